@@ -1,0 +1,72 @@
+"""The one family of exceptions. Each message says what was found, where, what was expected and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FlambeauError(Exception):
+    """Base of every error that Flambeau raises on purpose; the command line prints it as one line, exit 2.
+
+    Args:
+        found: what was found, in a clause ("the file is empty").
+        where: file and row, layer, or step that it was found at.
+        expected: what was expected in its place.
+        fix: what the user can do about it, in a clause.
+
+    >>> str(FlambeauError("the folder is empty", where="photos/", fix="put one folder per class into it"))
+    'photos/: the folder is empty; put one folder per class into it'
+    """
+
+    def __init__(self, found: str, *, where: object = None, expected: str | None = None, fix: str | None = None):
+        self.found, self.where, self.expected, self.fix = found, where, expected, fix
+        text = f"{where}: {found}" if where is not None else found
+        if expected:
+            text += f"; expected {expected}"
+        if fix:
+            text += f"; {fix}"
+        super().__init__(text)
+
+
+class UsageError(FlambeauError):
+    """An argument, option or setting that does not exist or does not fit."""
+
+
+class DataError(FlambeauError):
+    """Data that cannot be read or does not fit: a file, a row, a column, a label, a shape."""
+
+
+class ModelError(FlambeauError):
+    """A model that cannot be built, or whose weights or outputs do not fit."""
+
+
+class RunError(FlambeauError):
+    """A run folder that cannot be written, read or continued."""
+
+
+class TrainingError(FlambeauError):
+    """A training that cannot go on: NaN, out of memory, a loss that does not fit."""
+
+
+class MissingExtra(FlambeauError, ImportError):
+    """A package of an optional part of Flambeau that is not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str):
+        super().__init__(f"{purpose} needs the package {package}", fix=f"pip install 'flambeau[{extra}]'")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A clause that names the known name nearest to `name`, or lists the known ones.
+
+    >>> nearest("lable", ["label", "path"])
+    "did you mean 'label'?"
+    >>> nearest("zzz", ["label", "path"])
+    'known: label, path'
+    """
+    names = [str(k) for k in known]
+    close = difflib.get_close_matches(name, names, n=1)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+    return f"known: {shown}" if names else "there is none"

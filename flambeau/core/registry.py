@@ -1,0 +1,49 @@
+"""Registries: named parts that a recipe can call for (fields, models, objectives, techniques)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from flambeau.core.errors import UsageError, nearest
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """A table from name to part. A name that is not there raises UsageError with the nearest one.
+
+    >>> colours = Registry[str]("colour")
+    >>> _ = colours.register("red")("#f00")
+    >>> colours["red"]
+    '#f00'
+    """
+
+    def __init__(self, what: str):
+        self.what = what
+        self._parts: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """A decorator that enters a part under `name`."""
+
+        def enter(part: T) -> T:
+            self._parts[name] = part
+            return part
+
+        return enter
+
+    def __getitem__(self, name: str) -> T:
+        try:
+            return self._parts[name]
+        except KeyError:
+            raise UsageError(f"no {self.what} is called '{name}'", fix=nearest(name, self._parts)) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._parts
+
+    def items(self) -> list[tuple[str, T]]:
+        """All (name, part), in the order they were entered."""
+        return list(self._parts.items())
