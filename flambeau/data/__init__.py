@@ -1,0 +1,1 @@
+"""Datasets: sources, splits, checks, the store and the batches."""
