@@ -1,0 +1,69 @@
+"""What a person is told while something runs: lines and progress bars, on stderr."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class Bar:
+    """A progress bar. `update` may be called as often as one likes: it draws at most ten times a second."""
+
+    def __init__(self, progress: Any = None, task: Any = None):
+        self._progress, self._task, self._due = progress, task, 0.0
+
+    def update(self, done: int, note: str = "") -> None:
+        """Shows that `done` of the total is done, and a note beside it."""
+        if self._progress is None:
+            return
+        now = time.perf_counter()
+        if now >= self._due:
+            self._due = now + 0.1
+            self._progress.update(self._task, completed=done, note=note)
+
+    def finish(self, done: int, note: str = "") -> None:
+        """Shows the last state, at once."""
+        self._due = 0.0
+        self.update(done, note)
+
+
+class Reporter:
+    """Says lines and shows progress on stderr, or nothing where `quiet`."""
+
+    def __init__(self, quiet: bool = False):
+        self.quiet = quiet
+        self._console: Any = None
+
+    @property
+    def console(self) -> Any:
+        """The rich console on stderr, made when first used."""
+        if self._console is None:
+            from rich.console import Console
+
+            self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        return self._console
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """One line."""
+        if not self.quiet:
+            self.console.print(text, style=style, markup=False)
+
+    @contextmanager
+    def bar(self, what: str, total: int | None) -> Iterator[Bar]:
+        """A bar over `total` pieces; drawn on a terminal only, so that log files stay clean."""
+        if self.quiet or not self.console.is_terminal:
+            yield Bar()
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )  # fmt: skip
+        with Progress(*columns, console=self.console, transient=True) as progress:
+            yield Bar(progress, progress.add_task(what, total=total, note=""))
+
+
+QUIET = Reporter(quiet=True)

@@ -1,0 +1,98 @@
+"""Batches: the order of samples, a pure function of seed and epoch, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from flambeau.core.errors import UsageError
+from flambeau.core.randomness import generator
+from flambeau.data.store import Gathered, Store
+
+POOL = 50  # batches whose rows are sorted by length together: short padding, and still a random order
+
+
+class Batches:
+    """The batches of a Store's rows, epoch by epoch.
+
+    Args:
+        store: what is gathered from.
+        rows: the rows to go through, int64.
+        batch_size: samples in a batch; the most, where `tokens` is given.
+        seed: with the epoch, what the order depends on; None for the order of `rows`.
+        tokens: for ragged stores, the budget of padded tokens (B × T) of one batch.
+        drop_single: leave out a last batch of one sample, which batch normalisation cannot train on. Shuffling
+            makes it another sample each epoch.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        rows: Tensor,
+        batch_size: int,
+        *,
+        seed: int | None = None,
+        tokens: int | None = None,
+        drop_single: bool = False,
+    ):
+        if batch_size < 1:
+            raise UsageError(f"a batch size of {batch_size} does not fit", expected="1 or more")
+        self.store, self.rows = store, rows.to(torch.int64)
+        self.batch_size, self.seed, self.tokens = batch_size, seed, tokens
+        self.drop_single = drop_single
+        lengths = store.lengths()
+        self.lengths = lengths[self.rows] if lengths is not None else None
+        self._planned: tuple[int, list[Tensor]] = (-1, [])
+
+    def plan(self, epoch: int) -> list[Tensor]:
+        """The rows of each batch of an epoch, int64 (B)."""
+        if self._planned[0] == epoch:
+            return self._planned[1]
+        n = len(self.rows)
+        if self.seed is None:
+            order = torch.arange(n)
+            random = None
+        else:
+            random = generator(self.seed, "order", epoch)
+            order = torch.randperm(n, generator=random)
+        if self.lengths is None:
+            batches = list(self.rows[order].to(self.store.device).split(self.batch_size))
+        else:
+            batches = [self.rows[b].to(self.store.device) for b in self._by_length(order, self.lengths, random)]
+        if self.drop_single and len(batches) > 1 and len(batches[-1]) == 1 and self.lengths is None:
+            batches.pop()
+        self._planned = (epoch, batches)
+        return batches
+
+    def _by_length(self, order: Tensor, lengths: Tensor, random: torch.Generator | None) -> list[Tensor]:
+        """Batches of rows of like length, under the token budget; their order is random again."""
+        batches: list[Tensor] = []
+        for pool in order.split(self.batch_size * POOL):
+            pool = pool[lengths[pool].argsort(stable=True)]
+            longest = lengths[pool].tolist()
+            start = 0
+            for end in range(1, len(pool) + 1):
+                # rows ascend in length, so the batch start:end+1 would be padded to longest[end]
+                full = end - start == self.batch_size
+                over = self.tokens is not None and end < len(pool) and (end - start + 1) * longest[end] > self.tokens
+                if end == len(pool) or full or over:
+                    batches.append(pool[start:end])
+                    start = end
+        if random is not None:
+            batches = [batches[i] for i in torch.randperm(len(batches), generator=random)]
+        if self.drop_single:
+            batches = [b for b in batches if len(b) > 1] or batches
+        return batches
+
+    def count(self, epoch: int = 0) -> int:
+        """How many batches an epoch has."""
+        if self.lengths is None:
+            n, size = len(self.rows), self.batch_size
+            return max(1, n // size) if self.drop_single and n % size == 1 else -(-n // size)
+        return len(self.plan(epoch))
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Gathered]]:
+        """(rows, gathered) of an epoch's batches, from batch `start` on; what came before costs nothing."""
+        return self.store.stream(self.plan(epoch)[start:])

@@ -1,0 +1,206 @@
+"""The Dataset: a table whose columns are typed fields, one of them (or none) the target, and a split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flambeau.core.errors import DataError, UsageError, nearest
+from flambeau.core.findings import Finding
+from flambeau.data.split import NAMES, TEST, TRAIN, VALID, Split
+from flambeau.fields import Category, Field, recognise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Values = Sequence[Any]
+RECOGNISE_SAMPLE = 1000
+
+
+class Dataset:
+    """A table: rows are samples, columns are typed fields.
+
+    Made by `from_folder`, `from_table`, `from_frame` or `from_arrays`; by this constructor from plain columns:
+
+    >>> data = Dataset({"x": [0.1, 0.2, 0.3, 0.4], "y": ["a", "b", "a", "b"]}, target="y", split="none")
+    >>> data.fields["y"].kind, len(data)
+    ('category', 4)
+
+    Args:
+        columns: raw values by column name, all of one length.
+        target: the column to predict; None for data without one.
+        inputs: the columns to predict from; all others than the target if not given.
+        fields: kinds set by hand, by column name; the rest is recognised from the values.
+        split: a `Split`, the name of one of its methods, or the side of each row ("train", "valid" or "test").
+        source: how to make this dataset again, as plain JSON.
+        keys: what identifies each row for the split.
+        places: where each row came from, for messages.
+        findings: what the source noticed.
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, Values],
+        *,
+        target: str | None = None,
+        inputs: Sequence[str] | None = None,
+        fields: Mapping[str, Field] | None = None,
+        split: Split | str | Sequence[Any] = "auto",
+        source: dict[str, Any] | None = None,
+        keys: Sequence[str] | None = None,
+        places: Callable[[int], str] | None = None,
+        findings: Sequence[Finding] = (),
+    ):
+        lengths = {name: len(values) for name, values in columns.items()}
+        if not lengths:
+            raise DataError("the dataset has no columns")
+        if len(set(lengths.values())) > 1:
+            raise DataError(f"the columns have different lengths: {lengths}", expected="one length")
+        if next(iter(lengths.values())) == 0:
+            raise DataError("the dataset has no rows")
+        for name in [target, *(inputs or ())]:
+            if name is not None and name not in columns:
+                raise DataError(f"there is no column '{name}'", fix=nearest(name, columns))
+        self.columns: dict[str, Values] = dict(columns)
+        self.target = target
+        self.inputs = list(inputs) if inputs is not None else [c for c in columns if c != target]
+        self.source = source or {"kind": "memory"}
+        self.findings = list(findings)
+        self._places = places
+        self.keys = list(keys) if keys is not None else None
+        self.fields: dict[str, Field] = {}
+        self.reasons: dict[str, str] = {}
+        for name in [*self.inputs, *([target] if target else [])]:
+            given = (fields or {}).get(name)
+            self.fields[name] = given if given is not None else self._recognise(name)
+        self.split = self._split(split)
+
+    def _recognise(self, name: str) -> Field:
+        values = self.columns[name]
+        step = max(1, len(values) // RECOGNISE_SAMPLE)
+        try:
+            field, why = recognise(values[::step][:RECOGNISE_SAMPLE], target=name == self.target)
+        except UsageError as error:
+            raise DataError(f"column '{name}': {error.found}", fix=error.fix) from None
+        self.reasons[name] = f"{field.kind}: {why}"
+        return field
+
+    def _split(self, split: Split | str | Sequence[Any]) -> np.ndarray:
+        if isinstance(split, str):
+            split = Split(split)
+        if not isinstance(split, Split):
+            sides = np.asarray([_side(s, i) for i, s in enumerate(split)], np.int8)
+            if len(sides) != len(self):
+                raise DataError(f"the split has {len(sides)} rows", expected=f"{len(self)}, one for each row")
+            return sides
+        by = None
+        if split.by is not None:
+            if split.by not in self.columns:
+                raise DataError(f"there is no column '{split.by}' to split by", fix=nearest(split.by, self.columns))
+            by = self.columns[split.by]
+        labels = None
+        if self.target and split.method in ("auto", "stratified") and isinstance(self.fields[self.target], Category):
+            labels = self.columns[self.target]
+        return split.assign(self.keys or [str(i) for i in range(len(self))], labels, by)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def rows(self, side: int | str) -> np.ndarray:
+        """Row numbers, int64, of one side of the split ("train", "valid", "test")."""
+        code = NAMES.index(side) if isinstance(side, str) else side
+        return np.flatnonzero(self.split == code)
+
+    @property
+    def evaluation_side(self) -> str:
+        """The side that an evaluation is made on: test where there is one, else valid, else train."""
+        for side in (TEST, VALID):
+            if (self.split == side).any():
+                return NAMES[side]
+        return NAMES[TRAIN]
+
+    def place(self, row: int) -> str:
+        """Where a row came from: its file, or its number."""
+        return self._places(row) if self._places else f"row {row}"
+
+    def take(self, column: str, rows: Sequence[int] | np.ndarray) -> Values:
+        """Raw values of some rows of a column."""
+        values = self.columns[column]
+        if isinstance(values, np.ndarray):
+            return values[np.asarray(rows, dtype=np.int64)]
+        return [values[int(r)] for r in rows]
+
+    def fit(self) -> None:
+        """Fits every field on the training rows. Rows without a value are left to the store to name."""
+        rows = self.rows(TRAIN)
+        if len(rows) == 0:
+            raise DataError("no row is left to train on", fix="check the split")
+        for name, field in self.fields.items():
+            try:
+                field.fit(self.take(name, rows))
+            except DataError as error:
+                raise DataError(error.found, where=f"column '{name}'", expected=error.expected, fix=error.fix) from None
+
+    def check(self, **options: Any) -> list[Finding]:
+        """Looks for what is wrong with the data; see `flambeau.data.check.check`."""
+        from flambeau.data.check import check
+
+        return check(self, **options)
+
+    def describe(self) -> str:
+        """One line: rows, split, fields."""
+        counts = ", ".join(f"{n} {NAMES[s]}" for s in (TRAIN, VALID, TEST) if (n := int((self.split == s).sum())))
+        kinds = " + ".join(f"{c} ({self.fields[c].kind})" for c in self.inputs)
+        goal = f" → {self.target} ({self.fields[self.target].kind})" if self.target else ""
+        return f"{len(self)} rows ({counts}): {kinds}{goal}"
+
+    @classmethod
+    def from_folder(cls, path: str | Path, **options: Any) -> Dataset:
+        """A folder with a folder for each class; see `flambeau.data.sources.from_folder`."""
+        from flambeau.data.sources import from_folder
+
+        return from_folder(path, **options)
+
+    @classmethod
+    def from_table(cls, path: str | Path, **options: Any) -> Dataset:
+        """A CSV, TSV, Parquet or JSON Lines file; see `flambeau.data.sources.from_table`."""
+        from flambeau.data.sources import from_table
+
+        return from_table(path, **options)
+
+    from_csv = from_table
+
+    @classmethod
+    def from_frame(cls, frame: Any, **options: Any) -> Dataset:
+        """A polars or pandas data frame; see `flambeau.data.sources.from_frame`."""
+        from flambeau.data.sources import from_frame
+
+        return from_frame(frame, **options)
+
+    @classmethod
+    def from_arrays(cls, x: Any, y: Any = None, **options: Any) -> Dataset:
+        """Arrays or tensors in memory; see `flambeau.data.sources.from_arrays`."""
+        from flambeau.data.sources import from_arrays
+
+        return from_arrays(x, y, **options)
+
+    @classmethod
+    def from_source(cls, source: Mapping[str, Any]) -> Dataset:
+        """The dataset that a recipe's `data` section describes."""
+        from flambeau.data.sources import from_source
+
+        return from_source(source)
+
+
+def _side(value: Any, row: int) -> int:
+    from flambeau.data.split import ALIASES
+
+    if isinstance(value, (int, np.integer)) and 0 <= int(value) < len(NAMES):
+        return int(value)
+    side = ALIASES.get(str(value).strip().lower())
+    if side is None:
+        raise DataError(f"the split '{value}' is not known", where=f"row {row}", expected="train, valid or test")
+    return side

@@ -1,0 +1,293 @@
+"""Encoding: from a Dataset to its Store, in threads, once; kept on disk under a fingerprint of what it came from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from flambeau.core.errors import DataError
+from flambeau.core.files import disk_full_named, read_json, sync_folder, write_json
+from flambeau.core.findings import Finding, Severity
+from flambeau.core.reporter import QUIET, Bar, Reporter
+from flambeau.data.dataset import Dataset
+from flambeau.data.store import Column, FixedColumn, RaggedColumn, Store, StreamedColumn
+from flambeau.fields import Field
+
+CHUNK = 64  # rows to a task: long enough to be worth a thread's while, short enough for a smooth bar
+Errors = dict[int, str]
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """Where and how a Store is made.
+
+    Attributes:
+        cache: the folder that stores are kept in.
+        limit: bytes that one store may take on disk; half of what is free if not given.
+        threads: decoding threads; all processors if not given. They never change a value.
+    """
+
+    cache: Path = Path(".flambeau/store")
+    limit: int | None = None
+    threads: int | None = None
+
+    @property
+    def num_threads(self) -> int:
+        """Decoding threads."""
+        return self.threads or usable_processors()
+
+
+def usable_processors() -> int:
+    """Processors that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def encode(dataset: Dataset, options: EncodeOptions | None = None, reporter: Reporter = QUIET) -> Store:
+    """The Store of a dataset whose fields are fitted. Rows that cannot be encoded are left out, as Findings.
+
+    Raises:
+        DataError: no training row could be encoded.
+        RunError: the disk is full; nothing is left behind.
+    """
+    options = options or EncodeOptions()
+    columns: dict[str, Column] = {}
+    bad: dict[int, tuple[str, str]] = {}
+    prints = []
+    for name, field in dataset.fields.items():
+        values = dataset.columns[name]
+        if field.persistent and _are_files(values):
+            fingerprint = file_fingerprint(field, values)
+            column, errors = _encode_files(name, field, values, fingerprint, options, reporter)
+        else:
+            fingerprint = memory_fingerprint(field, values)
+            column, errors = _encode_memory(field, values, options.num_threads)
+        prints.append(f"{name}:{fingerprint}")
+        columns[name] = column
+        for row, message in errors.items():
+            bad.setdefault(row, (name, message))
+    good = np.setdiff1d(np.arange(len(dataset)), np.fromiter(bad, np.int64, len(bad)))
+    if not len(np.intersect1d(good, dataset.rows("train"))):
+        row, (name, message) = next(iter(bad.items()))
+        raise DataError(f"none of the training rows can be used; the first: {message}", where=dataset.place(row))
+    return Store(
+        columns, torch.from_numpy(good), _findings(dataset, bad), hashlib.sha256("|".join(prints).encode()).hexdigest()
+    )
+
+
+def _findings(dataset: Dataset, bad: dict[int, tuple[str, str]]) -> list[Finding]:
+    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for row, key in sorted(bad.items()):
+        groups[key].append(row)
+    return [
+        Finding("left-out", Severity.WARNING, f"{len(rows)} sample{'s' * (len(rows) > 1)} left out: {message}",
+                places=[dataset.place(r) for r in rows], rows=rows)
+        for (_, message), rows in groups.items()
+    ]  # fmt: skip
+
+
+def _are_files(values: Sequence[Any]) -> bool:
+    return not isinstance(values, np.ndarray) and isinstance(next((v for v in values if v is not None), None), (str, Path))
+
+
+def file_fingerprint(field: Field, values: Sequence[Any]) -> str:
+    """What an encoded column of files depends on: each path, size and time of change, and the field's encoding."""
+    digest = hashlib.sha256(json.dumps(field.identity, sort_keys=True, default=str).encode())
+    for value in values:
+        try:
+            status = os.stat(value) if value is not None else None  # noqa: PTH116 -- once a file
+            line = f"{value}|{status.st_size}|{status.st_mtime_ns}\n" if status else "none\n"
+        except OSError:
+            line = f"{value}|missing\n"
+        digest.update(line.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:32]
+
+
+def memory_fingerprint(field: Field, values: Sequence[Any]) -> str:
+    """The same for values in memory: of their bytes, or of their text."""
+    digest = hashlib.sha256(json.dumps(field.identity, sort_keys=True, default=str).encode())
+    if isinstance(values, np.ndarray) and values.dtype != object:
+        digest.update(f"{values.dtype}{values.shape}".encode())
+        digest.update(np.ascontiguousarray(values).view(np.uint8).data)
+    else:
+        for value in values:
+            digest.update(repr(value).encode() if not hasattr(value, "tobytes") else value.tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _encode_memory(field: Field, values: Sequence[Any], threads: int) -> tuple[Column, Errors]:
+    whole = field.encode_all(values)
+    if whole is not None:
+        return FixedColumn(torch.from_numpy(whole)), {}
+    encoding, errors = field.encoding, {}
+    parts: list[np.ndarray] = []
+    for arrays, failed in _encoded_chunks(field, values, threads if field.persistent else 1):
+        parts += arrays
+        errors |= failed
+    if not encoding.ragged:
+        stacked = np.stack(parts).astype(encoding.dtype, copy=False)
+        return FixedColumn(torch.from_numpy(stacked)), errors
+    offsets = np.zeros(len(parts) + 1, np.int64)
+    np.cumsum([len(p) for p in parts], out=offsets[1:])
+    return RaggedColumn(torch.from_numpy(np.concatenate(parts)), torch.from_numpy(offsets)), errors
+
+
+def _encoded_chunks(field: Field, values: Sequence[Any], threads: int) -> Iterator[tuple[list[np.ndarray], Errors]]:
+    """(arrays, errors) of each chunk of rows, in order; a row that fails gives a blank array."""
+    encoding = field.encoding
+    blank = np.zeros((0, *encoding.shape) if encoding.ragged else encoding.shape, encoding.dtype)
+
+    def work(start: int) -> tuple[list[np.ndarray], Errors]:
+        arrays, errors = [], {}
+        for row in range(start, min(start + CHUNK, len(values))):
+            try:
+                arrays.append(_encode_one(field, values[row]))
+            except DataError as error:
+                arrays.append(blank)
+                errors[row] = _message(error)
+        return arrays, errors
+
+    starts = range(0, len(values), CHUNK)
+    if threads == 1:
+        yield from map(work, starts)
+        return
+    window: deque[Future[tuple[list[np.ndarray], Errors]]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="encode")
+    try:
+        for start in starts:
+            window.append(pool.submit(work, start))
+            if len(window) > 4 * threads:  # bounds what waits in memory
+                yield window.popleft().result()
+        while window:
+            yield window.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _encode_one(field: Field, value: Any) -> np.ndarray:
+    if value is None:
+        raise DataError("the value is missing")
+    return field.encode(value)
+
+
+def _message(error: DataError) -> str:
+    return error.found + (f"; expected {error.expected}" if error.expected else "")
+
+
+def _encode_files(
+    name: str, field: Field, values: Sequence[Any], fingerprint: str, options: EncodeOptions, reporter: Reporter
+) -> tuple[Column, Errors]:
+    folder = options.cache / fingerprint
+    encoding = field.encoding
+    streamed = StreamedColumn(lambda row: _encode_one(field, values[row]), encoding, options.num_threads)
+    if not (folder / "meta.json").exists():
+        options.cache.mkdir(parents=True, exist_ok=True)
+        _sweep(options.cache)
+        limit = options.limit if options.limit is not None else shutil.disk_usage(options.cache).free // 2
+        keep = encoding.ragged or encoding.nbytes * len(values) <= limit
+        if not keep:
+            reporter.say(
+                f"{name}: {encoding.nbytes * len(values) / 2**30:.1f} GiB encoded is over the limit of "
+                f"{limit / 2**30:.1f} GiB; pictures are decoded on the fly instead"
+            )
+        with reporter.bar(f"encoding {name}", len(values)) as bar:
+            _write(folder, field, values, options, bar, keep)
+    meta = read_json(folder / "meta.json")
+    errors = {int(row): message for row, message in meta["errors"].items()}
+    if not meta["kept"]:
+        return streamed, errors
+    flat = _map(folder / "flat.bin", encoding.dtype, encoding.shape)
+    if not encoding.ragged:
+        return FixedColumn(flat), errors
+    return RaggedColumn(flat, _map(folder / "offsets.bin", np.dtype(np.int64), ())), errors
+
+
+def _sweep(cache: Path) -> None:
+    """Removes what encodings that were killed have left."""
+    for left in cache.glob(".*.tmp"):
+        pid = left.name.split(".")[-2]
+        if not pid.isdigit() or not Path(f"/proc/{pid}").exists() and not _alive(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _write(
+    folder: Path, field: Field, values: Sequence[Any], options: EncodeOptions, bar: Bar, keep: bool
+) -> None:
+    """Writes flat.bin, offsets.bin (ragged only) and meta.json into a temporary folder, then renames it."""
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    encoding, errors = field.encoding, {}
+    lengths: list[int] = []
+    try:
+        with disk_full_named(folder), (temporary / "flat.bin").open("wb", buffering=0) as out:
+            if keep and not encoding.ragged:
+                _reserve(out.fileno(), encoding.nbytes * len(values))
+            for arrays, failed in _encoded_chunks(field, values, options.num_threads):
+                errors |= failed
+                lengths += [len(a) for a in arrays] if encoding.ragged else [1] * len(arrays)
+                if keep:
+                    for array in arrays:
+                        _write_all(out.write, np.ascontiguousarray(array, dtype=encoding.dtype))
+                bar.update(len(lengths))
+            os.fsync(out.fileno())
+        if encoding.ragged:
+            offsets = np.zeros(len(lengths) + 1, np.int64)
+            np.cumsum(lengths, out=offsets[1:])
+            (temporary / "offsets.bin").write_bytes(offsets.tobytes())
+        write_json(temporary / "meta.json", {"kept": keep, "rows": len(values), "errors": errors})
+        try:
+            temporary.rename(folder)
+        except OSError:
+            if not (folder / "meta.json").exists():  # else somebody else was quicker, with the same bytes
+                raise
+        sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _reserve(handle: int, size: int) -> None:
+    """Takes the space at once, so that a disk too small is told before the work and not after it."""
+    if size and hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(handle, 0, size)
+        except OSError as error:
+            import errno
+
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            # some file systems cannot reserve; the writes will tell
+
+
+def _write_all(write: Callable[[Any], int], array: np.ndarray) -> None:
+    view = memoryview(array).cast("B") if array.size else memoryview(b"")
+    while view:
+        view = view[write(view) :]
+
+
+def _map(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> torch.Tensor:
+    """The file as a tensor (N, …), memory-mapped; private, so that nothing can write through it."""
+    if path.stat().st_size == 0:
+        return torch.empty((0, *shape), dtype=torch.from_numpy(np.empty(0, dtype)).dtype)
+    # mode "c" maps copy-on-write: torch wants writable memory, the file stays as it is
+    return torch.from_numpy(np.memmap(path, dtype=dtype, mode="c").reshape(-1, *shape))

@@ -1,0 +1,384 @@
+"""Sources: folders, tables, data frames and arrays in memory as Datasets."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flambeau.core.errors import DataError, UsageError, nearest
+from flambeau.core.findings import Finding, Severity
+from flambeau.data.dataset import Dataset
+from flambeau.data.split import ALIASES, NAMES, TEST, TRAIN, VALID, Split
+from flambeau.fields import FIELDS, Field, Image
+
+TARGET_NAMES = ("label", "target", "class", "category", "y", "labels", "tags")
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
+
+
+def from_folder(
+    path: str | Path,
+    *,
+    pattern: str | None = None,
+    split: Split | str = "auto",
+    fields: Mapping[str, Field] | None = None,
+) -> Dataset:
+    """A folder of class folders, with or without `train/ valid/ test/` above them; or a flat one with a pattern.
+
+    Args:
+        path: the folder. What lies deeper under a class folder belongs to the class.
+        pattern: for labels in file names: names in braces around what stands between, `class` among them, such as
+            `{fold}-{clip}-{take}-{class}.wav` for ESC-50. All names become columns, to split by for instance.
+        split: see `Split`. `auto` uses the folders `train`, `valid`, `test` where they are there.
+        fields: kinds set by hand: the input column is called `image` for pictures, the target `label`.
+
+    Raises:
+        DataError: there is no such folder, or nothing in it that Flambeau can read.
+    """
+    root = Path(path)
+    if not root.exists():
+        parent = root.parent if root.parent.is_dir() else Path()
+        raise DataError("there is no such folder", where=path, fix=nearest(root.name, [p.name for p in parent.iterdir()]))
+    if not root.is_dir():
+        raise DataError("this is a file", where=path, expected="a folder; for a table use from_table")
+    files, kind, findings = _files_of_one_kind(root)
+    if not files:
+        raise DataError(
+            "the folder holds no files that Flambeau can read", where=path,
+            fix="put one folder per class into it, each with its files",
+        )  # fmt: skip
+    how = Split(split) if isinstance(split, str) else split
+    input_name = kind.kind
+    source = {"kind": "folder", "path": str(root.resolve()), "pattern": pattern, "split": vars(how).copy()}
+    columns: dict[str, Sequence[Any]] = {input_name: [str(root / f) for f in files]}
+    sides: list[int] | None = None
+    if pattern is not None:
+        columns |= _names_by_pattern(files, pattern)
+    else:
+        parts = [f.split(os.sep) for f in files]
+        sides = [ALIASES.get(p[0].lower(), -1) for p in parts]
+        given = any(s == TRAIN for s in sides) and how.method in ("auto", "given")
+        if given:
+            outside = [f for f, s in zip(files, sides, strict=True) if s < 0]
+            if outside:
+                findings.append(_outside(outside))
+            kept = [i for i, s in enumerate(sides) if s >= 0]
+            files = [files[i] for i in kept]
+            parts = [parts[i][1:] for i in kept]
+            sides = [sides[i] for i in kept]
+            columns[input_name] = [str(root / f) for f in files]
+        else:
+            sides = None
+        loose = [f for f, p in zip(files, parts, strict=True) if len(p) < 2]
+        if len(loose) == len(files):
+            raise DataError(
+                f"the {len(files)} files lie flat in the folder, so their classes are not known", where=path,
+                fix="put them into one folder per class, or give a pattern such as '{class}_{number}.jpg'",
+            )  # fmt: skip
+        if loose:
+            findings.append(_outside(loose))
+            kept = [i for i, p in enumerate(parts) if len(p) >= 2]
+            files, parts = [files[i] for i in kept], [parts[i] for i in kept]
+            sides = [sides[i] for i in kept] if sides else None
+            columns[input_name] = [str(root / f) for f in files]
+        columns["label"] = [p[0] for p in parts]
+        findings += _empty_classes(root, set(columns["label"]), bool(sides))
+    target = "label"
+    dataset = Dataset(
+        columns, inputs=[input_name], target=target, fields=fields, source=source, keys=files, findings=findings,
+        places=files.__getitem__, split=_with_validation(sides, columns[target], files, how) if sides else how,
+    )  # fmt: skip
+    return dataset
+
+
+def _files_of_one_kind(root: Path) -> tuple[list[str], type[Field], list[Finding]]:
+    """Files under root (relative, sorted) of the kind of data that most of them are."""
+    of_kind: dict[str, list[str]] = {}
+    suffix_of: dict[str, str] = {}
+    for name, field_class in FIELDS.items():
+        for suffix in field_class.suffixes:
+            suffix_of[suffix] = name
+    unknown: list[str] = []
+    for folder, folders, names in os.walk(root, followlinks=True):
+        folders[:] = sorted(f for f in folders if not f.startswith((".", "__MACOSX")))
+        inside = os.path.relpath(folder, root)
+        prefix = "" if inside == "." else inside + os.sep
+        for name in names:
+            if name.startswith("."):
+                continue
+            kind = suffix_of.get(os.path.splitext(name)[1].lower())
+            (of_kind.setdefault(kind, []) if kind else unknown).append(prefix + name)
+    if not of_kind:
+        return [], Image, []
+    most = max(of_kind, key=lambda k: len(of_kind[k]))
+    others = unknown + [f for k, files in of_kind.items() if k != most for f in files]
+    findings = []
+    if others:
+        findings.append(
+            Finding("other-files", Severity.NOTE, f"{len(others)} files are not of the kind {most} and are left out",
+                    places=sorted(others))
+        )  # fmt: skip
+    return sorted(of_kind[most]), FIELDS[most], findings
+
+
+def _names_by_pattern(files: Sequence[str], pattern: str) -> dict[str, list[str]]:
+    names = re.findall(r"{(\w+)}", pattern)
+    if "class" not in names:
+        raise UsageError(f"the pattern '{pattern}' does not say where the class is", fix="write {class} in it")
+    pieces = re.split(r"{(\w+)}", pattern)
+    # what stands between names is literal; a name takes as little as it can, the class as much
+    regex = "".join(
+        re.escape(piece) if i % 2 == 0 else f"(?P<{piece}>.+{'' if piece == 'class' else '?'})"
+        for i, piece in enumerate(pieces)
+    )
+    if not os.path.splitext(pattern)[1]:
+        regex += r"\.\w+"
+    matches = [re.fullmatch(regex, os.path.basename(f)) for f in files]
+    wrong = [f for f, m in zip(files, matches, strict=True) if m is None]
+    if wrong:
+        raise DataError(
+            f"{len(wrong)} of {len(files)} file names do not fit the pattern '{pattern}'", where=wrong[0],
+            fix="mend the pattern, or move these files elsewhere",
+        )  # fmt: skip
+    found = [m.groupdict() for m in matches if m]
+    return {("label" if n == "class" else n): [f[n] for f in found] for n in names}
+
+
+def _outside(files: Sequence[str]) -> Finding:
+    return Finding(
+        "outside", Severity.WARNING, f"{len(files)} files lie outside the class folders and are left out",
+        places=list(files), fix="move them into a class folder",
+    )  # fmt: skip
+
+
+def _empty_classes(root: Path, used: set[str], with_sides: bool) -> list[Finding]:
+    folders = [root]
+    if with_sides:
+        folders = [f for f in root.iterdir() if f.is_dir() and f.name.lower() in ALIASES]
+    empty = sorted(
+        {c.name for f in folders for c in f.iterdir() if c.is_dir() and not c.name.startswith((".", "__MACOSX"))} - used
+    )
+    if not empty:
+        return []
+    return [
+        Finding("empty-class", Severity.WARNING, f"{len(empty)} class folders hold no file that can be used",
+                places=empty, fix="fill them or remove them")
+    ]  # fmt: skip
+
+
+def _with_validation(sides: Sequence[int], labels: Sequence[Any], keys: Sequence[str], how: Split) -> list[int]:
+    """Given sides; where there is no valid/ folder, a stratified share of the training rows validates."""
+    if VALID in sides or not how.valid:
+        return list(sides)
+    train = [i for i, s in enumerate(sides) if s == TRAIN]
+    drawn = Split("stratified", valid=how.valid, seed=how.seed).assign(
+        [keys[i] for i in train], [labels[i] for i in train]
+    )
+    out = list(sides)
+    for i, side in zip(train, drawn, strict=True):
+        out[i] = int(side)
+    return out
+
+
+def from_table(
+    path: str | Path,
+    *,
+    target: str | None = None,
+    inputs: Sequence[str] | None = None,
+    fields: Mapping[str, Field] | None = None,
+    split: Split | str = "auto",
+) -> Dataset:
+    """A CSV, TSV, Parquet or JSON Lines file. Paths in it are relative to its own folder.
+
+    Raises:
+        DataError: the file is missing or cannot be read, or has no such column.
+    """
+    import polars as pl
+
+    file = Path(path)
+    if not file.exists():
+        raise DataError("there is no such file", where=path)
+    suffix = file.suffix.lower()
+    try:
+        if suffix in (".parquet", ".pq"):
+            frame = pl.read_parquet(file)
+        elif suffix in (".jsonl", ".ndjson"):
+            frame = pl.read_ndjson(file)
+        elif suffix in (".csv", ".tsv", ".txt"):
+            frame = pl.read_csv(file, separator="\t" if suffix == ".tsv" else ",", infer_schema_length=10_000)
+        else:
+            raise DataError(f"no table has the ending '{suffix}'", where=path, expected=" ".join(TABLE_SUFFIXES))
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"the table cannot be read ({str(error).splitlines()[0]})", where=path) from None
+    how = Split(split) if isinstance(split, str) else split
+    source = {
+        "kind": "table", "path": str(file.resolve()), "target": target, "inputs": list(inputs) if inputs else None,
+        "split": vars(how).copy(),
+    }  # fmt: skip
+    return from_frame(frame, target=target, inputs=inputs, fields=fields, split=how, root=file.parent, source=source,
+                      name=str(path))  # fmt: skip
+
+
+def from_frame(
+    frame: Any,
+    *,
+    target: str | None = None,
+    inputs: Sequence[str] | None = None,
+    fields: Mapping[str, Field] | None = None,
+    split: Split | str | Sequence[Any] = "auto",
+    root: str | Path | None = None,
+    source: dict[str, Any] | None = None,
+    name: str = "the data frame",
+) -> Dataset:
+    """A polars or pandas data frame.
+
+    Args:
+        target: the column to predict; found by its name (`label`, `target`, `class`, …) if not given.
+        inputs: the columns to predict from; if not given, the columns of files where there are any, else all.
+        split: as for `Dataset`; a column called `split` with train, valid and test is used by `auto`.
+        root: the folder that paths in the frame are relative to.
+    """
+    import polars as pl
+
+    if not isinstance(frame, pl.DataFrame):
+        frame = pl.from_pandas(frame)
+    if target is None:
+        target = next((c for want in TARGET_NAMES for c in frame.columns if c.lower() == want), None)
+        if target is None:
+            raise DataError(
+                f"no column of {name} looks like the target", expected=f"one called {', '.join(TARGET_NAMES[:4])}",
+                fix=f"give target=, one of: {', '.join(frame.columns)}",
+            )  # fmt: skip
+    if target not in frame.columns:
+        raise DataError(f"there is no column '{target}'", where=name, fix=nearest(target, frame.columns))
+    columns: dict[str, Sequence[Any]] = {}
+    for column in frame.columns:
+        series = frame[column]
+        numeric = series.dtype.is_numeric() and not series.null_count()
+        columns[column] = series.to_numpy() if numeric else series.to_list()
+    file_columns = _join_paths(columns, target, Path(root) if root else Path())
+    if inputs is None:
+        reserved = {target, "split", getattr(split, "by", None)}
+        inputs = file_columns or [c for c in columns if c not in reserved]
+    method = split if isinstance(split, str) else getattr(split, "method", None)
+    sides: Split | str | Sequence[Any] = split
+    if "split" in columns and method in ("auto", "given"):
+        sides = columns["split"]
+    elif method == "given":
+        raise DataError("there is no column 'split'", where=name, expected="one with train, valid and test")
+    first = inputs[0] if inputs else None
+
+    def place(row: int) -> str:
+        return f"row {row + 1}" + (f" ({columns[first][row]})" if first in file_columns else "")
+
+    keys = [str(p) for p in columns[first]] if first in file_columns else None
+    return Dataset(columns, target=target, inputs=inputs, fields=fields, split=sides, source=source, keys=keys,
+                   places=place)  # fmt: skip
+
+
+def _join_paths(columns: dict[str, Sequence[Any]], target: str | None, root: Path) -> list[str]:
+    """Makes paths absolute in columns of file names, in place; returns the names of these columns."""
+    suffixes = {s for _, kind in FIELDS.items() for s in kind.suffixes}
+    found = []
+    for name, values in columns.items():
+        if name == target or isinstance(values, np.ndarray):
+            continue
+        sample = [v for v in values[:1000] if v is not None]
+        ends = Counter(isinstance(v, str) and os.path.splitext(v)[1].lower() in suffixes for v in sample)
+        if ends[True] > 0.9 * len(sample) > 0:
+            columns[name] = [v if v is None else str(root / v) for v in values]
+            found.append(name)
+    return found
+
+
+def from_arrays(
+    x: Any,
+    y: Any = None,
+    *,
+    valid: tuple[Any, Any] | None = None,
+    test: tuple[Any, Any] | None = None,
+    fields: Mapping[str, Field] | None = None,
+    split: Split | str | Sequence[Any] = "auto",
+) -> Dataset:
+    """Arrays or tensors in memory: x (N, …), y (N) or (N, …).
+
+    Args:
+        x: pictures (N, H, W), (N, H, W, C) or (N, C, H, W) as uint8 or floats in 0…1; vectors (N, D); any numbers; or
+            a dict of several such inputs by name.
+        y: labels, numbers, or lists of labels.
+        valid, test: (x, y) of the other sides, where they are given.
+        split: as for `Dataset`, where they are not.
+        fields: kinds set by hand; the input is called `x` and the target `y`.
+    """
+    parts = [(x, y), *([valid] if valid else []), *([test] if test else [])]
+    sides = [TRAIN, *([VALID] if valid else []), *([TEST] if test else [])]
+    tables = [_as_columns(px, py) for px, py in parts]
+    columns = {c: _join([t[c] for t in tables]) for c in tables[0]}
+    if valid or test:
+        lengths = [len(next(iter(t.values()))) for t in tables]
+        given = np.repeat(np.asarray(sides, np.int8), lengths).tolist()
+        how = split if isinstance(split, Split) else Split()
+        split = given if valid else _with_validation(given, columns.get("y", given), list(map(str, range(len(given)))), how)
+    return Dataset(columns, target="y" if y is not None else None, fields=fields, split=split)
+
+
+def _as_columns(x: Any, y: Any) -> dict[str, Sequence[Any]]:
+    columns = {name: _plain(v) for name, v in x.items()} if isinstance(x, Mapping) else {"x": _plain(x)}
+    if y is not None:
+        columns["y"] = _plain(y)
+    return columns
+
+
+def _plain(values: Any) -> Sequence[Any]:
+    if hasattr(values, "detach"):
+        values = values.detach().cpu().numpy()
+    if hasattr(values, "to_numpy"):
+        values = values.to_numpy()
+    return values if isinstance(values, (np.ndarray, list)) else list(values)
+
+
+def _join(parts: list[Sequence[Any]]) -> Sequence[Any]:
+    if len(parts) == 1:
+        return parts[0]
+    if all(isinstance(p, np.ndarray) for p in parts):
+        return np.concatenate(parts)  # type: ignore[arg-type]
+    return [v for p in parts for v in p]
+
+
+def from_source(source: Mapping[str, Any]) -> Dataset:
+    """The dataset that a recipe's `data` section describes.
+
+    Raises:
+        DataError: the data was in memory, so a recipe alone cannot bring it back.
+    """
+    options = {k: v for k, v in source.items() if k not in ("kind", "path") and v is not None}
+    if "split" in options:
+        options["split"] = Split(**options["split"])
+    if source["kind"] == "folder":
+        return from_folder(source["path"], **options)
+    if source["kind"] == "table":
+        return from_table(source["path"], **options)
+    raise DataError(
+        "this run was trained on data in memory, which its recipe cannot bring back",
+        fix="make the same Learner in Python and call fit(run=…, resume=True)",
+    )
+
+
+def from_path(path: str | Path, **options: Any) -> Dataset:
+    """A folder, a table or an archive of a folder, by what the path is."""
+    file = Path(path)
+    if file.suffix.lower() in TABLE_SUFFIXES:
+        options.pop("pattern", None)
+        return from_table(path, **options)
+    for name in ("target", "inputs"):
+        if options.pop(name, None):
+            raise UsageError(f"{name} is for tables", where=path, fix="give it with a CSV or Parquet file")
+    return from_folder(path, **options)
+
+
+__all__ = ["NAMES", "from_arrays", "from_folder", "from_frame", "from_path", "from_source", "from_table"]

@@ -1,0 +1,116 @@
+"""Splits: which rows train, which validate, which test. A pure function of the seed and of each row's key."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from flambeau.core.errors import UsageError, nearest
+
+TRAIN, VALID, TEST = 0, 1, 2
+NAMES = ("train", "valid", "test")
+ALIASES = {
+    "train": TRAIN, "training": TRAIN,
+    "valid": VALID, "val": VALID, "validation": VALID, "dev": VALID,
+    "test": TEST, "testing": TEST,
+}  # fmt: skip
+METHODS = ("auto", "given", "random", "stratified", "grouped", "time", "none")
+
+
+@dataclass(frozen=True)
+class Split:
+    """How rows are split.
+
+    Attributes:
+        method: `given` (by the source), `random`, `stratified` (each class alike), `grouped` (no group on both
+            sides), `time` (the latest rows validate and test), `none` (all rows train), or `auto`: given where the
+            source has one, else stratified for classes and random for the rest.
+        valid, test: shares of the rows, 0…1.
+        by: the column of the groups or of the times.
+        seed: another seed, another split.
+    """
+
+    method: str = "auto"
+    valid: float = 0.2
+    test: float = 0.0
+    by: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise UsageError(f"no split is called '{self.method}'", fix=nearest(self.method, METHODS))
+        if not (0 <= self.valid and 0 <= self.test and self.valid + self.test < 1):
+            raise UsageError(
+                f"the shares valid={self.valid} and test={self.test} do not fit", expected="two shares, together below 1"
+            )
+        if self.method in ("grouped", "time") and not self.by:
+            raise UsageError(f"a split of the kind '{self.method}' needs a column", fix="give by='column'")
+
+    def assign(
+        self, keys: Sequence[str], labels: Sequence[Hashable] | None = None, by: Sequence[Any] | None = None
+    ) -> np.ndarray:
+        """The side of each row, int8 (N): TRAIN, VALID or TEST.
+
+        Args:
+            keys: what identifies each row (a relative path, a row number); the draw depends on nothing else, so a
+                row added elsewhere moves none of these.
+            labels: the classes, for `stratified`.
+            by: the groups or times, for `grouped` and `time`.
+        """
+        if self.method == "none":
+            return np.zeros(len(keys), np.int8)
+        if self.method == "time":
+            assert by is not None
+            return self._cut(np.argsort(np.asarray(by), kind="stable")[::-1])
+        if self.method == "grouped":
+            assert by is not None
+            return self._by_group([str(g) for g in by])
+        drawn = np.argsort([self._draw(k) for k in keys], kind="stable")
+        if self.method == "random" or labels is None:
+            return self._cut(drawn)
+        side = np.zeros(len(keys), np.int8)
+        names = np.asarray([str(label) for label in labels])
+        order = drawn[np.argsort(names[drawn], kind="stable")]
+        bounds = np.flatnonzero(np.r_[True, names[order][1:] != names[order][:-1], True])
+        for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+            rows = order[start:end]
+            side[rows] = self._cut(np.arange(len(rows)))
+        return side
+
+    def _draw(self, key: str) -> int:
+        return int.from_bytes(hashlib.blake2b(f"{self.seed}/{key}".encode(), digest_size=8).digest(), "big")
+
+    def _cut(self, order: np.ndarray) -> np.ndarray:
+        """The first of `order` to test, the next to valid, the rest to train; one row always trains."""
+        n = len(order)
+        n_test = min(round(n * self.test), n - 1)
+        n_valid = min(round(n * self.valid), n - 1 - n_test)
+        side = np.zeros(n, np.int8)
+        side[order[:n_test]] = TEST
+        side[order[n_test : n_test + n_valid]] = VALID
+        return side
+
+    def _by_group(self, groups: list[str]) -> np.ndarray:
+        names, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
+        if len(names) < 2 and (self.valid or self.test):
+            raise UsageError(
+                f"the column '{self.by}' has one group only", fix="choose another column, or split='stratified'"
+            )
+        drawn = sorted(range(len(names)), key=lambda g: self._draw(str(names[g])))
+        side_of_group = np.zeros(len(names), np.int8)
+        position = 0
+        for side, share in ((TEST, self.test), (VALID, self.valid)):
+            filled = 0
+            # at least one group a side, and one left to train on; half of a group over is as good as half under
+            while share and position < len(drawn) - 1 and (filled == 0 or filled < share * len(groups)):
+                size = counts[drawn[position]]
+                if filled and filled + size / 2 > share * len(groups):
+                    break
+                side_of_group[drawn[position]] = side
+                filled += size
+                position += 1
+        return side_of_group[inverse]

@@ -1,0 +1,159 @@
+"""The Store: the columns of a Dataset encoded once, memory-mapped or on the device, and gathered by row."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flambeau.core.findings import Finding
+from flambeau.fields import Encoding, Ragged
+
+Gathered = dict[str, Any]
+LOOK_AHEAD = 4  # batches decoded ahead where they are decoded on the fly
+
+
+class Column(Protocol):
+    """One encoded column."""
+
+    nbytes: int
+
+    def gather(self, rows: Tensor) -> Tensor | Ragged:
+        """The encoded values of `rows`, int64 (B)."""
+        ...
+
+    def to(self, device: torch.device) -> Column:
+        """The column on a device."""
+        ...
+
+
+class FixedColumn:
+    """Values of one shape: a tensor (N, …), in memory, memory-mapped or on the device."""
+
+    def __init__(self, values: Tensor):
+        self.values = values
+        self.nbytes = values.numel() * values.element_size()
+
+    def gather(self, rows: Tensor) -> Tensor:
+        return self.values.index_select(0, rows)
+
+    def to(self, device: torch.device) -> FixedColumn:
+        return FixedColumn(self.values.to(device))
+
+
+class RaggedColumn:
+    """Values whose first axis differs: all laid end to end in `flat` (sum of lengths, …), and offsets (N + 1)."""
+
+    def __init__(self, flat: Tensor, offsets: Tensor):
+        self.flat, self.offsets = flat, offsets
+        self.lengths = offsets[1:] - offsets[:-1]
+        self.nbytes = flat.numel() * flat.element_size() + offsets.numel() * offsets.element_size()
+
+    def gather(self, rows: Tensor) -> Ragged:
+        lengths = self.lengths.index_select(0, rows)
+        steps = torch.arange(int(lengths.max()), device=rows.device)
+        inside = steps < lengths[:, None]  # (B, T)
+        # rows end where the next begins, so steps past the end are pointed at step 0 and blanked below
+        at = self.offsets.index_select(0, rows)[:, None] + torch.where(inside, steps, 0)
+        at = at.clamp_max(max(self.flat.shape[0] - 1, 0))
+        values = self.flat[at]  # (B, T, …)
+        return Ragged(values.masked_fill_(~inside.view(*inside.shape, *(1,) * (values.ndim - 2)), 0), lengths)
+
+    def to(self, device: torch.device) -> RaggedColumn:
+        return RaggedColumn(self.flat.to(device), self.offsets.to(device))
+
+
+class StreamedColumn:
+    """Values decoded anew each time they are gathered, where the encoded ones would not fit on the disk."""
+
+    nbytes = 0
+
+    def __init__(self, encode: Callable[[int], np.ndarray], encoding: Encoding, threads: int):
+        self.encode, self.encoding, self.threads = encode, encoding, threads
+        self._pool: ThreadPoolExecutor | None = None
+
+    def gather(self, rows: Tensor) -> Tensor | Ragged:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="decode")
+        values = [torch.from_numpy(v) for v in self._pool.map(self.encode, rows.tolist())]
+        if not self.encoding.ragged:
+            return torch.stack(values)
+        lengths = torch.tensor([len(v) for v in values])
+        return Ragged(torch.nn.utils.rnn.pad_sequence(values, batch_first=True), lengths)
+
+    def to(self, device: torch.device) -> StreamedColumn:
+        return self
+
+
+class Store:
+    """Encoded columns of N rows.
+
+    Attributes:
+        columns: by name.
+        good: rows that every column could encode, int64, ascending.
+        findings: what was left out and why.
+        fingerprint: what the encoded values depend on: source files and field settings.
+    """
+
+    def __init__(
+        self, columns: dict[str, Column], good: Tensor, findings: Sequence[Finding] = (), fingerprint: str = ""
+    ):
+        self.columns, self.good = columns, good
+        self.findings, self.fingerprint = list(findings), fingerprint
+        self.device = torch.device("cpu")
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all columns."""
+        return sum(c.nbytes for c in self.columns.values())
+
+    @property
+    def streamed(self) -> bool:
+        """Whether any column is decoded on the fly."""
+        return any(isinstance(c, StreamedColumn) for c in self.columns.values())
+
+    def gather(self, rows: Tensor) -> Gathered:
+        """The encoded values of `rows`, int64 (B), on the store's device, by column."""
+        return {name: column.gather(rows) for name, column in self.columns.items()}
+
+    def lengths(self) -> Tensor | None:
+        """The longest length of each row over the ragged columns, int64 (N); None if there are none."""
+        ragged = [c.lengths for c in self.columns.values() if isinstance(c, RaggedColumn)]
+        return torch.stack(ragged).amax(0).cpu() if ragged else None
+
+    def stream(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Gathered]]:
+        """(rows, gathered) for each of `batches`, in order; decoded ahead in the background where streamed."""
+        if not self.streamed:
+            for rows in batches:
+                yield rows, self.gather(rows)
+            return
+        ahead: deque[tuple[Tensor, Future[Gathered]]] = deque()
+        with ThreadPoolExecutor(1, thread_name_prefix="gather") as pool:
+            try:
+                for rows in batches:
+                    ahead.append((rows, pool.submit(self.gather, rows)))
+                    if len(ahead) > LOOK_AHEAD:
+                        first, future = ahead.popleft()
+                        yield first, future.result()
+                while ahead:
+                    first, future = ahead.popleft()
+                    yield first, future.result()
+            finally:
+                for _, future in ahead:
+                    future.cancel()
+
+    def hold_on(self, device: torch.device, share: float = 0.4) -> bool:
+        """Moves the columns to a CUDA device if they take at most `share` of its free memory; says whether it did."""
+        if device.type != "cuda" or self.streamed:
+            return False
+        free, _ = torch.cuda.mem_get_info(device)
+        if self.nbytes > share * free:
+            return False
+        self.columns = {name: column.to(device) for name, column in self.columns.items()}
+        self.device = device
+        return True

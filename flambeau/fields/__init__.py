@@ -1,0 +1,20 @@
+"""Fields: one file per kind of data. A new kind is a new file here, entered into FIELDS."""
+
+from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition, recognise
+from flambeau.fields.category import Category
+from flambeau.fields.image import Image
+from flambeau.fields.multilabel import MultiLabel
+from flambeau.fields.number import Number
+
+__all__ = [
+    "FIELDS",
+    "Category",
+    "Encoding",
+    "Field",
+    "Image",
+    "MultiLabel",
+    "Number",
+    "Ragged",
+    "Recognition",
+    "recognise",
+]

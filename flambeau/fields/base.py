@@ -1,0 +1,169 @@
+"""What every kind of data can do: the contract of a Field, and the registry of kinds."""
+
+from __future__ import annotations
+
+import html
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flambeau.core.errors import UsageError
+from flambeau.core.findings import Finding
+from flambeau.core.registry import Registry
+
+FIELDS: Registry[type[Field]] = Registry("kind of field")
+
+
+class Recognition(NamedTuple):
+    """How well raw values look like a kind, from 0 to 1, and why, in a clause."""
+
+    score: float
+    why: str
+
+
+class Ragged(NamedTuple):
+    """A gathered ragged column: padded values (B, T, …) with zeros behind each row's end, and lengths (B)."""
+
+    values: Tensor
+    lengths: Tensor
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Ragged:
+        """The same on another device."""
+        return Ragged(
+            self.values.to(device, non_blocking=non_blocking), self.lengths.to(device, non_blocking=non_blocking)
+        )
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """The form of one encoded value: its dtype and shape; ragged ones grow along a first axis of any length."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    ragged: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one value (of one item, where ragged)."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+
+class Field(ABC):
+    """One kind of column. Settings are constructor arguments; what `fit` learns is kept beside them."""
+
+    kind: ClassVar[str]
+    persistent: ClassVar[bool] = False
+    """Whether encoding is dear enough to be kept on disk between trainings."""
+    target_only: ClassVar[bool] = False
+    suffixes: ClassVar[frozenset[str]] = frozenset()
+    """File name endings, lower case, that files of this kind have."""
+    settings: ClassVar[tuple[str, ...]] = ()
+    """Names of the attributes that a user sets; `to_dict` keeps them."""
+    fitted: ClassVar[tuple[str, ...]] = ()
+    """Names of the attributes that `fit` sets; `to_dict` keeps them too."""
+
+    @classmethod
+    @abstractmethod
+    def recognise(cls, values: Sequence[Any]) -> Recognition:
+        """How well a sample of raw values looks like this kind."""
+
+    @abstractmethod
+    def fit(self, values: Sequence[Any]) -> None:
+        """Learns statistics or a vocabulary from raw values of training rows only."""
+
+    @property
+    @abstractmethod
+    def encoding(self) -> Encoding:
+        """The form that `encode` gives, once fitted."""
+
+    @abstractmethod
+    def encode(self, value: Any) -> np.ndarray:
+        """One raw value to a compact array.
+
+        Raises:
+            DataError: the value cannot be read or does not fit; the message says why.
+        """
+
+    def encode_all(self, values: Sequence[Any]) -> np.ndarray | None:
+        """All values at once where that is cheap (arrays in memory), else None. Fixed fields only."""
+        return None
+
+    def prepare(self, gathered: Any, training: bool = False, generator: torch.Generator | None = None) -> Any:
+        """The gathered batch to model input, on its device. All randomness comes from `generator`."""
+        return gathered
+
+    @property
+    def random(self) -> bool:
+        """Whether `prepare` uses its generator in training."""
+        return False
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one prepared value, as a model sees it (ragged axes are left out)."""
+        return self.encoding.shape
+
+    @property
+    def num_outputs(self) -> int:
+        """How many numbers a head must give, where this field is the target."""
+        raise UsageError(f"a field of kind '{self.kind}' cannot be a target here")
+
+    def decode(self, output: np.ndarray) -> Any:
+        """Model output for one sample, after its activation, to what a person reads."""
+        return output
+
+    def check(self, values: Sequence[Any]) -> list[Finding]:
+        """What is wrong with raw values of this kind on their own."""
+        return []
+
+    def render(self, value: Any) -> str:
+        """One raw value as a fragment of HTML, for reports and pages."""
+        return f"<span>{html.escape(str(value))}</span>"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the encoded form depends on; a part of the store's fingerprint."""
+        return self.to_dict()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Kind, settings and fitted state as plain JSON."""
+        return {"kind": self.kind, **{name: getattr(self, name) for name in (*self.settings, *self.fitted)}}
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> Field:
+        """The field that `to_dict` wrote, of whichever kind it is."""
+        field_class = FIELDS[state["kind"]]
+        given = {name: state[name] for name in field_class.settings if name in state}
+        field = field_class(**given)
+        for name in field_class.fitted:
+            if name in state:
+                setattr(field, name, state[name])
+        return field
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{n}={getattr(self, n)!r}' for n in self.settings)})"
+
+
+def recognise(values: Sequence[Any], *, target: bool = False) -> tuple[Field, str]:
+    """The field whose kind suits a sample of raw values best, and why.
+
+    Raises:
+        UsageError: no kind suits.
+    """
+    best: tuple[float, str, type[Field]] | None = None
+    for _, field_class in FIELDS.items():
+        if field_class.target_only and not target:
+            continue
+        score, why = field_class.recognise(values)
+        if best is None or score > best[0]:
+            best = (score, why, field_class)
+    if best is None or best[0] <= 0:
+        example = values[0] if len(values) else None
+        raise UsageError(
+            f"no kind of field suits values such as {example!r}", fix="set one by hand: fields={'column': fb.fields.…}"
+        )
+    return best[2](), best[1]

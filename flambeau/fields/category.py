@@ -1,0 +1,147 @@
+"""Category: one class out of K."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from flambeau.core.errors import DataError, nearest
+from flambeau.core.findings import Finding, Severity
+from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
+
+
+def class_name(value: Any) -> str:
+    """A raw label as a class name: 1, 1.0 and "1" are one class.
+
+    Raises:
+        DataError: the label is missing.
+
+    >>> class_name(1.0), class_name("cat"), class_name(True)
+    ('1', 'cat', 'True')
+    """
+    if value is None:
+        raise DataError("the label is missing", expected="a class")
+    if isinstance(value, (float, np.floating)):
+        if np.isnan(value):
+            raise DataError("the label is NaN", expected="a class")
+        if float(value).is_integer():
+            return str(int(value))
+    return str(value)
+
+
+def natural(name: str) -> tuple[int, float, str]:
+    """A sort key: numbers by value, before words."""
+    try:
+        return (0, float(name), name)
+    except ValueError:
+        return (1, 0.0, name)
+
+
+@FIELDS.register("category")
+class Category(Field):
+    """One class out of K. Encoded as int64, its place in `classes`.
+
+    Args:
+        classes: the classes in order; found in the training rows if not given.
+    """
+
+    kind = "category"
+    settings = ("classes",)
+
+    def __init__(self, classes: Sequence[str] | None = None):
+        self.classes: list[str] = [str(c) for c in classes] if classes else []
+        self._given = bool(classes)
+
+    @classmethod
+    def recognise(cls, values: Sequence[Any]) -> Recognition:
+        sample = [v for v in values if v is not None]
+        if not sample or not isinstance(sample[0], (str, bool, np.bool_, int, np.integer, float, np.floating)):
+            return Recognition(0.0, "values are not names or whole numbers")
+        distinct = set(sample)
+        if isinstance(sample[0], (bool, np.bool_)):
+            return Recognition(0.9, "values are true or false")
+        if isinstance(sample[0], str):
+            repeated = len(distinct) <= max(20, len(sample) // 2)
+            return Recognition(0.8 if repeated else 0.3, f"{len(distinct)} distinct names")
+        whole = all(float(v).is_integer() for v in distinct if v == v)
+        few = len(distinct) <= max(20, min(1000, len(sample) // 10))
+        return Recognition(0.7 if whole and few else 0.1, f"{len(distinct)} distinct whole numbers")
+
+    def fit(self, values: Sequence[Any]) -> None:
+        if not self._given:
+            names = {class_name(v) for v in values if v is not None and v == v}
+            self.classes = sorted(names, key=natural)
+        self.__dict__.pop("_index", None)
+
+    @property
+    def index(self) -> dict[str, int]:
+        """From class name to its number."""
+        if "_index" not in self.__dict__:
+            self.__dict__["_index"] = {name: i for i, name in enumerate(self.classes)}
+        return self.__dict__["_index"]
+
+    @property
+    def encoding(self) -> Encoding:
+        return Encoding(np.dtype(np.int64), ())
+
+    @property
+    def num_outputs(self) -> int:
+        return len(self.classes)
+
+    def encode(self, value: Any) -> np.ndarray:
+        name = class_name(value)
+        try:
+            return np.asarray(self.index[name])
+        except KeyError:
+            raise DataError(
+                f"the class '{name}' is not among the {len(self.classes)} classes of the training rows",
+                fix=nearest(name, self.classes),
+            ) from None
+
+    def decode(self, output: np.ndarray) -> str:
+        """Probabilities (K) to the likeliest class."""
+        return self.classes[int(output.argmax())]
+
+    def check(self, values: Sequence[Any]) -> list[Finding]:
+        from collections import Counter
+
+        counts = Counter(class_name(v) for v in values if v is not None and v == v)
+        findings: list[Finding] = []
+        if len(counts) == 1:
+            findings.append(
+                Finding(
+                    "one-class",
+                    Severity.ERROR,
+                    f"there is only one class, '{next(iter(counts))}'",
+                    fix="add samples of at least one other class",
+                    count=len(values),
+                )
+            )
+        few = {name: n for name, n in counts.items() if n < 10}
+        if few:
+            findings.append(
+                Finding(
+                    "few-samples",
+                    Severity.WARNING,
+                    f"{len(few)} of {len(counts)} classes have under 10 samples",
+                    places=[f"{name}: {n}" for name, n in sorted(few.items(), key=lambda item: item[1])],
+                    fix="collect more, or leave them out",
+                    count=len(few),
+                )
+            )
+        if len(counts) > 1:
+            (most, n_most), *_, (least, n_least) = counts.most_common()
+            if n_most > 10 * n_least:
+                findings.append(
+                    Finding(
+                        "imbalance",
+                        Severity.WARNING,
+                        f"'{most}' has {n_most} samples and '{least}' has {n_least}, "
+                        f"{n_most / n_least:.0f} times fewer",
+                        fix="read the per-class recall in the report, not accuracy alone",
+                        count=len(counts),
+                    )
+                )
+        return findings

@@ -1,0 +1,239 @@
+"""Image: a picture. Encoded once as uint8 (H, W, C), normalised and augmented on the device."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image as PILImage
+from torch import Tensor
+
+from flambeau.core.errors import DataError, UsageError, nearest
+from flambeau.fields.augment import Augmentation, normalise
+from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
+from flambeau.fields.colour_spaces import COLOURS, convert
+from flambeau.fields.decoding import SUFFIXES, check_pixels, decode, read_bytes, resize
+
+LARGEST_NATIVE = 64
+"""Pictures that are all one size, at most this many pixels a side, are kept as they are."""
+DEFAULT_SIZE = 128
+RESIZES = ("squash", "crop", "pad")
+FIT_SAMPLE = 256
+
+
+@FIELDS.register("image")
+class Image(Field):
+    """A picture, from a path, bytes, a PIL image or an array.
+
+    Args:
+        size: (height, width) or one number for both, in pixels; found in the training rows if not given.
+        colour: `rgb`, `grey`, `hsv`, `lab` or `ycbcr`: what the model sees; `rgb` or `grey` by what the pictures
+            are, if not given. (HSV after Smith 1978, LAB CIE 1976 under D65, YCbCr as in JPEG.)
+        resize: `squash`, `crop` or `pad`, see `flambeau.fields.decoding.resize`.
+        background: grey level behind transparent pixels and around padded pictures, 0…255.
+        augment: the settings of an `Augmentation` as a dict; none if not given.
+    """
+
+    kind = "image"
+    persistent = True
+    suffixes = SUFFIXES
+    settings = ("size", "colour", "resize", "background", "augment")
+    fitted = ("mean", "std", "source_sizes")
+
+    def __init__(
+        self,
+        size: int | Sequence[int] | None = None,
+        colour: str | None = None,
+        resize: str = "squash",
+        background: int = 255,
+        augment: dict[str, Any] | None = None,
+    ):
+        if colour is not None and colour not in COLOURS:
+            raise UsageError(f"no colour space is called '{colour}'", fix=nearest(colour, COLOURS))
+        if resize not in RESIZES:
+            raise UsageError(f"no way to resize is called '{resize}'", fix=nearest(resize, RESIZES))
+        self.size: list[int] | None = None if size is None else _pair(size)
+        self.colour, self.resize, self.background = colour, resize, background
+        self.augmentation: Augmentation | None = Augmentation.from_dict(augment) if augment else None
+        self.mean: list[float] | None = None
+        self.std: list[float] | None = None
+        self.source_sizes: list[int] = []
+
+    @property
+    def augment(self) -> dict[str, Any] | None:
+        """The augmentation as plain JSON, None if there is none."""
+        return self.augmentation.to_dict() if self.augmentation else None
+
+    @property
+    def channels(self) -> int:
+        """Channels of the stored picture: 1 for grey, else 3."""
+        return 1 if self.colour == "grey" else 3
+
+    @property
+    def random(self) -> bool:
+        return self.augmentation is not None
+
+    @classmethod
+    def recognise(cls, values: Sequence[Any]) -> Recognition:
+        sample = [v for v in values if v is not None]
+        if not sample:
+            return Recognition(0.0, "there are no values")
+        if isinstance(sample[0], (str, Path)):
+            pictures = sum(Path(v).suffix.lower() in SUFFIXES for v in sample)
+            return Recognition(0.95 * pictures / len(sample), f"{pictures} of {len(sample)} end like pictures")
+        if isinstance(sample[0], PILImage.Image):
+            return Recognition(1.0, "values are PIL images")
+        if isinstance(sample[0], bytes):
+            return Recognition(0.5, "values are bytes")
+        array = np.asarray(sample[0])
+        if array.ndim in (2, 3) and array.dtype == np.uint8:
+            return Recognition(0.9, f"values are uint8 arrays of {array.shape}")
+        if array.ndim in (2, 3) and np.issubdtype(array.dtype, np.floating):
+            inside = all(np.min(v) >= 0 and np.max(v) <= 1 for v in sample)
+            channels = array.ndim == 2 or 1 in (array.shape[0], array.shape[2]) or 3 in (array.shape[0], array.shape[2])
+            if inside and channels:
+                return Recognition(0.8, f"values are arrays of {array.shape} with floats in 0…1")
+        return Recognition(0.0, "values are not pictures")
+
+    def fit(self, values: Sequence[Any]) -> None:
+        """Finds size, colour, mean and deviation from a sample of up to 256 pictures (the same one each time)."""
+        step = max(1, len(values) // FIT_SAMPLE)
+        pictures = []
+        hint = (self.size[0], self.size[1]) if self.size else (DEFAULT_SIZE, DEFAULT_SIZE)
+        sizes: list[tuple[int, int]] = []
+        for value in values[::step][:FIT_SAMPLE]:
+            try:
+                sizes.append(original_size(value))
+                pictures.append(decode(value, 3, hint, background=self.background))
+            except DataError:
+                continue  # named when the store is built
+        if not pictures:
+            raise DataError(
+                f"none of {min(len(values), FIT_SAMPLE)} pictures could be read",
+                fix="run `flambeau check` on the data to see why",
+            )
+        self.source_sizes = [int(np.median([s[0] for s in sizes])), int(np.median([s[1] for s in sizes]))]
+        if self.size is None:
+            same = len(set(sizes)) == 1 and max(sizes[0]) <= LARGEST_NATIVE
+            largest = max(max(s) for s in sizes)
+            if same:
+                self.size = list(sizes[0])
+            else:
+                self.size = _pair(DEFAULT_SIZE if largest > LARGEST_NATIVE else largest)
+        if self.colour is None:
+            grey = all(np.array_equal(p[..., 0], p[..., 1]) and np.array_equal(p[..., 0], p[..., 2]) for p in pictures)
+            self.colour = "grey" if grey else "rgb"
+        small = np.stack([self._resize(p[..., : self.channels]) for p in pictures])
+        self.fit_normalisation(torch.from_numpy(small))
+
+    def fit_normalisation(self, images: Tensor) -> None:
+        """Sets mean and std, in 0…1 units per channel of the model's colour space, from uint8 (N, H, W, C)."""
+        planes = images.permute(0, 3, 1, 2).float() / 255
+        planes = convert(planes, self.colour or "rgb")
+        self.mean = [round(float(m), 6) for m in planes.mean((0, 2, 3))]
+        self.std = [round(max(float(s), 1e-3), 6) for s in planes.std((0, 2, 3))]
+
+    @property
+    def encoding(self) -> Encoding:
+        if self.size is None:
+            raise UsageError("the size of the pictures is not known yet", fix="call fit first, or give size=")
+        return Encoding(np.dtype(np.uint8), (self.size[0], self.size[1], self.channels))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        # what the stored bytes depend on; augmentation and normalisation come later
+        return {
+            "kind": self.kind,
+            "size": self.size,
+            "channels": self.channels,
+            "resize": self.resize,
+            "background": self.background,
+            "decoder": 1,
+        }
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        height, width, channels = self.encoding.shape
+        return (channels, height, width)
+
+    def _resize(self, array: np.ndarray) -> np.ndarray:
+        assert self.size is not None
+        return resize(array, (self.size[0], self.size[1]), self.resize, self.background)
+
+    def encode(self, value: Any) -> np.ndarray:
+        height, width, channels = self.encoding.shape
+        return self._resize(decode(value, channels, (height, width), background=self.background))
+
+    def encode_all(self, values: Sequence[Any]) -> np.ndarray | None:
+        if not isinstance(values, np.ndarray) or values.dtype != np.uint8:
+            return None
+        images = values[..., None] if values.ndim == 3 else values
+        return images if tuple(images.shape[1:]) == self.encoding.shape else None
+
+    def prepare(
+        self, gathered: Tensor, training: bool = False, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """uint8 (B, H, W, C) to float32 (B, C, H, W), channels last in memory: augmented in training, normalised."""
+        rgb = self.colour in ("rgb", "grey", None)
+        assert self.mean is not None and self.std is not None
+        channels = gathered.shape[-1]
+        mean = self.mean if rgb else [0.0] * channels
+        std = self.std if rgb else [1.0] * channels
+        if training and self.augmentation is not None:
+            assert generator is not None
+            size = (gathered.shape[1], gathered.shape[2])
+            images = self.augmentation(gathered, size=size, generator=generator, mean=mean, std=std)
+        else:
+            images = normalise(gathered, mean=mean, std=std)
+        if rgb:
+            return images
+        planes = convert(images.clamp(0, 1), self.colour or "rgb")
+        shape = (1, channels, 1, 1)
+        return (planes - planes.new_tensor(self.mean).view(shape)) / planes.new_tensor(self.std).view(shape)
+
+    def render(self, value: Any) -> str:
+        """A thumbnail of at most 160 pixels a side as an <img> with its bytes inside."""
+        try:
+            array = decode(value, 3, (160, 160), background=self.background)
+        except DataError as error:
+            return f"<span class=unreadable>{html.escape(error.found)}</span>"
+        picture = PILImage.fromarray(array)
+        picture.thumbnail((160, 160))
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG" if max(picture.size) <= 64 else "JPEG")
+        kind = "png" if max(picture.size) <= 64 else "jpeg"
+        return f'<img src="data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}" alt="">'
+
+
+def original_size(value: Any) -> tuple[int, int]:
+    """(height, width) of a picture, from its head only, before EXIF rotation.
+
+    Raises:
+        DataError: it is not a picture.
+    """
+    if isinstance(value, (str, Path, bytes)):
+        data = value if isinstance(value, bytes) else read_bytes(value)
+        try:
+            with PILImage.open(io.BytesIO(data)) as picture:
+                width, height = picture.size
+        except (OSError, ValueError, SyntaxError, PILImage.DecompressionBombError):
+            raise DataError("this is not a picture", where=None if isinstance(value, bytes) else value) from None
+        check_pixels((width, height), value if not isinstance(value, bytes) else None)
+        return height, width
+    if isinstance(value, PILImage.Image):
+        return value.height, value.width
+    array = decode(value, 3)
+    return array.shape[0], array.shape[1]
+
+
+def _pair(size: int | Sequence[int]) -> list[int]:
+    pair = [size, size] if isinstance(size, int) else [int(s) for s in size]
+    if len(pair) != 2 or min(pair) < 1:
+        raise UsageError(f"the size {size!r} does not fit", expected="pixels, or (height, width)")
+    return pair

@@ -1,0 +1,79 @@
+"""MultiLabel: any number of classes out of K at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from flambeau.core.errors import DataError, nearest
+from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
+from flambeau.fields.category import class_name, natural
+
+
+@FIELDS.register("multilabel")
+class MultiLabel(Field):
+    """Any number of classes out of K. Raw values are lists of names, or one string with a separator.
+
+    Encoded as float32 (K), 1 where the class is present.
+
+    Args:
+        classes: the classes in order; found in the training rows if not given.
+        separator: what stands between names in a string.
+        threshold: the probability from which a class counts as predicted.
+    """
+
+    kind = "multilabel"
+    target_only = True
+    settings = ("classes", "separator", "threshold")
+
+    def __init__(self, classes: Sequence[str] | None = None, separator: str = ";", threshold: float = 0.5):
+        self.classes: list[str] = [str(c) for c in classes] if classes else []
+        self._given = bool(classes)
+        self.separator, self.threshold = separator, threshold
+
+    def names(self, value: Any) -> list[str]:
+        """The class names in one raw value; an empty string or list has none."""
+        if isinstance(value, str):
+            return [name for part in value.split(self.separator) if (name := part.strip())]
+        if value is None or (isinstance(value, float) and value != value):
+            raise DataError("the labels are missing", expected="a list of classes (an empty one for none)")
+        return [class_name(v) for v in value]
+
+    @classmethod
+    def recognise(cls, values: Sequence[Any]) -> Recognition:
+        if len(values) and all(isinstance(v, (list, tuple, set)) for v in values):
+            names = all(isinstance(x, str) for v in values for x in v)
+            return Recognition(0.9 if names else 0.2, "values are lists of names")
+        strings = [v for v in values if isinstance(v, str)]
+        if strings and sum(";" in v for v in strings) > len(strings) // 10:
+            return Recognition(0.85, "values are names joined by ';'")
+        return Recognition(0.0, "values are not lists")
+
+    def fit(self, values: Sequence[Any]) -> None:
+        if not self._given:
+            self.classes = sorted({n for v in values if v is not None for n in self.names(v)}, key=natural)
+
+    @property
+    def encoding(self) -> Encoding:
+        return Encoding(np.dtype(np.float32), (len(self.classes),))
+
+    @property
+    def num_outputs(self) -> int:
+        return len(self.classes)
+
+    def encode(self, value: Any) -> np.ndarray:
+        row = np.zeros(len(self.classes), np.float32)
+        for name in self.names(value):
+            if name not in self.classes:
+                raise DataError(
+                    f"the class '{name}' is not among the {len(self.classes)} classes of the training rows",
+                    fix=nearest(name, self.classes),
+                )
+            row[self.classes.index(name)] = 1
+        return row
+
+    def decode(self, output: np.ndarray) -> list[str]:
+        """Probabilities (K) to the classes at or above the threshold."""
+        return [name for name, p in zip(self.classes, output, strict=True) if p >= self.threshold]

@@ -1,0 +1,70 @@
+"""The contract of an Objective: what a step minimises and what validation measures."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from flambeau.core.registry import Registry
+from flambeau.data.batch import Batch
+
+OBJECTIVES: Registry[type[Objective]] = Registry("objective")
+
+
+class Objective(ABC):
+    """What a step minimises. It holds the model; the Trainer calls it and knows nothing of what is inside.
+
+    Attributes:
+        phases: names of the updates that make up one step, in order; each has its own optimiser. One for
+            supervised training, `("discriminator", "generator")` for a GAN.
+        model: every parameter that is trained or saved.
+        monitor: the metric that the best checkpoint is chosen by.
+        higher_is_better: in which direction.
+    """
+
+    phases: ClassVar[tuple[str, ...]] = ("train",)
+    model: nn.Module
+    monitor: str = "loss"
+    higher_is_better: bool = False
+
+    @abstractmethod
+    def loss(self, batch: Batch, phase: str) -> Tensor:
+        """The mean loss of a batch, a scalar with its graph."""
+
+    def weight(self, batch: Batch) -> float:
+        """What the mean in `loss` is over: samples, or tokens. Accumulated steps are weighted by it."""
+        return len(batch)
+
+    def parameters(self, phase: str) -> list[nn.Parameter]:
+        """The parameters that a phase updates."""
+        return list(self.model.parameters())
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """Those that start from nothing where the rest is pretrained: they learn at the full rate."""
+        return []
+
+    @abstractmethod
+    def start_evaluation(self, detail: bool = False) -> None:
+        """Forgets what was measured. With `detail`, also collects what the report shows."""
+
+    @abstractmethod
+    def evaluate(self, batch: Batch) -> None:
+        """Measures a batch. Memory stays bounded however many follow."""
+
+    @abstractmethod
+    def metrics(self) -> dict[str, float]:
+        """What was measured since `start_evaluation`, `loss` among it."""
+
+    def detail(self) -> dict[str, Any]:
+        """What was collected for the report, as plain JSON."""
+        return {}
+
+    def predict(self, batch: Batch) -> Tensor:
+        """Model output after its activation: probabilities (B, K), or numbers (B, …)."""
+        raise NotImplementedError(f"{type(self).__name__} does not predict")
+
+    def describe(self) -> str:
+        """A sentence: what is minimised and why."""
+        return type(self).__name__

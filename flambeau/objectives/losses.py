@@ -1,0 +1,67 @@
+"""Losses by name, each a function of model output and target to a mean, or to one number a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from flambeau.core.errors import UsageError, nearest
+
+Loss = Callable[..., Tensor]
+
+
+def cross_entropy(output: Tensor, target: Tensor, reduction: str = "mean", label_smoothing: float = 0.0) -> Tensor:
+    """Output (B, K) as logits; target int64 (B), or probabilities (B, K)."""
+    return F.cross_entropy(output, target, reduction=reduction, label_smoothing=label_smoothing)
+
+
+def bce(output: Tensor, target: Tensor, reduction: str = "mean", label_smoothing: float = 0.0) -> Tensor:
+    """Output (B, K) as logits; target float (B, K) in 0…1."""
+    target = target.to(output.dtype)
+    if label_smoothing:
+        target = target * (1 - label_smoothing) + label_smoothing / 2
+    loss = F.binary_cross_entropy_with_logits(output, target, reduction="none" if reduction == "none" else "mean")
+    return loss.mean(-1) if reduction == "none" and loss.ndim > 1 else loss
+
+
+def _elementwise(function: Callable[..., Tensor]) -> Loss:
+    def loss(output: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+        # a head gives (B, 1) for a target (B); without the reshape the two would broadcast to (B, B)
+        output = output.reshape(target.shape)
+        if reduction == "mean":
+            return function(output, target)
+        return function(output, target, reduction="none").reshape(len(target), -1).mean(1)
+
+    return loss
+
+
+LOSSES: dict[str, Loss] = {
+    "cross_entropy": cross_entropy,
+    "bce": bce,
+    "mse": _elementwise(F.mse_loss),
+    "l1": _elementwise(F.l1_loss),
+    "huber": _elementwise(F.smooth_l1_loss),
+}
+FOR_KIND = {"category": "cross_entropy", "multilabel": "bce", "number": "mse"}
+
+
+def named(loss: str) -> Loss:
+    """The loss of a name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if loss not in LOSSES:
+        raise UsageError(f"no loss is called '{loss}'", fix=nearest(loss, LOSSES))
+    return LOSSES[loss]
+
+
+def expects_classes(loss: Any) -> bool:
+    """Whether a loss (named, a function or a module) is a cross-entropy over class numbers."""
+    return loss in (cross_entropy, F.cross_entropy, F.nll_loss) or isinstance(
+        loss, (torch.nn.CrossEntropyLoss, torch.nn.NLLLoss)
+    )

@@ -1,0 +1,257 @@
+"""Streaming metrics: counts and sums only, so that memory does not grow with the data."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flambeau.core.errors import UsageError
+from flambeau.fields import Category, Field, MultiLabel, Number
+
+WORST = 24  # mistakes kept for the report
+CALIBRATION_BINS = 15
+
+
+class Metric(Protocol):
+    """What a metric does. `output` is activated: probabilities (B, K), or numbers in the target's own units."""
+
+    def update(self, output: Tensor, target: Tensor, rows: Tensor) -> None:
+        """Counts a batch."""
+        ...
+
+    def values(self) -> dict[str, float]:
+        """Results by name."""
+        ...
+
+    def detail(self) -> dict[str, Any]:
+        """What the report shows, as plain JSON."""
+        ...
+
+
+class _Worst:
+    """The rows with the highest score so far."""
+
+    def __init__(self) -> None:
+        self.heap: list[tuple[float, int, dict[str, Any]]] = []
+
+    def offer(self, scores: Tensor, rows: Tensor, tell: Callable[[int], dict[str, Any]]) -> None:
+        best = scores.topk(min(WORST, len(scores)))
+        for score, i in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+            if score <= 0 or (len(self.heap) == WORST and score <= self.heap[0][0]):
+                break
+            entry = (score, int(rows[i]), tell(i))
+            (heapq.heappushpop if len(self.heap) == WORST else heapq.heappush)(self.heap, entry)
+
+    def listed(self) -> list[dict[str, Any]]:
+        return [{"row": row, "score": score, **told} for score, row, told in sorted(self.heap, key=lambda e: -e[0])]
+
+
+class Classification:
+    """Accuracy, macro F1, the confusion matrix, calibration and the worst mistakes, from probabilities (B, K)."""
+
+    def __init__(self, field: Category, detail: bool):
+        self.classes, self.keep = field.classes, detail
+        k = len(self.classes)
+        self.confusion = torch.zeros(k, k, dtype=torch.int64)  # true × predicted
+        self.bins = torch.zeros(3, CALIBRATION_BINS, dtype=torch.float64)  # count, sum of confidence, right
+        self.worst = _Worst()
+
+    def update(self, output: Tensor, target: Tensor, rows: Tensor) -> None:
+        confidence, predicted = output.float().max(1)
+        k = len(self.classes)
+        self.confusion += torch.bincount((target * k + predicted).cpu(), minlength=k * k).view(k, k)
+        if not self.keep:
+            return
+        right = (predicted == target).cpu()
+        confidence = confidence.cpu()
+        at = (confidence * CALIBRATION_BINS).long().clamp(0, CALIBRATION_BINS - 1)
+        for i, what in enumerate((torch.ones_like(confidence), confidence, right)):
+            self.bins[i].index_add_(0, at, what.double())
+        probabilities = output.float().cpu()
+        truth, guess = target.cpu(), predicted.cpu()
+
+        def tell(i: int) -> dict[str, Any]:
+            return {
+                "true": self.classes[int(truth[i])],
+                "predicted": self.classes[int(guess[i])],
+                "confidence": round(float(confidence[i]), 4),
+                "probability_of_true": round(float(probabilities[i, truth[i]]), 4),
+            }
+
+        # wrong and sure of it comes first; right ones score 0 and are never kept
+        self.worst.offer(torch.where(right, 0.0, confidence - probabilities.gather(1, truth[:, None])[:, 0] + 1e-9),
+                         rows, tell)  # fmt: skip
+
+    def values(self) -> dict[str, float]:
+        total = max(int(self.confusion.sum()), 1)
+        return {
+            "accuracy": float(self.confusion.diagonal().sum()) / total,
+            "f1": float(np.mean([c["f1"] for c in self.per_class() if c["count"]] or [0.0])),
+        }
+
+    def per_class(self) -> list[dict[str, Any]]:
+        """Precision, recall, F1 and count by class."""
+        hits = self.confusion.diagonal().double()
+        truth, guessed = self.confusion.sum(1), self.confusion.sum(0)
+        recall, precision = hits / truth.clamp_min(1), hits / guessed.clamp_min(1)
+        f1 = 2 * precision * recall / (precision + recall).clamp_min(1e-12)
+        return [
+            {"class": name, "precision": p, "recall": r, "f1": f, "count": n}
+            for name, p, r, f, n in zip(
+                self.classes, precision.tolist(), recall.tolist(), f1.tolist(), truth.tolist(), strict=True
+            )
+        ]
+
+    def detail(self) -> dict[str, Any]:
+        count, confidence, right = self.bins
+        safe = count.clamp_min(1)
+        gap = float(((confidence - right).abs()).sum() / count.sum().clamp_min(1))
+        return {
+            "kind": "classification",
+            "classes": self.classes,
+            "confusion": self.confusion.tolist(),
+            "per_class": self.per_class(),
+            # expected calibration error, Guo et al. 2017, arXiv:1706.04599
+            "calibration": {
+                "error": gap,
+                "count": count.tolist(),
+                "confidence": (confidence / safe).tolist(),
+                "accuracy": (right / safe).tolist(),
+            },
+            "worst": self.worst.listed(),
+        }
+
+
+class MultiLabelClassification:
+    """Exact match and F1 from probabilities (B, K) and targets (B, K)."""
+
+    def __init__(self, field: MultiLabel, detail: bool):
+        self.classes, self.threshold, self.keep = field.classes, field.threshold, detail
+        self.counts = torch.zeros(3, len(self.classes), dtype=torch.int64)  # true positives, predicted, true
+        self.exact = self.total = 0
+        self.worst = _Worst()
+
+    def update(self, output: Tensor, target: Tensor, rows: Tensor) -> None:
+        probabilities, truth = output.float().cpu(), target.cpu() > 0.5
+        guess = probabilities >= self.threshold
+        self.counts += torch.stack([(guess & truth).sum(0), guess.sum(0), truth.sum(0)])
+        self.exact += int((guess == truth).all(1).sum())
+        self.total += len(truth)
+        if not self.keep:
+            return
+
+        def names(row: Tensor) -> str:
+            return ", ".join(c for c, on in zip(self.classes, row.tolist(), strict=True) if on) or "none"
+
+        def tell(i: int) -> dict[str, Any]:
+            return {"true": names(truth[i]), "predicted": names(guess[i])}
+
+        self.worst.offer(((probabilities - truth.float()).abs() * (guess != truth)).sum(1), rows, tell)
+
+    def per_class(self) -> list[dict[str, Any]]:
+        """Precision, recall, F1 and count by class."""
+        hits, guessed, truth = self.counts.double()
+        precision, recall = hits / guessed.clamp_min(1), hits / truth.clamp_min(1)
+        f1 = 2 * hits / (guessed + truth).clamp_min(1)
+        table = zip(self.classes, precision.tolist(), recall.tolist(), f1.tolist(), truth.tolist(), strict=True)
+        return [{"class": c, "precision": p, "recall": r, "f1": f, "count": int(n)} for c, p, r, f, n in table]
+
+    def values(self) -> dict[str, float]:
+        hits, guessed, truth = self.counts.sum(1).tolist()
+        return {
+            "f1": float(np.mean([c["f1"] for c in self.per_class() if c["count"]] or [0.0])),
+            "micro_f1": 2 * hits / max(guessed + truth, 1),
+            "exact_match": self.exact / max(self.total, 1),
+        }
+
+    def detail(self) -> dict[str, Any]:
+        return {"kind": "multilabel", "classes": self.classes, "per_class": self.per_class(),
+                "worst": self.worst.listed()}  # fmt: skip
+
+
+class Regression:
+    """Mean absolute error, root mean squared error and R², in the target's own units."""
+
+    def __init__(self, field: Number, detail: bool):
+        self.field, self.keep = field, detail
+        self.sums = torch.zeros(5, dtype=torch.float64)  # n, |e|, e², y, y²
+        self.worst = _Worst()
+        self.pairs: list[list[float]] = []
+
+    def update(self, output: Tensor, target: Tensor, rows: Tensor) -> None:
+        mean, std = (torch.as_tensor(np.asarray(s, np.float64)) for s in self.field._scale())
+        truth = target.double().cpu() * std + mean
+        guess = output.double().cpu().reshape(target.shape) * std + mean
+        error = guess - truth
+        n = truth.numel()
+        self.sums += torch.stack(
+            [torch.tensor(float(n)), error.abs().sum(), error.square().sum(), truth.sum(), truth.square().sum()]
+        )
+        if not self.keep or truth.ndim > 1:
+            return
+        self.pairs += torch.stack([truth, guess], 1).tolist()[: max(0, 2000 - len(self.pairs))]
+
+        def tell(i: int) -> dict[str, Any]:
+            return {"true": f"{float(truth[i]):.4g}", "predicted": f"{float(guess[i]):.4g}"}
+
+        self.worst.offer(error.abs(), rows, tell)
+
+    def values(self) -> dict[str, float]:
+        n, absolute, squared, total, total_squared = self.sums.tolist()
+        n = max(n, 1.0)
+        spread = total_squared - total * total / n
+        return {
+            "mae": absolute / n,
+            "rmse": (squared / n) ** 0.5,
+            "r2": 1 - squared / spread if spread > 0 else 0.0,
+        }
+
+    def detail(self) -> dict[str, Any]:
+        return {"kind": "regression", "pairs": self.pairs, "worst": self.worst.listed()}
+
+
+class Own:
+    """A user's metric: a function (output, target) to a number, averaged over samples; or an object with
+    `update`, `compute` and `reset`, as torchmetrics has them."""
+
+    def __init__(self, metric: Any):
+        self.metric = metric
+        self.name = getattr(metric, "__name__", type(metric).__name__).lower()
+        self.streams = hasattr(metric, "update") and hasattr(metric, "compute")
+        if not self.streams and not callable(metric):
+            raise UsageError(f"{metric!r} is not a metric", expected="a function, or an object with update and compute")
+        if self.streams and hasattr(metric, "reset"):
+            metric.reset()
+        self.total, self.count = 0.0, 0
+
+    def update(self, output: Tensor, target: Tensor, rows: Tensor) -> None:
+        if self.streams:
+            self.metric.update(output, target)
+        else:
+            self.total += float(self.metric(output, target)) * len(rows)
+            self.count += len(rows)
+
+    def values(self) -> dict[str, float]:
+        return {self.name: float(self.metric.compute()) if self.streams else self.total / max(self.count, 1)}
+
+    def detail(self) -> dict[str, Any]:
+        return {}
+
+
+def for_field(field: Field | None, detail: bool) -> list[Metric]:
+    """The metrics that suit a target."""
+    if isinstance(field, Category):
+        return [Classification(field, detail)]
+    if isinstance(field, MultiLabel):
+        return [MultiLabelClassification(field, detail)]
+    if isinstance(field, Number):
+        return [Regression(field, detail)]
+    return []
+
+
+MONITORS = {"category": ("accuracy", True), "multilabel": ("f1", True), "number": ("rmse", False)}

@@ -1,0 +1,118 @@
+"""Supervised: one model, one loss between its output and the target."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from flambeau.data.batch import Batch
+from flambeau.fields import Field
+from flambeau.objectives.base import OBJECTIVES, Objective
+from flambeau.objectives.losses import FOR_KIND, expects_classes, named
+from flambeau.objectives.metrics import MONITORS, Metric, Own, for_field
+
+
+@OBJECTIVES.register("supervised")
+class Supervised(Objective):
+    """Minimises a loss between model output and target.
+
+    Args:
+        model: called with `batch.input`; gives logits (B, K) for classes, numbers for numbers.
+        target: the target's field; None for a user's own data, whose outputs are then left as they are.
+        loss: a name of `losses.LOSSES`, `auto`, or any callable (output, target) to a scalar.
+        metrics: a user's own, beside those that suit the target.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        target: Field | None = None,
+        loss: str | Callable[..., Tensor] = "auto",
+        metrics: Sequence[Any] = (),
+        head: Sequence[nn.Parameter] = (),
+    ):
+        self.model, self.target = model, target
+        kind = target.kind if target else ""
+        if loss == "auto":
+            loss = FOR_KIND.get(kind, "cross_entropy")
+        self.loss_name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+        self.loss_function: Callable[..., Tensor] = named(loss) if isinstance(loss, str) else loss
+        self.own_metrics = list(metrics)
+        self.monitor, self.higher_is_better = MONITORS.get(kind, ("loss", False))
+        self._head = list(head)
+        self.start_evaluation()
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Raw model output. A tuple of inputs is spread over the model's arguments."""
+        if isinstance(batch.input, tuple) and not hasattr(batch.input, "_fields"):
+            return self.model(*batch.input)
+        return self.model(batch.input)
+
+    def loss(self, batch: Batch, phase: str = "train") -> Tensor:
+        return self.loss_function(self.forward(batch), batch.target)
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        return self._head
+
+    @property
+    def class_numbers(self) -> bool:
+        """Whether targets are class numbers 0…K-1."""
+        return expects_classes(self.loss_function)
+
+    @property
+    def smooths(self) -> bool:
+        """Whether the loss takes label smoothing."""
+        try:
+            return "label_smoothing" in inspect.signature(self.loss_function).parameters
+        except (TypeError, ValueError):
+            return False
+
+    def activate(self, output: Tensor) -> Tensor:
+        """Output after its activation: softmax for classes, sigmoid for several labels, else as it is."""
+        kind = self.target.kind if self.target else ""
+        if kind == "category":
+            return output.float().softmax(-1)
+        if kind == "multilabel":
+            return output.float().sigmoid()
+        return output.float() if kind else output
+
+    def start_evaluation(self, detail: bool = False) -> None:
+        self._metrics: list[Metric] = [*for_field(self.target, detail), *(Own(m) for m in self.own_metrics)]
+        self._loss: Tensor | float = 0.0
+        self._count = 0
+
+    def evaluate(self, batch: Batch) -> None:
+        output = self.forward(batch)
+        if batch.target is None:
+            return
+        # float32, so that a validation in bf16 measures the model and not the rounding of its loss
+        output = output.float() if isinstance(output, Tensor) else output
+        self._loss = self._loss + self.loss_function(output, batch.target).detach().double() * len(batch)
+        self._count += len(batch)
+        activated = self.activate(output)
+        for metric in self._metrics:
+            metric.update(activated, batch.target, batch.rows)
+
+    def metrics(self) -> dict[str, float]:
+        values = {"loss": float(self._loss) / max(self._count, 1)}
+        for metric in self._metrics:
+            values |= metric.values()
+        return values
+
+    def detail(self) -> dict[str, Any]:
+        detail: dict[str, Any] = {}
+        for metric in self._metrics:
+            detail |= metric.detail()
+        return detail
+
+    def predict(self, batch: Batch) -> Tensor:
+        with torch.inference_mode():
+            return self.activate(self.forward(batch))
+
+    def describe(self) -> str:
+        kind = f" for a target of the kind {self.target.kind}" if self.target else ""
+        return f"{self.loss_name.replace('_', ' ')}{kind}"

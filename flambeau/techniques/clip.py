@@ -1,0 +1,29 @@
+"""Gradient clipping by norm: Pascanu et al. 2013, arXiv:1211.5063. Costs one pass over the gradients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flambeau.core.errors import UsageError
+from flambeau.techniques.base import TECHNIQUES, Technique
+
+if TYPE_CHECKING:
+    import torch
+
+
+@TECHNIQUES.register("clip")
+class Clip(Technique):
+    """Scales the gradients of a step down so that their norm over all parameters is at most `norm`."""
+
+    name = "clip"
+    settings = ("norm",)
+
+    def __init__(self, norm: float = 1.0):
+        if norm <= 0:
+            raise UsageError(f"clipping at a norm of {norm} does not fit", expected="a number above 0")
+        self.norm = norm
+
+    def on_gradients(self, parameters: list[torch.nn.Parameter]) -> None:
+        import torch
+
+        torch.nn.utils.clip_grad_norm_(parameters, self.norm)

@@ -1,0 +1,41 @@
+"""Label smoothing: Szegedy et al. 2016, arXiv:1512.00567. Costs nothing; calibrates, and resists wrong labels."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+from flambeau.core.errors import UsageError
+from flambeau.techniques.base import TECHNIQUES, Technique
+
+if TYPE_CHECKING:
+    from flambeau.objectives import Objective
+
+
+@TECHNIQUES.register("label_smoothing")
+class LabelSmoothing(Technique):
+    """Gives `amount` of the target's probability to all classes alike, in training only."""
+
+    name = "label_smoothing"
+    settings = ("amount",)
+
+    def __init__(self, amount: float = 0.1):
+        if not 0 <= amount < 1:
+            raise UsageError(f"a label smoothing of {amount} does not fit", expected="0 or more, below 1")
+        self.amount = amount
+        self._plain: object = None
+
+    def on_fit_start(self, objective: Objective) -> None:
+        if not getattr(objective, "smooths", False):
+            raise UsageError(
+                "label smoothing needs a loss over classes", fix="use it with cross_entropy or bce, or leave it out"
+            )
+        self._plain = objective.loss_function  # type: ignore[attr-defined]
+        self._smooth = functools.partial(self._plain, label_smoothing=self.amount)  # type: ignore[arg-type]
+        objective.loss_function = self._smooth  # type: ignore[attr-defined]
+
+    def on_evaluation(self, objective: Objective, starts: bool) -> None:
+        objective.loss_function = self._plain if starts else self._smooth  # type: ignore[attr-defined]
+
+    def on_fit_end(self, objective: Objective) -> None:
+        objective.loss_function = self._plain  # type: ignore[attr-defined]
