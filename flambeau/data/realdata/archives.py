@@ -161,7 +161,7 @@ class _Section(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]
+    def readinto(self, buffer) -> int:
         data = self._handle.read(min(self._left, len(buffer)))
         buffer[: len(data)] = data
         self._left -= len(data)

@@ -69,17 +69,18 @@ def _download(package: Package, folder: Path) -> Path:
     """Lets the registry's client write the package file into the empty `folder`."""
     command = _command(package)
     failure = _run(command, folder)
-    if failure and package.kind == "deb" and os.geteuid() == 0:
-        # A fresh machine or container has no package lists; only root may fetch them.
-        if not _run(["apt-get", "update", "-qq"], folder):
-            failure = _run(command, folder)
+    # A fresh machine or container has no package lists; only root may fetch them.
+    may_update = package.kind == "deb" and os.geteuid() == 0
+    if failure and may_update and not _run(["apt-get", "update", "-qq"], folder):
+        failure = _run(command, folder)
     arrived = [path for path in folder.iterdir() if path.suffix in (".whl", ".tgz", ".deb")]
     if failure or len(arrived) != 1:
         advice = "a network is needed the first time"
         if package.kind == "deb":
             advice += ", and package lists that have this version (apt-get update as root)"
+        answer = failure or "nothing, and left no package file"
         raise Unreachable(
-            f"could not be fetched: `{' '.join(command)}` said: {failure or 'nothing, and left no package file'}",
+            f"could not be fetched: `{' '.join(command)}` said: {answer}",
             where=f"{package.kind} package {package.name} {package.version}",
             fix=advice,
         )
