@@ -1,0 +1,94 @@
+"""The random numbers of a batch: one table, one row a sample, columns of its own for each effect."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+TRIES = 10
+"""Tries for a rectangle that fits into the picture, as in torchvision."""
+COLUMNS = {
+    "horizontal_flip": 1,
+    "vertical_flip": 1,
+    "rotation": 2,
+    "shift": 3,
+    "zoom": 2,
+    "shear": 2,
+    "random_crop": 3,
+    "random_resized_crop": 2 * TRIES + 3,
+    "brightness": 2,
+    "contrast": 2,
+    "saturation": 2,
+    "hue": 2,
+    "greyscale": 1,
+    "gaussian_noise": 1,
+    "random_erasing": 2 * TRIES + 3,
+}
+"""Columns of each effect; the first one decides whether a sample gets it. New effects go to the end."""
+
+
+class Draws:
+    """Uniform numbers in [0, 1) for every effect and sample, whether the effect is on or not.
+
+    So sample i is augmented alike whatever the batch holds beside it and however many follow, and switching one
+    effect on leaves what the others draw as it was.
+
+    Args:
+        batch: number of samples B.
+        generator: all randomness; may live on the CPU while `device` is another, then draws are equal on all devices.
+        device: where the numbers are used.
+    """
+
+    def __init__(self, batch: int, generator: torch.Generator, device: torch.device):
+        width = 128  # room for effects to come without other draws
+        table = torch.rand(batch, width, generator=generator, device=generator.device)
+        self.table = table.to(device, non_blocking=True)
+        self.start: dict[str, int] = {}
+        position = 0
+        for name, count in COLUMNS.items():
+            self.start[name] = position
+            position += count
+
+    def chosen(self, name: str, p: float) -> Tensor:
+        """bool (B): which samples get the effect."""
+        return self.table[:, self.start[name]] < p
+
+    def values(self, name: str) -> Tensor:
+        """float32 (B, n): the effect's other columns."""
+        start = self.start[name]
+        return self.table[:, start + 1 : start + COLUMNS[name]]
+
+    def between(self, name: str, low: float, high: float, p: float, otherwise: float) -> Tensor:
+        """float32 (B): uniform in low…high from the effect's first value, `otherwise` for samples without it."""
+        drawn = low + (high - low) * self.values(name)[:, 0]
+        return torch.where(self.chosen(name, p), drawn, otherwise)
+
+
+def rectangles(
+    draws: Draws, name: str, sides: tuple[int, int], scale: tuple[float, float], ratio: tuple[float, float]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Rectangles of uniform area and uniform log ratio inside a picture of `sides` (H, W), in whole pixels.
+
+    The first of ten tries that fits is taken, for all samples at once. `ratio` is width / height.
+
+    Returns:
+        height and width, int64 (B), and fits, bool (B): False where no try fitted (then the sizes mean nothing).
+    """
+    H, W = sides
+    values = draws.values(name)
+    area = H * W * (scale[0] + (scale[1] - scale[0]) * values[:, :TRIES])
+    low, high = torch.tensor(ratio, dtype=torch.float64).log().tolist()
+    shape = torch.exp(low + (high - low) * values[:, TRIES : 2 * TRIES])
+    width = torch.sqrt(area * shape).round().long()
+    height = torch.sqrt(area / shape).round().long()
+    valid = (width > 0) & (width <= W) & (height > 0) & (height <= H)
+    first = valid.to(torch.uint8).argmax(1, keepdim=True)
+    return height.gather(1, first)[:, 0], width.gather(1, first)[:, 0], valid.any(1)
+
+
+def places(draws: Draws, name: str, room: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Whole numbers (top, left), int64 (B) each, uniform in 0…room, from the effect's last two columns."""
+    values = draws.values(name)[:, -2:]
+    top = (values[:, 0] * (room[0] + 1)).long().minimum(room[0])
+    left = (values[:, 1] * (room[1] + 1)).long().minimum(room[1])
+    return top, left

@@ -1,0 +1,269 @@
+"""The settings of each augmentation: how strong, and how probable. Plain data, checked when made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeVar
+
+from flambeau.core.errors import UsageError, nearest
+
+FILLS = ("mean", "noise")
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One augmentation. Each sample gets it with probability `p`, at a strength of its own."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, list):
+                object.__setattr__(self, field.name, tuple(value))
+        self.require("p", 0, 1)
+        self.check()
+
+    @property
+    def p(self) -> float:
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Raises UsageError where a strength does not fit."""
+
+    def require(self, name: str, low: float, high: float) -> None:
+        """The setting `name`, a number or a pair (smaller, larger), lies within low…high."""
+        value = getattr(self, name)
+        pair = isinstance(value, tuple)
+        numbers = value if pair else (value,)
+        fits = all(
+            isinstance(v, (int, float)) and not isinstance(v, bool) and low <= v <= high for v in numbers
+        )
+        if not fits or (pair and (len(value) != 2 or value[0] > value[1])):
+            form = "a pair (smaller, larger)" if pair else "a number"
+            raise UsageError(
+                f"{name} is {value!r}", where=type(self).__name__, expected=f"{form} within {low:g}…{high:g}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain JSON."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class HorizontalFlip(Effect):
+    """Left and right exchanged."""
+
+    p: float = 0.5
+
+
+@dataclass(frozen=True)
+class VerticalFlip(Effect):
+    """Top and bottom exchanged."""
+
+    p: float = 0.5
+
+
+@dataclass(frozen=True)
+class Rotation(Effect):
+    """Turned about the middle by an angle uniform in ±degrees, counter-clockwise where positive."""
+
+    degrees: float = 10.0
+    p: float = 1.0
+
+    def check(self) -> None:
+        self.require("degrees", 0, 180)
+
+
+@dataclass(frozen=True)
+class Shift(Effect):
+    """Moved along each axis by a distance uniform in ±fraction of the side. Alone, by whole pixels: exact."""
+
+    fraction: float = 0.1
+    p: float = 1.0
+
+    def check(self) -> None:
+        self.require("fraction", 0, 0.5)
+
+
+@dataclass(frozen=True)
+class Zoom(Effect):
+    """Magnified about the middle by a factor uniform in `range`; above 1 is nearer. A number s means 1 ± s."""
+
+    range: tuple[float, float] = (0.9, 1.1)
+    p: float = 1.0
+
+    def check(self) -> None:
+        if isinstance(self.range, (int, float)):
+            object.__setattr__(self, "range", (1 - self.range, 1 + self.range))
+        self.require("range", 0.05, 20)
+
+
+@dataclass(frozen=True)
+class Shear(Effect):
+    """Slanted sideways, as italics are, by an angle uniform in ±degrees."""
+
+    degrees: float = 10.0
+    p: float = 1.0
+
+    def check(self) -> None:
+        self.require("degrees", 0, 80)
+
+
+@dataclass(frozen=True)
+class RandomCrop(Effect):
+    """A window of the output's size at a random whole-pixel place of the picture, padded by `padding` pixels."""
+
+    padding: int = 4
+    p: float = 1.0
+
+    def check(self) -> None:
+        self.require("padding", 0, 4096)
+
+
+@dataclass(frozen=True)
+class RandomResizedCrop(Effect):
+    """A window of random area (share of the picture) and shape (width / height), resized to the output.
+
+    Sampled as in torchvision: area uniform, log of the ratio uniform, ten tries, whole pixels (Szegedy et al. 2015,
+    arXiv:1409.4842, section 6).
+    """
+
+    scale: tuple[float, float] = (0.35, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    p: float = 1.0
+
+    def check(self) -> None:
+        if isinstance(self.scale, (int, float)):
+            object.__setattr__(self, "scale", (self.scale, 1.0))
+        self.require("scale", 0.001, 1)
+        self.require("ratio", 0.05, 20)
+
+
+@dataclass(frozen=True)
+class Brightness(Effect):
+    """All channels times a factor uniform in 1 ± strength."""
+
+    strength: float = 0.2
+    p: float = 1.0
+
+    def check(self) -> None:
+        self.require("strength", 0, 10)
+
+
+@dataclass(frozen=True)
+class Contrast(Brightness):
+    """Distances to the picture's own mean grey times a factor uniform in 1 ± strength."""
+
+
+@dataclass(frozen=True)
+class Saturation(Brightness):
+    """Distances of each pixel to its own grey times a factor uniform in 1 ± strength. Three channels only."""
+
+
+@dataclass(frozen=True)
+class Hue(Effect):
+    """Colours turned about the grey axis by a share of the full turn uniform in ±strength. Three channels only."""
+
+    strength: float = 0.05
+    p: float = 1.0
+
+    def check(self) -> None:
+        self.require("strength", 0, 0.5)
+
+
+@dataclass(frozen=True)
+class Greyscale(Effect):
+    """Each channel replaced by the pixel's grey. Three channels only."""
+
+    p: float = 0.1
+
+
+@dataclass(frozen=True)
+class GaussianNoise(Effect):
+    """Independent normal noise of deviation `sigma`, in units of the full range 0…1, then clipped to that range."""
+
+    sigma: float = 0.05
+    p: float = 0.5
+
+    def check(self) -> None:
+        self.require("sigma", 0, 1)
+
+
+@dataclass(frozen=True)
+class RandomErasing(Effect):
+    """A rectangle of random area (share of the picture) and shape (height / width) replaced by `fill`.
+
+    `fill` is "mean" (the colour that normalises to 0) or "noise" (standard normal after normalisation).
+    Zhong et al. 2017, arXiv:1708.04896; sampled as in torchvision.
+    """
+
+    scale: tuple[float, float] = (0.02, 0.33)
+    ratio: tuple[float, float] = (0.3, 3.3)
+    fill: str = "mean"
+    p: float = 0.25
+
+    def check(self) -> None:
+        if isinstance(self.scale, (int, float)):
+            object.__setattr__(self, "scale", (min(0.02, self.scale), self.scale))
+        self.require("scale", 0, 1)
+        self.require("ratio", 0.05, 20)
+        if self.fill not in FILLS:
+            raise UsageError(
+                f"fill is {self.fill!r}", where="RandomErasing", fix=nearest(str(self.fill), FILLS)
+            )
+
+
+EFFECTS: dict[str, type[Effect]] = {
+    "horizontal_flip": HorizontalFlip,
+    "vertical_flip": VerticalFlip,
+    "rotation": Rotation,
+    "shift": Shift,
+    "zoom": Zoom,
+    "shear": Shear,
+    "random_crop": RandomCrop,
+    "random_resized_crop": RandomResizedCrop,
+    "brightness": Brightness,
+    "contrast": Contrast,
+    "saturation": Saturation,
+    "hue": Hue,
+    "greyscale": Greyscale,
+    "gaussian_noise": GaussianNoise,
+    "random_erasing": RandomErasing,
+}
+E = TypeVar("E", bound=Effect)
+
+
+def make(name: str, value: Any) -> Effect | None:
+    """The effect called `name` from what a user may write for it.
+
+    None or False: off. True: its defaults. A number or a pair: its first setting (the strength, or the probability
+    where there is no other). A mapping: settings by name. An effect: itself.
+
+    Raises:
+        UsageError: a setting that the effect does not have, or a value that does not fit.
+
+    >>> make("rotation", 15)
+    Rotation(degrees=15, p=1.0)
+    >>> make("brightness", {"strength": 0.4, "p": 0.8})
+    Brightness(strength=0.4, p=0.8)
+    """
+    kind = EFFECTS[name]
+    if value is None or value is False:
+        return None
+    if value is True:
+        return kind()
+    if type(value) is kind:
+        return value
+    if isinstance(value, Mapping):
+        known = [field.name for field in fields(kind)]
+        for key in value:
+            if key not in known:
+                raise UsageError(f"no setting is called '{key}'", where=name, fix=nearest(str(key), known))
+        return kind(**value)
+    if isinstance(value, (int, float)) or (isinstance(value, Sequence) and not isinstance(value, str)):
+        return kind(value)  # type: ignore[call-arg]
+    raise UsageError(
+        f"the setting is {value!r}",
+        where=name,
+        expected=f"a number, a mapping of settings, or {kind.__name__}(…)",
+    )

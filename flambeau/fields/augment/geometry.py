@@ -1,0 +1,215 @@
+"""Where each output pixel comes from: drawn as one matrix a sample, or as whole-pixel windows where that is exact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from flambeau.core.errors import UsageError
+from flambeau.fields.augment.draws import Draws, places, rectangles
+from flambeau.fields.augment.effects import (
+    E,
+    Effect,
+    HorizontalFlip,
+    RandomCrop,
+    RandomResizedCrop,
+    Rotation,
+    Shear,
+    Shift,
+    VerticalFlip,
+    Zoom,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Sides = tuple[int, int]
+"""Height and width in pixels."""
+
+
+def get(active: Mapping[type[Effect], Effect], kind: type[E]) -> E | None:
+    """The effect of that kind, None where it is off."""
+    return active.get(kind)  # type: ignore[return-value]
+
+
+def resampling(active: Mapping[type[Effect], Effect], device: torch.device) -> str:
+    """How the geometric effects are carried out: the cheapest way that is right.
+
+    "whole": flips, crops and shifts by whole pixels: bytes are moved, nothing is resampled.
+    "boxes": each sample's window resized with antialiasing, by torch's integer kernel for uint8 (CPU only).
+    "matrix": one affine matrix a sample and one bilinear `grid_sample` for all of them together.
+    """
+    kinds = set(active)
+    flips = {HorizontalFlip, VerticalFlip}
+    if kinds & {Rotation, Zoom, Shear}:
+        return "matrix"
+    if RandomResizedCrop in kinds:
+        return "boxes" if device.type == "cpu" and not kinds & {Shift} else "matrix"
+    return "matrix" if {RandomCrop, Shift} <= kinds - flips else "whole"
+
+
+@dataclass
+class Geometry:
+    """What was drawn for a batch. Absent parts are None.
+
+    Attributes:
+        flips: bool (B) each, horizontal and vertical.
+        boxes: int64 (B, 4): top, left, height, width of each sample's window, in pixels of the (padded) picture.
+        padding: rows and columns that the picture is to be padded by before windows are taken from it.
+        matrix: float32 (B, 2, 3): output position (x, y, 1) to picture position, pixel i reaching from i to i + 1.
+    """
+
+    flips: tuple[Tensor | None, Tensor | None] = (None, None)
+    boxes: Tensor | None = None
+    padding: Sides = (0, 0)
+    matrix: Tensor | None = None
+
+    def part(self, rows: slice) -> Geometry:
+        """That of some samples only."""
+        horizontal, vertical = self.flips
+        return Geometry(
+            (None if horizontal is None else horizontal[rows], None if vertical is None else vertical[rows]),
+            None if self.boxes is None else self.boxes[rows],
+            self.padding,
+            None if self.matrix is None else self.matrix[rows],
+        )
+
+
+def draw(
+    active: Mapping[type[Effect], Effect], way: str, draws: Draws, sides: Sides, size: Sides
+) -> Geometry:
+    """Draws the geometry of a batch of pictures of `sides` for outputs of `size`.
+
+    The effects apply in this order: crop, flips, zoom, shear, rotation, shift.
+
+    Raises:
+        UsageError: the random crop does not fit into the padded pictures.
+    """
+    horizontal, vertical, crop = (
+        get(active, HorizontalFlip),
+        get(active, VerticalFlip),
+        get(active, RandomCrop),
+    )
+    flips = (
+        draws.chosen("horizontal_flip", horizontal.p) if horizontal else None,
+        draws.chosen("vertical_flip", vertical.p) if vertical else None,
+    )
+    resized = get(active, RandomResizedCrop)
+    if way == "boxes":
+        assert resized is not None
+        return Geometry(flips, boxes=resized_crops(resized, draws, sides))
+    if way == "whole":
+        shift = get(active, Shift)
+        if crop is not None:
+            padding = (crop.padding, crop.padding)
+            return Geometry(flips, random_crops(crop, draws, sides, size), padding)
+        if shift is not None:
+            padding = (round(shift.fraction * size[0]), round(shift.fraction * size[1]))
+            return Geometry(flips, shifted_windows(shift, draws, size, padding, flips), padding)
+        return Geometry(flips)
+    if resized is not None:
+        boxes = resized_crops(resized, draws, sides).float()
+    elif crop is not None:
+        boxes = random_crops(crop, draws, sides, size).float()
+        boxes[:, :2] -= crop.padding
+    else:
+        boxes = draws.table.new_tensor([0, 0, *sides]).expand(len(draws.table), 4)
+    return Geometry(matrix=compose(boxes, affine(active, draws, size, flips), size))
+
+
+def resized_crops(crop: RandomResizedCrop, draws: Draws, sides: Sides) -> Tensor:
+    """int64 (B, 4): windows as torchvision's RandomResizedCrop draws them; the whole picture where p says no."""
+    H, W = sides
+    height, width, fits = rectangles(draws, "random_resized_crop", sides, crop.scale, crop.ratio)
+    # no try fitted: the largest window in the middle whose shape is allowed
+    widest, highest = min(W, round(H * crop.ratio[1])), min(H, round(W / crop.ratio[0]))
+    height, width = torch.where(fits, height, max(highest, 1)), torch.where(fits, width, max(widest, 1))
+    top, left = places(draws, "random_resized_crop", (H - height, W - width))
+    top, left = torch.where(fits, top, (H - height) // 2), torch.where(fits, left, (W - width) // 2)
+    boxes = torch.stack([top, left, height, width], 1)
+    chosen = draws.chosen("random_resized_crop", crop.p)
+    return torch.where(chosen[:, None], boxes, boxes.new_tensor([0, 0, H, W]))
+
+
+def random_crops(crop: RandomCrop, draws: Draws, sides: Sides, size: Sides) -> Tensor:
+    """int64 (B, 4): windows of `size` in the padded picture; in its middle where p says no."""
+    room = [side + 2 * crop.padding - out for side, out in zip(sides, size, strict=True)]
+    if min(room) < 0:
+        raise UsageError(
+            f"a random crop of {size[0]}×{size[1]} does not fit into pictures of {sides[0]}×{sides[1]} "
+            f"padded by {crop.padding}",
+            fix="raise its padding, or use random_resized_crop",
+        )
+    limits = tuple(torch.full((len(draws.table),), r, device=draws.table.device) for r in room)
+    top, left = places(draws, "random_crop", (limits[0], limits[1]))
+    chosen = draws.chosen("random_crop", crop.p)
+    top, left = torch.where(chosen, top, room[0] // 2), torch.where(chosen, left, room[1] // 2)
+    return torch.stack([top, left, torch.full_like(top, size[0]), torch.full_like(top, size[1])], 1)
+
+
+def shifted_windows(
+    shift: Shift, draws: Draws, size: Sides, padding: Sides, flips: tuple[Tensor | None, Tensor | None]
+) -> Tensor:
+    """int64 (B, 4): the windows of the padded picture that show it moved by whole pixels."""
+    x, y = shift_distances(shift, draws, size)
+    # windows are taken before flips, but the picture is to move after them: the other way for flipped samples
+    if flips[0] is not None:
+        x = torch.where(flips[0], -x, x)
+    if flips[1] is not None:
+        y = torch.where(flips[1], -y, y)
+    top = (padding[0] - y.round().long()).clamp(0, 2 * padding[0])
+    left = (padding[1] - x.round().long()).clamp(0, 2 * padding[1])
+    return torch.stack([top, left, torch.full_like(top, size[0]), torch.full_like(top, size[1])], 1)
+
+
+def shift_distances(shift: Shift, draws: Draws, size: Sides) -> tuple[Tensor, Tensor]:
+    """float32 (B) each: pixels right and down."""
+    values = (2 * draws.values("shift") - 1) * shift.fraction
+    values = torch.where(draws.chosen("shift", shift.p)[:, None], values, 0.0)
+    return values[:, 0] * size[1], values[:, 1] * size[0]
+
+
+def affine(
+    active: Mapping[type[Effect], Effect],
+    draws: Draws,
+    size: Sides,
+    flips: tuple[Tensor | None, Tensor | None],
+) -> Tensor:
+    """float32 (B, 2, 3): output position to position before flips, zoom, shear, rotation and shift, about the middle."""
+    rotation, shift = get(active, Rotation), get(active, Shift)
+    zoom, shear = get(active, Zoom), get(active, Shear)
+    B, device = len(draws.table), draws.table.device
+    zero, one = torch.zeros(B, device=device), torch.ones(B, device=device)
+    angle = (
+        draws.between("rotation", -rotation.degrees, rotation.degrees, rotation.p, 0.0).deg2rad()
+        if rotation
+        else zero
+    )
+    slant = (
+        draws.between("shear", -shear.degrees, shear.degrees, shear.p, 0.0).deg2rad().tan() if shear else zero
+    )
+    factor = draws.between("zoom", *zoom.range, zoom.p, 1.0) if zoom else one
+    x, y = shift_distances(shift, draws, size) if shift else (zero, zero)
+    # backwards from the output: undo shift, rotation, shear, zoom, flips (y grows downwards)
+    cos, sin = angle.cos(), angle.sin()
+    inverse = (
+        torch.stack([cos - slant * sin, -sin - slant * cos, sin, cos], 1).view(B, 2, 2)
+        / factor[:, None, None]
+    )
+    for axis, flip in enumerate(flips):
+        if flip is not None:
+            inverse[:, axis] *= torch.where(flip, -1.0, 1.0)[:, None]
+    middle = torch.tensor([size[1] / 2, size[0] / 2], device=device)
+    offset = middle - (inverse @ (middle + torch.stack([x, y], 1))[:, :, None])[:, :, 0]
+    return torch.cat([inverse, offset[:, :, None]], 2)
+
+
+def compose(boxes: Tensor, inverse: Tensor, size: Sides) -> Tensor:
+    """float32 (B, 2, 3): `inverse`, then from the output's frame into each sample's box (top, left, height, width)."""
+    scale = boxes[:, [3, 2]] / boxes.new_tensor([size[1], size[0]])
+    matrix = inverse * scale[:, :, None]
+    matrix[:, :, 2] += boxes[:, [1, 0]]
+    return matrix
