@@ -1,1 +1,75 @@
-"""Flambeau."""
+"""Flambeau: labelled data of any common kind through the whole working life of a PyTorch model.
+
+>>> import flambeau as fb
+>>> data = fb.Dataset({"x": [0.0, 0.2, 0.8, 1.0] * 10, "y": ["low", "low", "high", "high"] * 10}, target="y")
+>>> data.describe()
+'40 rows (32 train, 8 valid): x (number) → y (category)'
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from flambeau.core.compat import mend_torchvision
+from flambeau.core.errors import FlambeauError
+from flambeau.version import __version__
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from flambeau import fields
+    from flambeau.data.dataset import Dataset
+    from flambeau.data.split import Split
+    from flambeau.learner import Learner
+    from flambeau.objectives import Objective
+    from flambeau.predictor import Prediction, Predictor
+    from flambeau.recipe import Recipe
+    from flambeau.run import Run
+    from flambeau.techniques import Technique
+
+mend_torchvision()
+
+_LAZY = {
+    "Dataset": "flambeau.data.dataset",
+    "Learner": "flambeau.learner",
+    "Objective": "flambeau.objectives",
+    "Prediction": "flambeau.predictor",
+    "Predictor": "flambeau.predictor",
+    "Recipe": "flambeau.recipe",
+    "Run": "flambeau.run",
+    "Split": "flambeau.data.split",
+    "Technique": "flambeau.techniques",
+}
+
+__all__ = [
+    "Dataset",
+    "FlambeauError",
+    "Learner",
+    "Objective",
+    "Prediction",
+    "Predictor",
+    "Recipe",
+    "Run",
+    "Split",
+    "Technique",
+    "__version__",
+    "fields",
+    "load",
+]
+
+
+def load(run: str | Path, **options: Any) -> Predictor:
+    """The Predictor of a run; see `Predictor.load`."""
+    from flambeau.predictor import Predictor
+
+    return Predictor.load(run, **options)
+
+
+def __getattr__(name: str) -> Any:
+    # parts are imported when first used, so that `import flambeau` costs next to nothing over `import torch`
+    if name == "fields":
+        return importlib.import_module("flambeau.fields")
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'flambeau' has no attribute '{name}'")

@@ -1,0 +1,54 @@
+"""What `auto` stands for: settings chosen by rules from the data and the model, each with its reason.
+
+Rules only, never timings or trials: the same data and machine always give the same choices.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau.core.reporter import Reporter
+from flambeau.training.settings import Settings
+
+EPOCHS = ((1_000, 40), (3_000, 30), (10_000, 20), (30_000, 12), (200_000, 8))
+EPOCHS_PRETRAINED = ((1_000, 12), (3_000, 8), (10_000, 6), (200_000, 4))
+
+
+def training_settings(asked: Settings, num_train: int, pretrained: bool, reporter: Reporter) -> tuple[Settings, list[str]]:
+    """The settings with None replaced, and the reasons."""
+    chosen: dict[str, Any] = {}
+    reasons: list[str] = []
+
+    def choose(name: str, value: Any, why: str) -> None:
+        if getattr(asked, name) is None:
+            chosen[name] = value
+            reasons.append(f"{name} {value}: {why}")
+
+    choose("batch_size", default_batch_size(num_train), f"{num_train:,} training samples")
+    table = EPOCHS_PRETRAINED if pretrained else EPOCHS
+    epochs = next((e for limit, e in table if num_train < limit), table[-1][1] // 2)
+    start = "pretrained weights" if pretrained else "fresh weights"
+    choose("epochs", epochs, f"{num_train:,} training samples, {start}")
+    sgd = asked.optimizer.lower() == "sgd"
+    rate = (0.01 if sgd else 1e-3) if pretrained else (0.1 if sgd else 3e-3)
+    choose("learning_rate", rate, f"{asked.optimizer} with {start}")
+    choose("body_rate", 0.1 if pretrained else 1.0,
+           "pretrained layers need small steps only" if pretrained else "all layers are fresh")  # fmt: skip
+    batch_size = asked.batch_size or chosen["batch_size"]
+    if batch_size > num_train:
+        chosen["batch_size"] = num_train
+        reasons.append(f"batch_size {num_train}: {batch_size} asked, but there are only {num_train} training samples")
+        reporter.say(reasons[-1], style="yellow")
+    return Settings(**{**vars(asked), **chosen}), reasons
+
+
+def default_batch_size(num_train: int) -> int:
+    """The power of two from 16 to 128 that gives about 40 steps an epoch or more.
+
+    >>> [default_batch_size(n) for n in (100, 1_500, 5_000, 60_000)]
+    [16, 32, 64, 128]
+    """
+    size = 16
+    while size < 128 and size * 2 * 40 <= num_train:
+        size *= 2
+    return size

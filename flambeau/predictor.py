@@ -1,0 +1,198 @@
+"""The Predictor: raw input in, decoded prediction out. What serving, explaining and attacking use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from flambeau.core.errors import DataError, RunError, UsageError
+from flambeau.data.batch import Batch
+from flambeau.data.prepare import Preparer
+from flambeau.fields import Field, Ragged
+from flambeau.models import InputSpec, build
+from flambeau.objectives import Objective, Supervised
+from flambeau.run import Run
+from flambeau.training import engine
+from flambeau.training.engine import Engine
+
+UNKNOWN = "unknown"
+
+
+@dataclass
+class Prediction:
+    """What a model says of one input.
+
+    Attributes:
+        label: the likeliest class, the list of classes at or above the threshold, or the number. `unknown` where
+            the confidence is under `reject_below`.
+        confidence: probability of the likeliest class, 0…1; None for numbers.
+        probabilities: by class, likeliest first; empty for numbers.
+    """
+
+    label: Any
+    confidence: float | None = None
+    probabilities: dict[str, float] = field(default_factory=dict)
+
+    def top(self, k: int) -> dict[str, float]:
+        """The k likeliest classes."""
+        return dict(list(self.probabilities.items())[:k])
+
+    def to_dict(self, top: int | None = None) -> dict[str, Any]:
+        """Plain JSON, with the `top` likeliest classes only if given."""
+        label = self.label.tolist() if isinstance(self.label, np.ndarray) else self.label
+        out: dict[str, Any] = {"label": label}
+        if self.confidence is not None:
+            out["confidence"] = round(self.confidence, 6)
+            shown = self.top(top) if top else self.probabilities
+            out["probabilities"] = {k: round(v, 6) for k, v in shown.items()}
+        return out
+
+
+class Predictor:
+    """Predicts from raw values: paths, bytes, PIL images, arrays, numbers.
+
+    Loaded from a run by `flambeau.load`; a Learner has one as `.predictor`.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        engine: Engine,
+        fields: Mapping[str, Field] | None = None,
+        inputs: Sequence[str] = (),
+        target: str | None = None,
+    ):
+        self.objective, self.engine = objective, engine
+        self.fields, self.inputs, self.target = dict(fields or {}), list(inputs), target
+        self.prepare = Preparer(self.fields, self.inputs, None, engine.device)
+
+    @classmethod
+    def load(
+        cls, run: str | Path | Run, *, model: nn.Module | None = None, device: str = "auto", precision: str = "float32"
+    ) -> Predictor:
+        """The Predictor of a run.
+
+        Args:
+            model: where the run was trained with an nn.Module of the user's own, one built the same way.
+            precision: float32 by default, so that a prediction does not depend on what it is batched with.
+
+        Raises:
+            RunError: there is no such run, or it has no weights yet.
+        """
+        run = run if isinstance(run, Run) else Run.open(run)
+        recipe = run.recipe
+        fields: dict[str, Field] = {}
+        inputs: list[str] = []
+        target = None
+        if (run.path / "fields.json").exists():
+            fields, inputs, target = run.fields()
+        if model is None:
+            if "model" in recipe.own_parts or "objective" in recipe.own_parts:
+                raise RunError(
+                    f"this run was trained with a model of your own, {recipe.own_parts.get('model', 'an objective')}",
+                    where=run.path, fix="load it in Python: fb.load(run, model=YourModel())",
+                )  # fmt: skip
+            first = fields[inputs[0]]
+            assert target is not None
+            spec = InputSpec(first.kind, first.input_shape)
+            model = build(recipe.model.name, spec, fields[target].num_outputs)
+        run.load_model(model)
+        chosen = engine.choose(model, device=device, precision=precision)
+        chosen.place(model)
+        loss = recipe.objective.loss if "loss" not in recipe.own_parts else "auto"
+        objective = Supervised(model, fields.get(target) if target else None, loss)
+        model.eval()
+        return cls(objective, chosen, fields, inputs, target)
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes in order; empty where the target has none."""
+        return list(getattr(self.fields.get(self.target or ""), "classes", []))
+
+    def encode(self, value: Any) -> dict[str, np.ndarray]:
+        """One raw value to its encoded columns, as the Store has them. Several inputs come as a dict.
+
+        Raises:
+            DataError: the value cannot be read.
+        """
+        if len(self.inputs) == 1 and not (isinstance(value, Mapping) and self.inputs[0] in value):
+            value = {self.inputs[0]: value}
+        missing = [n for n in self.inputs if n not in value]
+        if missing:
+            raise DataError(f"the input has no '{missing[0]}'", expected=f"{', '.join(self.inputs)}")
+        return {name: self.fields[name].encode(value[name]) for name in self.inputs}
+
+    def outputs(self, encoded: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+        """Encoded values to model outputs after their activation, (B, …) float32; one batch, one forward pass."""
+        gathered = {n: _collate([e[n] for e in encoded], self.fields[n].encoding.ragged) for n in self.inputs}
+        return self._forward(self.prepare(torch.arange(len(encoded)), gathered))
+
+    def _forward(self, batch: Batch) -> np.ndarray:
+        self.objective.model.eval()
+        with torch.inference_mode(), self.engine.autocast():
+            return self.objective.predict(batch).float().cpu().numpy()
+
+    def decode(self, output: np.ndarray, reject_below: float = 0.0) -> Prediction:
+        """One output to a Prediction."""
+        target = self.fields.get(self.target or "")
+        if target is None:
+            return Prediction(output)
+        classes = self.classes
+        label = target.decode(output)
+        if not classes:
+            return Prediction(label)
+        order = np.argsort(-output, kind="stable")
+        probabilities = {classes[i]: float(output[i]) for i in order}
+        confidence = float(output[order[0]])
+        if target.kind == "category" and confidence < reject_below:
+            label = UNKNOWN
+        return Prediction(label, confidence, probabilities)
+
+    def predict(self, values: Any, *, batch_size: int = 64, reject_below: float = 0.0) -> Any:
+        """Predictions for raw values.
+
+        Args:
+            values: one raw value, or a list of them. For a run without fields (a user's own data): a tensor (B, …)
+                as the model takes it; the outputs come back as an array.
+            reject_below: under this confidence the label is `unknown`.
+
+        Returns:
+            a Prediction for one value, a list of them for a list.
+
+        Raises:
+            DataError: a value cannot be read; it names which.
+        """
+        if not self.fields:
+            if not isinstance(values, Tensor):
+                raise UsageError("this run has no fields, so it cannot read raw values", fix="give a tensor (B, …)")
+            return self._forward(Batch(values.to(self.engine.device), None, torch.arange(len(values))))
+        many = isinstance(values, list) or (isinstance(values, np.ndarray) and values.ndim > self._value_ndim())
+        listed = list(values) if many else [values]
+        out: list[Prediction] = []
+        for start in range(0, len(listed), batch_size):
+            encoded = []
+            for i, value in enumerate(listed[start : start + batch_size], start):
+                try:
+                    encoded.append(self.encode(value))
+                except DataError as error:
+                    if error.where is not None or not many:
+                        raise
+                    raise DataError(error.found, where=f"input {i}", expected=error.expected, fix=error.fix) from None
+            out += [self.decode(row, reject_below) for row in self.outputs(encoded)]
+        return out if many else out[0]
+
+    def _value_ndim(self) -> int:
+        return 3 if self.fields[self.inputs[0]].kind == "image" else len(self.fields[self.inputs[0]].encoding.shape)
+
+
+def _collate(arrays: Sequence[np.ndarray], ragged: bool) -> Tensor | Ragged:
+    tensors = [torch.from_numpy(np.ascontiguousarray(a)) for a in arrays]
+    if not ragged:
+        return torch.stack(tensors)
+    return Ragged(torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True), torch.tensor([len(t) for t in tensors]))

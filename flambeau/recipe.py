@@ -1,0 +1,177 @@
+"""The Recipe: the settings of a Learner as plain data, saved with every run and enough to run it again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from flambeau.core.errors import RunError, UsageError, nearest
+from flambeau.core.files import write_atomic
+from flambeau.training.settings import Settings
+from flambeau.version import RUN_FORMAT, __version__
+
+
+class ModelChoice(BaseModel):
+    """The `model` section: a name, and where pretrained weights come from."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str = "auto"
+    pretrained: bool | str | None = None
+
+
+class ObjectiveChoice(BaseModel):
+    """The `objective` section."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str = "supervised"
+    loss: str = "auto"
+
+
+class Recipe(BaseModel):
+    """Everything that a training depends on besides the data itself.
+
+    `auto` and empty values are decided by the Learner; the recipe that a run keeps has the decisions in their
+    place, and the reasons beside them.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    flambeau: str = __version__
+    format: int = RUN_FORMAT
+    data: dict[str, Any] = Field(default_factory=dict)
+    fields: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    model: ModelChoice = Field(default_factory=ModelChoice)
+    objective: ObjectiveChoice = Field(default_factory=ObjectiveChoice)
+    augment: str | dict[str, Any] = "auto"
+    techniques: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    training: Settings = Field(default_factory=Settings)
+    own_parts: dict[str, str] = Field(default_factory=dict)
+    reasons: list[str] = Field(default_factory=list)
+
+    def to_yaml(self) -> str:
+        """The recipe as YAML, Chinese and all."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
+
+    def save(self, path: Path) -> None:
+        """Writes the recipe whole or not at all."""
+        write_atomic(path, self.to_yaml().encode())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recipe:
+        """Reads a recipe.
+
+        Raises:
+            UsageError: it is not there, not YAML, or a setting does not exist or fit; all such are told at once.
+            RunError: a newer version wrote it.
+        """
+        try:
+            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UsageError("there is no such recipe", where=path) from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UsageError(f"this is not YAML ({str(error).splitlines()[0]})", where=path) from None
+        if not isinstance(values, dict):
+            raise UsageError("this is not a recipe", where=path, expected="sections such as model and training")
+        written = values.get("format", RUN_FORMAT)
+        if isinstance(written, int) and written > RUN_FORMAT:
+            raise RunError(
+                f"flambeau {values.get('flambeau')} wrote this, in format {written}", where=path,
+                expected=f"format {RUN_FORMAT} at most, which flambeau {__version__} reads",
+                fix="install a newer flambeau",
+            )  # fmt: skip
+        return cls.from_dict(values, where=path)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], where: Any = None) -> Recipe:
+        """A recipe from plain data; errors as for `load`."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise UsageError("; ".join(_tell(e) for e in error.errors()), where=where) from None
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Recipe:
+        """A copy with settings changed, by their full names (`training.epochs`) or by the last part alone.
+
+        Raises:
+            UsageError: there is no such setting, or the value does not fit.
+        """
+        values = self.model_dump(mode="json")
+        for name, value in settings.items():
+            section, key = _find(values, name)
+            section[key] = value
+        return Recipe.from_dict(values)
+
+
+def _find(values: dict[str, Any], name: str) -> tuple[dict[str, Any], str]:
+    parts = name.split(".")
+    if len(parts) == 1:
+        homes = [s for s in ("training", "model", "objective") if name in values[s]]
+        if homes:
+            return values[homes[0]], name
+        if name in values:
+            return values, name
+        known = [k for s in ("training", "model", "objective") for k in values[s]] + list(values)
+        raise UsageError(f"there is no setting '{name}'", fix=nearest(name, known))
+    section: Any = values
+    for part in parts[:-1]:
+        if not isinstance(section.get(part), dict):
+            if parts[0] in ("fields", "techniques") or part == "augment":
+                section[part] = {}
+            else:
+                raise UsageError(f"there is no section '{part}' in '{name}'", fix=nearest(part, section))
+        section = section[part]
+    free = parts[0] in ("fields", "techniques", "augment", "data") or "optimizer_options" in parts
+    if parts[-1] not in section and not free:
+        raise UsageError(f"there is no setting '{name}'", fix=nearest(parts[-1], section))
+    return section, parts[-1]
+
+
+def _tell(error: Any) -> str:
+    place = ".".join(str(p) for p in error["loc"])
+    if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        section = {"training": [f.name for f in dataclasses.fields(Settings)]}.get(
+            str(error["loc"][0]) if len(error["loc"]) > 1 else "", list(Recipe.model_fields)
+        )
+        return f"there is no setting '{place}'; {nearest(str(error['loc'][-1]), section)}"
+    if isinstance(error.get("ctx", {}).get("error"), Exception):
+        return str(error["ctx"]["error"])
+    return f"{place}={error['input']!r} does not fit ({error['msg'].lower()})"
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """`key=value` from a command line; the value is read as YAML.
+
+    >>> parse_setting("training.epochs=3"), parse_setting("precision=bf16")
+    (('training.epochs', 3), ('precision', 'bf16'))
+
+    Raises:
+        UsageError: there is no equals sign.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UsageError(f"'{text}' is not a setting", expected="key=value, such as batch_size=64")
+    number = _as_number(value)
+    return name.strip(), yaml.safe_load(value) if number is None else number
+
+
+def _as_number(text: str) -> float | int | None:
+    # YAML 1.1 takes 1e-3 for text
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return None
+
+
+def technique_settings(techniques: Sequence[Any] | Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Techniques as a recipe has them, from names, objects or a mapping."""
+    if techniques is None:
+        return {}
+    if isinstance(techniques, Mapping):
+        return {name: dict(settings or {}) for name, settings in techniques.items()}
+    return {t if isinstance(t, str) else t.name: {} if isinstance(t, str) else t.to_dict() for t in techniques}

@@ -1,0 +1,138 @@
+"""Checkpoints: whole or absent, checked when read, without pickle.
+
+A checkpoint is a folder `step-00000123-epoch-002` (steps done, epochs done) with `state.safetensors` (every tensor) and `manifest.json` (all else, and
+the SHA-256 of the tensors' file). It is written under a temporary name, synced, then renamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from flambeau.core.errors import RunError
+from flambeau.core.files import disk_full_named, read_json, sync_folder, write_json
+
+Tree = Any  # nested dicts and lists of tensors and plain JSON
+
+
+def flatten(tree: Tree, tensors: dict[str, Tensor], path: str = "") -> Tree:
+    """The tree with each tensor replaced by {"tensor": name}; the tensors go into `tensors`."""
+    if isinstance(tree, Tensor):
+        tensors[path] = tree.detach()
+        return {"tensor": path}
+    if isinstance(tree, dict):
+        # JSON has text keys only; optimiser states are keyed by number
+        kind = "ints" if any(isinstance(k, int) for k in tree) else "dict"
+        return {kind: {str(k): flatten(v, tensors, f"{path}/{k}" if path else str(k)) for k, v in tree.items()}}
+    if isinstance(tree, (list, tuple)):
+        return [flatten(v, tensors, f"{path}/{i}") for i, v in enumerate(tree)]
+    return tree
+
+
+def unflatten(tree: Tree, tensors: dict[str, Tensor]) -> Tree:
+    """What `flatten` took apart."""
+    if isinstance(tree, list):
+        return [unflatten(v, tensors) for v in tree]
+    if not isinstance(tree, dict):
+        return tree
+    if "tensor" in tree:
+        return tensors[tree["tensor"]]
+    kind, inside = next(iter(tree.items()))
+    return {(int(k) if kind == "ints" else k): unflatten(v, tensors) for k, v in inside.items()}
+
+
+def storable(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors as safetensors wants them: on the CPU, contiguous, none sharing memory with another."""
+    out: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        if plain.data_ptr() in seen:
+            plain = plain.clone()
+        seen.add(plain.data_ptr())
+        out[name] = plain
+    return out
+
+
+def name(step: int, epoch: int) -> str:
+    """The folder name of the checkpoint after `step` steps and `epoch` whole epochs; sorts by both."""
+    return f"step-{step:08d}-epoch-{epoch:03d}"
+
+
+def save(path: Path, state: dict[str, Tree], facts: dict[str, Any]) -> None:
+    """Writes a checkpoint at `path`; `facts` are plain JSON.
+
+    Raises:
+        RunError: the disk is full. What was there before is as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    tensors: dict[str, Tensor] = {}
+    skeleton = flatten(state, tensors)
+    with disk_full_named(path):
+        try:
+            temporary.mkdir(parents=True)
+            data = safetensors.torch.save(storable(tensors))
+            with (temporary / "state.safetensors").open("wb") as handle:
+                handle.write(data)
+                handle.flush()
+                os.fsync(handle.fileno())
+            digest = hashlib.sha256(data).hexdigest()
+            write_json(temporary / "manifest.json", {"sha256": digest, "facts": facts, "state": skeleton})
+            if path.exists():  # the same state again, after a resume that had nothing left to do; or a damaged one
+                remove(path)
+            temporary.rename(path)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    sync_folder(path.parent)
+
+
+def load(path: Path, device: torch.device | str = "cpu") -> tuple[dict[str, Tree], dict[str, Any]]:
+    """(state, facts) of a checkpoint.
+
+    Raises:
+        RunError: a file is missing, or its bytes are not those that were written.
+    """
+    manifest = read_json(path / "manifest.json")
+    try:
+        data = (path / "state.safetensors").read_bytes()
+    except OSError as error:
+        raise RunError(f"the checkpoint cannot be read ({error.strerror})", where=path) from None
+    if hashlib.sha256(data).hexdigest() != manifest.get("sha256"):
+        raise RunError("the checkpoint is damaged: its bytes are not those that were written", where=path)
+    try:
+        tensors = {name: t.to(device) for name, t in safetensors.torch.load(data).items()}
+        return unflatten(manifest["state"], tensors), manifest["facts"]
+    except (SafetensorError, KeyError) as error:
+        raise RunError(f"the checkpoint is damaged ({error})", where=path) from None
+
+
+def listed(folder: Path) -> list[Path]:
+    """The checkpoints under a folder, newest first."""
+    return sorted(folder.glob("step-*"), reverse=True)
+
+
+def remove(path: Path) -> None:
+    """Removes a checkpoint; renamed first, so that a half-removed one is never taken for whole."""
+    gone = path.with_name(f".{path.name}.gone.tmp")
+    shutil.rmtree(gone, ignore_errors=True)
+    path.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def sweep(folder: Path, keep: set[str], newest: int = 2) -> None:
+    """Removes all checkpoints but the newest ones and those named in `keep`, and what killed writers left."""
+    for path in listed(folder)[newest:]:
+        if path.name not in keep:
+            remove(path)
+    for left in folder.glob(".*.tmp"):
+        shutil.rmtree(left, ignore_errors=True)

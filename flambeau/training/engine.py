@@ -1,0 +1,138 @@
+"""The engine: which device, which precision, which memory layout, and why. The one room that looks at the machine."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from flambeau.core.errors import UsageError, nearest
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "float32", "bf16")
+SMALL_MODEL = 100_000  # parameters under which casting costs more than bf16 arithmetic gains
+
+
+@dataclass
+class Engine:
+    """Where and how a model computes.
+
+    Attributes:
+        device: where.
+        autocast_dtype: bfloat16, or None for float32 throughout.
+        channels_last: whether pictures and convolutions are laid out with their channels together.
+        compile: whether `torch.compile` is used.
+        reasons: what was chosen and why, a sentence each.
+    """
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    autocast_dtype: torch.dtype | None = None
+    channels_last: bool = False
+    compile: bool = False
+    reasons: list[str] = field(default_factory=list)
+
+    def place(self, model: nn.Module) -> None:
+        """Moves the model to the device and layout, in place; compiles its forward if wanted."""
+        model.to(self.device)
+        if self.channels_last:
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.compile:
+            model.compile()
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """A context for the forward pass and the loss."""
+        if self.autocast_dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=self.autocast_dtype)
+
+    def synchronise(self) -> None:
+        """Waits for the device."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+
+
+def choose(
+    model: nn.Module, *, device: str = "auto", precision: str = "auto", channels_last: bool | None = None,
+    compile: bool = False, exact: bool = False,
+) -> Engine:  # fmt: skip
+    """Decides by rules alone (never by timing), so that the same machine always decides alike.
+
+    Args:
+        exact: the task wants float32 (regression), so `auto` does not choose bf16.
+
+    Raises:
+        UsageError: the device or the precision does not exist here.
+    """
+    keep_large_blocks()
+    where = _device(device)
+    if precision not in PRECISIONS:
+        raise UsageError(f"no precision is called '{precision}'", fix=nearest(precision, PRECISIONS))
+    size = sum(p.numel() for p in model.parameters())
+    supported, why = bf16_is_fast(where)
+    if precision == "auto":
+        if not supported:
+            dtype, reason = None, f"float32: {why}"
+        elif exact:
+            dtype, reason = None, "float32: numbers are predicted"
+        elif size < SMALL_MODEL:
+            dtype, reason = None, f"float32: the model has {size:,} parameters only"
+        else:
+            dtype, reason = torch.bfloat16, f"bf16: {why}"
+    else:
+        dtype = torch.bfloat16 if precision == "bf16" else None
+        reason = f"{precision}: as asked" + (f", although {why}" if dtype and not supported else "")
+    if channels_last is None:
+        channels_last = any(isinstance(m, nn.Conv2d) for m in model.modules()) and where.type in ("cpu", "cuda")
+    return Engine(where, dtype, channels_last, compile, [f"device {where}", f"precision {reason}"])
+
+
+def _device(device: str) -> torch.device:
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        where = torch.device(device)
+    except RuntimeError:
+        raise UsageError(f"no device is called '{device}'", fix=nearest(device, DEVICES)) from None
+    if where.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError("there is no CUDA device that torch can use", fix="use --set device=cpu, or auto")
+    if where.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("there is no MPS device that torch can use", fix="use --set device=cpu, or auto")
+    return where
+
+
+def bf16_is_fast(device: torch.device) -> tuple[bool, str]:
+    """Whether a device computes in bfloat16 by itself, and how that was seen."""
+    if device.type == "cuda":
+        major, minor = torch.cuda.get_device_capability(device)
+        return major >= 8, f"the GPU's compute capability is {major}.{minor}"
+    if device.type == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        has = [n for n in ("avx512_bf16", "amx_bf16", "bf16") if capabilities.get(n)]
+        return bool(has), f"the processor has {has[0]}" if has else "the processor has no bf16 arithmetic"
+    return False, f"bf16 is not tried on {device.type}"
+
+
+def keep_large_blocks() -> None:
+    """Lets glibc reuse large freed blocks instead of returning each to the kernel.
+
+    Activations are allocated and freed at every step; mapping them anew costs a page fault for each 4 KiB.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return  # another C library
+    m_trim_threshold, m_mmap_threshold, m_top_pad = -1, -3, -2
+    mallopt(m_mmap_threshold, 1 << 30)
+    mallopt(m_trim_threshold, (1 << 31) - 1)
+    mallopt(m_top_pad, 64 << 20)

@@ -1,0 +1,96 @@
+"""What a training writes down: `metrics.jsonl` for programs, TensorBoard events for people."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from flambeau.core.files import disk_full_named, write_atomic
+
+
+class Log:
+    """Appends lines to `metrics.jsonl` and scalars to TensorBoard event files, both under a run's folder.
+
+    Args:
+        folder: the run's folder; None to keep everything in memory only.
+        resume_step: lines of later steps are dropped: they belong to steps that a resume does again.
+    """
+
+    def __init__(self, folder: Path | None, resume_step: int | None = None):
+        self.lines: list[dict[str, Any]] = []
+        self._file: Any = None
+        self._board: Any = None
+        if folder is None:
+            return
+        path = folder / "metrics.jsonl"
+        if resume_step is not None and path.exists():
+            self.lines = [line for line in read(path) if line["step"] <= resume_step]
+            write_atomic(path, "".join(json.dumps(line) + "\n" for line in self.lines).encode())
+        self._file = path.open("a" if resume_step is not None else "w", encoding="utf-8")
+        self._board = _event_writer(folder / "tensorboard")
+
+    def write(self, step: int, **values: Any) -> None:
+        """One line of plain JSON; its numbers, nested ones too, go to TensorBoard."""
+        line = {"step": step, **values}
+        self.lines.append(line)
+        if self._file is None:
+            return
+        with disk_full_named(Path(self._file.name)):
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
+        if self._board is not None:
+            for name, value in values.items():
+                for tag, number in ({f"{name}/{k}": v for k, v in value.items()} if isinstance(value, dict)
+                                    else {f"train/{name}": value}).items():  # fmt: skip
+                    if isinstance(number, (int, float)):
+                        self._board(tag, float(number), step)
+
+    def close(self) -> None:
+        """Writes what is left."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._file = None
+        if self._board is not None:
+            self._board.close()
+            self._board = None
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The lines of a `metrics.jsonl`; a last line cut short by a crash is left out."""
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            break
+    return lines
+
+
+class _Events:
+    """TensorBoard scalars without torch.utils.tensorboard, whose import takes as long as a short training."""
+
+    def __init__(self, folder: Path):
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        folder.mkdir(parents=True, exist_ok=True)
+        self._event, self._summary = Event, Summary
+        self._writer = EventFileWriter(str(folder))
+
+    def __call__(self, tag: str, value: float, step: int) -> None:
+        summary = self._summary(value=[self._summary.Value(tag=tag, simple_value=value)])
+        self._writer.add_event(self._event(wall_time=time.time(), step=step, summary=summary))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def _event_writer(folder: Path) -> _Events | None:
+    from importlib.util import find_spec
+
+    return _Events(folder) if find_spec("tensorboard") else None

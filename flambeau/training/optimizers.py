@@ -1,0 +1,69 @@
+"""Optimisers by name: AdamW and SGD with momentum by default settings that work, and any class of torch.optim."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch import nn
+
+from flambeau.core.errors import UsageError, nearest
+
+DEFAULTS: dict[str, dict[str, Any]] = {"sgd": {"momentum": 0.9, "nesterov": True}}
+
+
+def known() -> dict[str, type[torch.optim.Optimizer]]:
+    """The optimisers of torch.optim by lower-case name, less those that need a closure."""
+    classes = {
+        n.lower(): c for n, c in vars(torch.optim).items()
+        if inspect.isclass(c) and issubclass(c, torch.optim.Optimizer) and n not in ("Optimizer", "LBFGS")
+    }  # fmt: skip
+    return classes
+
+
+def build(
+    name: str,
+    parameters: list[nn.Parameter],
+    learning_rate: float,
+    weight_decay: float,
+    *,
+    head: list[nn.Parameter] | None = None,
+    body_rate: float = 1.0,
+    options: dict[str, Any] | None = None,
+) -> torch.optim.Optimizer:
+    """The optimiser, fused where torch has it. Biases and norms (fewer than two axes) are not decayed.
+
+    Args:
+        head: parameters that learn at the full rate where the others learn at `body_rate` of it.
+        options: further arguments of the class.
+
+    Raises:
+        UsageError: no such optimiser, or no such argument.
+    """
+    classes = known()
+    if name.lower() not in classes:
+        raise UsageError(f"no optimiser is called '{name}'", fix=nearest(name.lower(), classes))
+    optimizer = classes[name.lower()]
+    accepted = inspect.signature(optimizer).parameters
+    arguments: dict[str, Any] = {**DEFAULTS.get(name.lower(), {}), **(options or {})}
+    for option in arguments:
+        if option not in accepted:
+            raise UsageError(f"{optimizer.__name__} takes no argument '{option}'", fix=nearest(option, accepted))
+    in_head = {id(p) for p in head or ()}
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for p in parameters:
+        if p.requires_grad:
+            groups.setdefault((p.ndim >= 2, not in_head or id(p) in in_head), []).append(p)
+    if not groups:
+        raise UsageError("no parameter is left to train", fix="unfreeze some")
+    decays = "weight_decay" in accepted
+    listed = [
+        {"params": ps, "lr": learning_rate * (1.0 if full else body_rate)}
+        | ({"weight_decay": weight_decay if decayed else 0.0} if decays else {})
+        for (decayed, full), ps in groups.items()
+    ]
+    if "fused" in accepted and "fused" not in arguments:
+        floats = all(p.is_floating_point() for p in parameters)
+        arguments["fused"] = floats and parameters[0].device.type in ("cpu", "cuda", "mps")
+    return optimizer(listed, lr=learning_rate, **arguments)

@@ -1,0 +1,67 @@
+"""The settings of a training as plain data: the `training` section of a recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from flambeau.core.errors import UsageError
+
+
+@dataclass
+class Settings:
+    """How a model is trained. None means: chosen from the data and the model, and said.
+
+    Attributes:
+        epochs: passes over the training rows.
+        batch_size: samples in a batch, before accumulation.
+        tokens: for ragged inputs, the most padded tokens in a batch.
+        accumulate: batches to a step.
+        optimizer: a name of torch.optim in lower case, with `optimizer_options` for its further arguments.
+        learning_rate: the highest rate of the schedule.
+        body_rate: share of the rate at which pretrained layers learn.
+        weight_decay: decoupled for adamw.
+        schedule: one_cycle, cosine, linear or constant; with `warmup`, the share that one_cycle rises in.
+        precision: auto, float32 or bf16.
+        channels_last: None to decide by the model.
+        compile: use torch.compile.
+        device: auto, cpu, cuda, cuda:1, mps.
+        seed: all randomness follows from it.
+        keep: `best` or `last`: the weights that the run ends with.
+        checkpoint_minutes: besides the end of each epoch, save after so many minutes.
+        log_every: steps between two lines of metrics.jsonl.
+    """
+
+    epochs: int | None = None
+    batch_size: int | None = None
+    tokens: int | None = None
+    accumulate: int = 1
+    optimizer: str = "adamw"
+    optimizer_options: dict[str, Any] = field(default_factory=dict)
+    learning_rate: float | None = None
+    body_rate: float | None = None
+    weight_decay: float = 0.05
+    schedule: str = "one_cycle"
+    warmup: float = 0.25
+    precision: str = "auto"
+    channels_last: bool | None = None
+    compile: bool = False
+    device: str = "auto"
+    seed: int = 0
+    keep: str = "best"
+    checkpoint_minutes: float = 5.0
+    log_every: int = 50
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "accumulate", "log_every", "tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name}={value} does not fit", expected="1 or more")
+        for name in ("learning_rate", "body_rate"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise UsageError(f"{name}={value} does not fit", expected="a number above 0")
+        if self.keep not in ("best", "last"):
+            raise UsageError(f"keep='{self.keep}' does not fit", expected="best or last")
+        if not 0 < self.warmup < 1:
+            raise UsageError(f"warmup={self.warmup} does not fit", expected="a share above 0 and below 1")

@@ -1,0 +1,397 @@
+"""The loop.
+
+It knows devices, precision, schedules, checkpoints and logs, and nothing about kinds of data: batches come prepared
+and losses come from the Objective. What a step does is a pure function of the weights and of (seed, step), so a
+training that is stopped at any instant goes on from its last checkpoint as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from flambeau.core.errors import RunError, TrainingError
+from flambeau.core.randomness import mix
+from flambeau.core.reporter import QUIET, Bar, Reporter
+from flambeau.data.batch import Batch
+from flambeau.objectives import Objective
+from flambeau.techniques import HOOKS, Technique
+from flambeau.training import checkpoint, optimizers, schedule
+from flambeau.training.engine import Engine
+from flambeau.training.interrupts import Interrupted, Interrupts
+from flambeau.training.logging import Log
+from flambeau.training.settings import Settings
+from flambeau.training.stopwatch import Stopwatch
+
+Prepare = Callable[[Tensor, Any, bool, torch.Generator | None], Batch]
+
+
+class Source(Protocol):
+    """Where batches come from: `Batches`, or a user's own DataLoader."""
+
+    def count(self, epoch: int = 0) -> int: ...
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Any]]: ...
+
+
+@dataclass
+class State:
+    """Where a training stands. All of it goes into a checkpoint."""
+
+    epoch: int = 0
+    step: int = 0  # optimiser steps since the beginning
+    step_in_epoch: int = 0
+    loss_sum: float = 0.0  # over the steps of this epoch
+    best: dict[str, Any] | None = None  # value, epoch, step, checkpoint
+    stopped: str | None = None  # why it ended before its last epoch
+    metrics: dict[str, float] = field(default_factory=dict)  # of the last validation
+
+
+class Trainer:
+    """Trains an Objective.
+
+    Args:
+        objective: what is minimised; holds the model.
+        train, valid: where batches come from; no validation without `valid`.
+        prepare: from (rows, gathered, training, generator) to a Batch on the device.
+        random: whether `prepare` uses its generator in training.
+        folder: the run's folder; None to keep nothing on disk.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        engine: Engine,
+        settings: Settings,
+        *,
+        train: Source,
+        valid: Source | None,
+        prepare: Prepare,
+        random: bool = False,
+        techniques: Sequence[Technique] = (),
+        folder: Path | None = None,
+        reporter: Reporter = QUIET,
+    ):
+        self.objective, self.engine, self.settings = objective, engine, settings
+        self.train, self.valid, self.prepare = train, valid, prepare
+        self.techniques, self.folder, self.reporter = list(techniques), folder, reporter
+        # a technique that does nothing at a hook costs nothing there
+        self.hooks = {h: [getattr(t, h) for t in self.techniques if t.overridden(h)] for h in HOOKS}
+        self.random = random or bool(self.hooks["on_batch"])
+        self.state = State()
+        self.history: list[dict[str, Any]] = []
+        self.best_weights: dict[str, Tensor] | None = None
+        self.notes: list[str] = []
+        self._pending: list[Tensor] = []
+        self._generator = torch.Generator(engine.device)
+
+    # -- the whole training -------------------------------------------------------------------------------------
+
+    def fit(self, resume: bool = False) -> State:
+        """Trains to the last epoch.
+
+        Args:
+            resume: go on from the newest whole checkpoint in the folder, if there is one.
+
+        Raises:
+            TrainingError: the loss became NaN or infinite; it names the step.
+            Interrupted: SIGINT or SIGTERM came; everything is saved.
+        """
+        assert self.settings.epochs is not None
+        self._start(resume)
+        state, epochs = self.state, self.settings.epochs
+        with Interrupts() as interrupts:
+            try:
+                while state.epoch < epochs and not state.stopped:
+                    self._train_epoch(interrupts)
+                    self._end_epoch(interrupts)
+                    self._save()
+                self._finish()
+            finally:
+                self.log.close()
+        return state
+
+    def _start(self, resume: bool) -> None:
+        settings = self.settings
+        torch.manual_seed(mix(settings.seed, "dropout"))
+        self.optimizers = {
+            phase: optimizers.build(
+                settings.optimizer, self.objective.parameters(phase), settings.learning_rate or 1e-3,
+                settings.weight_decay, head=self.objective.head_parameters(), body_rate=settings.body_rate or 1.0,
+                options=settings.optimizer_options,
+            )
+            for phase in self.objective.phases
+        }  # fmt: skip
+        self._base_rates = {p: [g["lr"] for g in o.param_groups] for p, o in self.optimizers.items()}
+        self.schedule = schedule.named(settings.schedule)
+        self.steps_per_epoch = math.ceil(self.train.count(0) / settings.accumulate)
+        self.total_steps = max(1, self.steps_per_epoch * (settings.epochs or 1))
+        for hook in self.hooks["on_fit_start"]:
+            hook(self.objective)
+        found = self._load_newest() if resume and self.folder else False
+        self.log = Log(self.folder, resume_step=self.state.step if found else None)
+        self.history = [line for line in self.log.lines if "valid" in line or "train_loss" in line]
+        self.stopwatch = Stopwatch(self.engine)
+        self._saved_at = time.monotonic()
+
+    def _finish(self) -> None:
+        for hook in self.hooks["on_fit_end"]:
+            hook(self.objective)
+        if self.settings.keep == "best" and self.best_weights is not None:
+            self.objective.model.load_state_dict(self.best_weights)
+
+    # -- one epoch ----------------------------------------------------------------------------------------------
+
+    def _train_epoch(self, interrupts: Interrupts) -> None:
+        state, settings = self.state, self.settings
+        self.objective.model.train()
+        source = self.train.epoch(state.epoch, start=state.step_in_epoch * settings.accumulate)
+        began, first, samples = time.perf_counter(), state.step_in_epoch, 0
+        name = f"epoch {state.epoch + 1}/{settings.epochs}"
+        with self.reporter.bar(name, self.steps_per_epoch) as bar:
+            while state.step_in_epoch < self.steps_per_epoch:
+                self.stopwatch.start(state.step)
+                batches = [self._prepared(rows, gathered) for rows, gathered in islice(source, settings.accumulate)]
+                if not batches:
+                    break  # a user's own source may end early
+                self.stopwatch.lap("data")
+                self._step(batches)
+                samples += len(batches[0]) if len(batches) == 1 else sum(map(len, batches))
+                state.step += 1
+                state.step_in_epoch += 1
+                if state.step % settings.log_every == 0:
+                    self._log(samples / (time.perf_counter() - began), bar)
+                if interrupts.received is not None:
+                    self._interrupted(interrupts.received)
+                if time.monotonic() - self._saved_at > settings.checkpoint_minutes * 60:
+                    self._save()
+        self._collect_losses()
+        seconds = time.perf_counter() - began
+        if state.step_in_epoch > first:
+            self._speed = {"samples_per_second": round(samples / seconds, 1), "seconds": round(seconds, 2)}
+
+    def _prepared(self, rows: Tensor, gathered: Any) -> Batch:
+        generator = None
+        if self.random:
+            # by the step alone: the same noise whether or not the training was interrupted before it
+            generator = self._generator.manual_seed(mix(self.settings.seed, "batch", self.state.step, int(rows[0])))
+        batch = self.prepare(rows, gathered, True, generator)
+        for hook in self.hooks["on_batch"]:
+            batch = hook(batch, generator)
+        return batch
+
+    def _step(self, batches: list[Batch]) -> None:
+        """One optimiser step of each phase. With several batches, the gradient is that of one large batch."""
+        factor = self.schedule(min(self.state.step / self.total_steps, 1.0))
+        weights = [1.0]
+        if len(batches) > 1:
+            weights = [self.objective.weight(b) for b in batches]
+            total = sum(weights)
+            weights = [w / total for w in weights]
+        for phase in self.objective.phases:
+            optimizer = self.optimizers[phase]
+            for group, rate in zip(optimizer.param_groups, self._base_rates[phase], strict=True):
+                group["lr"] = rate * factor
+            step_loss: Tensor | None = None
+            for batch, weight in zip(batches, weights, strict=True):
+                if self.engine.autocast_dtype is None:
+                    loss = self.objective.loss(batch, phase)
+                else:
+                    with self.engine.autocast():
+                        loss = self.objective.loss(batch, phase)
+                self.stopwatch.lap("forward")
+                if weight != 1.0:
+                    loss = loss * weight
+                loss.backward()
+                step_loss = loss.detach() if step_loss is None else step_loss + loss.detach()
+                self.stopwatch.lap("backward")
+            for hook in self.hooks["on_gradients"]:
+                hook([p for g in optimizer.param_groups for p in g["params"]])
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            assert step_loss is not None
+            self._pending.append(step_loss)  # read later: reading now would wait for the device
+            self.stopwatch.lap("step")
+        for hook in self.hooks["on_step_end"]:
+            hook(self.objective, self.state.step)
+
+    def _collect_losses(self) -> list[float]:
+        """The losses since the last call, one device sync for all of them."""
+        if not self._pending:
+            return []
+        values = torch.stack([p.float() for p in self._pending]).tolist()
+        self._pending.clear()
+        phases = len(self.objective.phases)
+        for i, value in enumerate(values):
+            if not math.isfinite(value):
+                step = self.state.step - (len(values) - i - 1) // phases
+                raise TrainingError(
+                    f"the loss became {value} at step {step} (epoch {self.state.epoch + 1})",
+                    fix=f"lower the learning rate (it is {self.settings.learning_rate:g}), clip the gradients, "
+                    "or use precision=float32; the last checkpoint is from before",
+                )
+        self.state.loss_sum += sum(values) / phases
+        return values
+
+    def _log(self, samples_per_second: float, bar: Bar) -> None:
+        losses = self._collect_losses()
+        loss = sum(losses) / max(len(losses), 1)
+        state = self.state
+        rate = next(iter(self.optimizers.values())).param_groups[-1]["lr"]
+        self.log.write(state.step, epoch=state.epoch + 1, loss=loss, learning_rate=rate,
+                       samples_per_second=round(samples_per_second, 1))  # fmt: skip
+        monitor = self.objective.monitor
+        shown = f" {monitor} {state.metrics[monitor]:.4g}" if monitor in state.metrics else ""
+        bar.update(state.step_in_epoch, f"loss {loss:.4f}{shown} {samples_per_second:,.0f}/s")
+
+    # -- validation ---------------------------------------------------------------------------------------------
+
+    def _end_epoch(self, interrupts: Interrupts) -> None:
+        state = self.state
+        values = self._validate(interrupts) if self.valid is not None else {}
+        state.metrics = values
+        train_loss = state.loss_sum / max(state.step_in_epoch, 1)
+        line: dict[str, Any] = {"epoch": state.epoch + 1, "train_loss": train_loss}
+        if values:
+            line["valid"] = values
+        line["speed"] = {**getattr(self, "_speed", {}), **self.stopwatch.shares()}
+        self.log.write(state.step, **line)
+        self.history.append({"step": state.step, **line})
+        told = "  ".join(f"{k} {v:.4f}" for k, v in values.items() if k != "loss")
+        valid_loss = f"  valid loss {values['loss']:.4f}" if "loss" in values else ""
+        self.reporter.say(f"epoch {state.epoch + 1}: train loss {train_loss:.4f}{valid_loss}  {told}")
+        state.epoch += 1
+        state.step_in_epoch, state.loss_sum = 0, 0.0
+        for hook in self.hooks["on_epoch_end"]:
+            state.stopped = hook(state.epoch, values) or state.stopped
+        if state.stopped:
+            self.reporter.say(f"stopped after epoch {state.epoch}: {state.stopped}")
+
+    def _validate(self, interrupts: Interrupts) -> dict[str, float]:
+        for hook in self.hooks["on_evaluation"]:
+            hook(self.objective, True)
+        values = evaluate(self.objective, self.engine, self.valid, self.prepare, self.reporter, interrupts=interrupts)  # type: ignore[arg-type]
+        received = interrupts.received
+        if received is None:
+            self._compare(values.get(self.objective.monitor))
+        for hook in self.hooks["on_evaluation"]:
+            hook(self.objective, False)
+        if received is not None:
+            self._interrupted(received)  # validated anew by the resume
+        return values
+
+    def _compare(self, score: float | None) -> None:
+        """Remembers the weights if their score is the best so far."""
+        state, best = self.state, self.state.best
+        if score is None or not math.isfinite(score):
+            return
+        sign = 1 if self.objective.higher_is_better else -1
+        if best is None or sign * score > sign * best["value"]:
+            name = checkpoint.name(state.step, state.epoch + 1)
+            state.best = {"value": score, "epoch": state.epoch + 1, "step": state.step, "checkpoint": name}
+            if self.settings.keep == "best":
+                self.best_weights = {k: v.detach().clone() for k, v in self.objective.model.state_dict().items()}
+
+    # -- checkpoints --------------------------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        self._saved_at = time.monotonic()
+        if self.folder is None:
+            return
+        self._collect_losses()  # never keep weights that a NaN has reached
+        state = self.state
+        tree: dict[str, Any] = {
+            "model": self.objective.model.state_dict(),
+            "optimizers": {phase: o.state_dict() for phase, o in self.optimizers.items()},
+            "techniques": [t.state_dict() for t in self.techniques],
+            "random": {"cpu": torch.get_rng_state()},
+        }
+        if self.engine.device.type == "cuda":
+            tree["random"]["cuda"] = torch.cuda.get_rng_state(self.engine.device)
+        folder, name = self.folder / "checkpoints", checkpoint.name(state.step, state.epoch)
+        if self.best_weights is not None and state.best and state.best["checkpoint"] == name:
+            tree["best"] = self.best_weights
+        checkpoint.save(folder / name, tree, {"progress": vars(state)})
+        checkpoint.sweep(folder, {state.best["checkpoint"]} if state.best else set())
+
+    def _load_newest(self) -> bool:
+        """Takes the newest whole checkpoint; damaged ones are named and passed over."""
+        assert self.folder is not None
+        device = self.engine.device
+        for path in checkpoint.listed(self.folder / "checkpoints"):
+            try:
+                tree, facts = checkpoint.load(path, device)
+            except RunError as error:
+                self._note(f"{error}; the one before it is used")
+                continue
+            self.state = State(**facts["progress"])
+            self.objective.model.load_state_dict(tree["model"])
+            for phase, optimizer in self.optimizers.items():
+                _load_optimizer(optimizer, tree["optimizers"][phase])
+            for technique, kept in zip(self.techniques, tree["techniques"], strict=True):
+                technique.load_state_dict(kept)
+            torch.set_rng_state(tree["random"]["cpu"].cpu())
+            if "cuda" in tree["random"] and device.type == "cuda":
+                torch.cuda.set_rng_state(tree["random"]["cuda"].cpu(), device)
+            self._load_best(tree)
+            return True
+        return False
+
+    def _load_best(self, tree: dict[str, Any]) -> None:
+        best = self.state.best
+        if self.settings.keep != "best" or best is None:
+            return
+        if "best" not in tree:
+            assert self.folder is not None
+            try:
+                tree, _ = checkpoint.load(self.folder / "checkpoints" / best["checkpoint"], self.engine.device)
+            except RunError as error:
+                self._note(f"{error}; the best of the epochs still to come is kept instead of epoch {best['epoch']}")
+                self.state.best = None
+                return
+        self.best_weights = tree["best"]
+
+    def _interrupted(self, number: int) -> None:
+        self._save()
+        where = f"step {self.state.step} (epoch {self.state.epoch + 1})"
+        fix = f"go on with: flambeau resume {self.folder}" if self.folder else None
+        raise Interrupted(f"stopped by {signal.Signals(number).name} at {where}, all saved", number, fix=fix)
+
+    def _note(self, text: str) -> None:
+        self.notes.append(text)
+        self.reporter.say(text, style="yellow")
+
+
+def evaluate(
+    objective: Objective, engine: Engine, source: Source, prepare: Prepare, reporter: Reporter = QUIET, *,
+    detail: bool = False, interrupts: Interrupts | None = None,
+) -> dict[str, float]:  # fmt: skip
+    """Measures the objective over a source of batches, in inference mode; with `detail`, also for the report."""
+    objective.start_evaluation(detail)
+    objective.model.eval()
+    with torch.inference_mode(), engine.autocast(), reporter.bar("evaluating", source.count(0)) as bar:
+        for i, (rows, gathered) in enumerate(source.epoch(0)):
+            objective.evaluate(prepare(rows, gathered, False, None))
+            bar.update(i + 1)
+            if interrupts is not None and interrupts.received is not None:
+                break
+    return objective.metrics()
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Loads the state in each parameter's own memory layout: fused kernels walk both side by side."""
+    parameters = [p for g in optimizer.param_groups for p in g["params"]]
+    for i, values in state["state"].items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameters[i].shape:
+                values[name] = torch.empty_like(parameters[i]).copy_(value)
+    optimizer.load_state_dict(state)
