@@ -36,10 +36,9 @@ def main(arguments: list[str]) -> int:
             say(__doc__ or "")
         elif not arguments:
             for package in CATALOGUE.values():
-                state = "cached" if (default_cache() / package.filename).exists() else "      "
-                say(
-                    f"{state}  {package.size / 1e6:6.1f} MB  {package.kind:4}  {package.name}: {package.what}\n"
-                )
+                state = "cached" if (default_cache() / package.filename).exists() else "-"
+                size = f"{package.size / 1e6:.1f} MB"
+                say(f"{state:6} {size:>9}  {package.kind:4}  {package.name}: {package.what}\n")
         elif arguments[0] == "write":
             _write(arguments[1:])
             say(f"{arguments[2]}\n")
@@ -55,9 +54,8 @@ def main(arguments: list[str]) -> int:
 
 def _write(arguments: list[str]) -> None:
     if len(arguments) != 2:
-        raise UsageError(
-            f"write has {len(arguments)} arguments", expected="write SET DEST", fix=nearest("", WRITERS)
-        )
+        found = f"write was given {len(arguments)} arguments"
+        raise UsageError(found, expected="write SET DEST", fix=f"SET is one of {', '.join(WRITERS)}")
     name, dest = arguments
     if name not in WRITERS:
         raise UsageError(f"no set called {name!r}", fix=nearest(name, WRITERS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import lzma
 import shutil
@@ -23,24 +24,37 @@ def members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
     """Each regular file of a .whl, .zip, .tgz, .tar.* or .deb: its path inside, and its bytes to read.
 
     A stream is valid until the next one is asked for. Links, devices and folders are left out.
-
-    Raises:
-        DataError: the file is damaged or is no such archive.
     """
+    if archive.suffix in (".whl", ".zip"):
+        with zipfile.ZipFile(archive) as bundle:
+            for info in bundle.infolist():
+                if not info.is_dir():
+                    with bundle.open(info) as stream:
+                        yield info.filename, stream
+    elif archive.suffix == ".deb":
+        with _debian_data(archive) as data, tarfile.open(fileobj=data, mode="r|") as tar:
+            yield from _tar_members(tar)
+    else:
+        with tarfile.open(archive) as tar:
+            yield from _tar_members(tar)
+
+
+_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, EOFError)
+
+
+@contextmanager
+def _damage_named(archive: Path) -> Iterator[None]:
+    """Around the reading of members too: damage shows when bytes are read, not when a file is opened."""
     try:
-        if archive.suffix in (".whl", ".zip"):
-            with zipfile.ZipFile(archive) as bundle:
-                for info in bundle.infolist():
-                    if not info.is_dir():
-                        with bundle.open(info) as stream:
-                            yield info.filename, stream
-        elif archive.suffix == ".deb":
-            with _debian_data(archive) as data, tarfile.open(fileobj=data, mode="r|") as tar:
-                yield from _tar_members(tar)
-        else:
-            with tarfile.open(archive) as tar:
-                yield from _tar_members(tar)
-    except (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError) as error:
+        yield
+    except (
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        lzma.LZMAError,
+        zlib.error,
+        gzip.BadGzipFile,
+        EOFError,
+    ) as error:
         raise DataError(f"the archive cannot be read ({error})", where=archive) from error
 
 
@@ -53,24 +67,17 @@ def extract_archive(archive: Path, patterns: Sequence[str], dest: Path) -> list[
         The written files, in the archive's order.
 
     Raises:
-        DataError: a matching member's path leads out of `dest` (it is not written), or nothing matches.
+        DataError: a matching member's path leads out of `dest` (it is not written), nothing matches, or the
+            archive is damaged.
     """
     written = []
-    for name, stream in members(archive):
-        inner = _plain(name)
-        if not any(fnmatchcase(inner, _plain(pattern)) for pattern in patterns):
-            continue
-        target = _inside(dest, name, archive)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.part")
-        with disk_full_named(target):
-            try:
-                with temporary.open("wb") as out:
-                    shutil.copyfileobj(stream, out, 1 << 20)
-                temporary.replace(target)
-            finally:
-                temporary.unlink(missing_ok=True)
-        written.append(target)
+    with _damage_named(archive):
+        for name, stream in members(archive):
+            inner = _plain(name)
+            if any(fnmatchcase(inner, _plain(pattern)) for pattern in patterns):
+                target = _inside(dest, name, archive)
+                _write(stream, target)
+                written.append(target)
     if not written:
         raise DataError(f"no file in it matches {', '.join(patterns)}", where=archive)
     return written
@@ -100,18 +107,32 @@ def read_member(archive: Path, inner_path: str) -> BinaryIO:
     """The bytes of one file of the archive, in memory.
 
     Raises:
-        DataError: there is no such file in it.
+        DataError: there is no such file in it, or the archive is damaged.
     """
     wanted = _plain(inner_path)
-    for name, stream in members(archive):
-        if _plain(name) == wanted:
-            return io.BytesIO(stream.read())
+    with _damage_named(archive):
+        for name, stream in members(archive):
+            if _plain(name) == wanted:
+                return io.BytesIO(stream.read())
     raise DataError(f"there is no file {inner_path} in it", where=archive)
 
 
 def _plain(name: str) -> str:
     """A path as it is compared: Debian packages say ./usr/…, users say /usr/… or usr/…"""
     return name.removeprefix(".").removeprefix("/") if name.startswith(("./", "/")) else name
+
+
+def _write(stream: IO[bytes], target: Path) -> None:
+    """Copies a stream to `target`, which is whole or absent."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.part")
+    with disk_full_named(target):
+        try:
+            with temporary.open("wb") as out:
+                shutil.copyfileobj(stream, out, 1 << 20)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _inside(dest: Path, name: str, archive: Path) -> Path:

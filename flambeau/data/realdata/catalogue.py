@@ -149,7 +149,7 @@ _PACKAGES = (
         "a670dea21572652127d6e55f9cdb3a226d0037854fdbfd037003c7d00ee0dc4e",
         32_546_832,
         "CC-BY-SA",
-        "large wallpapers, photographs and renderings (WebP, SVG)",
+        "wallpapers of 4096×4096, renderings and patterns (WebP), some SVG",
         "usr/share/backgrounds/gnome/*.webp",
     ),
     Package(

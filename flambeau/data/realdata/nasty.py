@@ -18,7 +18,7 @@ UNREADABLE = frozenset({"empty", "text", "truncated", "huge"})
 SIDES = (320, 240)
 """Width and height of every picture of `fabricate_nasty` but `one_pixel`, `wide` and `huge`."""
 
-# How the stored pixels of EXIF orientation 2…8 come from the upright picture (the inverse of what a viewer does).
+# How the stored pixels of EXIF orientation 2…8 come from the upright picture: the inverse of a viewer.
 _ORIENTATIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -36,11 +36,12 @@ def fabricate_nasty(dest: Path | str) -> dict[str, Path]:
     All show the same 320×240 photo, so that a reader can be held to one answer:
 
     - right as they are: `plain` (JPEG), `progressive`, `grey` (JPEG), `cmyk` (JPEG), `grey16`, `one_bit`,
-      `palette_transparent`, `rgba`, `la` (PNG; the left half of these three is transparent), `animated` (GIF, the
-      photo first, then its mirror image), `tiff`, `float_tiff` (grey, 0…1), `webp`, `bmp`, `exif_1` to `exif_8`
-      (JPEG; upright once turned as EXIF says), `png_as_jpg` (a PNG called .jpg), `one_pixel` (1×1), `wide` (30,000×10);
-    - to be refused (`UNREADABLE`): `empty`, `text` (words in a .jpg), `truncated` (the first 60 % of `plain`),
-      `huge` (a sound 1-bit PNG of 30,000×30,000 in about 110 kB: a decompression bomb).
+      `palette_transparent`, `rgba`, `la` (PNG; the left half of these three is transparent), `animated`
+      (GIF, the photo first, then its mirror image), `tiff`, `float_tiff` (grey, 0…1), `webp`, `bmp`, `exif_1`
+      to `exif_8` (JPEG; upright once turned as EXIF says), `png_as_jpg` (a PNG called .jpg), `one_pixel`
+      (1×1), `wide` (30,000×10);
+    - to be refused (`UNREADABLE`): `empty`, `text` (words in a .jpg), `truncated` (60 % of `plain`), `huge`
+      (a sound 1-bit PNG of 30,000×30,000 in about 490 kB: a decompression bomb).
 
     Raises:
         DataError: `dest` is there already and was not written by this function.
@@ -73,7 +74,8 @@ def _write(folder: Path) -> None:
     photo.convert("1").save(folder / "one_bit.png")
     Image.merge("LA", (grey, alpha)).save(folder / "la.png")
     Image.merge("RGBA", (*photo.split(), alpha)).save(folder / "rgba.png")
-    palette = photo.quantize(255)  # leaves index 255 for the transparent half
+    palette = photo.quantize(255)
+    palette.putpalette([*(palette.getpalette() or [])[: 3 * 255], 0, 0, 0])  # one more: the transparent black
     palette.paste(255, (0, 0, width // 2, height))
     palette.save(folder / "palette_transparent.png", transparency=255)
 
@@ -91,9 +93,7 @@ def _write(folder: Path) -> None:
     (folder / "huge.png").write_bytes(_black_png(30_000))
     plain = (folder / "plain.jpg").read_bytes()
     (folder / "truncated.jpg").write_bytes(plain[: len(plain) * 6 // 10])
-    (folder / "text.jpg").write_text(
-        "This is a shopping list: milk, bread, 12 eggs.\n" * 20, encoding="utf-8"
-    )
+    (folder / "text.jpg").write_text("A shopping list: milk, bread, 12 eggs.\n" * 20, encoding="utf-8")
     (folder / "empty.jpg").write_bytes(b"")
 
 

