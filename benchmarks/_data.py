@@ -1,4 +1,4 @@
-"""The data that the benchmarks run on, made once from real pictures and kept in a cache folder."""
+"""The data that the benchmarks run on: made once from real pictures, kept in a cache folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def cache() -> Path:
-    """Where made data is kept: beside the packages that it is made from, outside the repository."""
+    """The folder of made data, beside that of the packages that it is made from."""
     from flambeau.data.realdata import default_cache
 
     return default_cache().parent / "benchmarks"
@@ -15,12 +15,22 @@ def cache() -> Path:
 
 def cached_photos(count: int) -> Path:
     """A folder of class folders with `count` JPEGs of about 500×375, no two alike."""
-    from flambeau.data.realdata import write_photos
+    from flambeau.data.realdata.photos import write_photos
 
     folder = cache() / f"photos-{count}"
+    _tell(folder, f"{count} photos")
+    return write_photos(folder, count=count)
+
+
+def cached_fashion_mnist(train: int = 60_000, test: int = 10_000) -> Path:
+    """Fashion-MNIST as PNGs in `train/` and `test/` folders of class folders."""
+    from flambeau.data.realdata.pictures import write_fashion_mnist
+
+    folder = cache() / f"fashion-mnist-{train}-{test}"
+    _tell(folder, f"{train + test} pictures of Fashion-MNIST")
+    return write_fashion_mnist(folder, train=train, test=test)
+
+
+def _tell(folder: Path, what: str) -> None:
     if not folder.exists():
-        print(f"making {count} photos in {folder}", file=sys.stderr, flush=True)
-        unfinished = folder.with_name(folder.name + ".part")
-        write_photos(unfinished, count=count)
-        unfinished.rename(folder)
-    return folder
+        print(f"writing {what} to {folder}", file=sys.stderr, flush=True)

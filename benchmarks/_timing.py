@@ -1,8 +1,9 @@
-"""What the benchmarks share: rounds that interleave the competitors, medians, ratios, one child process per figure.
+"""What the benchmarks share: interleaved rounds, medians, ratios, one child process per figure.
 
-Figures from a shared machine drift over minutes by more than many of the differences that matter. So every round
-runs each competitor once, one after the other (A B C, A B C, …), and what is reported is the ratio of the medians
-beside the smallest and the largest ratio of one round: drift that hits a round hits all of its competitors.
+Figures from a shared machine drift over minutes by more than many of the differences that matter.
+So each round runs every competitor once, and what is reported is the ratio of the medians beside
+the smallest and the largest ratio of one round: drift that hits a round hits all of its
+competitors.
 """
 
 from __future__ import annotations
@@ -49,14 +50,14 @@ class Comparison:
 def interleave(
     competitors: Mapping[str, Callable[[], float]], rounds: int, say: Callable[[str], None] | None = None
 ) -> dict[str, list[float]]:
-    """Run every competitor once a round, for `rounds` rounds; the figures of each, in the order of the rounds.
+    """Run every competitor once a round; the figures of each, in the order of the rounds.
 
-    The order turns round from one round to the next (A B C, then C B A), so that nobody always runs on the
-    processor that the same neighbour has just heated up.
+    The order turns round from one round to the next (A B C, then C B A), so that nobody always runs
+    on the processor that the same neighbour has just heated up.
     """
     figures: dict[str, list[float]] = {name: [] for name in competitors}
     for round_ in range(rounds):
-        names = list(competitors) if round_ % 2 == 0 else list(reversed(competitors))
+        names = list(competitors) if round_ % 2 == 0 else list(reversed(list(competitors)))
         for name in names:
             figure = competitors[name]()
             figures[name].append(figure)
@@ -84,11 +85,11 @@ def summary(figures: Sequence[float]) -> dict[str, float]:
 def run_child(
     arguments: Sequence[str], *, threads: int | None = None, terminal: bool = True, timeout: float = 3600
 ) -> dict[str, Any]:
-    """Run `python <arguments> --out FILE` in an empty folder and return the JSON object that it writes to FILE.
+    """Run `python <arguments> --out FILE` in an empty folder; the JSON object that it writes to FILE.
 
-    The child has a terminal of its own: several trainers leave their progress bar out where there is none, and
-    would so be measured without what their users see. Each child starts from an empty working folder, so that
-    logs and runs of one are not in the way of the next.
+    The child has a terminal of its own: several trainers leave their progress bar out where there
+    is none, and would be measured without what their users see. The empty folder keeps one child's
+    logs and runs out of the way of the next.
 
     Raises:
         ChildFailed: it ended with an error, or ran longer than `timeout` seconds.

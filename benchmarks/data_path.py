@@ -1,4 +1,4 @@
-"""How fast pictures reach the model: the first pass, the epochs after it, and the gather alone; ours and the peers'.
+"""How fast pictures reach the model: the first pass, later epochs, the gather alone; ours and the peers'.
 
     .venv-peers/bin/python benchmarks/data_path.py
     .venv-peers/bin/python benchmarks/data_path.py --photos my-photos/ --only first
@@ -6,15 +6,15 @@
 
 Four parts, each in images a second, each figure a process of its own:
 
-first      decode and resize every photo once. Ours writes its store (to disk, synced). Beside it the same decode and
-           resize in a bare loop of threads that writes into an array, and the same loop with Pillow alone.
-augmented  the epochs after the first, with random resized crop, flip and colour jitter. torchvision and fastai decode
-           the JPEG again for each epoch, in two worker processes; ours gathers from the store.
+first      decode and resize every photo once. Ours writes its store (to disk, synced). Beside it the same
+           decode and resize in a bare loop of threads that fills an array, and that loop with Pillow alone.
+augmented  the epochs after the first, with random resized crop, flip and colour jitter. torchvision and
+           fastai decode each JPEG again in each epoch, in two worker processes; ours gathers from the store.
 plain      the same without augmentation: decode, resize, normalise.
 gather     picking random rows out of a store of 224-px pictures, on one core.
 
-The peers crop from the full photo, ours from the picture as it is stored. All files are in the page cache: each round
-reads them before it times anything.
+The peers crop out of the full photo, ours out of the picture as it is stored. All files are in the
+page cache: each figure reads them before it times anything.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def in_threads(files: Sequence[str], threads: int, one: Callable[[str], Any]) ->
 
 
 def first_bare(photos: Path, options: argparse.Namespace) -> float:
-    """simplejpeg at the smallest scale that is not below the size, then Pillow's resize: what the store does too."""
+    """simplejpeg at the smallest scale not below the size, then Pillow's resize: what the store does too."""
     import numpy as np
     import simplejpeg
     from PIL import Image
@@ -229,7 +229,7 @@ def later_fastai(photos: Path, options: argparse.Namespace, augmented: bool) -> 
         aug_transforms,
     )
 
-    # The flip, brightness and contrast of aug_transforms, without the rotation, zoom and warp that it has besides.
+    # The flip, brightness and contrast of aug_transforms, without its rotation, zoom and warp.
     lean = aug_transforms(max_rotate=0.0, max_zoom=1.0, max_warp=0.0, max_lighting=JITTER, p_lighting=1.0)
     dls = ImageDataLoaders.from_folder(
         photos,
@@ -239,7 +239,7 @@ def later_fastai(photos: Path, options: argparse.Namespace, augmented: bool) -> 
         num_workers=options.workers,
         item_tfms=RandomResizedCrop(SIZE) if augmented else Resize(SIZE, method=ResizeMethod.Squish),
         batch_tfms=[
-            *(lean + [Saturation(JITTER, p=1.0)] if augmented else []),
+            *([*lean, Saturation(JITTER, p=1.0)] if augmented else []),
             Normalize.from_stats(MEAN, STD),
         ],
     )

@@ -2,7 +2,7 @@
 
     python benchmarks/import_time.py
 
-Fresh interpreters, one after the other; the first of each warms the disk cache and the bytecode and is not counted.
+Fresh interpreters, one after the other; the first of each warms disk cache and bytecode and is not counted.
 --explain also says which modules the difference is made of.
 """
 
@@ -28,7 +28,7 @@ def seconds(statement: str) -> float:
 
 
 def explain(count: int) -> str:
-    """The slowest modules that `import flambeau` loads once torch is there: own time, as -X importtime has it."""
+    """The slowest modules that `import flambeau` loads after torch, by own time as -X importtime has it."""
     source = "import sys, torch; sys.stderr.write('MARK\\n'); import flambeau"
     command = [sys.executable, "-X", "importtime", "-c", source]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stderr

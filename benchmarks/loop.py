@@ -1,13 +1,15 @@
-"""What a training loop costs a step, beyond the arithmetic: ours, two hand-written ones, and the known trainers.
+"""What a training loop costs a step beyond its arithmetic: ours, two written by hand, the known trainers.
 
     .venv-peers/bin/python benchmarks/loop.py
-    .venv-peers/bin/python benchmarks/loop.py --only gather,flambeau --rounds 9
+    .venv-peers/bin/python benchmarks/loop.py --only gather,dataloader,flambeau --rounds 9
 
-The model is small on purpose (an MLP 32-64-10, batches of 32, one processor thread), so that the loop is most of
-the time. Every trainer gets the same model, data, AdamW and rate, and has progress and logging on as it comes;
-checkpoints are off. Each figure is a process of its own: it trains 200 steps that are not counted, then times a
-run of 200 steps and one of 200 + N, and what is reported is their difference over N: building the trainer and
-ending the training cancel out. With --epochs E the N steps are E epochs (with an end of epoch each).
+The model is small on purpose (an MLP 32-64-10, batches of 32, one processor thread), so that the
+loop is most of the time. Every trainer gets the same model, data, AdamW and rate, and has its
+progress and logging on as they come; the peers' checkpoints are off. Each figure is a process of
+its own: it trains 200 steps that are not counted, then times a training of 200 steps and one of 200
++ N, each set up before. What is reported is their difference over N, in which beginning and ending
+a training cancel out. With --epochs E the N steps are E more epochs, each with its end (for
+Flambeau that is a validation and a checkpoint, synced to disk).
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ WARM_UP = 200
 LEARNING_RATE = 1e-3
 PROMISED = 30.0  # µs a step over the hand-written loop that gathers its batches from tensors
 
-Train = Callable[[int, int], None]
-"""Trains `epochs` epochs of `steps` steps of 32 samples."""
+Train = Callable[[], object]
+"""Trains what a variant has set up."""
 
 
 def make_data(steps: int) -> tuple[Any, Any]:
@@ -60,15 +62,16 @@ def make_optimiser(model: Any, fused: bool) -> Any:
     return torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, fused=fused)
 
 
-def gather(fused: bool) -> Train:
+def gather(fused: bool, epochs: int, steps: int) -> Train:
     """By hand, for somebody who has the data in two tensors."""
     import torch
     from torch import nn
 
-    def train(epochs: int, steps: int) -> None:
-        X, y = make_data(steps)
-        model, loss_function = make_model(), nn.CrossEntropyLoss()
-        optimiser = make_optimiser(model, fused)
+    X, y = make_data(steps)
+    model, loss_function = make_model(), nn.CrossEntropyLoss()
+    optimiser = make_optimiser(model, fused)
+
+    def train() -> None:
         model.train()
         for _ in range(epochs):
             order = torch.randperm(len(X))
@@ -82,14 +85,15 @@ def gather(fused: bool) -> Train:
     return train
 
 
-def dataloader(fused: bool) -> Train:
+def dataloader(fused: bool, epochs: int, steps: int) -> Train:
     """By hand, the way that tutorials teach."""
     from torch import nn
 
-    def train(epochs: int, steps: int) -> None:
-        loader = make_loader(steps)
-        model, loss_function = make_model(), nn.CrossEntropyLoss()
-        optimiser = make_optimiser(model, fused)
+    loader = make_loader(steps)
+    model, loss_function = make_model(), nn.CrossEntropyLoss()
+    optimiser = make_optimiser(model, fused)
+
+    def train() -> None:
         model.train()
         for _ in range(epochs):
             for x, y in loader:
@@ -101,37 +105,38 @@ def dataloader(fused: bool) -> Train:
     return train
 
 
-def flambeau(fused: bool) -> Train:
+def flambeau(fused: bool, epochs: int, steps: int) -> Train:
     """Ours, as a person with arrays and a model of their own calls it."""
     from torch import nn
 
     import flambeau as fb
 
-    def train(epochs: int, steps: int) -> None:
-        X, y = make_data(steps)
-        data = fb.Dataset.from_arrays(X, y, split="none")
-        learner = fb.Learner(
-            data,
-            model=make_model(),
-            loss=nn.CrossEntropyLoss(),
-            batch_size=BATCH,
-            learning_rate=LEARNING_RATE,
-            check=False,
-        )
-        learner.fit(epochs=epochs)
+    X, y = make_data(steps)
+    # One batch to validate on, as for fastai: `fit` ends with an evaluation, of all rows if it has no others.
+    data = fb.Dataset.from_arrays(X, y, valid=(X[:BATCH], y[:BATCH]))
+    learner = fb.Learner(
+        data,
+        model=make_model(),
+        loss=nn.CrossEntropyLoss(),
+        epochs=epochs,
+        batch_size=BATCH,
+        learning_rate=LEARNING_RATE,
+        optimizer_options={} if fused else {"fused": False},
+    )
+    learner.build()
+    return lambda: learner.fit(check=False)
 
-    return train
 
-
-def fabric(fused: bool) -> Train:
+def fabric(fused: bool, epochs: int, steps: int) -> Train:
     from lightning.fabric import Fabric
     from torch import nn
 
-    def train(epochs: int, steps: int) -> None:
-        fabric = Fabric(accelerator="cpu", devices=1)
-        model, loss_function = make_model(), nn.CrossEntropyLoss()
-        model, optimiser = fabric.setup(model, make_optimiser(model, fused))
-        loader = fabric.setup_dataloaders(make_loader(steps))
+    fabric = Fabric(accelerator="cpu", devices=1)
+    model, loss_function = make_model(), nn.CrossEntropyLoss()
+    model, optimiser = fabric.setup(model, make_optimiser(model, fused))
+    loader = fabric.setup_dataloaders(make_loader(steps))
+
+    def train() -> None:
         model.train()
         for _ in range(epochs):
             for x, y in loader:
@@ -143,7 +148,7 @@ def fabric(fused: bool) -> Train:
     return train
 
 
-def lightning(fused: bool) -> Train:
+def lightning(fused: bool, epochs: int, steps: int) -> Train:
     import lightning as L
     from torch import nn
 
@@ -161,14 +166,12 @@ def lightning(fused: bool) -> Train:
         def configure_optimizers(self) -> Any:
             return make_optimiser(self.model, fused)
 
-    def train(epochs: int, steps: int) -> None:
-        trainer = L.Trainer(max_epochs=epochs, accelerator="cpu", devices=1, enable_checkpointing=False)
-        trainer.fit(Classifier(), make_loader(steps))
-
-    return train
+    trainer = L.Trainer(max_epochs=epochs, accelerator="cpu", devices=1, enable_checkpointing=False)
+    classifier, loader = Classifier(), make_loader(steps)
+    return lambda: trainer.fit(classifier, loader)
 
 
-def fastai(fused: bool) -> Train:
+def fastai(fused: bool, epochs: int, steps: int) -> Train:
     from functools import partial
 
     import torch
@@ -179,19 +182,15 @@ def fastai(fused: bool) -> Train:
 
     # torch's own loader and AdamW, which fastai takes: both are quicker than fastai's own here.
     optimiser = partial(OptimWrapper, opt=torch.optim.AdamW, fused=fused)
-
-    def train(epochs: int, steps: int) -> None:
-        # fastai validates after each epoch; one batch, since there is no way to have none.
-        dls = DataLoaders(make_loader(steps), make_loader(1))
-        learner = Learner(
-            dls, make_model(), loss_func=nn.CrossEntropyLoss(), opt_func=optimiser, lr=LEARNING_RATE
-        )
-        learner.fit(epochs)
-
-    return train
+    # It validates after each epoch; one batch, since there is no way to have none.
+    dls = DataLoaders(make_loader(steps), make_loader(1))
+    learner = Learner(
+        dls, make_model(), loss_func=nn.CrossEntropyLoss(), opt_func=optimiser, lr=LEARNING_RATE
+    )
+    return lambda: learner.fit(epochs)
 
 
-def hf_trainer(fused: bool) -> Train:
+def hf_trainer(fused: bool, epochs: int, steps: int) -> Train:
     import torch
     from torch import nn
     from transformers import Trainer, TrainingArguments
@@ -215,34 +214,30 @@ def hf_trainer(fused: bool) -> Train:
             logits = self.model(x)
             return {"loss": self.loss_function(logits, labels), "logits": logits}
 
-    def train(epochs: int, steps: int) -> None:
-        settings = TrainingArguments(
-            output_dir="trainer",
-            per_device_train_batch_size=BATCH,
-            num_train_epochs=epochs,
-            learning_rate=LEARNING_RATE,
-            weight_decay=0.01,
-            max_grad_norm=0.0,  # it clips unless told not to; nobody else here does
-            optim="adamw_torch_fused" if fused else "adamw_torch",
-            save_strategy="no",
-            use_cpu=True,
-            disable_tqdm=False,
-        )
-        Trainer(model=Classifier(), args=settings, train_dataset=Rows(*make_data(steps))).train()
-
-    return train
+    settings = TrainingArguments(
+        output_dir="trainer",
+        per_device_train_batch_size=BATCH,
+        num_train_epochs=epochs,
+        learning_rate=LEARNING_RATE,
+        weight_decay=0.01,
+        max_grad_norm=0.0,  # it clips unless told not to; nobody else here does
+        optim="adamw_torch_fused" if fused else "adamw_torch",
+        save_strategy="no",
+        use_cpu=True,
+        disable_tqdm=False,
+    )
+    return Trainer(model=Classifier(), args=settings, train_dataset=Rows(*make_data(steps))).train
 
 
-def accelerate(fused: bool) -> Train:
+def accelerate(fused: bool, epochs: int, steps: int) -> Train:
     from accelerate import Accelerator
     from torch import nn
 
-    def train(epochs: int, steps: int) -> None:
-        accelerator = Accelerator(cpu=True)
-        model, loss_function = make_model(), nn.CrossEntropyLoss()
-        model, optimiser, loader = accelerator.prepare(
-            model, make_optimiser(model, fused), make_loader(steps)
-        )
+    accelerator = Accelerator(cpu=True)
+    model, loss_function = make_model(), nn.CrossEntropyLoss()
+    model, optimiser, loader = accelerator.prepare(model, make_optimiser(model, fused), make_loader(steps))
+
+    def train() -> None:
         model.train()
         for _ in range(epochs):
             for x, y in loader:
@@ -254,30 +249,27 @@ def accelerate(fused: bool) -> Train:
     return train
 
 
-def skorch(fused: bool) -> Train:
+def skorch(fused: bool, epochs: int, steps: int) -> Train:
     import torch
     from skorch import NeuralNetClassifier
     from torch import nn
 
-    def train(epochs: int, steps: int) -> None:
-        X, y = make_data(steps)
-        net = NeuralNetClassifier(
-            make_model(),
-            criterion=nn.CrossEntropyLoss,
-            optimizer=torch.optim.AdamW,
-            optimizer__fused=fused,
-            lr=LEARNING_RATE,
-            batch_size=BATCH,
-            max_epochs=epochs,
-            iterator_train__shuffle=True,
-            train_split=None,
-        )
-        net.fit(X, y)
-
-    return train
+    X, y = make_data(steps)
+    net = NeuralNetClassifier(
+        make_model(),
+        criterion=nn.CrossEntropyLoss,
+        optimizer=torch.optim.AdamW,
+        optimizer__fused=fused,
+        lr=LEARNING_RATE,
+        batch_size=BATCH,
+        max_epochs=epochs,
+        iterator_train__shuffle=True,
+        train_split=None,
+    )
+    return lambda: net.fit(X, y)
 
 
-VARIANTS: dict[str, Callable[[bool], Train]] = {
+VARIANTS: dict[str, Callable[[bool, int, int], Train]] = {
     "gather": gather,
     "dataloader": dataloader,
     "flambeau": flambeau,
@@ -291,7 +283,7 @@ VARIANTS: dict[str, Callable[[bool], Train]] = {
 BY_HAND = ("gather", "dataloader")
 
 
-def measure(name: str, fused: bool, epochs: int, steps: int) -> float:
+def measure(name: str, fused: bool, epochs: int, steps: int, cpu_time: bool) -> float:
     """Seconds a step, in this process."""
     import torch
 
@@ -299,16 +291,19 @@ def measure(name: str, fused: bool, epochs: int, steps: int) -> float:
     from flambeau.core.compat import mend_torchvision
 
     mend_torchvision()
-    train = VARIANTS[name](fused)
     torch.manual_seed(0)
-    train(1, WARM_UP)
+    VARIANTS[name](fused, 1, WARM_UP)()
+    # One epoch of 200 and one of 200 + N steps; or, in epochs of N / E steps, one and 1 + E of them.
+    runs = [(1, WARM_UP), (1, WARM_UP + steps)]
+    if epochs > 1:
+        runs = [(1, steps // epochs), (1 + epochs, steps // epochs)]
+    clock = time.process_time if cpu_time else time.perf_counter
     times = []
-    for repeats, length in (
-        ((1, WARM_UP), (1 + epochs, steps // epochs)) if epochs > 1 else ((1, WARM_UP), (1, WARM_UP + steps))
-    ):
-        started = time.perf_counter()
-        train(repeats, length)
-        times.append(time.perf_counter() - started)
+    for run in runs:
+        train = VARIANTS[name](fused, *run)
+        started = clock()
+        train()
+        times.append(clock() - started)
     return (times[1] - times[0]) / steps
 
 
@@ -316,6 +311,9 @@ def main() -> int:
     arguments = parser(__doc__, rounds=5)
     arguments.add_argument("--steps", type=int, default=2000)
     arguments.add_argument("--epochs", type=int, default=1, help="epochs that the steps are split into")
+    arguments.add_argument(
+        "--cpu-time", action="store_true", help="processor time, not wall time: for a busy machine"
+    )
     arguments.add_argument("--only", help="variants with commas between: " + ", ".join(VARIANTS))
     arguments.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)
     arguments.add_argument(
@@ -324,7 +322,8 @@ def main() -> int:
     arguments.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     options = arguments.parse_args()
     if options.variant:
-        seconds = measure(options.variant, not options.plain_adamw, options.epochs, options.steps)
+        fused = not options.plain_adamw
+        seconds = measure(options.variant, fused, options.epochs, options.steps, options.cpu_time)
         options.out.write_text(json.dumps({"microseconds": seconds * 1e6}))
         return 0
     return report(options)
@@ -339,7 +338,8 @@ def report(options: argparse.Namespace) -> int:
 
     def competitor(name: str, plain: bool) -> Callable[[], float]:
         command = [str(Path(__file__).resolve()), "--variant", name, f"--steps={options.steps}"]
-        command += [f"--epochs={options.epochs}"] + (["--plain-adamw"] if plain else [])
+        command += [f"--epochs={options.epochs}"] + ["--plain-adamw"] * plain
+        command += ["--cpu-time"] * options.cpu_time
         return lambda: float(run_child(command, threads=1, timeout=600)["microseconds"])
 
     plain = options.plain_adamw
