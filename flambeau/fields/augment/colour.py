@@ -1,22 +1,25 @@
-"""Brightness, contrast, saturation, hue, greyscale and normalisation of each sample as one affine map of its colours.
+"""Brightness, contrast, saturation, hue, greyscale and normalisation as one affine map of each sample's
+colours.
 
-All of them are linear in a pixel's colour but contrast, whose constant is the mean grey of the whole picture; and that
-mean follows from the mean of each channel, which is read once. So every pixel is touched once, by a 3×4 matrix
-(P. Haeberli, "Matrix operations for image processing", 1993, http://www.graficaobscura.com/matrix/).
+All of them are linear in a pixel's colour but contrast, whose constant is the mean grey of the whole picture;
+and that mean follows from the mean of each channel, which is read once. So every pixel is touched once, by a
+3×4 matrix (P. Haeberli, "Matrix operations for image processing", 1993,
+http://www.graficaobscura.com/matrix/).
 
-Order: brightness, contrast, saturation, hue, greyscale, normalisation. The result is clipped to the range of pixels
-once, at the end, where torchvision clips after each operation: chains that leave the range on the way differ there.
+Order: brightness, contrast, saturation, hue, greyscale, normalisation. The result is clipped to the range of
+pixels once, at the end, where torchvision clips after each operation: chains that leave the range on the way
+differ there.
 
-Hue is a rotation of the chromaticity plane of YIQ (the NTSC colour space of 1953; as in NVIDIA DALI's `hue`): it keeps
-each pixel's luma. torchvision turns the H of HSV instead, which keeps the largest channel and makes turned yellows much
-darker than turned blues. Both leave greys as they are, and a full turn is the identity in both.
+Hue is a rotation of the chromaticity plane of YIQ (the NTSC colour space of 1953; as in NVIDIA DALI's `hue`):
+it keeps each pixel's luma. torchvision turns the H of HSV instead, which keeps the largest channel and makes
+turned yellows much darker than turned blues. Both leave greys as they are, and a full turn is the identity in
+both.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -32,14 +35,11 @@ from flambeau.fields.augment.effects import (
 )
 from flambeau.fields.augment.geometry import get
 
-if TYPE_CHECKING:
-    from flambeau.fields.augment.effects import E
-
 LUMA = (0.2989, 0.587, 0.114)
 """Grey of R, G, B as torchvision has it (ITU-R BT.601)."""
 YIQ = ((0.299, 0.587, 0.114), (0.595716, -0.274453, -0.321263), (0.211456, -0.522591, 0.311135))
 BLOCK = 4
-"""Pixels that one row of a matrix product holds: products of 12 columns run three times as fast as ones of 3."""
+"""Pixels in one row of a matrix product: products of 12 columns run three times as fast as ones of 3."""
 
 
 class ColourMap:
@@ -50,7 +50,7 @@ class ColourMap:
         draws: their random numbers.
         channels: C.
         mean, std: normalisation for each channel, in 0…1 units.
-        fill: float32 (C) in 0…255: what was subtracted from all pixels before (see `resample.sample`), else None.
+        fill: float32 (C) in 0…255: what was subtracted from all pixels before (`resample.sample`), else None.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class ColourMap:
         return self.gain is not None
 
     def apply(self, pixels: Tensor, rows: slice, out: Tensor, planar: bool) -> None:
-        """Maps float32 pixels of samples `rows`, (b, C, P) where planar, else (b, P, C), into `out` of that shape."""
+        """Maps samples `rows`, float32 (b, C, P) where planar, else (b, P, C), into `out` of that shape."""
         fill = 0 if self.fill is None else self.fill
         scale = 1 / (255 * self.std)
         if self.gain is None:
@@ -189,18 +189,16 @@ def mix(pixels: Tensor, matrix: Tensor, offset: Tensor, out: Tensor, planar: boo
     b, P, C = pixels.shape
     whole = P // BLOCK * BLOCK
     transposed = matrix.transpose(1, 2)
+    group = math.gcd(P, 256)
+    shape = (b, P // group, group * C)
+    out.view(shape).copy_(offset.repeat(1, group)[:, None].expand(shape))
     if whole:
         eye = torch.eye(BLOCK, device=matrix.device)
         blocks = (eye[:, None, :, None] * transposed[:, None, :, None, :]).reshape(b, BLOCK * C, BLOCK * C)
         shape = (b, whole // BLOCK, BLOCK * C)
-        torch.baddbmm(
-            offset.repeat(1, BLOCK)[:, None],
-            pixels[:, :whole].view(shape),
-            blocks,
-            out=out[:, :whole].view(shape),
-        )
+        out[:, :whole].view(shape).baddbmm_(pixels[:, :whole].view(shape), blocks)
     if whole < P:
-        torch.baddbmm(offset[:, None], pixels[:, whole:], transposed, out=out[:, whole:])
+        out[:, whole:].baddbmm_(pixels[:, whole:], transposed)
 
 
 def clip(out: Tensor, low: Tensor, high: Tensor, planar: bool) -> None:

@@ -30,12 +30,12 @@ COLUMNS = {
 class Draws:
     """Uniform numbers in [0, 1) for every effect and sample, whether the effect is on or not.
 
-    So sample i is augmented alike whatever the batch holds beside it and however many follow, and switching one
-    effect on leaves what the others draw as it was.
+    So sample i is augmented alike whatever the batch holds beside it and however many follow, and switching
+    one effect on leaves what the others draw as it was.
 
     Args:
         batch: number of samples B.
-        generator: all randomness; may live on the CPU while `device` is another, then draws are equal on all devices.
+        generator: all randomness; may live on the CPU for any `device`: draws are equal then.
         device: where the numbers are used.
     """
 
@@ -59,7 +59,7 @@ class Draws:
         return self.table[:, start + 1 : start + COLUMNS[name]]
 
     def between(self, name: str, low: float, high: float, p: float, otherwise: float) -> Tensor:
-        """float32 (B): uniform in low…high from the effect's first value, `otherwise` for samples without it."""
+        """float32 (B): uniform in low…high, or `otherwise` for samples without the effect."""
         drawn = low + (high - low) * self.values(name)[:, 0]
         return torch.where(self.chosen(name, p), drawn, otherwise)
 
@@ -72,7 +72,7 @@ def rectangles(
     The first of ten tries that fits is taken, for all samples at once. `ratio` is width / height.
 
     Returns:
-        height and width, int64 (B), and fits, bool (B): False where no try fitted (then the sizes mean nothing).
+        height and width, int64 (B), and fits, bool (B): False where no try fitted.
     """
     H, W = sides
     values = draws.values(name)

@@ -87,7 +87,7 @@ class Shift(Effect):
 
 @dataclass(frozen=True)
 class Zoom(Effect):
-    """Magnified about the middle by a factor uniform in `range`; above 1 is nearer. A number s means 1 ± s."""
+    """Magnified about the middle by a factor uniform in `range`. A number s means 1 ± s."""
 
     range: tuple[float, float] = (0.9, 1.1)
     p: float = 1.0
@@ -111,7 +111,7 @@ class Shear(Effect):
 
 @dataclass(frozen=True)
 class RandomCrop(Effect):
-    """A window of the output's size at a random whole-pixel place of the picture, padded by `padding` pixels."""
+    """A window of the output's size, at a random whole-pixel place of the picture padded by `padding`."""
 
     padding: int = 4
     p: float = 1.0
@@ -124,8 +124,8 @@ class RandomCrop(Effect):
 class RandomResizedCrop(Effect):
     """A window of random area (share of the picture) and shape (width / height), resized to the output.
 
-    Sampled as in torchvision: area uniform, log of the ratio uniform, ten tries, whole pixels (Szegedy et al. 2015,
-    arXiv:1409.4842, section 6).
+    Sampled as in torchvision: area uniform, log of the ratio uniform, ten tries, whole pixels (Szegedy et al.
+    2015, arXiv:1409.4842, section 6).
     """
 
     scale: tuple[float, float] = (0.35, 1.0)
@@ -162,7 +162,7 @@ class Saturation(Brightness):
 
 @dataclass(frozen=True)
 class Hue(Effect):
-    """Colours turned about the grey axis by a share of the full turn uniform in ±strength. Three channels only."""
+    """Colours turned about the grey axis by ±strength of the full turn, uniform. Three channels only."""
 
     strength: float = 0.05
     p: float = 1.0
@@ -180,7 +180,7 @@ class Greyscale(Effect):
 
 @dataclass(frozen=True)
 class GaussianNoise(Effect):
-    """Independent normal noise of deviation `sigma`, in units of the full range 0…1, then clipped to that range."""
+    """Independent normal noise of deviation `sigma` in 0…1 units, then clipped to that range."""
 
     sigma: float = 0.05
     p: float = 0.5
@@ -236,8 +236,8 @@ E = TypeVar("E", bound=Effect)
 def make(name: str, value: Any) -> Effect | None:
     """The effect called `name` from what a user may write for it.
 
-    None or False: off. True: its defaults. A number or a pair: its first setting (the strength, or the probability
-    where there is no other). A mapping: settings by name. An effect: itself.
+    None or False: off. True: its defaults. A number or a pair: its first setting (the strength, or the
+    probability where there is no other). A mapping: settings by name. An effect: itself.
 
     Raises:
         UsageError: a setting that the effect does not have, or a value that does not fit.

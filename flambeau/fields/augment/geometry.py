@@ -1,4 +1,4 @@
-"""Where each output pixel comes from: drawn as one matrix a sample, or as whole-pixel windows where that is exact."""
+"""Where each output pixel comes from: one matrix a sample, or whole-pixel windows where that is exact."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ class Geometry:
 
     Attributes:
         flips: bool (B) each, horizontal and vertical.
-        boxes: int64 (B, 4): top, left, height, width of each sample's window, in pixels of the (padded) picture.
+        boxes: int64 (B, 4): top, left, height, width of each window, in pixels of the (padded) picture.
         padding: rows and columns that the picture is to be padded by before windows are taken from it.
-        matrix: float32 (B, 2, 3): output position (x, y, 1) to picture position, pixel i reaching from i to i + 1.
+        matrix: float32 (B, 2, 3): output position (x, y, 1) to picture position; pixel i is i…i + 1.
     """
 
     flips: tuple[Tensor | None, Tensor | None] = (None, None)
@@ -121,7 +121,7 @@ def draw(
 
 
 def resized_crops(crop: RandomResizedCrop, draws: Draws, sides: Sides) -> Tensor:
-    """int64 (B, 4): windows as torchvision's RandomResizedCrop draws them; the whole picture where p says no."""
+    """int64 (B, 4): windows as torchvision's RandomResizedCrop draws them; all of it where p says no."""
     H, W = sides
     height, width, fits = rectangles(draws, "random_resized_crop", sides, crop.scale, crop.ratio)
     # no try fitted: the largest window in the middle whose shape is allowed
@@ -178,7 +178,7 @@ def affine(
     size: Sides,
     flips: tuple[Tensor | None, Tensor | None],
 ) -> Tensor:
-    """float32 (B, 2, 3): output position to position before flips, zoom, shear, rotation and shift, about the middle."""
+    """float32 (B, 2, 3): output position to that before flips, zoom, shear, rotation and shift."""
     rotation, shift = get(active, Rotation), get(active, Shift)
     zoom, shear = get(active, Zoom), get(active, Shear)
     B, device = len(draws.table), draws.table.device
@@ -208,7 +208,7 @@ def affine(
 
 
 def compose(boxes: Tensor, inverse: Tensor, size: Sides) -> Tensor:
-    """float32 (B, 2, 3): `inverse`, then from the output's frame into each sample's box (top, left, height, width)."""
+    """float32 (B, 2, 3): `inverse`, then from the output's frame into boxes (top, left, height, width)."""
     scale = boxes[:, [3, 2]] / boxes.new_tensor([size[1], size[0]])
     matrix = inverse * scale[:, :, None]
     matrix[:, :, 2] += boxes[:, [1, 0]]

@@ -34,7 +34,7 @@ def add_noise(
 
 def erase(images: Tensor, erasing: RandomErasing, draws: Draws, generator: torch.Generator) -> None:
     """Erases a rectangle of each chosen sample of normalised images (B, C, H, W), in place."""
-    B, C, H, W = images.shape
+    _, C, H, W = images.shape
     # the ratio is height / width here, width / height there (as in torchvision): sides are drawn transposed
     width, height, fits = rectangles(draws, "random_erasing", (W, H), erasing.scale, erasing.ratio)
     chosen = draws.chosen("random_erasing", erasing.p) & fits & (height < H) & (width < W)

@@ -1,5 +1,6 @@
-"""From the gathered bytes to the model's input, in one path: `Augmentation` for training, `normalise` for the rest."""
+"""From gathered bytes to the model's input in one path: `Augmentation` in training, `normalise` elsewhere."""
 
+# ruff: noqa: F722
 from __future__ import annotations
 
 import inspect
@@ -38,24 +39,26 @@ from flambeau.fields.augment.geometry import Sides, get
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
 
-CHUNK = 1 << 20
+CHUNK = 1 << 19
 """Numbers that are worked on at a time on a CPU: what stays in its cache from one operation to the next."""
 Pair = Sequence[float]
 Settings = Mapping[str, Any]
 
 
-@dataclass
+@dataclass(repr=False)
 class Augmentation:
     """Random changes to whole batches of pictures on their device; everything is off unless it is given.
 
-    A number gives an effect's strength (its probability, where it has no strength), a mapping its settings, True its
-    defaults: `Augmentation(horizontal_flip=0.5, rotation=10, brightness={"strength": 0.4, "p": 0.8})`.
+    A number gives an effect's strength (its probability, where it has no strength), a mapping its settings,
+    True its defaults: `Augmentation(horizontal_flip=0.5, rotation=10, brightness={"strength": 0.4, "p":
+    0.8})`.
 
     Args:
         padding: what lies beyond the picture: "constant", "reflect" or "edge".
         fill: the constant, in 0…1, for all channels or for each.
-        custom: callables on the normalised batch, float (B, C, H, W) to the same, called last, in order; one that has
-            a parameter `generator` gets it. They are named in `to_dict`, and must be given again after `from_dict`.
+        custom: callables on the normalised batch, float (B, C, H, W) to the same, called last, in order; one
+            that has a parameter `generator` gets it. They are named in `to_dict`, and must be given again
+            after `from_dict`.
 
     Raises:
         UsageError: a setting that does not exist or does not fit.
@@ -101,6 +104,10 @@ class Augmentation:
                 "random_crop and random_resized_crop both choose the window", fix="keep one of them"
             )
         self.custom = tuple(self.custom)
+
+    def __repr__(self) -> str:
+        given = [f"{name}={getattr(self, name)!r}" for name in self.to_dict()]
+        return f"Augmentation({', '.join(given)})"
 
     def to_dict(self) -> dict[str, Any]:
         """What is on, as plain JSON; custom callables by name."""
@@ -148,12 +155,13 @@ class Augmentation:
     ) -> Float[Tensor, "B C H2 W2"]:
         """Augments and normalises a batch.
 
-        Pictures should be at most about twice as large as the output where rotation, zoom, shear or a CUDA random
-        resized crop is on: those resample bilinearly without antialiasing. (Whole pictures larger than that are first
-        reduced to twice the output's size, with antialiasing.)
+        Pictures should be at most about twice as large as the output where rotation, zoom, shear or a CUDA
+        random resized crop is on: those resample bilinearly without antialiasing. (Whole pictures larger than
+        that are first reduced to twice the output's size, with antialiasing.)
 
         Args:
-            images: uint8 (B, H, W, C), any number of channels; left as it is. Saturation, hue and greyscale need
+            images: uint8 (B, H, W, C), any number of channels; left as it is. Saturation, hue and greyscale
+            need
                 C = 3 and are left out for others.
             size: (H', W') of the output; the pictures' own if not given.
             generator: the only source of randomness. On the device of `images`, or on the CPU.
@@ -232,7 +240,8 @@ def normalise(
 
     Args and returns as `Augmentation.__call__`.
 
-    >>> normalise(torch.full((1, 2, 2, 1), 255, dtype=torch.uint8), mean=[0.5], std=[0.25]).flatten().tolist()
+    >>> white = torch.full((1, 2, 2, 1), 255, dtype=torch.uint8)
+    >>> normalise(white, mean=[0.5], std=[0.25]).round(decimals=5).flatten().tolist()
     [2.0, 2.0, 2.0, 2.0]
     """
     B, H, W, C = check(images)
