@@ -14,7 +14,9 @@ EPOCHS = ((1_000, 40), (3_000, 30), (10_000, 20), (30_000, 12), (200_000, 8))
 EPOCHS_PRETRAINED = ((1_000, 12), (3_000, 8), (10_000, 6), (200_000, 4))
 
 
-def training_settings(asked: Settings, num_train: int, pretrained: bool, reporter: Reporter) -> tuple[Settings, list[str]]:
+def training_settings(
+    asked: Settings, num_train: int, pretrained: bool, reporter: Reporter
+) -> tuple[Settings, list[str]]:
     """The settings with None replaced, and the reasons."""
     chosen: dict[str, Any] = {}
     reasons: list[str] = []
@@ -37,7 +39,9 @@ def training_settings(asked: Settings, num_train: int, pretrained: bool, reporte
     batch_size = asked.batch_size or chosen["batch_size"]
     if batch_size > num_train:
         chosen["batch_size"] = num_train
-        reasons.append(f"batch_size {num_train}: {batch_size} asked, but there are only {num_train} training samples")
+        reasons.append(
+            f"batch_size {num_train}: {batch_size} asked, but there are only {num_train} training samples"
+        )
         reporter.say(reasons[-1], style="yellow")
     return Settings(**{**vars(asked), **chosen}), reasons
 

@@ -22,14 +22,15 @@ from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions, encode
 from flambeau.data.prepare import Preparer
 from flambeau.data.store import Store
-from flambeau.fields import Field, Image
+from flambeau.evaluation import measure, render
+from flambeau.fields import Category, Field, Image
 from flambeau.models import InputSpec, auto, build, head_parameters
 from flambeau.objectives import OBJECTIVES, Objective, Supervised
 from flambeau.predictor import Predictor
 from flambeau.recipe import Recipe, technique_settings
 from flambeau.run import Run, environment
 from flambeau.techniques import TECHNIQUES, Technique
-from flambeau.training import Trainer, engine, evaluate
+from flambeau.training import Trainer, engine
 from flambeau.training.trainer import Prepare, Source
 
 
@@ -73,7 +74,9 @@ class Learner:
     ):
         self.reporter: Reporter = settings.pop("reporter", None) or Reporter(settings.pop("quiet", False))
         limit, cache = settings.pop("cache_limit", None), settings.pop("cache", None)
-        self.encoding = EncodeOptions(Path(cache or EncodeOptions.cache), limit, settings.pop("threads", None))
+        self.encoding = EncodeOptions(
+            Path(cache or EncodeOptions.cache), limit, settings.pop("threads", None)
+        )
         self.data: Dataset | None = data if isinstance(data, Dataset) else None
         self.torch_data = None if self.data is not None else _pair(data)
         self.recipe = (recipe or Recipe()).with_settings(settings)
@@ -110,6 +113,18 @@ class Learner:
                  "data": self.torch_data and self.torch_data[0]}  # fmt: skip
         return {k: _qualified(v) for k, v in parts.items() if v is not None}
 
+    def set_size(self, size: int | Sequence[int]) -> None:
+        """Sets the size that pictures are brought to, in pixels: one number, or (height, width)."""
+        pictures = (
+            [n for n in self.data.inputs if isinstance(self.data.fields[n], Image)] if self.data else []
+        )
+        if not pictures or self.data is None:
+            raise UsageError("the data has no pictures to set a size for")
+        for name in pictures:
+            changed = {**_settings_of(self.data.fields[name]), "size": size}
+            self.data.fields[name] = Field.from_dict(changed)
+            self.recipe.fields[name] = _settings_of(self.data.fields[name])
+
     # -- putting the parts together -----------------------------------------------------------------------------
 
     def build(self) -> Learner:
@@ -128,7 +143,9 @@ class Learner:
         reasons += why
         torch.manual_seed(mix(settings.seed, "weights"))
         self.objective = self._build_objective(reasons)
-        numbers = self.data is not None and self.data.target and self.data.fields[self.data.target].kind == "number"
+        numbers = (
+            self.data is not None and self.data.target and self.data.fields[self.data.target].kind == "number"
+        )
         self.engine = engine.choose(
             self.objective.model, device=settings.device, precision=settings.precision,
             channels_last=settings.channels_last, compile=settings.compile, exact=bool(numbers),
@@ -165,7 +182,10 @@ class Learner:
         for finding in self.store.findings:
             self.reporter.say(str(finding), style="yellow")
         good = self.store.good.numpy()
-        self.rows = {side: torch.from_numpy(np.intersect1d(data.rows(side), good)) for side in ("train", "valid", "test")}
+        self.rows = {
+            side: torch.from_numpy(np.intersect1d(data.rows(side), good))
+            for side in ("train", "valid", "test")
+        }
         self._choose_augmentation(reasons)
         return len(self.rows["train"])
 
@@ -186,21 +206,18 @@ class Learner:
             field = self.data.fields[name]
             if not isinstance(field, Image) or field.augmentation is not None:
                 continue
-            from flambeau.fields.augment import Augmentation
-            from flambeau.fields.augment.policy import choose, preset
+            from flambeau.fields.augment.policy import choose, picture_statistics
 
-            if isinstance(asked, dict):
-                field.augmentation = Augmentation.from_dict(asked)
-            elif asked == "auto":
-                rows = self.rows["train"]
-                sample = rows[:: max(1, len(rows) // 2000)][:2000]
-                gathered = self.store.gather(sample)
-                target = gathered.get(self.data.target) if self.data.target else None
-                labels = target if isinstance(target, torch.Tensor) and target.dtype == torch.int64 else None
-                field.augmentation, why = choose(gathered[name], labels)
-                reasons.append(f"augmentation: {why}")
-            else:
-                field.augmentation = preset(asked)
+            rows = self.rows["train"]
+            gathered = self.store.gather(rows[:: max(1, len(rows) // 2000)][:2000])
+            target = self.data.fields.get(self.data.target or "")
+            classes = target.classes if isinstance(target, Category) else None
+            statistics = picture_statistics(
+                gathered[name].cpu(), gathered.get(self.data.target or ""), classes
+            )
+            augmentation, why = choose(asked, statistics)
+            field.augmentation = augmentation or None
+            reasons.append(f"augmentation of {name}: {why}")
 
     def _build_objective(self, reasons: list[str]) -> Objective:
         if self.own_objective is not None:
@@ -211,7 +228,9 @@ class Learner:
             if self.data is None:
                 raise UsageError("a torch Dataset needs a model of your own", fix="give model=, an nn.Module")
             if target is None:
-                raise UsageError("the data has no target", fix="give target=, or an objective that needs none")
+                raise UsageError(
+                    "the data has no target", fix="give target=, or an objective that needs none"
+                )
             model, head = self._named_model(target, reasons)
         loss = self.own_loss if self.own_loss is not None else self.recipe.objective.loss
         objective = OBJECTIVES[self.recipe.objective.name](model, target, loss, self.own_metrics, head)  # type: ignore[call-arg]
@@ -323,7 +342,9 @@ class Learner:
         run = self.run = self._choose_run(resume)
         with run.locked():
             if run.finished:
-                raise RunError("the run is finished", where=run.path, fix="for a new training give another run folder")
+                raise RunError(
+                    "the run is finished", where=run.path, fix="for a new training give another run folder"
+                )
             if not resume and (run.path / "recipe.yaml").exists():
                 raise RunError("a training was begun here already", where=run.path,
                                fix=f"go on with: flambeau resume {run.path}; or give another run folder")  # fmt: skip
@@ -399,12 +420,8 @@ class Learner:
         assert self.data is not None
         shown = []
         for finding in self.findings:
-            shown.append([self._render(row) for row in finding.rows[:8]])
+            shown.append([render(self.data, row) for row in finding.rows[:8]])
         return {"findings": [f.to_dict() for f in self.findings], "thumbnails": shown}
-
-    def _render(self, row: int) -> str:
-        assert self.data is not None
-        return " ".join(self.data.fields[c].render(self.data.columns[c][row]) for c in self.data.inputs)
 
     # -- using it -----------------------------------------------------------------------------------------------
 
@@ -415,20 +432,18 @@ class Learner:
             side: `train`, `valid` or `test`; test where there is one, else valid, else train, if not given.
         """
         self.build()
-        side = side or next((s for s in ("test", "valid", "train") if self.sources.get(s) is not None), "train")
+        side = side or next(
+            (s for s in ("test", "valid", "train") if self.sources.get(s) is not None), "train"
+        )
         source = self.sources.get(side)
         if source is None:
             raise UsageError(f"the data has no {side} rows")
         if side == "train" and self.data is not None:
             source = Batches(self.store, self.rows["train"], 256)
-        metrics = evaluate(self.objective, self.engine, source, self.prepare, self.reporter, detail=True)
-        detail = self.objective.detail()
-        if self.data is not None:
-            for mistake in detail.get("worst", []):
-                mistake["place"] = self.data.place(mistake["row"])
-                mistake["html"] = self._render(mistake["row"])
         samples = len(self.rows[side]) if self.data is not None else None
-        return {"side": side, "samples": samples, "metrics": metrics, "detail": detail}
+        return measure(
+            self.objective, self.engine, source, self.prepare, side, self.data, samples, self.reporter
+        )
 
     def summary(self) -> Any:
         """Layers, shapes, parameters, FLOPs and memory of the model."""
@@ -490,7 +505,8 @@ def _pair(data: Any) -> tuple[Any, Any]:
     iterable = all(d is None or custom.is_torch_data(d) or hasattr(d, "__getitem__") for d in pair)
     if len(pair) != 2 or not iterable or pair[0] is None:
         raise UsageError(
-            f"a {type(data).__name__} is not data", expected="a Dataset, a torch Dataset or DataLoader, or (train, valid)"
+            f"a {type(data).__name__} is not data",
+            expected="a Dataset, a torch Dataset or DataLoader, or (train, valid)",
         )
     return pair[0], pair[1]
 

@@ -134,18 +134,26 @@ def _loss(objective: Objective, batch: Batch, output: Tensor | None) -> None:
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         if is_out_of_memory(error):
             raise
-        shapes = f"output {_shape(output)} and target {_shape(batch.target)}" if output is not None else "the batch"
+        shapes = (
+            f"output {_shape(output)} and target {_shape(batch.target)}"
+            if output is not None
+            else "the batch"
+        )
         name = getattr(objective, "loss_name", type(objective).__name__)
         raise UsageError(
-            f"the loss {name} does not take {shapes} ({_first(error)})", fix="make the head or the loss fit the target"
+            f"the loss {name} does not take {shapes} ({_first(error)})",
+            fix="make the head or the loss fit the target",
         ) from error
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         raise UsageError(
-            f"the loss gives {_shape(loss)}", expected="one number, the mean over the batch", fix="return loss.mean()"
+            f"the loss gives {_shape(loss)}",
+            expected="one number, the mean over the batch",
+            fix="return loss.mean()",
         )
     if not bool(torch.isfinite(loss)):
         raise TrainingError(
-            f"the loss is {float(loss)} before the first step", fix="look for NaN or infinite values in the data"
+            f"the loss is {float(loss)} before the first step",
+            fix="look for NaN or infinite values in the data",
         )
 
 

@@ -79,9 +79,14 @@ def encode(dataset: Dataset, options: EncodeOptions | None = None, reporter: Rep
     good = np.setdiff1d(np.arange(len(dataset)), np.fromiter(bad, np.int64, len(bad)))
     if not len(np.intersect1d(good, dataset.rows("train"))):
         row, (name, message) = next(iter(bad.items()))
-        raise DataError(f"none of the training rows can be used; the first: {message}", where=dataset.place(row))
+        raise DataError(
+            f"none of the training rows can be used; the first: {message}", where=dataset.place(row)
+        )
     return Store(
-        columns, torch.from_numpy(good), _findings(dataset, bad), hashlib.sha256("|".join(prints).encode()).hexdigest()
+        columns,
+        torch.from_numpy(good),
+        _findings(dataset, bad),
+        hashlib.sha256("|".join(prints).encode()).hexdigest(),
     )
 
 
@@ -97,7 +102,9 @@ def _findings(dataset: Dataset, bad: dict[int, tuple[str, str]]) -> list[Finding
 
 
 def _are_files(values: Sequence[Any]) -> bool:
-    return not isinstance(values, np.ndarray) and isinstance(next((v for v in values if v is not None), None), (str, Path))
+    return not isinstance(values, np.ndarray) and isinstance(
+        next((v for v in values if v is not None), None), (str, Path)
+    )
 
 
 def file_fingerprint(field: Field, values: Sequence[Any]) -> str:
@@ -142,7 +149,9 @@ def _encode_memory(field: Field, values: Sequence[Any], threads: int) -> tuple[C
     return RaggedColumn(torch.from_numpy(np.concatenate(parts)), torch.from_numpy(offsets)), errors
 
 
-def _encoded_chunks(field: Field, values: Sequence[Any], threads: int) -> Iterator[tuple[list[np.ndarray], Errors]]:
+def _encoded_chunks(
+    field: Field, values: Sequence[Any], threads: int
+) -> Iterator[tuple[list[np.ndarray], Errors]]:
     """(arrays, errors) of each chunk of rows, in order; a row that fails gives a blank array."""
     encoding = field.encoding
     blank = np.zeros((0, *encoding.shape) if encoding.ragged else encoding.shape, encoding.dtype)
@@ -185,7 +194,12 @@ def _message(error: DataError) -> str:
 
 
 def _encode_files(
-    name: str, field: Field, values: Sequence[Any], fingerprint: str, options: EncodeOptions, reporter: Reporter
+    name: str,
+    field: Field,
+    values: Sequence[Any],
+    fingerprint: str,
+    options: EncodeOptions,
+    reporter: Reporter,
 ) -> tuple[Column, Errors]:
     folder = options.cache / fingerprint
     encoding = field.encoding
@@ -216,7 +230,7 @@ def _sweep(cache: Path) -> None:
     """Removes what encodings that were killed have left."""
     for left in cache.glob(".*.tmp"):
         pid = left.name.split(".")[-2]
-        if not pid.isdigit() or not Path(f"/proc/{pid}").exists() and not _alive(int(pid)):
+        if not pid.isdigit() or (not Path(f"/proc/{pid}").exists() and not _alive(int(pid))):
             shutil.rmtree(left, ignore_errors=True)
 
 

@@ -35,18 +35,30 @@ class Preparer:
         return any(self.fields[name].random for name in self.inputs)
 
     def __call__(
-        self, rows: Tensor, gathered: Gathered, training: bool = False, generator: torch.Generator | None = None
+        self,
+        rows: Tensor,
+        gathered: Gathered,
+        training: bool = False,
+        generator: torch.Generator | None = None,
     ) -> Batch:
         if self._single is not None:
-            prepared: Any = self._prepare(self._single, gathered, training, generator)
+            prepared: Any = self._input(self._single, gathered, training, generator)
         else:
-            prepared = {name: self._prepare(name, gathered, training, generator) for name in self.inputs}
+            prepared = {name: self._input(name, gathered, training, generator) for name in self.inputs}
         target = None
         if self.target is not None and self.target in gathered:
             target = self._prepare(self.target, gathered, training, None)
         return Batch(prepared, target, rows)
 
-    def _prepare(self, name: str, gathered: Gathered, training: bool, generator: torch.Generator | None) -> Any:
+    def _input(self, name: str, gathered: Gathered, training: bool, generator: torch.Generator | None) -> Any:
+        value = self._prepare(name, gathered, training, generator)
+        return (
+            value[:, None] if isinstance(value, Tensor) and value.ndim == 1 else value
+        )  # a layer takes (B, 1)
+
+    def _prepare(
+        self, name: str, gathered: Gathered, training: bool, generator: torch.Generator | None
+    ) -> Any:
         value = gathered[name]
         # uint8 crosses to the device, floats are made there
         if (value.values if isinstance(value, tuple) else value).device != self.device:

@@ -13,6 +13,7 @@ import numpy as np
 
 from flambeau.core.errors import DataError, UsageError, nearest
 from flambeau.core.findings import Finding, Severity
+from flambeau.data.archives import is_archive, unpack
 from flambeau.data.dataset import Dataset
 from flambeau.data.split import ALIASES, NAMES, TEST, TRAIN, VALID, Split
 from flambeau.fields import FIELDS, Field, Image
@@ -43,7 +44,9 @@ def from_folder(
     root = Path(path)
     if not root.exists():
         parent = root.parent if root.parent.is_dir() else Path()
-        raise DataError("there is no such folder", where=path, fix=nearest(root.name, [p.name for p in parent.iterdir()]))
+        raise DataError(
+            "there is no such folder", where=path, fix=nearest(root.name, [p.name for p in parent.iterdir()])
+        )
     if not root.is_dir():
         raise DataError("this is a file", where=path, expected="a folder; for a table use from_table")
     files, kind, findings = _files_of_one_kind(root)
@@ -129,7 +132,9 @@ def _files_of_one_kind(root: Path) -> tuple[list[str], type[Field], list[Finding
 def _names_by_pattern(files: Sequence[str], pattern: str) -> dict[str, list[str]]:
     names = re.findall(r"{(\w+)}", pattern)
     if "class" not in names:
-        raise UsageError(f"the pattern '{pattern}' does not say where the class is", fix="write {class} in it")
+        raise UsageError(
+            f"the pattern '{pattern}' does not say where the class is", fix="write {class} in it"
+        )
     pieces = re.split(r"{(\w+)}", pattern)
     # what stands between names is literal; a name takes as little as it can, the class as much
     regex = "".join(
@@ -161,7 +166,13 @@ def _empty_classes(root: Path, used: set[str], with_sides: bool) -> list[Finding
     if with_sides:
         folders = [f for f in root.iterdir() if f.is_dir() and f.name.lower() in ALIASES]
     empty = sorted(
-        {c.name for f in folders for c in f.iterdir() if c.is_dir() and not c.name.startswith((".", "__MACOSX"))} - used
+        {
+            c.name
+            for f in folders
+            for c in f.iterdir()
+            if c.is_dir() and not c.name.startswith((".", "__MACOSX"))
+        }
+        - used
     )
     if not empty:
         return []
@@ -171,7 +182,9 @@ def _empty_classes(root: Path, used: set[str], with_sides: bool) -> list[Finding
     ]  # fmt: skip
 
 
-def _with_validation(sides: Sequence[int], labels: Sequence[Any], keys: Sequence[str], how: Split) -> list[int]:
+def _with_validation(
+    sides: Sequence[int], labels: Sequence[Any], keys: Sequence[str], how: Split
+) -> list[int]:
     """Given sides; where there is no valid/ folder, a stratified share of the training rows validates."""
     if VALID in sides or not how.valid:
         return list(sides)
@@ -212,7 +225,9 @@ def from_table(
         elif suffix in (".csv", ".tsv", ".txt"):
             frame = pl.read_csv(file, separator="\t" if suffix == ".tsv" else ",", infer_schema_length=10_000)
         else:
-            raise DataError(f"no table has the ending '{suffix}'", where=path, expected=" ".join(TABLE_SUFFIXES))
+            raise DataError(
+                f"no table has the ending '{suffix}'", where=path, expected=" ".join(TABLE_SUFFIXES)
+            )
     except pl.exceptions.PolarsError as error:
         raise DataError(f"the table cannot be read ({str(error).splitlines()[0]})", where=path) from None
     how = Split(split) if isinstance(split, str) else split
@@ -323,7 +338,11 @@ def from_arrays(
         lengths = [len(next(iter(t.values()))) for t in tables]
         given = np.repeat(np.asarray(sides, np.int8), lengths).tolist()
         how = split if isinstance(split, Split) else Split()
-        split = given if valid else _with_validation(given, columns.get("y", given), list(map(str, range(len(given)))), how)
+        split = (
+            given
+            if valid
+            else _with_validation(given, columns.get("y", given), list(map(str, range(len(given)))), how)
+        )
     return Dataset(columns, target="y" if y is not None else None, fields=fields, split=split)
 
 
@@ -371,6 +390,8 @@ def from_source(source: Mapping[str, Any]) -> Dataset:
 
 def from_path(path: str | Path, **options: Any) -> Dataset:
     """A folder, a table or an archive of a folder, by what the path is."""
+    if is_archive(path):
+        path = unpack(path)
     file = Path(path)
     if file.suffix.lower() in TABLE_SUFFIXES:
         options.pop("pattern", None)

@@ -43,9 +43,10 @@ class Split:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise UsageError(f"no split is called '{self.method}'", fix=nearest(self.method, METHODS))
-        if not (0 <= self.valid and 0 <= self.test and self.valid + self.test < 1):
+        if not (self.valid >= 0 and self.test >= 0 and self.valid + self.test < 1):
             raise UsageError(
-                f"the shares valid={self.valid} and test={self.test} do not fit", expected="two shares, together below 1"
+                f"the shares valid={self.valid} and test={self.test} do not fit",
+                expected="two shares, together below 1",
             )
         if self.method in ("grouped", "time") and not self.by:
             raise UsageError(f"a split of the kind '{self.method}' needs a column", fix="give by='column'")
@@ -98,7 +99,8 @@ class Split:
         names, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
         if len(names) < 2 and (self.valid or self.test):
             raise UsageError(
-                f"the column '{self.by}' has one group only", fix="choose another column, or split='stratified'"
+                f"the column '{self.by}' has one group only",
+                fix="choose another column, or split='stratified'",
             )
         drawn = sorted(range(len(names)), key=lambda g: self._draw(str(names[g])))
         side_of_group = np.zeros(len(names), np.int8)

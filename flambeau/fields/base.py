@@ -35,7 +35,8 @@ class Ragged(NamedTuple):
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Ragged:
         """The same on another device."""
         return Ragged(
-            self.values.to(device, non_blocking=non_blocking), self.lengths.to(device, non_blocking=non_blocking)
+            self.values.to(device, non_blocking=non_blocking),
+            self.lengths.to(device, non_blocking=non_blocking),
         )
 
 
@@ -105,7 +106,7 @@ class Field(ABC):
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one prepared value, as a model sees it (ragged axes are left out)."""
-        return self.encoding.shape
+        return self.encoding.shape or (1,)
 
     @property
     def num_outputs(self) -> int:
@@ -164,6 +165,7 @@ def recognise(values: Sequence[Any], *, target: bool = False) -> tuple[Field, st
     if best is None or best[0] <= 0:
         example = values[0] if len(values) else None
         raise UsageError(
-            f"no kind of field suits values such as {example!r}", fix="set one by hand: fields={'column': fb.fields.…}"
+            f"no kind of field suits values such as {example!r}",
+            fix="set one by hand: fields={'column': fb.fields.…}",
         )
     return best[2](), best[1]

@@ -18,7 +18,27 @@ MAX_PIXELS = 200_000_000
 """Pictures of more pixels are refused before they are decoded (600 MB as RGB)."""
 
 SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .gif .bmp .dib .webp .tif .tiff .ppm .pgm .pbm .pnm .tga .ico .avif .jp2".split()
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".gif",
+        ".bmp",
+        ".dib",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".tga",
+        ".ico",
+        ".avif",
+        ".jp2",
+    ]
 )
 """File name endings that sources take for pictures."""
 
@@ -41,7 +61,9 @@ def read_bytes(path: Path | str) -> bytes:
     return data
 
 
-def decode(source: Any, channels: int, size: tuple[int, int] | None = None, *, background: int = 255) -> np.ndarray:
+def decode(
+    source: Any, channels: int, size: tuple[int, int] | None = None, *, background: int = 255
+) -> np.ndarray:
     """A picture to uint8 (H, W, C) in RGB or grey.
 
     Args:
@@ -83,7 +105,9 @@ def _decode_bytes(
         raise DataError(str(error), where=where, expected=f"at most {MAX_PIXELS:,} pixels") from None
     except PILImage.UnidentifiedImageError:
         raise DataError(
-            f"this is not a picture (it starts with {data[:12]!r})", where=where, fix="remove it or replace it"
+            f"this is not a picture (it starts with {data[:12]!r})",
+            where=where,
+            fix="remove it or replace it",
         ) from None
     except (OSError, ValueError, SyntaxError, EOFError, struct.error, IndexError, MemoryError) as error:
         # Pillow's plugins raise all of these on damaged files
@@ -164,12 +188,14 @@ def _from_array(value: Any, channels: int, background: int) -> np.ndarray:
         array = array.transpose(1, 2, 0)  # channels first, as torch has them
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise DataError(
-            f"an array of shape {array.shape} is not a picture", expected="(H, W), (H, W, C) or (C, H, W), C 1, 3 or 4"
+            f"an array of shape {array.shape} is not a picture",
+            expected="(H, W), (H, W, C) or (C, H, W), C 1, 3 or 4",
         )
     if np.issubdtype(array.dtype, np.floating):
         if array.size and not (array.min() >= 0 and array.max() <= 1):
             raise DataError(
-                f"the picture has floats from {array.min():g} to {array.max():g}", expected="floats in 0…1, or uint8"
+                f"the picture has floats from {array.min():g} to {array.max():g}",
+                expected="floats in 0…1, or uint8",
             )
         array = np.round(array * 255).astype(np.uint8)
     elif array.dtype != np.uint8:

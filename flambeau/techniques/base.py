@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from flambeau.objectives import Objective
 
 TECHNIQUES: Registry[type[Technique]] = Registry("technique")
-HOOKS = ("on_fit_start", "on_batch", "on_gradients", "on_step_end", "on_evaluation", "on_epoch_end", "on_fit_end")
+HOOKS = (
+    "on_fit_start",
+    "on_batch",
+    "on_gradients",
+    "on_step_end",
+    "on_evaluation",
+    "on_epoch_end",
+    "on_fit_end",
+)
 
 
 class Technique:

@@ -28,7 +28,8 @@ class LabelSmoothing(Technique):
     def on_fit_start(self, objective: Objective) -> None:
         if not getattr(objective, "smooths", False):
             raise UsageError(
-                "label smoothing needs a loss over classes", fix="use it with cross_entropy or bce, or leave it out"
+                "label smoothing needs a loss over classes",
+                fix="use it with cross_entropy or bce, or leave it out",
             )
         self._plain = objective.loss_function  # type: ignore[attr-defined]
         self._smooth = functools.partial(self._plain, label_smoothing=self.amount)  # type: ignore[arg-type]

@@ -47,5 +47,7 @@ class Mixup(Technique):
         other = torch.randperm(len(batch), generator=generator, device=device)
         target = F.one_hot(batch.target, self._classes).float() if self._classes else batch.target
         return Batch(
-            torch.lerp(batch.input[other], batch.input, share), torch.lerp(target[other], target, share), batch.rows
+            torch.lerp(batch.input[other], batch.input, share),
+            torch.lerp(target[other], target, share),
+            batch.rows,
         )

@@ -36,7 +36,12 @@ def constant(done: float) -> float:
     return 1.0
 
 
-SCHEDULES: dict[str, Schedule] = {"one_cycle": one_cycle, "cosine": cosine, "linear": linear, "constant": constant}
+SCHEDULES: dict[str, Schedule] = {
+    "one_cycle": one_cycle,
+    "cosine": cosine,
+    "linear": linear,
+    "constant": constant,
+}
 
 
 def named(name: str) -> Schedule:

@@ -13,11 +13,12 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 from flambeau.core.errors import DataError
 from flambeau.core.files import disk_full_named
+from flambeau.data.archives import inside
 
 
 def members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
@@ -75,7 +76,7 @@ def extract_archive(archive: Path, patterns: Sequence[str], dest: Path) -> list[
         for name, stream in members(archive):
             inner = _plain(name)
             if any(fnmatchcase(inner, _plain(pattern)) for pattern in patterns):
-                target = _inside(dest, name, archive)
+                target = inside(dest, name, archive)
                 _write(stream, target)
                 written.append(target)
     if not written:
@@ -133,18 +134,6 @@ def _write(stream: IO[bytes], target: Path) -> None:
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
-
-
-def _inside(dest: Path, name: str, archive: Path) -> Path:
-    parts = PurePosixPath(name)
-    target = dest / name
-    outside = parts.is_absolute() or ".." in parts.parts or "\\" in name or ":" in name
-    # resolve() also catches a link that someone has put into dest.
-    if outside or not target.resolve().is_relative_to(dest.resolve()):
-        raise DataError(
-            f"its member {name!r} leads out of the folder {dest}; it was not written", where=archive
-        )
-    return target
 
 
 def _tar_members(tar: tarfile.TarFile) -> Iterator[tuple[str, IO[bytes]]]:

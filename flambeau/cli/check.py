@@ -1,0 +1,36 @@
+"""`flambeau check`: what is wrong with the data."""
+
+from __future__ import annotations
+
+from flambeau.cli import common
+
+NAME = "check"
+
+
+def command(
+    data: common.DataPath,
+    target: common.Target = None,
+    input_: common.Input = None,
+    pattern: common.Pattern = None,
+    json: common.Json = False,
+) -> int:
+    """Look for mistakes in labelled data: unreadable files, duplicates, leakage, label conflicts, imbalance.
+
+    Exit status 1 if there are errors. Example: `flambeau check photos/`
+    """
+    from flambeau.core.findings import has_errors, worst_first
+    from flambeau.data.sources import from_path
+
+    reporter = common.reporter()
+    dataset = from_path(data, **common.dataset_options(target, input_, pattern))
+    reporter.say(dataset.describe())
+    findings = worst_first([*dataset.findings, *dataset.check(reporter=reporter)])
+    styles = {"error": "red", "warning": "yellow", "note": None}
+    if json:
+        common.emit({"data": dataset.describe(), "findings": [f.to_dict() for f in findings]})
+    else:
+        for finding in findings:
+            reporter.say(str(finding), style=styles[finding.severity])
+        if not findings:
+            reporter.say("nothing is wrong", style="green")
+    return 1 if has_errors(findings) else 0

@@ -1,0 +1,58 @@
+"""What the verbs share: options, the JSON document, and how a dataset is named on a command line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flambeau.core.reporter import Reporter
+
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on stdout; progress goes to stderr.")
+]
+RunPath = Annotated[Path, typer.Argument(help="A run folder, such as runs/photos.", show_default=False)]
+DataPath = Annotated[
+    Path,
+    typer.Argument(
+        help="A folder of class folders, a CSV or Parquet file, or a zip of a folder.", show_default=False
+    ),
+]
+Target = Annotated[str | None, typer.Option(help="Tables: the column to predict.", show_default=False)]
+Input = Annotated[
+    list[str] | None, typer.Option("--input", help="Tables: a column to predict from; repeatable.")
+]
+Pattern = Annotated[
+    str | None,
+    typer.Option(
+        help="Labels in file names, such as '{fold}-{clip}-{take}-{class}.wav'.", show_default=False
+    ),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+
+
+def emit(document: Any) -> None:
+    """The one JSON document of a command, on stdout."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=1, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def reporter() -> Reporter:
+    """Progress and remarks, on stderr."""
+    return Reporter()
+
+
+def show_metrics(metrics: dict[str, float]) -> str:
+    """Metrics in a line."""
+    return "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+
+
+def dataset_options(
+    target: str | None, inputs: list[str] | None, pattern: str | None, split: Any = None
+) -> dict[str, Any]:
+    """The options of `from_path` that were given."""
+    given = {"target": target, "inputs": inputs or None, "pattern": pattern, "split": split}
+    return {name: value for name, value in given.items() if value is not None}

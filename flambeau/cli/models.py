@@ -1,0 +1,33 @@
+"""`flambeau models`: the models that can be trained by name."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import typer
+
+from flambeau.cli import common
+
+NAME = "models"
+
+
+def command(
+    pattern: Annotated[str, typer.Argument(help="Part of a name, or a pattern with *.")] = "*",
+    json: common.Json = False,
+) -> None:
+    """List the models that can be trained by name: Flambeau's own, timm's and torchvision's.
+
+    Example: `flambeau models resnet`
+    """
+    from flambeau.models.catalog import list_models
+
+    found = list_models(pattern)
+    if json:
+        common.emit({"models": [dataclasses.asdict(m) for m in found]})
+        return
+    for model in found:
+        size = f"  {model.parameters / 1e6:.1f} M parameters" if model.parameters else ""
+        typer.echo(f"{model.name}{size}{f'  {model.note}' if model.note else ''}")
+    if not found:
+        typer.echo(f"no model's name fits '{pattern}'")

@@ -1,0 +1,116 @@
+"""`flambeau predict`: files and folders in, predictions out."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flambeau.cli import common
+
+NAME = "predict"
+
+
+def command(
+    run: common.RunPath,
+    files: Annotated[list[Path], typer.Argument(help="Files, and folders that are searched for files.",
+                                                show_default=False)],
+    top: Annotated[int, typer.Option(help="How many classes to show.", min=1)] = 3,
+    csv_: Annotated[Path | None, typer.Option("--csv", help="Write a table there too.", show_default=False)] = None,
+    reject_below: Annotated[float, typer.Option(help="Under this confidence the answer is `unknown`.")] = 0.0,
+    batch_size: Annotated[int, typer.Option(help="Files to a forward pass.", min=1)] = 64,
+    device: common.Device = "auto",
+    json: common.Json = False,
+) -> int:  # fmt: skip
+    """Predict the class (or labels, or number) of files.
+
+    A file that cannot be read gets an error of its own; the others are predicted. Exit status 2 if any failed.
+
+    Example: `flambeau predict runs/photos cat.jpg more/ --top 3 --csv out.csv`
+    """
+    from flambeau.predictor import Predictor
+
+    predictor = Predictor.load(run, device=device)
+    paths = list(_expand(files, predictor))
+    rows: list[dict[str, Any]] = []
+    reporter = common.reporter()
+    with reporter.bar("predicting", len(paths)) as bar:
+        for start in range(0, len(paths), batch_size):
+            rows += _predict(predictor, paths[start : start + batch_size], reject_below, top)
+            bar.update(len(rows))
+    if csv_ is not None:
+        _write_csv(csv_, rows, top)
+    if json:
+        common.emit({"predictions": rows})
+    else:
+        for row in rows:
+            typer.echo(_line(row))
+    return 2 if any("error" in row for row in rows) else 0
+
+
+def _expand(files: list[Path], predictor: Any) -> Any:
+    from flambeau.core.errors import DataError
+
+    suffixes = predictor.fields[predictor.inputs[0]].suffixes if predictor.inputs else frozenset()
+    for file in files:
+        if file.is_dir():
+            found = sorted(f for f in file.rglob("*") if f.suffix.lower() in suffixes and f.is_file())
+            if not found:
+                raise DataError("the folder holds no files that this run can read", where=file)
+            yield from found
+        else:
+            yield file
+
+
+def _predict(predictor: Any, paths: list[Path], reject_below: float, top: int) -> list[dict[str, Any]]:
+    from flambeau.core.errors import DataError
+
+    encoded, rows = [], []
+    for path in paths:
+        row: dict[str, Any] = {"file": str(path)}
+        try:
+            encoded.append(predictor.encode(path))
+        except DataError as error:
+            row["error"] = error.found
+        rows.append(row)
+    if encoded:
+        outputs = iter(predictor.outputs(encoded))
+        for row in rows:
+            if "error" not in row:
+                row |= predictor.decode(next(outputs), reject_below).to_dict(top)
+    return rows
+
+
+def _line(row: dict[str, Any]) -> str:
+    if "error" in row:
+        return f"{row['file']}: error: {row['error']}"
+    label = (
+        row["label"] if not isinstance(row["label"], list) else ", ".join(map(str, row["label"])) or "none"
+    )
+    shown = "  ".join(f"{name} {p:.3f}" for name, p in row.get("probabilities", {}).items())
+    return f"{row['file']}: {label if not isinstance(label, float) else f'{label:.6g}'}" + (
+        f"  ({shown})" if shown else ""
+    )
+
+
+def _write_csv(path: Path, rows: list[dict[str, Any]], top: int) -> None:
+    classes = any("probabilities" in row for row in rows)
+    head = [
+        "file",
+        "label",
+        "confidence",
+        *(f"{w}_{i + 1}" for i in range(top) for w in ("class", "probability")),
+    ]
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle)
+        writer.writerow([*(head if classes else head[:2]), "error"])
+        for row in rows:
+            label = row.get("label", "")
+            cells = [row["file"], ";".join(label) if isinstance(label, list) else label]
+            if classes:
+                best = list(row.get("probabilities", {}).items())
+                best += [("", "")] * (top - len(best))
+                cells += [row.get("confidence", ""), *(x for pair in best for x in pair)]
+            writer.writerow([*cells, row.get("error", "")])

@@ -1,0 +1,117 @@
+"""`flambeau train`: data in, a run out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flambeau.cli import common
+from flambeau.core.errors import UsageError
+
+NAME = "train"
+
+
+def command(
+    data: Annotated[Path | None, typer.Argument(help="A folder of class folders, a CSV or Parquet file, or a zip.",
+                                                show_default=False)] = None,
+    model: Annotated[str | None, typer.Option(help="A name; see `flambeau models`. Chosen by size if not given.",
+                                              show_default=False)] = None,
+    pretrained: Annotated[str | None, typer.Option(help="Weights: a file, a hub name, or `yes` for the model's own.",
+                                                   show_default=False)] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training rows.", show_default=False)] = None,
+    size: Annotated[int | None, typer.Option(help="Pixels a side that pictures are brought to.",
+                                             show_default=False)] = None,
+    run: Annotated[Path | None, typer.Option(help="The folder to leave; under runs/ if not given.",
+                                             show_default=False)] = None,
+    recipe: Annotated[Path | None, typer.Option(help="Settings from a recipe file; its data too, if none is given.",
+                                                show_default=False)] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting of the recipe.")] = None,
+    target: common.Target = None,
+    input_: common.Input = None,
+    pattern: common.Pattern = None,
+    split: Annotated[str, typer.Option(help="auto, given, random, stratified, grouped, time or none.")] = "auto",
+    by: Annotated[str | None, typer.Option(help="The column of the groups or times.", show_default=False)] = None,
+    valid: Annotated[float, typer.Option(help="Share of rows that validate.")] = 0.2,
+    test: Annotated[float, typer.Option(help="Share of rows kept for the test.")] = 0.0,
+    no_check: Annotated[bool, typer.Option("--no-check", help="Do not look for mistakes in the data first.")] = False,
+    cache_limit: Annotated[str | None, typer.Option(help="Most that encoded data may take, such as 20GB; half of the "
+                                                    "free disk if not given.", show_default=False)] = None,
+    threads: Annotated[int | None, typer.Option(help="Decoding threads.", show_default=False)] = None,
+    json: common.Json = False,
+) -> None:  # fmt: skip
+    """Train a model on labelled data and leave a run: weights, metrics, report.
+
+    Example: `flambeau train photos/ --model resnet18 --epochs 5 --set learning_rate=1e-3`
+    """
+    from flambeau.data.sources import from_path
+    from flambeau.data.split import Split
+    from flambeau.learner import Learner
+    from flambeau.recipe import Recipe, parse_setting
+
+    base = Recipe.load(recipe) if recipe else Recipe()
+    settings: dict[str, Any] = dict(parse_setting(s) for s in set_ or ())
+    if epochs is not None:
+        settings["epochs"] = epochs
+    if model is not None:
+        settings["model.name"] = model
+    if pretrained is not None:
+        settings["pretrained"] = True if pretrained.lower() in ("yes", "true") else pretrained
+    common_options: dict[str, Any] = {"run": run, "cache_limit": parse_size(cache_limit), "threads": threads}
+    if data is None:
+        if recipe is None:
+            raise UsageError("what is to be trained on?", fix="give a folder, a table, or --recipe")
+        learner = Learner.from_recipe(base.model_copy(update={"reasons": []}), **common_options, **settings)
+    else:
+        options = common.dataset_options(
+            target, input_, pattern, Split(split, valid, test, by, base.training.seed)
+        )
+        dataset = from_path(data, **options)
+        learner = Learner(
+            dataset,
+            recipe=base.model_copy(update={"reasons": [], "fields": {}}),
+            **common_options,
+            **settings,
+        )
+    if size is not None:
+        learner.set_size(size)
+    finish(learner, json, check=not no_check)
+
+
+def finish(learner: Any, as_json: bool, **options: Any) -> None:
+    """Trains, writes the report, and tells."""
+    from flambeau import report
+
+    if learner.data is not None:
+        learner.reporter.say(learner.data.describe())
+    metrics = learner.fit(**options)
+    path = report.write(learner.run)
+    learner.reporter.say(common.show_metrics(metrics), style="bold")
+    learner.reporter.say(f"report: {path}")
+    learner.reporter.say(
+        f"next: flambeau predict {learner.run.path} FILE, or flambeau serve {learner.run.path}"
+    )
+    if as_json:
+        state = learner.trainer.state
+        common.emit({"run": str(learner.run.path), "report": str(path), "metrics": metrics, "epochs": state.epoch,
+                     "steps": state.step, "best": state.best})  # fmt: skip
+
+
+def parse_size(text: str | None) -> int | None:
+    """Bytes from `20GB`, `500M` or `1.5GiB`.
+
+    >>> parse_size("2k"), parse_size("1.5GB"), parse_size(None)
+    (2048, 1610612736, None)
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    import re
+
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*([\d.]+)\s*([kmgt]?)i?b?\s*", text.lower())
+    if match is None:
+        raise UsageError(f"'{text}' is not a size", expected="such as 20GB or 500M")
+    return int(float(match[1]) * 1024 ** " kmgt".index(match[2] or " "))

@@ -1,0 +1,127 @@
+"""Archives of folders: unpacked beside the stores, never outside their folder, never more than the disk can take."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import tarfile
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from flambeau.core.errors import DataError
+from flambeau.core.files import disk_full_named
+from flambeau.core.reporter import QUIET, Reporter
+
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
+MAX_MEMBERS = 5_000_000
+
+
+def is_archive(path: str | Path) -> bool:
+    """Whether a file's name ends as an archive's does."""
+    return str(path).lower().endswith(SUFFIXES)
+
+
+def unpack(path: str | Path, cache: Path = Path(".flambeau/archives"), reporter: Reporter = QUIET) -> Path:
+    """The folder that an archive was unpacked into, once; a changed archive is unpacked anew.
+
+    Raises:
+        DataError: it is damaged, or a member points outside it, is a link, or would fill the disk. Nothing is kept.
+    """
+    file = Path(path)
+    if not file.exists():
+        raise DataError("there is no such file", where=path)
+    status = file.stat()
+    key = hashlib.sha256(f"{file.resolve()}|{status.st_size}|{status.st_mtime_ns}".encode()).hexdigest()[:16]
+    folder = cache / f"{file.name.split('.')[0]}-{key}"
+    if folder.exists():
+        return _only_folder(folder)
+    cache.mkdir(parents=True, exist_ok=True)
+    temporary = cache / f".{folder.name}.{os.getpid()}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        with disk_full_named(folder):
+            if file.suffix.lower() == ".zip":
+                _unzip(file, temporary, reporter)
+            else:
+                _untar(file, temporary, reporter)
+        temporary.rename(folder)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+        raise DataError(f"the archive is damaged ({error})", where=path, fix="get it again") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return _only_folder(folder)
+
+
+def _only_folder(folder: Path) -> Path:
+    """Where an archive holds one folder only, that is the data."""
+    inside = [p for p in folder.iterdir() if not p.name.startswith((".", "__MACOSX"))]
+    return inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
+
+
+def inside(root: Path, name: str, archive: Path) -> Path:
+    """Where a member called `name` goes under `root`.
+
+    Raises:
+        DataError: the name leads out of `root`, by itself or through a link that someone has put there.
+    """
+    parts = PurePosixPath(name)
+    target = root / name
+    outside = parts.is_absolute() or ".." in parts.parts or "\\" in name or ":" in name
+    if outside or not target.resolve().is_relative_to(root.resolve()):
+        raise DataError(
+            f"its member {name!r} leads out of the folder; it was not written", where=archive,
+            fix="do not trust this archive; pack the folder again",
+        )  # fmt: skip
+    return target
+
+
+def _check_size(total: int, members: int, root: Path, archive: Path) -> None:
+    allowed = shutil.disk_usage(root).free // 2
+    if total > allowed or members > MAX_MEMBERS:
+        raise DataError(
+            f"the archive would unpack to {total / 2**30:.1f} GiB in {members:,} files", where=archive,
+            expected=f"at most {allowed / 2**30:.1f} GiB, half of what is free",
+        )  # fmt: skip
+
+
+def _unzip(file: Path, root: Path, reporter: Reporter) -> None:
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        _check_size(sum(m.file_size for m in members), len(members), root, file)
+        targets = [inside(root, m.filename, file) for m in members]
+        with reporter.bar(f"unpacking {file.name}", len(members)) as bar:
+            for i, (member, target) in enumerate(zip(members, targets, strict=True)):
+                if member.is_dir():
+                    continue
+                if stat.S_ISLNK(member.external_attr >> 16):
+                    raise DataError(
+                        f"the member '{member.filename}' is a link", where=file, fix="pack files only"
+                    )
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(member) as source, target.open("wb") as out:
+                    # zipfile stops at the declared size, so the sum above holds
+                    shutil.copyfileobj(source, out, 1 << 20)
+                bar.update(i + 1)
+
+
+def _untar(file: Path, root: Path, reporter: Reporter) -> None:
+    with tarfile.open(file) as archive:
+        total = 0
+        for count, member in enumerate(archive):
+            target = inside(root, member.name, file)
+            if member.isdir():
+                continue
+            if not member.isfile():
+                raise DataError(
+                    f"the member '{member.name}' is a link or a device", where=file, fix="pack files only"
+                )
+            total += member.size
+            _check_size(total, count, root, file)
+            source = archive.extractfile(member)
+            assert source is not None
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with source, target.open("wb") as out:
+                shutil.copyfileobj(source, out, 1 << 20)
