@@ -12,7 +12,7 @@ says too little, by the more careful choice:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -230,25 +230,14 @@ def preset(name: str, *, kind: str = "symbols", flip: bool = False) -> Augmentat
 
 
 def choose(
-    setting: str | bool | Mapping[str, Any] | Augmentation | None, statistics: PictureStatistics | None = None
+    images: Tensor | np.ndarray,
+    labels: Tensor | Sequence[Any] | np.ndarray | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    level: str = "default",
 ) -> tuple[Augmentation, str]:
-    """The augmentation that a user's setting means, and why: a preset's name, settings by name, or one made
-    by hand.
+    """The augmentation for a sample of training pictures, and one sentence that says why.
 
-    Without statistics, "default" is what is safe for all pictures.
-
-    Raises:
-        UsageError: no such preset or setting.
+    `default_policy(picture_statistics(images, labels, classes), level)`: see there.
     """
-    if setting is None or setting is False:
-        return preset("none"), "no augmentation, as asked."
-    if isinstance(setting, Augmentation):
-        return setting, "as given."
-    if isinstance(setting, Mapping):
-        return Augmentation.from_dict(setting), "as given."
-    name = "default" if setting is True else setting
-    if name not in LEVELS:
-        raise UsageError(f"no augmentation is called '{name}'", fix=nearest(name, LEVELS))
-    if statistics is None:
-        return preset(name), "what is safe for all pictures, as nothing is known of these."
-    return default_policy(statistics, name)
+    return default_policy(picture_statistics(images, labels, classes), level)
