@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -48,14 +49,14 @@ def epochs_in(metrics: Path) -> int:
     return sum('"train_loss"' in line for line in metrics.read_text().splitlines())
 
 
-def train_ours(data: Path, work: Path, limit: int | None) -> dict[str, Any]:
+def train_ours(data: Path, work: Path, limit: int | None, flags: list[str]) -> dict[str, Any]:
     """Runs `flambeau train`: {seconds, ends (of each epoch, from the start)}. Stops after `limit` epochs."""
     metrics = work / "run" / "metrics.jsonl"
     ends: list[float] = []
     with (work / "ours.log").open("w") as log:
         started = time.perf_counter()
         process = subprocess.Popen(
-            flambeau_command("train", str(data), "--run", "run"), cwd=work, stdout=log, stderr=log
+            flambeau_command("train", str(data), "--run", "run", *flags), cwd=work, stdout=log, stderr=log
         )
         try:
             while process.poll() is None:
@@ -167,6 +168,7 @@ def main() -> int:
         "--epochs-limit", type=int, help="time so many epochs of each (2 or more) and extrapolate"
     )
     arguments.add_argument("--without", default="", help="peers to leave out: pytorch, fastai")
+    arguments.add_argument("--flags", default="", help="for `flambeau train`; what is promised is without any")
     options = arguments.parse_args()
     data = (options.data or cached_fashion_mnist()).resolve()
     peers = [name for name in PEERS if name not in options.without.split(",")]
@@ -181,7 +183,7 @@ def one_round(data: Path, peers: list[str], options: argparse.Namespace) -> dict
     figures: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="flambeau-benchmark-") as folder:
         work = Path(folder)
-        ours = train_ours(data, work, limit)
+        ours = train_ours(data, work, limit, shlex.split(options.flags))
         plan = plan_of(work / "run", data)
         say("plan: " + json.dumps(plan))
         figures["flambeau"] = whole(ours, plan["epochs"], limit)

@@ -39,9 +39,7 @@ def training_settings(
     batch_size = asked.batch_size or chosen["batch_size"]
     if batch_size > num_train:
         chosen["batch_size"] = num_train
-        reasons.append(
-            f"batch_size {num_train}: {batch_size} asked, but there are only {num_train} training samples"
-        )
+        reasons.append(f"batch_size {num_train}: {batch_size} asked, but there are only {num_train} training samples")
         reporter.say(reasons[-1], style="yellow")
     return Settings(**{**vars(asked), **chosen}), reasons
 

@@ -74,9 +74,7 @@ class Learner:
     ):
         self.reporter: Reporter = settings.pop("reporter", None) or Reporter(settings.pop("quiet", False))
         limit, cache = settings.pop("cache_limit", None), settings.pop("cache", None)
-        self.encoding = EncodeOptions(
-            Path(cache or EncodeOptions.cache), limit, settings.pop("threads", None)
-        )
+        self.encoding = EncodeOptions(Path(cache or EncodeOptions.cache), limit, settings.pop("threads", None))
         self.data: Dataset | None = data if isinstance(data, Dataset) else None
         self.torch_data = None if self.data is not None else _pair(data)
         self.recipe = (recipe or Recipe()).with_settings(settings)
@@ -115,9 +113,7 @@ class Learner:
 
     def set_size(self, size: int | Sequence[int]) -> None:
         """Sets the size that pictures are brought to, in pixels: one number, or (height, width)."""
-        pictures = (
-            [n for n in self.data.inputs if isinstance(self.data.fields[n], Image)] if self.data else []
-        )
+        pictures = [n for n in self.data.inputs if isinstance(self.data.fields[n], Image)] if self.data else []
         if not pictures or self.data is None:
             raise UsageError("the data has no pictures to set a size for")
         for name in pictures:
@@ -143,9 +139,7 @@ class Learner:
         reasons += why
         torch.manual_seed(mix(settings.seed, "weights"))
         self.objective = self._build_objective(reasons)
-        numbers = (
-            self.data is not None and self.data.target and self.data.fields[self.data.target].kind == "number"
-        )
+        numbers = self.data is not None and self.data.target and self.data.fields[self.data.target].kind == "number"
         self.engine = engine.choose(
             self.objective.model, device=settings.device, precision=settings.precision,
             channels_last=settings.channels_last, compile=settings.compile, exact=bool(numbers),
@@ -183,8 +177,7 @@ class Learner:
             self.reporter.say(str(finding), style="yellow")
         good = self.store.good.numpy()
         self.rows = {
-            side: torch.from_numpy(np.intersect1d(data.rows(side), good))
-            for side in ("train", "valid", "test")
+            side: torch.from_numpy(np.intersect1d(data.rows(side), good)) for side in ("train", "valid", "test")
         }
         self._choose_augmentation(reasons)
         return len(self.rows["train"])
@@ -212,9 +205,7 @@ class Learner:
             gathered = self.store.gather(rows[:: max(1, len(rows) // 2000)][:2000])
             target = self.data.fields.get(self.data.target or "")
             classes = target.classes if isinstance(target, Category) else None
-            statistics = picture_statistics(
-                gathered[name].cpu(), gathered.get(self.data.target or ""), classes
-            )
+            statistics = picture_statistics(gathered[name].cpu(), gathered.get(self.data.target or ""), classes)
             augmentation, why = choose(asked, statistics)
             field.augmentation = augmentation or None
             reasons.append(f"augmentation of {name}: {why}")
@@ -228,9 +219,7 @@ class Learner:
             if self.data is None:
                 raise UsageError("a torch Dataset needs a model of your own", fix="give model=, an nn.Module")
             if target is None:
-                raise UsageError(
-                    "the data has no target", fix="give target=, or an objective that needs none"
-                )
+                raise UsageError("the data has no target", fix="give target=, or an objective that needs none")
             model, head = self._named_model(target, reasons)
         loss = self.own_loss if self.own_loss is not None else self.recipe.objective.loss
         objective = OBJECTIVES[self.recipe.objective.name](model, target, loss, self.own_metrics, head)  # type: ignore[call-arg]
@@ -250,8 +239,8 @@ class Learner:
         if choice.name == "auto":
             name, why = auto.choose(spec, len(self.rows["train"]), choice.pretrained)
             choice = self.recipe.model = choice.model_copy(update={"name": name})
-            reasons.append(f"model {name}: {why}")
-            self.reporter.say(f"model {name}: {why}")
+            reasons.append(f"model {why}")
+            self.reporter.say(reasons[-1])
         model = build(choice.name, spec, target.num_outputs, pretrained=choice.pretrained)
         recommended = getattr(model, "recommended", None)
         if recommended is not None and isinstance(field, Image) and len(recommended.mean) == field.channels:
@@ -342,9 +331,7 @@ class Learner:
         run = self.run = self._choose_run(resume)
         with run.locked():
             if run.finished:
-                raise RunError(
-                    "the run is finished", where=run.path, fix="for a new training give another run folder"
-                )
+                raise RunError("the run is finished", where=run.path, fix="for a new training give another run folder")
             if not resume and (run.path / "recipe.yaml").exists():
                 raise RunError("a training was begun here already", where=run.path,
                                fix=f"go on with: flambeau resume {run.path}; or give another run folder")  # fmt: skip
@@ -432,18 +419,14 @@ class Learner:
             side: `train`, `valid` or `test`; test where there is one, else valid, else train, if not given.
         """
         self.build()
-        side = side or next(
-            (s for s in ("test", "valid", "train") if self.sources.get(s) is not None), "train"
-        )
+        side = side or next((s for s in ("test", "valid", "train") if self.sources.get(s) is not None), "train")
         source = self.sources.get(side)
         if source is None:
             raise UsageError(f"the data has no {side} rows")
         if side == "train" and self.data is not None:
             source = Batches(self.store, self.rows["train"], 256)
         samples = len(self.rows[side]) if self.data is not None else None
-        return measure(
-            self.objective, self.engine, source, self.prepare, side, self.data, samples, self.reporter
-        )
+        return measure(self.objective, self.engine, source, self.prepare, side, self.data, samples, self.reporter)
 
     def summary(self) -> Any:
         """Layers, shapes, parameters, FLOPs and memory of the model."""

@@ -175,13 +175,9 @@ class Predictor:
         """
         if not self.fields:
             if not isinstance(values, Tensor):
-                raise UsageError(
-                    "this run has no fields, so it cannot read raw values", fix="give a tensor (B, …)"
-                )
+                raise UsageError("this run has no fields, so it cannot read raw values", fix="give a tensor (B, …)")
             return self._forward(Batch(values.to(self.engine.device), None, torch.arange(len(values))))
-        many = isinstance(values, list) or (
-            isinstance(values, np.ndarray) and values.ndim > self._value_ndim()
-        )
+        many = isinstance(values, list) or (isinstance(values, np.ndarray) and values.ndim > self._value_ndim())
         listed = list(values) if many else [values]
         out: list[Prediction] = []
         for start in range(0, len(listed), batch_size):
@@ -192,24 +188,16 @@ class Predictor:
                 except DataError as error:
                     if error.where is not None or not many:
                         raise
-                    raise DataError(
-                        error.found, where=f"input {i}", expected=error.expected, fix=error.fix
-                    ) from None
+                    raise DataError(error.found, where=f"input {i}", expected=error.expected, fix=error.fix) from None
             out += [self.decode(row, reject_below) for row in self.outputs(encoded)]
         return out if many else out[0]
 
     def _value_ndim(self) -> int:
-        return (
-            3
-            if self.fields[self.inputs[0]].kind == "image"
-            else len(self.fields[self.inputs[0]].encoding.shape)
-        )
+        return 3 if self.fields[self.inputs[0]].kind == "image" else len(self.fields[self.inputs[0]].encoding.shape)
 
 
 def _collate(arrays: Sequence[np.ndarray], ragged: bool) -> Tensor | Ragged:
     tensors = [torch.from_numpy(np.ascontiguousarray(a)) for a in arrays]
     if not ragged:
         return torch.stack(tensors)
-    return Ragged(
-        torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True), torch.tensor([len(t) for t in tensors])
-    )
+    return Ragged(torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True), torch.tensor([len(t) for t in tensors]))

@@ -134,11 +134,7 @@ def _loss(objective: Objective, batch: Batch, output: Tensor | None) -> None:
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         if is_out_of_memory(error):
             raise
-        shapes = (
-            f"output {_shape(output)} and target {_shape(batch.target)}"
-            if output is not None
-            else "the batch"
-        )
+        shapes = f"output {_shape(output)} and target {_shape(batch.target)}" if output is not None else "the batch"
         name = getattr(objective, "loss_name", type(objective).__name__)
         raise UsageError(
             f"the loss {name} does not take {shapes} ({_first(error)})",

@@ -75,9 +75,7 @@ class Recipe(BaseModel):
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise UsageError(f"this is not YAML ({str(error).splitlines()[0]})", where=path) from None
         if not isinstance(values, dict):
-            raise UsageError(
-                "this is not a recipe", where=path, expected="sections such as model and training"
-            )
+            raise UsageError("this is not a recipe", where=path, expected="sections such as model and training")
         written = values.get("format", RUN_FORMAT)
         if isinstance(written, int) and written > RUN_FORMAT:
             raise RunError(
@@ -176,6 +174,4 @@ def technique_settings(techniques: Sequence[Any] | Mapping[str, Any] | None) -> 
         return {}
     if isinstance(techniques, Mapping):
         return {name: dict(settings or {}) for name, settings in techniques.items()}
-    return {
-        t if isinstance(t, str) else t.name: {} if isinstance(t, str) else t.to_dict() for t in techniques
-    }
+    return {t if isinstance(t, str) else t.name: {} if isinstance(t, str) else t.to_dict() for t in techniques}

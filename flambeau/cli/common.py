@@ -11,25 +11,17 @@ import typer
 
 from flambeau.core.reporter import Reporter
 
-Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document on stdout; progress goes to stderr.")
-]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; progress goes to stderr.")]
 RunPath = Annotated[Path, typer.Argument(help="A run folder, such as runs/photos.", show_default=False)]
 DataPath = Annotated[
     Path,
-    typer.Argument(
-        help="A folder of class folders, a CSV or Parquet file, or a zip of a folder.", show_default=False
-    ),
+    typer.Argument(help="A folder of class folders, a CSV or Parquet file, or a zip of a folder.", show_default=False),
 ]
 Target = Annotated[str | None, typer.Option(help="Tables: the column to predict.", show_default=False)]
-Input = Annotated[
-    list[str] | None, typer.Option("--input", help="Tables: a column to predict from; repeatable.")
-]
+Input = Annotated[list[str] | None, typer.Option("--input", help="Tables: a column to predict from; repeatable.")]
 Pattern = Annotated[
     str | None,
-    typer.Option(
-        help="Labels in file names, such as '{fold}-{clip}-{take}-{class}.wav'.", show_default=False
-    ),
+    typer.Option(help="Labels in file names, such as '{fold}-{clip}-{take}-{class}.wav'.", show_default=False),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 

@@ -39,6 +39,4 @@ def command(
     typer.echo(common.show_metrics(result["metrics"]))
     classes = result["detail"].get("per_class", [])
     for row in sorted(classes, key=lambda c: c["recall"])[:30]:
-        typer.echo(
-            f"  {row['class']}: precision {row['precision']:.3f}  recall {row['recall']:.3f}  of {row['count']}"
-        )
+        typer.echo(f"  {row['class']}: precision {row['precision']:.3f}  recall {row['recall']:.3f}  of {row['count']}")

@@ -34,9 +34,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Print the version."
-    ),
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
     """Exit status: 0 good, 1 `check` found errors, 2 usage or bad input, 130 Ctrl-C, 143 SIGTERM."""
 

@@ -86,9 +86,7 @@ def _predict(predictor: Any, paths: list[Path], reject_below: float, top: int) -
 def _line(row: dict[str, Any]) -> str:
     if "error" in row:
         return f"{row['file']}: error: {row['error']}"
-    label = (
-        row["label"] if not isinstance(row["label"], list) else ", ".join(map(str, row["label"])) or "none"
-    )
+    label = row["label"] if not isinstance(row["label"], list) else ", ".join(map(str, row["label"])) or "none"
     shown = "  ".join(f"{name} {p:.3f}" for name, p in row.get("probabilities", {}).items())
     return f"{row['file']}: {label if not isinstance(label, float) else f'{label:.6g}'}" + (
         f"  ({shown})" if shown else ""

@@ -24,9 +24,7 @@ def command(
     from flambeau.run import Run
 
     if not folder.is_dir():
-        raise RunError(
-            "there is no such folder", where=folder, fix="train something first: flambeau train DATA"
-        )
+        raise RunError("there is no such folder", where=folder, fix="train something first: flambeau train DATA")
     rows: list[dict[str, Any]] = []
     for path in sorted(p.parent for p in folder.glob("*/recipe.yaml")):
         try:
@@ -40,12 +38,8 @@ def command(
         if "error" in row:
             typer.echo(f"{row['run']}: {row['error']}")
             continue
-        state = (
-            "finished" if row["finished"] else f"stopped after {row['epochs_done']} of {row['epochs']} epochs"
-        )
-        typer.echo(
-            f"{row['run']}: {row['model']} on {row['data']}, {state}  {common.show_metrics(row['metrics'])}"
-        )
+        state = "finished" if row["finished"] else f"stopped after {row['epochs_done']} of {row['epochs']} epochs"
+        typer.echo(f"{row['run']}: {row['model']} on {row['data']}, {state}  {common.show_metrics(row['metrics'])}")
     if not rows:
         typer.echo(f"no runs in {folder}")
 

@@ -64,9 +64,7 @@ def command(
             raise UsageError("what is to be trained on?", fix="give a folder, a table, or --recipe")
         learner = Learner.from_recipe(base.model_copy(update={"reasons": []}), **common_options, **settings)
     else:
-        options = common.dataset_options(
-            target, input_, pattern, Split(split, valid, test, by, base.training.seed)
-        )
+        options = common.dataset_options(target, input_, pattern, Split(split, valid, test, by, base.training.seed))
         dataset = from_path(data, **options)
         learner = Learner(
             dataset,
@@ -89,9 +87,7 @@ def finish(learner: Any, as_json: bool, **options: Any) -> None:
     path = report.write(learner.run)
     learner.reporter.say(common.show_metrics(metrics), style="bold")
     learner.reporter.say(f"report: {path}")
-    learner.reporter.say(
-        f"next: flambeau predict {learner.run.path} FILE, or flambeau serve {learner.run.path}"
-    )
+    learner.reporter.say(f"next: flambeau predict {learner.run.path} FILE, or flambeau serve {learner.run.path}")
     if as_json:
         state = learner.trainer.state
         common.emit({"run": str(learner.run.path), "report": str(path), "metrics": metrics, "epochs": state.epoch,

@@ -19,9 +19,7 @@ class FlambeauError(Exception):
     'photos/: the folder is empty; put one folder per class into it'
     """
 
-    def __init__(
-        self, found: str, *, where: object = None, expected: str | None = None, fix: str | None = None
-    ):
+    def __init__(self, found: str, *, where: object = None, expected: str | None = None, fix: str | None = None):
         self.found, self.where, self.expected, self.fix = found, where, expected, fix
         text = f"{where}: {found}" if where is not None else found
         if expected:

@@ -97,9 +97,7 @@ def _unzip(file: Path, root: Path, reporter: Reporter) -> None:
                 if member.is_dir():
                     continue
                 if stat.S_ISLNK(member.external_attr >> 16):
-                    raise DataError(
-                        f"the member '{member.filename}' is a link", where=file, fix="pack files only"
-                    )
+                    raise DataError(f"the member '{member.filename}' is a link", where=file, fix="pack files only")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(member) as source, target.open("wb") as out:
                     # zipfile stops at the declared size, so the sum above holds
@@ -115,9 +113,7 @@ def _untar(file: Path, root: Path, reporter: Reporter) -> None:
             if member.isdir():
                 continue
             if not member.isfile():
-                raise DataError(
-                    f"the member '{member.name}' is a link or a device", where=file, fix="pack files only"
-                )
+                raise DataError(f"the member '{member.name}' is a link or a device", where=file, fix="pack files only")
             total += member.size
             _check_size(total, count, root, file)
             source = archive.extractfile(member)

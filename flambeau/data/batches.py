@@ -60,9 +60,7 @@ class Batches:
         if self.lengths is None:
             batches = list(self.rows[order].to(self.store.device).split(self.batch_size))
         else:
-            batches = [
-                self.rows[b].to(self.store.device) for b in self._by_length(order, self.lengths, random)
-            ]
+            batches = [self.rows[b].to(self.store.device) for b in self._by_length(order, self.lengths, random)]
         if self.drop_single and len(batches) > 1 and len(batches[-1]) == 1 and self.lengths is None:
             batches.pop()
         self._planned = (epoch, batches)
@@ -78,11 +76,7 @@ class Batches:
             for end in range(1, len(pool) + 1):
                 # rows ascend in length, so the batch start:end+1 would be padded to longest[end]
                 full = end - start == self.batch_size
-                over = (
-                    self.tokens is not None
-                    and end < len(pool)
-                    and (end - start + 1) * longest[end] > self.tokens
-                )
+                over = self.tokens is not None and end < len(pool) and (end - start + 1) * longest[end] > self.tokens
                 if end == len(pool) or full or over:
                     batches.append(pool[start:end])
                     start = end

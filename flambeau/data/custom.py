@@ -160,9 +160,7 @@ def batch_length(collated: Any) -> int:
         elif isinstance(part, Sequence) and len(part):
             part = part[0]
         else:
-            raise DataError(
-                f"a batch is a {type(part).__name__}", expected="tensors, or tuples or dicts of tensors"
-            )
+            raise DataError(f"a batch is a {type(part).__name__}", expected="tensors, or tuples or dicts of tensors")
     return len(part)
 
 

@@ -99,16 +99,10 @@ class Dataset:
         by = None
         if split.by is not None:
             if split.by not in self.columns:
-                raise DataError(
-                    f"there is no column '{split.by}' to split by", fix=nearest(split.by, self.columns)
-                )
+                raise DataError(f"there is no column '{split.by}' to split by", fix=nearest(split.by, self.columns))
             by = self.columns[split.by]
         labels = None
-        if (
-            self.target
-            and split.method in ("auto", "stratified")
-            and isinstance(self.fields[self.target], Category)
-        ):
+        if self.target and split.method in ("auto", "stratified") and isinstance(self.fields[self.target], Category):
             labels = self.columns[self.target]
         return split.assign(self.keys or [str(i) for i in range(len(self))], labels, by)
 
@@ -148,9 +142,7 @@ class Dataset:
             try:
                 field.fit(self.take(name, rows))
             except DataError as error:
-                raise DataError(
-                    error.found, where=f"column '{name}'", expected=error.expected, fix=error.fix
-                ) from None
+                raise DataError(error.found, where=f"column '{name}'", expected=error.expected, fix=error.fix) from None
 
     def check(self, **options: Any) -> list[Finding]:
         """Looks for what is wrong with the data; see `flambeau.data.check.check`."""
@@ -160,9 +152,7 @@ class Dataset:
 
     def describe(self) -> str:
         """One line: rows, split, fields."""
-        counts = ", ".join(
-            f"{n} {NAMES[s]}" for s in (TRAIN, VALID, TEST) if (n := int((self.split == s).sum()))
-        )
+        counts = ", ".join(f"{n} {NAMES[s]}" for s in (TRAIN, VALID, TEST) if (n := int((self.split == s).sum())))
         kinds = " + ".join(f"{c} ({self.fields[c].kind})" for c in self.inputs)
         goal = f" → {self.target} ({self.fields[self.target].kind})" if self.target else ""
         return f"{len(self)} rows ({counts}): {kinds}{goal}"
@@ -212,7 +202,5 @@ def _side(value: Any, row: int) -> int:
         return int(value)
     side = ALIASES.get(str(value).strip().lower())
     if side is None:
-        raise DataError(
-            f"the split '{value}' is not known", where=f"row {row}", expected="train, valid or test"
-        )
+        raise DataError(f"the split '{value}' is not known", where=f"row {row}", expected="train, valid or test")
     return side

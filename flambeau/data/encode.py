@@ -79,9 +79,7 @@ def encode(dataset: Dataset, options: EncodeOptions | None = None, reporter: Rep
     good = np.setdiff1d(np.arange(len(dataset)), np.fromiter(bad, np.int64, len(bad)))
     if not len(np.intersect1d(good, dataset.rows("train"))):
         row, (name, message) = next(iter(bad.items()))
-        raise DataError(
-            f"none of the training rows can be used; the first: {message}", where=dataset.place(row)
-        )
+        raise DataError(f"none of the training rows can be used; the first: {message}", where=dataset.place(row))
     return Store(
         columns,
         torch.from_numpy(good),
@@ -149,9 +147,7 @@ def _encode_memory(field: Field, values: Sequence[Any], threads: int) -> tuple[C
     return RaggedColumn(torch.from_numpy(np.concatenate(parts)), torch.from_numpy(offsets)), errors
 
 
-def _encoded_chunks(
-    field: Field, values: Sequence[Any], threads: int
-) -> Iterator[tuple[list[np.ndarray], Errors]]:
+def _encoded_chunks(field: Field, values: Sequence[Any], threads: int) -> Iterator[tuple[list[np.ndarray], Errors]]:
     """(arrays, errors) of each chunk of rows, in order; a row that fails gives a blank array."""
     encoding = field.encoding
     blank = np.zeros((0, *encoding.shape) if encoding.ragged else encoding.shape, encoding.dtype)
@@ -244,9 +240,7 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _write(
-    folder: Path, field: Field, values: Sequence[Any], options: EncodeOptions, bar: Bar, keep: bool
-) -> None:
+def _write(folder: Path, field: Field, values: Sequence[Any], options: EncodeOptions, bar: Bar, keep: bool) -> None:
     """Writes flat.bin, offsets.bin (ragged only) and meta.json into a temporary folder, then renames it."""
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)

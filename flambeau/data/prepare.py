@@ -23,9 +23,7 @@ class Preparer:
         device: where batches go.
     """
 
-    def __init__(
-        self, fields: Mapping[str, Field], inputs: Sequence[str], target: str | None, device: torch.device
-    ):
+    def __init__(self, fields: Mapping[str, Field], inputs: Sequence[str], target: str | None, device: torch.device):
         self.fields, self.inputs, self.target, self.device = dict(fields), list(inputs), target, device
         self._single = self.inputs[0] if len(self.inputs) == 1 else None
 
@@ -52,13 +50,9 @@ class Preparer:
 
     def _input(self, name: str, gathered: Gathered, training: bool, generator: torch.Generator | None) -> Any:
         value = self._prepare(name, gathered, training, generator)
-        return (
-            value[:, None] if isinstance(value, Tensor) and value.ndim == 1 else value
-        )  # a layer takes (B, 1)
+        return value[:, None] if isinstance(value, Tensor) and value.ndim == 1 else value  # a layer takes (B, 1)
 
-    def _prepare(
-        self, name: str, gathered: Gathered, training: bool, generator: torch.Generator | None
-    ) -> Any:
+    def _prepare(self, name: str, gathered: Gathered, training: bool, generator: torch.Generator | None) -> Any:
         value = gathered[name]
         # uint8 crosses to the device, floats are made there
         if (value.values if isinstance(value, tuple) else value).device != self.device:

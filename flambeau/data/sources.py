@@ -132,9 +132,7 @@ def _files_of_one_kind(root: Path) -> tuple[list[str], type[Field], list[Finding
 def _names_by_pattern(files: Sequence[str], pattern: str) -> dict[str, list[str]]:
     names = re.findall(r"{(\w+)}", pattern)
     if "class" not in names:
-        raise UsageError(
-            f"the pattern '{pattern}' does not say where the class is", fix="write {class} in it"
-        )
+        raise UsageError(f"the pattern '{pattern}' does not say where the class is", fix="write {class} in it")
     pieces = re.split(r"{(\w+)}", pattern)
     # what stands between names is literal; a name takes as little as it can, the class as much
     regex = "".join(
@@ -166,13 +164,7 @@ def _empty_classes(root: Path, used: set[str], with_sides: bool) -> list[Finding
     if with_sides:
         folders = [f for f in root.iterdir() if f.is_dir() and f.name.lower() in ALIASES]
     empty = sorted(
-        {
-            c.name
-            for f in folders
-            for c in f.iterdir()
-            if c.is_dir() and not c.name.startswith((".", "__MACOSX"))
-        }
-        - used
+        {c.name for f in folders for c in f.iterdir() if c.is_dir() and not c.name.startswith((".", "__MACOSX"))} - used
     )
     if not empty:
         return []
@@ -182,9 +174,7 @@ def _empty_classes(root: Path, used: set[str], with_sides: bool) -> list[Finding
     ]  # fmt: skip
 
 
-def _with_validation(
-    sides: Sequence[int], labels: Sequence[Any], keys: Sequence[str], how: Split
-) -> list[int]:
+def _with_validation(sides: Sequence[int], labels: Sequence[Any], keys: Sequence[str], how: Split) -> list[int]:
     """Given sides; where there is no valid/ folder, a stratified share of the training rows validates."""
     if VALID in sides or not how.valid:
         return list(sides)
@@ -225,9 +215,7 @@ def from_table(
         elif suffix in (".csv", ".tsv", ".txt"):
             frame = pl.read_csv(file, separator="\t" if suffix == ".tsv" else ",", infer_schema_length=10_000)
         else:
-            raise DataError(
-                f"no table has the ending '{suffix}'", where=path, expected=" ".join(TABLE_SUFFIXES)
-            )
+            raise DataError(f"no table has the ending '{suffix}'", where=path, expected=" ".join(TABLE_SUFFIXES))
     except pl.exceptions.PolarsError as error:
         raise DataError(f"the table cannot be read ({str(error).splitlines()[0]})", where=path) from None
     how = Split(split) if isinstance(split, str) else split
@@ -339,9 +327,7 @@ def from_arrays(
         given = np.repeat(np.asarray(sides, np.int8), lengths).tolist()
         how = split if isinstance(split, Split) else Split()
         split = (
-            given
-            if valid
-            else _with_validation(given, columns.get("y", given), list(map(str, range(len(given)))), how)
+            given if valid else _with_validation(given, columns.get("y", given), list(map(str, range(len(given)))), how)
         )
     return Dataset(columns, target="y" if y is not None else None, fields=fields, split=split)
 

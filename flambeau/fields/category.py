@@ -57,9 +57,7 @@ class Category(Field):
     @classmethod
     def recognise(cls, values: Sequence[Any]) -> Recognition:
         sample = [v for v in values if v is not None]
-        if not sample or not isinstance(
-            sample[0], (str, bool, np.bool_, int, np.integer, float, np.floating)
-        ):
+        if not sample or not isinstance(sample[0], (str, bool, np.bool_, int, np.integer, float, np.floating)):
             return Recognition(0.0, "values are not names or whole numbers")
         distinct = set(sample)
         if isinstance(sample[0], (bool, np.bool_)):

@@ -61,9 +61,7 @@ def read_bytes(path: Path | str) -> bytes:
     return data
 
 
-def decode(
-    source: Any, channels: int, size: tuple[int, int] | None = None, *, background: int = 255
-) -> np.ndarray:
+def decode(source: Any, channels: int, size: tuple[int, int] | None = None, *, background: int = 255) -> np.ndarray:
     """A picture to uint8 (H, W, C) in RGB or grey.
 
     Args:
@@ -86,9 +84,7 @@ def decode(
     return _from_array(source, channels, background)
 
 
-def _decode_bytes(
-    data: bytes, channels: int, size: tuple[int, int] | None, background: int, where: Any
-) -> np.ndarray:
+def _decode_bytes(data: bytes, channels: int, size: tuple[int, int] | None, background: int, where: Any) -> np.ndarray:
     if data[:2] == b"\xff\xd8" and _upright(data):
         array = _decode_jpeg(data, channels, size, where)
         if array is not None:
@@ -124,9 +120,7 @@ def _decode_jpeg(data: bytes, channels: int, size: tuple[int, int] | None, where
             return None
         check_pixels((width, height), where)
         wanted = {"min_height": size[0], "min_width": size[1], "min_factor": 1} if size else {}
-        return simplejpeg.decode_jpeg(
-            data, colorspace="RGB" if channels == 3 else "GRAY", fastdct=False, **wanted
-        )
+        return simplejpeg.decode_jpeg(data, colorspace="RGB" if channels == 3 else "GRAY", fastdct=False, **wanted)
     except ValueError:
         return None
 

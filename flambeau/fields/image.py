@@ -86,9 +86,7 @@ class Image(Field):
             return Recognition(0.0, "there are no values")
         if isinstance(sample[0], (str, Path)):
             pictures = sum(Path(v).suffix.lower() in SUFFIXES for v in sample)
-            return Recognition(
-                0.95 * pictures / len(sample), f"{pictures} of {len(sample)} end like pictures"
-            )
+            return Recognition(0.95 * pictures / len(sample), f"{pictures} of {len(sample)} end like pictures")
         if isinstance(sample[0], PILImage.Image):
             return Recognition(1.0, "values are PIL images")
         if isinstance(sample[0], bytes):
@@ -98,11 +96,7 @@ class Image(Field):
             return Recognition(0.9, f"values are uint8 arrays of {array.shape}")
         if array.ndim in (2, 3) and np.issubdtype(array.dtype, np.floating):
             inside = all(np.min(v) >= 0 and np.max(v) <= 1 for v in sample)
-            channels = (
-                array.ndim == 2
-                or 1 in (array.shape[0], array.shape[2])
-                or 3 in (array.shape[0], array.shape[2])
-            )
+            channels = array.ndim == 2 or 1 in (array.shape[0], array.shape[2]) or 3 in (array.shape[0], array.shape[2])
             if inside and channels:
                 return Recognition(0.8, f"values are arrays of {array.shape} with floats in 0…1")
         return Recognition(0.0, "values are not pictures")
@@ -133,10 +127,7 @@ class Image(Field):
             else:
                 self.size = _pair(DEFAULT_SIZE if largest > LARGEST_NATIVE else largest)
         if self.colour is None:
-            grey = all(
-                np.array_equal(p[..., 0], p[..., 1]) and np.array_equal(p[..., 0], p[..., 2])
-                for p in pictures
-            )
+            grey = all(np.array_equal(p[..., 0], p[..., 1]) and np.array_equal(p[..., 0], p[..., 2]) for p in pictures)
             self.colour = "grey" if grey else "rgb"
         small = np.stack([self._resize(p[..., : self.channels]) for p in pictures])
         self.fit_normalisation(torch.from_numpy(small))
@@ -185,9 +176,7 @@ class Image(Field):
         images = values[..., None] if values.ndim == 3 else values
         return images if tuple(images.shape[1:]) == self.encoding.shape else None
 
-    def prepare(
-        self, gathered: Tensor, training: bool = False, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def prepare(self, gathered: Tensor, training: bool = False, generator: torch.Generator | None = None) -> Tensor:
         """uint8 (B, H, W, C) to float32 (B, C, H, W), channels last in memory: augmented in training, normalised."""
         rgb = self.colour in ("rgb", "grey", None)
         assert self.mean is not None and self.std is not None
@@ -232,9 +221,7 @@ def original_size(value: Any) -> tuple[int, int]:
             with PILImage.open(io.BytesIO(data)) as picture:
                 width, height = picture.size
         except (OSError, ValueError, SyntaxError, PILImage.DecompressionBombError):
-            raise DataError(
-                "this is not a picture", where=None if isinstance(value, bytes) else value
-            ) from None
+            raise DataError("this is not a picture", where=None if isinstance(value, bytes) else value) from None
         check_pixels((width, height), value if not isinstance(value, bytes) else None)
         return height, width
     if isinstance(value, PILImage.Image):

@@ -43,9 +43,7 @@ class Number(Field):
             return Recognition(0.0, "values are not numbers of one shape")
         if isinstance(sample[0], (str, bool, np.bool_)):
             return Recognition(0.0, "values are not numbers")
-        return Recognition(
-            0.6, "values are numbers" if array.ndim == 1 else f"values are arrays of {array.shape[1:]}"
-        )
+        return Recognition(0.6, "values are numbers" if array.ndim == 1 else f"values are arrays of {array.shape[1:]}")
 
     def fit(self, values: Sequence[Any]) -> None:
         array = np.asarray(values, dtype=np.float64)
@@ -79,9 +77,7 @@ class Number(Field):
         except (TypeError, ValueError):
             raise DataError(f"the value {value!r} is not a number", expected="a number") from None
         if list(array.shape) != list(self.shape):
-            raise DataError(
-                f"the value has the shape {array.shape}", expected=f"the shape {tuple(self.shape)}"
-            )
+            raise DataError(f"the value has the shape {array.shape}", expected=f"the shape {tuple(self.shape)}")
         if not np.isfinite(array).all():
             raise DataError(
                 "the value is missing (NaN)" if np.isnan(array).any() else "the value is infinite",

@@ -14,9 +14,7 @@ from flambeau.core.errors import UsageError, nearest
 Loss = Callable[..., Tensor]
 
 
-def cross_entropy(
-    output: Tensor, target: Tensor, reduction: str = "mean", label_smoothing: float = 0.0
-) -> Tensor:
+def cross_entropy(output: Tensor, target: Tensor, reduction: str = "mean", label_smoothing: float = 0.0) -> Tensor:
     """Output (B, K) as logits; target int64 (B), or probabilities (B, K)."""
     return F.cross_entropy(output, target, reduction=reduction, label_smoothing=label_smoothing)
 
@@ -26,9 +24,7 @@ def bce(output: Tensor, target: Tensor, reduction: str = "mean", label_smoothing
     target = target.to(output.dtype)
     if label_smoothing:
         target = target * (1 - label_smoothing) + label_smoothing / 2
-    loss = F.binary_cross_entropy_with_logits(
-        output, target, reduction="none" if reduction == "none" else "mean"
-    )
+    loss = F.binary_cross_entropy_with_logits(output, target, reduction="none" if reduction == "none" else "mean")
     return loss.mean(-1) if reduction == "none" and loss.ndim > 1 else loss
 
 

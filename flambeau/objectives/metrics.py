@@ -48,10 +48,7 @@ class _Worst:
             (heapq.heappushpop if len(self.heap) == WORST else heapq.heappush)(self.heap, entry)
 
     def listed(self) -> list[dict[str, Any]]:
-        return [
-            {"row": row, "score": score, **told}
-            for score, row, told in sorted(self.heap, key=lambda e: -e[0])
-        ]
+        return [{"row": row, "score": score, **told} for score, row, told in sorted(self.heap, key=lambda e: -e[0])]
 
 
 class Classification:
@@ -161,12 +158,8 @@ class MultiLabelClassification:
         hits, guessed, truth = self.counts.double()
         precision, recall = hits / guessed.clamp_min(1), hits / truth.clamp_min(1)
         f1 = 2 * hits / (guessed + truth).clamp_min(1)
-        table = zip(
-            self.classes, precision.tolist(), recall.tolist(), f1.tolist(), truth.tolist(), strict=True
-        )
-        return [
-            {"class": c, "precision": p, "recall": r, "f1": f, "count": int(n)} for c, p, r, f, n in table
-        ]
+        table = zip(self.classes, precision.tolist(), recall.tolist(), f1.tolist(), truth.tolist(), strict=True)
+        return [{"class": c, "precision": p, "recall": r, "f1": f, "count": int(n)} for c, p, r, f, n in table]
 
     def values(self) -> dict[str, float]:
         hits, guessed, truth = self.counts.sum(1).tolist()
@@ -237,9 +230,7 @@ class Own:
         self.name = getattr(metric, "__name__", type(metric).__name__).lower()
         self.streams = hasattr(metric, "update") and hasattr(metric, "compute")
         if not self.streams and not callable(metric):
-            raise UsageError(
-                f"{metric!r} is not a metric", expected="a function, or an object with update and compute"
-            )
+            raise UsageError(f"{metric!r} is not a metric", expected="a function, or an object with update and compute")
         if self.streams and hasattr(metric, "reset"):
             metric.reset()
         self.total, self.count = 0.0, 0

@@ -39,9 +39,7 @@ class EMA(Technique):
         decay = min(self.decay, (1 + step) / (10 + step))
         state = objective.model.state_dict()
         floats = [k for k, v in state.items() if v.is_floating_point()]
-        torch._foreach_lerp_(
-            [self._average[k] for k in floats], [state[k].detach() for k in floats], 1 - decay
-        )
+        torch._foreach_lerp_([self._average[k] for k in floats], [state[k].detach() for k in floats], 1 - decay)
         for k in state.keys() - set(floats):
             self._average[k].copy_(state[k])
 

@@ -31,9 +31,7 @@ def flatten(tree: Tree, tensors: dict[str, Tensor], path: str = "") -> Tree:
     if isinstance(tree, dict):
         # JSON has text keys only; optimiser states are keyed by number
         kind = "ints" if any(isinstance(k, int) for k in tree) else "dict"
-        return {
-            kind: {str(k): flatten(v, tensors, f"{path}/{k}" if path else str(k)) for k, v in tree.items()}
-        }
+        return {kind: {str(k): flatten(v, tensors, f"{path}/{k}" if path else str(k)) for k, v in tree.items()}}
     if isinstance(tree, (list, tuple)):
         return [flatten(v, tensors, f"{path}/{i}") for i, v in enumerate(tree)]
     return tree
@@ -89,9 +87,7 @@ def save(path: Path, state: dict[str, Tree], facts: dict[str, Any]) -> None:
                 os.fsync(handle.fileno())
             digest = hashlib.sha256(data).hexdigest()
             write_json(temporary / "manifest.json", {"sha256": digest, "facts": facts, "state": skeleton})
-            if (
-                path.exists()
-            ):  # the same state again, after a resume that had nothing left to do; or a damaged one
+            if path.exists():  # the same state again, after a resume that had nothing left to do; or a damaged one
                 remove(path)
             temporary.rename(path)
         except BaseException:

@@ -49,9 +49,7 @@ def build(
     arguments: dict[str, Any] = {**DEFAULTS.get(name.lower(), {}), **(options or {})}
     for option in arguments:
         if option not in accepted:
-            raise UsageError(
-                f"{optimizer.__name__} takes no argument '{option}'", fix=nearest(option, accepted)
-            )
+            raise UsageError(f"{optimizer.__name__} takes no argument '{option}'", fix=nearest(option, accepted))
     in_head = {id(p) for p in head or ()}
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for p in parameters:

@@ -160,9 +160,7 @@ class Trainer:
         with self.reporter.bar(name, self.steps_per_epoch) as bar:
             while state.step_in_epoch < self.steps_per_epoch:
                 self.stopwatch.start(state.step)
-                batches = [
-                    self._prepared(rows, gathered) for rows, gathered in islice(source, settings.accumulate)
-                ]
+                batches = [self._prepared(rows, gathered) for rows, gathered in islice(source, settings.accumulate)]
                 if not batches:
                     break  # a user's own source may end early
                 self.stopwatch.lap("data")
@@ -185,9 +183,7 @@ class Trainer:
         generator = None
         if self.random:
             # by the step alone: the same noise whether or not the training was interrupted before it
-            generator = self._generator.manual_seed(
-                mix(self.settings.seed, "batch", self.state.step, int(rows[0]))
-            )
+            generator = self._generator.manual_seed(mix(self.settings.seed, "batch", self.state.step, int(rows[0])))
         batch = self.prepare(rows, gathered, True, generator)
         for hook in self.hooks["on_batch"]:
             batch = hook(batch, generator)
@@ -283,9 +279,7 @@ class Trainer:
     def _validate(self, interrupts: Interrupts) -> dict[str, float]:
         for hook in self.hooks["on_evaluation"]:
             hook(self.objective, True)
-        values = evaluate(
-            self.objective, self.engine, self.valid, self.prepare, self.reporter, interrupts=interrupts
-        )  # type: ignore[arg-type]
+        values = evaluate(self.objective, self.engine, self.valid, self.prepare, self.reporter, interrupts=interrupts)  # type: ignore[arg-type]
         received = interrupts.received
         if received is None:
             self._compare(values.get(self.objective.monitor))
@@ -305,9 +299,7 @@ class Trainer:
             name = checkpoint.name(state.step, state.epoch + 1)
             state.best = {"value": score, "epoch": state.epoch + 1, "step": state.step, "checkpoint": name}
             if self.settings.keep == "best":
-                self.best_weights = {
-                    k: v.detach().clone() for k, v in self.objective.model.state_dict().items()
-                }
+                self.best_weights = {k: v.detach().clone() for k, v in self.objective.model.state_dict().items()}
 
     # -- checkpoints --------------------------------------------------------------------------------------------
 
@@ -361,13 +353,9 @@ class Trainer:
         if "best" not in tree:
             assert self.folder is not None
             try:
-                tree, _ = checkpoint.load(
-                    self.folder / "checkpoints" / best["checkpoint"], self.engine.device
-                )
+                tree, _ = checkpoint.load(self.folder / "checkpoints" / best["checkpoint"], self.engine.device)
             except RunError as error:
-                self._note(
-                    f"{error}; the best of the epochs still to come is kept instead of epoch {best['epoch']}"
-                )
+                self._note(f"{error}; the best of the epochs still to come is kept instead of epoch {best['epoch']}")
                 self.state.best = None
                 return
         self.best_weights = tree["best"]

@@ -49,9 +49,7 @@ def write_photos(
         DataError: `dest` is there already, but was written otherwise. And as `fetch`.
     """
     if not 1 <= classes <= 24:
-        raise UsageError(
-            f"{classes} classes were asked for", expected="1 to 24, one source photo each at least"
-        )
+        raise UsageError(f"{classes} classes were asked for", expected="1 to 24, one source photo each at least")
     settings = {"set": "photos", "count": count, "size": list(size), "classes": classes, "seed": seed}
 
     def write(folder: Path) -> None:

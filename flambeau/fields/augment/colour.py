@@ -94,9 +94,7 @@ class ColourMap:
             return
         gain = self.gain[rows]
         if self.matrix is None:
-            offset = (
-                gain[:, None] * fill if self.fill is not None else gain.new_zeros(len(gain), self.channels)
-            )
+            offset = gain[:, None] * fill if self.fill is not None else gain.new_zeros(len(gain), self.channels)
             if self.pull is not None:
                 offset = offset + (self.pull[rows] * self.grey(pixels, planar))[:, None]
             per_channel(pixels, gain[:, None] * scale, offset * scale - self.mean / self.std, out, planar)
@@ -105,9 +103,7 @@ class ColourMap:
         offset = matrix @ self.fill if self.fill is not None else gain.new_zeros(len(gain), self.channels)
         if self.pull is not None:
             # contrast pulls towards one grey, which what follows maps as it maps every colour
-            offset = (
-                offset + self.matrix[rows].sum(2) * (self.pull[rows] * self.grey(pixels, planar))[:, None]
-            )
+            offset = offset + self.matrix[rows].sum(2) * (self.pull[rows] * self.grey(pixels, planar))[:, None]
         mix(pixels, matrix * scale[:, None], offset * scale - self.mean / self.std, out, planar)
 
     def grey(self, pixels: Tensor, planar: bool) -> Tensor:

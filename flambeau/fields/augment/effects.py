@@ -35,9 +35,7 @@ class Effect:
         value = getattr(self, name)
         pair = isinstance(value, tuple)
         numbers = value if pair else (value,)
-        fits = all(
-            isinstance(v, (int, float)) and not isinstance(v, bool) and low <= v <= high for v in numbers
-        )
+        fits = all(isinstance(v, (int, float)) and not isinstance(v, bool) and low <= v <= high for v in numbers)
         if not fits or (pair and (len(value) != 2 or value[0] > value[1])):
             form = "a pair (smaller, larger)" if pair else "a number"
             raise UsageError(
@@ -208,9 +206,7 @@ class RandomErasing(Effect):
         self.require("scale", 0, 1)
         self.require("ratio", 0.05, 20)
         if self.fill not in FILLS:
-            raise UsageError(
-                f"fill is {self.fill!r}", where="RandomErasing", fix=nearest(str(self.fill), FILLS)
-            )
+            raise UsageError(f"fill is {self.fill!r}", where="RandomErasing", fix=nearest(str(self.fill), FILLS))
 
 
 EFFECTS: dict[str, type[Effect]] = {

@@ -89,9 +89,7 @@ def flip_safe(
     right, right_mirrored = own.float().mean().item(), kept.float().mean().item()
     chance = (counts.max() / N).item()
     if right < chance + 3 * (chance * (1 - chance) / N) ** 0.5:
-        return FlipProbe(
-            None, right, right_mirrored, "neighbours say too little about the classes to test it"
-        )
+        return FlipProbe(None, right, right_mirrored, "neighbours say too little about the classes to test it")
     worst = worst_class(targets, own, kept, found)
     share = f"mirrored pictures keep {right_mirrored / right:.0%} of the nearest neighbours of their class"
     if right_mirrored < KEPT * right:

@@ -78,9 +78,7 @@ class Geometry:
         )
 
 
-def draw(
-    active: Mapping[type[Effect], Effect], way: str, draws: Draws, sides: Sides, size: Sides
-) -> Geometry:
+def draw(active: Mapping[type[Effect], Effect], way: str, draws: Draws, sides: Sides, size: Sides) -> Geometry:
     """Draws the geometry of a batch of pictures of `sides` for outputs of `size`.
 
     The effects apply in this order: crop, flips, zoom, shear, rotation, shift.
@@ -184,21 +182,14 @@ def affine(
     B, device = len(draws.table), draws.table.device
     zero, one = torch.zeros(B, device=device), torch.ones(B, device=device)
     angle = (
-        draws.between("rotation", -rotation.degrees, rotation.degrees, rotation.p, 0.0).deg2rad()
-        if rotation
-        else zero
+        draws.between("rotation", -rotation.degrees, rotation.degrees, rotation.p, 0.0).deg2rad() if rotation else zero
     )
-    slant = (
-        draws.between("shear", -shear.degrees, shear.degrees, shear.p, 0.0).deg2rad().tan() if shear else zero
-    )
+    slant = draws.between("shear", -shear.degrees, shear.degrees, shear.p, 0.0).deg2rad().tan() if shear else zero
     factor = draws.between("zoom", *zoom.range, zoom.p, 1.0) if zoom else one
     x, y = shift_distances(shift, draws, size) if shift else (zero, zero)
     # backwards from the output: undo shift, rotation, shear, zoom, flips (y grows downwards)
     cos, sin = angle.cos(), angle.sin()
-    inverse = (
-        torch.stack([cos - slant * sin, -sin - slant * cos, sin, cos], 1).view(B, 2, 2)
-        / factor[:, None, None]
-    )
+    inverse = torch.stack([cos - slant * sin, -sin - slant * cos, sin, cos], 1).view(B, 2, 2) / factor[:, None, None]
     for axis, flip in enumerate(flips):
         if flip is not None:
             inverse[:, axis] *= torch.where(flip, -1.0, 1.0)[:, None]

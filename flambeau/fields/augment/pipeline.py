@@ -93,16 +93,12 @@ class Augmentation:
         given = [getattr(self, name) for name in EFFECTS]
         self.effects = {type(effect): effect for effect in given if effect is not None and effect.p > 0}
         if self.padding not in resample.PADDINGS:
-            raise UsageError(
-                f"padding is {self.padding!r}", fix=nearest(str(self.padding), resample.PADDINGS)
-            )
+            raise UsageError(f"padding is {self.padding!r}", fix=nearest(str(self.padding), resample.PADDINGS))
         self.fill = self.fill if isinstance(self.fill, (int, float)) else tuple(self.fill)
         if not all(0 <= f <= 1 for f in _tuple(self.fill)):
             raise UsageError(f"fill is {self.fill!r}", expected="numbers within 0…1")
         if RandomCrop in self.effects and RandomResizedCrop in self.effects:
-            raise UsageError(
-                "random_crop and random_resized_crop both choose the window", fix="keep one of them"
-            )
+            raise UsageError("random_crop and random_resized_crop both choose the window", fix="keep one of them")
         self.custom = tuple(self.custom)
 
     def __repr__(self) -> str:
@@ -111,9 +107,7 @@ class Augmentation:
 
     def to_dict(self) -> dict[str, Any]:
         """What is on, as plain JSON; custom callables by name."""
-        state: dict[str, Any] = {
-            name: e.to_dict() for name in EFFECTS if (e := getattr(self, name)) is not None
-        }
+        state: dict[str, Any] = {name: e.to_dict() for name in EFFECTS if (e := getattr(self, name)) is not None}
         if self.padding != "constant":
             state["padding"] = self.padding
         if self.fill != 0:
@@ -199,9 +193,7 @@ class Augmentation:
         def pixels(rows: slice) -> Tensor:
             part = plan.part(rows)
             if part.matrix is not None:
-                return resample.sample(
-                    images[rows], part.matrix, size, self.padding, fill if filled else None
-                )
+                return resample.sample(images[rows], part.matrix, size, self.padding, fill if filled else None)
             if way == "boxes":
                 assert part.boxes is not None
                 cut = resample.cut_and_resize(images[rows], part.boxes, size)
@@ -211,9 +203,7 @@ class Augmentation:
 
         def finish(out: Tensor, rows: slice, planar: bool) -> None:
             if noisy:
-                noise.add_noise(
-                    out, noisy, draws.chosen("gaussian_noise", noisy.p)[rows], std, generator, planar
-                )
+                noise.add_noise(out, noisy, draws.chosen("gaussian_noise", noisy.p)[rows], std, generator, planar)
             if noisy or colours.changes:
                 colour.clip(out, colours.low, colours.high, planar)
 
@@ -250,9 +240,7 @@ def normalise(
     mean, std = colour.as_channels(mean, C, device), colour.as_channels(std, C, device)
     colours = colour.ColourMap({}, None, C, mean, std)
     resized = resample.resize(images, size)
-    return assemble(
-        B, C, size, lambda rows: resized[rows], colours, lambda *_: None, device, memory_format, dtype
-    )
+    return assemble(B, C, size, lambda rows: resized[rows], colours, lambda *_: None, device, memory_format, dtype)
 
 
 def assemble(

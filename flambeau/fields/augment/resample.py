@@ -148,9 +148,7 @@ def sample(images: Tensor, matrix: Tensor, size: Sides, mode: str, fill: Tensor 
     grid = rows[:, :, None, :] + columns[:, :, :, None]
     pixels = images.float()
     if fill is not None:
-        pixels.sub_(
-            fill
-        )  # zeros outside then mean the fill; whoever adds it again does so for all pixels alike
+        pixels.sub_(fill)  # zeros outside then mean the fill; whoever adds it again does so for all pixels alike
     return F.grid_sample(
         pixels.permute(0, 3, 1, 2), grid.permute(0, 2, 3, 1), "bilinear", PADDINGS[mode], align_corners=True
     )
