@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from flambeau.core.errors import UsageError
 from flambeau.fields.augment.draws import Draws
 from flambeau.fields.augment.effects import (
     Brightness,
@@ -143,12 +144,9 @@ def mixing(active: Mapping[type[Effect], Effect], draws: Draws, device: torch.de
 def hue_rotation(turn: Tensor) -> Tensor:
     """float32 (B, 3, 3): RGB colours turned about the grey axis by `turn` (B) of the full turn, luma kept."""
     to_yiq = torch.tensor(YIQ, dtype=torch.float64)
-    # written as a constant and two waves, so that small turns lose no precision in the inverse
-    planes = (
-        ((1, 0, 0), (0, 0, 0), (0, 0, 0)),
-        ((0, 0, 0), (0, 1, 0), (0, 0, 1)),
-        ((0, 0, 0), (0, 0, -1), (0, 1, 0)),
-    )
+    # a constant and two waves; I and Q turn so that red becomes green, as growing H of HSV does
+    luma = ((1, 0, 0), (0, 0, 0), (0, 0, 0))
+    planes = (luma, ((0, 0, 0), (0, 1, 0), (0, 0, 1)), ((0, 0, 0), (0, 0, 1), (0, -1, 0)))
     back = torch.linalg.inv(to_yiq)
     parts = [back @ torch.tensor(p, dtype=torch.float64) @ to_yiq for p in planes]
     constant, cosine, sine = (p.to(turn.device, torch.float32) for p in parts)
@@ -208,7 +206,13 @@ def clip(out: Tensor, low: Tensor, high: Tensor, planar: bool) -> None:
     torch.clamp(rows, low.repeat(group), high.repeat(group), out=rows)
 
 
-def as_channels(values: Sequence[float] | Tensor, channels: int, device: torch.device) -> Tensor:
-    """float32 (C) on `device`."""
+def as_channels(name: str, values: Sequence[float] | Tensor, channels: int, device: torch.device) -> Tensor:
+    """float32 (C) on `device`, from one number or one for each channel.
+
+    Raises:
+        UsageError: another count of numbers.
+    """
     tensor = torch.as_tensor(values, dtype=torch.float32).to(device, non_blocking=True).flatten()
-    return tensor.expand(channels) if len(tensor) == 1 else tensor
+    if len(tensor) not in (1, channels):
+        raise UsageError(f"{name} has {len(tensor)} numbers", expected=f"one, or one for each of {channels} channels")
+    return tensor.expand(channels)

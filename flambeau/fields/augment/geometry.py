@@ -35,11 +35,11 @@ def get(active: Mapping[type[Effect], Effect], kind: type[E]) -> E | None:
     return active.get(kind)  # type: ignore[return-value]
 
 
-def resampling(active: Mapping[type[Effect], Effect], device: torch.device) -> str:
+def resampling(active: Mapping[type[Effect], Effect], each: bool) -> str:
     """How the geometric effects are carried out: the cheapest way that is right.
 
     "whole": flips, crops and shifts by whole pixels: bytes are moved, nothing is resampled.
-    "boxes": each sample's window resized with antialiasing, by torch's integer kernel for uint8 (CPU only).
+    "boxes": each sample's window resized with antialiasing, by torch's integer kernel for uint8: where `each` is True.
     "matrix": one affine matrix a sample and one bilinear `grid_sample` for all of them together.
     """
     kinds = set(active)
@@ -47,7 +47,7 @@ def resampling(active: Mapping[type[Effect], Effect], device: torch.device) -> s
     if kinds & {Rotation, Zoom, Shear}:
         return "matrix"
     if RandomResizedCrop in kinds:
-        return "boxes" if device.type == "cpu" and not kinds & {Shift} else "matrix"
+        return "boxes" if each and Shift not in kinds else "matrix"
     return "matrix" if {RandomCrop, Shift} <= kinds - flips else "whole"
 
 
@@ -200,7 +200,7 @@ def affine(
 
 def compose(boxes: Tensor, inverse: Tensor, size: Sides) -> Tensor:
     """float32 (B, 2, 3): `inverse`, then from the output's frame into boxes (top, left, height, width)."""
-    scale = boxes[:, [3, 2]] / boxes.new_tensor([size[1], size[0]])
+    scale = boxes[:, 2:].flip(1) / boxes.new_tensor([size[1], size[0]])
     matrix = inverse * scale[:, :, None]
-    matrix[:, :, 2] += boxes[:, [1, 0]]
+    matrix[:, :, 2] += boxes[:, :2].flip(1)
     return matrix

@@ -10,7 +10,7 @@ from flambeau.fields.augment.effects import GaussianNoise, RandomErasing
 
 
 def add_noise(
-    out: Tensor, noise: GaussianNoise, chosen: Tensor, std: Tensor, generator: torch.Generator, planar: bool
+    out: Tensor, noise: GaussianNoise, chosen: Tensor, std: Tensor, generator: torch.Generator, planar: bool, each: bool
 ) -> None:
     """Adds normal noise to the chosen samples, in place.
 
@@ -21,9 +21,10 @@ def add_noise(
         std: float32 (C) of the normalisation.
         generator: lives on the device of `out`.
         planar: the order of axes.
+        each: sample by sample, as suits a CPU, or all at once.
     """
     scale = (noise.sigma / std)[:, None] if planar else noise.sigma / std
-    if out.device.type == "cpu":  # normal numbers are dear here (4 ns each): only those that are used
+    if each:  # normal numbers are dear here (4 ns each): only those that are used
         for i in chosen.nonzero()[:, 0].tolist():
             drawn = torch.empty(out.shape[1:]).normal_(generator=generator)
             out[i].addcmul_(drawn, scale)
@@ -32,14 +33,14 @@ def add_noise(
     out.addcmul_(drawn, scale * chosen[:, None, None])
 
 
-def erase(images: Tensor, erasing: RandomErasing, draws: Draws, generator: torch.Generator) -> None:
+def erase(images: Tensor, erasing: RandomErasing, draws: Draws, generator: torch.Generator, each: bool) -> None:
     """Erases a rectangle of each chosen sample of normalised images (B, C, H, W), in place."""
     _, C, H, W = images.shape
     # the ratio is height / width here, width / height there (as in torchvision): sides are drawn transposed
     width, height, fits = rectangles(draws, "random_erasing", (W, H), erasing.scale, erasing.ratio)
     chosen = draws.chosen("random_erasing", erasing.p) & fits & (height < H) & (width < W)
     top, left = places(draws, "random_erasing", ((H - height).clamp_(min=0), (W - width).clamp_(min=0)))
-    if images.device.type == "cpu":
+    if each:
         picked = chosen.nonzero()[:, 0]
         boxes = torch.stack([picked, top[picked], left[picked], height[picked], width[picked]], 1)
         for i, t, x, h, w in boxes.tolist():

@@ -171,22 +171,39 @@ class Augmentation:
             DataError: `images` is not a uint8 batch.
             UsageError: a random crop or a reflection that does not fit into the pictures.
         """
-        B, H, W, C = check(images)
+        _, H, W, C = check(images)
         size = (H, W) if size is None else (int(size[0]), int(size[1]))
+        mean, std = colour.as_channels("mean", mean, C, images.device), colour.as_channels("std", std, C, images.device)
+        with torch.autocast(images.device.type, enabled=False):  # half precision would shift colours and positions
+            each = images.device.type == "cpu"
+            return self._run(images, size, generator, (mean, std), memory_format, dtype, each)
+
+    def _run(
+        self,
+        images: Tensor,
+        size: Sides,
+        generator: torch.Generator,
+        normalisation: tuple[Tensor, Tensor],
+        memory_format: torch.memory_format,
+        dtype: torch.dtype,
+        each: bool,
+    ) -> Tensor:
+        # `each`: sample by sample in cache, as suits a CPU; else everything at once, without waiting for the device
+        _, H, W, C = images.shape
+        mean, std = normalisation
         device = images.device
-        draws = Draws(B, generator, device)
+        draws = Draws(len(images), generator, device)
         if generator.device.type != device.type:
             seed = torch.randint(2**62, (1,), generator=generator, device=generator.device)
             generator = torch.Generator(device).manual_seed(int(seed))
-        fill = colour.as_channels(_tuple(self.fill), C, device) * 255
-        way = geometry.resampling(self.effects, device)
+        fill = colour.as_channels("fill", _tuple(self.fill), C, device) * 255
+        way = geometry.resampling(self.effects, each)
         if way == "whole" and RandomCrop not in self.effects:
             images = resample.resize(images, size)
         elif way == "matrix" and RandomCrop not in self.effects:
             images = resample.resize(images, (min(H, 2 * size[0]), min(W, 2 * size[1])))
         plan = geometry.draw(self.effects, way, draws, (images.shape[1], images.shape[2]), size)
         filled = way == "matrix" and self.padding == "constant" and self.fill != 0
-        mean, std = colour.as_channels(mean, C, device), colour.as_channels(std, C, device)
         colours = colour.ColourMap(self.effects, draws, C, mean, std, fill if filled else None)
         noisy = get(self.effects, GaussianNoise)
 
@@ -197,20 +214,21 @@ class Augmentation:
             if way == "boxes":
                 assert part.boxes is not None
                 cut = resample.cut_and_resize(images[rows], part.boxes, size)
-                return resample.flip(cut, part.flips, keep=False)
+                return resample.flip(cut, part.flips, each, keep=False)
             levels = [round(255 * f) for f in _tuple(self.fill)]
-            return resample.windows(images[rows], part, size, self.padding, levels)
+            return resample.windows(images[rows], part, size, self.padding, levels, each)
 
         def finish(out: Tensor, rows: slice, planar: bool) -> None:
             if noisy:
-                noise.add_noise(out, noisy, draws.chosen("gaussian_noise", noisy.p)[rows], std, generator, planar)
+                chosen = draws.chosen("gaussian_noise", noisy.p)[rows]
+                noise.add_noise(out, noisy, chosen, std, generator, planar, each)
             if noisy or colours.changes:
                 colour.clip(out, colours.low, colours.high, planar)
 
-        out = assemble(B, C, size, pixels, colours, finish, device, memory_format, dtype)
+        out = assemble(len(images), C, size, pixels, colours, finish, device, memory_format, dtype)
         erasing = get(self.effects, RandomErasing)
         if erasing:
-            noise.erase(out, erasing, draws, generator)
+            noise.erase(out, erasing, draws, generator, each)
         for function in self.custom:
             out = call_custom(function, out, generator)
         return out
@@ -237,7 +255,7 @@ def normalise(
     B, H, W, C = check(images)
     size = (H, W) if size is None else (int(size[0]), int(size[1]))
     device = images.device
-    mean, std = colour.as_channels(mean, C, device), colour.as_channels(std, C, device)
+    mean, std = colour.as_channels("mean", mean, C, device), colour.as_channels("std", std, C, device)
     colours = colour.ColourMap({}, None, C, mean, std)
     resized = resample.resize(images, size)
     return assemble(B, C, size, lambda rows: resized[rows], colours, lambda *_: None, device, memory_format, dtype)
@@ -262,26 +280,25 @@ def assemble(
     last = memory_format == torch.channels_last
     out = torch.empty((B, H, W, C) if last else (B, C, H, W), dtype=dtype, device=device)
     result = out.permute(0, 3, 1, 2) if last else out
-    with torch.autocast(device.type, enabled=False):
-        for rows in chunks(B, H * W * C, device):
-            part = pixels(rows)
-            b = len(part)
-            if part.dtype == torch.uint8:
-                planar = not last
-                source = part.permute(0, 3, 1, 2) if planar else part
-                part = torch.empty(source.shape, device=device).copy_(source)
-            else:
-                planar = True
-            flat = (b, C, H * W) if planar else (b, H * W, C)
-            direct = dtype == torch.float32 and planar != last
-            # in place where the map allows it: a matrix reads all channels of a pixel for each that it writes
-            inside = part if colours.matrix is None else torch.empty_like(part)
-            target = (out[rows] if direct else inside).view(flat)
-            colours.apply(part.view(flat), rows, target, planar)
-            finish(target, rows, planar)
-            if not direct:
-                shaped = target.view(part.shape)
-                (result if planar else out)[rows].copy_(shaped)
+    for rows in chunks(B, H * W * C, device):
+        part = pixels(rows)
+        b = len(part)
+        if part.dtype == torch.uint8:
+            planar = not last
+            source = part.permute(0, 3, 1, 2) if planar else part
+            part = torch.empty(source.shape, device=device).copy_(source)
+        else:
+            planar = True
+        flat = (b, C, H * W) if planar else (b, H * W, C)
+        direct = dtype == torch.float32 and (planar != last or C == 1)
+        # in place where the map allows it: a matrix reads all channels of a pixel for each that it writes
+        inside = part if colours.matrix is None else torch.empty_like(part)
+        target = (out[rows] if direct else inside).view(flat)
+        colours.apply(part.view(flat), rows, target, planar)
+        finish(target, rows, planar)
+        if not direct:
+            shaped = target.view(part.shape)
+            (result if planar else out)[rows].copy_(shaped)
     return result
 
 
