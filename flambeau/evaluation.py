@@ -18,9 +18,8 @@ from flambeau.data.sources import from_path, from_source
 from flambeau.objectives import Objective
 from flambeau.predictor import Predictor
 from flambeau.run import Run
-from flambeau.training import evaluate
+from flambeau.training import Prepare, Source, evaluate
 from flambeau.training.engine import Engine
-from flambeau.training.trainer import Prepare, Source
 
 
 def measure(

@@ -119,8 +119,9 @@ def _forward(objective: Supervised, batch: Batch) -> Tensor:
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         if is_out_of_memory(error):
             raise
+        name = type(objective.model).__name__
         raise ModelError(
-            f"the model {type(objective.model).__name__} does not take an input of {_shape(batch.input)} ({_first(error)})",
+            f"the model {name} does not take an input of {_shape(batch.input)} ({_first(error)})",
             fix="make the model's first layer fit the input",
         ) from error
 

@@ -27,7 +27,8 @@ def command(
                                              show_default=False)] = None,
     recipe: Annotated[Path | None, typer.Option(help="Settings from a recipe file; its data too, if none is given.",
                                                 show_default=False)] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting of the recipe.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE",
+                                                   help="Any setting of the recipe.")] = None,
     target: common.Target = None,
     input_: common.Input = None,
     pattern: common.Pattern = None,
@@ -58,7 +59,12 @@ def command(
         settings["model.name"] = model
     if pretrained is not None:
         settings["pretrained"] = True if pretrained.lower() in ("yes", "true") else pretrained
-    common_options: dict[str, Any] = {"run": run, "cache_limit": parse_size(cache_limit), "threads": threads}
+    common_options: dict[str, Any] = {
+        "run": run,
+        "cache_limit": parse_size(cache_limit),
+        "threads": threads,
+        "size": size,
+    }
     if data is None:
         if recipe is None:
             raise UsageError("what is to be trained on?", fix="give a folder, a table, or --recipe")
@@ -72,8 +78,6 @@ def command(
             **common_options,
             **settings,
         )
-    if size is not None:
-        learner.set_size(size)
     finish(learner, json, check=not no_check)
 
 

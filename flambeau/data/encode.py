@@ -134,7 +134,7 @@ def _encode_memory(field: Field, values: Sequence[Any], threads: int) -> tuple[C
     whole = field.encode_all(values)
     if whole is not None:
         return FixedColumn(torch.from_numpy(whole)), {}
-    encoding, errors = field.encoding, {}
+    encoding, errors = field.encoding, Errors()
     parts: list[np.ndarray] = []
     for arrays, failed in _encoded_chunks(field, values, threads if field.persistent else 1):
         parts += arrays
@@ -245,7 +245,7 @@ def _write(folder: Path, field: Field, values: Sequence[Any], options: EncodeOpt
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    encoding, errors = field.encoding, {}
+    encoding, errors = field.encoding, Errors()
     lengths: list[int] = []
     try:
         with disk_full_named(folder), (temporary / "flat.bin").open("wb", buffering=0) as out:
@@ -288,7 +288,7 @@ def _reserve(handle: int, size: int) -> None:
 
 
 def _write_all(write: Callable[[Any], int], array: np.ndarray) -> None:
-    view = memoryview(array).cast("B") if array.size else memoryview(b"")
+    view = memoryview(array.data).cast("B") if array.size else memoryview(b"")
     while view:
         view = view[write(view) :]
 

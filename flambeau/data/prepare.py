@@ -10,7 +10,7 @@ from torch import Tensor
 
 from flambeau.data.batch import Batch
 from flambeau.data.store import Gathered
-from flambeau.fields import Field
+from flambeau.fields import Field, Ragged
 
 
 class Preparer:
@@ -55,6 +55,6 @@ class Preparer:
     def _prepare(self, name: str, gathered: Gathered, training: bool, generator: torch.Generator | None) -> Any:
         value = gathered[name]
         # uint8 crosses to the device, floats are made there
-        if (value.values if isinstance(value, tuple) else value).device != self.device:
+        if (value.values if isinstance(value, Ragged) else value).device != self.device:
             value = value.to(self.device, non_blocking=True)
         return self.fields[name].prepare(value, training, generator)

@@ -339,7 +339,7 @@ def _as_columns(x: Any, y: Any) -> dict[str, Sequence[Any]]:
     return columns
 
 
-def _plain(values: Any) -> Sequence[Any]:
+def _plain(values: Any) -> Any:
     if hasattr(values, "detach"):
         values = values.detach().cpu().numpy()
     if hasattr(values, "to_numpy"):
@@ -347,11 +347,11 @@ def _plain(values: Any) -> Sequence[Any]:
     return values if isinstance(values, (np.ndarray, list)) else list(values)
 
 
-def _join(parts: list[Sequence[Any]]) -> Sequence[Any]:
+def _join(parts: list[Any]) -> Any:
     if len(parts) == 1:
         return parts[0]
     if all(isinstance(p, np.ndarray) for p in parts):
-        return np.concatenate(parts)  # type: ignore[arg-type]
+        return np.concatenate(parts)
     return [v for p in parts for v in p]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,7 +78,7 @@ class Split:
         names = np.asarray([str(label) for label in labels])
         order = drawn[np.argsort(names[drawn], kind="stable")]
         bounds = np.flatnonzero(np.r_[True, names[order][1:] != names[order][:-1], True])
-        for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+        for start, end in itertools.pairwise(bounds):
             rows = order[start:end]
             side[rows] = self._cut(np.arange(len(rows)))
         return side

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flambeau.core.errors import UsageError
 from flambeau.techniques.base import TECHNIQUES, Technique
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from flambeau.objectives import Objective
 
 
@@ -23,7 +26,8 @@ class LabelSmoothing(Technique):
         if not 0 <= amount < 1:
             raise UsageError(f"a label smoothing of {amount} does not fit", expected="0 or more, below 1")
         self.amount = amount
-        self._plain: object = None
+        self._plain: Callable[..., Tensor] | None = None
+        self._smooth: Callable[..., Tensor] | None = None
 
     def on_fit_start(self, objective: Objective) -> None:
         if not getattr(objective, "smooths", False):
@@ -31,9 +35,10 @@ class LabelSmoothing(Technique):
                 "label smoothing needs a loss over classes",
                 fix="use it with cross_entropy or bce, or leave it out",
             )
-        self._plain = objective.loss_function  # type: ignore[attr-defined]
-        self._smooth = functools.partial(self._plain, label_smoothing=self.amount)  # type: ignore[arg-type]
-        objective.loss_function = self._smooth  # type: ignore[attr-defined]
+        plain = objective.loss_function  # type: ignore[attr-defined]
+        smooth = functools.partial(plain, label_smoothing=self.amount)
+        self._plain, self._smooth = plain, smooth
+        objective.loss_function = smooth  # type: ignore[attr-defined]
 
     def on_evaluation(self, objective: Objective, starts: bool) -> None:
         objective.loss_function = self._plain if starts else self._smooth  # type: ignore[attr-defined]

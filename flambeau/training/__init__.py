@@ -1,7 +1,8 @@
 """Training: the loop, the engine, schedules, checkpoints and logs."""
 
 from flambeau.training.interrupts import Interrupted
+from flambeau.training.measure import Prepare, Source, evaluate
 from flambeau.training.settings import Settings
-from flambeau.training.trainer import State, Trainer, evaluate
+from flambeau.training.trainer import State, Trainer
 
-__all__ = ["Interrupted", "Settings", "State", "Trainer", "evaluate"]
+__all__ = ["Interrupted", "Prepare", "Settings", "Source", "State", "Trainer", "evaluate"]

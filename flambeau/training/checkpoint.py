@@ -1,7 +1,8 @@
 """Checkpoints: whole or absent, checked when read, without pickle.
 
-A checkpoint is a folder `step-00000123-epoch-002` (steps done, epochs done) with `state.safetensors` (every tensor) and `manifest.json` (all else, and
-the SHA-256 of the tensors' file). It is written under a temporary name, synced, then renamed.
+A checkpoint is a folder `step-00000123-epoch-002` (steps done, whole epochs done) with `state.safetensors` (every
+tensor) and `manifest.json` (all else, and the SHA-256 of the tensors' file). It is written under a temporary name,
+synced, then renamed.
 """
 
 from __future__ import annotations

@@ -10,16 +10,16 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from flambeau.core.errors import RunError, TrainingError
+from flambeau.core.errors import TrainingError
 from flambeau.core.randomness import mix
 from flambeau.core.reporter import QUIET, Bar, Reporter
 from flambeau.data.batch import Batch
@@ -29,18 +29,10 @@ from flambeau.training import checkpoint, optimizers, schedule
 from flambeau.training.engine import Engine
 from flambeau.training.interrupts import Interrupted, Interrupts
 from flambeau.training.logging import Log
+from flambeau.training.measure import Prepare, Source, evaluate
+from flambeau.training.saver import Saver
 from flambeau.training.settings import Settings
 from flambeau.training.stopwatch import Stopwatch
-
-Prepare = Callable[[Tensor, Any, bool, torch.Generator | None], Batch]
-
-
-class Source(Protocol):
-    """Where batches come from: `Batches`, or a user's own DataLoader."""
-
-    def count(self, epoch: int = 0) -> int: ...
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Any]]: ...
 
 
 @dataclass
@@ -84,6 +76,7 @@ class Trainer:
         self.objective, self.engine, self.settings = objective, engine, settings
         self.train, self.valid, self.prepare = train, valid, prepare
         self.techniques, self.folder, self.reporter = list(techniques), folder, reporter
+        self.saver = Saver(folder / "checkpoints") if folder else None
         # a technique that does nothing at a hook costs nothing there
         self.hooks = {h: [getattr(t, h) for t in self.techniques if t.overridden(h)] for h in HOOKS}
         self.random = random or bool(self.hooks["on_batch"])
@@ -137,7 +130,7 @@ class Trainer:
         self.total_steps = max(1, self.steps_per_epoch * (settings.epochs or 1))
         for hook in self.hooks["on_fit_start"]:
             hook(self.objective)
-        found = self._load_newest() if resume and self.folder else False
+        found = self.saver.load_newest(self) if resume and self.saver else False
         self.log = Log(self.folder, resume_step=self.state.step if found else None)
         self.history = [line for line in self.log.lines if "valid" in line or "train_loss" in line]
         self.stopwatch = Stopwatch(self.engine)
@@ -301,64 +294,13 @@ class Trainer:
             if self.settings.keep == "best":
                 self.best_weights = {k: v.detach().clone() for k, v in self.objective.model.state_dict().items()}
 
-    # -- checkpoints --------------------------------------------------------------------------------------------
+    # -- stopping and saving ------------------------------------------------------------------------------------
 
     def _save(self) -> None:
         self._saved_at = time.monotonic()
-        if self.folder is None:
-            return
         self._collect_losses()  # never keep weights that a NaN has reached
-        state = self.state
-        tree: dict[str, Any] = {
-            "model": self.objective.model.state_dict(),
-            "optimizers": {phase: o.state_dict() for phase, o in self.optimizers.items()},
-            "techniques": [t.state_dict() for t in self.techniques],
-            "random": {"cpu": torch.get_rng_state()},
-        }
-        if self.engine.device.type == "cuda":
-            tree["random"]["cuda"] = torch.cuda.get_rng_state(self.engine.device)
-        folder, name = self.folder / "checkpoints", checkpoint.name(state.step, state.epoch)
-        if self.best_weights is not None and state.best and state.best["checkpoint"] == name:
-            tree["best"] = self.best_weights
-        checkpoint.save(folder / name, tree, {"progress": vars(state)})
-        checkpoint.sweep(folder, {state.best["checkpoint"]} if state.best else set())
-
-    def _load_newest(self) -> bool:
-        """Takes the newest whole checkpoint; damaged ones are named and passed over."""
-        assert self.folder is not None
-        device = self.engine.device
-        for path in checkpoint.listed(self.folder / "checkpoints"):
-            try:
-                tree, facts = checkpoint.load(path, device)
-            except RunError as error:
-                self._note(f"{error}; the one before it is used")
-                continue
-            self.state = State(**facts["progress"])
-            self.objective.model.load_state_dict(tree["model"])
-            for phase, optimizer in self.optimizers.items():
-                _load_optimizer(optimizer, tree["optimizers"][phase])
-            for technique, kept in zip(self.techniques, tree["techniques"], strict=True):
-                technique.load_state_dict(kept)
-            torch.set_rng_state(tree["random"]["cpu"].cpu())
-            if "cuda" in tree["random"] and device.type == "cuda":
-                torch.cuda.set_rng_state(tree["random"]["cuda"].cpu(), device)
-            self._load_best(tree)
-            return True
-        return False
-
-    def _load_best(self, tree: dict[str, Any]) -> None:
-        best = self.state.best
-        if self.settings.keep != "best" or best is None:
-            return
-        if "best" not in tree:
-            assert self.folder is not None
-            try:
-                tree, _ = checkpoint.load(self.folder / "checkpoints" / best["checkpoint"], self.engine.device)
-            except RunError as error:
-                self._note(f"{error}; the best of the epochs still to come is kept instead of epoch {best['epoch']}")
-                self.state.best = None
-                return
-        self.best_weights = tree["best"]
+        if self.saver is not None:
+            self.saver.save(self)
 
     def _interrupted(self, number: int) -> None:
         self._save()
@@ -366,32 +308,7 @@ class Trainer:
         fix = f"go on with: flambeau resume {self.folder}" if self.folder else None
         raise Interrupted(f"stopped by {signal.Signals(number).name} at {where}, all saved", number, fix=fix)
 
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
+        """Remembers and says what a user should know of this training."""
         self.notes.append(text)
         self.reporter.say(text, style="yellow")
-
-
-def evaluate(
-    objective: Objective, engine: Engine, source: Source, prepare: Prepare, reporter: Reporter = QUIET, *,
-    detail: bool = False, interrupts: Interrupts | None = None,
-) -> dict[str, float]:  # fmt: skip
-    """Measures the objective over a source of batches, in inference mode; with `detail`, also for the report."""
-    objective.start_evaluation(detail)
-    objective.model.eval()
-    with torch.inference_mode(), engine.autocast(), reporter.bar("evaluating", source.count(0)) as bar:
-        for i, (rows, gathered) in enumerate(source.epoch(0)):
-            objective.evaluate(prepare(rows, gathered, False, None))
-            bar.update(i + 1)
-            if interrupts is not None and interrupts.received is not None:
-                break
-    return objective.metrics()
-
-
-def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Loads the state in each parameter's own memory layout: fused kernels walk both side by side."""
-    parameters = [p for g in optimizer.param_groups for p in g["params"]]
-    for i, values in state["state"].items():
-        for name, value in values.items():
-            if isinstance(value, Tensor) and value.shape == parameters[i].shape:
-                values[name] = torch.empty_like(parameters[i]).copy_(value)
-    optimizer.load_state_dict(state)

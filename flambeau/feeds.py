@@ -1,0 +1,206 @@
+"""Feeds: what a Learner trains on, as sources of batches: a Dataset by its fields, or a user's own torch data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from flambeau import preflight
+from flambeau.core.errors import DataError, UsageError
+from flambeau.core.findings import Finding
+from flambeau.core.reporter import Reporter
+from flambeau.data import custom
+from flambeau.data.batches import Batches
+from flambeau.data.dataset import Dataset
+from flambeau.data.encode import EncodeOptions, encode
+from flambeau.data.prepare import Preparer
+from flambeau.fields import Category, Field, Image
+from flambeau.objectives import Objective, Supervised
+from flambeau.recipe import Recipe
+from flambeau.training import Prepare, Settings, Source
+from flambeau.training.engine import Engine
+
+SIDES = ("train", "valid", "test")
+EVALUATION_BATCH = 256  # no gradients are kept, so more samples fit
+
+
+class Feed:
+    """What both kinds have in common.
+
+    Attributes:
+        sources: batches by side; None where there are none.
+        prepare: from gathered rows to a Batch.
+    """
+
+    dataset: Dataset | None = None
+    sources: Mapping[str, Source | None]
+    prepare: Prepare
+    fingerprint: str | None = None
+
+    def open(self, recipe: Recipe, reporter: Reporter, reasons: list[str]) -> int:
+        """Gets ready to be read; returns how many samples there are to train on."""
+        raise NotImplementedError
+
+    def make_batches(self, settings: Settings, objective: Objective, engine: Engine) -> None:
+        """Sets `sources` and `prepare`."""
+        raise NotImplementedError
+
+    def check_targets(self, num_classes: int | None) -> None:
+        """Raises DataError where a class number does not fit a model of so many outputs."""
+
+    def source(self, side: str) -> Source:
+        """The batches of a side, in their own order, for measuring.
+
+        Raises:
+            UsageError: there are none.
+        """
+        source = self.sources.get(side)
+        if source is None:
+            raise UsageError(f"the data has no {side} rows")
+        return source
+
+    def samples(self, side: str) -> int | None:
+        """How many samples a side has, where that is known."""
+        return None
+
+    @property
+    def random(self) -> bool:
+        """Whether preparing a training batch draws random numbers."""
+        return getattr(self.prepare, "random", False)
+
+
+class FieldFeed(Feed):
+    """A Dataset: its fields fitted, its rows encoded into a Store."""
+
+    def __init__(self, dataset: Dataset, encoding: EncodeOptions):
+        self.dataset: Dataset = dataset
+        self.encoding = encoding
+        self.findings: list[Finding] = []
+
+    def open(self, recipe: Recipe, reporter: Reporter, reasons: list[str]) -> int:
+        data = self.dataset
+        reasons += [f"{name} is {why}" for name, why in data.reasons.items()]
+        self._apply(recipe.fields)
+        data.fit()
+        self.store = encode(data, self.encoding, reporter)
+        self.fingerprint = self.store.fingerprint
+        self.findings = [*data.findings, *self.store.findings]
+        for finding in self.store.findings:
+            reporter.say(str(finding), style="yellow")
+        good = self.store.good.numpy()
+        self.rows = {side: torch.from_numpy(np.intersect1d(data.rows(side), good)) for side in SIDES}
+        self._augment(recipe.augment, reasons)
+        return len(self.rows["train"])
+
+    def _apply(self, given: Mapping[str, Mapping[str, Any]]) -> None:
+        """Field settings of a recipe, where they are given."""
+        for name, settings in given.items():
+            if name not in self.dataset.fields:
+                raise UsageError(f"the recipe has a field '{name}' that the data has not")
+            field = self.dataset.fields[name]
+            changed = {k: v for k, v in settings.items() if k in field.settings and v is not None}
+            self.dataset.fields[name] = Field.from_dict({**settings_of(field), **changed})
+
+    def _augment(self, asked: str | Mapping[str, Any], reasons: list[str]) -> None:
+        from flambeau.fields.augment import Augmentation, policy
+
+        for name in self.dataset.inputs:
+            field = self.dataset.fields[name]
+            if not isinstance(field, Image) or field.augmentation is not None:
+                continue
+            if not isinstance(asked, str):
+                field.augmentation = Augmentation.from_dict(asked) or None
+                continue
+            rows = self.rows["train"]
+            gathered = self.store.gather(rows[:: max(1, len(rows) // 2000)][:2000])
+            target = self.dataset.fields.get(self.dataset.target or "")
+            classes = target.classes if isinstance(target, Category) else None
+            labels = gathered.get(self.dataset.target or "")
+            augmentation, why = policy.choose(gathered[name], labels, classes=classes, level=asked)
+            field.augmentation = augmentation or None
+            reasons.append(f"augmentation of {name}: {why}")
+
+    def make_batches(self, settings: Settings, objective: Objective, engine: Engine) -> None:
+        has_norm = _has_batch_norm(objective.model)
+        if has_norm and len(self.rows["train"]) == 1:
+            raise DataError("there is one training sample only, which batch normalisation cannot train on")
+        assert settings.batch_size is not None
+        self.store.hold_on(engine.device)
+        train = Batches(
+            self.store, self.rows["train"], settings.batch_size, seed=settings.seed, tokens=settings.tokens,
+            drop_single=has_norm,
+        )  # fmt: skip
+        self._evaluation_batch = max(settings.batch_size, EVALUATION_BATCH)
+        held_out = {s: self._in_order(self.rows[s]) if len(self.rows[s]) else None for s in ("valid", "test")}
+        self.sources = {"train": train, **held_out}
+        self.prepare = Preparer(self.dataset.fields, self.dataset.inputs, self.dataset.target, engine.device)
+
+    def _in_order(self, rows: Tensor) -> Batches:
+        return Batches(self.store, rows, self._evaluation_batch)
+
+    def source(self, side: str) -> Source:
+        return self._in_order(self.rows["train"]) if side == "train" else super().source(side)
+
+    def samples(self, side: str) -> int | None:
+        return len(self.rows[side])
+
+
+class TorchFeed(Feed):
+    """A user's own torch Datasets or DataLoaders: (train, valid)."""
+
+    def __init__(self, data: Any):
+        pair = data if isinstance(data, (tuple, list)) else (data, None)
+        readable = [d is None or custom.is_torch_data(d) or hasattr(d, "__getitem__") for d in pair]
+        if len(pair) != 2 or not all(readable) or pair[0] is None:
+            raise UsageError(
+                f"a {type(data).__name__} is not data",
+                expected="a Dataset, a torch Dataset or DataLoader, or (train, valid)",
+            )
+        self.data = dict(zip(("train", "valid"), pair, strict=True))
+
+    def open(self, recipe: Recipe, reporter: Reporter, reasons: list[str]) -> int:
+        train = getattr(self.data["train"], "dataset", self.data["train"])
+        return len(train) if hasattr(train, "__len__") else 10_000  # a stream: a guess, for the defaults only
+
+    def make_batches(self, settings: Settings, objective: Objective, engine: Engine) -> None:
+        has_norm = _has_batch_norm(objective.model)
+        self._classes = isinstance(objective, Supervised) and objective.class_numbers
+        self._check = preflight.TargetCheck() if self._classes else None
+        sources: dict[str, Source | None] = {}
+        for side, data in self.data.items():
+            train = side == "train"
+            sources[side] = None if data is None else custom.batches_of(
+                data, settings.batch_size, seed=settings.seed if train else None, drop_single=has_norm and train,
+                check=self._check,
+            )  # fmt: skip
+        self.sources = sources
+        self.prepare = custom.CustomPreparer(engine.device)
+
+    def check_targets(self, num_classes: int | None) -> None:
+        if self._check is None:
+            return
+        self._check.num_classes = num_classes
+        for data in self.data.values():
+            if data is not None:
+                preflight.scan_targets(getattr(data, "dataset", data), num_classes)
+
+
+def _has_batch_norm(model: nn.Module) -> bool:
+    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
+
+
+def settings_of(field: Field) -> dict[str, Any]:
+    """A field's kind and settings, without what it was fitted to."""
+    return {"kind": field.kind, **{n: getattr(field, n) for n in field.settings}}
+
+
+def as_feed(data: Any, encoding: EncodeOptions) -> Feed:
+    """The feed of whatever a user trains on."""
+    return FieldFeed(data, encoding) if isinstance(data, Dataset) else TorchFeed(data)
+
+
+__all__ = ["SIDES", "Feed", "FieldFeed", "TorchFeed", "as_feed", "settings_of"]

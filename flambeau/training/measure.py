@@ -1,0 +1,41 @@
+"""One pass over held-out batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from flambeau.core.reporter import QUIET, Reporter
+from flambeau.data.batch import Batch
+from flambeau.objectives import Objective
+from flambeau.training.engine import Engine
+from flambeau.training.interrupts import Interrupts
+
+Prepare = Callable[[Tensor, Any, bool, torch.Generator | None], Batch]
+
+
+class Source(Protocol):
+    """Where batches come from: `Batches`, or a user's own DataLoader."""
+
+    def count(self, epoch: int = 0) -> int: ...
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Any]]: ...
+
+
+def evaluate(
+    objective: Objective, engine: Engine, source: Source, prepare: Prepare, reporter: Reporter = QUIET, *,
+    detail: bool = False, interrupts: Interrupts | None = None,
+) -> dict[str, float]:  # fmt: skip
+    """Measures the objective over a source of batches, in inference mode; with `detail`, also for the report."""
+    objective.start_evaluation(detail)
+    objective.model.eval()
+    with torch.inference_mode(), engine.autocast(), reporter.bar("evaluating", source.count(0)) as bar:
+        for i, (rows, gathered) in enumerate(source.epoch(0)):
+            objective.evaluate(prepare(rows, gathered, False, None))
+            bar.update(i + 1)
+            if interrupts is not None and interrupts.received is not None:
+                break
+    return objective.metrics()

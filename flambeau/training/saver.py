@@ -1,0 +1,84 @@
+"""From a Trainer to its checkpoints and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from flambeau.core.errors import RunError
+from flambeau.training import checkpoint
+
+if TYPE_CHECKING:
+    from flambeau.training.trainer import Trainer
+
+
+class Saver:
+    """Writes and reads the checkpoints of one training under `folder`. The two newest and the best are kept."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def save(self, trainer: Trainer) -> None:
+        """All that the next step depends on: weights, optimisers, techniques, random states, progress."""
+        state = trainer.state
+        tree: dict[str, Any] = {
+            "model": trainer.objective.model.state_dict(),
+            "optimizers": {phase: o.state_dict() for phase, o in trainer.optimizers.items()},
+            "techniques": [t.state_dict() for t in trainer.techniques],
+            "random": {"cpu": torch.get_rng_state()},
+        }
+        if trainer.engine.device.type == "cuda":
+            tree["random"]["cuda"] = torch.cuda.get_rng_state(trainer.engine.device)
+        name = checkpoint.name(state.step, state.epoch)
+        if trainer.best_weights is not None and state.best and state.best["checkpoint"] == name:
+            tree["best"] = trainer.best_weights
+        checkpoint.save(self.folder / name, tree, {"progress": vars(state)})
+        checkpoint.sweep(self.folder, {state.best["checkpoint"]} if state.best else set())
+
+    def load_newest(self, trainer: Trainer) -> bool:
+        """Takes the newest whole checkpoint and says whether there was one; damaged ones are named and passed over."""
+        device = trainer.engine.device
+        for path in checkpoint.listed(self.folder):
+            try:
+                tree, facts = checkpoint.load(path, device)
+            except RunError as error:
+                trainer.note(f"{error}; the one before it is used")
+                continue
+            trainer.state = type(trainer.state)(**facts["progress"])
+            trainer.objective.model.load_state_dict(tree["model"])
+            for phase, optimizer in trainer.optimizers.items():
+                load_optimizer(optimizer, tree["optimizers"][phase])
+            for technique, kept in zip(trainer.techniques, tree["techniques"], strict=True):
+                technique.load_state_dict(kept)
+            torch.set_rng_state(tree["random"]["cpu"].cpu())
+            if "cuda" in tree["random"] and device.type == "cuda":
+                torch.cuda.set_rng_state(tree["random"]["cuda"].cpu(), device)
+            self._load_best(trainer, tree)
+            return True
+        return False
+
+    def _load_best(self, trainer: Trainer, tree: dict[str, Any]) -> None:
+        best = trainer.state.best
+        if trainer.settings.keep != "best" or best is None:
+            return
+        if "best" not in tree:
+            try:
+                tree, _ = checkpoint.load(self.folder / best["checkpoint"], trainer.engine.device)
+            except RunError as error:
+                trainer.note(f"{error}; the best epoch to come is kept in place of epoch {best['epoch']}")
+                trainer.state.best = None
+                return
+        trainer.best_weights = tree["best"]
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Loads the state in each parameter's own memory layout: fused kernels walk both side by side."""
+    parameters = [p for g in optimizer.param_groups for p in g["params"]]
+    for i, values in state["state"].items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameters[i].shape:
+                values[name] = torch.empty_like(parameters[i]).copy_(value)
+    optimizer.load_state_dict(state)
