@@ -39,9 +39,7 @@ def torchvision_augmentation(plan: dict[str, Any]) -> tuple[list[Any], list[Any]
     picture: list[Any] = []
     tensor: list[Any] = []
     effects = dict(plan["augment"])
-    padding = {"constant": "constant", "reflect": "reflect", "edge": "edge"}[
-        effects.pop("padding", "constant")
-    ]
+    padding = {"constant": "constant", "reflect": "reflect", "edge": "edge"}[effects.pop("padding", "constant")]
     fill = round(255 * effects.pop("fill", 0.0))
     affine: dict[str, Any] = {"degrees": 0, "fill": fill}
     for name, settings in effects.items():
@@ -61,9 +59,7 @@ def torchvision_augmentation(plan: dict[str, Any]) -> tuple[list[Any], list[Any]
         elif name == "random_crop":
             picture.append(T.RandomCrop(plan["size"], settings["padding"], fill=fill, padding_mode=padding))
         elif name == "random_resized_crop":
-            picture.append(
-                T.RandomResizedCrop(plan["size"], tuple(settings["scale"]), tuple(settings["ratio"]))
-            )
+            picture.append(T.RandomResizedCrop(plan["size"], tuple(settings["scale"]), tuple(settings["ratio"])))
         elif name in ("brightness", "contrast"):
             picture.append(T.RandomApply([T.ColorJitter(**{name: settings["strength"]})], p))
         elif name == "random_erasing":
@@ -195,9 +191,7 @@ def fastai_augmentation(plan: dict[str, Any]) -> tuple[list[Any], list[Any]]:
             item += [CropPad(plan["size"] + 2 * pixels, pad_mode=mode), RandomCrop(plan["size"])]
         elif name == "random_resized_crop":
             scale, ratio = settings["scale"], settings["ratio"]
-            batch.append(
-                RandomResizedCropGPU(plan["size"], min_scale=scale[0], max_scale=scale[1], ratio=tuple(ratio))
-            )
+            batch.append(RandomResizedCropGPU(plan["size"], min_scale=scale[0], max_scale=scale[1], ratio=tuple(ratio)))
         elif name == "brightness":
             batch.append(Brightness(max_lighting=settings["strength"], p=p))
         elif name == "contrast":

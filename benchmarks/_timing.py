@@ -151,9 +151,7 @@ def _run(
 
 def parser(description: str | None, rounds: int) -> argparse.ArgumentParser:
     """An argument parser with the options that every benchmark has."""
-    made = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--rounds", type=int, default=rounds, help=f"rounds, interleaved (default {rounds})")
     made.add_argument("--json", action="store_true", help="print one line of JSON in place of the table")
     made.add_argument("--quiet", action="store_true", help="no line for each round on stderr")

@@ -102,9 +102,7 @@ def first_bare(photos: Path, options: argparse.Namespace) -> float:
         with open(file, "rb") as handle:  # noqa: PTH123 -- a Path costs 10 µs
             data = handle.read()
         array = simplejpeg.decode_jpeg(data, min_height=SIZE, min_width=SIZE, min_factor=1)
-        return np.asarray(
-            Image.fromarray(array).resize((SIZE, SIZE), Image.Resampling.BILINEAR, reducing_gap=3.0)
-        )
+        return np.asarray(Image.fromarray(array).resize((SIZE, SIZE), Image.Resampling.BILINEAR, reducing_gap=3.0))
 
     return in_threads(photo_files(photos), options.threads, one)
 
@@ -212,9 +210,7 @@ def later_torchvision_v2(photos: Path, options: argparse.Namespace, augmented: b
         ]
     else:
         steps = [v2.Resize((SIZE, SIZE), antialias=True)]
-    transform = v2.Compose(
-        [v2.ToImage(), *steps, v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
-    )
+    transform = v2.Compose([v2.ToImage(), *steps, v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)])
     return torchvision_loader(photos, options, transform)
 
 
@@ -308,16 +304,10 @@ GATHERS = 10_000  # images a second and core
 
 def main() -> int:
     arguments = parser(__doc__, rounds=3)
-    arguments.add_argument(
-        "--photos", type=Path, help="a folder of class folders of JPEGs; made if not given"
-    )
+    arguments.add_argument("--photos", type=Path, help="a folder of class folders of JPEGs; made if not given")
     arguments.add_argument("--count", type=int, default=2000, help="photos to make (default 2000)")
-    arguments.add_argument(
-        "--epochs", type=int, default=1, help="epochs that a peer is timed for (default 1)"
-    )
-    arguments.add_argument(
-        "--threads", type=int, default=2, help="decoding threads of the first pass (default 2)"
-    )
+    arguments.add_argument("--epochs", type=int, default=1, help="epochs that a peer is timed for (default 1)")
+    arguments.add_argument("--threads", type=int, default=2, help="decoding threads of the first pass (default 2)")
     arguments.add_argument("--workers", type=int, default=2, help="worker processes of the peers (default 2)")
     arguments.add_argument("--only", help="parts with commas between: " + ", ".join(PARTS))
     arguments.add_argument("--without", default="", help="competitors to leave out, with commas between")

@@ -10,8 +10,8 @@ They are plain PyTorch with torchvision's ImageFolder and DataLoader, and fastai
 with two worker processes; their time ends when the model is saved. The test accuracy of all three
 is measured afterwards and is not in the time.
 
-With --epochs-limit N each is stopped after N epochs, and the time of the whole is that up to the
-first epoch plus the median epoch times the epochs; nobody's closing steps are in it then, and no
+With --epochs-limit N each is stopped after N epochs, and the time of the whole is taken to be that of
+those and the median epoch for each one that is missing; nobody's closing steps are in it then, and no
 accuracy is claimed.
 """
 
@@ -155,18 +155,14 @@ def whole(result: dict[str, Any], epochs: int, limit: int | None) -> dict[str, f
     ends = result["ends"]
     each = median([b - a for a, b in pairwise(ends)]) if len(ends) > 1 else ends[0]
     before = max(ends[0] - each, 0.0)
-    total = result["seconds"] if limit is None else before + epochs * each
+    total = result["seconds"] if limit is None else ends[-1] + (epochs - len(ends)) * each
     return {"epoch": each, "before": before, "total": total}
 
 
 def main() -> int:
     arguments = parser(__doc__, rounds=1)
-    arguments.add_argument(
-        "--data", type=Path, help="the pictures as train/ and test/ folders; made if not given"
-    )
-    arguments.add_argument(
-        "--epochs-limit", type=int, help="time so many epochs of each (2 or more) and extrapolate"
-    )
+    arguments.add_argument("--data", type=Path, help="the pictures as train/ and test/ folders; made if not given")
+    arguments.add_argument("--epochs-limit", type=int, help="time so many epochs of each (2 or more) and extrapolate")
     arguments.add_argument("--without", default="", help="peers to leave out: pytorch, fastai")
     arguments.add_argument("--flags", default="", help="for `flambeau train`; what is promised is without any")
     options = arguments.parse_args()
@@ -200,16 +196,10 @@ def one_round(data: Path, peers: list[str], options: argparse.Namespace) -> dict
 
 
 def report(rounds: list[dict[str, dict[str, float]]], peers: list[str], options: argparse.Namespace) -> int:
-    middle = {
-        name: {key: median([r[name][key] for r in rounds]) for key in rounds[0][name]} for name in rounds[0]
-    }
+    middle = {name: {key: median([r[name][key] for r in rounds]) for key in rounds[0][name]} for name in rounds[0]}
     ratios = {name: median([r["flambeau"]["total"] / r[name]["total"] for r in rounds]) for name in peers}
     if options.json:
-        print(
-            json.dumps(
-                {"figures": middle, "time_against": ratios, "extrapolated": bool(options.epochs_limit)}
-            )
-        )
+        print(json.dumps({"figures": middle, "time_against": ratios, "extrapolated": bool(options.epochs_limit)}))
     else:
         rows: list[tuple[str, ...]] = [
             ("", "whole, s", "an epoch, s", "before the first, s", "test accuracy", "ours / this")
@@ -220,9 +210,7 @@ def report(rounds: list[dict[str, dict[str, float]]], peers: list[str], options:
             seconds = [f"{figure[key]:.1f}" for key in ("total", "epoch", "before")]
             rows.append((PEERS.get(name, name), *seconds, accuracy, ratio))
         print(table(rows))
-    verdicts = [
-        (ratios[name] <= SHARE, f"promised at most {SHARE}× the time of {PEERS[name]}") for name in peers
-    ]
+    verdicts = [(ratios[name] <= SHARE, f"promised at most {SHARE}× the time of {PEERS[name]}") for name in peers]
     if "accuracy" in middle["flambeau"]:
         good = middle["flambeau"]["accuracy"] >= ACCURACY
         verdicts.append((good, f"promised at least {ACCURACY:.1%} test accuracy"))

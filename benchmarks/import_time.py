@@ -36,9 +36,7 @@ def explain(count: int) -> str:
     for line in said.split("MARK\n")[1].splitlines():
         own, _, name = line.removeprefix("import time:").split("|")
         rows.append((int(own), name.strip()))
-    return table(
-        [("module", "own ms"), *((name, f"{own / 1000:.1f}") for own, name in sorted(rows)[::-1][:count])]
-    )
+    return table([("module", "own ms"), *((name, f"{own / 1000:.1f}") for own, name in sorted(rows)[::-1][:count])])
 
 
 def main() -> int:

@@ -184,9 +184,7 @@ def fastai(fused: bool, epochs: int, steps: int) -> Train:
     optimiser = partial(OptimWrapper, opt=torch.optim.AdamW, fused=fused)
     # It validates after each epoch; one batch, since there is no way to have none.
     dls = DataLoaders(make_loader(steps), make_loader(1))
-    learner = Learner(
-        dls, make_model(), loss_func=nn.CrossEntropyLoss(), opt_func=optimiser, lr=LEARNING_RATE
-    )
+    learner = Learner(dls, make_model(), loss_func=nn.CrossEntropyLoss(), opt_func=optimiser, lr=LEARNING_RATE)
     return lambda: learner.fit(epochs)
 
 
@@ -311,14 +309,10 @@ def main() -> int:
     arguments = parser(__doc__, rounds=5)
     arguments.add_argument("--steps", type=int, default=2000)
     arguments.add_argument("--epochs", type=int, default=1, help="epochs that the steps are split into")
-    arguments.add_argument(
-        "--cpu-time", action="store_true", help="processor time, not wall time: for a busy machine"
-    )
+    arguments.add_argument("--cpu-time", action="store_true", help="processor time, not wall time: for a busy machine")
     arguments.add_argument("--only", help="variants with commas between: " + ", ".join(VARIANTS))
     arguments.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)
-    arguments.add_argument(
-        "--plain-adamw", action="store_true", help="AdamW as it comes for all, not the fused one"
-    )
+    arguments.add_argument("--plain-adamw", action="store_true", help="AdamW as it comes for all, not the fused one")
     arguments.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     options = arguments.parse_args()
     if options.variant:
@@ -350,9 +344,7 @@ def report(options: argparse.Namespace) -> int:
 
     middle = {name: median(values) for name, values in figures.items()}
     if options.json:
-        print(
-            json.dumps({"unit": "µs a step", **{name: summary(values) for name, values in figures.items()}})
-        )
+        print(json.dumps({"unit": "µs a step", **{name: summary(values) for name, values in figures.items()}}))
     else:
         heads = ["", "µs a step", "min", "max"] + [f"over {n}" for n in BY_HAND if n in chosen]
         rows = [heads]
@@ -367,9 +359,7 @@ def report(options: argparse.Namespace) -> int:
     if not options.json:
         print(f"\nflambeau / gather: {compare(figures['flambeau'], figures['gather'])}")
         print(f"flambeau / dataloader: {compare(figures['flambeau'], figures['dataloader'])}")
-        print(
-            verdict(added <= PROMISED, f"{added:+.0f} µs a step over gather; promised at most {PROMISED:.0f}")
-        )
+        print(verdict(added <= PROMISED, f"{added:+.0f} µs a step over gather; promised at most {PROMISED:.0f}"))
         print(verdict(middle["flambeau"] < middle["dataloader"], "faster than the loop with a DataLoader"))
     return 0 if holds else 1
 

@@ -91,9 +91,7 @@ def main() -> int:
     arguments.add_argument("--only", choices=("fashion-mnist", "photos"))
     arguments.add_argument("--count", type=int, default=20_000, help="photos (default 20000)")
     arguments.add_argument("--epochs", type=int, default=1, help="epochs of each training (default 1)")
-    arguments.add_argument(
-        "--set", action="append", default=[], help="a setting for both, such as model.name=lenet"
-    )
+    arguments.add_argument("--set", action="append", default=[], help="a setting for both, such as model.name=lenet")
     options = arguments.parse_args()
     holds = True
     rows: list[tuple[str, ...]] = [
