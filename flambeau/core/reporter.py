@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,24 +10,22 @@ from typing import Any
 
 
 class Bar:
-    """A progress bar. `update` may be called as often as one likes: it draws at most ten times a second."""
+    """A progress bar. `update` may be called as often as one likes: it draws at most five times a second.
+
+    Attributes:
+        due: when it draws next, on the clock of `time.perf_counter`; never, where there is no terminal.
+    """
 
     def __init__(self, progress: Any = None, task: Any = None):
-        self._progress, self._task, self._due = progress, task, 0.0
+        self._progress, self._task = progress, task
+        self.due = 0.0 if progress is not None else math.inf
 
     def update(self, done: int, note: str = "") -> None:
         """Shows that `done` of the total is done, and a note beside it."""
-        if self._progress is None:
-            return
         now = time.perf_counter()
-        if now >= self._due:
-            self._due = now + 0.1
+        if now >= self.due:
+            self.due = now + 0.2
             self._progress.update(self._task, completed=done, note=note)
-
-    def finish(self, done: int, note: str = "") -> None:
-        """Shows the last state, at once."""
-        self._due = 0.0
-        self.update(done, note)
 
 
 class Reporter:

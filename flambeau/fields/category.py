@@ -59,12 +59,17 @@ class Category(Field):
         sample = [v for v in values if v is not None]
         if not sample or not isinstance(sample[0], (str, bool, np.bool_, int, np.integer, float, np.floating)):
             return Recognition(0.0, "values are not names or whole numbers")
-        distinct = set(sample)
+        try:
+            distinct = set(sample)
+        except TypeError:
+            return Recognition(0.0, "values are not names or whole numbers")
         if isinstance(sample[0], (bool, np.bool_)):
             return Recognition(0.9, "values are true or false")
         if isinstance(sample[0], str):
             repeated = len(distinct) <= max(20, len(sample) // 2)
             return Recognition(0.8 if repeated else 0.3, f"{len(distinct)} distinct names")
+        if any(isinstance(v, str) for v in distinct):
+            return Recognition(0.5, "values are names and numbers")
         whole = all(float(v).is_integer() for v in distinct if v == v)
         few = len(distinct) <= max(20, min(1000, len(sample) // 10))
         return Recognition(0.7 if whole and few else 0.1, f"{len(distinct)} distinct whole numbers")

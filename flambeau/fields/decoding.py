@@ -56,6 +56,8 @@ def read_bytes(path: Path | str) -> bytes:
         raise DataError("the file is missing", where=path) from None
     except OSError as error:
         raise DataError(f"the file cannot be read ({error.strerror})", where=path) from None
+    except ValueError as error:  # a null character in the path
+        raise DataError(f"this is not a path ({error})", where=repr(path)) from None
     if not data:
         raise DataError("the file is empty", where=path)
     return data
@@ -177,7 +179,10 @@ def from_pil(picture: PILImage.Image, channels: int, background: int = 255) -> n
 
 
 def _from_array(value: Any, channels: int, background: int) -> np.ndarray:
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise DataError("the value is a ragged list", expected="a picture: (H, W), (H, W, C) or (C, H, W)") from None
     if array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] not in (1, 3, 4):
         array = array.transpose(1, 2, 0)  # channels first, as torch has them
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
@@ -185,8 +190,11 @@ def _from_array(value: Any, channels: int, background: int) -> np.ndarray:
             f"an array of shape {array.shape} is not a picture",
             expected="(H, W), (H, W, C) or (C, H, W), C 1, 3 or 4",
         )
+    if not array.size or array.dtype.kind not in "biuf":
+        what = f"holds {array.dtype} values" if array.size else f"of shape {array.shape} is empty"
+        raise DataError(f"the array {what}", expected="numbers: uint8, or floats in 0…1")
     if np.issubdtype(array.dtype, np.floating):
-        if array.size and not (array.min() >= 0 and array.max() <= 1):
+        if not (array.min() >= 0 and array.max() <= 1):
             raise DataError(
                 f"the picture has floats from {array.min():g} to {array.max():g}",
                 expected="floats in 0…1, or uint8",
@@ -195,7 +203,7 @@ def _from_array(value: Any, channels: int, background: int) -> np.ndarray:
     elif array.dtype != np.uint8:
         if array.dtype == np.bool_:
             array = array.astype(np.uint8) * 255
-        elif array.size and not (array.min() >= 0 and array.max() <= 255):
+        elif not (array.min() >= 0 and array.max() <= 255):
             raise DataError(f"the picture has values from {array.min()} to {array.max()}", expected="0…255")
         else:
             array = array.astype(np.uint8)

@@ -85,13 +85,16 @@ class Image(Field):
         if not sample:
             return Recognition(0.0, "there are no values")
         if isinstance(sample[0], (str, Path)):
-            pictures = sum(Path(v).suffix.lower() in SUFFIXES for v in sample)
+            pictures = sum(isinstance(v, (str, Path)) and Path(v).suffix.lower() in SUFFIXES for v in sample)
             return Recognition(0.95 * pictures / len(sample), f"{pictures} of {len(sample)} end like pictures")
         if isinstance(sample[0], PILImage.Image):
             return Recognition(1.0, "values are PIL images")
         if isinstance(sample[0], bytes):
             return Recognition(0.5, "values are bytes")
-        array = np.asarray(sample[0])
+        try:
+            array = np.asarray(sample[0])
+        except ValueError:
+            return Recognition(0.0, "values are ragged")
         if array.ndim in (2, 3) and array.dtype == np.uint8:
             return Recognition(0.9, f"values are uint8 arrays of {array.shape}")
         if array.ndim in (2, 3) and np.issubdtype(array.dtype, np.floating):
@@ -103,7 +106,7 @@ class Image(Field):
 
     def fit(self, values: Sequence[Any]) -> None:
         """Finds size, colour, mean and deviation from a sample of up to 256 pictures (the same one each time)."""
-        step = max(1, len(values) // FIT_SAMPLE)
+        step = max(1, -(-len(values) // FIT_SAMPLE))  # over all rows: they are often sorted by class
         pictures = []
         hint = (self.size[0], self.size[1]) if self.size else (DEFAULT_SIZE, DEFAULT_SIZE)
         sizes: list[tuple[int, int]] = []
@@ -174,7 +177,7 @@ class Image(Field):
         if not isinstance(values, np.ndarray) or values.dtype != np.uint8:
             return None
         images = values[..., None] if values.ndim == 3 else values
-        return images if tuple(images.shape[1:]) == self.encoding.shape else None
+        return np.ascontiguousarray(images) if tuple(images.shape[1:]) == self.encoding.shape else None
 
     def prepare(self, gathered: Tensor, training: bool = False, generator: torch.Generator | None = None) -> Tensor:
         """uint8 (B, H, W, C) to float32 (B, C, H, W), channels last in memory: augmented in training, normalised."""
@@ -231,7 +234,10 @@ def original_size(value: Any) -> tuple[int, int]:
 
 
 def _pair(size: int | Sequence[int]) -> list[int]:
-    pair = [size, size] if isinstance(size, int) else [int(s) for s in size]
+    try:
+        pair = [int(s) for s in size] if isinstance(size, Sequence) else [int(size), int(size)]
+    except (TypeError, ValueError):
+        pair = []
     if len(pair) != 2 or min(pair) < 1:
         raise UsageError(f"the size {size!r} does not fit", expected="pixels, or (height, width)")
     return pair

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,15 @@ class MultiLabel(Field):
             return [name for part in value.split(self.separator) if (name := part.strip())]
         if value is None or (isinstance(value, float) and value != value):
             raise DataError("the labels are missing", expected="a list of classes (an empty one for none)")
+        if not isinstance(value, Iterable):
+            raise DataError(f"the labels are {value!r}", expected="a list of classes")
         return [class_name(v) for v in value]
+
+    def _names_or_none(self, value: Any) -> list[str]:
+        try:
+            return self.names(value)
+        except DataError:
+            return []  # named when the store is built
 
     @classmethod
     def recognise(cls, values: Sequence[Any]) -> Recognition:
@@ -53,7 +61,7 @@ class MultiLabel(Field):
 
     def fit(self, values: Sequence[Any]) -> None:
         if not self._given:
-            self.classes = sorted({n for v in values if v is not None for n in self.names(v)}, key=natural)
+            self.classes = sorted({n for v in values for n in self._names_or_none(v)}, key=natural)
 
     @property
     def encoding(self) -> Encoding:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,12 +48,14 @@ class Number(Field):
         return Recognition(0.6, "values are numbers" if array.ndim == 1 else f"values are arrays of {array.shape[1:]}")
 
     def fit(self, values: Sequence[Any]) -> None:
-        array = np.asarray(values, dtype=np.float64)
+        array = _numbers(values)
         self.shape = list(array.shape[1:])
         if self.standardise and len(array):
             axes = (0, *range(2, array.ndim))
             finite = np.where(np.isfinite(array), array, np.nan)
-            mean, std = np.nanmean(finite, axis=axes), np.nanstd(finite, axis=axes)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # a column without one finite value: mean 0
+                mean, std = np.nanmean(finite, axis=axes), np.nanstd(finite, axis=axes)
             self.mean = np.atleast_1d(np.nan_to_num(mean)).tolist()
             self.std = np.where(np.nan_to_num(std) > 0, std, 1.0).reshape(-1).tolist()
 
@@ -103,7 +107,7 @@ class Number(Field):
         return natural if self.shape else float(natural)
 
     def check(self, values: Sequence[Any]) -> list[Finding]:
-        array = np.asarray([np.nan if v is None else v for v in values], dtype=np.float64)
+        array = _numbers(values)
         if array.ndim != 1:
             return []
         findings = []
@@ -129,3 +133,23 @@ class Number(Field):
                 )
             )
         return findings
+
+
+def _numbers(values: Sequence[Any]) -> np.ndarray:
+    """Raw values as float64 (N, …), NaN where one is missing, is no number, or has another shape than most."""
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        pass
+    arrays: list[np.ndarray | None] = []
+    for value in values:
+        try:
+            arrays.append(None if value is None else np.asarray(value, dtype=np.float64))
+        except (TypeError, ValueError):
+            arrays.append(None)  # named when the store is built
+    shapes = Counter(a.shape for a in arrays if a is not None)
+    if not shapes:
+        return np.full(len(values), np.nan)
+    shape = shapes.most_common(1)[0][0]
+    blank = np.full(shape, np.nan)
+    return np.stack([a if a is not None and a.shape == shape else blank for a in arrays])

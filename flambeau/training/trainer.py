@@ -84,7 +84,9 @@ class Trainer:
         self.history: list[dict[str, Any]] = []
         self.best_weights: dict[str, Tensor] | None = None
         self.notes: list[str] = []
-        self._pending: list[Tensor] = []
+        self._pending: list[Tensor] = []  # losses still on the device
+        self._recent: list[float] = []  # losses since the last line of the log
+        self._speed: dict[str, float] = {}  # of the last epoch
         self._generator = torch.Generator(engine.device)
 
     # -- the whole training -------------------------------------------------------------------------------------
@@ -134,7 +136,7 @@ class Trainer:
         self.log = Log(self.folder, resume_step=self.state.step if found else None)
         self.history = [line for line in self.log.lines if "valid" in line or "train_loss" in line]
         self.stopwatch = Stopwatch(self.engine)
-        self._saved_at = time.monotonic()
+        self._saved_at = time.perf_counter()
 
     def _finish(self) -> None:
         for hook in self.hooks["on_fit_end"]:
@@ -153,7 +155,10 @@ class Trainer:
         with self.reporter.bar(name, self.steps_per_epoch) as bar:
             while state.step_in_epoch < self.steps_per_epoch:
                 self.stopwatch.start(state.step)
-                batches = [self._prepared(rows, gathered) for rows, gathered in islice(source, settings.accumulate)]
+                batches = [
+                    self._prepared(i, rows, gathered)
+                    for i, (rows, gathered) in enumerate(islice(source, settings.accumulate))
+                ]
                 if not batches:
                     break  # a user's own source may end early
                 self.stopwatch.lap("data")
@@ -161,22 +166,25 @@ class Trainer:
                 samples += len(batches[0]) if len(batches) == 1 else sum(map(len, batches))
                 state.step += 1
                 state.step_in_epoch += 1
+                now = time.perf_counter()
                 if state.step % settings.log_every == 0:
-                    self._log(samples / (time.perf_counter() - began), bar)
+                    self._log(samples / (now - began))
+                if now >= bar.due:
+                    self._show(bar, samples / (now - began))
                 if interrupts.received is not None:
                     self._interrupted(interrupts.received)
-                if time.monotonic() - self._saved_at > settings.checkpoint_minutes * 60:
+                if now - self._saved_at > settings.checkpoint_minutes * 60:
                     self._save()
         self._collect_losses()
         seconds = time.perf_counter() - began
         if state.step_in_epoch > first:
             self._speed = {"samples_per_second": round(samples / seconds, 1), "seconds": round(seconds, 2)}
 
-    def _prepared(self, rows: Tensor, gathered: Any) -> Batch:
+    def _prepared(self, part: int, rows: Tensor, gathered: Any) -> Batch:
         generator = None
         if self.random:
             # by the step alone: the same noise whether or not the training was interrupted before it
-            generator = self._generator.manual_seed(mix(self.settings.seed, "batch", self.state.step, int(rows[0])))
+            generator = self._generator.manual_seed(mix(self.settings.seed, "batch", self.state.step, part))
         batch = self.prepare(rows, gathered, True, generator)
         for hook in self.hooks["on_batch"]:
             batch = hook(batch, generator)
@@ -217,10 +225,10 @@ class Trainer:
         for hook in self.hooks["on_step_end"]:
             hook(self.objective, self.state.step)
 
-    def _collect_losses(self) -> list[float]:
-        """The losses since the last call, one device sync for all of them."""
+    def _collect_losses(self) -> None:
+        """Reads the losses of the steps since the last call: one device sync for all of them."""
         if not self._pending:
-            return []
+            return
         values = torch.stack([p.float() for p in self._pending]).tolist()
         self._pending.clear()
         phases = len(self.objective.phases)
@@ -233,18 +241,22 @@ class Trainer:
                     "or use precision=float32; the last checkpoint is from before",
                 )
         self.state.loss_sum += sum(values) / phases
-        return values
+        self._recent += values
 
-    def _log(self, samples_per_second: float, bar: Bar) -> None:
-        losses = self._collect_losses()
-        loss = sum(losses) / max(len(losses), 1)
-        state = self.state
+    def _log(self, samples_per_second: float) -> None:
+        self._collect_losses()
         rate = next(iter(self.optimizers.values())).param_groups[-1]["lr"]
-        self.log.write(state.step, epoch=state.epoch + 1, loss=loss, learning_rate=rate,
+        loss = sum(self._recent) / max(len(self._recent), 1)
+        self._recent.clear()
+        self.log.write(self.state.step, epoch=self.state.epoch + 1, loss=loss, learning_rate=rate,
                        samples_per_second=round(samples_per_second, 1))  # fmt: skip
-        monitor = self.objective.monitor
-        shown = f" {monitor} {state.metrics[monitor]:.4g}" if monitor in state.metrics else ""
-        bar.update(state.step_in_epoch, f"loss {loss:.4f}{shown} {samples_per_second:,.0f}/s")
+
+    def _show(self, bar: Bar, samples_per_second: float) -> None:
+        self._collect_losses()
+        state, monitor = self.state, self.objective.monitor
+        loss = f"loss {sum(self._recent) / len(self._recent):.4f}" if self._recent else ""
+        best = f" {monitor} {state.metrics[monitor]:.4g}" if monitor in state.metrics else ""
+        bar.update(state.step_in_epoch, f"{loss}{best} {samples_per_second:,.0f}/s")
 
     # -- validation ---------------------------------------------------------------------------------------------
 
@@ -256,7 +268,7 @@ class Trainer:
         line: dict[str, Any] = {"epoch": state.epoch + 1, "train_loss": train_loss}
         if values:
             line["valid"] = values
-        line["speed"] = {**getattr(self, "_speed", {}), **self.stopwatch.shares()}
+        line["speed"] = {**self._speed, **self.stopwatch.shares()}
         self.log.write(state.step, **line)
         self.history.append({"step": state.step, **line})
         told = "  ".join(f"{k} {v:.4f}" for k, v in values.items() if k != "loss")
@@ -297,7 +309,7 @@ class Trainer:
     # -- stopping and saving ------------------------------------------------------------------------------------
 
     def _save(self) -> None:
-        self._saved_at = time.monotonic()
+        self._saved_at = time.perf_counter()
         self._collect_losses()  # never keep weights that a NaN has reached
         if self.saver is not None:
             self.saver.save(self)
