@@ -28,8 +28,8 @@ def mend_torchvision() -> None:
     Costs microseconds: it enters one finder at the front of `sys.meta_path` and decides nothing. Only when torchvision
     is imported is its C++ library tried, as torchvision itself is about to do. Where that library loads, nothing is
     defined. Where it does not, `torchvision::nms` (in PyTorch) and the schema of `torchvision::qnms` are defined first;
-    then models, transforms, data sets, `ops.nms`, `ops.batched_nms`, `ops.roi_align` (its Python path) and the detection
-    models work, and `roi_pool`, `deform_conv2d` and `torchvision.io` raise torchvision's own error.
+    then models, transforms, data sets, `ops.nms`, `ops.batched_nms`, `ops.roi_align` (its Python path) and the
+    detection models work, and `roi_pool`, `deform_conv2d` and `torchvision.io` raise torchvision's own error.
 
     Does nothing where torchvision is already imported, and for the second call.
     """

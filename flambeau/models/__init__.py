@@ -1,0 +1,19 @@
+"""Models: a few readable ones of our own, any timm or torchvision classifier by name, and what they cost."""
+
+from flambeau.models.auto import choose
+from flambeau.models.build import build, head_parameters
+from flambeau.models.catalog import ModelInfo, list_models
+from flambeau.models.spec import InputSpec, Recommended
+from flambeau.models.summary import Summary, summary
+
+__all__ = [
+    "InputSpec",
+    "ModelInfo",
+    "Recommended",
+    "Summary",
+    "build",
+    "choose",
+    "head_parameters",
+    "list_models",
+    "summary",
+]

@@ -1,0 +1,33 @@
+"""Which model to take when the user named none."""
+
+from __future__ import annotations
+
+from flambeau.models.spec import InputSpec
+from flambeau.models.vision.resnet import SMALL_PICTURE
+
+TINY_PICTURE = 12  # below this, three halvings leave nothing to look at
+
+
+def choose(spec: InputSpec, num_samples: int, pretrained: bool | str | object | None = None) -> tuple[str, str]:
+    """The name of one of our models for this input, and one sentence on why.
+
+    Args:
+        num_samples: how many samples there are to train on.
+        pretrained: whether (or from where) weights will be loaded; only ResNets have published ones.
+    """
+    if spec.kind == "number":
+        return "mlp", f"mlp, because the input is {spec.channels} numbers"
+    height, width = spec.size
+    side = f"{height}×{width} px"
+    if pretrained:
+        name = "resnet50" if num_samples >= 100_000 else "resnet18"
+        return name, f"{name}, because weights published for it can be loaded"
+    if min(spec.size) < 4:
+        return "mlp", f"mlp, because {side} leaves a convolution nothing to slide over"
+    if max(spec.size) <= TINY_PICTURE or min(spec.size) < 8:
+        return "lenet", f"lenet, because pictures of {side} are too small for more than two halvings"
+    if max(spec.size) <= SMALL_PICTURE:
+        return "resnet9", f"resnet9, because it was made for small pictures like {side} and trains fast"
+    if num_samples >= 200_000:
+        return "resnet50", f"resnet50, because {num_samples:,} pictures of {side} can feed a large model"
+    return "resnet18", f"resnet18, because it suits {num_samples:,} pictures of {side}"

@@ -1,0 +1,183 @@
+"""`build`: a model by its name, made to fit the data, with or without pretrained weights."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import flambeau.models.vision  # noqa: F401  enters our own models
+from flambeau.core.errors import MissingExtra, ModelError, UsageError, nearest
+from flambeau.models.catalog import known_names
+from flambeau.models.external import (
+    CONSTRUCTION,
+    LOCAL_HINT,
+    Built,
+    build_timm,
+    build_torchvision,
+    torchvision_weights,
+)
+from flambeau.models.spec import OWN, InputSpec
+from flambeau.models.weights import find_head, first_line, load_weights, read_weights
+
+__all__ = ["InputSpec", "build", "head_parameters"]
+
+# Our models that torchvision's weights fit.
+INTERCHANGEABLE = ("resnet18", "resnet34", "resnet50")
+# Sides tried, smallest first, when a model cannot take the pictures that it is given.
+SIDES = (8, 16, 24, 32, 48, 64, 75, 96, 128, 160, 192, 224, 256, 299, 384)
+
+
+def build(
+    name: str,
+    spec: InputSpec,
+    num_outputs: int,
+    *,
+    pretrained: bool | str | Path | None = None,
+    generator: torch.Generator | None = None,
+    **options: Any,
+) -> nn.Module:
+    """The model `name` for inputs of `spec`: (B, *spec.shape) float to (B, num_outputs) float.
+
+    Any number of channels fits, with pretrained weights too. One picture of zeros is sent through, so that a size
+    that the model cannot take is told here.
+
+    Args:
+        name: one of ours (`mlp`, `lenet`, `resnet9`, `resnet18`, `resnet34`, `resnet50`), `timm:NAME` or
+            `torchvision:NAME`.
+        num_outputs: K classes, or how many numbers to predict.
+        pretrained: True for the name's published weights; a .safetensors or .pth file; the name of other published
+            weights (timm's tag or `hf-hub:…`, torchvision's `IMAGENET1K_V2`). A classifier of another size in them is
+            left out.
+        generator: where the fresh weights' randomness comes from; the global one where it is None.
+        options: arguments of the model's constructor, such as `width=64`, `stem="large"`, or timm's `drop_rate=0.2`.
+
+    Returns:
+        The model, in training mode, on the CPU, with three attributes more: `recommended` (the `Recommended` input of
+        its pretrained weights, None from scratch), `head_names` (see `head_parameters`) and `notes` (sentences on
+        how its weights were loaded).
+
+    Raises:
+        UsageError: no such model, option or weights.
+        ModelError: the weights cannot be fetched, read or do not fit, or the model cannot take inputs of `spec`.
+        MissingExtra: timm or torchvision is not installed.
+
+    >>> model = build("resnet9", InputSpec("image", (1, 28, 28)), num_outputs=10)
+    >>> model(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
+    """
+    if num_outputs < 1:
+        raise UsageError(f"a model with {num_outputs} outputs was asked for", expected="at least 1")
+    source, _, rest = name.rpartition(":")
+    if source not in ("", "timm", "torchvision") or not _known(source, name):
+        raise UsageError(f"no model is called '{name}'", fix=_suggestion(name))
+    if spec.kind != "image" and name != "mlp":
+        raise UsageError(f"{name} takes pictures, the input is {spec}", fix="use the model mlp")
+    makers = {"": _build_own, "timm": build_timm, "torchvision": build_torchvision}
+    with _seeded(generator):
+        model, head, recommended, notes = makers[source](rest, spec, num_outputs, pretrained or None, options)
+    vars(model).update(recommended=recommended, head_names=head, notes=notes)
+    _probe(model, name, spec, num_outputs)
+    return model
+
+
+def head_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters of the final classifier, which a fine-tune trains faster than the rest.
+
+    For a model of your own: those of its last linear or convolution layer; none where it has no such layer.
+    """
+    names: tuple[str, ...] = getattr(model, "head_names", None) or find_head(model)
+    return [parameter for name in names for parameter in model.get_submodule(name).parameters()]
+
+
+def _build_own(
+    name: str,
+    spec: InputSpec,
+    num_outputs: int,
+    pretrained: bool | str | Path | None,
+    options: dict[str, Any],
+) -> Built:
+    builder = OWN[name]
+    known = list(inspect.signature(builder).parameters)[2:]
+    for option in options:
+        if option not in known:
+            raise UsageError(f"the model {name} has no option '{option}'", fix=nearest(option, known))
+    if name not in INTERCHANGEABLE:
+        if pretrained is True:
+            raise ModelError("there are no published weights of it", where=name, fix=LOCAL_HINT)
+        model = builder(spec, num_outputs, **options)
+        head = find_head(model, num_outputs)
+        if not pretrained:
+            return model, head, None, []
+        file = Path(pretrained)
+        return model, head, None, load_weights(model, read_weights(file), head=head, where=file.name)
+    if not pretrained:
+        return builder(spec, num_outputs, **options), ("fc",), None, []
+    # Published weights have the large stem; one asked for outright is kept, and told where it does not fit.
+    model = builder(spec, num_outputs, **{"stem": "large", **options})
+    file, wanted = torchvision_weights(name, pretrained)
+    notes = load_weights(model, read_weights(file), head=("fc",), where=file.name)
+    return model, ("fc",), wanted.for_channels(spec.channels), notes
+
+
+def _known(source: str, name: str) -> bool:
+    """Whether a source has a model of that name; a timm name may carry a tag. Raises MissingExtra."""
+    names = known_names(source)
+    return name in names or (source == "timm" and name.partition(".")[0] in names)
+
+
+def _suggestion(name: str) -> str:
+    """The nearest name; the same name of another source before a similar one."""
+    names: list[str] = []
+    for source in ("", "timm", "torchvision"):
+        with suppress(MissingExtra):
+            names += known_names(source)
+    bare = name.rpartition(":")[2]
+    same = [known for known in names if known.rpartition(":")[2] == bare]
+    return f"did you mean '{same[0]}'?" if same else nearest(name, names)
+
+
+@contextmanager
+def _seeded(generator: torch.Generator | None) -> Iterator[None]:
+    """PyTorch's layers draw from the global generator; inside, it is seeded from ours and put back after."""
+    if generator is None:
+        yield
+        return
+    seed = torch.randint(2**62, (), generator=generator, device=generator.device).item()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(int(seed))
+        yield
+
+
+def _probe(model: nn.Module, name: str, spec: InputSpec, num_outputs: int) -> None:
+    """Sends one sample of zeros through, and raises ModelError unless (1, num_outputs) comes out."""
+    output = _output_or_error(model, spec)
+    if isinstance(output, Tensor) and output.shape == (1, num_outputs):
+        return
+    if not isinstance(output, Exception):
+        got = tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
+        raise ModelError(f"its output is {got}", where=name, expected=f"a tensor (1, {num_outputs})")
+    fix = "use another size or another model"
+    for side in SIDES if spec.kind == "image" else ():
+        larger = InputSpec("image", (spec.channels, max(side, spec.size[0]), max(side, spec.size[1])))
+        if larger != spec and isinstance(_output_or_error(model, larger), Tensor):
+            fix = f"it takes {side} px: use a larger size, or another model"
+            break
+    raise ModelError(f"it cannot take {spec} ({first_line(output)})", where=name, fix=fix) from output
+
+
+def _output_or_error(model: nn.Module, spec: InputSpec) -> object:
+    """The output for one sample of zeros, or the exception; in evaluation mode: nothing in the model changes."""
+    model.eval()
+    try:
+        with torch.no_grad():
+            return model(spec.example())
+    except CONSTRUCTION as error:
+        return error
+    finally:
+        model.train()

@@ -1,0 +1,123 @@
+"""Which models there are, by name."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+import torch
+
+import flambeau.models.vision  # noqa: F401  enters our own models
+from flambeau.core.errors import MissingExtra
+from flambeau.models.external import import_timm, import_torchvision
+from flambeau.models.spec import OWN, InputSpec
+
+NOTES = {
+    "mlp": "numbers, or tiny pictures as a baseline",
+    "lenet": "tiny pictures, 4 px and more",
+    "resnet9": "small pictures, 8 to 64 px; fast on a CPU",
+    "resnet18": "pictures; torchvision's weights fit",
+    "resnet34": "pictures; torchvision's weights fit",
+    "resnet50": "pictures; torchvision's weights fit",
+}
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """One line of `flambeau models`.
+
+    Attributes:
+        name: what `build` takes.
+        family: the architecture's family, such as `resnet`.
+        parameters: how many, with 1,000 outputs and 3 channels (ours: 10 outputs for a 32 px picture, except ResNets);
+            None where it is not known without building it.
+        note: one clause.
+    """
+
+    name: str
+    family: str
+    parameters: int | None
+    note: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return asdict(self)
+
+
+def list_models(pattern: str = "*") -> list[ModelInfo]:
+    """The models whose name matches: ours, then timm's, then torchvision's, each sorted by name.
+
+    Args:
+        pattern: a part of the name, or a glob over the whole of it; upper and lower case are the same.
+
+    A source that is not installed gives one entry in place of its models (`timm:*`), whose note says what to install.
+
+    >>> [model.name for model in list_models("resnet9")]
+    ['resnet9']
+    """
+    found = [
+        ModelInfo(name, name.rstrip("0123456789"), _own_parameters(name), NOTES.get(name, ""))
+        for name in sorted(known_names(""))
+        if _matches(name, pattern)
+    ]
+    for source, describe in (("timm", _timm_infos), ("torchvision", _torchvision_infos)):
+        try:
+            found += describe([name for name in known_names(source) if _matches(name, pattern)])
+        except MissingExtra as missing:
+            found.append(ModelInfo(f"{source}:*", source, None, f"not installed: {missing.fix}"))
+    return found
+
+
+@cache
+def known_names(source: str) -> list[str]:
+    """Every name of a source (`""` for ours, `timm`, `torchvision`), with its prefix. Raises MissingExtra."""
+    if source == "timm":
+        return [f"timm:{name}" for name in import_timm("listing timm's models").list_models()]
+    if source == "torchvision":
+        models = import_torchvision("listing torchvision's models")
+        return [f"torchvision:{name}" for name in models.list_models(module=models)]
+    return list(OWN)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    name, pattern = name.lower(), pattern.lower()
+    if any(wildcard in pattern for wildcard in "*?["):
+        return fnmatch.fnmatchcase(name, pattern)
+    return pattern in name
+
+
+@cache
+def _own_parameters(name: str) -> int:
+    """Counted on a model without memory."""
+    resnet = name.startswith("resnet") and name != "resnet9"
+    spec = InputSpec("image", (3, 224, 224) if resnet else (3, 32, 32))
+    with torch.device("meta"):
+        model = OWN[name](spec, 1000 if resnet else 10)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _timm_infos(names: list[str]) -> list[ModelInfo]:
+    timm = import_timm("listing timm's models")
+    pretrained = set(timm.list_models(pretrained=True))  # with tags: resnet18.a1_in1k
+    architectures = {name.partition(".")[0] for name in pretrained}
+    infos = []
+    for name in names:
+        bare = name.removeprefix("timm:")
+        family = timm.model_entrypoint(bare).__module__.rpartition(".")[2]
+        infos.append(ModelInfo(name, family, None, "pretrained weights" if bare in architectures else ""))
+    return infos
+
+
+def _torchvision_infos(names: list[str]) -> list[ModelInfo]:
+    models = import_torchvision("listing torchvision's models")
+    infos = []
+    for name in names:
+        bare = name.removeprefix("torchvision:")
+        weights = models.get_model_weights(bare).DEFAULT
+        accuracy = weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]
+        note = f"pretrained weights, ImageNet top 1 {accuracy:.1f} %"
+        family = models.get_model_builder(bare).__module__.rpartition(".")[2]
+        infos.append(ModelInfo(name, family, weights.meta["num_params"], note))
+    return infos

@@ -1,0 +1,44 @@
+"""A multi-layer perceptron: for numbers, and as a baseline for tiny pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from flambeau.models.spec import OWN, InputSpec
+
+
+class MLP(nn.Module):
+    """Linear layers with ReLU between them.
+
+    Args:
+        in_features: D, or C·H·W of a picture, which is flattened.
+        num_outputs: K.
+        hidden: width of each hidden layer; empty for a linear model.
+        dropout: probability, after each hidden layer.
+
+    Shapes: (B, D) or (B, C, H, W) float to (B, K).
+    """
+
+    def __init__(self, in_features: int, num_outputs: int, hidden: Sequence[int] = (256, 128), dropout: float = 0.0):
+        super().__init__()
+        layers: list[nn.Module] = []
+        width = in_features
+        for next_width in hidden:
+            layers += [nn.Linear(width, next_width), nn.ReLU(inplace=True)]
+            if dropout:
+                layers.append(nn.Dropout(dropout))
+            width = next_width
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(width, num_outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x.flatten(1)))
+
+
+@OWN.register("mlp")
+def mlp(spec: InputSpec, num_outputs: int, hidden: Sequence[int] = (256, 128), dropout: float = 0.0) -> nn.Module:
+    """`MLP` for numbers or pictures of any shape."""
+    return MLP(math.prod(spec.shape), num_outputs, tuple(hidden), dropout)

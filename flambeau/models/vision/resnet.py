@@ -1,0 +1,147 @@
+"""ResNet-18, -34 and -50, with torchvision's names, shapes and arithmetic, so that weights are interchangeable.
+
+He, Zhang, Ren, Sun, "Deep residual learning for image recognition" (2015), https://arxiv.org/abs/1512.03385.
+The stride of a bottleneck sits on its 3×3 convolution ("ResNet v1.5").
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from flambeau.core.errors import UsageError
+from flambeau.models.spec import OWN, InputSpec
+
+SMALL_PICTURE = 64  # up to this many pixels the stem that divides by four would leave too little
+
+
+def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential | None:
+    """The projection of a block's input where its shape differs from the output's; None where it does not."""
+    if stride == 1 and in_channels == out_channels:
+        return None
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
+
+
+class BasicBlock(nn.Module):
+    """Two 3×3 convolutions around a shortcut. (B, C, H, W) to (B, planes, H/stride, W/stride)."""
+
+    expansion = 1
+
+    def __init__(self, in_channels: int, planes: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, planes, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = shortcut(in_channels, planes, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        identity = x if self.downsample is None else self.downsample(x)
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.bn2(self.conv2(x))
+        x += identity
+        return self.relu(x)
+
+
+class Bottleneck(nn.Module):
+    """1×1, 3×3 and 1×1 convolutions around a shortcut. (B, C, H, W) to (B, 4·planes, H/stride, W/stride)."""
+
+    expansion = 4
+
+    def __init__(self, in_channels: int, planes: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, planes, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.conv3 = nn.Conv2d(planes, 4 * planes, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(4 * planes)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = shortcut(in_channels, 4 * planes, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        identity = x if self.downsample is None else self.downsample(x)
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.relu(self.bn2(self.conv2(x)))
+        x = self.bn3(self.conv3(x))
+        x += identity
+        return self.relu(x)
+
+
+class ResNet(nn.Module):
+    """A residual network of four stages.
+
+    Args:
+        block: `BasicBlock` or `Bottleneck`.
+        depths: blocks in each stage.
+        channels: C of the pictures.
+        num_outputs: K.
+        stem: `large` divides the picture by four (7×7 stride 2, then pooling), as torchvision does; `small` is one
+            3×3 convolution at full size, for pictures up to 64 px.
+
+    Shapes: (B, C, H, W) float to (B, K).
+    """
+
+    def __init__(
+        self,
+        block: type[BasicBlock] | type[Bottleneck],
+        depths: tuple[int, int, int, int],
+        channels: int,
+        num_outputs: int,
+        stem: str = "large",
+    ):
+        super().__init__()
+        if stem not in ("large", "small"):
+            raise UsageError(f"no stem is called '{stem}'", expected="large or small")
+        if stem == "large":
+            self.conv1 = nn.Conv2d(channels, 64, 7, 2, 3, bias=False)
+        else:
+            self.conv1 = nn.Conv2d(channels, 64, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool: nn.Module = nn.MaxPool2d(3, 2, 1) if stem == "large" else nn.Identity()
+        width = 64
+        stages = []
+        for planes, depth, stride in zip((64, 128, 256, 512), depths, (1, 2, 2, 2), strict=True):
+            blocks = []
+            for i in range(depth):
+                blocks.append(block(width, planes, stride if i == 0 else 1))
+                width = planes * block.expansion
+            stages.append(nn.Sequential(*blocks))
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(width, num_outputs)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))  # (B, 64, H/4, W/4) with the large stem
+        x = self.layer1(x)
+        x = self.layer2(x)
+        x = self.layer3(x)
+        x = self.layer4(x)  # (B, width, H/32, W/32)
+        return self.fc(self.avgpool(x).flatten(1))
+
+
+def default_stem(spec: InputSpec) -> str:
+    """`small` for pictures up to 64 px, else `large`."""
+    return "small" if max(spec.size) <= SMALL_PICTURE else "large"
+
+
+@OWN.register("resnet18")
+def resnet18(spec: InputSpec, num_outputs: int, stem: str | None = None) -> nn.Module:
+    """ResNet-18; the stem follows the picture's size where none is given."""
+    return ResNet(BasicBlock, (2, 2, 2, 2), spec.channels, num_outputs, stem or default_stem(spec))
+
+
+@OWN.register("resnet34")
+def resnet34(spec: InputSpec, num_outputs: int, stem: str | None = None) -> nn.Module:
+    """ResNet-34; the stem follows the picture's size where none is given."""
+    return ResNet(BasicBlock, (3, 4, 6, 3), spec.channels, num_outputs, stem or default_stem(spec))
+
+
+@OWN.register("resnet50")
+def resnet50(spec: InputSpec, num_outputs: int, stem: str | None = None) -> nn.Module:
+    """ResNet-50; the stem follows the picture's size where none is given."""
+    return ResNet(Bottleneck, (3, 4, 6, 3), spec.channels, num_outputs, stem or default_stem(spec))

@@ -1,0 +1,96 @@
+"""Listing and choosing models."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from flambeau.models import InputSpec, build, choose, list_models
+
+OURS = ["lenet", "mlp", "resnet18", "resnet34", "resnet50", "resnet9"]
+
+
+def test_ours_come_first_and_are_counted() -> None:
+    listed = list_models()
+    assert [model.name for model in listed[:6]] == OURS
+    counts = {model.name: model.parameters for model in listed[:6]}
+    assert counts["resnet18"] == 11_689_512
+    built = build("resnet9", InputSpec("image", (3, 32, 32)), 10)
+    assert counts["resnet9"] == sum(p.numel() for p in built.parameters())
+
+
+@pytest.mark.usefixtures("timm_installed", "torchvision_installed")
+def test_patterns_are_parts_or_globs_in_any_case() -> None:
+    def names(pattern: str) -> list[str]:
+        return [model.name for model in list_models(pattern)]
+
+    assert names("RESNET18") == [n for n in names("*") if "resnet18" in n]
+    assert {"resnet18", "timm:resnet18", "torchvision:resnet18"} <= set(names("resnet18"))
+    assert names("torchvision:alex*") == ["torchvision:alexnet"]
+    assert names("resnet??") == ["resnet18", "resnet34", "resnet50"]
+    assert names("no such thing") == []
+
+
+@pytest.mark.usefixtures("timm_installed", "torchvision_installed")
+def test_entries_say_what_is_known() -> None:
+    (alexnet,) = list_models("torchvision:alexnet")
+    assert (alexnet.family, alexnet.parameters) == ("alexnet", 61_100_840)
+    assert "top 1 56.5 %" in alexnet.note
+    (lite,) = list_models("timm:tf_efficientnet_lite0")
+    assert lite.family == "efficientnet" and lite.note == "pretrained weights"
+    assert lite.to_dict()["name"] == "timm:tf_efficientnet_lite0"
+
+
+def test_a_missing_extra_is_told_and_the_rest_is_listed() -> None:
+    code = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("timm", "torchvision"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+from flambeau.core.errors import MissingExtra
+from flambeau.models import InputSpec, build, list_models
+listed = {model.name: model.note for model in list_models()}
+assert "resnet9" in listed
+assert listed["timm:*"] == listed["torchvision:*"] == "not installed: pip install 'flambeau[vision]'", listed
+try:
+    build("timm:resnet18", InputSpec("image", (3, 32, 32)), 2)
+except MissingExtra as missing:
+    assert "needs the package timm" in str(missing), missing
+else:
+    raise AssertionError
+build("resnet18", InputSpec("image", (3, 32, 32)), 2)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("shape", "name"),
+    [
+        ((7,), "mlp"),
+        ((1, 2, 2), "mlp"),
+        ((1, 8, 8), "lenet"),
+        ((3, 6, 50), "lenet"),
+        ((1, 28, 28), "resnet9"),
+        ((3, 64, 64), "resnet9"),
+        ((3, 65, 65), "resnet18"),
+        ((3, 224, 224), "resnet18"),
+    ],
+)
+def test_the_choice_follows_the_size_and_can_be_built(shape: tuple[int, ...], name: str) -> None:
+    spec = InputSpec("image" if len(shape) == 3 else "number", shape)
+    chosen, why = choose(spec, 2_000)
+    assert chosen == name
+    assert why.startswith(f"{name}, because ") and "\n" not in why
+    assert build(chosen, spec, 3)(torch.rand(2, *shape)).shape == (2, 3)
+
+
+def test_the_choice_follows_the_data_and_the_weights() -> None:
+    photos = InputSpec("image", (3, 224, 224))
+    assert choose(photos, 1_000_000)[0] == "resnet50"
+    assert choose(InputSpec("image", (3, 32, 32)), 500, pretrained=True)[0] == "resnet18"
