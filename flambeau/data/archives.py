@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 import os
 import shutil
 import stat
 import tarfile
 import zipfile
-from pathlib import Path, PurePosixPath
+import zlib
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from flambeau.core.errors import DataError
 from flambeau.core.files import disk_full_named
@@ -48,8 +50,10 @@ def unpack(path: str | Path, cache: Path = Path(".flambeau/archives"), reporter:
             else:
                 _untar(file, temporary, reporter)
         temporary.rename(folder)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
         raise DataError(f"the archive is damaged ({error})", where=path, fix="get it again") from None
+    except (RuntimeError, NotImplementedError) as error:  # zipfile on a password or a rare compression
+        raise DataError(f"the archive cannot be read ({error})", where=path, fix="pack the folder again") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return _only_folder(folder)
@@ -69,7 +73,7 @@ def inside(root: Path, name: str, archive: Path) -> Path:
     """
     parts = PurePosixPath(name)
     target = root / name
-    outside = parts.is_absolute() or ".." in parts.parts or "\\" in name or ":" in name
+    outside = parts.is_absolute() or ".." in parts.parts or "\\" in name or bool(PureWindowsPath(name).drive)
     if outside or not target.resolve().is_relative_to(root.resolve()):
         raise DataError(
             f"its member {name!r} leads out of the folder; it was not written", where=archive,

@@ -41,7 +41,7 @@ class Batches:
             raise UsageError(f"a batch size of {batch_size} does not fit", expected="1 or more")
         self.store, self.rows = store, rows.to(torch.int64)
         self.batch_size, self.seed, self.tokens = batch_size, seed, tokens
-        self.drop_single = drop_single
+        self.drop_single = drop_single and batch_size > 1  # one sample a batch was asked for
         lengths = store.lengths()
         self.lengths = lengths[self.rows] if lengths is not None else None
         self._planned: tuple[int, list[Tensor]] = (-1, [])

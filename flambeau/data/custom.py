@@ -42,7 +42,8 @@ class MapBatches:
         check: Callable[[Tensor, Any], None] | None = None,
     ):
         self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
-        self.collate, self.workers, self.drop_single, self.check = collate, workers, drop_single, check
+        self.collate, self.workers, self.check = collate, workers, check
+        self.drop_single = drop_single and batch_size > 1  # one sample a batch was asked for
         if len(dataset) == 0:
             raise DataError("the dataset has no samples")
 
@@ -79,8 +80,8 @@ class MapBatches:
 class LoaderBatches:
     """A DataLoader over a stream, in its own order. A resume draws and drops what was already seen."""
 
-    def __init__(self, loader: Any, check: Callable[[Tensor, Any], None] | None = None):
-        self.loader, self.check = loader, check
+    def __init__(self, loader: Any, check: Callable[[Tensor, Any], None] | None = None, drop_single: bool = False):
+        self.loader, self.check, self.drop_single = loader, check, drop_single
         self._count: int | None = None
 
     def count(self, epoch: int = 0) -> int:
@@ -99,6 +100,8 @@ class LoaderBatches:
             size = batch_length(collated)
             rows = torch.arange(seen, seen + size)
             seen += size
+            if self.drop_single and size == 1 and i > 0 and rows[0] > i:
+                continue  # a last batch of one, after larger ones
             if i >= start:
                 if self.check is not None:
                     self.check(rows, collated)
@@ -115,14 +118,14 @@ def batches_of(
     if isinstance(data, DataLoader):
         plain = type(data.sampler) in (torch.utils.data.RandomSampler, torch.utils.data.SequentialSampler)
         if isinstance(data.dataset, IterableDataset) or not plain or data.batch_size is None:
-            return LoaderBatches(data, check)
+            return LoaderBatches(data, check, drop_single)
         shuffled = isinstance(data.sampler, torch.utils.data.RandomSampler)
         return MapBatches(
             data.dataset, data.batch_size, seed=seed if shuffled else None, collate=data.collate_fn,
             workers=data.num_workers, drop_single=drop_single or data.drop_last, check=check,
         )  # fmt: skip
     if isinstance(data, IterableDataset):
-        return LoaderBatches(DataLoader(data, batch_size=batch_size), check)
+        return LoaderBatches(DataLoader(data, batch_size=batch_size), check, drop_single)
     return MapBatches(data, batch_size or 32, seed=seed, drop_single=drop_single, check=check)
 
 

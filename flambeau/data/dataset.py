@@ -64,6 +64,10 @@ class Dataset:
         for name in [target, *(inputs or ())]:
             if name is not None and name not in columns:
                 raise DataError(f"there is no column '{name}'", fix=nearest(name, columns))
+        for name in fields or ():
+            if name not in columns:
+                raise DataError(f"a field is given for '{name}', but there is no such column",
+                                fix=nearest(name, columns))  # fmt: skip
         self.columns: dict[str, Values] = dict(columns)
         self.target = target
         self.inputs = list(inputs) if inputs is not None else [c for c in columns if c != target]
@@ -96,6 +100,11 @@ class Dataset:
             if len(sides) != len(self):
                 raise DataError(f"the split has {len(sides)} rows", expected=f"{len(self)}, one for each row")
             return sides
+        if split.method == "given":
+            raise DataError(
+                "the data does not say which rows train and which validate",
+                fix="put it into folders train/ and valid/, or into a column 'split'; or take another kind of split",
+            )
         by = None
         if split.by is not None:
             if split.by not in self.columns:
@@ -111,6 +120,8 @@ class Dataset:
 
     def rows(self, side: int | str) -> np.ndarray:
         """Row numbers, int64, of one side of the split ("train", "valid", "test")."""
+        if isinstance(side, str) and side not in NAMES:
+            raise UsageError(f"no side of a split is called '{side}'", fix=nearest(side, NAMES))
         code = NAMES.index(side) if isinstance(side, str) else side
         return np.flatnonzero(self.split == code)
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 
 from flambeau.core.errors import DataError
-from flambeau.core.files import disk_full_named, read_json, sync_folder, write_json
+from flambeau.core.files import disk_full_named, read_json, sync_folder, write_atomic, write_json
 from flambeau.core.findings import Finding, Severity
 from flambeau.core.reporter import QUIET, Bar, Reporter
 from flambeau.data.dataset import Dataset
@@ -126,14 +127,27 @@ def memory_fingerprint(field: Field, values: Sequence[Any]) -> str:
         digest.update(np.ascontiguousarray(values).view(np.uint8).data)
     else:
         for value in values:
-            digest.update(repr(value).encode() if not hasattr(value, "tobytes") else value.tobytes())
+            digest.update(_bytes_of(value) + b"\n")
     return digest.hexdigest()[:32]
+
+
+def _bytes_of(value: Any) -> bytes:
+    """A value in memory as bytes that are the same in every process."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu().numpy()
+    if hasattr(value, "tobytes"):  # arrays and PIL images
+        form = (
+            getattr(value, "shape", getattr(value, "size", "")),
+            getattr(value, "dtype", getattr(value, "mode", "")),
+        )
+        return f"{form}".encode() + value.tobytes()
+    return repr(sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value).encode()
 
 
 def _encode_memory(field: Field, values: Sequence[Any], threads: int) -> tuple[Column, Errors]:
     whole = field.encode_all(values)
     if whole is not None:
-        return FixedColumn(torch.from_numpy(whole)), {}
+        return FixedColumn(_as_tensor(whole)), {}
     encoding, errors = field.encoding, Errors()
     parts: list[np.ndarray] = []
     for arrays, failed in _encoded_chunks(field, values, threads if field.persistent else 1):
@@ -145,6 +159,13 @@ def _encode_memory(field: Field, values: Sequence[Any], threads: int) -> tuple[C
     offsets = np.zeros(len(parts) + 1, np.int64)
     np.cumsum([len(p) for p in parts], out=offsets[1:])
     return RaggedColumn(torch.from_numpy(np.concatenate(parts)), torch.from_numpy(offsets)), errors
+
+
+def _as_tensor(array: np.ndarray) -> torch.Tensor:
+    """The array's memory as a tensor. A store is only ever read, so the array may be read-only."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 def _encoded_chunks(field: Field, values: Sequence[Any], threads: int) -> Iterator[tuple[list[np.ndarray], Errors]]:
@@ -200,11 +221,15 @@ def _encode_files(
     folder = options.cache / fingerprint
     encoding = field.encoding
     streamed = StreamedColumn(lambda row: _encode_one(field, values[row]), encoding, options.num_threads)
-    if not (folder / "meta.json").exists():
-        options.cache.mkdir(parents=True, exist_ok=True)
+    options.cache.mkdir(parents=True, exist_ok=True)
+    limit = options.limit if options.limit is not None else shutil.disk_usage(options.cache).free // 2
+    keep = encoding.ragged or encoding.nbytes * len(values) <= limit
+    there = (folder / "meta.json").exists()
+    if there and keep and not read_json(folder / "meta.json")["kept"]:
+        shutil.rmtree(folder)  # it would not fit then, and does now
+        there = False
+    if not there:
         _sweep(options.cache)
-        limit = options.limit if options.limit is not None else shutil.disk_usage(options.cache).free // 2
-        keep = encoding.ragged or encoding.nbytes * len(values) <= limit
         if not keep:
             reporter.say(
                 f"{name}: {encoding.nbytes * len(values) / 2**30:.1f} GiB encoded is over the limit of "
@@ -262,7 +287,7 @@ def _write(folder: Path, field: Field, values: Sequence[Any], options: EncodeOpt
         if encoding.ragged:
             offsets = np.zeros(len(lengths) + 1, np.int64)
             np.cumsum(lengths, out=offsets[1:])
-            (temporary / "offsets.bin").write_bytes(offsets.tobytes())
+            write_atomic(temporary / "offsets.bin", offsets.tobytes())
         write_json(temporary / "meta.json", {"kept": keep, "rows": len(values), "errors": errors})
         try:
             temporary.rename(folder)

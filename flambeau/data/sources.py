@@ -16,7 +16,7 @@ from flambeau.core.findings import Finding, Severity
 from flambeau.data.archives import is_archive, unpack
 from flambeau.data.dataset import Dataset
 from flambeau.data.split import ALIASES, NAMES, TEST, TRAIN, VALID, Split
-from flambeau.fields import FIELDS, Field, Image
+from flambeau.fields import FIELDS, Category, Field, Image, recognise
 
 TARGET_NAMES = ("label", "target", "class", "category", "y", "labels", "tags")
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
@@ -264,6 +264,7 @@ def from_frame(
         series = frame[column]
         numeric = series.dtype.is_numeric() and not series.null_count()
         columns[column] = series.to_numpy() if numeric else series.to_list()
+    as_written = dict(columns)  # the split goes by paths as the table has them, wherever the table lies
     file_columns = _join_paths(columns, target, Path(root) if root else Path())
     if inputs is None:
         reserved = {target, "split", getattr(split, "by", None)}
@@ -279,7 +280,7 @@ def from_frame(
     def place(row: int) -> str:
         return f"row {row + 1}" + (f" ({columns[first][row]})" if first in file_columns else "")
 
-    keys = [str(p) for p in columns[first]] if first in file_columns else None
+    keys = [str(p) for p in as_written[first]] if first in file_columns else None
     return Dataset(columns, target=target, inputs=inputs, fields=fields, split=sides, source=source, keys=keys,
                    places=place)  # fmt: skip
 
@@ -321,21 +322,31 @@ def from_arrays(
     parts = [(x, y), *([valid] if valid else []), *([test] if test else [])]
     sides = [TRAIN, *([VALID] if valid else []), *([TEST] if test else [])]
     tables = [_as_columns(px, py) for px, py in parts]
+    for side, table in zip(sides, tables, strict=True):
+        if set(table) != set(tables[0]):
+            raise DataError(f"the {NAMES[side]} part has {', '.join(table)}", expected=", ".join(tables[0]))
     columns = {c: _join([t[c] for t in tables]) for c in tables[0]}
     if valid or test:
         lengths = [len(next(iter(t.values()))) for t in tables]
         given = np.repeat(np.asarray(sides, np.int8), lengths).tolist()
         how = split if isinstance(split, Split) else Split()
-        split = (
-            given if valid else _with_validation(given, columns.get("y", given), list(map(str, range(len(given)))), how)
-        )
+        labels = columns["y"] if y is not None and _are_classes(columns["y"], fields) else [""] * len(given)
+        split = given if valid else _with_validation(given, labels, list(map(str, range(len(given)))), how)
     return Dataset(columns, target="y" if y is not None else None, fields=fields, split=split)
+
+
+def _are_classes(y: Sequence[Any], fields: Mapping[str, Field] | None) -> bool:
+    field = (fields or {}).get("y") or recognise(y[:1000], target=True)[0]
+    return isinstance(field, Category)
 
 
 def _as_columns(x: Any, y: Any) -> dict[str, Sequence[Any]]:
     columns = {name: _plain(v) for name, v in x.items()} if isinstance(x, Mapping) else {"x": _plain(x)}
     if y is not None:
-        columns["y"] = _plain(y)
+        targets = _plain(y)
+        if isinstance(targets, np.ndarray) and targets.ndim == 2 and targets.shape[1] == 1:
+            targets = targets[:, 0]  # a column vector is one target a row, and not a vector of one number
+        columns["y"] = targets
     return columns
 
 
@@ -344,7 +355,11 @@ def _plain(values: Any) -> Any:
         values = values.detach().cpu().numpy()
     if hasattr(values, "to_numpy"):
         values = values.to_numpy()
-    return values if isinstance(values, (np.ndarray, list)) else list(values)
+    if isinstance(values, np.ndarray):
+        # text and objects as a list, so that paths are known as files and kept in a store
+        return values if values.dtype.kind in "biufc" else values.tolist()
+    # tensors and arrays of one number each are numbers
+    return [v.item() if getattr(v, "ndim", None) == 0 and hasattr(v, "item") else v for v in values]
 
 
 def _join(parts: list[Any]) -> Any:

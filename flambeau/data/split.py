@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.core.errors import UsageError, nearest
+from flambeau.core.errors import DataError, UsageError, nearest
 
 TRAIN, VALID, TEST = 0, 1, 2
 NAMES = ("train", "valid", "test")
@@ -67,11 +67,16 @@ class Split:
             return np.zeros(len(keys), np.int8)
         if self.method == "time":
             assert by is not None
+            missing = next((row for row, time in enumerate(by) if time is None or time != time), None)
+            if missing is not None:
+                raise DataError(
+                    f"the column '{self.by}' has no time", where=f"row {missing}", fix="fill it in or remove the row"
+                )
             return self._cut(np.argsort(np.asarray(by), kind="stable")[::-1])
         if self.method == "grouped":
             assert by is not None
             return self._by_group([str(g) for g in by])
-        drawn = np.argsort([self._draw(k) for k in keys], kind="stable")
+        drawn = np.argsort(np.asarray([self._draw(k) for k in keys], np.uint64), kind="stable")
         if self.method == "random" or labels is None:
             return self._cut(drawn)
         side = np.zeros(len(keys), np.int8)

@@ -179,23 +179,25 @@ class Regression:
 
     def __init__(self, field: Number, detail: bool):
         self.field, self.keep = field, detail
-        self.sums = torch.zeros(5, dtype=torch.float64)  # n, |e|, e², y, y²
+        self.sums = torch.zeros(5, dtype=torch.float64)  # n, |e|, e², y, y², y counted from the training mean
         self.worst = _Worst()
         self.pairs: list[list[float]] = []
 
     def update(self, output: Tensor, target: Tensor, rows: Tensor) -> None:
         mean, std = (torch.as_tensor(np.asarray(s, np.float64)) for s in self.field._scale())
-        truth = target.double().cpu() * std + mean
-        guess = output.double().cpu().reshape(target.shape) * std + mean
+        truth = target.cpu().double() * std + mean
+        guess = output.cpu().double().reshape(target.shape) * std + mean
         error = guess - truth
+        # from the mean, else R² of numbers far from 0 drowns in rounding
+        about = truth - mean.mean()
         n = truth.numel()
         self.sums += torch.stack(
             [
                 torch.tensor(float(n)),
                 error.abs().sum(),
                 error.square().sum(),
-                truth.sum(),
-                truth.square().sum(),
+                about.sum(),
+                about.square().sum(),
             ]
         )
         if not self.keep or truth.ndim > 1:
@@ -237,6 +239,8 @@ class Own:
 
     def update(self, output: Tensor, target: Tensor, rows: Tensor) -> None:
         if self.streams:
+            if isinstance(self.metric, torch.nn.Module):
+                self.metric.to(output.device)
             self.metric.update(output, target)
         else:
             self.total += float(self.metric(output, target)) * len(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from flambeau.core.errors import UsageError
@@ -33,7 +34,7 @@ class EarlyStopping(Technique):
         if self._monitor not in metrics:
             return None
         value = metrics[self._monitor] * (1 if self._higher else -1)
-        if self._best is None or value > self._best:
+        if math.isfinite(value) and (self._best is None or value > self._best):
             self._best, self._waited = value, 0
             return None
         self._waited += 1
