@@ -136,11 +136,8 @@ def _bytes_of(value: Any) -> bytes:
     if hasattr(value, "detach"):
         value = value.detach().cpu().numpy()
     if hasattr(value, "tobytes"):  # arrays and PIL images
-        form = (
-            getattr(value, "shape", getattr(value, "size", "")),
-            getattr(value, "dtype", getattr(value, "mode", "")),
-        )
-        return f"{form}".encode() + value.tobytes()
+        shape, kind = ("size", "mode") if hasattr(value, "mode") else ("shape", "dtype")
+        return f"{getattr(value, shape, '')} {getattr(value, kind, '')} ".encode() + value.tobytes()
     return repr(sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value).encode()
 
 

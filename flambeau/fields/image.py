@@ -235,7 +235,7 @@ def original_size(value: Any) -> tuple[int, int]:
 
 def _pair(size: int | Sequence[int]) -> list[int]:
     try:
-        pair = [int(s) for s in size] if isinstance(size, (list, tuple)) else [int(size), int(size)]
+        pair = [int(s) for s in size] if isinstance(size, (list, tuple)) else [int(size)] * 2  # type: ignore[arg-type]
     except (TypeError, ValueError):
         pair = []
     if len(pair) != 2 or min(pair) < 1:

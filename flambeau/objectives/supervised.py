@@ -92,9 +92,8 @@ class Supervised(Objective):
         # float32, so that a validation in bf16 measures the model and not the rounding of its loss
         output = output.float() if isinstance(output, Tensor) else output
         loss = self.loss_function(output, batch.target).detach()
-        self._loss = self._loss + (loss if loss.device.type == "mps" else loss.double()) * len(
-            batch
-        )  # mps has no float64
+        exact = loss if loss.device.type == "mps" else loss.double()  # mps has no float64
+        self._loss = self._loss + exact * len(batch)
         self._count += len(batch)
         activated = self.activate(output)
         for metric in self._metrics:
