@@ -1,0 +1,45 @@
+"""The report of a run: one self-contained HTML file, made from the run folder alone.
+
+>>> from flambeau import report
+>>> report.write("runs/photos")  # doctest: +SKIP
+PosixPath('runs/photos/report.html')
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flambeau.core.files import write_atomic
+from flambeau.report.facts import Facts
+from flambeau.report.page import page
+from flambeau.report.words import Words
+from flambeau.run import Run
+
+
+def build(run: Run, *, language: str = "en") -> str:
+    """The report of a run, finished or not, as HTML text. It reads the run folder only: the data may be gone.
+
+    Args:
+        run: the run.
+        language: `en` or `zh-CN`.
+
+    Raises:
+        RunError: a file of the run is missing or damaged, or a newer version wrote it.
+        UsageError: the report does not speak the language.
+    """
+    return page(Facts(run), Words(language))
+
+
+def write(run: Run | str | Path, *, language: str = "en") -> Path:
+    """Writes `report.html` into the run folder, whole or not at all, and gives its path.
+
+    Raises:
+        RunError, UsageError: as for `build`; or there is no such run, or the disk is full.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    path = run.path / "report.html"
+    write_atomic(path, build(run, language=language).encode("utf-8"))
+    return path
+
+
+__all__ = ["build", "write"]

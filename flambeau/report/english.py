@@ -1,0 +1,163 @@
+"""The report in English."""
+
+from __future__ import annotations
+
+ENGLISH: dict[str, str] = {
+    # the top
+    "title": "{name} · training report",
+    "report": "training report",
+    "trained": "{model}, trained on {data}",
+    "trained.fields": "{model}, trained on {data} to tell {target} from {inputs}",
+    "trained.classes": "{model}, trained on {data} to tell {target} ({classes} classes) from {inputs}",
+    "own_data": "data of your own",
+    "memory": "arrays in memory",
+    "next": "What to do next",
+    "also": "Also seen",
+    "no_evaluation": "There is no evaluation yet: it is made at the end of the training.",
+    "side.train": "training",
+    "side.valid": "validation",
+    "side.test": "test",
+    "side.all": "",
+    "measured": "measured on {samples:,} {side} samples",
+    "measured.unknown": "measured on the {side} samples",
+    "interval": "the true figure lies between {low:.1%} and {high:.1%} (95 % interval)",
+    "baseline": "always answering “{class}” would reach {share:.1%}",
+    "chosen_by_valid": "these samples also chose the best epoch, so new data may do a little worse",
+    "stop": ".",
+    "contents": "Contents",
+    # tiles
+    "metric.accuracy": "accuracy",
+    "metric.f1": "F1 (mean of classes)",
+    "metric.micro_f1": "F1 (all labels)",
+    "metric.exact_match": "all labels right",
+    "metric.loss": "loss",
+    "metric.mae": "mean absolute error",
+    "metric.rmse": "root mean squared error",
+    "metric.r2": "R²",
+    "tile.epochs": "epochs",
+    "tile.time": "training time",
+    "tile.speed": "samples a second",
+    "tile.findings": "data findings",
+    # data
+    "data": "The data",
+    "data.none": "The checks found nothing to mend.",
+    "data.unchecked": "The data was not checked in this run.",
+    "severity.error": "error",
+    "severity.warning": "warning",
+    "severity.note": "note",
+    "samples_concerned": "{count:,} concerned",
+    "more_places": "and {count:,} more",
+    "all_places": "where",
+    # curves
+    "curves": "Curves",
+    "curves.none": "No epoch is finished yet.",
+    "epoch": "epoch",
+    "step": "step",
+    "loss": "loss",
+    "loss.log": "loss (logarithmic)",
+    "train_loss": "training",
+    "train_loss.raw": "training, each logged step",
+    "valid_loss": "validation",
+    "best": "kept: epoch {epoch}",
+    "loss.title": "Loss",
+    "metric.title": "Validation",
+    "curves.note": "Training loss is measured with augmentation and while the model still learns, so that it can "
+    "lie above that of the validation.",
+    "learning_rate": "Learning rate",
+    "rate": "learning rate",
+    # confusion
+    "confusion": "Confusion matrix",
+    "confusion.note": "Rows are the true classes, columns the predicted ones. The darker, the larger the share "
+    "of its row; mistakes are shaded more strongly than hits so that few can be seen.",
+    "confusion.pairs": "The {count} pairs of classes that are mixed up most, of {pairs:,} pairs.",
+    "confusion.no_mistakes": "No class was taken for another.",
+    "true": "true",
+    "predicted": "predicted",
+    "count": "count",
+    "share": "share of the true class",
+    # classes
+    "classes": "Classes",
+    "classes.note": "The lowest F1 comes first.",
+    "class": "class",
+    "samples": "samples",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "more_classes": "{count:,} more classes",
+    # mistakes
+    "worst": "Worst mistakes",
+    "worst.note": "Wrong and most sure of it comes first. Look for wrong labels here before looking at the model.",
+    "worst.note_number": "The largest errors come first. Look for wrong numbers here before looking at the model.",
+    "worst.none": "There is no mistake to show.",
+    "was": "is {name}",
+    "taken_for": "taken for {name}",
+    "row": "row {row}",
+    # calibration
+    "calibration": "Calibration",
+    "calibration.title": "How often it is right when it is so sure",
+    "calibration.error": "expected calibration error {error:.1%}",
+    "calibration.note": "A bar is the share of right answers among those of a confidence; the fainter, the fewer "
+    "samples. On the dashed line a confidence of 80 % is right 80 times in 100. The error is the mean distance "
+    "from it (Guo et al. 2017).",
+    "confidence": "confidence",
+    "accuracy": "accuracy",
+    # regression
+    "regression": "Predicted and true",
+    "regression.title": "Each dot is a sample; on the dashed line it would be exact",
+    "errors.title": "Errors (predicted − true)",
+    "error": "error",
+    # speed
+    "speed": "Speed",
+    "speed.title": "Training samples a second",
+    "speed.share": "Where the time of a step goes",
+    "speed.none": "No epoch is finished yet.",
+    "part.data": "data",
+    "part.forward": "forward",
+    "part.backward": "backward",
+    "part.step": "optimiser step",
+    # about
+    "reasons": "Why it was trained so",
+    "reasons.none": "Every setting was given.",
+    "environment": "Environment",
+    "recipe": "Recipe",
+    "recipe.show": "show the recipe (recipe.yaml)",
+    "written_by": "Written by Flambeau {version}",
+    # advice
+    "advice.fine": "Nothing stands out in these figures: try the model on new data that it will meet in use.",
+    "advice.unfinished": "The training is not finished ({done} of {epochs} epochs are): wait for it, or go on "
+    "with: flambeau resume {path}",
+    "advice.leakage": "Mend the split first, for the figures below are too good: {message}.",
+    "advice.conflict": "Mend the labels first: {message}.",
+    "advice.data_error": "Mend the data first: {message}.",
+    "advice.diverged": "Lower the learning rate ({rate:g}): the training loss rose from {first:.3g} in the first "
+    "epoch to {last:.3g} in the last.",
+    "advice.guessing": "The model has learned nothing that shows: accuracy {accuracy:.1%}, where always "
+    "answering “{class}” reaches {guess:.1%}. Look at some labels, then try another learning rate.",
+    "advice.guessing_mean": "The model has learned nothing that shows: R² is {r2:.2f}, where always answering "
+    "the mean reaches 0. Look at some targets, then try another learning rate.",
+    "advice.no_held_out": "Hold samples out: these figures were measured on the training samples themselves and "
+    "say nothing about new data.",
+    "advice.overfits": "It learns the training samples by heart: training loss {train:.3g}, validation loss "
+    "{valid:.3g}. More data or stronger augmentation helps most.",
+    "advice.overfits_rising": "It learns the training samples by heart: training loss {train:.3g}, while the "
+    "validation loss rose from {lowest:.3g} in epoch {epoch} to {valid:.3g}. More data, stronger augmentation or "
+    "fewer epochs help.",
+    "advice.more_epochs": "Train longer: the validation loss still fell from {before:.3g} to {last:.3g} in the "
+    "last {back} of {epochs} epochs. Try {more} epochs.",
+    "advice.larger_model": "Try a larger or pretrained model: accuracy stays at {accuracy:.1%}, and training "
+    "loss ({train:.3g}) and validation loss ({valid:.3g}) lie close together and no longer fall.",
+    "advice.few_samples": "Collect more of “{class}”: {recall:.0%} of it is found, against {mean:.0%} on "
+    "average, and it has {count:,} samples here where {middle:,} are usual.",
+    "advice.weak_class": "Look at “{class}”: {recall:.0%} of its {count:,} samples are found, against {mean:.0%} "
+    "on average, and it is not for want of samples.",
+    "advice.confused_pair": "Look at “{true}” taken for “{predicted}”: {count:,} times, {share:.0%} of that "
+    "class and {count:,} of all {errors:,} mistakes.",
+    "advice.too_sure": "Do not take its confidence at its word: it is {gap:.0%} too high on average (calibration "
+    "error {error:.1%}). Label smoothing or more data helps.",
+    "advice.too_modest": "Do not take its confidence at its word: it is {gap:.0%} too low on average "
+    "(calibration error {error:.1%}). Mixup and label smoothing do this; so does a training that is too short.",
+    "advice.data_path": "Waiting for data takes {share:.0%} of a step: a smaller picture size, lighter "
+    "augmentation or more threads would make training faster.",
+    "advice.rough": "Measure on more samples: with {samples:,} the accuracy of {accuracy:.1%} may as well be "
+    "{low:.0%} or {high:.0%}.",
+}

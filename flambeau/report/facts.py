@@ -1,0 +1,106 @@
+"""What a run folder says, read once for all sections of the report."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any
+
+from flambeau.core.files import read_json
+from flambeau.core.findings import Finding
+from flambeau.recipe import Recipe
+from flambeau.run import Run
+
+KINDS = {"category": "classification", "multilabel": "multilabel", "number": "regression"}
+# the metric that comes first, and whether more of it is better
+MAIN = {"classification": ("accuracy", True), "multilabel": ("f1", True), "regression": ("rmse", False)}
+
+
+class Facts:
+    """A run as the report sees it: nothing here needs the data, and all of it may be missing but the recipe."""
+
+    def __init__(self, run: Run):
+        self.path = run.path
+        self.name = run.path.resolve().name
+        self.finished = run.finished
+        self.recipe: Recipe = run.recipe
+        self.environment: dict[str, Any] = run.environment
+        self.evaluation: dict[str, Any] = run.evaluation
+        self.detail: dict[str, Any] = self.evaluation.get("detail") or {}
+        self.metrics: dict[str, float] = self.evaluation.get("metrics") or {}
+        self.findings: list[Finding] = run.findings
+        self.checked = (run.path / "findings.json").exists()
+        self.thumbnails: list[list[str]] = self._thumbnails()
+        fields = run.path / "fields.json"
+        self.fields: dict[str, Any] = read_json(fields) if fields.exists() else {}
+        lines = run.metrics
+        self.steps = [line for line in lines if "loss" in line]
+        self.epochs = [line for line in lines if "train_loss" in line]
+
+    def _thumbnails(self) -> list[list[str]]:
+        if not self.checked:
+            return []
+        shown = read_json(self.path / "findings.json").get("thumbnails") or []
+        return [list(t) for t in shown] + [[] for _ in self.findings[len(shown) :]]
+
+    @cached_property
+    def target(self) -> dict[str, Any]:
+        """The state of the target's field; empty for data that has no fields."""
+        return self.fields.get("fields", {}).get(self.fields.get("target") or "", {})
+
+    @cached_property
+    def kind(self) -> str:
+        """classification, multilabel, regression, or empty where the report cannot know."""
+        return self.detail.get("kind") or KINDS.get(self.target.get("kind", ""), "")
+
+    @property
+    def main(self) -> tuple[str, bool]:
+        """The metric that comes first, and whether more of it is better."""
+        return MAIN.get(self.kind, ("loss", False))
+
+    @property
+    def samples(self) -> int | None:
+        """How many samples the evaluation measured."""
+        if self.evaluation.get("samples"):
+            return int(self.evaluation["samples"])
+        return sum(map(sum, self.detail["confusion"])) if self.detail.get("confusion") else None
+
+    @property
+    def step(self) -> int:
+        """The last step that was written down."""
+        return max((line["step"] for line in (*self.steps, *self.epochs)), default=0)
+
+    @property
+    def steps_per_epoch(self) -> float | None:
+        """From the first whole epoch; None before it."""
+        return self.epochs[0]["step"] / self.epochs[0]["epoch"] if self.epochs else None
+
+    def valid(self, name: str) -> list[tuple[int, float]]:
+        """(epoch, value) of a validation metric."""
+        return [(e["epoch"], e["valid"][name]) for e in self.epochs if name in e.get("valid", {})]
+
+    @property
+    def valid_names(self) -> list[str]:
+        """The validation metrics, loss among them."""
+        return list(dict.fromkeys(name for e in self.epochs for name in e.get("valid", {})))
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch whose weights the run keeps; None where it keeps the last, or cannot know."""
+        name, more = self.main
+        values = [(v, e) for e, v in self.valid(name) if math.isfinite(v)]
+        if self.recipe.training.keep != "best" or not values:
+            return None
+        best = (max if more else min)(v for v, _ in values)
+        return next(e for v, e in values if v == best)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Shares of a step's time in data, forward, backward and step, over the whole training."""
+        speed = self.epochs[-1].get("speed", {}) if self.epochs else {}
+        return {part: speed[part] for part in ("data", "forward", "backward", "step") if part in speed}
+
+    @property
+    def seconds(self) -> float:
+        """The time of all training epochs together, validation left out."""
+        return sum(e.get("speed", {}).get("seconds", 0.0) for e in self.epochs)

@@ -1,0 +1,81 @@
+"""HTML that cannot be broken by what is put into it: every text is escaped unless it is Markup already."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable
+from typing import TypeAlias
+
+VOID = frozenset({"meta", "link", "img", "br", "hr", "col"})
+# C0 controls, which HTML forbids, and lone surrogates, which file names that are not UTF-8 bring along
+_UNWRITABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_FRAGMENT = re.compile(
+    r'<img src="(data:image/(?:png|jpeg);base64,[A-Za-z0-9+/]+={0,2})" alt="([^"<>]*)">'
+    r"|<span(?: class=unreadable)?>([^<>]*)</span>"
+)
+
+
+class Markup(str):
+    """Text that is HTML already."""
+
+    __slots__ = ()
+
+
+Child: TypeAlias = "str | int | float | Iterable[Child] | None"
+
+
+def text(value: object) -> Markup:
+    """Any value as escaped text, for content and for quoted attributes.
+
+    >>> text("<b>'")
+    '&lt;b&gt;&#x27;'
+    """
+    return Markup(html.escape(_UNWRITABLE.sub("\ufffd", str(value))))
+
+
+def join(*children: Child) -> Markup:
+    """Children one after the other; None is nothing, iterables are opened."""
+    parts: list[str] = []
+    for child in children:
+        if isinstance(child, Markup):
+            parts.append(child)
+        elif isinstance(child, (str, int, float)):
+            parts.append(text(child))
+        elif child is not None:
+            parts.append(join(*child))
+    return Markup("".join(parts))
+
+
+def tag(name: str, *children: Child, **attributes: object) -> Markup:
+    """An element. `class_` is written class and `stroke_width` stroke-width; None and False are left out.
+
+    >>> tag("p", "1 < 2", class_="note", hidden=True)
+    '<p class="note" hidden>1 &lt; 2</p>'
+    """
+    written = ""
+    for key, value in attributes.items():
+        if value is None or value is False:
+            continue
+        key = key.rstrip("_").replace("_", "-")
+        written += f" {key}" if value is True else f' {key}="{text(value)}"'
+    if name in VOID:
+        return Markup(f"<{name}{written}>")
+    return Markup(f"<{name}{written}>{join(*children)}</{name}>")
+
+
+def fragment(given: object) -> Markup:
+    """A thumbnail as a field rendered it: pictures with their bytes inside, or spans of text; several are
+    separated by blanks. It is taken apart and written anew; whatever else it holds is shown as text.
+
+    >>> fragment("<span>a &lt; b</span>"), fragment("<script>x</script>")
+    ('<span>a &lt; b</span>', '&lt;script&gt;x&lt;/script&gt;')
+    """
+    given = str(given or "")
+    if _FRAGMENT.sub("", given).strip():
+        return text(given)
+    return join(
+        tag("img", src=m[1], alt=html.unescape(m[2]), class_="tiny" if m[1].startswith("data:image/png") else None)
+        if m[1] else tag("span", html.unescape(m[3]))
+        for m in _FRAGMENT.finditer(given)
+    )  # fmt: skip

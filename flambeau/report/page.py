@@ -1,0 +1,44 @@
+"""The page: the sections under their contents, in one file that asks nothing of any server."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from flambeau.report.facts import Facts
+from flambeau.report.markup import Markup, tag
+from flambeau.report.sections import SECTIONS
+from flambeau.report.sections.top import top
+from flambeau.report.words import Words
+from flambeau.version import __version__
+
+# nothing is loaded and nothing runs, whatever a class name or a file name may hold
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+
+
+def page(facts: Facts, words: Words) -> str:
+    """The report as HTML text."""
+    sections = [(name, made(facts, words)) for name, made in SECTIONS]
+    there = [(name, made) for name, made in sections if made is not None]
+    links = (tag("a", words(name), href=f"#{name}") for name, _ in there)
+    style = (files("flambeau.report") / "style.css").read_text(encoding="utf-8")
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name_="color-scheme", content="light dark"),
+        tag("title", words("title", name=facts.name)),
+        tag("link", rel="icon", href="data:,"),
+        tag("style", Markup(style)),
+    )
+    body = tag(
+        "body",
+        tag(
+            "main",
+            top(facts, words),
+            tag("nav", links, aria_label=words("contents")),
+            (made for _, made in there),
+            tag("footer", words("written_by", version=__version__)),
+        ),
+    )
+    return f"<!doctype html>\n{tag('html', head, body, lang=words.language)}\n"

@@ -1,0 +1,80 @@
+"""The pieces that the sections are put together from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from flambeau.report.markup import Child, Markup, tag
+from flambeau.report.svg import Series
+from flambeau.report.words import Words
+
+
+def section(words: Words, name: str, *content: Child) -> Markup:
+    """A section under its heading, which the contents link to."""
+    return tag("section", tag("h2", words(name)), *content, id=name)
+
+
+def note(*content: Child) -> Markup:
+    """A remark in a quieter voice."""
+    return tag("p", *content, class_="note")
+
+
+def figure(title: str, *content: Child, series: Sequence[Series] = (), remark: str | None = None) -> Markup:
+    """A chart with its title and, for several curves, their names."""
+    legend = None
+    if len(series) > 1:
+        keys = (tag("span", s.name, class_=f"key {s.style} c{s.colour}") for s in series)
+        legend = tag("span", keys, class_="legend")
+    return tag("figure", tag("figcaption", tag("b", title), legend), *content, note(remark) if remark else None,
+               class_="card")  # fmt: skip
+
+
+def grid(*content: Child) -> Markup:
+    """Cards side by side where there is room, one below the other on a phone."""
+    return tag("div", *content, class_="grid")
+
+
+def table(head: Iterable[Child], rows: Iterable[Child], class_: str) -> Markup:
+    """A table that scrolls inside its own box where it is too wide."""
+    return tag("div", tag("table", tag("thead", tag("tr", head)), tag("tbody", rows), class_=class_), class_="scroll")
+
+
+def meter(share: float, kind: str = "") -> Markup:
+    """A share from 0 to 1 as a number with a bar under it."""
+    share = min(max(share, 0.0), 1.0) if math.isfinite(share) else 0.0
+    bar = tag("span", tag("span", style=f"width:{share * 100:.1f}%"), class_=f"meter {kind}".strip())
+    return tag("span", tag("span", percentage(share), class_="number"), bar, class_="measure")
+
+
+def percentage(share: float) -> str:
+    """A share as percent; only what is whole is said to be whole.
+
+    >>> percentage(0.123), percentage(1), percentage(0.9999), percentage(0.0001)
+    ('12.3%', '100%', '99.99%', '0.01%')
+    """
+    if share in (0, 1) or not math.isfinite(share):
+        return f"{share:.0%}"
+    shown = f"{share:.1%}"
+    return f"{share:.2%}" if shown in ("0.0%", "100.0%") else shown
+
+
+def number(value: float) -> str:
+    """A metric in few digits.
+
+    >>> number(0.12345), number(1234.5), number(12)
+    ('0.1235', '1,234', '12')
+    """
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them.
+
+    >>> duration(3.21), duration(75), duration(7500)
+    ('3.2 s', '1 min 15 s', '2 h 05 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

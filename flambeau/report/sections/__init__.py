@@ -1,0 +1,26 @@
+"""The sections of the report, in the order of the page. Each is a function of the facts and the words, and gives
+nothing where a run has nothing to say about it."""
+
+from flambeau.report.sections.about import environment, reasons, recipe
+from flambeau.report.sections.classes import classes, confusion
+from flambeau.report.sections.data import data
+from flambeau.report.sections.mistakes import worst
+from flambeau.report.sections.quality import calibration, regression
+from flambeau.report.sections.training import curves, learning_rate, speed
+
+SECTIONS = (
+    ("data", data),
+    ("curves", curves),
+    ("learning_rate", learning_rate),
+    ("confusion", confusion),
+    ("classes", classes),
+    ("regression", regression),
+    ("worst", worst),
+    ("calibration", calibration),
+    ("speed", speed),
+    ("reasons", reasons),
+    ("environment", environment),
+    ("recipe", recipe),
+)
+
+__all__ = ["SECTIONS"]

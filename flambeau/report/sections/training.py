@@ -1,0 +1,126 @@
+"""How the training went: loss, validation metrics, learning rate, speed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from flambeau.report.facts import Facts
+from flambeau.report.markup import Markup, tag
+from flambeau.report.parts import figure, grid, note, percentage, section
+from flambeau.report.scale import short
+from flambeau.report.svg import Point, Series, bar_chart, line_chart, percent
+from flambeau.report.words import Words
+
+# metrics of one unit share a chart
+TOGETHER = (("accuracy", "f1", "micro_f1", "exact_match"), ("mae", "rmse"), ("r2",))
+LOG_FROM = 50  # largest loss over the smallest, from which a straight axis would show a corner only
+
+
+def curves(facts: Facts, words: Words) -> Markup:
+    """Training loss by step, validation loss and metrics by epoch."""
+    if not facts.steps and not facts.epochs:
+        return section(words, "curves", note(words("curves.none")))
+    return section(words, "curves", grid(_loss(facts, words), _metrics(facts, words)))
+
+
+def smoothed(points: Sequence[Point], share: float = 0.05) -> list[Point]:
+    """Each point's mean with its neighbours, over a window of a share of the curve; the ends use what there is.
+
+    >>> smoothed([(0, 0.0), (1, 3.0), (2, 0.0)], share=0.5)
+    [(0, 1.5), (1, 1.0), (2, 1.5)]
+    """
+    half = max(1, round(len(points) * share / 2))
+    total = [0.0]
+    for _, y in points:
+        total.append(total[-1] + y)
+    result = []
+    for i, (x, _) in enumerate(points):
+        low, high = max(0, i - half), min(len(points), i + half + 1)
+        result.append((x, (total[high] - total[low]) / (high - low)))
+    return result
+
+
+def _axis(facts: Facts, words: Words) -> tuple[float, str]:
+    """(steps in a unit of the x axis, its name): epochs as soon as their length is known."""
+    per_epoch = facts.steps_per_epoch
+    return (per_epoch, words("epoch")) if per_epoch else (1.0, words("step"))
+
+
+def _loss(facts: Facts, words: Words) -> Markup:
+    unit, x_label = _axis(facts, words)
+    raw = [(s["step"] / unit, s["loss"]) for s in facts.steps if math.isfinite(s["loss"])]
+    series = []
+    if len(raw) >= 3 * max(len(facts.epochs), 3):
+        series += [Series(words("train_loss.raw"), raw, 1, "faint"), Series(words("train_loss"), smoothed(raw), 1)]
+    elif facts.epochs:
+        # too few logged steps for a curve; the mean over an epoch belongs to its middle
+        means = [(e["epoch"] - 0.5, e["train_loss"]) for e in facts.epochs]
+        series.append(Series(words("train_loss"), means, 1, "dots"))
+    else:
+        series.append(Series(words("train_loss"), raw, 1, "dots"))
+    valid = facts.valid("loss")
+    if valid:
+        series.append(Series(words("valid_loss"), valid, 2, "dots"))
+    values = [y for s in series if s.style != "faint" for _, y in s.points if math.isfinite(y)]
+    log = bool(values) and min(values) > 0 and max(values) > LOG_FROM * min(values)
+    chart = line_chart(series, label=words("loss.title"), x_label=x_label, y_label=words("loss.log" if log else "loss"),
+                       log=log, mark=_best(facts, words))  # fmt: skip
+    return figure(words("loss.title"), chart, series=series, remark=words("curves.note") if valid else None)
+
+
+def _metrics(facts: Facts, words: Words) -> list[Markup]:
+    names = [n for n in facts.valid_names if n != "loss"]
+    groups = [[n for n in group if n in names] for group in TOGETHER]
+    groups += [[n] for n in names if not any(n in group for group in TOGETHER)]
+    figures = []
+    for group in filter(None, groups):
+        series = [Series(words.name("metric", n), facts.valid(n), i, "dots") for i, n in enumerate(group, 2)]
+        share = group[0] in TOGETHER[0]
+        title = f"{words('metric.title')}: {', '.join(s.name for s in series)}"
+        chart = line_chart(
+            series, label=title, x_label=words("epoch"), y_label=series[0].name, y_format=percent if share else short,
+            ceiling=1.0 if share else None, mark=_best(facts, words), whole_x=True,
+        )  # fmt: skip
+        figures.append(figure(title, chart, series=series))
+    return figures
+
+
+def _best(facts: Facts, words: Words) -> tuple[float, str] | None:
+    best = facts.best_epoch
+    return None if best is None or len(facts.epochs) < 2 else (best, words("best", epoch=best))
+
+
+def learning_rate(facts: Facts, words: Words) -> Markup | None:
+    """The rate at each logged step."""
+    unit, x_label = _axis(facts, words)
+    points = [(s["step"] / unit, s["learning_rate"]) for s in facts.steps if "learning_rate" in s]
+    if not points:
+        return None
+    series = Series(words("rate"), points, 4, "dots" if len(points) < 20 else "line")
+    chart = line_chart([series], label=words("learning_rate"), x_label=x_label, y_label=words("rate"), floor=0.0)
+    schedule = f"{facts.recipe.training.schedule}, {facts.recipe.training.optimizer}"
+    return section(words, "learning_rate", grid(figure(schedule, chart)))
+
+
+def speed(facts: Facts, words: Words) -> Markup:
+    """Samples a second by epoch, and where the time of a step goes."""
+    rates = [(e["epoch"], e["speed"]["samples_per_second"]) for e in facts.epochs
+             if "samples_per_second" in e.get("speed", {})]  # fmt: skip
+    if not rates:
+        return section(words, "speed", note(words("speed.none")))
+    bars = [(epoch - 0.4, epoch + 0.4, rate) for epoch, rate in rates]
+    chart = bar_chart(bars, label=words("speed.title"), x_label=words("epoch"), y_label=words("tile.speed"),
+                      colour=3, whole_x=True)  # fmt: skip
+    return section(words, "speed", grid(figure(words("speed.title"), chart), _shares(facts, words)))
+
+
+def _shares(facts: Facts, words: Words) -> Markup | None:
+    shares = facts.shares
+    if not sum(shares.values()):
+        return None
+    parts = [(words.name("part", part), share, i) for i, (part, share) in enumerate(shares.items(), 1)]
+    bar = tag("div", (tag("span", style=f"width:{s * 100:.2f}%", class_=f"c{i}", title=f"{n} {percentage(s)}")
+                      for n, s, i in parts), class_="stacked")  # fmt: skip
+    rows = (tag("li", tag("span", n, class_=f"key line c{i}"), tag("b", percentage(s))) for n, s, i in parts)
+    return figure(words("speed.share"), bar, tag("ul", rows, class_="shares"))
