@@ -176,7 +176,7 @@ def _empty_classes(root: Path, used: set[str], with_sides: bool) -> list[Finding
 
 def _with_validation(sides: Sequence[int], labels: Sequence[Any], keys: Sequence[str], how: Split) -> list[int]:
     """Given sides; where there is no valid/ folder, a stratified share of the training rows validates."""
-    if VALID in sides or not how.valid:
+    if VALID in sides or how.valid == 0:
         return list(sides)
     train = [i for i, s in enumerate(sides) if s == TRAIN]
     drawn = Split("stratified", valid=how.valid, seed=how.seed).assign(
