@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from forkserver import Forkserver
 
 from flambeau.data.realdata import Unreachable, fetch
 from flambeau.data.realdata.nasty import fabricate_nasty
@@ -39,3 +40,11 @@ def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def nasty(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Files that are hard or impossible to read, by name (`fabricate_nasty`); read only: all share them."""
     return fabricate_nasty(tmp_path_factory.mktemp("realdata") / "nasty")
+
+
+@pytest.fixture(scope="session")
+def flambeau() -> Iterator[Forkserver]:
+    """The command, as real processes: `flambeau("train", folder, cwd=tmp_path)`; `.start` does not wait for its end."""
+    server = Forkserver()
+    yield server
+    server.close()

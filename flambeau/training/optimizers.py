@@ -13,7 +13,7 @@ from flambeau.core.errors import UsageError, nearest
 DEFAULTS: dict[str, dict[str, Any]] = {"sgd": {"momentum": 0.9, "nesterov": True}}
 
 
-def known() -> dict[str, type[torch.optim.Optimizer]]:
+def known() -> dict[str, Any]:
     """The optimisers of torch.optim by lower-case name, less those that need a closure."""
     classes = {
         n.lower(): c for n, c in vars(torch.optim).items()
