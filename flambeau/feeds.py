@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from flambeau import preflight
 from flambeau.core.errors import DataError, UsageError
@@ -49,8 +51,8 @@ class Feed:
         """Sets `sources` and `prepare`."""
         raise NotImplementedError
 
-    def check_targets(self, num_classes: int | None) -> None:
-        """Raises DataError where a class number does not fit a model of so many outputs."""
+    def check_targets(self, num_classes: int | None, ndim: int) -> None:
+        """Raises DataError where targets are not class numbers of `ndim` axes for a model of so many outputs."""
 
     def source(self, side: str) -> Source:
         """The batches of a side, in their own order, for measuring.
@@ -77,7 +79,9 @@ class FieldFeed(Feed):
     """A Dataset: its fields fitted, its rows encoded into a Store."""
 
     def __init__(self, dataset: Dataset, encoding: EncodeOptions):
-        self.dataset: Dataset = dataset
+        # fields are fitted and changed here: the user's Dataset stays as it is, for the next Learner
+        self.dataset: Dataset = copy.copy(dataset)
+        self.dataset.fields = {name: copy.copy(field) for name, field in dataset.fields.items()}
         self.encoding = encoding
         self.findings: list[Finding] = []
 
@@ -163,13 +167,15 @@ class TorchFeed(Feed):
         self.data = dict(zip(("train", "valid"), pair, strict=True))
 
     def open(self, recipe: Recipe, reporter: Reporter, reasons: list[str]) -> int:
-        train = getattr(self.data["train"], "dataset", self.data["train"])
+        train = _dataset_of(self.data["train"])
         return len(train) if hasattr(train, "__len__") else 10_000  # a stream: a guess, for the defaults only
 
     def make_batches(self, settings: Settings, objective: Objective, engine: Engine) -> None:
         has_norm = _has_batch_norm(objective.model)
-        self._classes = isinstance(objective, Supervised) and objective.class_numbers
-        self._check = preflight.TargetCheck() if self._classes else None
+        self._check: preflight.TargetCheck | None = None
+        if isinstance(objective, Supervised) and objective.class_numbers:
+            ignore = getattr(objective.loss_function, "ignore_index", preflight.IGNORED)
+            self._check = preflight.TargetCheck(ignore=ignore)
         sources: dict[str, Source | None] = {}
         for side, data in self.data.items():
             train = side == "train"
@@ -180,13 +186,18 @@ class TorchFeed(Feed):
         self.sources = sources
         self.prepare = custom.CustomPreparer(engine.device)
 
-    def check_targets(self, num_classes: int | None) -> None:
+    def check_targets(self, num_classes: int | None, ndim: int) -> None:
         if self._check is None:
             return
-        self._check.num_classes = num_classes
+        self._check.num_classes, self._check.ndim = num_classes, ndim
         for data in self.data.values():
             if data is not None:
-                preflight.scan_targets(getattr(data, "dataset", data), num_classes)
+                self._check.scan(_dataset_of(data))
+
+
+def _dataset_of(data: Any) -> Any:
+    """The Dataset behind a DataLoader. (A Subset has a `dataset` too, but is not all of it.)"""
+    return data.dataset if isinstance(data, DataLoader) else data
 
 
 def _has_batch_norm(model: nn.Module) -> bool:

@@ -208,7 +208,8 @@ class Learner:
                 raise
             raise self._out_of_memory(batch) from error
         has_classes = isinstance(output, torch.Tensor) and output.ndim > 1
-        self.feed.check_targets(output.shape[1] if has_classes and output is not None else None)
+        if isinstance(output, torch.Tensor):
+            self.feed.check_targets(output.shape[1] if has_classes else None, max(output.ndim - 1, 1))
 
     def _first_batch(self) -> Batch:
         source = self.feed.sources["train"]

@@ -177,7 +177,9 @@ class Predictor:
             if not isinstance(values, Tensor):
                 raise UsageError("this run has no fields, so it cannot read raw values", fix="give a tensor (B, …)")
             return self._forward(Batch(values.to(self.engine.device), None, torch.arange(len(values))))
-        many = isinstance(values, list) or (isinstance(values, np.ndarray) and values.ndim > self._value_ndim())
+        if isinstance(values, Tensor):
+            values = values.detach().cpu().numpy()
+        many = isinstance(values, list) or (isinstance(values, np.ndarray) and self._holds_many(values))
         listed = list(values) if many else [values]
         out: list[Prediction] = []
         for start in range(0, len(listed), batch_size):
@@ -192,8 +194,16 @@ class Predictor:
             out += [self.decode(row, reject_below) for row in self.outputs(encoded)]
         return out if many else out[0]
 
-    def _value_ndim(self) -> int:
-        return 3 if self.fields[self.inputs[0]].kind == "image" else len(self.fields[self.inputs[0]].encoding.shape)
+    def _holds_many(self, array: np.ndarray) -> bool:
+        field = self.fields[self.inputs[0]]
+        if field.kind != "image":
+            return array.ndim > len(field.encoding.shape)
+        if array.ndim != 3:
+            return array.ndim > 3
+        # grey pictures (B, H, W), unless it looks like one picture with channels
+        one = 1 in (array.shape[0], array.shape[2]) or 3 in (array.shape[0], array.shape[2])
+        own_size = array.shape[0] != 1 == field.input_shape[0] and array.shape[1:] == field.input_shape[1:]
+        return own_size or not (one or 4 in (array.shape[0], array.shape[2]))
 
 
 def _collate(arrays: Sequence[np.ndarray], ragged: bool) -> Tensor | Ragged:

@@ -13,6 +13,7 @@ from flambeau.data.custom import split_batch
 from flambeau.objectives import Objective, Supervised
 from flambeau.training.engine import Engine
 
+IGNORED = -100  # what torch's losses take for "no class" if not told otherwise
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
@@ -23,70 +24,93 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(m in str(error).lower() for m in OUT_OF_MEMORY)
 
 
-def check_targets(target: Any, num_classes: int | None, rows: Tensor) -> None:
+def check_targets(target: Any, num_classes: int | None, rows: Tensor, ndim: int = 1, ignore: int = IGNORED) -> None:
     """Raises DataError where a target does not suit a cross-entropy over class numbers, with the row.
 
     Args:
-        target: as a Dataset gives it: int64 (B) in 0…K-1 is right.
+        target: as a Dataset gives it: int64 (B) in 0…K-1 is right, and (B, H, W) where each pixel has its class.
         num_classes: K, where it is known.
+        ndim: axes that the target must have: those of the model's output less one.
+        ignore: the number that stands for no class.
     """
     if not isinstance(target, Tensor):
         raise DataError(f"a target is a {type(target).__name__}", expected="a tensor of class numbers (B)")
-    if target.ndim == 2 and target.shape[1] > 1 and target.numel():
-        one_hot = bool(((target == 0) | (target == 1)).all() and (target.sum(1) == 1).all())
-        if one_hot and not target.is_floating_point():
+    if target.ndim == ndim + 1 and target.shape[1] > 1 and target.numel():
+        if target.is_floating_point():
+            return  # probabilities are fine
+        if bool(((target == 0) | (target == 1)).all() and (target.sum(1) == 1).all()):
             raise DataError(
                 f"targets are one-hot rows of {target.shape[1]}", where=f"row {int(rows[0])}",
                 expected="class numbers (B), as cross-entropy takes them", fix="give target.argmax(1)",
             )  # fmt: skip
-        return  # probabilities are fine
-    if target.ndim != 1:
+    if target.ndim != ndim:
+        expected = f"({len(target)},), one class number a sample" if ndim == 1 else f"{ndim} axes, as the output has"
         raise DataError(
-            f"targets have the shape {tuple(target.shape)}", expected=f"({len(target)},), one class number a sample",
-            fix="give target.squeeze(1)" if target.ndim == 2 and target.shape[1] == 1 else None,
+            f"targets have the shape {tuple(target.shape)}", expected=expected,
+            fix="give target.squeeze(1)" if target.ndim == ndim + 1 and target.shape[1] == 1 else None,
         )  # fmt: skip
     if target.is_floating_point():
         whole = bool((target == target.round()).all())
         raise DataError(
-            f"targets are {str(target.dtype)[6:]}, such as {float(target[0]):g}", where=f"row {int(rows[0])}",
+            f"targets are {str(target.dtype)[6:]}, such as {float(target.flatten()[0]):g}", where=f"row {int(rows[0])}",
             expected="int64 class numbers",
             fix="give target.long()" if whole else "use loss='mse' for numbers that are not classes",
         )  # fmt: skip
     wrong = (target < 0) | (target >= num_classes) if num_classes is not None else target < 0
+    wrong &= target != ignore
     if bool(wrong.any()):
-        at = int(wrong.nonzero()[0])
+        at = tuple(wrong.nonzero()[0].tolist())
+        label = int(target[at])
         top = f"0…{num_classes - 1}, for the model has {num_classes} outputs" if num_classes else "0 or more"
         more = int(wrong.sum()) - 1
         raise DataError(
-            f"the label {int(target[at])} is outside its range" + (f" (and {more} more in the batch)" if more else ""),
-            where=f"row {int(rows[at])}", expected=top,
-            fix="number the classes from 0" if int(target[at]) == num_classes else None,
+            f"the label {label} is outside its range" + (f" (and {more} more in the batch)" if more else ""),
+            where=f"row {int(rows[at[0]])}", expected=top,
+            fix="number the classes from 0" if label == num_classes else None,
         )  # fmt: skip
 
 
 class TargetCheck:
-    """Checks each batch of a user's own data on the CPU, where it costs microseconds, before a device sees it."""
+    """Checks each batch of a user's own data on the CPU, where it costs microseconds, before a device sees it.
 
-    def __init__(self, num_classes: int | None = None):
-        self.num_classes = num_classes
+    Attributes:
+        num_classes, ndim, ignore: as for `check_targets`. Nothing is checked before `ndim` is known.
+    """
+
+    def __init__(self, num_classes: int | None = None, ndim: int | None = None, ignore: int = IGNORED):
+        self.num_classes, self.ndim, self.ignore = num_classes, ndim, ignore
 
     def __call__(self, rows: Tensor, collated: Any) -> None:
-        _, target = split_batch(collated)
-        check_targets(target, self.num_classes, rows)
+        if self.ndim is not None:
+            check_targets(split_batch(collated)[1], self.num_classes, rows, self.ndim, self.ignore)
 
+    def scan(self, dataset: Any) -> None:
+        """Checks all targets of a map-style dataset that keeps them together (`targets`, `labels` or `tensors`)."""
+        kept = next((getattr(dataset, n) for n in ("targets", "labels") if hasattr(dataset, n)), None)
+        if kept is None and hasattr(dataset, "tensors"):
+            kept = dataset.tensors[-1]
+        if kept is None or self.ndim is None or not hasattr(kept, "__len__") or len(kept) != len(dataset):
+            return
+        try:
+            target = torch.as_tensor(kept)
+        except (TypeError, ValueError, RuntimeError):
+            return  # names, lists: what __getitem__ makes of them is checked batch by batch
+        try:
+            check_targets(target, self.num_classes, torch.arange(len(target)), self.ndim, self.ignore)
+        except DataError as error:
+            row = int(str(error.where).removeprefix("row ")) if error.where else 0
+            if self._given_so(dataset, row):
+                raise
 
-def scan_targets(dataset: Any, num_classes: int | None) -> None:
-    """Checks all targets of a map-style dataset that keeps them together (`targets`, `labels` or `tensors`)."""
-    kept = next((getattr(dataset, n) for n in ("targets", "labels") if hasattr(dataset, n)), None)
-    if kept is None and hasattr(dataset, "tensors"):
-        kept = dataset.tensors[-1]
-    if kept is None or len(kept) != len(dataset):
-        return
-    try:
-        target = torch.as_tensor(kept)
-    except (TypeError, ValueError):
-        return  # names, lists: what __getitem__ makes of them is checked batch by batch
-    check_targets(target, num_classes, torch.arange(len(target)))
+    def _given_so(self, dataset: Any, row: int) -> bool:
+        """Whether `__getitem__` gives the row's target as wrong as it is kept: it may well renumber the classes."""
+        try:
+            self(torch.tensor([row]), torch.utils.data.default_collate([dataset[row]]))
+        except DataError:
+            return True
+        except TypeError:
+            pass  # only the user's own collate function can put these together; it is checked batch by batch
+        return False
 
 
 def try_batch(objective: Objective, engine: Engine, batch: Batch) -> Tensor | None:
@@ -104,9 +128,11 @@ def try_batch(objective: Objective, engine: Engine, batch: Batch) -> Tensor | No
         with torch.no_grad(), engine.autocast():
             if isinstance(objective, Supervised):
                 output = _forward(objective, batch)
-                if objective.class_numbers and batch.target is not None:
-                    num_classes = output.shape[1] if isinstance(output, Tensor) and output.ndim > 1 else None
-                    check_targets(batch.target.cpu(), num_classes, batch.rows.cpu())
+                if objective.class_numbers and batch.target is not None and isinstance(output, Tensor):
+                    num_classes = output.shape[1] if output.ndim > 1 else None
+                    target = batch.target.cpu() if isinstance(batch.target, Tensor) else batch.target
+                    ignore = getattr(objective.loss_function, "ignore_index", IGNORED)
+                    check_targets(target, num_classes, batch.rows.cpu(), max(output.ndim - 1, 1), ignore)
             _loss(objective, batch, output)
     finally:
         model.train(was_training)

@@ -36,6 +36,8 @@ class LabelSmoothing(Technique):
                 fix="use it with cross_entropy or bce, or leave it out",
             )
         plain = objective.loss_function  # type: ignore[attr-defined]
+        if plain is self._smooth:
+            return  # a training that was stopped goes on in the same process
         smooth = functools.partial(plain, label_smoothing=self.amount)
         self._plain, self._smooth = plain, smooth
         objective.loss_function = smooth  # type: ignore[attr-defined]

@@ -1,13 +1,14 @@
 """Checkpoints: whole or absent, checked when read, without pickle.
 
 A checkpoint is a folder `step-00000123-epoch-002` (steps done, whole epochs done) with `state.safetensors` (every
-tensor) and `manifest.json` (all else, and the SHA-256 of the tensors' file). It is written under a temporary name,
-synced, then renamed.
+tensor) and `manifest.json` (all else, the SHA-256 of the tensors' file, and its own). It is written under a temporary
+name, synced, then renamed.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -27,6 +28,8 @@ Tree = Any  # nested dicts and lists of tensors and plain JSON
 def flatten(tree: Tree, tensors: dict[str, Tensor], path: str = "") -> Tree:
     """The tree with each tensor replaced by {"tensor": name}; the tensors go into `tensors`."""
     if isinstance(tree, Tensor):
+        while path in tensors:  # a key with a slash in it
+            path += "'"
         tensors[path] = tree.detach()
         return {"tensor": path}
     if isinstance(tree, dict):
@@ -87,7 +90,8 @@ def save(path: Path, state: dict[str, Tree], facts: dict[str, Any]) -> None:
                 handle.flush()
                 os.fsync(handle.fileno())
             digest = hashlib.sha256(data).hexdigest()
-            write_json(temporary / "manifest.json", {"sha256": digest, "facts": facts, "state": skeleton})
+            manifest = {"sha256": digest, "facts": facts, "state": skeleton}
+            write_json(temporary / "manifest.json", {**manifest, "seal": _seal(manifest)})
             if path.exists():  # the same state again, after a resume that had nothing left to do; or a damaged one
                 remove(path)
             temporary.rename(path)
@@ -108,13 +112,19 @@ def load(path: Path, device: torch.device | str = "cpu") -> tuple[dict[str, Tree
         data = (path / "state.safetensors").read_bytes()
     except OSError as error:
         raise RunError(f"the checkpoint cannot be read ({error.strerror})", where=path) from None
-    if hashlib.sha256(data).hexdigest() != manifest.get("sha256"):
+    seal = manifest.pop("seal", None) if isinstance(manifest, dict) else None
+    if seal != _seal(manifest) or hashlib.sha256(data).hexdigest() != manifest["sha256"]:
         raise RunError("the checkpoint is damaged: its bytes are not those that were written", where=path)
     try:
         tensors = {name: t.to(device) for name, t in safetensors.torch.load(data).items()}
         return unflatten(manifest["state"], tensors), manifest["facts"]
     except (SafetensorError, KeyError) as error:
         raise RunError(f"the checkpoint is damaged ({error})", where=path) from None
+
+
+def _seal(manifest: Any) -> str:
+    """The SHA-256 of a manifest's values, however they are spaced."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def listed(folder: Path) -> list[Path]:

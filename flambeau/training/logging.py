@@ -16,10 +16,11 @@ class Log:
 
     Args:
         folder: the run's folder; None to keep everything in memory only.
-        resume_step: lines of later steps are dropped: they belong to steps that a resume does again.
+        resume_step, resume_epoch: lines of later steps, and of epochs that were not ended by then, are dropped: a
+            resume does them again.
     """
 
-    def __init__(self, folder: Path | None, resume_step: int | None = None):
+    def __init__(self, folder: Path | None, resume_step: int | None = None, resume_epoch: int = 0):
         self.lines: list[dict[str, Any]] = []
         self._file: Any = None
         self._board: Any = None
@@ -27,7 +28,10 @@ class Log:
             return
         path = folder / "metrics.jsonl"
         if resume_step is not None and path.exists():
-            self.lines = [line for line in read(path) if line["step"] <= resume_step]
+            self.lines = [
+                line for line in read(path)
+                if line["step"] <= resume_step and not ("train_loss" in line and line["epoch"] > resume_epoch)
+            ]  # fmt: skip
             write_atomic(path, "".join(json.dumps(line) + "\n" for line in self.lines).encode())
         self._file = path.open("a" if resume_step is not None else "w", encoding="utf-8")
         self._board = _event_writer(folder / "tensorboard")

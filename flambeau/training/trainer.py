@@ -133,7 +133,7 @@ class Trainer:
         for hook in self.hooks["on_fit_start"]:
             hook(self.objective)
         found = self.saver.load_newest(self) if resume and self.saver else False
-        self.log = Log(self.folder, resume_step=self.state.step if found else None)
+        self.log = Log(self.folder, self.state.step if found else None, self.state.epoch)
         self.history = [line for line in self.log.lines if "valid" in line or "train_loss" in line]
         self.stopwatch = Stopwatch(self.engine)
         self._saved_at = time.perf_counter()
@@ -152,8 +152,10 @@ class Trainer:
         source = self.train.epoch(state.epoch, start=state.step_in_epoch * settings.accumulate)
         began, first, samples = time.perf_counter(), state.step_in_epoch, 0
         name = f"epoch {state.epoch + 1}/{settings.epochs}"
-        with self.reporter.bar(name, self.steps_per_epoch) as bar:
-            while state.step_in_epoch < self.steps_per_epoch:
+        # under a token budget one order of ragged rows may need a batch more than another
+        steps = math.ceil(self.train.count(state.epoch) / settings.accumulate)
+        with self.reporter.bar(name, steps) as bar:
+            while state.step_in_epoch < steps:
                 self.stopwatch.start(state.step)
                 batches = [
                     self._prepared(i, rows, gathered)
