@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from flambeau.core.errors import DataError, RunError, UsageError
 from flambeau.data.batch import Batch
 from flambeau.data.prepare import Preparer
-from flambeau.fields import Field, Ragged
+from flambeau.data.store import collate
+from flambeau.fields import Field
 from flambeau.models import InputSpec, build
 from flambeau.objectives import Objective, Supervised
 from flambeau.run import Run
@@ -135,7 +136,7 @@ class Predictor:
 
     def outputs(self, encoded: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
         """Encoded values to model outputs after their activation, (B, …) float32; one batch, one forward pass."""
-        gathered = {n: _collate([e[n] for e in encoded], self.fields[n].encoding.ragged) for n in self.inputs}
+        gathered = {n: collate([e[n] for e in encoded], self.fields[n].encoding) for n in self.inputs}
         return self._forward(self.prepare(torch.arange(len(encoded)), gathered))
 
     def _forward(self, batch: Batch) -> np.ndarray:
@@ -204,10 +205,3 @@ class Predictor:
         one = 1 in (array.shape[0], array.shape[2]) or 3 in (array.shape[0], array.shape[2])
         own_size = array.shape[0] != 1 == field.input_shape[0] and array.shape[1:] == field.input_shape[1:]
         return own_size or not (one or 4 in (array.shape[0], array.shape[2]))
-
-
-def _collate(arrays: Sequence[np.ndarray], ragged: bool) -> Tensor | Ragged:
-    tensors = [torch.from_numpy(np.ascontiguousarray(a)) for a in arrays]
-    if not ragged:
-        return torch.stack(tensors)
-    return Ragged(torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True), torch.tensor([len(t) for t in tensors]))

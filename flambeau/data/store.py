@@ -80,14 +80,21 @@ class StreamedColumn:
     def gather(self, rows: Tensor) -> Tensor | Ragged:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="decode")
-        values = [torch.from_numpy(v) for v in self._pool.map(self.encode, rows.tolist())]
-        if not self.encoding.ragged:
-            return torch.stack(values)
-        lengths = torch.tensor([len(v) for v in values])
-        return Ragged(torch.nn.utils.rnn.pad_sequence(values, batch_first=True), lengths)
+        return collate(list(self._pool.map(self.encode, rows.tolist())), self.encoding)
 
     def to(self, device: torch.device) -> StreamedColumn:
         return self
+
+
+def collate(arrays: Sequence[np.ndarray], encoding: Encoding) -> Tensor | Ragged:
+    """Encoded values of B rows together, as a column gathers them."""
+    if not encoding.ragged:
+        return torch.from_numpy(np.stack(arrays))
+    lengths = [len(a) for a in arrays]
+    values = np.zeros((len(arrays), max(lengths, default=0), *encoding.shape), encoding.dtype)
+    for row, array in zip(values, arrays, strict=True):
+        row[: len(array)] = array
+    return Ragged(torch.from_numpy(values), torch.tensor(lengths))
 
 
 class Store:

@@ -88,7 +88,7 @@ class Number(Field):
                 expected="finite numbers",
             )
         mean, std = self._scale()
-        return ((array - mean) / std).astype(np.float32)
+        return np.asarray((array - mean) / std, dtype=np.float32)
 
     def encode_all(self, values: Sequence[Any]) -> np.ndarray | None:
         if not isinstance(values, np.ndarray) or not np.issubdtype(values.dtype, np.number):
