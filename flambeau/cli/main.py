@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import traceback
 from types import FrameType
+from typing import Any
 
-import click
 import typer
 
 from flambeau.cli import check, demo, evaluate, models, predict, report, resume, runs, serve, train
 from flambeau.cli.common import emit
-from flambeau.core.errors import FlambeauError
+from flambeau.core.errors import FlambeauError, UsageError
 from flambeau.version import __version__
 
 BAD_INPUT, BUG = 2, 70
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 app = typer.Typer(
     name="flambeau",
@@ -43,55 +46,92 @@ for verb in (demo, check, train, resume, evaluate, predict, report, runs, models
     app.command(verb.NAME)(verb.command)
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
+# the base of the command line's own errors: click's, or in newer versions of typer that of its copy of click
+COMMAND_LINE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command and exits with its status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    signal.signal(signal.SIGTERM, _terminate)  # outside the training loop, which saves first
+    for number in STOPPING:
+        signal.signal(number, _stop)  # outside the training loop, which saves first
     sys.exit(run(arguments))
 
 
 def run(arguments: list[str]) -> int:
-    """Runs the command; returns its exit status."""
-    from flambeau.training.interrupts import Interrupted
-
+    """Runs the command; returns its exit status. Whatever goes wrong is told in one line on stderr."""
     as_json = "--json" in arguments
     try:
         status = app(args=arguments, standalone_mode=False, prog_name="flambeau")
-        return status if isinstance(status, int) else 0
-    except Interrupted as error:
-        _tell(error, as_json)
-        return 128 + error.signal_number
-    except FlambeauError as error:
-        _tell(error, as_json)
-        return BAD_INPUT
-    except click.exceptions.Exit as error:
-        return error.exit_code
-    except click.ClickException as error:
-        if as_json:
-            emit({"error": error.format_message()})
-        error.show()
-        return BAD_INPUT
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        sys.stderr.write("\nstopped\n")
-        return 128 + signal.SIGINT
+    except SystemExit as error:
+        status = error.code
+    except BrokenPipeError:
+        return _pipe_closed()
+    except typer.Abort:
+        status = 128 + signal.SIGINT
+    except COMMAND_LINE_ERROR as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()  # type: ignore[attr-defined]
+            return BAD_INPUT
+        return _tell(_usage(error), as_json, BAD_INPUT)
+    except Exception as error:  # noqa: BLE001 -- told apart, and what is not expected is shown whole
+        return _failed(error, as_json)
+    stopped = {128 + number: number for number in STOPPING}.get(status)
+    if stopped is not None:  # typer takes Ctrl-C for an exit
+        _tell(FlambeauError(f"stopped by {signal.Signals(stopped).name}"), as_json, status)
+    return status if isinstance(status, int) else 0
 
 
-def _tell(error: FlambeauError, as_json: bool) -> None:
+def _failed(error: Exception, as_json: bool) -> int:
+    """Tells of an error by what kind it is; returns the exit status."""
+    from flambeau.preflight import is_out_of_memory
+    from flambeau.training.interrupts import Interrupted
+
+    if isinstance(error, Interrupted):
+        return _tell(error, as_json, 128 + error.signal_number)
+    if isinstance(error, FlambeauError):
+        return _tell(error, as_json, BAD_INPUT)
+    if is_out_of_memory(error):
+        fix = "close other programs, or take smaller inputs, a smaller batch or a smaller model"
+        return _tell(FlambeauError(f"memory ran out ({_first_line(error)})", fix=fix), as_json, BAD_INPUT)
+    if isinstance(error, OSError) and error.errno is not None and error.strerror:
+        told = FlambeauError(error.strerror[0].lower() + error.strerror[1:], where=error.filename)
+        return _tell(told, as_json, BAD_INPUT)
+    traceback.print_exception(error)
+    told = FlambeauError(
+        f"this is a bug in flambeau {__version__}: {type(error).__name__}: {_first_line(error)}",
+        fix="please report it with the lines above",
+    )
+    return _tell(told, as_json, BUG)
+
+
+def _usage(error: Any) -> UsageError:
+    message = error.format_message().strip().rstrip(".")
+    context = getattr(error, "ctx", None)
+    place = context.command_path if context is not None else "flambeau"
+    return UsageError(message[:1].lower() + message[1:], fix=f"see {place} --help")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def _pipe_closed() -> int:
+    """Whoever reads our output has enough of it (`flambeau models | head`): nothing more is to be said."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the last flush would fail again
+    return 128 + signal.SIGPIPE
+
+
+def _tell(error: FlambeauError, as_json: bool, status: int) -> int:
     if as_json:
-        emit(
-            {
-                "error": str(error),
-                "found": error.found,
-                "where": error.where,
-                "expected": error.expected,
-                "fix": error.fix,
-            }
-        )
+        emit({"error": str(error), "found": error.found, "where": error.where, "expected": error.expected,
+              "fix": error.fix})  # fmt: skip
     sys.stderr.write(f"flambeau: {error}\n")
+    return status
 
 
 if __name__ == "__main__":
