@@ -1,0 +1,239 @@
+"use strict";
+(() => {
+  const TEXTS = {
+    en: {
+      drop: "Drop a picture here", hint: "or choose one, or paste it", rows: "Inputs, as JSON", predict: "Predict",
+      shortcut: "Ctrl + Enter", answers: "Answers", clear: "Clear all", waiting: "Looking …", pasted: "pasted picture",
+      classes: (n) => `${n} ${n === 1 ? "class" : "classes"}`, picture: (s) => `pictures at ${s}`, number: "predicts a number",
+      grey: "grey", none: "none of the classes", unknown: "unknown", row: (n) => `Input ${n}`,
+      "too-large": (m) => `This file is larger than the ${m} MB that the server takes.`,
+      "not-json": "This is not JSON. An example: ", offline: "The server does not answer. Is it still running?",
+      "no-picture": "There is no picture in what was dropped.", done: (f, l) => `${f}: ${l}`,
+    },
+    zh: {
+      drop: "把图片拖到这里", hint: "也可以点击选择，或直接粘贴", rows: "输入（JSON）", predict: "预测",
+      shortcut: "Ctrl + Enter", answers: "结果", clear: "全部清除", waiting: "正在识别……", pasted: "粘贴的图片",
+      classes: (n) => `${n} 个类别`, picture: (s) => `图片 ${s}`, number: "预测一个数值",
+      grey: "灰度", none: "不属于任何类别", unknown: "无法确定", row: (n) => `输入 ${n}`,
+      "too-large": (m) => `文件超过了服务器允许的 ${m} MB。`,
+      "not-json": "这不是有效的 JSON。示例：", offline: "服务器没有响应，它还在运行吗？",
+      "no-picture": "拖入的内容里没有图片。", done: (f, l) => `${f}：${l}`,
+      codes: {
+        "not-a-picture": "这不是可以读取的图片（支持 JPEG、PNG、WebP、GIF、BMP、TIFF、AVIF）。",
+        unreadable: "无法读取：文件已损坏或格式不符。", empty: "文件是空的。",
+        "too-many-pixels": "图片的像素太多，请先缩小。", overloaded: "服务器正忙，请稍后再试。",
+        timeout: "处理超时，请稍后再试。", "not-ready": "模型还在准备中，请稍后再试。",
+        "model-failed": "模型无法处理这个输入。", "not-finite": "模型没有给出有效的结果。",
+        "bad-json": "这不是有效的 JSON。", "no-inputs": "没有输入：需要 {\"inputs\": [...]}。",
+        "too-many": "一次提交的输入太多。", internal: "服务器内部出错。",
+      },
+    },
+  };
+  const language = navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
+  const text = TEXTS[language];
+  const $ = (id) => document.getElementById(id);
+  const TOP = 5, AT_ONCE = 4, MOST_CARDS = 100;
+  let model = null;
+
+  document.documentElement.lang = language === "zh" ? "zh-Hans" : "en";
+  for (const node of document.querySelectorAll("[data-text]")) node.textContent = text[node.dataset.text];
+  for (const node of document.querySelectorAll("[data-label]")) node.setAttribute("aria-label", text[node.dataset.label]);
+
+  const percent = (p) => new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: p < 0.0995 ? 1 : 0 }).format(p);
+  const number = (x) => new Intl.NumberFormat(language, { maximumSignificantDigits: 6 }).format(x);
+  const round = (values) => values.map((v) => (Array.isArray(v) ? `[${round(v)}]` : typeof v === "number" ? number(v) : v)).join(", ");
+
+  function notice(message) {
+    $("notice").textContent = message || "";
+    $("notice").hidden = !message;
+  }
+  const told = (code, message) => (text.codes && text.codes[code]) || message;
+
+  async function ask(body, type) {
+    let response;
+    try {
+      response = await fetch(`predict?top=${TOP}`, { method: "POST", body, headers: type ? { "Content-Type": type } : {} });
+    } catch {
+      throw new Error(text.offline);
+    }
+    const answer = await response.json().catch(() => null);
+    if (!response.ok) {
+      if (response.status === 413 && answer?.error?.code === "too-large") throw new Error(tooLarge());
+      throw new Error(answer?.error ? told(answer.error.code, answer.error.message) : `HTTP ${response.status}`);
+    }
+    return answer.predictions;
+  }
+  const tooLarge = () => text["too-large"](number(model.limits.max_body / 2 ** 20));
+
+  // -- cards ---------------------------------------------------------------------------------------------------
+
+  function addCard(name, picture) {
+    const card = $("card").content.firstElementChild.cloneNode(true);
+    card.querySelector(".file").textContent = name;
+    card.querySelector(".file").title = name;
+    card.querySelector(".waiting").textContent = text.waiting;
+    if (picture) {
+      const image = card.querySelector("img");
+      image.onload = () => image.classList.toggle("tiny", Math.max(image.naturalWidth, image.naturalHeight) <= 96);
+      // a file that the browser cannot draw, such as a TIFF, is shown by its answer alone
+      image.onerror = () => plain(card);
+      image.src = URL.createObjectURL(picture);
+      card.querySelector("figure").hidden = false;
+    } else plain(card);
+    $("cards").prepend(card);
+    while ($("cards").children.length > MOST_CARDS) discard($("cards").lastElementChild);
+    $("tools").hidden = $("cards").children.length < 2;
+    return card;
+  }
+  function plain(card) {
+    card.classList.add("plain");
+    card.querySelector("figure").hidden = true;
+  }
+  function discard(card) {
+    const source = card.querySelector("img").src;
+    if (source) URL.revokeObjectURL(source);
+    card.remove();
+  }
+
+  function show(card, prediction) {
+    if (prediction.error) return fail(card, told(prediction.code, prediction.error));
+    const chosen = [].concat(prediction.label);
+    const label = card.querySelector(".label");
+    label.textContent = describe(prediction);
+    label.hidden = false;
+    card.querySelector(".wait").hidden = true;
+    const bars = card.querySelector(".bars");
+    // objects with names such as "3" come out of JSON in the order of the numbers: sorted anew
+    const likely = Object.entries(prediction.probabilities || {}).sort((a, b) => b[1] - a[1]);
+    for (const [name, p] of likely) {
+      const bar = $("bar").content.firstElementChild.cloneNode(true);
+      bar.querySelector(".class").textContent = name;
+      bar.querySelector(".class").title = name;
+      bar.querySelector(".percent").textContent = percent(p);
+      bar.classList.toggle("chosen", chosen.includes(name));
+      bars.append(bar);
+      requestAnimationFrame(() => requestAnimationFrame(() => {
+        bar.querySelector(".fill").style.width = `${Math.max(p * 100, 0.6)}%`;
+      }));
+    }
+    bars.hidden = likely.length === 0;
+    $("status").textContent = text.done(card.querySelector(".file").textContent,
+      likely.length ? `${label.textContent}, ${percent(likely[0][1])}` : label.textContent);
+  }
+  function describe(prediction) {
+    const label = prediction.label;
+    if (typeof label === "number") return number(label);
+    if (Array.isArray(label)) return label.length ? round(label) : text.none;
+    return label === "unknown" && !model.output.classes.includes(label) ? text.unknown : label;
+  }
+  function fail(card, message) {
+    card.querySelector(".wait").hidden = true;
+    const error = card.querySelector(".error");
+    error.textContent = message;
+    error.hidden = false;
+    $("status").textContent = text.done(card.querySelector(".file").textContent, message);
+  }
+
+  // -- pictures ------------------------------------------------------------------------------------------------
+
+  const queue = [];
+  let running = 0;
+
+  function take(files) {
+    notice("");
+    if (!model || model.accepts !== "files") return;
+    if (!files.length) return notice(text["no-picture"]);
+    for (const file of files) {
+      const name = file.name || text.pasted;
+      const card = addCard(name, file);
+      if (file.size > model.limits.max_body - 4096) fail(card, tooLarge());
+      else queue.push({ file, name, card });
+    }
+    next();
+  }
+  function next() {
+    while (running < AT_ONCE && queue.length) {
+      const { file, name, card } = queue.shift();
+      const form = new FormData();
+      form.append("file", file, name);
+      running += 1;
+      ask(form).then(([prediction]) => show(card, prediction), (error) => fail(card, error.message))
+        .finally(() => { running -= 1; next(); });
+    }
+  }
+
+  $("file").addEventListener("change", (event) => {
+    take([...event.target.files]);
+    event.target.value = "";
+  });
+  let depth = 0;
+  addEventListener("dragenter", () => { depth += 1; document.body.classList.add("over"); });
+  addEventListener("dragleave", () => { depth -= 1; if (depth <= 0) document.body.classList.remove("over"); });
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    depth = 0;
+    document.body.classList.remove("over");
+    take([...event.dataTransfer.files]);
+  });
+  addEventListener("paste", (event) => {
+    const files = [...event.clipboardData.files];
+    if (files.length) take(files);
+  });
+  $("clear").addEventListener("click", () => {
+    [...$("cards").children].forEach(discard);
+    queue.length = 0;
+    $("tools").hidden = true;
+    ($("pictures").hidden ? $("json") : $("file")).focus();
+  });
+
+  // -- rows ----------------------------------------------------------------------------------------------------
+
+  $("rows").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    notice("");
+    let inputs;
+    try {
+      const parsed = JSON.parse($("json").value);
+      inputs = Array.isArray(parsed) ? parsed : parsed.inputs ?? [parsed];
+    } catch {
+      return notice(text["not-json"] + JSON.stringify([model.example]));
+    }
+    try {
+      const predictions = await ask(JSON.stringify({ inputs }), "application/json");
+      for (let i = predictions.length - 1; i >= 0; i -= 1) show(addCard(text.row(i + 1)), predictions[i]);
+    } catch (error) {
+      notice(error.message);
+    }
+  });
+  $("json").addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) $("rows").requestSubmit();
+  });
+
+  // -- the model -----------------------------------------------------------------------------------------------
+
+  async function begin() {
+    try {
+      model = await (await fetch("model")).json();
+    } catch {
+      return notice(text.offline);
+    }
+    document.title = model.name;
+    $("name").textContent = model.name;
+    const facts = [];
+    const { classes, kind } = model.output;
+    if (classes.length) facts.push(text.classes(classes.length));
+    else if (kind === "number") facts.push(text.number);
+    const input = model.inputs[0];
+    if (input.kind === "image") facts.push(text.picture(`${input.shape[1]} × ${input.shape[0]}`));
+    if (input.colour === "grey") facts.push(text.grey);
+    $("about").textContent = facts.join(" · ");
+    $("versions").textContent = `flambeau ${model.versions.flambeau}`;
+    if (model.accepts === "files") $("pictures").hidden = false;
+    else {
+      $("json").value = JSON.stringify([model.example], null, 2);
+      $("rows").hidden = false;
+    }
+  }
+  begin();
+})();

@@ -1,0 +1,52 @@
+"""What a client is told when something does not go: one status, one code for programs, one line for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+LONGEST_MESSAGE = 300
+
+
+class Problem(Exception):
+    """A request, or one input of it, that cannot be served.
+
+    Args:
+        status: the HTTP status.
+        code: a short fixed name, for programs and for translation.
+        message: one line for people.
+        headers: further response headers.
+    """
+
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None):
+        self.status, self.code, self.message = status, code, one_line(message)
+        self.headers = dict(headers or {})
+        super().__init__(self.message)
+
+    def to_dict(self) -> dict[str, dict[str, str | int]]:
+        """The body of the response."""
+        return {"error": {"status": self.status, "code": self.code, "message": self.message}}
+
+    def body(self) -> bytes:
+        """The same as JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False).encode()
+
+
+def one_line(text: str) -> str:
+    """The text on one line of at most 300 characters: messages may quote what a client sent.
+
+    >>> one_line("two\\nlines")
+    'two lines'
+    """
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_MESSAGE else line[: LONGEST_MESSAGE - 1] + "…"
+
+
+def body_too_large(limit: int) -> Problem:
+    """The request is larger than `limit` bytes."""
+    return Problem(413, "too-large", f"the request is too large; expected at most {limit:,} bytes")
+
+
+def overloaded(what: str) -> Problem:
+    """The server has no room for another request; the client may come again in a second."""
+    return Problem(503, "overloaded", what, {"Retry-After": "1"})

@@ -1,0 +1,223 @@
+"""The protocol: what a request may be, how it is read, and the shapes of every answer."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, Field
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from flambeau.serve.limits import Limits
+from flambeau.serve.problems import Problem
+
+LONGEST_NAME = 255
+RAW_TYPES = "image/*, application/octet-stream"
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong."""
+
+    status: int = Field(description="the HTTP status")
+    code: str = Field(description="a short fixed name, for programs")
+    message: str = Field(description="one line for people")
+
+
+class ErrorBody(BaseModel):
+    """The body of every answer that is not 2xx."""
+
+    error: ErrorDetail
+
+
+class Predicted(BaseModel):
+    """What the model says of one input."""
+
+    file: str | None = Field(description="the name of the file, where it came with one")
+    label: str | float | list[Any] = Field(
+        description="the likeliest class (`unknown` under reject_below), the classes at or above the threshold, or the "
+        "number"
+    )
+    confidence: float | None = Field(None, description="probability of the likeliest class; absent for numbers")
+    probabilities: dict[str, float] | None = Field(None, description="by class, likeliest first; absent for numbers")
+
+
+class Failed(BaseModel):
+    """One input, of several, that could not be read or computed."""
+
+    file: str | None = Field(description="the name of the file, where it came with one")
+    error: str = Field(description="one line for people")
+    code: str = Field(description="a short fixed name, for programs")
+
+
+class ModelName(BaseModel):
+    """Which model answered."""
+
+    name: str
+    flambeau: str = Field(description="version of flambeau")
+
+
+class Answer(BaseModel):
+    """One entry for each input, in the order of the request."""
+
+    predictions: list[Predicted | Failed]
+    model: ModelName
+
+
+class InputsBody(BaseModel):
+    """The request to a model whose input is not a file: one raw value for each input; a mapping by column where the
+    model has several columns. Files within (pictures) are base64 text."""
+
+    inputs: list[Any]
+
+
+class InputColumn(BaseModel):
+    """One column that the model reads."""
+
+    name: str
+    kind: str
+    shape: list[int] = Field(description="of one encoded value; (height, width, channels) for pictures")
+    colour: str | None = Field(None, description="the colour space that the model sees, for pictures")
+
+
+class OutputColumn(BaseModel):
+    """What the model predicts."""
+
+    name: str | None
+    kind: str | None
+    classes: list[str]
+
+
+class ModelDescription(BaseModel):
+    """The model, what it takes and what it gives."""
+
+    name: str
+    accepts: str = Field(description="`files` or `json`")
+    inputs: list[InputColumn]
+    output: OutputColumn
+    example: Any = Field(None, description="a value for `inputs`, where the model takes JSON")
+    limits: dict[str, float]
+    versions: dict[str, str]
+
+
+class Health(BaseModel):
+    """State of the server."""
+
+    status: str
+
+
+@dataclass(frozen=True)
+class Raw:
+    """One input as it came."""
+
+    name: str | None
+    value: Any
+
+
+def request_body(accepts_files: bool) -> dict[str, Any]:
+    """The request body of POST /predict, as OpenAPI has it."""
+    if not accepts_files:
+        return {"required": True, "content": {"application/json": {"schema": InputsBody.model_json_schema()}}}
+    binary = {"type": "string", "format": "binary"}
+    form: dict[str, Any] = {
+        "type": "object",
+        "required": ["file"],
+        "properties": {"file": {"type": "array", "items": binary}},
+    }
+    content = {"multipart/form-data": {"schema": form}}
+    content |= {kind: {"schema": binary} for kind in RAW_TYPES.split(", ")}
+    return {"required": True, "content": content}
+
+
+async def read_files(request: Request, limits: Limits) -> list[Raw]:
+    """The pictures of a request: parts called `file` of a form, or the body itself.
+
+    Raises:
+        Problem: the content type is another, the form is damaged, has none, or too many.
+    """
+    kind = _content_type(request)
+    if kind.startswith("image/") or kind == "application/octet-stream":
+        return [Raw(None, await request.body())]
+    if kind != "multipart/form-data":
+        raise Problem(
+            415, "content-type",
+            f"the content type is {kind or 'missing'}; expected multipart/form-data with files, or one of {RAW_TYPES}",
+        )  # fmt: skip
+    try:
+        form = await request.form(max_files=limits.max_files, max_fields=limits.max_files)
+    except HTTPException as error:
+        if error.detail.startswith("Too many files"):
+            raise too_many(limits.max_files, "files") from None
+        raise Problem(400, "bad-form", f"the form cannot be read: {error.detail}") from None
+    try:
+        parts = form.multi_items()
+        files = [part for name, part in parts if name == "file" and isinstance(part, UploadFile)]
+        if not files:
+            found = ", ".join(sorted({f"'{name}'" for name, _ in parts})) or "nothing"
+            raise Problem(422, "no-file", f"the form has {found}; expected one or several files called 'file'")
+        return [Raw((part.filename or "")[:LONGEST_NAME] or None, await part.read()) for part in files]
+    finally:
+        await form.close()
+
+
+async def read_rows(request: Request) -> bytes:
+    """The JSON body of a request, unparsed.
+
+    Raises:
+        Problem: the content type is another.
+    """
+    kind = _content_type(request)
+    if kind != "application/json":
+        raise Problem(415, "content-type", f"the content type is {kind or 'missing'}; expected application/json")
+    return await request.body()
+
+
+def parse_rows(body: bytes, limits: Limits) -> list[Raw]:
+    """The rows of `{"inputs": [...]}`.
+
+    Raises:
+        Problem: it is not JSON, not of this shape, or has too many rows.
+    """
+    try:
+        parsed = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Problem(400, "bad-json", f"the body is not JSON ({error})") from None
+    rows = parsed.get("inputs") if isinstance(parsed, dict) else None
+    if not isinstance(rows, list) or not rows:
+        raise Problem(422, "no-inputs", 'the body has no rows; expected {"inputs": [...]} with at least one')
+    if len(rows) > limits.max_rows:
+        raise too_many(limits.max_rows, "rows")
+    return [Raw(None, row) for row in rows]
+
+
+def too_many(limit: int, what: str) -> Problem:
+    """The request has more inputs than allowed."""
+    return Problem(413, "too-many", f"the request has too many {what}; expected at most {limit}")
+
+
+def from_base64(value: Any, column: str) -> bytes:
+    """The bytes of a file within JSON. Never a path: a client must not name files of the server.
+
+    Raises:
+        Problem: it is not base64 text.
+    """
+    try:
+        return base64.b64decode(value.encode("ascii"), validate=True)
+    except (AttributeError, UnicodeEncodeError, binascii.Error):
+        raise Problem(422, "not-base64", f"the value of '{column}' is not base64 text") from None
+
+
+def validation_problem(errors: Sequence[Any]) -> Problem:
+    """The first thing wrong with the query parameters."""
+    first = errors[0]
+    where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+    return Problem(422, "bad-parameter", f"{where}={first.get('input')!r} does not fit: {first['msg'].lower()}")
+
+
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "").split(";")[0].strip().lower()

@@ -1,0 +1,190 @@
+"""The Service: a Predictor made fit for many clients at once. Decoding in a few threads, forward passes in one."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numpy as np
+
+from flambeau.core.errors import DataError, UsageError
+from flambeau.fields import Field
+from flambeau.predictor import Predictor
+from flambeau.serve.batching import Batcher, Encoded
+from flambeau.serve.limits import Limits
+from flambeau.serve.pictures import PixelGate, pixels_of, readable_formats
+from flambeau.serve.problems import Problem
+from flambeau.serve.protocol import (
+    Failed,
+    InputColumn,
+    ModelDescription,
+    OutputColumn,
+    Predicted,
+    Raw,
+    from_base64,
+)
+from flambeau.version import __version__
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """What the routes call.
+
+    Args:
+        predictor: the model.
+        limits: its bounds.
+        name: what the model is called.
+
+    Raises:
+        UsageError: the predictor has no fields, so it cannot read raw values.
+    """
+
+    def __init__(self, predictor: Predictor, limits: Limits, name: str):
+        if not predictor.inputs:
+            raise UsageError(
+                "this model has no fields, so it cannot be served: nothing says how to read a request",
+                fix="train on a Dataset with fields",
+            )
+        self.predictor, self.limits, self.name = predictor, limits, name
+        self.fields: dict[str, Field] = {column: predictor.fields[column] for column in predictor.inputs}
+        self.accepts_files = len(self.fields) == 1 and _is_file(next(iter(self.fields.values())))
+        self.ready = False
+        self._formats = readable_formats()
+        self._gate = PixelGate(limits.max_pixels)
+
+    async def start(self) -> None:
+        """Starts the threads, and one forward pass in the background: after it the service is ready."""
+        self._threads = ThreadPoolExecutor(self.limits.decode_threads, thread_name_prefix="flambeau-decode")
+        self._batcher = Batcher(self.predictor.outputs, max_batch=self.limits.max_batch, max_wait=self.limits.max_wait)
+        self._batcher.start()
+        self._warming = asyncio.create_task(self._warm_up())
+
+    async def stop(self) -> None:
+        """Stops the threads; what is being computed is waited for."""
+        self.ready = False
+        await self._batcher.stop()
+        await self._warming
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+
+    async def _warm_up(self) -> None:
+        try:
+            await self._batcher.submit({column: _blank(field) for column, field in self.fields.items()})
+            self.ready = True
+        except Problem as problem:
+            log.error("the warm-up failed: %s", problem.message)
+
+    async def predict(self, inputs: Sequence[Raw], top: int, reject_below: float) -> list[Predicted | Failed]:
+        """One entry for each input, in order; one that fails leaves the others alone.
+
+        Raises:
+            Problem: there is one input only, and it fails.
+        """
+        results = await asyncio.gather(*(self._one(raw, top, reject_below) for raw in inputs), return_exceptions=True)
+        entries: list[Predicted | Failed] = []
+        for raw, result in zip(inputs, results, strict=True):
+            if isinstance(result, Problem) and len(inputs) > 1:
+                entries.append(Failed(file=raw.name, error=result.message, code=result.code))
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                entries.append(result)
+        return entries
+
+    async def _one(self, raw: Raw, top: int, reject_below: float) -> Predicted:
+        with self._batcher.coming():
+            encoded = await self.in_thread(self._encode, raw.value)
+        row = await self._batcher.submit(encoded)
+        return await self.in_thread(self._decode, raw.name, row, top, reject_below)
+
+    async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
+        """Runs `function(*args)` in one of the decoding threads, so that the event loop goes on."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
+
+    def _encode(self, value: Any) -> Encoded:
+        """One raw value to its encoded columns.
+
+        Raises:
+            Problem: it cannot be read, or is too large.
+        """
+        if self.accepts_files:
+            (column,) = self.fields
+            value = {column: value}
+        elif len(self.fields) == 1 and not (isinstance(value, Mapping) and next(iter(self.fields)) in value):
+            value = {next(iter(self.fields)): value}
+        if not isinstance(value, Mapping):
+            raise Problem(422, "unreadable", f"the input is not a mapping; expected {', '.join(self.fields)}")
+        files = {}
+        for column, field in self.fields.items():
+            if _is_file(field) and column in value:
+                files[column] = value[column] if self.accepts_files else from_base64(value[column], column)
+        pictures = [data for column, data in files.items() if self.fields[column].kind == "image"]
+        pixels = sum(pixels_of(data, self.limits.max_pixels, self._formats) for data in pictures)
+        try:
+            with self._gate.holding(pixels):
+                return self.predictor.encode({**value, **files})
+        except DataError as error:
+            raise Problem(422, "unreadable", str(error)) from None
+        except (ValueError, TypeError, OverflowError, MemoryError) as error:
+            # a value of another shape than any field foresees: the client's, not the server's
+            raise Problem(422, "unreadable", f"the input cannot be read ({error})") from None
+
+    def _decode(self, name: str | None, row: np.ndarray, top: int, reject_below: float) -> Predicted:
+        if not np.isfinite(row).all():
+            raise Problem(500, "not-finite", "the model's output for this input is not a finite number")
+        return Predicted(file=name, **self.predictor.decode(row, reject_below).to_dict(top))
+
+    def describe(self) -> ModelDescription:
+        """The model, what it takes and what it gives."""
+        import torch
+
+        target = self.predictor.fields.get(self.predictor.target or "")
+        return ModelDescription(
+            name=self.name,
+            accepts="files" if self.accepts_files else "json",
+            inputs=[
+                InputColumn(
+                    name=column, kind=field.kind, shape=list(field.encoding.shape),
+                    colour=getattr(field, "colour", None),
+                )
+                for column, field in self.fields.items()
+            ],
+            output=OutputColumn(
+                name=self.predictor.target, kind=target.kind if target else None, classes=self.predictor.classes
+            ),
+            example=None if self.accepts_files else self._example(),
+            limits={name: float(value) for name, value in dataclasses.asdict(self.limits).items()},
+            versions={"flambeau": __version__, "torch": torch.__version__},
+        )  # fmt: skip
+
+    def _example(self) -> Any:
+        """A value that `inputs` could hold: what the middle of the training rows decodes to."""
+        example: dict[str, Any] = {}
+        for column, field in self.fields.items():
+            if _is_file(field):
+                example[column] = "base64 …"
+            elif field.kind == "number":
+                example[column] = np.vectorize(_short)(field.decode(_blank(field))).tolist()
+            else:
+                example[column] = "…"
+        return next(iter(example.values())) if len(example) == 1 else example
+
+
+def _is_file(field: Field) -> bool:
+    """Whether raw values of this kind are files: bytes, for a server."""
+    return bool(field.suffixes)
+
+
+def _blank(field: Field) -> np.ndarray:
+    """An encoded value of zeros; of length one where ragged."""
+    shape = (1, *field.encoding.shape) if field.encoding.ragged else field.encoding.shape
+    return np.zeros(shape, field.encoding.dtype)
+
+
+def _short(number: float) -> float:
+    return float(f"{number:.4g}")
