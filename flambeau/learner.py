@@ -138,7 +138,8 @@ class Learner:
         reasons: list[str] = []
         num_train = self.feed.open(self.recipe, self.reporter, reasons)
         if isinstance(self.feed, FieldFeed):
-            self.findings = worst_first([*self.findings, *self.feed.findings])
+            new = [f for f in self.feed.findings if f not in self.findings]
+            self.findings = worst_first([*self.findings, *new])
         pretrained = self.own_model is None and bool(self.recipe.model.pretrained)
         settings, why = choices.training_settings(self.recipe.training, num_train, pretrained, self.reporter)
         self.recipe.training = settings
@@ -266,7 +267,11 @@ class Learner:
             if not begun:
                 self.recipe.save(run.path / "recipe.yaml")  # as asked: enough to begin again after a crash
                 write_json(run.path / "environment.json", environment())
-            self._check(check)
+            if resume and (run.path / "findings.json").exists():
+                self.findings = run.findings  # checked, or waved through, when the training began
+            else:
+                self._check(check)
+                self._write_findings(run)
             return self._fit(run, resume)
 
     def _choose_run(self, resume: bool) -> Run:
@@ -325,10 +330,14 @@ class Learner:
         if self.data is not None:
             self.recipe.data = {**self.recipe.data, "fingerprint": self.feed.fingerprint}
             run.save_fields(self.data.fields, self.data.inputs, self.data.target)
+            self._write_findings(run)
+        self.recipe.save(run.path / "recipe.yaml")
+
+    def _write_findings(self, run: Run) -> None:
+        if self.data is not None:
             thumbnails = [[render(self.data, row) for row in f.rows[:8]] for f in self.findings]
             findings = [f.to_dict() for f in self.findings]
             write_json(run.path / "findings.json", {"findings": findings, "thumbnails": thumbnails})
-        self.recipe.save(run.path / "recipe.yaml")
 
     # -- using it -----------------------------------------------------------------------------------------------
 

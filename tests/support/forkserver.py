@@ -185,7 +185,7 @@ def serve() -> list[str]:
 
     gc.collect()
     gc.freeze()  # a child's collections need not copy all of these pages
-    answer(len(os.listdir("/proc/self/task")))
+    answer(len(list(Path("/proc/self/task").iterdir())))
     ended: dict[int, int] = {}
     while line := sys.stdin.readline():
         request = json.loads(line)
@@ -213,7 +213,7 @@ def _become(request: dict[str, Any]) -> None:
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for handle, name, mode in ((0, "/dev/null", os.O_RDONLY), (1, "out", os.O_WRONLY), (2, "err", os.O_WRONLY)):
-        opened = os.open(os.path.join(request["files"], name), mode | os.O_APPEND)
+        opened = os.open(Path(request["files"]) / name, mode | os.O_APPEND)
         os.dup2(opened, handle)
         os.close(opened)
     sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
@@ -234,7 +234,7 @@ def _run(arguments: list[str]) -> None:
         main(arguments)
     except SystemExit as error:
         status = error.code
-    except BaseException:
+    except BaseException:  # noqa: BLE001 -- shown, as the interpreter would
         traceback.print_exc()
         status = 1
     threading._shutdown()  # type: ignore[attr-defined]

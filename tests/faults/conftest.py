@@ -1,0 +1,141 @@
+"""A small training that can be disturbed at any moment, and what its undisturbed twin ends with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from forkserver import Command, Forkserver
+
+# every state that a training has: batch norm's statistics, two moments of AdamW, shadow weights, noise, random crops
+TRAIN = (
+    "--model", "lenet", "--epochs", "3", "--no-check", "--run", "run",
+    "--set", "batch_size=32", "--set", "log_every=1", "--set", "techniques.ema={}", "--set", "techniques.mixup={}",
+    "--set", "checkpoint_minutes=0",
+)  # fmt: skip
+STEPS = 10  # in an epoch: 400 digits, of which 80 validate, in batches of 32
+
+
+@dataclass
+class Training:
+    """`flambeau train` on 400 digits in a folder of its own, started, stopped and resumed from outside.
+
+    Attributes:
+        run: the run folder.
+        commands: all that were started, oldest first.
+    """
+
+    flambeau: Forkserver
+    digits: Path
+    folder: Path
+    extra: tuple[str, ...] = ()
+    commands: list[Command] = field(default_factory=list)
+
+    @property
+    def run(self) -> Path:
+        return self.folder / "run"
+
+    @property
+    def store(self) -> Path:
+        return self.folder / ".flambeau" / "store"
+
+    def start(self) -> Command:
+        """Begins the training, or goes on with it once its recipe is written."""
+        if (self.run / "recipe.yaml").exists():
+            command = self.flambeau.start("resume", "run", cwd=self.folder)
+        else:
+            command = self.flambeau.start("train", self.digits, *TRAIN, *self.extra, cwd=self.folder)
+        self.commands.append(command)
+        return command
+
+    @property
+    def finished(self) -> bool:
+        """Whether the final weights are written."""
+        return (self.run / "model.safetensors").exists()
+
+    def finish(self) -> Training:
+        """Goes on to the end, if it is not there."""
+        if not self.finished:
+            command = self.start()
+            assert command.wait() == 0, command.err
+        return self
+
+    # -- what can be seen from outside --------------------------------------------------------------------------
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The whole lines of metrics.jsonl."""
+        path = self.run / "metrics.jsonl"
+        text = path.read_text() if path.exists() else ""
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+    def step(self) -> int:
+        """Steps that are logged."""
+        return max((line["step"] for line in self.lines()), default=0)
+
+    def checkpoints(self) -> list[str]:
+        """Names of whole checkpoints, oldest first."""
+        return sorted(p.name for p in (self.run / "checkpoints").glob("step-*"))
+
+    def encoding(self, command: Command) -> bool:
+        """Whether a command is writing a store, or left one half-written."""
+        return any(self.store.glob(f".*.{command.pid}.tmp"))
+
+    def saving(self, command: Command) -> bool:
+        """Whether a command is writing a checkpoint, or left one half-written."""
+        return any((self.run / "checkpoints").glob(f".*.{command.pid}.tmp"))
+
+    def validating(self) -> bool:
+        """Whether the last step of an epoch is saved and its measures are not written yet."""
+        lines = self.lines()
+        if not lines or "train_loss" in lines[-1] or lines[-1]["step"] % STEPS:
+            return False
+        step, epoch = lines[-1]["step"], lines[-1]["epoch"]
+        return f"step-{step:08d}-epoch-{epoch - 1:03d}" in self.checkpoints()
+
+    # -- what it ended with -------------------------------------------------------------------------------------
+
+    def result(self) -> dict[str, Any]:
+        """The bytes of the final weights, the measures of each epoch and the loss of each step."""
+        lines = self.lines()
+        return {
+            "weights": (self.run / "model.safetensors").read_bytes(),
+            "evaluation": json.loads((self.run / "evaluation.json").read_text()),
+            "losses": [(line["step"], line["loss"]) for line in lines if "loss" in line],
+            "epochs": [(line["epoch"], line["valid"]) for line in lines if "train_loss" in line],
+        }
+
+
+@pytest.fixture(scope="session")
+def few_digits(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """400 digits, 40 of each class; read only."""
+    folder = tmp_path_factory.mktemp("faults") / "digits"
+    for source in sorted(digits_folder.iterdir()):
+        if source.is_dir():
+            (folder / source.name).mkdir(parents=True)
+            for picture in sorted(source.iterdir())[:40]:
+                shutil.copy2(picture, folder / source.name / picture.name)
+    return folder
+
+
+@pytest.fixture
+def training(flambeau: Forkserver, few_digits: Path, tmp_path: Path) -> Callable[..., Training]:
+    """`training("name", "--set", "seed=1")`: a Training in a fresh folder."""
+
+    def make(name: str = "work", *extra: str) -> Training:
+        (tmp_path / name).mkdir()
+        return Training(flambeau, few_digits, tmp_path / name, extra)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def undisturbed(
+    flambeau: Forkserver, few_digits: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """The result of a training that nothing happened to."""
+    return Training(flambeau, few_digits, tmp_path_factory.mktemp("undisturbed")).finish().result()
