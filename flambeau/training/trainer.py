@@ -220,7 +220,8 @@ class Trainer:
             for hook in self.hooks["on_gradients"]:
                 hook([p for g in optimizer.param_groups for p in g["params"]])
             optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            for each in self.optimizers.values():
+                each.zero_grad(set_to_none=True)  # a generator's loss reaches its discriminator's gradients too
             assert step_loss is not None
             self._pending.append(step_loss)  # read later: reading now would wait for the device
             self.stopwatch.lap("step")
