@@ -121,7 +121,7 @@ def main() -> int:
     command.add_argument("--sizes", default="128,224", help="output sides in pixels, of 128 and 224")
     command.add_argument("--threads", default="1,2", help="numbers of torch threads")
     command.add_argument("--cases", default=",".join(CASES))
-    command.add_argument("--cpu-time", action="store_true", help="seconds of all threads on a CPU, not of the clock")
+    command.add_argument("--cpu-time", action="store_true", help="seconds of processor time, not of the clock")
     asked = command.parse_args()
     clock = time.process_time if asked.cpu_time else time.perf_counter
     warnings.filterwarnings("ignore", category=UserWarning, module="kornia")

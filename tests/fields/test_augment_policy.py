@@ -139,6 +139,8 @@ def test_what_cannot_be_tested_is_said() -> None:
     assert "too little" in noise.why and "20 labelled pictures of 4 classes" in few.why
     with pytest.raises(DataError, match="there are 200 pictures and 3 labels"):
         flip_safe(images, [0, 1, 2])
+    with pytest.raises(DataError, match="there are 200 pictures and 199 labels"):
+        choose(images, torch.zeros(199))
     matrix = torch.rand(200, 5) > 0.5
     assert picture_statistics(images, matrix).probe is None, "several labels a picture"
 
@@ -191,7 +193,7 @@ def test_coloured_photos_and_drawings_are_mirrored(realdata: Callable[[str], Pat
     folder = write_stamps(tmp_path / "stamps")
     files = sorted(Path(folder).rglob("*.png"))
     names = sorted({f.parent.name for f in files})
-    stamps = np.stack([np.asarray(Image.open(f).convert("RGB").resize((64, 64))) for f in files])
+    stamps = np.stack([np.asarray(Image.open(f).convert("RGBA").convert("RGB").resize((64, 64))) for f in files])
     labels = [names.index(f.parent.name) for f in files]
     augmentation, why = choose(stamps, labels, classes=names)
     assert flips(augmentation) and "mirrored pictures keep" in why

@@ -13,18 +13,16 @@ kinds 0.95.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from flambeau.core.errors import DataError
-
-if TYPE_CHECKING:
-    import numpy as np
 
 SAMPLE = 2000
 SIDE = 16
@@ -71,12 +69,8 @@ def flip_safe(
     Raises:
         DataError: as many labels as images are needed.
     """
-    pictures, targets = torch.as_tensor(images), torch.as_tensor(labels).long()
-    if len(pictures) != len(targets):
-        said = f"there are {len(pictures)} pictures and {len(targets)} labels"
-        raise DataError(said, expected="one label each")
-    some = sample_rows(len(pictures))
-    pictures, targets = pictures[some], targets[some]
+    check_lengths(images, labels)
+    pictures, targets = sampled(images), sampled(labels).long()
     counts = targets.bincount()
     N, K = len(pictures), int((counts > 0).sum())
     if K < 2 or N < 50 or N < 4 * K:
@@ -100,9 +94,18 @@ def flip_safe(
     return FlipProbe(True, right, right_mirrored, share)
 
 
-def sample_rows(count: int) -> Tensor:
-    """int64: at most 2,000 rows of `count`, in any order, the same each time."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:SAMPLE]
+def check_lengths(images: Sized, labels: Sized) -> None:
+    """Raises DataError unless there are as many labels as pictures."""
+    if len(images) != len(labels):
+        raise DataError(f"there are {len(images)} pictures and {len(labels)} labels", expected="one label each")
+
+
+def sampled(values: Tensor | np.ndarray | Sequence[Any]) -> Tensor:
+    """At most 2,000 rows, picked alike from whatever has as many rows."""
+    some = torch.randperm(len(values), generator=torch.Generator().manual_seed(0))[:SAMPLE]
+    if isinstance(values, Tensor):
+        return values[some.to(values.device)]
+    return torch.from_numpy(np.asarray(values)[some.numpy()])  # the index copies: also from memory-mapped files
 
 
 def signature(images: Tensor) -> Tensor:

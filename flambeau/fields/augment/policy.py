@@ -16,12 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from flambeau.core.errors import UsageError, nearest
-from flambeau.fields.augment.flips import FlipProbe, flip_safe, sample_rows
+from flambeau.fields.augment.flips import FlipProbe, check_lengths, flip_safe, sampled
 from flambeau.fields.augment.pipeline import Augmentation
 
 if TYPE_CHECKING:
@@ -121,10 +120,11 @@ def picture_statistics(
         several
             labels a picture; None if there are none.
         classes: names of the classes.
+
+    Raises:
+        DataError: as many labels as images are needed.
     """
-    pictures = torch.as_tensor(images)
-    some = sample_rows(len(pictures))
-    sample = pictures[some]
+    sample = sampled(images)
     _, H, W, C = sample.shape
     chroma = 0.0
     if C == 3:
@@ -134,12 +134,13 @@ def picture_statistics(
     names = tuple(str(c) for c in classes) if classes is not None else ()
     if labels is None:
         return PictureStatistics(H, W, chroma, names)
-    targets = torch.as_tensor(labels)
+    check_lengths(images, labels)
+    targets = sampled(labels)
     if targets.is_floating_point() and targets.ndim == 1:
         return PictureStatistics(H, W, chroma, number=True)
     if targets.ndim != 1:
         return PictureStatistics(H, W, chroma, names)
-    return PictureStatistics(H, W, chroma, names, flip_safe(sample, targets[some], classes=classes))
+    return PictureStatistics(H, W, chroma, names, flip_safe(sample, targets, classes=classes))
 
 
 def default_policy(statistics: PictureStatistics, level: str = "default") -> tuple[Augmentation, str]:

@@ -49,17 +49,18 @@ def cut(images: Tensor, boxes: Tensor, size: Sides, each: bool) -> Tensor:
 def cut_and_resize(images: Tensor, boxes: Tensor, size: Sides) -> Tensor:
     """uint8 (B, H, W, C), int64 boxes (B, 4) to uint8 (B, H', W', C): each window resized, antialiased.
 
-    CPU only. Equal to torchvision's `resized_crop` on uint8 tensors, bit for bit. One call a sample: 45 µs at
-    128 px, where `grid_sample` needs 125 µs on the same core and does not antialias.
+    CPU only. Equal to torchvision's `resized_crop` on uint8 tensors, bit for bit. One call a sample: half the time
+    of `grid_sample` at 128 px, which does not antialias.
     """
     B, H, W, C = images.shape
     images = images.contiguous()
     out = images.new_empty(B, *size, C)
     targets = out.permute(0, 3, 1, 2).split(1)
-    strides = (H * W * C, 1, W * C, C)
-    start, side = images.storage_offset(), list(size)
+    strides, start, side = (H * W * C, 1, W * C, C), images.storage_offset(), list(size)
+    # what F.interpolate(antialias=True) calls, into memory that is there already: 64 fresh results cost page faults
     kernel = torch.ops.aten._upsample_bilinear2d_aa.out
     for i, (top, left, height, width) in enumerate(boxes.tolist()):
+        # one view in place of three slices: a tenth of the whole time
         window = images.as_strided((1, C, height, width), strides, start + ((i * H + top) * W + left) * C)
         kernel(window, side, False, None, None, out=targets[i])
     return out
