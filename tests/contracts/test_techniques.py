@@ -1,0 +1,212 @@
+"""What every technique promises: each test runs for every technique in TECHNIQUES, in a small real training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small import Stop, Stopped, identical, network, stored, supervised, terminated_at, trainer, weights
+
+from flambeau.core.errors import UsageError
+from flambeau.data.batch import Batch
+from flambeau.techniques import HOOKS, TECHNIQUES, Technique
+from flambeau.training import Interrupted
+
+# settings that make each technique do something within ten steps
+SETTINGS: dict[str, list[dict[str, Any]]] = {
+    "clip": [{"norm": 0.05}],
+    "early_stopping": [{"patience": 1}, {"patience": 50}],
+    "ema": [{"decay": 0.9}],
+    "label_smoothing": [{"amount": 0.2}],
+    "mixup": [{"alpha": 0.4}],
+}
+# settings under which a technique leaves the weights as they would be without it
+NEUTRAL: dict[str, dict[str, Any]] = {
+    "clip": {"norm": 1e9},
+    "early_stopping": {"patience": 50},
+    "label_smoothing": {"amount": 0.0},
+}
+IMPOSSIBLE: dict[str, dict[str, Any]] = {
+    "clip": {"norm": 0.0},
+    "early_stopping": {"patience": 0},
+    "ema": {"decay": 1.0},
+    "label_smoothing": {"amount": 1.0},
+    "mixup": {"alpha": 0.0},
+}
+
+
+def test_every_technique_has_settings_here() -> None:
+    assert set(SETTINGS) == set(TECHNIQUES) == set(IMPOSSIBLE), "give the new technique its settings"
+
+
+each = pytest.mark.parametrize(
+    ("name", "settings"),
+    [pytest.param(n, s, id=f"{n}-{i}") for n, all_ in SETTINGS.items() for i, s in enumerate(all_)],
+)
+
+
+def make(name: str, settings: dict[str, Any]) -> Technique:
+    return TECHNIQUES[name](**settings)
+
+
+@each
+def test_to_dict_builds_it_again(name: str, settings: dict[str, Any]) -> None:
+    technique = make(name, settings)
+    state = json.loads(json.dumps(technique.to_dict()))
+    assert state == settings
+    assert make(name, state).to_dict() == state
+    assert TECHNIQUES[name].name == name, "the recipe knows it by this name"
+    assert TECHNIQUES[name]().to_dict(), "it has defaults that work"
+
+
+@each
+def test_a_training_with_it_is_the_same_every_time(name: str, settings: dict[str, Any]) -> None:
+    first, second = (trainer(techniques=[make(name, settings)]) for _ in range(2))
+    first.fit()
+    torch.manual_seed(12345)
+    second.fit()
+    assert identical(weights(first), weights(second))
+
+
+@each
+def test_it_does_something(name: str, settings: dict[str, Any]) -> None:
+    """Else nothing here would prove anything."""
+    if settings == NEUTRAL.get(name):
+        pytest.skip("neutral by its settings")
+    plain, with_it = trainer(keep="last", epochs=8), trainer(keep="last", epochs=8, techniques=[make(name, settings)])
+    # a rate at which the validation gets worse now and then
+    plain.settings.learning_rate = with_it.settings.learning_rate = 0.3 if name == "early_stopping" else 0.01
+    plain.fit()
+    with_it.fit()
+    assert not identical(weights(plain), weights(with_it))
+
+
+@pytest.mark.parametrize("name", NEUTRAL)
+def test_where_it_has_nothing_to_do_the_weights_are_as_without_it(name: str) -> None:
+    plain, with_it = trainer(), trainer(techniques=[make(name, NEUTRAL[name])])
+    plain.fit()
+    with_it.fit()
+    assert identical(weights(plain), weights(with_it))
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_it_costs_nothing_at_hooks_that_it_does_not_use(name: str) -> None:
+    technique = make(name, SETTINGS[name][0])
+    hooks = trainer(techniques=[technique]).hooks
+    assert {h for h in HOOKS if hooks[h]} == {h for h in HOOKS if h in vars(type(technique))}
+    assert any(hooks.values())
+
+
+@each
+@pytest.mark.parametrize("step", [3, 5, 7])
+@pytest.mark.parametrize("how", ["SIGTERM", "crash"])
+def test_a_training_with_it_resumes_bit_identically(
+    name: str, settings: dict[str, Any], step: int, how: str, tmp_path: Path
+) -> None:
+    """Stopped in the middle of an epoch and at its end, by a signal, and by a crash right after a checkpoint."""
+    whole = trainer(techniques=[make(name, settings), Stop()], folder=tmp_path / "whole", checkpoint_minutes=0)
+    whole.fit()
+    stop = terminated_at(step) if how == "SIGTERM" else Stop(step)
+    broken = trainer(techniques=[make(name, settings), stop], folder=tmp_path / "run", checkpoint_minutes=0)
+    with pytest.raises(Interrupted if how == "SIGTERM" else Stopped):
+        broken.fit()
+    resumed = trainer(
+        supervised(seed=99), techniques=[make(name, settings), Stop()], folder=tmp_path / "run", checkpoint_minutes=0
+    )
+    torch.manual_seed(4321)
+    resumed.fit(resume=True)
+    assert identical(weights(whole), weights(resumed))
+    assert [line.get("valid") for line in whole.history] == [line.get("valid") for line in resumed.history]
+    assert [line.get("train_loss") for line in whole.history] == [line.get("train_loss") for line in resumed.history]
+    assert whole.state == resumed.state
+
+
+@each
+def test_it_leaves_the_objective_as_it_found_it(name: str, settings: dict[str, Any]) -> None:
+    objective = supervised()
+    before = {k: v for k, v in vars(objective).items() if not k.startswith("_")}
+    trainer(objective, techniques=[make(name, settings)]).fit()
+    after = {k: v for k, v in vars(objective).items() if not k.startswith("_")}
+    assert after.keys() == before.keys()
+    assert all(after[k] is before[k] for k in before)
+    # and what is measured afterwards is what the same weights measure without it
+    plain = supervised()
+    plain.model.load_state_dict(objective.model.state_dict())
+    assert measured(objective) == measured(plain)
+
+
+@each
+def test_an_interrupted_training_goes_on_in_the_same_process(
+    name: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """As in a notebook: the same objects, fitted again after Ctrl-C."""
+    whole = trainer(techniques=[make(name, settings), Stop()])
+    whole.fit()
+    stop = terminated_at(3)
+    again = trainer(techniques=[make(name, settings), stop], folder=tmp_path)
+    with pytest.raises(Interrupted):
+        again.fit()
+    stop.step = None
+    again.fit(resume=True)
+    assert identical(weights(whole), weights(again))
+    plain = supervised()
+    plain.model.load_state_dict(again.objective.model.state_dict())
+    assert measured(again.objective) == measured(plain)
+
+
+def measured(objective: Any) -> dict[str, float]:
+    from flambeau.training import evaluate
+
+    prepared = trainer(objective)
+    return evaluate(objective, prepared.engine, prepared.valid, prepared.prepare)
+
+
+@each
+def test_what_a_batch_becomes_depends_on_the_generator_alone(name: str, settings: dict[str, Any]) -> None:
+    technique = make(name, settings)
+    if not technique.overridden("on_batch"):
+        pytest.skip("it does not change batches")
+    prepared = trainer(techniques=[technique])
+    technique.on_fit_start(prepared.objective)
+
+    def batch(seed: int) -> Batch:
+        rows, gathered = next(iter(prepared.train.epoch(0)))
+        return technique.on_batch(prepared.prepare(rows, gathered, False, None), torch.Generator().manual_seed(seed))
+
+    state = torch.get_rng_state()
+    first = batch(1)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(first.input, batch(1).input) and torch.equal(first.target, batch(1).target)
+    assert not torch.equal(first.input, batch(2).input)
+
+
+@each
+@pytest.mark.parametrize("kind", ["number", "multilabel"])
+def test_it_trains_with_other_targets_or_says_at_once_why_not(name: str, settings: dict[str, Any], kind: str) -> None:
+    training = trainer(kind=kind, techniques=[make(name, settings)])
+    try:
+        training.fit()
+    except UsageError as error:
+        assert training.state.step == 0 and error.fix
+    else:
+        assert training.state.epoch >= 1
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_settings_that_do_not_fit_are_refused(name: str) -> None:
+    with pytest.raises(UsageError) as error:
+        make(name, IMPOSSIBLE[name])
+    assert error.value.expected
+
+
+def test_a_name_that_does_not_exist_names_the_nearest() -> None:
+    with pytest.raises(UsageError, match="did you mean 'mixup'"):
+        TECHNIQUES["mixap"]
+
+
+def test_the_small_network_is_the_same_for_everybody() -> None:
+    assert identical(weights(network()), weights(network()))
+    assert len(stored()[1].good) == 200
