@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -77,7 +78,7 @@ def measure(data: Path, options: argparse.Namespace) -> dict[str, float]:
             "--run",
             "run",
         ]
-        command += ["--epochs", str(options.epochs)] + [f"--set={setting}" for setting in options.set]
+        command += ["--epochs", str(options.epochs), *shlex.split(options.flags)]
         peaks = peak_of(command, work)
         return {
             "store": size_of(work / ".flambeau" / "store"),
@@ -91,7 +92,7 @@ def main() -> int:
     arguments.add_argument("--only", choices=("fashion-mnist", "photos"))
     arguments.add_argument("--count", type=int, default=20_000, help="photos (default 20000)")
     arguments.add_argument("--epochs", type=int, default=1, help="epochs of each training (default 1)")
-    arguments.add_argument("--set", action="append", default=[], help="a setting for both, such as model.name=lenet")
+    arguments.add_argument("--flags", default="", help="further flags for `flambeau train`")
     options = arguments.parse_args()
     holds = True
     rows: list[tuple[str, ...]] = [
