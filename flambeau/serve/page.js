@@ -2,16 +2,22 @@
 (() => {
   const TEXTS = {
     en: {
-      drop: "Drop a picture here", hint: "or choose one, or paste it", rows: "Inputs, as JSON", predict: "Predict",
+      drop: "Drop a picture here", hint: "or choose one, or paste it",
+      "drop-touch": "Choose a picture", "hint-touch": "or take one with the camera", rows: "Inputs, as JSON", predict: "Predict",
       shortcut: "Ctrl + Enter", answers: "Answers", clear: "Clear all", waiting: "Looking …", pasted: "pasted picture",
       classes: (n) => `${n} ${n === 1 ? "class" : "classes"}`, picture: (s) => `pictures at ${s}`, number: "predicts a number",
       grey: "grey", none: "none of the classes", unknown: "unknown", row: (n) => `Input ${n}`,
       "too-large": (m) => `This file is larger than the ${m} MB that the server takes.`,
       "not-json": "This is not JSON. An example: ", offline: "The server does not answer. Is it still running?",
       "no-picture": "There is no picture in what was dropped.", done: (f, l) => `${f}: ${l}`,
+      codes: {
+        "not-a-picture": () => "This is not a picture that can be read here: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.",
+        overloaded: () => "The server is busy. Try again in a moment.",
+      },
     },
     zh: {
-      drop: "把图片拖到这里", hint: "也可以点击选择，或直接粘贴", rows: "输入（JSON）", predict: "预测",
+      drop: "把图片拖到这里", hint: "也可以点击选择，或直接粘贴",
+      "drop-touch": "选择图片", "hint-touch": "也可以直接拍照", rows: "输入（JSON）", predict: "预测",
       shortcut: "Ctrl + Enter", answers: "结果", clear: "全部清除", waiting: "正在识别……", pasted: "粘贴的图片",
       classes: (n) => `${n} 个类别`, picture: (s) => `图片 ${s}`, number: "预测一个数值",
       grey: "灰度", none: "不属于任何类别", unknown: "无法确定", row: (n) => `输入 ${n}`,
@@ -19,13 +25,14 @@
       "not-json": "这不是有效的 JSON。示例：", offline: "服务器没有响应，它还在运行吗？",
       "no-picture": "拖入的内容里没有图片。", done: (f, l) => `${f}：${l}`,
       codes: {
-        "not-a-picture": "这不是可以读取的图片（支持 JPEG、PNG、WebP、GIF、BMP、TIFF、AVIF）。",
-        unreadable: "无法读取：文件已损坏或格式不符。", empty: "文件是空的。",
-        "too-many-pixels": "图片的像素太多，请先缩小。", overloaded: "服务器正忙，请稍后再试。",
-        timeout: "处理超时，请稍后再试。", "not-ready": "模型还在准备中，请稍后再试。",
-        "model-failed": "模型无法处理这个输入。", "not-finite": "模型没有给出有效的结果。",
-        "bad-json": "这不是有效的 JSON。", "no-inputs": "没有输入：需要 {\"inputs\": [...]}。",
-        "too-many": "一次提交的输入太多。", internal: "服务器内部出错。",
+        "not-a-picture": () => "这不是可以读取的图片（支持 JPEG、PNG、WebP、GIF、BMP、TIFF、AVIF）。",
+        unreadable: (m) => (model.accepts === "files" ? "图片已损坏或不完整，无法读取。" : `无法读取这个输入（${m}）。`),
+        empty: () => "文件是空的。",
+        "too-many-pixels": () => "图片的像素太多，请先缩小。", overloaded: () => "服务器正忙，请稍后再试。",
+        timeout: () => "处理超时，请稍后再试。", "not-ready": () => "模型还在准备中，请稍后再试。",
+        "model-failed": () => "模型无法处理这个输入。", "not-finite": () => "模型没有给出有效的结果。",
+        "bad-json": () => "这不是有效的 JSON。", "no-inputs": () => "没有输入：需要 {\"inputs\": [...]}。",
+        "too-many": () => "一次提交的输入太多。", internal: () => "服务器内部出错。",
       },
     },
   };
@@ -36,10 +43,17 @@
   let model = null;
 
   document.documentElement.lang = language === "zh" ? "zh-Hans" : "en";
-  for (const node of document.querySelectorAll("[data-text]")) node.textContent = text[node.dataset.text];
+  const touch = matchMedia("(pointer: coarse)").matches;
+  for (const node of document.querySelectorAll("[data-text]")) {
+    node.textContent = (touch && text[`${node.dataset.text}-touch`]) || text[node.dataset.text];
+  }
   for (const node of document.querySelectorAll("[data-label]")) node.setAttribute("aria-label", text[node.dataset.label]);
 
-  const percent = (p) => new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: p < 0.0995 ? 1 : 0 }).format(p);
+  function percent(p) {
+    const format = (x, digits) => new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: digits }).format(x);
+    if (p < 0.0005) return `< ${format(0.001, 1)}`;
+    return format(p, p < 0.0995 || (p > 0.9905 && p < 0.9995) ? 1 : 0);
+  }
   const number = (x) => new Intl.NumberFormat(language, { maximumSignificantDigits: 6 }).format(x);
   const round = (values) => values.map((v) => (Array.isArray(v) ? `[${round(v)}]` : typeof v === "number" ? number(v) : v)).join(", ");
 
@@ -47,7 +61,9 @@
     $("notice").textContent = message || "";
     $("notice").hidden = !message;
   }
-  const told = (code, message) => (text.codes && text.codes[code]) || message;
+  // in the page's language where there are words for it, else as the server said it
+  const told = (code, message) =>
+    text.codes[code] ? text.codes[code](message) : message.replace(/^./, (c) => c.toUpperCase()).replace(/[^.…]$/, "$&.");
 
   async function ask(body, type) {
     let response;
@@ -231,7 +247,7 @@
     $("versions").textContent = `flambeau ${model.versions.flambeau}`;
     if (model.accepts === "files") $("pictures").hidden = false;
     else {
-      $("json").value = JSON.stringify([model.example], null, 2);
+      $("json").value = `[\n  ${JSON.stringify(model.example).replaceAll(/,(?=[-\d[])/g, ", ")}\n]`;
       $("rows").hidden = false;
     }
   }

@@ -129,7 +129,9 @@ class Service:
             with self._gate.holding(pixels):
                 return self.predictor.encode({**value, **files})
         except DataError as error:
-            raise Problem(422, "unreadable", str(error)) from None
+            # without its `fix`, which speaks to whoever holds the training data
+            expected = f"; expected {error.expected}" if error.expected else ""
+            raise Problem(422, "unreadable", error.found + expected) from None
         except (ValueError, TypeError, OverflowError, MemoryError) as error:
             # a value of another shape than any field foresees: the client's, not the server's
             raise Problem(422, "unreadable", f"the input cannot be read ({error})") from None

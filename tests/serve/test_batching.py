@@ -65,7 +65,8 @@ def test_an_input_that_breaks_the_model_fails_alone() -> None:
 
 
 def test_those_who_gave_up_are_not_computed() -> None:
-    gate, seen = threading.Event(), []
+    gate = threading.Event()
+    seen: list[float] = []
 
     def forward(batch: Sequence[Encoded]) -> np.ndarray:
         gate.wait(30)
