@@ -74,7 +74,7 @@ class Rotation(Effect):
 
 @dataclass(frozen=True)
 class Shift(Effect):
-    """Moved along each axis by a distance uniform in ±fraction of the side. Alone, by whole pixels: exact."""
+    """Moved along each axis by whole pixels, uniform in ±fraction of the side; alone or with flips it is exact."""
 
     fraction: float = 0.1
     p: float = 1.0

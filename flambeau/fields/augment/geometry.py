@@ -158,16 +158,16 @@ def shifted_windows(
         x = torch.where(flips[0], -x, x)
     if flips[1] is not None:
         y = torch.where(flips[1], -y, y)
-    top = (padding[0] - y.round().long()).clamp(0, 2 * padding[0])
-    left = (padding[1] - x.round().long()).clamp(0, 2 * padding[1])
+    top = (padding[0] - y.long()).clamp(0, 2 * padding[0])
+    left = (padding[1] - x.long()).clamp(0, 2 * padding[1])
     return torch.stack([top, left, torch.full_like(top, size[0]), torch.full_like(top, size[1])], 1)
 
 
 def shift_distances(shift: Shift, draws: Draws, size: Sides) -> tuple[Tensor, Tensor]:
-    """float32 (B) each: pixels right and down."""
+    """float32 (B) each: whole pixels right and down, so that what is not turned or zoomed as well stays sharp."""
     values = (2 * draws.values("shift") - 1) * shift.fraction
     values = torch.where(draws.chosen("shift", shift.p)[:, None], values, 0.0)
-    return values[:, 0] * size[1], values[:, 1] * size[0]
+    return (values[:, 0] * size[1]).round(), (values[:, 1] * size[0]).round()
 
 
 def affine(
