@@ -154,9 +154,8 @@ class Augmentation:
         that are first reduced to twice the output's size, with antialiasing.)
 
         Args:
-            images: uint8 (B, H, W, C), any number of channels; left as it is. Saturation, hue and greyscale
-            need
-                C = 3 and are left out for others.
+            images: uint8 (B, H, W, C), any number of channels; left as it is. Saturation, hue and
+                greyscale need C = 3 and are left out for others.
             size: (H', W') of the output; the pictures' own if not given.
             generator: the only source of randomness. On the device of `images`, or on the CPU.
             mean: of each channel, in 0…1 units.
