@@ -97,9 +97,9 @@ def test_the_table_and_the_json() -> None:
     result = summary(build("resnet9", spec, 10), spec)
     lines = str(result).splitlines()
     assert lines[0].split() == ["layer", "type", "output", "parameters", "MFLOPs"]
-    assert lines[2].split() == ["body.0.0", "Conv2d", "24×28×28", "216", "0.34"]
+    assert lines[2].split() == ["body.0.0", "Conv2d", "16×28×28", "144", "0.23"]
     assert f"{result.parameters:,}" in str(result)
-    assert json.loads(json.dumps(result.to_dict()))["layers"][0]["output"] == [24, 28, 28]
+    assert json.loads(json.dumps(result.to_dict()))["layers"][0]["output"] == [16, 28, 28]
 
 
 def test_a_size_that_does_not_fit_is_one_line() -> None:
