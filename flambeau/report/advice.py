@@ -73,9 +73,10 @@ def _unfinished(facts: Facts) -> Iterator[Advice]:
 
 def _bad_data(facts: Facts) -> Iterator[Advice]:
     """Leakage makes the figures too good, label conflicts make them too bad; both before any tuning."""
-    for finding in facts.findings:
+    order = {"leakage": 0, "conflict": 1}
+    for finding in sorted(facts.findings, key=lambda f: min((order[o] for o in order if o in f.check), default=2)):
         values = {"message": finding.message.rstrip(" ."), "count": finding.count}
-        if "leak" in finding.check:
+        if "leakage" in finding.check:
             yield Advice("advice.leakage", values, "data")
         elif "conflict" in finding.check:
             yield Advice("advice.conflict", values, "data")
@@ -128,7 +129,8 @@ def _still_falling(facts: Facts) -> Iterator[Advice]:
     back = max(1, len(losses) // 4)
     before, last = losses[-1 - back], losses[-1]
     if 0 < last < 0.95 * before and last == min(losses):
-        values = {"before": before, "last": last, "back": back, "epochs": len(losses), "more": len(losses) * 2}
+        epochs = len(losses)
+        values = {"before": before, "since": epochs - back, "last": last, "epochs": epochs, "more": 2 * epochs}
         yield Advice("advice.more_epochs", values, "curves")
 
 
@@ -172,12 +174,13 @@ def _calibration(facts: Facts) -> Iterator[Advice]:
         return
     gap = sum(n * (c - a) for n, c, a in zip(bins["count"], bins["confidence"], bins["accuracy"], strict=True)) / total
     key = "advice.too_sure" if gap > 0 else "advice.too_modest"
-    yield Advice(key, {"error": bins["error"], "gap": abs(gap)}, "calibration")
+    yield Advice(key, {"error": bins["error"], "points": abs(gap) * 100}, "calibration")
 
 
 def _data_path(facts: Facts) -> Iterator[Advice]:
+    """Over 30 % of a step, and over half a minute of the training: less is not worth a thought."""
     share = facts.shares.get("data", 0.0)
-    if share > 0.3:
+    if share > 0.3 and share * facts.seconds > 30:
         yield Advice("advice.data_path", {"share": share}, "speed")
 
 

@@ -16,12 +16,14 @@ CHINESE: dict[str, str] = {
     "side.train": "训练",
     "side.valid": "验证",
     "side.test": "测试",
-    "side.all": "",
+    "side.all": "给定",
     "measured": "在 {samples:,} 个{side}样本上测得",
     "measured.unknown": "在{side}样本上测得",
     "interval": "真实值在 {low:.1%} 与 {high:.1%} 之间（95% 置信区间）",
     "baseline": "若总是回答“{class}”，可达 {share:.1%}",
     "chosen_by_valid": "最佳轮次也是用这些样本选出的，因此在新数据上可能略差",
+    "and": "；",
+    "listed": "、",
     "stop": "。",
     "contents": "目录",
     "metric.accuracy": "准确率",
@@ -38,6 +40,7 @@ CHINESE: dict[str, str] = {
     "tile.findings": "数据问题",
     "data": "数据",
     "data.none": "检查没有发现需要修正的问题。",
+    "data.no_findings": "没有数据问题。",
     "data.unchecked": "本次训练没有检查数据。",
     "severity.error": "错误",
     "severity.warning": "警告",
@@ -56,12 +59,14 @@ CHINESE: dict[str, str] = {
     "valid_loss": "验证",
     "best": "保留：第 {epoch} 轮",
     "loss.title": "损失",
-    "metric.title": "验证",
+    "metric.title": "验证：{names}",
     "curves.note": "训练损失是在数据增强下、模型仍在学习时测得的，因此可能高于验证损失。",
+    "learning_rate.title": "学习率：{schedule}，{optimizer}",
+    "guessed": "预测 {name}",
     "learning_rate": "学习率",
     "rate": "学习率",
     "confusion": "混淆矩阵",
-    "confusion.note": "行是真实类别，列是预测类别。颜色越深，占该行的比例越大；错误的颜色比正确的更醒目，以便看清"
+    "confusion.note": "行是真实类别，列是预测类别。颜色越浓，占该行的比例越大；错误的颜色比正确的更醒目，以便看清"
     "少量错误。",
     "confusion.pairs": "最常混淆的 {count} 对类别（共 {pairs:,} 对）。",
     "confusion.no_mistakes": "没有类别被混淆。",
@@ -86,6 +91,7 @@ CHINESE: dict[str, str] = {
     "row": "第 {row} 行",
     "calibration": "校准",
     "calibration.title": "置信度与实际正确率",
+    "confidence.title": "置信度的分布",
     "calibration.error": "期望校准误差 {error:.1%}",
     "calibration.note": "每根柱子是该置信度下的正确率；颜色越浅，样本越少。落在虚线上时，80% 的置信度意味着 100 "
     "次中对 80 次。误差是与虚线的平均距离（Guo 等，2017）。",
@@ -111,7 +117,7 @@ CHINESE: dict[str, str] = {
     "written_by": "由 Flambeau {version} 生成",
     "advice.fine": "这些数字没有异常：请在实际使用中会遇到的新数据上试用模型。",
     "advice.unfinished": "训练尚未完成（{epochs} 轮中完成了 {done} 轮）：请等待，或继续：flambeau resume {path}",
-    "advice.leakage": "请先修正数据划分，否则下面的数字过于乐观：{message}。",
+    "advice.leakage": "请先修正数据划分，否则这里的数字过于乐观：{message}。",
     "advice.conflict": "请先修正标签：{message}。",
     "advice.data_error": "请先修正数据：{message}。",
     "advice.diverged": "请降低学习率（{rate:g}）：训练损失从第一轮的 {first:.3g} 升到最后一轮的 {last:.3g}。",
@@ -124,7 +130,7 @@ CHINESE: dict[str, str] = {
     "最有帮助。",
     "advice.overfits_rising": "模型在死记训练样本：训练损失 {train:.3g}，而验证损失从第 {epoch} 轮的 {lowest:.3g}"
     " 升到 {valid:.3g}。更多数据、更强的数据增强或更少的轮次会有帮助。",
-    "advice.more_epochs": "请训练更久：在 {epochs} 轮中的最后 {back} 轮，验证损失仍从 {before:.3g} 降到 "
+    "advice.more_epochs": "请训练更久：验证损失仍从第 {since} 轮的 {before:.3g} 降到最后一轮（第 {epochs} 轮）的 "
     "{last:.3g}。可以试 {more} 轮。",
     "advice.larger_model": "请试更大的或预训练的模型：准确率停在 {accuracy:.1%}，训练损失（{train:.3g}）与验证损"
     "失（{valid:.3g}）接近且不再下降。",
@@ -134,9 +140,10 @@ CHINESE: dict[str, str] = {
     "因为样本少。",
     "advice.confused_pair": "请查看被误作“{predicted}”的“{true}”：{count:,} 次，占该类的 {share:.0%}，全部 "
     "{errors:,} 个错误中的 {count:,} 个。",
-    "advice.too_sure": "不要直接相信置信度：平均偏高 {gap:.0%}（校准误差 {error:.1%}）。标签平滑或更多数据会有帮助。",
-    "advice.too_modest": "不要直接相信置信度：平均偏低 {gap:.0%}（校准误差 {error:.1%}）。Mixup、标签平滑或训练过"
-    "短都会造成这种情况。",
+    "advice.too_sure": "不要直接相信置信度：平均偏高 {points:.0f} 个百分点（校准误差 {error:.1%}）。标签平滑或更"
+    "多数据会有帮助。",
+    "advice.too_modest": "不要直接相信置信度：平均偏低 {points:.0f} 个百分点（校准误差 {error:.1%}）。Mixup、标签"
+    "平滑或训练过短都会造成这种情况。",
     "advice.data_path": "等待数据占一步时间的 {share:.0%}：更小的图片尺寸、更轻的数据增强或更多线程会加快训练。",
     "advice.rough": "请在更多样本上测量：只有 {samples:,} 个样本时，{accuracy:.1%} 的准确率也可能是 {low:.0%} 或 "
     "{high:.0%}。",

@@ -17,12 +17,14 @@ ENGLISH: dict[str, str] = {
     "side.train": "training",
     "side.valid": "validation",
     "side.test": "test",
-    "side.all": "",
+    "side.all": "given",
     "measured": "measured on {samples:,} {side} samples",
     "measured.unknown": "measured on the {side} samples",
     "interval": "the true figure lies between {low:.1%} and {high:.1%} (95 % interval)",
     "baseline": "always answering “{class}” would reach {share:.1%}",
     "chosen_by_valid": "these samples also chose the best epoch, so new data may do a little worse",
+    "and": "; ",
+    "listed": ", ",
     "stop": ".",
     "contents": "Contents",
     # tiles
@@ -41,6 +43,7 @@ ENGLISH: dict[str, str] = {
     # data
     "data": "The data",
     "data.none": "The checks found nothing to mend.",
+    "data.no_findings": "There are no findings.",
     "data.unchecked": "The data was not checked in this run.",
     "severity.error": "error",
     "severity.warning": "warning",
@@ -60,15 +63,17 @@ ENGLISH: dict[str, str] = {
     "valid_loss": "validation",
     "best": "kept: epoch {epoch}",
     "loss.title": "Loss",
-    "metric.title": "Validation",
+    "metric.title": "Validation: {names}",
     "curves.note": "Training loss is measured with augmentation and while the model still learns, so that it can "
     "lie above that of the validation.",
+    "learning_rate.title": "Learning rate: {schedule}, {optimizer}",
+    "guessed": "predicted {name}",
     "learning_rate": "Learning rate",
     "rate": "learning rate",
     # confusion
     "confusion": "Confusion matrix",
-    "confusion.note": "Rows are the true classes, columns the predicted ones. The darker, the larger the share "
-    "of its row; mistakes are shaded more strongly than hits so that few can be seen.",
+    "confusion.note": "Rows are the true classes, columns the predicted ones. The stronger the colour, the "
+    "larger the share of its row; mistakes are shaded more strongly than hits so that few can be seen.",
     "confusion.pairs": "The {count} pairs of classes that are mixed up most, of {pairs:,} pairs.",
     "confusion.no_mistakes": "No class was taken for another.",
     "true": "true",
@@ -95,6 +100,7 @@ ENGLISH: dict[str, str] = {
     # calibration
     "calibration": "Calibration",
     "calibration.title": "How often it is right when it is so sure",
+    "confidence.title": "How sure it is",
     "calibration.error": "expected calibration error {error:.1%}",
     "calibration.note": "A bar is the share of right answers among those of a confidence; the fainter, the fewer "
     "samples. On the dashed line a confidence of 80 % is right 80 times in 100. The error is the mean distance "
@@ -126,7 +132,7 @@ ENGLISH: dict[str, str] = {
     "advice.fine": "Nothing stands out in these figures: try the model on new data that it will meet in use.",
     "advice.unfinished": "The training is not finished ({done} of {epochs} epochs are): wait for it, or go on "
     "with: flambeau resume {path}",
-    "advice.leakage": "Mend the split first, for the figures below are too good: {message}.",
+    "advice.leakage": "Mend the split first, for the figures here are too good: {message}.",
     "advice.conflict": "Mend the labels first: {message}.",
     "advice.data_error": "Mend the data first: {message}.",
     "advice.diverged": "Lower the learning rate ({rate:g}): the training loss rose from {first:.3g} in the first "
@@ -142,8 +148,8 @@ ENGLISH: dict[str, str] = {
     "advice.overfits_rising": "It learns the training samples by heart: training loss {train:.3g}, while the "
     "validation loss rose from {lowest:.3g} in epoch {epoch} to {valid:.3g}. More data, stronger augmentation or "
     "fewer epochs help.",
-    "advice.more_epochs": "Train longer: the validation loss still fell from {before:.3g} to {last:.3g} in the "
-    "last {back} of {epochs} epochs. Try {more} epochs.",
+    "advice.more_epochs": "Train longer: the validation loss still fell from {before:.3g} in epoch {since} to "
+    "{last:.3g} in epoch {epochs}, the last. Try {more} epochs.",
     "advice.larger_model": "Try a larger or pretrained model: accuracy stays at {accuracy:.1%}, and training "
     "loss ({train:.3g}) and validation loss ({valid:.3g}) lie close together and no longer fall.",
     "advice.few_samples": "Collect more of “{class}”: {recall:.0%} of it is found, against {mean:.0%} on "
@@ -152,9 +158,9 @@ ENGLISH: dict[str, str] = {
     "on average, and it is not for want of samples.",
     "advice.confused_pair": "Look at “{true}” taken for “{predicted}”: {count:,} times, {share:.0%} of that "
     "class and {count:,} of all {errors:,} mistakes.",
-    "advice.too_sure": "Do not take its confidence at its word: it is {gap:.0%} too high on average (calibration "
-    "error {error:.1%}). Label smoothing or more data helps.",
-    "advice.too_modest": "Do not take its confidence at its word: it is {gap:.0%} too low on average "
+    "advice.too_sure": "Do not take its confidence at its word: it is {points:.0f} points too high on average "
+    "(calibration error {error:.1%}). Label smoothing or more data helps.",
+    "advice.too_modest": "Do not take its confidence at its word: it is {points:.0f} points too low on average "
     "(calibration error {error:.1%}). Mixup and label smoothing do this; so does a training that is too short.",
     "advice.data_path": "Waiting for data takes {share:.0%} of a step: a smaller picture size, lighter "
     "augmentation or more threads would make training faster.",

@@ -29,19 +29,16 @@ class Facts:
         self.detail: dict[str, Any] = self.evaluation.get("detail") or {}
         self.metrics: dict[str, float] = self.evaluation.get("metrics") or {}
         self.findings: list[Finding] = run.findings
-        self.checked = (run.path / "findings.json").exists()
-        self.thumbnails: list[list[str]] = self._thumbnails()
+        path = run.path / "findings.json"
+        kept: dict[str, Any] = read_json(path) if path.exists() else {"checked": False}
+        self.checked: bool | None = kept.get("checked")  # None: the run does not say
+        shown = kept.get("thumbnails") or []
+        self.thumbnails: list[list[str]] = [*shown, *([] for _ in self.findings[len(shown) :])]
         fields = run.path / "fields.json"
         self.fields: dict[str, Any] = read_json(fields) if fields.exists() else {}
         lines = run.metrics
         self.steps = [line for line in lines if "loss" in line]
         self.epochs = [line for line in lines if "train_loss" in line]
-
-    def _thumbnails(self) -> list[list[str]]:
-        if not self.checked:
-            return []
-        shown = read_json(self.path / "findings.json").get("thumbnails") or []
-        return [list(t) for t in shown] + [[] for _ in self.findings[len(shown) :]]
 
     @cached_property
     def target(self) -> dict[str, Any]:

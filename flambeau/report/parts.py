@@ -20,14 +20,16 @@ def note(*content: Child) -> Markup:
     return tag("p", *content, class_="note")
 
 
-def figure(title: str, *content: Child, series: Sequence[Series] = (), remark: str | None = None) -> Markup:
+def figure(
+    title: str, *content: Child, series: Sequence[Series] = (), remark: str | None = None, id: str | None = None
+) -> Markup:
     """A chart with its title and, for several curves, their names."""
     legend = None
     if len(series) > 1:
         keys = (tag("span", s.name, class_=f"key {s.style} c{s.colour}") for s in series)
         legend = tag("span", keys, class_="legend")
     return tag("figure", tag("figcaption", tag("b", title), legend), *content, note(remark) if remark else None,
-               class_="card")  # fmt: skip
+               class_="card", id=id)  # fmt: skip
 
 
 def grid(*content: Child) -> Markup:

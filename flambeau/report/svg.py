@@ -13,7 +13,7 @@ from flambeau.report.markup import Markup, join, tag
 from flambeau.report.scale import Scale, short
 
 WIDTH, HEIGHT = 480, 280
-LEFT, RIGHT, TOP, BOTTOM = 50, 12, 12, 42
+LEFT, RIGHT, TOP, BOTTOM = 50, 12, 30, 42
 MOST_POINTS = 400  # more than a screen shows; longer curves are averaged down to this
 MOST_DOTS = 60  # points that get a dot with their value as a tooltip
 
@@ -52,10 +52,10 @@ def line_chart(
     marked = None
     if mark is not None:
         at = x(mark[0])
-        right = at > WIDTH * 0.6
+        beside = min(max(at, WIDTH * 0.6), WIDTH - RIGHT - 45)  # over the plot, clear of the name of the axis
         marked = join(
-            tag("line", x1=at, x2=at, y1=TOP, y2=HEIGHT - BOTTOM, class_="mark"),
-            tag("text", mark[1], x=at + (-6 if right else 6), y=TOP + 12, text_anchor="end" if right else "start"),
+            tag("line", x1=at, x2=at, y1=TOP - 4, y2=HEIGHT - BOTTOM, class_="mark"),
+            tag("text", mark[1], x=beside, y=TOP - 12, text_anchor="middle"),
         )
     return _svg(label, _axes(x, y, x_label, y_label, y_format), marked,
                 (_curve(s, x, y, y_format) for s in series))  # fmt: skip
@@ -63,13 +63,13 @@ def line_chart(
 
 def bar_chart(
     bars: Sequence[tuple[float, float, float]], *, label: str, x_label: str, y_label: str, colour: int = 1,
-    whole_x: bool = False,
+    whole_x: bool = False, x_format: Format = short,
 ) -> Markup:  # fmt: skip
     """Bars (from x, to x, height), heights from 0 upwards."""
     x = Scale.around((e for b in bars for e in b[:2]), LEFT, WIDTH - RIGHT, room=0.02, whole=whole_x)
     y = Scale.around([0.0, *(b[2] for b in bars)], HEIGHT - BOTTOM, TOP, floor=0.0)
     drawn = (_rectangle(x(a), x(b), y(h), y(0), f"bar c{colour}", short(h)) for a, b, h in bars if y.shows(h))
-    return _svg(label, _axes(x, y, x_label, y_label), drawn)
+    return _svg(label, _axes(x, y, x_label, y_label, x_format=x_format), drawn)
 
 
 def reliability(
@@ -123,14 +123,14 @@ def _svg(label: str, *content: Markup | Iterable[Markup] | None) -> Markup:
 
 
 def _axes(x: Scale, y: Scale, x_label: str, y_label: str, y_format: Format = short, x_format: Format = short) -> Markup:
-    bottom, middle = HEIGHT - BOTTOM, (TOP + HEIGHT - BOTTOM) / 2
+    bottom = HEIGHT - BOTTOM
     return join(
         (tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y(v), y2=y(v), class_="grid") for v in y.ticks()),
         (tag("text", y_format(v), x=LEFT - 7, y=y(v) + 4, text_anchor="end") for v in y.ticks()),
         tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=bottom, y2=bottom, class_="axis"),
         (tag("text", x_format(v), x=x(v), y=bottom + 16, text_anchor="middle") for v in x.ticks(7)),
         tag("text", x_label, x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 6, text_anchor="middle", class_="name"),
-        tag("text", y_label, x=12, y=middle, text_anchor="middle", class_="name", transform=f"rotate(-90 12 {middle})"),
+        tag("text", y_label, x=4, y=TOP - 12, class_="name") if y_label else None,
     )
 
 

@@ -6,12 +6,11 @@ from flambeau.report.sections.classes import classes, confusion
 from flambeau.report.sections.data import data
 from flambeau.report.sections.mistakes import worst
 from flambeau.report.sections.quality import calibration, regression
-from flambeau.report.sections.training import curves, learning_rate, speed
+from flambeau.report.sections.training import curves, speed
 
 SECTIONS = (
     ("data", data),
     ("curves", curves),
-    ("learning_rate", learning_rate),
     ("confusion", confusion),
     ("classes", classes),
     ("regression", regression),

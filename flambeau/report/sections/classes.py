@@ -12,6 +12,7 @@ from flambeau.report.words import Words
 
 MOST_WHOLE = 30  # classes up to which the matrix is shown whole
 MOST_PAIRS = 30
+HOT = 0.81  # strength of a cell from which white is easier to read on it than black (WCAG contrast, both 4.5)
 MOST_ROWS = 40  # classes shown at once; the rest opens on demand
 
 
@@ -22,7 +23,7 @@ def confusion(facts: Facts, words: Words) -> Markup | None:
         return None
     if len(classes) > MOST_WHOLE:
         return section(words, "confusion", _pairs(facts, words))
-    corner = tag("th", f"{words('true')} ↓ {words('predicted')} →", scope="col", class_="corner")
+    corner = tag("th", f"{words('predicted')} →", tag("br"), f"{words('true')} ↓", scope="col", class_="corner")
     upright = "upright" if max(map(len, classes)) > 3 else None
     head = [corner, *(tag("th", tag("span", c), scope="col", class_=upright, title=c) for c in classes)]
     rows = (
@@ -40,7 +41,7 @@ def _cells(i: int, row: list[int], classes: list[str], words: Words) -> list[Mar
         share = n / total
         # a root, so that 2 % of a class can still be seen
         strength = share if i == j else share**0.5
-        kind = ("hit" if i == j else "miss") + (" hot" if strength > 0.55 else "")
+        kind = ("hit" if i == j else "miss") + (" hot" if strength > HOT else "")
         told = f"{classes[i]} → {classes[j]}: {n:,} ({percentage(share)})"
         cells.append(tag("td", f"{n:,}" if n else "", class_=kind if n else None, title=told if n else None,
                          style=f"--heat:{strength * 100:.0f}%" if n else None))  # fmt: skip

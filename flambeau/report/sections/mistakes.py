@@ -18,18 +18,19 @@ def worst(facts: Facts, words: Words) -> Markup | None:
     if not mistakes:
         return section(words, "worst", note(words("worst.none")))
     remark = "worst.note_number" if facts.kind == "regression" else "worst.note"
-    cards = tag("div", (_card(m, words) for m in mistakes), class_="gallery")
+    cards = tag("div", (_card(m, facts, words) for m in mistakes), class_="gallery")
     return section(words, "worst", note(words(remark)), cards)
 
 
-def _card(mistake: dict[str, Any], words: Words) -> Markup:
+def _card(mistake: dict[str, Any], facts: Facts, words: Words) -> Markup:
     place = str(mistake.get("place") or words("row", row=mistake.get("row", "?")))
     picture = tag("div", fragment(mistake["html"]), class_="thumb") if mistake.get("html") else None
+    taken = "guessed" if facts.kind == "regression" else "taken_for"
     return tag(
         "article",
         picture,
         _answer(words("was", name=mistake.get("true", "?")), mistake.get("probability_of_true"), "hit"),
-        _answer(words("taken_for", name=mistake.get("predicted", "?")), mistake.get("confidence"), "miss"),
+        _answer(words(taken, name=mistake.get("predicted", "?")), mistake.get("confidence"), "miss"),
         tag("p", place, class_="place", title=place),
         class_="card mistake",
     )
@@ -37,4 +38,4 @@ def _card(mistake: dict[str, Any], words: Words) -> Markup:
 
 def _answer(told: str, probability: float | None, kind: str) -> Markup:
     share = None if probability is None else meter(probability, kind)
-    return tag("div", tag("span", told, class_="answer"), share, class_=f"line {kind}")
+    return tag("div", tag("span", told, class_="answer"), share, class_=f"row {kind}")

@@ -7,7 +7,7 @@ import math
 from flambeau.report.facts import Facts
 from flambeau.report.markup import Markup, tag
 from flambeau.report.parts import figure, grid, section
-from flambeau.report.svg import bar_chart, reliability, scatter
+from flambeau.report.svg import bar_chart, percent, reliability, scatter
 from flambeau.report.words import Words
 
 ERROR_BINS = 25
@@ -21,9 +21,14 @@ def calibration(facts: Facts, words: Words) -> Markup | None:
     title = words("calibration.title")
     chart = reliability(bins["confidence"], bins["accuracy"], bins["count"], label=title,
                         x_label=words("confidence"), y_label=words("accuracy"))  # fmt: skip
-    shown = figure(title, chart, remark=words("calibration.note"))
+    k = len(bins["count"])
+    counts = bar_chart([(i / k, (i + 1) / k, n) for i, n in enumerate(bins["count"])], label=words("confidence.title"),
+                       x_label=words("confidence"), y_label=words("samples"), x_format=percent)  # fmt: skip
     error = tag("p", words("calibration.error", error=bins["error"]), class_="lead")
-    return section(words, "calibration", error, grid(shown))
+    return section(
+        words, "calibration", error,
+        grid(figure(title, chart, remark=words("calibration.note")), figure(words("confidence.title"), counts)),
+    )  # fmt: skip
 
 
 def regression(facts: Facts, words: Words) -> Markup | None:

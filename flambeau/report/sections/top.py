@@ -38,7 +38,12 @@ def _trained(facts: Facts, words: Words) -> str:
     target = facts.fields.get("target")
     if not target:
         return words("trained", model=model, data=data)
-    values = {"model": model, "data": data, "target": target, "inputs": ", ".join(facts.fields.get("inputs", []))}
+    values = {
+        "model": model,
+        "data": data,
+        "target": target,
+        "inputs": words("listed").join(facts.fields.get("inputs", [])),
+    }
     classes = facts.target.get("classes")
     if classes:
         return words("trained.classes", classes=len(classes), **values)
@@ -57,7 +62,7 @@ def _figures(facts: Facts, words: Words) -> Markup:
         tiles.append(_tile(words("tile.time"), duration(facts.seconds)))
         rates = [e["speed"].get("samples_per_second", 0.0) for e in facts.epochs if "speed" in e]
         tiles.append(_tile(words("tile.speed"), f"{sorted(rates)[len(rates) // 2]:,.0f}"))
-    if facts.checked:
+    if facts.findings or facts.checked:
         found = [f for f in facts.findings if f.severity is not Severity.NOTE]
         tiles.append(_tile(words("tile.findings"), str(len(found))))
     return tag("dl", tiles, class_="tiles")
@@ -87,7 +92,8 @@ def _measured(facts: Facts, words: Words) -> Markup:
         told.append(words("baseline", **{"class": guess[0]}, share=guess[1]))
     if side == "valid" and facts.best_epoch is not None:
         told.append(words("chosen_by_valid"))
-    return note(("; " if words.language == "en" else "；").join(told) + words("stop"))
+    sentence = words("and").join(told) + words("stop")
+    return note(sentence[0].upper() + sentence[1:])
 
 
 def _advice(facts: Facts, words: Words) -> Markup:

@@ -18,10 +18,10 @@ LOG_FROM = 50  # largest loss over the smallest, from which a straight axis woul
 
 
 def curves(facts: Facts, words: Words) -> Markup:
-    """Training loss by step, validation loss and metrics by epoch."""
+    """Training loss by step, validation loss and metrics by epoch, the learning rate."""
     if not facts.steps and not facts.epochs:
         return section(words, "curves", note(words("curves.none")))
-    return section(words, "curves", grid(_loss(facts, words), _metrics(facts, words)))
+    return section(words, "curves", grid(_loss(facts, words), _metrics(facts, words), _learning_rate(facts, words)))
 
 
 def smoothed(points: Sequence[Point], share: float = 0.05) -> list[Point]:
@@ -65,7 +65,7 @@ def _loss(facts: Facts, words: Words) -> Markup:
     values = [y for s in series if s.style != "faint" for _, y in s.points if math.isfinite(y)]
     log = bool(values) and min(values) > 0 and max(values) > LOG_FROM * min(values)
     chart = line_chart(series, label=words("loss.title"), x_label=x_label, y_label=words("loss.log" if log else "loss"),
-                       log=log, mark=_best(facts, words))  # fmt: skip
+                       log=log, mark=_best(facts, words), whole_x=len(facts.epochs) > 2)  # fmt: skip
     return figure(words("loss.title"), chart, series=series, remark=words("curves.note") if valid else None)
 
 
@@ -77,9 +77,10 @@ def _metrics(facts: Facts, words: Words) -> list[Markup]:
     for group in filter(None, groups):
         series = [Series(words.name("metric", n), facts.valid(n), i, "dots") for i, n in enumerate(group, 2)]
         share = group[0] in TOGETHER[0]
-        title = f"{words('metric.title')}: {', '.join(s.name for s in series)}"
+        title = words("metric.title", names=words("listed").join(s.name for s in series))
+        name = series[0].name if len(series) == 1 else ""  # several have a legend
         chart = line_chart(
-            series, label=title, x_label=words("epoch"), y_label=series[0].name, y_format=percent if share else short,
+            series, label=title, x_label=words("epoch"), y_label=name, y_format=percent if share else short,
             ceiling=1.0 if share else None, mark=_best(facts, words), whole_x=True,
         )  # fmt: skip
         figures.append(figure(title, chart, series=series))
@@ -91,7 +92,7 @@ def _best(facts: Facts, words: Words) -> tuple[float, str] | None:
     return None if best is None or len(facts.epochs) < 2 else (best, words("best", epoch=best))
 
 
-def learning_rate(facts: Facts, words: Words) -> Markup | None:
+def _learning_rate(facts: Facts, words: Words) -> Markup | None:
     """The rate at each logged step."""
     unit, x_label = _axis(facts, words)
     points = [(s["step"] / unit, s["learning_rate"]) for s in facts.steps if "learning_rate" in s]
@@ -99,8 +100,9 @@ def learning_rate(facts: Facts, words: Words) -> Markup | None:
         return None
     series = Series(words("rate"), points, 4, "dots" if len(points) < 20 else "line")
     chart = line_chart([series], label=words("learning_rate"), x_label=x_label, y_label=words("rate"), floor=0.0)
-    schedule = f"{facts.recipe.training.schedule}, {facts.recipe.training.optimizer}"
-    return section(words, "learning_rate", grid(figure(schedule, chart)))
+    settings = facts.recipe.training
+    title = words("learning_rate.title", schedule=settings.schedule, optimizer=settings.optimizer)
+    return figure(title, chart, id="learning_rate")
 
 
 def speed(facts: Facts, words: Words) -> Markup:

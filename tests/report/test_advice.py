@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flambeau.core.files import write_json
+from flambeau.core.findings import Finding, Severity
+from flambeau.recipe import Recipe
+from flambeau.report.advice import advise, wilson
+from flambeau.report.facts import Facts
+from flambeau.report.words import LANGUAGES, Words
+from flambeau.run import Run
+from flambeau.training.logging import Log
+
+
+def matrix(rows: list[list[int]], names: str = "abcdefgh", **more: Any) -> dict[str, Any]:
+    """An evaluation of a classifier with this confusion matrix."""
+    k = len(rows)
+    total, hits = sum(map(sum, rows)), sum(rows[i][i] for i in range(k))
+    per_class = [{"class": names[i], "count": sum(rows[i]), "recall": rows[i][i] / max(sum(rows[i]), 1),
+                  "precision": 0.5, "f1": 0.5} for i in range(k)]  # fmt: skip
+    detail = {"kind": "classification", "classes": list(names[:k]), "confusion": rows, "per_class": per_class, **more}
+    return {"side": "test", "samples": total, "metrics": {"accuracy": hits / total}, "detail": detail}
+
+
+GOOD = matrix([[950, 50], [50, 950]])
+
+
+@pytest.fixture
+def facts_of(tmp_path: Path):
+    def make(
+        train: Sequence[float] = (), valid: Sequence[float] = (), evaluation: dict[str, Any] | None = None,
+        findings: Sequence[Finding] = (), finished: bool = True, speed: dict[str, float] | None = None,
+    ) -> Facts:  # fmt: skip
+        run = Run(tmp_path / "run")
+        run.path.mkdir()
+        Recipe().with_settings({"epochs": 8, "learning_rate": 0.1}).save(run.path / "recipe.yaml")
+        log = Log(run.path)
+        for i, loss in enumerate(train):
+            line: dict[str, Any] = {"epoch": i + 1, "train_loss": loss, "speed": speed or {}}
+            if valid:
+                line["valid"] = {"loss": valid[i]}
+            log.write(10 * (i + 1), **line)
+        log.close()
+        write_json(run.path / "findings.json", {"findings": [f.to_dict() for f in findings], "thumbnails": []})
+        write_json(run.path / "evaluation.json", evaluation or {})
+        if finished:
+            (run.path / "model.safetensors").touch()
+        return Facts(run)
+
+    return make
+
+
+def keys(facts: Facts) -> list[str]:
+    return [a.key.removeprefix("advice.") for a in advise(facts)]
+
+
+LEAK = Finding("leakage", Severity.WARNING, "7 pictures are on both sides", ["a"] * 7)
+CONFLICT = Finding("label-conflict", Severity.WARNING, "3 pictures carry two labels", ["a"] * 3)
+SURE = {"error": 0.12, "count": [0, 300], "confidence": [0.0, 0.95], "accuracy": [0.0, 0.83]}
+MODEST = {"error": 0.12, "count": [0, 300], "confidence": [0.0, 0.71], "accuracy": [0.0, 0.83]}
+RARE = [[90, 5, 5], [5, 90, 5], [12, 8, 10]]
+HARD = [[90, 5, 5], [5, 90, 5], [25, 25, 50]]
+
+CASES: list[tuple[str, dict[str, Any], list[str]]] = [
+    # key, what the run says, the numbers that the sentence must cite
+    ("fine", {"evaluation": GOOD}, []),
+    ("unfinished", {"finished": False, "train": [1.0, 0.9]}, ["2 of 8"]),
+    ("leakage", {"findings": [CONFLICT, LEAK]}, ["7 pictures"]),
+    ("conflict", {"findings": [CONFLICT]}, ["3 pictures"]),
+    ("data_error", {"findings": [Finding("unreadable", Severity.ERROR, "4 files are cut off")]}, ["4 files"]),
+    ("diverged", {"train": [1.0, 5.5]}, ["0.1", "from 1 ", "5.5"]),
+    ("diverged", {"train": [1.0, float("nan")]}, ["nan"]),
+    ("guessing", {"evaluation": matrix([[52, 0], [48, 0]])}, ["52.0%", "“a”"]),
+    ("guessing_mean", {"evaluation": {"metrics": {"r2": -0.25}, "detail": {"kind": "regression"}}}, ["-0.25"]),
+    ("no_held_out", {"evaluation": {**GOOD, "side": "train"}}, []),
+    ("overfits", {"train": [1, 0.5, 0.2], "valid": [1, 0.7, 0.65]}, ["0.2", "0.65"]),
+    ("overfits_rising", {"train": [1, 0.5, 0.2], "valid": [1, 0.7, 0.9]}, ["0.2", "0.7", "0.9", "epoch 2"]),
+    ("more_epochs", {"train": [2, 1.5, 1.2], "valid": [2, 1.4, 1.1]}, ["1.4 in epoch 2", "1.1 in epoch 3", "6 epochs"]),
+    ("larger_model", {"train": [2, 1, 1, 1], "valid": [2, 1, 1, 1], "evaluation": matrix([[60, 40], [40, 60]])},
+     ["60.0%", "(1)"]),
+    ("few_samples", {"evaluation": matrix(RARE)}, ["“c”", "33%", "71%", "30 samples", "100 are usual"]),
+    ("weak_class", {"evaluation": matrix(HARD)}, ["“c”", "50%", "77%", "100 samples"]),
+    ("confused_pair", {"evaluation": matrix([[480, 15, 5], [2, 490, 8], [1, 1, 498]])},
+     ["“a” taken for “b”", "15 times", "3%", "32 mistakes"]),
+    ("too_sure", {"evaluation": matrix([[83, 17], [17, 83]], calibration=SURE)}, ["12 points too high", "12.0%"]),
+    ("too_modest", {"evaluation": matrix([[83, 17], [17, 83]], calibration=MODEST)}, ["12 points too low", "12.0%"]),
+    ("data_path", {"train": [0.4], "speed": {"data": 0.45, "seconds": 100.0}}, ["45%"]),
+    ("rough", {"evaluation": matrix([[27, 3], [3, 27]])}, ["60", "90.0%", "80%", "95%"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "said", "numbers"), CASES, ids=[f"{c[0]}-{i}" for i, c in enumerate(CASES)])
+def test_each_rule_speaks_first_where_it_holds_and_cites_its_numbers(key, said, numbers, facts_of):
+    facts = facts_of(**said)
+    advice = next(a for a in advise(facts) if a.key == f"advice.{key}")
+    sentence = Words("en")(advice.key, **advice.values)
+    for number in numbers:
+        assert number in sentence
+    assert keys(facts)[0] == key
+    for language in LANGUAGES:
+        assert "{" not in Words(language)(advice.key, **advice.values)
+
+
+def test_every_advice_has_a_case():
+    written = {key.removeprefix("advice.") for key in LANGUAGES["en"] if key.startswith("advice.")}
+    assert written == {key for key, _, _ in CASES}
+
+
+SILENT: list[tuple[str, dict[str, Any]]] = [
+    (
+        "overfits",
+        {"train": [1, 0.02], "valid": [1, 0.04], "evaluation": matrix([[995, 5], [4, 996]])},
+    ),  # nothing to gain
+    ("overfits", {"train": [1, 0.5], "valid": [1, 0.6]}),
+    ("more_epochs", {"train": [1, 0.8, 0.8], "valid": [1, 0.8, 0.79]}),  # no longer falls
+    ("guessing", {"evaluation": matrix([[60, 0], [5, 35]])}),
+    ("guessing", {"evaluation": matrix([[9]])}),  # one class: nothing to guess
+    ("weak_class", {"evaluation": matrix([[9, 1], [2, 3]])}),  # three of five may be chance
+    ("confused_pair", {"evaluation": matrix([[98, 2, 0], [0, 100, 0], [0, 0, 100]])}),  # twice may be chance
+    ("too_sure", {"evaluation": matrix([[83, 17], [17, 83]], calibration={**SURE, "count": [0, 60]})}),
+    ("data_path", {"train": [0.4], "speed": {"data": 0.9, "seconds": 2.0}}),  # two seconds in all
+    ("rough", {"evaluation": GOOD}),
+]
+
+
+@pytest.mark.parametrize(("key", "said"), SILENT, ids=[f"{c[0]}-{i}" for i, c in enumerate(SILENT)])
+def test_rules_are_silent_where_chance_would_explain_it_or_nothing_is_to_gain(key, said, facts_of):
+    assert key not in keys(facts_of(**said))
+
+
+def test_the_interval_holds_the_share_and_stays_within_0_and_1():
+    for right in (0.0, 0.5, 1.0):
+        low, high = wilson(right, 20)
+        assert -1e-12 <= low <= right <= high + 1e-12 <= 1 + 1e-9
