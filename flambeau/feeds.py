@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from flambeau import preflight
 from flambeau.core.errors import DataError, UsageError
 from flambeau.core.findings import Finding
+from flambeau.core.randomness import generator
 from flambeau.core.reporter import Reporter
 from flambeau.data import custom
 from flambeau.data.batches import Batches
@@ -120,7 +121,9 @@ class FieldFeed(Feed):
                 field.augmentation = Augmentation.from_dict(asked) or None
                 continue
             rows = self.rows["train"]
-            gathered = self.store.gather(rows[:: max(1, len(rows) // 2000)][:2000])
+            # drawn, not every k-th: strides can line up with sorted labels
+            drawn = torch.randperm(len(rows), generator=generator(0, "augmentation"))[:2000]
+            gathered = self.store.gather(rows[drawn.sort().values])
             target = self.dataset.fields.get(self.dataset.target or "")
             classes = target.classes if isinstance(target, Category) else None
             labels = gathered.get(self.dataset.target or "")

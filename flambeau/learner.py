@@ -21,6 +21,7 @@ from flambeau.data.encode import EncodeOptions
 from flambeau.evaluation import measure, render
 from flambeau.feeds import SIDES, FieldFeed, as_feed, settings_of
 from flambeau.fields import Field, Image
+from flambeau.fields.augment import Augmentation
 from flambeau.models import InputSpec, auto, build, head_parameters
 from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.predictor import Predictor
@@ -78,7 +79,9 @@ class Learner:
         self.own_loss = None if isinstance(loss, str) else loss
         self.own_objective, self.own_metrics = objective, list(metrics)
         self.own_techniques = [t for t in techniques or () if isinstance(t, Technique)]
-        if callable(augment) or isinstance(augment, (list, tuple)):
+        if isinstance(augment, Augmentation):
+            augment = augment.to_dict()
+        elif callable(augment) or isinstance(augment, (list, tuple)):
             self.own_techniques.insert(0, Transforms([augment] if callable(augment) else list(augment)))
             augment = "none"
         self.recipe = (recipe or Recipe()).with_settings(settings)

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from flambeau.core.errors import DataError
+from flambeau.core.errors import DataError, RunError
 from flambeau.core.files import disk_full_named, read_json, sync_folder, write_atomic, write_json
 from flambeau.core.findings import Finding, Severity
 from flambeau.core.reporter import QUIET, Bar, Reporter
 from flambeau.data.dataset import Dataset
 from flambeau.data.store import Column, FixedColumn, RaggedColumn, Store, StreamedColumn
-from flambeau.fields import Field
+from flambeau.fields import Encoding, Field
 
 CHUNK = 64  # rows to a task: long enough to be worth a thread's while, short enough for a smooth bar
 Errors = dict[int, str]
@@ -221,11 +221,9 @@ def _encode_files(
     options.cache.mkdir(parents=True, exist_ok=True)
     limit = options.limit if options.limit is not None else shutil.disk_usage(options.cache).free // 2
     keep = encoding.ragged or encoding.nbytes * len(values) <= limit
-    there = (folder / "meta.json").exists()
-    if there and keep and not read_json(folder / "meta.json")["kept"]:
-        shutil.rmtree(folder)  # it would not fit then, and does now
-        there = False
-    if not there:
+    kept = _kept(folder, encoding, len(values))
+    if kept is None or (keep and not kept):
+        shutil.rmtree(folder, ignore_errors=True)  # damaged; or it would not fit then, and does now
         _sweep(options.cache)
         if not keep:
             reporter.say(
@@ -242,6 +240,23 @@ def _encode_files(
     if not encoding.ragged:
         return FixedColumn(flat), errors
     return RaggedColumn(flat, _map(folder / "offsets.bin", np.dtype(np.int64), ())), errors
+
+
+def _kept(folder: Path, encoding: Encoding, rows: int) -> bool | None:
+    """Whether a store's folder holds the encoded values, or their errors only; None if there is no whole store."""
+    try:
+        meta = read_json(folder / "meta.json")
+        size = (folder / "flat.bin").stat().st_size
+        if not meta["kept"]:
+            return False
+        if encoding.ragged:
+            ends = np.fromfile(folder / "offsets.bin", np.int64)
+            whole = len(ends) == rows + 1 and size == ends[-1] * encoding.nbytes
+        else:
+            whole = size == rows * encoding.nbytes
+    except (RunError, OSError, KeyError):
+        return None
+    return True if whole else None
 
 
 def _sweep(cache: Path) -> None:

@@ -77,7 +77,7 @@ class Image(Field):
 
     @property
     def random(self) -> bool:
-        return self.augmentation is not None
+        return bool(self.augmentation)
 
     @classmethod
     def recognise(cls, values: Sequence[Any]) -> Recognition:

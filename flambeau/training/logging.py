@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -45,22 +47,28 @@ class Log:
         with disk_full_named(Path(self._file.name)):
             self._file.write(json.dumps(line) + "\n")
             self._file.flush()
-        if self._board is not None:
-            for name, value in values.items():
-                for tag, number in ({f"{name}/{k}": v for k, v in value.items()} if isinstance(value, dict)
-                                    else {f"train/{name}": value}).items():  # fmt: skip
-                    if isinstance(number, (int, float)):
-                        self._board(tag, float(number), step)
+            if self._board is not None:
+                for name, value in values.items():
+                    for tag, number in ({f"{name}/{k}": v for k, v in value.items()} if isinstance(value, dict)
+                                        else {f"train/{name}": value}).items():  # fmt: skip
+                        if isinstance(number, (int, float)):
+                            self._board(tag, float(number), step)
+                self._board.flush()
 
     def close(self) -> None:
-        """Writes what is left."""
-        if self._file is not None:
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._file = None
-        if self._board is not None:
-            self._board.close()
-            self._board = None
+        """Writes what is left.
+
+        Raises:
+            RunError: the disk is full.
+        """
+        file, board, self._file, self._board = self._file, self._board, None, None
+        if file is None:
+            return
+        with disk_full_named(Path(file.name)), contextlib.ExitStack() as closing:
+            if board is not None:
+                closing.callback(board.close)
+            closing.callback(file.close)
+            os.fsync(file.fileno())
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -75,20 +83,29 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 class _Events:
-    """TensorBoard scalars without torch.utils.tensorboard, whose import takes as long as a short training."""
+    """TensorBoard scalars without torch.utils.tensorboard, whose import takes as long as a short training, and
+    without a thread, whose errors nobody would hear."""
 
     def __init__(self, folder: Path):
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
         folder.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}.0"
         self._event, self._summary = Event, Summary
-        self._writer = EventFileWriter(str(folder))
+        self._writer = RecordWriter((folder / name).open("wb"))
+        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
 
     def __call__(self, tag: str, value: float, step: int) -> None:
         summary = self._summary(value=[self._summary.Value(tag=tag, simple_value=value)])
-        self._writer.add_event(self._event(wall_time=time.time(), step=step, summary=summary))
+        self._write(self._event(wall_time=time.time(), step=step, summary=summary))
+
+    def _write(self, event: Any) -> None:
+        self._writer.write(event.SerializeToString())
+
+    def flush(self) -> None:
+        self._writer.flush()
 
     def close(self) -> None:
         self._writer.close()

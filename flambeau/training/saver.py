@@ -41,11 +41,12 @@ class Saver:
     def load_newest(self, trainer: Trainer) -> bool:
         """Takes the newest whole checkpoint and says whether there was one; damaged ones are named and passed over."""
         device = trainer.engine.device
-        for path in checkpoint.listed(self.folder):
+        there = checkpoint.listed(self.folder)
+        for path in there:
             try:
                 tree, facts = checkpoint.load(path, device)
             except RunError as error:
-                trainer.note(f"{error}; the one before it is used")
+                trainer.note(f"{error}" + ("; the one before it is used" if path != there[-1] else ""))
                 continue
             trainer.state = type(trainer.state)(**facts["progress"])
             trainer.objective.model.load_state_dict(tree["model"])
@@ -58,6 +59,8 @@ class Saver:
                 torch.cuda.set_rng_state(tree["random"]["cuda"].cpu(), device)
             self._load_best(trainer, tree)
             return True
+        if there:
+            trainer.note("no checkpoint is whole: the training starts from its beginning")
         return False
 
     def _load_best(self, trainer: Trainer, tree: dict[str, Any]) -> None:

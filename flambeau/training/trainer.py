@@ -110,6 +110,8 @@ class Trainer:
                     self._train_epoch(interrupts)
                     self._end_epoch(interrupts)
                     self._save()
+                    if interrupts.received is not None:
+                        raise self._stopped(interrupts.received)
                 self._finish()
             finally:
                 self.log.close()
@@ -319,9 +321,12 @@ class Trainer:
 
     def _interrupted(self, number: int) -> None:
         self._save()
-        where = f"step {self.state.step} (epoch {self.state.epoch + 1})"
+        raise self._stopped(number)
+
+    def _stopped(self, number: int) -> Interrupted:
+        where = f"step {self.state.step} (epoch {self.state.epoch + (self.state.step_in_epoch > 0)})"
         fix = f"go on with: flambeau resume {self.folder}" if self.folder else None
-        raise Interrupted(f"stopped by {signal.Signals(number).name} at {where}, all saved", number, fix=fix)
+        return Interrupted(f"stopped by {signal.Signals(number).name} at {where}, all saved", number, fix=fix)
 
     def note(self, text: str) -> None:
         """Remembers and says what a user should know of this training."""

@@ -72,7 +72,7 @@ def examples() -> dict[str, Example]:
                 np.array([["a", "b"]]),
                 object(),
                 "a\0b.png",
-            ],  # fmt: skip
+            ],
             [ragged_numbers, [[[1], [2, 3]]], species, [0.5, 1.5], [None], [{}], ["a.png", 3, None, 4, 5]],
             array=grey[:200],
         ),

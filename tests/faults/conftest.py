@@ -16,9 +16,8 @@ from forkserver import Command, Forkserver
 TRAIN = (
     "--model", "lenet", "--epochs", "3", "--no-check", "--run", "run",
     "--set", "batch_size=32", "--set", "log_every=1", "--set", "techniques.ema={}", "--set", "techniques.mixup={}",
-    "--set", "checkpoint_minutes=0",
+    "--set", "checkpoint_minutes=0.0005",
 )  # fmt: skip
-STEPS = 10  # in an epoch: 400 digits, of which 80 validate, in batches of 32
 
 
 @dataclass
@@ -34,6 +33,7 @@ class Training:
     digits: Path
     folder: Path
     extra: tuple[str, ...] = ()
+    steps: int = 10  # in an epoch: 400 digits, of which 80 validate, in batches of 32
     commands: list[Command] = field(default_factory=list)
 
     @property
@@ -90,12 +90,9 @@ class Training:
         return any((self.run / "checkpoints").glob(f".*.{command.pid}.tmp"))
 
     def validating(self) -> bool:
-        """Whether the last step of an epoch is saved and its measures are not written yet."""
+        """Whether the last step of an epoch is done and its measures are not written yet."""
         lines = self.lines()
-        if not lines or "train_loss" in lines[-1] or lines[-1]["step"] % STEPS:
-            return False
-        step, epoch = lines[-1]["step"], lines[-1]["epoch"]
-        return f"step-{step:08d}-epoch-{epoch - 1:03d}" in self.checkpoints()
+        return bool(lines) and "train_loss" not in lines[-1] and lines[-1]["step"] % self.steps == 0
 
     # -- what it ended with -------------------------------------------------------------------------------------
 
