@@ -92,6 +92,7 @@ class Learner:
         self.run: Run | None = None
         self.trainer: Trainer | None = None
         self.findings: list[Finding] = []
+        self._checked = False
         self._built = False
 
     @property
@@ -271,7 +272,8 @@ class Learner:
                 self.recipe.save(run.path / "recipe.yaml")  # as asked: enough to begin again after a crash
                 write_json(run.path / "environment.json", environment())
             if resume and (run.path / "findings.json").exists():
-                self.findings = run.findings  # checked, or waved through, when the training began
+                # checked, or waved through, when the training began
+                self.findings, self._checked = run.findings, run.checked
             else:
                 self._check(check)
                 self._write_findings(run)
@@ -287,7 +289,7 @@ class Learner:
     def _check(self, wanted: bool) -> None:
         if not wanted or self.data is None or self._built:
             return
-        self.findings = self.data.check(reporter=self.reporter)
+        self.findings, self._checked = self.data.check(reporter=self.reporter), True
         styles = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: None}
         for finding in worst_first([*self.findings, *self.data.findings]):
             self.reporter.say(str(finding), style=styles[finding.severity])
@@ -340,7 +342,8 @@ class Learner:
         if self.data is not None:
             thumbnails = [[render(self.data, row) for row in f.rows[:8]] for f in self.findings]
             findings = [f.to_dict() for f in self.findings]
-            write_json(run.path / "findings.json", {"findings": findings, "thumbnails": thumbnails})
+            document = {"checked": self._checked, "findings": findings, "thumbnails": thumbnails}
+            write_json(run.path / "findings.json", document)
 
     # -- using it -----------------------------------------------------------------------------------------------
 

@@ -80,6 +80,8 @@ class Run:
             handle.truncate(0)
             handle.write(str(os.getpid()))
             handle.flush()
+            for left in self.path.glob(".*.tmp"):
+                left.unlink(missing_ok=True)  # of a training that was killed while it wrote
             yield
 
     # -- what is in it ------------------------------------------------------------------------------------------
@@ -116,6 +118,12 @@ class Run:
         """What the checks found."""
         path = self.path / "findings.json"
         return [Finding.from_dict(f) for f in read_json(path)["findings"]] if path.exists() else []
+
+    @property
+    def checked(self) -> bool:
+        """Whether the data was checked."""
+        path = self.path / "findings.json"
+        return bool(read_json(path).get("checked")) if path.exists() else False
 
     @property
     def environment(self) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from flambeau.cli import common
@@ -9,7 +11,11 @@ from flambeau.cli import common
 NAME = "report"
 
 
-def command(run: common.RunPath, json: common.Json = False) -> None:
+def command(
+    run: common.RunPath,
+    language: Annotated[str, typer.Option(help="en or zh-CN.")] = "en",
+    json: common.Json = False,
+) -> None:
     """Write a run's report anew (report.html, one self-contained file) and print its path.
 
     Example: `flambeau report runs/photos`
@@ -17,7 +23,7 @@ def command(run: common.RunPath, json: common.Json = False) -> None:
     from flambeau import report
     from flambeau.run import Run
 
-    path = report.write(Run.open(run))
+    path = report.write(Run.open(run), language=language)
     if json:
         common.emit({"report": str(path)})
     else:

@@ -62,7 +62,9 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes plain JSON (UTF-8, readable Chinese) as `write_atomic` does."""
-    write_atomic(path, (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode())
+    text = json.dumps(value, ensure_ascii=False, indent=1) + "\n"
+    # a file name that is not UTF-8 holds lone surrogates; as \udc.. they are JSON again
+    write_atomic(path, text.encode("utf-8", "backslashreplace"))
 
 
 def read_json(path: Path) -> Any:

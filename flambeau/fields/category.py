@@ -11,6 +11,8 @@ from flambeau.core.errors import DataError, nearest
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 
+FEW_CLASSES = 30
+
 
 def class_name(value: Any) -> str:
     """A raw label as a class name: 1, 1.0 and "1" are one class.
@@ -37,6 +39,13 @@ def natural(name: str) -> tuple[int, float, str]:
         return (0, float(name), name)
     except ValueError:
         return (1, 0.0, name)
+
+
+def unknown_class(name: str, classes: Sequence[str]) -> DataError:
+    """The error for a class that no training row has."""
+    # looking for the nearest of many names takes longer than reading a picture, and there may be many such rows
+    fix = nearest(name, classes) if len(classes) <= FEW_CLASSES else None
+    return DataError(f"the class '{name}' is not among the {len(classes)} classes of the training rows", fix=fix)
 
 
 @FIELDS.register("category")
@@ -97,13 +106,9 @@ class Category(Field):
 
     def encode(self, value: Any) -> np.ndarray:
         name = class_name(value)
-        try:
-            return np.asarray(self.index[name])
-        except KeyError:
-            raise DataError(
-                f"the class '{name}' is not among the {len(self.classes)} classes of the training rows",
-                fix=nearest(name, self.classes),
-            ) from None
+        if name not in self.index:
+            raise unknown_class(name, self.classes)
+        return np.asarray(self.index[name])
 
     def decode(self, output: np.ndarray) -> str:
         """Probabilities (K) to the likeliest class."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.core.errors import DataError, nearest
+from flambeau.core.errors import DataError
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
-from flambeau.fields.category import class_name, natural
+from flambeau.fields.category import class_name, natural, unknown_class
 
 
 @FIELDS.register("multilabel")
@@ -55,7 +55,7 @@ class MultiLabel(Field):
             names = all(isinstance(x, str) for v in values for x in v)
             return Recognition(0.9 if names else 0.2, "values are lists of names")
         strings = [v for v in values if isinstance(v, str)]
-        if strings and sum(";" in v for v in strings) > len(strings) // 10:
+        if strings and sum(";" in v for v in strings) > len(strings) // 5 and _parts_repeat(strings):
             return Recognition(0.85, "values are names joined by ';'")
         return Recognition(0.0, "values are not lists")
 
@@ -75,13 +75,17 @@ class MultiLabel(Field):
         row = np.zeros(len(self.classes), np.float32)
         for name in self.names(value):
             if name not in self.classes:
-                raise DataError(
-                    f"the class '{name}' is not among the {len(self.classes)} classes of the training rows",
-                    fix=nearest(name, self.classes),
-                )
+                raise unknown_class(name, self.classes)
             row[self.classes.index(name)] = 1
         return row
 
     def decode(self, output: np.ndarray) -> list[str]:
         """Probabilities (K) to the classes at or above the threshold."""
         return [name for name, p in zip(self.classes, output, strict=True) if p >= self.threshold]
+
+
+def _parts_repeat(values: list[str]) -> bool:
+    """Whether what stands between the separators comes back elsewhere, as labels do and the halves of a name do not."""
+    whole = [v.split(";") for v in set(values)]
+    parts = [p.strip() for v in whole for p in v]
+    return len(set(parts)) < len(parts)
