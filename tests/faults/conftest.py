@@ -44,14 +44,17 @@ class Training:
     def store(self) -> Path:
         return self.folder / ".flambeau" / "store"
 
-    def start(self) -> Command:
-        """Begins the training, or goes on with it once its recipe is written."""
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What begins the training, or goes on with it once its recipe is written."""
         if (self.run / "recipe.yaml").exists():
-            command = self.flambeau.start("resume", "run", cwd=self.folder)
-        else:
-            command = self.flambeau.start("train", self.digits, *TRAIN, *self.extra, cwd=self.folder)
-        self.commands.append(command)
-        return command
+            return "resume", "run"
+        return "train", str(self.digits), *TRAIN, *self.extra
+
+    def start(self) -> Command:
+        """Begins or resumes in a process of its own."""
+        self.commands.append(self.flambeau.start(*self.arguments, cwd=self.folder))
+        return self.commands[-1]
 
     @property
     def finished(self) -> bool:
@@ -131,8 +134,6 @@ def training(flambeau: Forkserver, few_digits: Path, tmp_path: Path) -> Callable
 
 
 @pytest.fixture(scope="session")
-def undisturbed(
-    flambeau: Forkserver, few_digits: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Any]:
+def undisturbed(flambeau: Forkserver, few_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The result of a training that nothing happened to."""
     return Training(flambeau, few_digits, tmp_path_factory.mktemp("undisturbed")).finish().result()

@@ -55,7 +55,7 @@ def kill_all(moments: Sequence[str], make: Callable[..., Any], expected: Any, ra
     hits: Counter[str] = Counter()
     left, number, training = list(moments), 0, make("0")
     while left:
-        if left[0] == "encode" and training.commands or training.finished or number > 3 * len(moments):
+        if (left[0] == "encode" and training.commands) or training.finished or number > 3 * len(moments):
             assert training.finish().result() == expected
             number += 1
             assert number <= 3 * len(moments), f"only these were hit: {hits}"
