@@ -1,0 +1,111 @@
+"""What the documentation shows runs: every page, from top to bottom, in a folder that holds `photos/` alone."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import flambeau as fb
+from flambeau.cli.main import app, run
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").rglob("*.md"))]
+A_CLASS = 24
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMAND = "$ flambeau "
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+
+
+@dataclass
+class Block:
+    """One fenced block: its language, its text and the line of the page that the text begins at."""
+
+    language: str
+    text: str
+    line: int
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    whole = page.read_text(encoding="utf-8")
+    for match in FENCE.finditer(whole):
+        yield Block(match[1], match[2], whole.count("\n", 0, match.start(2)) + 1)
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+RUNNABLE = [page for page in PAGES if any(block.language in ("python", "console") for block in blocks(page))]
+
+
+@pytest.fixture
+def folder(digits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder but for `photos/`: the first real digits of each class."""
+    for of_class in digits_folder.iterdir():
+        (tmp_path / "photos" / of_class.name).mkdir(parents=True)
+        for file in sorted(of_class.iterdir())[:A_CLASS]:
+            shutil.copy(file, tmp_path / "photos" / of_class.name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", RUNNABLE, ids=name)
+def test_every_example_of_the_page_runs(page: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Blocks share one namespace and one folder, as they do for a reader who types them one after another."""
+    names: dict[str, Any] = {"__name__": page.stem}
+    for block in blocks(page):
+        if block.language == "python":
+            # as many lines above as on the page, so that a traceback points into it
+            exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), names)
+        elif block.language == "console":
+            for line in block.text.splitlines():
+                assert line.startswith(COMMAND), f"{name(page)}: no command: {line}"
+                status = run(shlex.split(line, comments=True)[2:])
+                assert status == 0, f"{name(page)}: {line}: exit status {status}: {capsys.readouterr().err}"
+
+
+def test_blocks_are_of_known_kinds() -> None:
+    """So that no example is left out by a slip of the pen."""
+    kinds = {(name(page), block.language) for page in PAGES for block in blocks(page)}
+    assert {kind for _, kind in kinds} <= {"python", "console", "text"}, kinds
+
+
+def examples() -> tuple[str, str]:
+    """All Python that is run, and all command lines, those included that are shown only."""
+    found = [block for page in PAGES for block in blocks(page)]
+    python = "\n".join(block.text for block in found if block.language == "python")
+    return python, "\n".join(block.text for block in found if block.language != "python")
+
+
+@pytest.mark.parametrize("public", sorted(fb.__all__))
+def test_every_public_name_has_an_example(public: str) -> None:
+    assert re.search(rf"\bfb\.{public}\b", examples()[0]), f"no page shows fb.{public}"
+
+
+@pytest.mark.parametrize("verb", sorted(str(command.name) for command in app.registered_commands))
+def test_every_verb_has_an_example(verb: str) -> None:
+    assert re.search(rf"\bflambeau {verb}\b", examples()[1]), f"no page shows flambeau {verb}"
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
+        assert (page.parent / link).exists(), f"{name(page)} links to {link}"
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "zh-CN").rglob("*.md")), ids=name)
+def test_a_translation_shows_what_the_original_shows(page: Path) -> None:
+    """The same blocks in the same order: the same commands, and code that differs in comments and texts alone."""
+    original = ROOT / "docs" / page.relative_to(ROOT / "docs" / "zh-CN")
+    ours, theirs = list(blocks(page)), list(blocks(original))
+    assert [block.language for block in ours] == [block.language for block in theirs]
+    for block, other in zip(ours, theirs, strict=True):
+        if block.language == "console":
+            assert block.text == other.text
