@@ -1,0 +1,63 @@
+"""check: looking for mistakes in a dataset before it is trained on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flambeau.core.findings import Finding, worst_first
+from flambeau.core.reporter import QUIET, Reporter
+from flambeau.data.check.duplicates import Twins, may_coincide, row_digests
+from flambeau.data.check.files import scan
+from flambeau.data.check.labels import column_findings, split_findings
+from flambeau.data.check.near import near_duplicates, num_trees
+from flambeau.data.check.pictures import picture_findings
+from flambeau.data.dataset import Dataset
+from flambeau.data.encode import usable_processors
+from flambeau.fields import Image
+
+__all__ = ["check"]
+
+
+def check(dataset: Dataset, *, reporter: Reporter = QUIET, threads: int | None = None) -> list[Finding]:
+    """Looks for mistakes in a dataset, worst first. It changes nothing, and needs no fitted fields.
+
+    Errors, which make training pointless: no training rows (`no-training-rows`), only one class (`one-class`), no
+    readable picture (`nothing-readable`), values of the wrong kind (`wrong-kind`), a constant number to predict.
+
+    Warnings: `unreadable` and `too-large` pictures, `missing` values, an `unseen-class`, `similar-classes`,
+    `few-samples`, `imbalance`, `blank`, `tiny`, `extreme-aspect`; samples that are equal or, as pictures, alike
+    (`near-…`) but have different labels (`label-conflict`) or are on different sides of the split (`leakage`).
+
+    Notes: `wrong-extension`, exotic pictures (`cmyk`, `16-bit`, `float`, `1-bit`, `palette`, `alpha`, `animated`,
+    `exif-rotated`), `huge`, `mixed-colour`, `duplicate` and `near-duplicate` inside a class, `nothing-held-out`.
+
+    What the source of the dataset found is in `dataset.findings`, and not here again. In findings about pairs,
+    `rows` holds first and second row of each pair in turn.
+
+    Args:
+        reporter: shows progress.
+        threads: threads that read pictures; as many as there are processors if not given.
+    """
+    threads = threads or usable_processors()
+    findings = split_findings(dataset)
+    usable = np.ones(len(dataset), bool)
+    twins = Twins(dataset)
+    pictures = [name for name, field in dataset.fields.items() if isinstance(field, Image)]
+    for name in pictures:
+        with reporter.bar(f"checking {name}", len(dataset)) as bar:
+            seen = scan(dataset.columns[name], threads, bar)
+        findings += picture_findings(dataset, name, seen.facts)
+        usable &= np.asarray([not fact.error for fact in seen.facts])
+        if name not in dataset.inputs:
+            continue
+        # blank pictures are told of as such: that they are equal says no more
+        groups = twins.groups([b"" if fact.blank else fact.pixels for fact in seen.facts])
+        findings += twins.equal(groups, "picture")
+        for rows in groups:
+            seen.grey[rows[1:]] = 0  # the first stands for its equals
+        with reporter.bar("looking for near-duplicates", num_trees(len(dataset))) as bar:
+            pairs, _ = near_duplicates(seen.grey, seen.colour, threads, bar)
+        findings += twins.alike(pairs, groups, "picture")
+    if dataset.inputs and not set(pictures) & set(dataset.inputs):
+        findings += twins.equal(twins.groups(row_digests(dataset)), "row", may_coincide(dataset))
+    return worst_first([*findings, *column_findings(dataset, usable)])

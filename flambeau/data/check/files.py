@@ -1,0 +1,176 @@
+"""One pass over a column of pictures: what each one is, and a small signature to compare it by."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image as PILImage
+
+from flambeau.core.errors import DataError
+from flambeau.core.reporter import Bar
+from flambeau.fields.decoding import MAX_PIXELS, decode, read_bytes
+
+SIDE = 24
+"""Side of a signature's grey picture, in pixels: fine enough to tell two pairs of trousers apart."""
+COLOUR_SIDE = 4
+TOO_LARGE = "the picture is too large to decode"
+CHUNK = 64  # pictures to a task, as in encoding
+BLANK = 2  # levels that the pixels of a blank JPEG may differ by
+ORIENTATION = 0x0112  # the EXIF tag
+# Pillow's plugins raise all of these on damaged heads; `decode` then says what is wrong.
+HEAD_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError)
+
+
+@dataclass(slots=True)
+class Facts:
+    """What is known of one picture.
+
+    Attributes:
+        error: why it cannot be used, as a clause without figures that differ from file to file; "" where it can.
+        format: what its bytes are, as Pillow calls it; "" where it came without any.
+        size: (width, height) as stored.
+        traits: exotic properties, such as `cmyk` or `animated`.
+        blank: whether all of its pixels are alike.
+        grey: whether it shows no colours.
+        pixels: a digest of what it shows, equal for equal pictures in whatever files.
+    """
+
+    error: str = ""
+    format: str = ""
+    size: tuple[int, int] = (0, 0)
+    traits: tuple[str, ...] = ()
+    blank: bool = False
+    grey: bool = False
+    pixels: bytes = b""
+
+
+class Scan(NamedTuple):
+    """Facts and signatures of N pictures; the signatures of unusable ones are zeros.
+
+    `grey` is uint8 (N, SIDE, SIDE), the whole picture squashed; `colour` is uint8 (N, 2, 4, 4), its Cb and Cr.
+    """
+
+    facts: list[Facts]
+    grey: np.ndarray
+    colour: np.ndarray
+
+
+def scan(values: Sequence[Any], threads: int, bar: Bar) -> Scan:
+    """Looks at N pictures (paths, bytes, PIL images or arrays). Each is read once, and JPEGs decoded small.
+
+    What is an error here is what encoding leaves out: both ask `flambeau.fields.decoding.decode`.
+    """
+    grey = np.zeros((len(values), SIDE, SIDE), np.uint8)
+    colour = np.zeros((len(values), 2, COLOUR_SIDE, COLOUR_SIDE), np.uint8)
+    facts: list[Facts] = []
+
+    def work(start: int) -> list[Facts]:
+        rows = range(start, min(start + CHUNK, len(values)))
+        return [_look(values[row], grey[row], colour[row]) for row in rows]
+
+    with warnings.catch_warnings():
+        # a large picture becomes a Finding, not a warning in the middle of a progress bar
+        warnings.simplefilter("ignore", PILImage.DecompressionBombWarning)
+        for part in _in_order(work, range(0, len(values), CHUNK), threads):
+            facts += part
+            bar.update(len(facts))
+    return Scan(facts, grey, colour)
+
+
+def _in_order(work: Callable[[int], list[Facts]], starts: Sequence[int], threads: int) -> Iterator[list[Facts]]:
+    window: deque[Future[list[Facts]]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="check")
+    try:
+        for start in starts:
+            window.append(pool.submit(work, start))
+            if len(window) > 4 * threads:
+                yield window.popleft().result()
+        while window:
+            yield window.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _look(value: Any, grey: np.ndarray, colour: np.ndarray) -> Facts:
+    """Facts of one picture; writes its signature into `grey` and `colour`."""
+    facts = Facts()
+    bomb = False
+    try:
+        if value is None:
+            raise DataError("the value is missing")
+        if isinstance(value, (str, Path)):
+            value = read_bytes(value)
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            value = bytes(value)
+            bomb = _read_head(value, facts)
+        elif isinstance(value, PILImage.Image):
+            _describe(value, facts)
+        array = decode(value, 3, (SIDE, SIDE))
+    except DataError as error:
+        large = bomb or facts.size[0] * facts.size[1] > MAX_PIXELS
+        facts.error = TOO_LARGE if large else re.sub(r" \(.*|-?\d[\d.e+-]*", "", error.found, flags=re.DOTALL)
+        return facts
+    if not facts.size[0]:
+        facts.size = (array.shape[1], array.shape[0])
+    # a JPEG is decoded at an eighth where that is enough, so its size as stored belongs to what it shows
+    head = f"{facts.size}{array.shape}".encode()
+    facts.pixels = hashlib.blake2b(head + array.tobytes(), digest_size=16).digest()
+    picture = PILImage.fromarray(array)
+    small = np.asarray(picture.resize((SIDE, SIDE), PILImage.Resampling.BILINEAR, reducing_gap=3.0).convert("YCbCr"))
+    grey[:] = small[..., 0]
+    step = SIDE // COLOUR_SIDE
+    blocks = small[..., 1:].reshape(COLOUR_SIDE, step, COLOUR_SIDE, step, 2)
+    colour[:] = np.rint(blocks.mean((1, 3))).transpose(2, 0, 1)
+    facts.grey = bool(np.abs(small[..., 1:].astype(np.int16) - 128).max() <= BLANK)
+    if np.ptp(grey) <= 8:  # looking at every pixel is dear, so only where there is little to see
+        facts.blank = bool(np.ptp(array, axis=(0, 1)).max() <= BLANK)
+    return facts
+
+
+def _read_head(data: bytes, facts: Facts) -> bool:
+    """Format, size and traits from the head of a file; whether Pillow takes it for a decompression bomb."""
+    try:
+        with PILImage.open(io.BytesIO(data)) as picture:
+            facts.format = picture.format or ""
+            _describe(picture, facts, data)
+    except PILImage.DecompressionBombError:
+        return True
+    except HEAD_ERRORS:
+        pass  # decoding says what is wrong, in words for people
+    return False
+
+
+def _describe(picture: PILImage.Image, facts: Facts, data: bytes = b"") -> None:
+    facts.size = picture.size
+    mode = picture.mode
+    traits = []
+    if mode == "CMYK":
+        traits.append("cmyk")
+    if mode == "F":
+        traits.append("float")
+    if mode.startswith("I"):
+        traits.append("16-bit")
+    if mode == "1":
+        traits.append("1-bit")
+    if mode in ("P", "PA"):
+        traits.append("palette")
+    if mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        traits.append("alpha")
+    # the second frame of an MPO, which many telephones write, is the same photo for a 3D screen
+    if getattr(picture, "is_animated", False) and picture.format != "MPO":
+        traits.append("animated")
+    # Pillow decodes a whole PNG to find out whether it has EXIF
+    may_turn = picture.format in ("JPEG", "MPO", "TIFF", "WEBP", "AVIF") or b"eXIf" in data
+    if may_turn and picture.getexif().get(ORIENTATION, 1) in range(2, 9):
+        traits.append("exif-rotated")
+    facts.traits = tuple(traits)
