@@ -14,8 +14,8 @@ from PIL import ImageOps
 
 from flambeau.core.errors import DataError
 
-MAX_PIXELS = 200_000_000
-"""Pictures of more pixels are refused before they are decoded (600 MB as RGB)."""
+MAX_PIXELS = 178_956_970
+"""Pictures of more pixels are refused before they are decoded (512 MiB as RGB): Pillow's own limit, for every format."""
 
 SUFFIXES = frozenset(
     [
@@ -100,7 +100,11 @@ def _decode_bytes(data: bytes, channels: int, size: tuple[int, int] | None, back
     except DataError:
         raise
     except PILImage.DecompressionBombError as error:
-        raise DataError(str(error), where=where, expected=f"at most {MAX_PIXELS:,} pixels") from None
+        found = str(error).partition(",")[0]
+        raise DataError(
+            f"the picture is too large ({found})", where=where, expected=f"at most {MAX_PIXELS:,} pixels",
+            fix="make it smaller first",
+        ) from None  # fmt: skip
     except PILImage.UnidentifiedImageError:
         raise DataError(
             f"this is not a picture (it starts with {data[:12]!r})",

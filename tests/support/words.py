@@ -26,9 +26,8 @@ def sentences() -> tuple[list[str], list[str]]:
     """About 500 real sentences of Python's own documentation, 1 to about 250 words, and the topic of each."""
     from pydoc_data.topics import topics
 
-    found = [
-        (s, t) for t in TOPICS for s in re.split(r"(?<=[.!?])\s+", " ".join(topics[t].split())) if re.search(r"\w", s)
-    ]
+    parts = [(t, re.split(r"(?<=[.!?])\s+", " ".join(topics[t].split()))) for t in TOPICS]
+    found = [(s, t) for t, listed in parts for s in listed if re.search(r"\w", s)]
     return [s for s, _ in found], [t for _, t in found]
 
 

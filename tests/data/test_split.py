@@ -1,0 +1,158 @@
+"""Splits are a pure function of the seed and of each row's key."""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from flambeau.core.errors import DataError, UsageError
+from flambeau.data.dataset import Dataset
+from flambeau.data.split import METHODS, TEST, TRAIN, VALID, Split
+
+KEYS = [f"{c}/{i:04d}.png" for c in "abc" for i in range(100)]
+LABELS = [k[0] for k in KEYS]
+
+
+def sides(split: Split, keys: list[str] = KEYS, labels: list[str] | None = None) -> dict[str, int]:
+    return dict(
+        zip(keys, split.assign(keys, labels if labels is not None else [k[0] for k in keys]).tolist(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("method", ["random", "stratified", "auto"])
+def test_the_same_seed_gives_the_same_split_and_another_another(method: str) -> None:
+    assert sides(Split(method, seed=3)) == sides(Split(method, seed=3))
+    assert sides(Split(method, seed=3)) != sides(Split(method, seed=4))
+
+
+def test_a_file_added_to_one_class_moves_no_row_of_another() -> None:
+    before = sides(Split("stratified", valid=0.2, test=0.1))
+    after = sides(Split("stratified", valid=0.2, test=0.1), sorted([*KEYS, *(f"b/new{i}.png" for i in range(30))]))
+    assert all(after[k] == before[k] for k in KEYS if not k.startswith("b"))
+    # and of its own class only those move whose share changed
+    assert sum(after[k] != before[k] for k in KEYS if k.startswith("b")) <= 30
+
+
+def test_the_order_of_the_rows_does_not_matter() -> None:
+    shuffled = np.random.default_rng(0).permutation(KEYS).tolist()
+    for method in ("random", "stratified"):
+        assert sides(Split(method), shuffled) == sides(Split(method))
+
+
+def test_every_class_has_its_shares() -> None:
+    split = Split("stratified", valid=0.25, test=0.1).assign(KEYS, LABELS)
+    counts = Counter(zip(LABELS, split.tolist(), strict=True))
+    assert counts == {(c, s): n for c in "abc" for s, n in ((TRAIN, 65), (VALID, 25), (TEST, 10))}
+
+
+def test_a_class_of_one_trains() -> None:
+    split = Split("stratified", valid=0.4, test=0.4).assign([*KEYS, "rare/0.png"], [*LABELS, "rare"])
+    assert split[-1] == TRAIN
+
+
+def test_random_shares() -> None:
+    split = Split("random", valid=0.3, test=0.2).assign(KEYS)
+    assert Counter(split.tolist()) == {TRAIN: 150, VALID: 90, TEST: 60}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_group_is_on_both_sides(seed: int) -> None:
+    groups = [f"person {i % 17}" for i in range(300)]
+    split = Split("grouped", valid=0.2, test=0.1, by="person", seed=seed).assign(KEYS, LABELS, groups)
+    of_group: dict[str, set[int]] = {}
+    for group, side in zip(groups, split.tolist(), strict=True):
+        of_group.setdefault(group, set()).add(side)
+    assert all(len(s) == 1 for s in of_group.values())
+    assert set(split.tolist()) == {TRAIN, VALID, TEST}
+    assert abs((split == VALID).sum() / 300 - 0.2) <= 18 / 300, "near the share, to a group"
+
+
+def test_two_groups_are_enough_and_one_is_not() -> None:
+    split = Split("grouped", by="person").assign(KEYS, None, ["a"] * 290 + ["b"] * 10)
+    assert set(split.tolist()) == {TRAIN, VALID}
+    with pytest.raises(UsageError, match="one group only"):
+        Split("grouped", by="person").assign(KEYS, None, ["a"] * 300)
+
+
+def test_the_latest_rows_validate_and_test() -> None:
+    days = [datetime.date(2020, 1, 1) + datetime.timedelta(days=(7 * i) % 300) for i in range(300)]
+    split = Split("time", valid=0.2, test=0.1, by="day").assign(KEYS, None, days)
+    times = np.asarray(days)
+    assert times[split == TRAIN].max() <= times[split == VALID].min()
+    assert times[split == VALID].max() <= times[split == TEST].min()
+    assert (split == TEST).sum() == 30 and (split == VALID).sum() == 60
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_a_row_without_a_time_is_named(missing: object) -> None:
+    with pytest.raises(DataError, match="row 2: the column 'day' has no time; fill it in"):
+        Split("time", by="day").assign(KEYS[:3], None, [1.0, 2.0, missing])
+
+
+def test_none_trains_on_all() -> None:
+    assert Split("none").assign(KEYS, LABELS).tolist() == [TRAIN] * 300
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "stratifeid"}, "did you mean 'stratified'"),
+        ({"valid": 0.8, "test": 0.2}, "together below 1"),
+        ({"valid": -0.1}, "together below 1"),
+        ({"method": "grouped"}, "give by='column'"),
+        ({"method": "time"}, "give by='column'"),
+    ],
+)
+def test_mistakes_are_told(options: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Split(**options)  # type: ignore[arg-type]
+
+
+# -- in a Dataset -------------------------------------------------------------------------------------------------
+
+X = [float(i) for i in range(100)]
+Y = ["a", "b"] * 50
+
+
+def test_a_given_split_by_name_or_number() -> None:
+    given = ["train"] * 50 + ["val"] * 20 + ["Test"] * 20 + ["dev"] * 10
+    for split in (given, [0] * 50 + [1] * 20 + [2] * 20 + [1] * 10):
+        data = Dataset({"x": X, "y": Y}, target="y", split=split)
+        assert [len(data.rows(s)) for s in ("train", "valid", "test")] == [50, 30, 20]
+
+
+def test_what_is_wrong_with_a_given_split_is_named() -> None:
+    with pytest.raises(DataError, match="row 99: the split 'tarin' is not known; expected train, valid or test"):
+        Dataset({"x": X, "y": Y}, target="y", split=["train"] * 99 + ["tarin"])
+    with pytest.raises(DataError, match="the split has 3 rows; expected 100"):
+        Dataset({"x": X, "y": Y}, target="y", split=["train"] * 3)
+    with pytest.raises(DataError, match="does not say which rows train"):
+        Dataset({"x": X, "y": Y}, target="y", split="given")
+
+
+def test_classes_are_stratified_by_themselves_and_numbers_are_not() -> None:
+    data = Dataset({"x": X, "y": ["rare"] * 10 + ["usual"] * 90}, target="y")
+    assert Counter(np.asarray(data.columns["y"])[data.rows("valid")].tolist()) == {"rare": 2, "usual": 18}
+    numbers = Dataset({"x": X, "y": [v + 0.5 for v in X]}, target="y")
+    assert len(numbers.rows("valid")) == 20, "a number is no class of its own"
+
+
+def test_by_a_column() -> None:
+    columns = {"x": X, "y": Y, "fold": [str(i % 5) for i in range(100)]}
+    data = Dataset(columns, target="y", inputs=["x"], split=Split("grouped", by="fold"))
+    folds = np.asarray(columns["fold"])
+    assert not set(folds[data.rows("train")]) & set(folds[data.rows("valid")])
+    with pytest.raises(DataError, match="no column 'flod' to split by; did you mean 'fold'"):
+        Dataset(columns, target="y", split=Split("grouped", by="flod"))
+
+
+def test_sides_that_do_not_exist() -> None:
+    data = Dataset({"x": X, "y": Y}, target="y")
+    with pytest.raises(UsageError, match="no side of a split is called 'vaild'; did you mean 'valid'"):
+        data.rows("vaild")
+    assert data.evaluation_side == "valid"
+    assert Dataset({"x": X, "y": Y}, target="y", split="none").evaluation_side == "train"
+    assert len(METHODS) == 7
