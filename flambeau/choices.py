@@ -5,9 +5,16 @@ Rules only, never timings or trials: the same data and machine always give the s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from flambeau.core.errors import UsageError, nearest
 from flambeau.core.reporter import Reporter
+from flambeau.models import check_name
+from flambeau.objectives import losses
+from flambeau.recipe import Recipe
+from flambeau.techniques import TECHNIQUES, Technique
+from flambeau.training import optimizers, schedule
 from flambeau.training.settings import Settings
 
 EPOCHS = ((1_000, 40), (3_000, 30), (10_000, 20), (30_000, 12), (200_000, 8))
@@ -42,6 +49,41 @@ def training_settings(
         reasons.append(f"batch_size {num_train}: {batch_size} asked, but there are only {num_train} training samples")
         reporter.say(reasons[-1], style="yellow")
     return Settings(**{**vars(asked), **chosen}), reasons
+
+
+def check_names(recipe: Recipe, *, model: bool = True) -> None:
+    """Looks up what a recipe calls by name, so that a wrong name is told before anything long begins.
+
+    Args:
+        model: whether the model is called by name too.
+
+    Raises:
+        UsageError: there is none of that name; it gives the nearest.
+    """
+    if model and recipe.model.name != "auto":
+        check_name(recipe.model.name)
+    if recipe.objective.loss != "auto":
+        losses.named(recipe.objective.loss)
+    schedule.named(recipe.training.schedule)
+    optimizers.named(recipe.training.optimizer)
+    for name, settings in recipe.techniques.items():
+        technique(name, settings)
+
+
+def technique(name: str, settings: Mapping[str, Any]) -> Technique:
+    """The technique that a recipe describes.
+
+    Raises:
+        UsageError: there is no such technique, or it has no such setting.
+    """
+    kind = TECHNIQUES[name]
+    for setting in settings:
+        if setting not in kind.settings:
+            raise UsageError(f"the technique {name} has no setting '{setting}'", fix=nearest(setting, kind.settings))
+    try:
+        return kind(**settings)
+    except TypeError as error:  # text where a number is wanted
+        raise UsageError(f"the technique {name} does not take {dict(settings)} ({error})") from None
 
 
 def default_batch_size(num_train: int) -> int:

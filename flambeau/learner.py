@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from flambeau import choices, preflight
-from flambeau.core.errors import DataError, RunError, TrainingError, UsageError
+from flambeau.core.errors import DataError, ModelError, RunError, TrainingError, UsageError
 from flambeau.core.files import write_json
 from flambeau.core.findings import Finding, Severity, worst_first
 from flambeau.core.randomness import mix
@@ -157,7 +158,7 @@ class Learner:
         )  # fmt: skip
         self.engine.place(self.objective.model)
         named = {t.name: t for t in self.own_techniques}
-        by_name = [TECHNIQUES[n](**s) for n, s in self.recipe.techniques.items() if n not in named]
+        by_name = [choices.technique(n, s) for n, s in self.recipe.techniques.items() if n not in named]
         self.techniques = [*self.own_techniques, *by_name]
         self.feed.make_batches(settings, self.objective, self.engine)
         self.recipe.reasons = [*reasons, *why, *self.engine.reasons]
@@ -211,7 +212,8 @@ class Learner:
         except (RuntimeError, MemoryError) as error:
             if not preflight.is_out_of_memory(error):
                 raise
-            raise self._out_of_memory(batch) from error
+            preflight.let_go(error)
+            raise self._out_of_memory(batch) from None
         has_classes = isinstance(output, torch.Tensor) and output.ndim > 1
         if isinstance(output, torch.Tensor):
             self.feed.check_targets(output.shape[1] if has_classes else None, max(output.ndim - 1, 1))
@@ -255,29 +257,44 @@ class Learner:
             if self._built:
                 raise UsageError("the learner is built already", fix="make a new one with these settings")
             self.recipe = self.recipe.with_settings(settings)
+        self._check_names()
         if self._run_asked is False:
             self._check(check)
             return self._fit(None, resume)
         run = self.run = self._choose_run(resume)
+        ours = not run.path.exists()
         with run.locked():
             if run.finished:
                 raise RunError("the run is finished", where=run.path, fix="for a new training give another run folder")
-            begun = (run.path / "recipe.yaml").exists()
-            if begun and not resume:
+            if run.started and not resume:
                 raise RunError(
                     "a training was begun here already", where=run.path,
                     fix=f"go on with: flambeau resume {run.path}; or give another run folder",
                 )  # fmt: skip
-            if not begun:
-                self.recipe.save(run.path / "recipe.yaml")  # as asked: enough to begin again after a crash
-                write_json(run.path / "environment.json", environment())
-            if resume and (run.path / "findings.json").exists():
-                # checked, or waved through, when the training began
-                self.findings, self._checked = run.findings, run.checked
-            else:
-                self._check(check)
-                self._write_findings(run)
-            return self._fit(run, resume)
+            try:
+                return self._fit_in(run, resume, check)
+            except (DataError, ModelError, UsageError):
+                if ours and (self.trainer is None or self.trainer.state.step == 0):
+                    shutil.rmtree(run.path, ignore_errors=True)  # it holds nothing, and what is asked next will differ
+                raise
+
+    def _check_names(self) -> None:
+        custom = {t.name for t in self.own_techniques}
+        named = {n: s for n, s in self.recipe.techniques.items() if n not in custom}
+        by_name = self.own_model is None and self.own_objective is None
+        choices.check_names(self.recipe.model_copy(update={"techniques": named}), model=by_name)
+
+    def _fit_in(self, run: Run, resume: bool, check: bool) -> dict[str, float]:
+        if not (resume and (run.path / "recipe.yaml").exists()):
+            self.recipe.save(run.path / "recipe.yaml")  # as asked: enough to begin again after a crash
+            write_json(run.path / "environment.json", environment())
+        if resume and (run.path / "findings.json").exists():
+            # checked, or waved through, when the training began
+            self.findings, self._checked = run.findings, run.checked
+        else:
+            self._check(check)
+            self._write_findings(run)
+        return self._fit(run, resume)
 
     def _choose_run(self, resume: bool) -> Run:
         if isinstance(self._run_asked, (str, Path)):
@@ -316,7 +333,8 @@ class Learner:
         except (RuntimeError, MemoryError) as error:
             if not preflight.is_out_of_memory(error):
                 raise
-            raise self._out_of_memory(self._first_batch()) from error
+            preflight.let_go(error)
+            raise self._out_of_memory(self._first_batch()) from None
         result = self.evaluate()
         if run is not None:
             write_json(run.path / "evaluation.json", result)

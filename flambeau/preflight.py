@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 import torch
@@ -14,7 +15,10 @@ from flambeau.objectives import Objective, Supervised
 from flambeau.training.engine import Engine
 
 IGNORED = -100  # what torch's losses take for "no class" if not told otherwise
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+OUT_OF_MEMORY = (
+    "out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory",
+    "could not create a primitive",  # oneDNN's words for it
+)  # fmt: skip
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -22,6 +26,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(m in str(error).lower() for m in OUT_OF_MEMORY)
+
+
+def let_go(error: BaseException) -> None:
+    """Frees what the steps that led to an error held: an error keeps the variables of each of them alive."""
+    traceback.clear_frames(error.__traceback__)
 
 
 def check_targets(target: Any, num_classes: int | None, rows: Tensor, ndim: int = 1, ignore: int = IGNORED) -> None:

@@ -133,10 +133,13 @@ def _find(values: dict[str, Any], name: str) -> tuple[dict[str, Any], str]:
 def _tell(error: Any) -> str:
     place = ".".join(str(p) for p in error["loc"])
     if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        section = {"training": [f.name for f in dataclasses.fields(Settings)]}.get(
-            str(error["loc"][0]) if len(error["loc"]) > 1 else "", list(Recipe.model_fields)
-        )
-        return f"there is no setting '{place}'; {nearest(str(error['loc'][-1]), section)}"
+        sections: dict[str, list[str]] = {
+            "training": [f.name for f in dataclasses.fields(Settings)],
+            "model": list(ModelChoice.model_fields), "objective": list(ObjectiveChoice.model_fields),
+        }  # fmt: skip
+        inside = str(error["loc"][0]) if len(error["loc"]) > 1 else ""
+        known = sections.get(inside, list(Recipe.model_fields))
+        return f"there is no setting '{place}'; {nearest(str(error['loc'][-1]), known)}"
     if isinstance(error.get("ctx", {}).get("error"), Exception):
         return str(error["ctx"]["error"])
     return f"{place}={error['input']!r} does not fit ({error['msg'].lower()})"

@@ -40,7 +40,7 @@ def command(
     no_check: Annotated[bool, typer.Option("--no-check", help="Do not look for mistakes in the data first.")] = False,
     cache_limit: Annotated[str | None, typer.Option(help="Most that encoded data may take, such as 20GB; half of the "
                                                     "free disk if not given.", show_default=False)] = None,
-    threads: Annotated[int | None, typer.Option(help="Decoding threads.", show_default=False)] = None,
+    threads: Annotated[int | None, typer.Option(help="Decoding threads.", min=1, show_default=False)] = None,
     json: common.Json = False,
 ) -> None:  # fmt: skip
     """Train a model on labelled data and leave a run: weights, metrics, report.
@@ -75,7 +75,7 @@ def command(
         dataset = from_path(data, **options)
         learner = Learner(
             dataset,
-            recipe=base.model_copy(update={"reasons": [], "fields": {}}),
+            recipe=base.model_copy(update={"reasons": []}),
             **common_options,
             **settings,
         )
@@ -112,7 +112,7 @@ def parse_size(text: str | None) -> int | None:
 
     if text is None:
         return None
-    match = re.fullmatch(r"\s*([\d.]+)\s*([kmgt]?)i?b?\s*", text.lower())
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?)i?b?\s*", text.lower())
     if match is None:
         raise UsageError(f"'{text}' is not a size", expected="such as 20GB or 500M")
     return int(float(match[1]) * 1024 ** " kmgt".index(match[2] or " "))

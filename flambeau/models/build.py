@@ -25,7 +25,7 @@ from flambeau.models.external import (
 from flambeau.models.spec import OWN, InputSpec
 from flambeau.models.weights import find_head, first_line, load_weights, read_weights
 
-__all__ = ["InputSpec", "build", "head_parameters"]
+__all__ = ["InputSpec", "build", "check_name", "head_parameters"]
 
 # Our models that torchvision's weights fit.
 INTERCHANGEABLE = ("resnet18", "resnet34", "resnet50")
@@ -73,9 +73,8 @@ def build(
     """
     if num_outputs < 1:
         raise UsageError(f"a model with {num_outputs} outputs was asked for", expected="at least 1")
+    check_name(name)
     source, _, rest = name.rpartition(":")
-    if source not in ("", "timm", "torchvision") or not _known(source, name):
-        raise UsageError(f"no model is called '{name}'", fix=_suggestion(name))
     if spec.kind != "image" and name != "mlp":
         raise UsageError(f"{name} takes pictures, the input is {spec}", fix="use the model mlp")
     makers = {"": _build_own, "timm": build_timm, "torchvision": build_torchvision}
@@ -84,6 +83,14 @@ def build(
     vars(model).update(recommended=recommended, head_names=head, notes=notes)
     _probe(model, name, spec, num_outputs)
     return model
+
+
+def check_name(name: str) -> None:
+    """Raises UsageError, with the nearest name, where `build` knows no such model; MissingExtra without timm or
+    torchvision where it is one of theirs."""
+    source = name.rpartition(":")[0]
+    if source not in ("", "timm", "torchvision") or not _known(source, name):
+        raise UsageError(f"no model is called '{name}'", fix=_suggestion(name))
 
 
 def head_parameters(model: nn.Module) -> list[nn.Parameter]:

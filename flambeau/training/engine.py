@@ -104,7 +104,8 @@ def _device(device: str) -> torch.device:
     try:
         where = torch.device(device)
     except RuntimeError:
-        raise UsageError(f"no device is called '{device}'", fix=nearest(device, DEVICES)) from None
+        fix = "did you mean 'cuda'?" if device.lower().startswith("gpu") else nearest(device, DEVICES)
+        raise UsageError(f"no device is called '{device}'", fix=fix) from None
     if where.type == "cuda" and not torch.cuda.is_available():
         raise UsageError("there is no CUDA device that torch can use", fix="use --set device=cpu, or auto")
     if where.type == "mps" and not torch.backends.mps.is_available():

@@ -22,6 +22,18 @@ def known() -> dict[str, Any]:
     return classes
 
 
+def named(name: str) -> Any:
+    """The class of an optimiser.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    classes = known()
+    if name.lower() not in classes:
+        raise UsageError(f"no optimiser is called '{name}'", fix=nearest(name.lower(), classes))
+    return classes[name.lower()]
+
+
 def build(
     name: str,
     parameters: list[nn.Parameter],
@@ -41,10 +53,7 @@ def build(
     Raises:
         UsageError: no such optimiser, or no such argument.
     """
-    classes = known()
-    if name.lower() not in classes:
-        raise UsageError(f"no optimiser is called '{name}'", fix=nearest(name.lower(), classes))
-    optimizer = classes[name.lower()]
+    optimizer = named(name)
     accepted = inspect.signature(optimizer).parameters
     arguments: dict[str, Any] = {**DEFAULTS.get(name.lower(), {}), **(options or {})}
     for option in arguments:

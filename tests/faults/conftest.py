@@ -16,7 +16,7 @@ from forkserver import Command, Forkserver
 TRAIN = (
     "--model", "lenet", "--epochs", "3", "--no-check", "--run", "run",
     "--set", "batch_size=32", "--set", "log_every=1", "--set", "techniques.ema={}", "--set", "techniques.mixup={}",
-    "--set", "checkpoint_minutes=0.0005",
+    "--set", "checkpoint_minutes=0.001",
 )  # fmt: skip
 
 

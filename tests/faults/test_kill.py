@@ -27,8 +27,8 @@ def kill_in(moment: str, training: Any, random: random.Random) -> str | None:
         command.until(lambda: training.step() > before and training.validating())
     else:
         at = before + random.randint(1, 6)
-        command.until(lambda: training.step() >= at and (moment == "step" or training.saving(command)))
-        spin(random.uniform(0, 0.01) if moment == "step" else random.uniform(0, 0.001))
+        command.until(lambda: training.step() >= at and training.saving(command) == (moment == "checkpoint"))
+        spin(random.uniform(0, 0.001))
     if command.kill() == 0 or training.finished:
         return None
     assert command.status == -9, command.err
