@@ -99,14 +99,14 @@ class Twins:
 
     def _within(self, rows: list[int]) -> Iterator[Link]:
         """Links in a group of equal rows: each row with the first that it conflicts with, leaks from or copies."""
-        side = self.dataset.split
-        rows = sorted(rows, key=lambda row: (int(side[row]), row))
+        rows = sorted(rows, key=lambda row: (int(self.dataset.split[row]), row))
         firsts = self._distinct(rows)
+        place = {row: place for place, row in enumerate(rows)}
         for row in rows:
             seen: set[str] = set()
             for first in firsts:
-                if first == row or side[first] > side[row]:
-                    continue
+                if place[first] >= place[row]:
+                    break
                 for check in self._relations(first, row):
                     if check not in seen:
                         seen.add(check)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import struct
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from PIL import Image as PILImage
 
 from flambeau.core.errors import DataError
 from flambeau.core.reporter import Bar
-from flambeau.fields.decoding import MAX_PIXELS, decode, read_bytes
+from flambeau.fields.decoding import MAX_PIXELS, decode, from_pil, read_bytes
 
 SIDE = 24
 """Side of a signature's grey picture, in pixels: fine enough to tell two pairs of trousers apart."""
@@ -27,8 +28,8 @@ TOO_LARGE = "the picture is too large to decode"
 CHUNK = 64  # pictures to a task, as in encoding
 BLANK = 2  # levels that the pixels of a blank JPEG may differ by
 ORIENTATION = 0x0112  # the EXIF tag
-# Pillow's plugins raise all of these on damaged heads; `decode` then says what is wrong.
-HEAD_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError)
+# Pillow's plugins raise all of these on damaged files
+DAMAGES = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, MemoryError, struct.error)
 
 
 @dataclass(slots=True)
@@ -104,50 +105,65 @@ def _in_order(work: Callable[[int], list[Facts]], starts: Sequence[int], threads
 def _look(value: Any, grey: np.ndarray, colour: np.ndarray) -> Facts:
     """Facts of one picture; writes its signature into `grey` and `colour`."""
     facts = Facts()
-    bomb = False
     try:
-        if value is None:
-            raise DataError("the value is missing")
-        if isinstance(value, (str, Path)):
-            value = read_bytes(value)
-        if isinstance(value, (bytes, bytearray, memoryview)):
-            value = bytes(value)
-            bomb = _read_head(value, facts)
-        elif isinstance(value, PILImage.Image):
-            _describe(value, facts)
-        array = decode(value, 3, (SIDE, SIDE))
+        array = _decoded(value, facts)
     except DataError as error:
-        large = bomb or facts.size[0] * facts.size[1] > MAX_PIXELS
+        large = facts.size[0] * facts.size[1] > MAX_PIXELS
         facts.error = TOO_LARGE if large else re.sub(r" \(.*|-?\d[\d.e+-]*", "", error.found, flags=re.DOTALL)
         return facts
     if not facts.size[0]:
         facts.size = (array.shape[1], array.shape[0])
+    picture = PILImage.fromarray(array if array.shape[2] == 3 else array[..., 0])
+    small = picture.resize((SIDE, SIDE), PILImage.Resampling.BILINEAR, reducing_gap=3.0)
+    if array.shape[2] == 1:
+        facts.grey = True
+        grey[:] = np.asarray(small)
+        colour[:] = 128
+    else:
+        planes = np.asarray(small.convert("YCbCr"))
+        grey[:] = planes[..., 0]
+        step = SIDE // COLOUR_SIDE
+        blocks = planes[..., 1:].reshape(COLOUR_SIDE, step, COLOUR_SIDE, step, 2)
+        colour[:] = np.rint(blocks.mean((1, 3))).transpose(2, 0, 1)
+        facts.grey = bool(np.abs(planes[..., 1:].astype(np.int16) - 128).max() <= BLANK)
+        if facts.grey and (array == array[..., :1]).all():
+            array = array[..., :1]  # equal to the same picture kept as grey
     # a JPEG is decoded at an eighth where that is enough, so its size as stored belongs to what it shows
-    head = f"{facts.size}{array.shape}".encode()
-    facts.pixels = hashlib.blake2b(head + array.tobytes(), digest_size=16).digest()
-    picture = PILImage.fromarray(array)
-    small = np.asarray(picture.resize((SIDE, SIDE), PILImage.Resampling.BILINEAR, reducing_gap=3.0).convert("YCbCr"))
-    grey[:] = small[..., 0]
-    step = SIDE // COLOUR_SIDE
-    blocks = small[..., 1:].reshape(COLOUR_SIDE, step, COLOUR_SIDE, step, 2)
-    colour[:] = np.rint(blocks.mean((1, 3))).transpose(2, 0, 1)
-    facts.grey = bool(np.abs(small[..., 1:].astype(np.int16) - 128).max() <= BLANK)
-    if np.ptp(grey) <= 8:  # looking at every pixel is dear, so only where there is little to see
+    state = hashlib.blake2b(f"{facts.size}{array.shape}".encode(), digest_size=16)
+    state.update(np.ascontiguousarray(array).data)
+    facts.pixels = state.digest()
+    if int(grey.max()) - int(grey.min()) <= 8:  # looking at every pixel is dear: only where there is little to see
         facts.blank = bool(np.ptp(array, axis=(0, 1)).max() <= BLANK)
     return facts
 
 
-def _read_head(data: bytes, facts: Facts) -> bool:
-    """Format, size and traits from the head of a file; whether Pillow takes it for a decompression bomb."""
-    try:
-        with PILImage.open(io.BytesIO(data)) as picture:
-            facts.format = picture.format or ""
-            _describe(picture, facts, data)
-    except PILImage.DecompressionBombError:
-        return True
-    except HEAD_ERRORS:
-        pass  # decoding says what is wrong, in words for people
-    return False
+def _decoded(value: Any, facts: Facts) -> np.ndarray:
+    """The picture, uint8 (H, W, 1 or 3), a JPEG at the smallest scale that will do; fills in what its head says.
+
+    Raises:
+        DataError: encoding would raise it too.
+    """
+    if value is None:
+        raise DataError("the value is missing")
+    if isinstance(value, PILImage.Image):
+        _describe(value, facts)
+    if isinstance(value, (str, Path)):
+        value = read_bytes(value)
+    channels = 3
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        value = bytes(value)
+        try:
+            with PILImage.open(io.BytesIO(value)) as picture:
+                facts.format = picture.format or ""
+                _describe(picture, facts, value)
+                channels = 1 if picture.mode in ("1", "L") and "alpha" not in facts.traits else 3
+                if picture.format not in ("JPEG", "MPO") and facts.size[0] * facts.size[1] <= MAX_PIXELS:
+                    return from_pil(picture, channels)  # as `decode` does, but opened once
+        except PILImage.DecompressionBombError:
+            raise DataError(TOO_LARGE) from None
+        except DAMAGES:
+            pass  # decoding says what is wrong, in words for people
+    return decode(value, channels, (SIDE, SIDE))
 
 
 def _describe(picture: PILImage.Image, facts: Facts, data: bytes = b"") -> None:

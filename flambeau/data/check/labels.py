@@ -66,6 +66,7 @@ def column_findings(dataset: Dataset, usable: np.ndarray) -> list[Finding]:
         if name != dataset.target:
             own = [_for_an_input(name, f) for f in own if f.check not in INPUT_SILENT]
         findings += own
+    findings = [_worse_if_all(dataset, finding) for finding in findings]
     if dataset.target and isinstance(field := dataset.fields[dataset.target], (Category, MultiLabel)):
         findings += _class_findings(dataset, field, usable)
     return findings
@@ -101,6 +102,13 @@ def _own(dataset: Dataset, name: str, field: Field, usable: np.ndarray) -> list[
             finding = dataclasses.replace(finding, rows=at, places=[dataset.place(row) for row in at])
         placed.append(finding)
     return placed
+
+
+def _worse_if_all(dataset: Dataset, finding: Finding) -> Finding:
+    """An error in place of a warning where no training row is left."""
+    if finding.check in ("missing", "not-finite") and not len(np.setdiff1d(dataset.rows("train"), finding.rows)):
+        return dataclasses.replace(finding, severity=Severity.ERROR)
+    return finding
 
 
 def _for_an_input(name: str, finding: Finding) -> Finding:

