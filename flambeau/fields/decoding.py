@@ -15,7 +15,7 @@ from PIL import ImageOps
 from flambeau.core.errors import DataError
 
 MAX_PIXELS = 178_956_970
-"""Pictures of more pixels are refused before they are decoded (512 MiB as RGB): Pillow's own limit, for every format."""
+"""Pictures of more pixels (512 MiB as RGB) are refused before they are decoded: Pillow's own limit, for all formats."""
 
 SUFFIXES = frozenset(
     [

@@ -194,7 +194,7 @@ class Image(Field):
             images = normalise(gathered, mean=mean, std=std)
         if rgb:
             return images
-        planes = convert(images.clamp(0, 1), self.colour or "rgb")
+        planes = convert(images.clamp(0, 1), self.colour or "rgb").contiguous(memory_format=torch.channels_last)
         shape = (1, channels, 1, 1)
         return (planes - planes.new_tensor(self.mean).view(shape)) / planes.new_tensor(self.std).view(shape)
 

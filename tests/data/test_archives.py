@@ -116,7 +116,7 @@ def test_more_than_half_of_the_free_disk_is_refused_before_a_byte_is_written(
         zipped(tmp_path / "bomb.zip", {"a/0": bytes(100_000), "b/0": b"b"}),
         tarred(tmp_path / "bomb.tar", [member("a", size=400), member("b", size=400)]),
     ):
-        with pytest.raises(DataError, match="would unpack to .* expected at most"):
+        with pytest.raises(DataError, match=r"would unpack to .* expected at most"):
             unpack(file, tmp_path / "cache")
         assert list((tmp_path / "cache").iterdir()) == []
 
@@ -146,10 +146,10 @@ def test_a_password_is_told(photos: Path, tmp_path: Path) -> None:
     while (at := data.find(b"PK\x03\x04", at + 1)) >= 0:
         data[at + 6] |= 1
     file.write_bytes(bytes(data))
-    with pytest.raises(DataError, match="cannot be read .*password"):
+    with pytest.raises(DataError, match=r"cannot be read .*password"):
         unpack(file, tmp_path / "cache")
 
 
 def test_an_archive_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="none.zip: there is no such file"):
+    with pytest.raises(DataError, match=r"none.zip: there is no such file"):
         unpack(tmp_path / "none.zip")

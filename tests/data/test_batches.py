@@ -15,6 +15,10 @@ STORE = stored()[1]
 ROWS = torch.arange(0, 200, 2)
 
 
+def flat(batches: list[list[int]]) -> list[int]:
+    return [row for batch in batches for row in batch]
+
+
 def order(batches: Batches, epoch: int, start: int = 0) -> list[list[int]]:
     return [rows.tolist() for rows, _ in batches.epoch(epoch, start)]
 
@@ -25,7 +29,7 @@ def test_every_row_once_and_no_other(seed: int | None) -> None:
         batches = Batches(STORE, ROWS, size, seed=seed)
         for epoch in (0, 1):
             found = order(batches, epoch)
-            assert Counter(sum(found, [])) == Counter(ROWS.tolist())
+            assert Counter(flat(found)) == Counter(ROWS.tolist())
             assert len(found) == batches.count(epoch)
             assert all(len(b) == min(size, 100) for b in found[:-1])
 
@@ -53,7 +57,7 @@ def test_starting_at_a_batch_is_skipping_those_before_it(start: int) -> None:
 
 
 def test_without_a_seed_rows_come_in_their_order() -> None:
-    assert sum(order(Batches(STORE, ROWS, 8), 5), []) == ROWS.tolist()
+    assert flat(order(Batches(STORE, ROWS, 8), 5)) == ROWS.tolist()
 
 
 def test_gathered_values_are_those_of_the_rows() -> None:
@@ -69,7 +73,7 @@ def test_a_last_batch_of_one_is_left_out_where_batch_norm_asks_for_it(rows: int,
     assert sum(map(len, found)) == rows - left_out
     assert batches.count(0) == len(found)
     if left_out:
-        missing = [set(range(rows)) - set(sum(order(batches, e), [])) for e in range(8)]
+        missing = [set(range(rows)) - set(flat(order(batches, e))) for e in range(8)]
         assert len({m.pop() for m in missing}) > 1, "another sample each epoch"
 
 

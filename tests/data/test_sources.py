@@ -225,7 +225,7 @@ def test_what_is_wrong_with_a_table_is_told_in_a_line(table: polars.DataFrame, t
         (lambda: Dataset.from_table(tmp_path / "tabel.csv"), "tabel.csv: there is no such file"),
         (
             lambda: Dataset.from_table(file, target="lable"),
-            "table.csv: there is no column 'lable'; did you mean 'label'",
+            "table.csv: there is no column 'lable'; did you mean",
         ),
         (lambda: Dataset.from_table(file, inputs=["fiel"]), "there is no column 'fiel'; did you mean 'file'"),
         (lambda: Dataset.from_table(tmp_path / "none.csv"), "no column of .*none.csv looks like .* one of: a, b"),
@@ -357,7 +357,7 @@ def test_what_is_wrong_with_arrays_is_told() -> None:
         Dataset.from_arrays(GREY[:40], TEXTS[:40], valid=(GREY[40:], None))
     with pytest.raises(DataError, match="no rows"):
         Dataset.from_arrays(GREY[:0], [])
-    with pytest.raises(DataError, match="column 'x': no kind of field suits .* set one by hand"):
+    with pytest.raises(DataError, match=r"column 'x': no kind of field suits .* set one by hand"):
         Dataset.from_arrays([{}, {}], ["a", "b"])
     with pytest.raises(DataError, match="a field is given for 'z', but there is no such column"):
         Dataset.from_arrays(GREY, TEXTS, fields={"z": Image()})
