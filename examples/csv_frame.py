@@ -1,6 +1,8 @@
 """Pictures named in a CSV file, with their labels and their split; and the same as a data frame.
 
-python examples/csv_frame.py
+    python examples/csv_frame.py
+
+Paths are relative to the table. A column `split` says which rows train, validate and test.
 """
 
 from __future__ import annotations
@@ -23,14 +25,14 @@ frame = pl.DataFrame({
 table = Path("runs/examples/digits.csv")
 frame.write_csv(table)
 
-data = fb.Dataset.from_csv(table, target="label")  # paths are relative to the table
+data = fb.Dataset.from_csv(table, target="label")
 print(data.describe())
 assert [len(data.rows(side)) for side in ("train", "valid", "test")] == [1200, 300, 297]
 
-learner = fb.Learner(data, model="lenet", epochs=10, run=False)
+learner = fb.Learner(data, model="lenet", epochs=5, run=False)
 metrics = learner.fit()
 print(metrics)  # on the test rows, for there are some
-assert metrics["accuracy"] >= 0.94, metrics
+assert metrics["accuracy"] >= 0.92, metrics
 
 same = fb.Dataset.from_frame(frame, target="label", root=table.parent)
 assert same.columns["picture"] == data.columns["picture"]

@@ -22,12 +22,13 @@ class GAN(fb.Objective):
     """Goodfellow et al. 2014, arXiv:1406.2661, with the non-saturating loss, on pictures (B, 1, 8, 8)."""
 
     phases = ("discriminator", "generator")
+    model: nn.ModuleDict
 
     def __init__(self) -> None:
         self.model = nn.ModuleDict({
             "discriminator": nn.Sequential(
-                nn.Flatten(), nn.Linear(64, 256), nn.LeakyReLU(0.2), nn.Dropout(0.3),
-                nn.Linear(256, 128), nn.LeakyReLU(0.2), nn.Dropout(0.3), nn.Linear(128, 1),
+                nn.Flatten(), nn.Linear(64, 256), nn.LeakyReLU(0.2), nn.Dropout(0.1),
+                nn.Linear(256, 128), nn.LeakyReLU(0.2), nn.Dropout(0.1), nn.Linear(128, 1),
             ),
             "generator": nn.Sequential(
                 nn.Linear(NOISE, 128), nn.BatchNorm1d(128), nn.ReLU(), nn.Linear(128, 256), nn.BatchNorm1d(256),
@@ -64,13 +65,14 @@ class GAN(fb.Objective):
 digits = load_digits()
 images = digits.images / 16
 data = fb.Dataset.from_arrays(images, split="random")  # pictures alone, without a target
+gan = GAN()
 learner = fb.Learner(
-    data, objective=GAN(), augment="none", epochs=100, batch_size=64, learning_rate=1e-3, schedule="constant",
-    weight_decay=0.0, keep="last", run=False, quiet=True,
+    data, objective=gan, augment="none", epochs=100, batch_size=64, learning_rate=2e-3, schedule="constant",
+    weight_decay=0.0, optimizer="adam", optimizer_options={"betas": [0.5, 0.999]}, keep="last", run=False, quiet=True,
 )  # fmt: skip
 print(learner.fit())
 
-gan, field = learner.objective, learner.data.fields["x"]
+field = learner.predictor.fields["x"]  # knows how its pictures were normalised
 gan.model.eval()
 with torch.no_grad():
     made = gan.generate(500).cpu().numpy()[:, 0] * field.std[0] + field.mean[0]

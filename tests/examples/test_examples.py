@@ -23,7 +23,7 @@ def marked(name: str) -> object:
     return pytest.param(name, marks=marks)
 
 
-@pytest.mark.parametrize("name", map(marked, EXAMPLES))
+@pytest.mark.parametrize("name", [marked(name) for name in EXAMPLES])
 def test_it_gets_the_result_that_it_asserts(
     name: str, realdata: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
