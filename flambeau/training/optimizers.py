@@ -57,6 +57,9 @@ def build(
     accepted = inspect.signature(optimizer).parameters
     arguments: dict[str, Any] = {**DEFAULTS.get(name.lower(), {}), **(options or {})}
     for option in arguments:
+        if option in ("lr", "weight_decay", "params"):
+            setting = {"lr": "learning_rate"}.get(option, option)
+            raise UsageError(f"'{option}' is no option of the optimiser", fix=f"set {setting} instead")
         if option not in accepted:
             raise UsageError(f"{optimizer.__name__} takes no argument '{option}'", fix=nearest(option, accepted))
     in_head = {id(p) for p in head or ()}

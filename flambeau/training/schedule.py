@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -44,12 +45,12 @@ SCHEDULES: dict[str, Schedule] = {
 }
 
 
-def named(name: str) -> Schedule:
-    """The schedule of a name.
+def named(name: str, warmup: float = 0.25) -> Schedule:
+    """The schedule of a name; `warmup` is the share that one_cycle rises in.
 
     Raises:
         UsageError: there is none.
     """
     if name not in SCHEDULES:
         raise UsageError(f"no schedule is called '{name}'", fix=nearest(name, SCHEDULES))
-    return SCHEDULES[name]
+    return functools.partial(one_cycle, warmup=warmup) if name == "one_cycle" else SCHEDULES[name]

@@ -129,7 +129,7 @@ class Trainer:
             for phase in self.objective.phases
         }  # fmt: skip
         self._base_rates = {p: [g["lr"] for g in o.param_groups] for p, o in self.optimizers.items()}
-        self.schedule = schedule.named(settings.schedule)
+        self.schedule = schedule.named(settings.schedule, settings.warmup)
         self.steps_per_epoch = math.ceil(self.train.count(0) / settings.accumulate)
         self.total_steps = max(1, self.steps_per_epoch * (settings.epochs or 1))
         for hook in self.hooks["on_fit_start"]:
@@ -245,7 +245,7 @@ class Trainer:
                     fix=f"lower the learning rate (it is {self.settings.learning_rate:g}), clip the gradients, "
                     "or use precision=float32; the last checkpoint is from before",
                 )
-        self.state.loss_sum += sum(values) / phases
+            self.state.loss_sum += value / phases  # one by one: the same sum whenever they are read
         self._recent += values
 
     def _log(self, samples_per_second: float) -> None:
