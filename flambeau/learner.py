@@ -206,27 +206,30 @@ class Learner:
 
     def _try(self) -> None:
         """One batch through the model and the loss, so that what does not fit is told before the first step."""
-        batch = self._first_batch()
         try:
+            batch = self._first_batch()
             output = preflight.try_batch(self.objective, self.engine, batch)
         except (RuntimeError, MemoryError) as error:
             if not preflight.is_out_of_memory(error):
                 raise
             preflight.let_go(error)
-            raise self._out_of_memory(batch) from None
-        has_classes = isinstance(output, torch.Tensor) and output.ndim > 1
-        if isinstance(output, torch.Tensor):
-            self.feed.check_targets(output.shape[1] if has_classes else None, max(output.ndim - 1, 1))
+        else:
+            if isinstance(output, torch.Tensor):
+                self.feed.check_targets(output.shape[1] if output.ndim > 1 else None, max(output.ndim - 1, 1))
+            return
+        raise self._out_of_memory()
 
-    def _first_batch(self) -> Batch:
+    def _first_batch(self, most: int | None = None) -> Batch:
         source = self.feed.sources["train"]
         assert source is not None
         rows, gathered = next(iter(source.epoch(0)))
+        if most is not None:
+            rows, gathered = rows[:most], preflight.head(gathered, most)
         return self.feed.prepare(rows, gathered, False, None)
 
-    def _out_of_memory(self, batch: Batch) -> TrainingError:
-        fits = preflight.largest_that_fits(self.objective, self.engine, batch)
-        size, where = len(batch), self.engine.device
+    def _out_of_memory(self) -> TrainingError:
+        size, where = self.recipe.training.batch_size or 1, self.engine.device
+        fits = preflight.largest_that_fits(self.objective, self.engine, self._first_batch, size)
         if not fits:
             return TrainingError(
                 f"not even one sample fits into the memory of {where}", fix="take a smaller model, or smaller inputs"
@@ -328,13 +331,16 @@ class Learner:
             prepare=self.feed.prepare, random=self.feed.random, techniques=self.techniques,
             folder=run.path if run else None, reporter=self.reporter,
         )  # fmt: skip
+        exhausted = False
         try:
             self.trainer.fit(resume=resume)
         except (RuntimeError, MemoryError) as error:
             if not preflight.is_out_of_memory(error):
                 raise
             preflight.let_go(error)
-            raise self._out_of_memory(self._first_batch()) from None
+            exhausted = True
+        if exhausted:  # out here, where the error and what it held are gone
+            raise self._out_of_memory()
         result = self.evaluate()
         if run is not None:
             write_json(run.path / "evaluation.json", result)

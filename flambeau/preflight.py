@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -203,30 +204,35 @@ def _first(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
-def largest_that_fits(objective: Objective, engine: Engine, batch: Batch) -> int:
-    """The largest half, quarter, … of a batch whose forward and backward pass fit into memory; 0 if none does."""
-    size = len(batch) // 2
+def largest_that_fits(objective: Objective, engine: Engine, make: Callable[[int], Batch], size: int) -> int:
+    """The largest half, quarter, … of `size` whose batch, forward and backward pass fit into memory; 0 if none does.
+
+    Args:
+        make: gives a batch of at most so many samples.
+    """
+    size //= 2
     while size >= 1:
         try:
-            part = Batch(_head(batch.input, size), _head(batch.target, size), batch.rows[:size])
             with engine.autocast():
-                objective.loss(part, objective.phases[0]).backward()
+                objective.loss(make(size), objective.phases[0]).backward()
             return size
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
+            let_go(error)
             size //= 2
         finally:
             objective.model.zero_grad(set_to_none=True)
     return 0
 
 
-def _head(value: Any, size: int) -> Any:
+def head(value: Any, size: int) -> Any:
+    """The first samples of gathered or collated values: tensors, or tuples or dicts of them."""
     if isinstance(value, Tensor):
         return value[:size]
     if isinstance(value, dict):
-        return {k: _head(v, size) for k, v in value.items()}
-    if isinstance(value, tuple):
-        parts = [_head(v, size) for v in value]
+        return {k: head(v, size) for k, v in value.items()}
+    if isinstance(value, (tuple, list)):
+        parts = [head(v, size) for v in value]
         return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
     return value

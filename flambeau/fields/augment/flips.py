@@ -26,6 +26,7 @@ from flambeau.core.errors import DataError
 
 SAMPLE = 2000
 SIDE = 16
+CHUNK = 64  # pictures made into floats at once
 KEPT = 0.85
 """Share of the right answers that mirrored pictures must keep; symbols keep 0.59 at most."""
 KEPT_BY_CLASS = 0.5
@@ -102,6 +103,8 @@ def check_lengths(images: Sized, labels: Sized) -> None:
 
 def sampled(values: Tensor | np.ndarray | Sequence[Any]) -> Tensor:
     """At most 2,000 rows, picked alike from whatever has as many rows."""
+    if len(values) <= SAMPLE:
+        return values if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
     some = torch.randperm(len(values), generator=torch.Generator().manual_seed(0))[:SAMPLE]
     if isinstance(values, Tensor):
         return values[some.to(values.device)]
@@ -110,8 +113,8 @@ def sampled(values: Tensor | np.ndarray | Sequence[Any]) -> Tensor:
 
 def signature(images: Tensor) -> Tensor:
     """uint8 (N, H, W, C) to float32 (N, 16, 16): greys of mean 0 and length 1 for each picture."""
-    small = F.interpolate(images.permute(0, 3, 1, 2).float(), (SIDE, SIDE), mode="bilinear", antialias=True)
-    greys = small.mean(1)
+    parts = images.permute(0, 3, 1, 2).split(CHUNK)  # floats of all pictures at once would take gigabytes
+    greys = torch.cat([F.interpolate(p.float(), (SIDE, SIDE), mode="bilinear", antialias=True).mean(1) for p in parts])
     greys = greys - greys.mean((1, 2), keepdim=True)
     return greys / greys.flatten(1).norm(dim=1).clamp(min=1e-6)[:, None, None]
 

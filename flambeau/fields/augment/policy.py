@@ -16,11 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from flambeau.core.errors import UsageError, nearest
-from flambeau.fields.augment.flips import FlipProbe, check_lengths, flip_safe, sampled
+from flambeau.fields.augment.flips import CHUNK, FlipProbe, check_lengths, flip_safe, sampled
 from flambeau.fields.augment.pipeline import Augmentation
 
 if TYPE_CHECKING:
@@ -133,8 +134,9 @@ def picture_statistics(
     _, H, W, C = sample.shape
     chroma = 0.0
     if C == 3:
-        small = sample.permute(0, 3, 1, 2)
-        small = F.adaptive_avg_pool2d(small.float(), (min(H, 16), min(W, 16)))
+        pooled = (min(H, 16), min(W, 16))
+        parts = sample.permute(0, 3, 1, 2).split(CHUNK)  # floats of all pictures at once would take gigabytes
+        small = torch.cat([F.adaptive_avg_pool2d(part.float(), pooled) for part in parts])
         chroma = (small.amax(1) - small.amin(1)).mean().item()
     names = tuple(str(c) for c in classes) if classes is not None else ()
     if labels is None:
