@@ -43,6 +43,7 @@ class State:
     step: int = 0  # optimiser steps since the beginning
     step_in_epoch: int = 0
     loss_sum: float = 0.0  # over the steps of this epoch
+    recent: list[float] = field(default_factory=list)  # losses since the last line of metrics.jsonl
     best: dict[str, Any] | None = None  # value, epoch, step, checkpoint
     stopped: str | None = None  # why it ended before its last epoch
     metrics: dict[str, float] = field(default_factory=dict)  # of the last validation
@@ -85,7 +86,6 @@ class Trainer:
         self.best_weights: dict[str, Tensor] | None = None
         self.notes: list[str] = []
         self._pending: list[Tensor] = []  # losses still on the device
-        self._recent: list[float] = []  # losses since the last line of the log
         self._speed: dict[str, float] = {}  # of the last epoch
         self._generator = torch.Generator(engine.device)
 
@@ -168,6 +168,7 @@ class Trainer:
                 self.stopwatch.lap("data")
                 self._step(batches)
                 samples += len(batches[0]) if len(batches) == 1 else sum(map(len, batches))
+                del batches  # else two would be in memory while the next is made
                 state.step += 1
                 state.step_in_epoch += 1
                 now = time.perf_counter()
@@ -246,20 +247,20 @@ class Trainer:
                     "or use precision=float32; the last checkpoint is from before",
                 )
             self.state.loss_sum += value / phases  # one by one: the same sum whenever they are read
-        self._recent += values
+        self.state.recent += values
 
     def _log(self, samples_per_second: float) -> None:
         self._collect_losses()
         rate = next(iter(self.optimizers.values())).param_groups[-1]["lr"]
-        loss = sum(self._recent) / max(len(self._recent), 1)
-        self._recent.clear()
+        loss = sum(self.state.recent) / max(len(self.state.recent), 1)
+        self.state.recent.clear()
         self.log.write(self.state.step, epoch=self.state.epoch + 1, loss=loss, learning_rate=rate,
                        samples_per_second=round(samples_per_second, 1))  # fmt: skip
 
     def _show(self, bar: Bar, samples_per_second: float) -> None:
         self._collect_losses()
         state, monitor = self.state, self.objective.monitor
-        loss = f"loss {sum(self._recent) / len(self._recent):.4f}" if self._recent else ""
+        loss = f"loss {sum(self.state.recent) / len(self.state.recent):.4f}" if self.state.recent else ""
         best = f" {monitor} {state.metrics[monitor]:.4g}" if monitor in state.metrics else ""
         bar.update(state.step_in_epoch, f"{loss}{best} {samples_per_second:,.0f}/s")
 

@@ -1,0 +1,131 @@
+"""Optimisers by name, with the groups that fine-tuning and weight decay want; schedules; settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from flambeau.core.errors import UsageError
+from flambeau.training import Settings, optimizers, schedule
+from flambeau.training.optimizers import build, known
+
+
+def model() -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+
+
+def groups(optimizer: torch.optim.Optimizer) -> dict[int, tuple[float, float]]:
+    """(rate, decay) of each parameter by identity."""
+    return {id(p): (g["lr"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]}
+
+
+def test_biases_and_norms_are_not_decayed() -> None:
+    net = model()
+    found = groups(build("adamw", list(net.parameters()), 0.1, 0.05))
+    for p in net.parameters():
+        assert found[id(p)] == (0.1, 0.05 if p.ndim > 1 else 0.0)
+    assert len(found) == len(list(net.parameters()))
+
+
+def test_the_head_learns_at_the_full_rate_and_the_body_at_its_share() -> None:
+    net = model()
+    head = list(net[3].parameters())
+    found = groups(build("sgd", list(net.parameters()), 0.1, 0.05, head=head, body_rate=0.1))
+    for p in net.parameters():
+        full = any(p is h for h in head)
+        assert found[id(p)] == (pytest.approx(0.1 if full else 0.01), 0.05 if p.ndim > 1 else 0.0)
+
+
+def test_frozen_parameters_are_left_out() -> None:
+    net = model()
+    net[0].requires_grad_(False)
+    assert not any(id(p) in groups(build("adamw", list(net.parameters()), 0.1, 0.05)) for p in net[0].parameters())
+
+
+def test_defaults_and_options() -> None:
+    sgd = build("SGD", list(model().parameters()), 0.1, 0.0)
+    assert sgd.defaults["momentum"] == 0.9 and sgd.defaults["nesterov"] and sgd.defaults["fused"]
+    plain = build("sgd", list(model().parameters()), 0.1, 0.0, options={"momentum": 0.0, "nesterov": False})
+    assert plain.defaults["momentum"] == 0.0
+
+
+@pytest.mark.parametrize("name", sorted(known().keys() - {"sparseadam", "muon"}))
+def test_any_optimiser_of_torch_steps(name: str) -> None:
+    net = nn.Linear(3, 2)
+    before = net.weight.detach().clone()
+    optimizer = build(name, list(net.parameters()), 0.1, 0.01)
+    net(torch.ones(4, 3)).square().mean().backward()
+    optimizer.step()
+    assert not torch.equal(before, net.weight)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("adanw", {}, "no optimiser is called 'adanw'; did you mean 'adam"),
+        ("lbfgs", {}, "no optimiser is called 'lbfgs'"),
+        ("adamw", {"beta": (0.9, 0.99)}, "AdamW takes no argument 'beta'; did you mean 'betas'"),
+        ("adamw", {"lr": 0.1}, "'lr' is no option of the optimiser; set learning_rate instead"),
+        ("adamw", {"weight_decay": 0.1}, "set weight_decay instead"),
+    ],
+)
+def test_what_does_not_exist_names_the_nearest(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        build(name, list(model().parameters()), 0.1, 0.0, options=options)
+
+
+# -- schedules ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("one_cycle", {0.0: 0.04, 0.125: 0.52, 0.25: 1.0, 0.625: 0.50005, 1.0: 1e-4}),
+        ("cosine", {0.0: 1.0, 0.5: 0.5, 1.0: 0.0}),
+        ("linear", {0.0: 1.0, 0.3: 0.7, 1.0: 0.0}),
+        ("constant", {0.0: 1.0, 0.7: 1.0, 1.0: 1.0}),
+    ],
+)
+def test_schedules_pass_through_their_known_points(name: str, values: dict[float, float]) -> None:
+    for done, factor in values.items():
+        assert schedule.named(name)(done) == pytest.approx(factor, abs=1e-9)
+
+
+@pytest.mark.parametrize("warmup", [0.1, 0.25, 0.9])
+def test_one_cycle_peaks_at_the_end_of_its_warm_up(warmup: float) -> None:
+    rates = [schedule.named("one_cycle", warmup)(i / 1000) for i in range(1001)]
+    assert rates.index(max(rates)) == round(1000 * warmup) and max(rates) == pytest.approx(1.0)
+
+
+def test_unknown_schedules_name_the_nearest() -> None:
+    with pytest.raises(UsageError, match="did you mean 'one_cycle'"):
+        schedule.named("onecycle")
+
+
+def test_a_training_follows_its_schedule() -> None:
+    from small import trainer
+
+    training = trainer(schedule="one_cycle", warmup=0.5, log_every=1, learning_rate=0.02)
+    training.fit()
+    rates = [line["learning_rate"] for line in training.log.lines if "learning_rate" in line]
+    assert rates == pytest.approx([0.02 * schedule.one_cycle(i / 10, warmup=0.5) for i in range(10)])
+
+
+# -- settings -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("epochs", 0), ("batch_size", 0), ("accumulate", 0), ("log_every", 0), ("tokens", -1), ("learning_rate", 0.0),
+     ("body_rate", -0.1), ("keep", "first"), ("warmup", 0.0), ("warmup", 1.0)],
+)  # fmt: skip
+def test_settings_that_do_not_fit_are_refused(setting: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=rf"{setting}='?{value}'? does not fit; expected"):
+        Settings(**{setting: value})
+
+
+def test_every_named_optimiser_is_one_of_torch() -> None:
+    assert {"adamw", "sgd", "adam", "rmsprop"} <= set(optimizers.known())
