@@ -10,7 +10,7 @@ demo: $(VENV)/.installed
 	$(BIN)/flambeau demo
 
 test: $(VENV)/.tools
-	$(BIN)/python -m pytest
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest
 
 lint: $(VENV)/.tools
 	$(BIN)/ruff check .

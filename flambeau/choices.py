@@ -17,7 +17,7 @@ from flambeau.techniques import TECHNIQUES, Technique
 from flambeau.training import optimizers, schedule
 from flambeau.training.settings import Settings
 
-EPOCHS = ((1_000, 40), (3_000, 30), (10_000, 20), (30_000, 12), (200_000, 8))
+EPOCHS = ((1_000, 40), (3_000, 30), (10_000, 20), (30_000, 12), (200_000, 10))
 EPOCHS_PRETRAINED = ((1_000, 12), (3_000, 8), (10_000, 6), (200_000, 4))
 
 

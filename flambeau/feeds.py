@@ -28,6 +28,7 @@ from flambeau.training import Prepare, Settings, Source
 from flambeau.training.engine import Engine
 
 SIDES = ("train", "valid", "test")
+MANY = 20_000  # training pictures from which `auto` augments lightly
 EVALUATION_BATCH = 256  # no gradients are kept, so more samples fit
 
 
@@ -127,7 +128,12 @@ class FieldFeed(Feed):
             target = self.dataset.fields.get(self.dataset.target or "")
             classes = target.classes if isinstance(target, Category) else None
             labels = gathered.get(self.dataset.target or "")
-            augmentation, why = policy.choose(gathered[name], labels, classes=classes, level=asked)
+            level, added = asked, ""
+            if asked == "auto" and len(rows) >= MANY:
+                # few epochs over many pictures: they are varied enough, and strong changes only slow the learning
+                level, added = "light", f" Lightly, for there are {len(rows):,} of them."
+            augmentation, why = policy.choose(gathered[name], labels, classes=classes, level=level)
+            why += added
             field.augmentation = augmentation or None
             reasons.append(f"augmentation of {name}: {why}")
 
