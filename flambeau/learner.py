@@ -17,13 +17,14 @@ from flambeau.core.findings import Finding, Severity, worst_first
 from flambeau.core.randomness import mix
 from flambeau.core.reporter import Reporter
 from flambeau.data.batch import Batch
+from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions
 from flambeau.evaluation import measure, render
 from flambeau.feeds import SIDES, FieldFeed, as_feed, settings_of
 from flambeau.fields import Field, Image
 from flambeau.fields.augment import Augmentation
-from flambeau.models import InputSpec, auto, build, head_parameters
+from flambeau.models import InputSpec, auto, build, head_parameters, recommended_size
 from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.predictor import Predictor
 from flambeau.recipe import Recipe, technique_settings
@@ -141,6 +142,7 @@ class Learner:
         if self._built:
             return self
         reasons: list[str] = []
+        self._suit_weights(reasons)
         num_train = self.feed.open(self.recipe, self.reporter, reasons)
         if isinstance(self.feed, FieldFeed):
             new = [f for f in self.feed.findings if f not in self.findings]
@@ -165,6 +167,15 @@ class Learner:
         self._try()
         self._built = True
         return self
+
+    def _suit_weights(self, reasons: list[str]) -> None:
+        """Pictures in the size that the pretrained weights were trained at, where no other was asked for."""
+        choice = self.recipe.model
+        size = recommended_size(choice.name, choice.pretrained) if self.own_model is None else None
+        for name, field in self.recipe.fields.items():
+            if size is not None and field["kind"] == "image" and field.get("size") is None:
+                field["size"] = [size, size]
+                reasons.append(f"size {size} of {name}: that of the pretrained weights")
 
     def _supervised(self, num_train: int, reasons: list[str]) -> Objective:
         target = self.data.fields[self.data.target] if self.data is not None and self.data.target else None
@@ -219,24 +230,37 @@ class Learner:
             return
         raise self._out_of_memory()
 
-    def _first_batch(self, most: int | None = None) -> Batch:
+    def _first_batch(self) -> Batch:
         source = self.feed.sources["train"]
         assert source is not None
         rows, gathered = next(iter(source.epoch(0)))
-        if most is not None:
-            rows, gathered = rows[:most], preflight.head(gathered, most)
         return self.feed.prepare(rows, gathered, False, None)
 
+    def _training_batch(self, most: int) -> Batch:
+        """At most so many samples, augmented as in training."""
+        source = self.feed.sources["train"]
+        if isinstance(source, Batches):
+            rows = source.plan(0)[0][:most]
+            gathered: Any = source.store.gather(rows)
+        else:
+            assert source is not None
+            rows, gathered = next(iter(source.epoch(0)))
+            rows, gathered = rows[:most], preflight.head(gathered, most)
+        generator = torch.Generator(self.engine.device).manual_seed(0)
+        return self.feed.prepare(rows, gathered, True, generator)
+
     def _out_of_memory(self) -> TrainingError:
-        size, where = self.recipe.training.batch_size or 1, self.engine.device
-        fits = preflight.largest_that_fits(self.objective, self.engine, self._first_batch, size)
+        settings, where = self.recipe.training, self.engine.device
+        size = settings.batch_size or 1
+        fits = preflight.largest_that_fits(self.objective, self.engine, self._training_batch, size)
+        accumulate = -(-size * settings.accumulate // max(fits, 1))
         if not fits:
             return TrainingError(
                 f"not even one sample fits into the memory of {where}", fix="take a smaller model, or smaller inputs"
             )
         return TrainingError(
             f"a batch of {size} does not fit into the memory of {where}",
-            fix=f"{fits} would: --set batch_size={fits} --set accumulate={-(-size // fits)} trains the same",
+            fix=f"{fits} would: --set batch_size={fits} --set accumulate={accumulate} trains the same",
         )
 
     # -- training -----------------------------------------------------------------------------------------------

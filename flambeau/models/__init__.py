@@ -1,7 +1,7 @@
 """Models: a few readable ones of our own, any timm or torchvision classifier by name, and what they cost."""
 
 from flambeau.models.auto import choose
-from flambeau.models.build import build, check_name, head_parameters
+from flambeau.models.build import build, check_name, head_parameters, recommended_size
 from flambeau.models.catalog import ModelInfo, list_models
 from flambeau.models.spec import InputSpec, Recommended
 from flambeau.models.summary import Summary, summary
@@ -16,5 +16,6 @@ __all__ = [
     "choose",
     "head_parameters",
     "list_models",
+    "recommended_size",
     "summary",
 ]

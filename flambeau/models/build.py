@@ -20,12 +20,13 @@ from flambeau.models.external import (
     Built,
     build_timm,
     build_torchvision,
+    import_timm,
     torchvision_weights,
 )
-from flambeau.models.spec import OWN, InputSpec
+from flambeau.models.spec import IMAGENET, OWN, InputSpec
 from flambeau.models.weights import find_head, first_line, load_weights, read_weights
 
-__all__ = ["InputSpec", "build", "check_name", "head_parameters"]
+__all__ = ["InputSpec", "build", "check_name", "head_parameters", "recommended_size"]
 
 # Our models that torchvision's weights fit.
 INTERCHANGEABLE = ("resnet18", "resnet34", "resnet50")
@@ -91,6 +92,18 @@ def check_name(name: str) -> None:
     source = name.rpartition(":")[0]
     if source not in ("", "timm", "torchvision") or not _known(source, name):
         raise UsageError(f"no model is called '{name}'", fix=_suggestion(name))
+
+
+def recommended_size(name: str, pretrained: bool | str | Path | None) -> int | None:
+    """The side in pixels that a model's pretrained weights were trained at; None without weights, or if any is good."""
+    if not pretrained:
+        return None
+    if name.startswith("timm:"):
+        config = import_timm(name).get_pretrained_cfg(name.removeprefix("timm:"))
+        return int(config.input_size[-1]) if config is not None else IMAGENET.size
+    if name.startswith("torchvision:"):
+        return 299 if "inception" in name else IMAGENET.size
+    return IMAGENET.size if name.startswith("resnet") and name != "resnet9" else None
 
 
 def head_parameters(model: nn.Module) -> list[nn.Parameter]:
