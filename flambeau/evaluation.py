@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def evaluate_run(
         dataset = from_source({k: v for k, v in run.recipe.data.items() if k != "fingerprint"})
         side = dataset.evaluation_side
     else:
-        dataset = data if isinstance(data, Dataset) else from_path(data, split="none", **source_options)
+        dataset = copy.copy(data) if isinstance(data, Dataset) else from_path(data, split="none", **source_options)
         side = "all"
     missing = [c for c in (*predictor.inputs, predictor.target) if c not in dataset.columns]
     if missing:

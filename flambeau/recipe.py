@@ -158,7 +158,10 @@ def parse_setting(text: str) -> tuple[str, Any]:
     if not equals or not name:
         raise UsageError(f"'{text}' is not a setting", expected="key=value, such as batch_size=64")
     number = _as_number(value)
-    return name.strip(), yaml.safe_load(value) if number is None else number
+    try:
+        return name.strip(), yaml.safe_load(value) if number is None else number
+    except yaml.YAMLError:
+        raise UsageError(f"the value of '{text}' is not YAML", expected="a number, a word, or a list [1, 2]") from None
 
 
 def _as_number(text: str) -> float | int | None:

@@ -160,6 +160,13 @@ class Run:
                 raise RunError(f"the weights are damaged ({error})", where=path) from None
         else:
             state = self._newest_weights()
+        own = {n: tuple(v.shape) for n, v in model.state_dict().items()}
+        other = [n for n, v in state.items() if n in own and tuple(v.shape) != own[n]]
+        if other:
+            raise RunError(
+                f"the weights do not fit the model: {other[0]} is {tuple(state[other[0]].shape)}, and in the model "
+                f"{own[other[0]]}", where=path, fix="build the model as it was trained",
+            )  # fmt: skip
         missing, unexpected = model.load_state_dict(state, strict=False)
         if missing or unexpected:
             raise RunError(
