@@ -211,8 +211,10 @@ def largest_that_fits(objective: Objective, engine: Engine, make: Callable[[int]
         make: gives a batch of at most so many samples.
     """
     size //= 2
+    moments: list[Tensor] = []
     while size >= 1:
         try:
+            moments = [torch.zeros_like(p) for p in objective.model.parameters() for _ in range(2)]  # as AdamW keeps
             with engine.autocast():
                 objective.loss(make(size), objective.phases[0]).backward()
             return size
@@ -222,6 +224,7 @@ def largest_that_fits(objective: Objective, engine: Engine, make: Callable[[int]
             let_go(error)
             size //= 2
         finally:
+            moments.clear()
             objective.model.zero_grad(set_to_none=True)
     return 0
 

@@ -7,6 +7,7 @@ name, synced, then renamed.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -84,12 +85,7 @@ def save(path: Path, state: dict[str, Tree], facts: dict[str, Any]) -> None:
     with disk_full_named(path):
         try:
             temporary.mkdir(parents=True)
-            data = safetensors.torch.save(storable(tensors))
-            with (temporary / "state.safetensors").open("wb") as handle:
-                handle.write(data)
-                handle.flush()
-                os.fsync(handle.fileno())
-            digest = hashlib.sha256(data).hexdigest()
+            digest = _write(temporary / "state.safetensors", storable(tensors))
             manifest = {"sha256": digest, "facts": facts, "state": skeleton}
             write_json(temporary / "manifest.json", {**manifest, "seal": _seal(manifest)})
             if path.exists():  # the same state again, after a resume that had nothing left to do; or a damaged one
@@ -99,6 +95,19 @@ def save(path: Path, state: dict[str, Tree], facts: dict[str, Any]) -> None:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
     sync_folder(path.parent)
+
+
+def _write(path: Path, tensors: dict[str, Tensor]) -> str:
+    """Writes and syncs a safetensors file, without a second copy of the tensors in memory; returns its SHA-256."""
+    try:
+        safetensors.torch.save_file(tensors, path)
+    except SafetensorError as error:
+        if f"os error {errno.ENOSPC})" in str(error) or f"os error {errno.EDQUOT})" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+        raise
+    with path.open("rb+") as handle:
+        os.fsync(handle.fileno())
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> tuple[dict[str, Tree], dict[str, Any]]:
