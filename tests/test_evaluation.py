@@ -1,0 +1,93 @@
+"""A run measured on its own held-out rows, or on other data."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import flambeau as fb
+from flambeau.core.errors import DataError, FlambeauError
+from flambeau.data.encode import EncodeOptions
+from flambeau.evaluation import evaluate_run
+
+
+@pytest.fixture(scope="module")
+def folder(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("evaluation")
+    for name in "012":
+        for part, rows in (("photos", slice(0, 60)), ("others", slice(60, 90))):
+            (root / part / name).mkdir(parents=True)
+            for file in sorted((digits_folder / name).iterdir())[rows]:
+                shutil.copyfile(file, root / part / name / file.name)
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> tuple[Path, dict[str, float]]:
+    data = fb.Dataset.from_folder(folder / "photos", split=fb.Split("stratified", valid=0.2, test=0.2))
+    learner = fb.Learner(
+        data, "mlp", run=folder / "run", quiet=True, epochs=4, batch_size=16, learning_rate=0.01, 
+        cache=folder / "cache",
+        precision="float32",
+    )  # fmt: skip
+    return folder / "run", learner.fit(check=False)
+
+
+def measured(run: Path, data: Any = None, **options: Any) -> dict[str, Any]:
+    return evaluate_run(run, data, options=EncodeOptions(run.parent / "cache"), **options)
+
+
+def test_on_its_own_test_rows_it_measures_what_the_training_ended_with(trained: tuple[Path, dict[str, float]]) -> None:
+    run, metrics = trained
+    result = measured(run)
+    assert result["side"] == "test" and result["samples"] == 36
+    assert result["metrics"] == pytest.approx(metrics, rel=1e-5)
+    assert result["metrics"] == pytest.approx(fb.Run.open(run).evaluation["metrics"], rel=1e-5)
+    places = {m["place"] for m in result["detail"]["worst"]}
+    assert all((run.parent / "photos" / p).exists() for p in places)
+    assert all("<img" in m["html"] for m in result["detail"]["worst"])
+
+
+def test_other_pictures_are_all_measured(trained: tuple[Path, dict[str, float]]) -> None:
+    run, _ = trained
+    result = measured(run, run.parent / "others")
+    assert result["side"] == "all" and result["samples"] == 90 and result["left_out"] == []
+    assert result["metrics"]["accuracy"] > 0.8
+    assert sum(map(sum, result["detail"]["confusion"])) == 90
+
+
+def test_classes_that_the_run_does_not_know_are_left_out_and_told(
+    trained: tuple[Path, dict[str, float]], digits_folder: Path, tmp_path: Path
+) -> None:
+    run, _ = trained
+    shutil.copytree(run.parent / "others", tmp_path / "more")
+    (tmp_path / "more" / "7").mkdir()
+    for file in sorted((digits_folder / "7").iterdir())[:5]:
+        shutil.copyfile(file, tmp_path / "more" / "7" / file.name)
+    result = measured(run, tmp_path / "more")
+    assert result["samples"] == 90
+    (finding,) = result["left_out"]
+    assert "'7' is not among the 3 classes" in finding["message"] and len(finding["places"]) == 5
+
+
+def test_data_without_the_runs_columns_or_classes_is_told(
+    trained: tuple[Path, dict[str, float]], digits_folder: Path, tmp_path: Path
+) -> None:
+    run, _ = trained
+    with pytest.raises(DataError, match=r"the data has no column 'image'; expected image, label"):
+        measured(run, fb.Dataset({"x": [0.5] * 4, "label": list("0101")}, target="label"))
+    (tmp_path / "sevens" / "7").mkdir(parents=True)
+    shutil.copyfile(next((digits_folder / "7").iterdir()), tmp_path / "sevens" / "7" / "a.png")
+    with pytest.raises(FlambeauError, match="'7' is not among the 3 classes"):
+        measured(run, tmp_path / "sevens")
+
+
+def test_the_users_dataset_is_left_as_it_was(trained: tuple[Path, dict[str, float]]) -> None:
+    run, _ = trained
+    data = fb.Dataset.from_folder(run.parent / "others")
+    split, fields = data.split.copy(), dict(data.fields)
+    assert measured(run, data)["samples"] == 90
+    assert (data.split == split).all() and data.fields == fields

@@ -1,0 +1,124 @@
+"""The settings of a training as plain data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flambeau.core.errors import RunError, UsageError
+from flambeau.recipe import Recipe, parse_setting, technique_settings
+from flambeau.techniques import EMA, Mixup
+from flambeau.version import RUN_FORMAT
+
+
+def test_it_comes_back_from_its_file_chinese_and_all(tmp_path: Path) -> None:
+    recipe = Recipe(
+        data={"kind": "folder", "path": "/照片/猫"}, augment={"rotation": {"degrees": 10, "p": 1.0}},
+        techniques={"mixup": {"alpha": 0.3}}, fields={"image": {"kind": "image", "size": [32, 32]}},
+    ).with_settings({"epochs": 7, "learning_rate": 1e-3, "optimizer_options": {"betas": [0.9, 0.95]}})  # fmt: skip
+    recipe.save(tmp_path / "recipe.yaml")
+    assert Recipe.load(tmp_path / "recipe.yaml") == recipe
+    text = (tmp_path / "recipe.yaml").read_text(encoding="utf-8")
+    assert "/照片/猫" in text and "epochs: 7" in text and f"format: {RUN_FORMAT}" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "where"),
+    [
+        ("epochs", 3, lambda r: r.training.epochs),
+        ("training.epochs", 3, lambda r: r.training.epochs),
+        ("pretrained", "w.pth", lambda r: r.model.pretrained),
+        ("model.name", "lenet", lambda r: r.model.name),
+        ("loss", "huber", lambda r: r.objective.loss),
+        ("augment", "none", lambda r: r.augment),
+        ("augment.rotation", 5, lambda r: r.augment["rotation"]),
+        ("fields.image.size", [32, 32], lambda r: r.fields["image"]["size"]),
+        ("techniques.mixup.alpha", 0.3, lambda r: r.techniques["mixup"]["alpha"]),
+        ("training.optimizer_options.eps", 1e-6, lambda r: r.training.optimizer_options["eps"]),
+    ],
+)
+def test_settings_by_their_full_or_last_name(name: str, value: Any, where: Any) -> None:
+    recipe = Recipe()
+    changed = recipe.with_settings({name: value})
+    assert where(changed) == value
+    assert recipe == Recipe(), "a copy was changed"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epoch": 3}, r"there is no setting 'epoch'; did you mean 'epochs'\?"),
+        ({"training.learnig_rate": 1}, r"no setting 'training.learnig_rate'; did you mean 'learning_rate'\?"),
+        ({"trainin.epochs": 1}, r"no section 'trainin' in 'trainin.epochs'; did you mean 'training'\?"),
+        ({"epochs": "many"}, r"training.epochs='many' does not fit"),
+        ({"learning_rate": -1}, r"learning_rate=-1.0 does not fit; expected a number above 0"),
+        ({"keep": "worst"}, r"keep='worst' does not fit; expected best or last"),
+    ],
+)
+def test_what_does_not_exist_or_fit_is_told(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Recipe().with_settings(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("training: {epoch: 3}", UsageError, r"no setting 'training.epoch'; did you mean 'epochs'"),
+        ("trainings: {epochs: 3}", UsageError, r"no setting 'trainings'; did you mean 'training'"),
+        ("model: {name: [1]}\ntraining: {seed: x}", UsageError, r"model.name=\[1\] does not fit..training.seed='x'"),
+        ("- a\n- b", UsageError, r"this is not a recipe; expected sections such as model and training"),
+        ("a: [", UsageError, r"r.yaml: this is not YAML"),
+        (f"format: {RUN_FORMAT + 1}\nflambeau: 9.9.9\nsomething: new", RunError,
+         r"r.yaml: flambeau 9.9.9 wrote this, in format \d+; expected format \d+ at most.*install a newer flambeau"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_file_is_told(text: str, error: type, message: str, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(error, match=message):
+        Recipe.load(tmp_path / "r.yaml")
+
+
+def test_a_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"none.yaml: there is no such recipe"):
+        Recipe.load(tmp_path / "none.yaml")
+    (tmp_path / "r.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="this is not YAML"):
+        Recipe.load(tmp_path / "r.yaml")
+
+
+def test_yaml_of_a_recipe_is_data_and_never_code(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(f"data: !!python/object/apply:pathlib.Path.touch ['{tmp_path}/evil']")
+    with pytest.raises(UsageError, match="this is not YAML"):
+        Recipe.load(tmp_path / "r.yaml")
+    assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("epochs=3", ("epochs", 3)),
+        ("learning_rate=1e-3", ("learning_rate", 1e-3)),
+        ("augment=none", ("augment", "none")),
+        ("compile=true", ("compile", True)),
+        ("fields.image.size=[32, 48]", ("fields.image.size", [32, 48])),
+        ("model.pretrained=a=b.pth", ("model.pretrained", "a=b.pth")),
+        ("keep=", ("keep", None)),
+    ],
+)
+def test_settings_of_a_command_line(text: str, value: tuple[str, Any]) -> None:
+    assert parse_setting(text) == value
+    assert type(parse_setting(text)[1]) is type(value[1])
+
+
+@pytest.mark.parametrize("text", ["epochs", "=3", "", "a=[", "a={b"])
+def test_what_is_no_setting_is_told(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_setting(text)
+
+
+def test_techniques_in_any_form() -> None:
+    assert technique_settings(["mixup", EMA(0.9)]) == {"mixup": {}, "ema": {"decay": 0.9}}
+    assert technique_settings({"mixup": {"alpha": 0.1}, "ema": None}) == {"mixup": {"alpha": 0.1}, "ema": {}}
+    assert technique_settings(None) == {} and technique_settings([Mixup()]) == {"mixup": {"alpha": 0.2}}
