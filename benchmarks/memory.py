@@ -3,6 +3,10 @@
     .venv-peers/bin/python benchmarks/memory.py
     .venv-peers/bin/python benchmarks/memory.py --only photos --count 2000
 
+What the model takes (weights, gradients, optimiser states, the activations of one batch) is measured in
+a bare PyTorch loop of the same model, batch size and optimiser over one constant batch: its peak less
+what `import torch` takes.
+
 The peak is what the kernel counted as resident (the largest of the process), store pages included:
 the store is memory-mapped, and its pages are counted while they are resident although the kernel
 may drop them at any time. The promise is that it stays within the store, the model and 500 MB.
@@ -80,11 +84,35 @@ def measure(data: Path, options: argparse.Namespace) -> dict[str, float]:
         ]
         command += ["--epochs", str(options.epochs), *shlex.split(options.flags)]
         peaks = peak_of(command, work)
-        return {
-            "store": size_of(work / ".flambeau" / "store"),
-            "model": size_of(work / "run", "model.safetensors"),
-            **peaks,
-        }
+        return {"store": size_of(work / ".flambeau" / "store"), "model": bare_loop(work / "run", work), **peaks}
+
+
+BARE = """
+import sys, torch, torch.nn.functional as F
+if len(sys.argv) > 1:
+    import flambeau as fb
+    from flambeau.models import InputSpec, build
+    run = fb.Run.open(sys.argv[1])
+    fields, inputs, target = run.fields()
+    spec = InputSpec("image", fields[inputs[0]].input_shape)
+    model = build(run.recipe.model.name, spec, fields[target].num_outputs).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    batch = spec.example(run.recipe.training.batch_size).to(memory_format=torch.channels_last)
+    labels = torch.zeros(len(batch), dtype=torch.int64)
+    for _ in range(8):
+        F.cross_entropy(model(batch), labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+"""
+
+
+def bare_loop(run: Path, work: Path) -> float:
+    """MB that the run's model takes to train in plain PyTorch: the peak of a bare loop less that of `import torch`."""
+    script = work / "bare.py"
+    script.write_text(BARE)
+    loop = peak_of([sys.executable, str(script), str(run)], work)
+    torch_alone = peak_of([sys.executable, str(script)], work)
+    return loop["resident"] - torch_alone["resident"]
 
 
 def main() -> int:

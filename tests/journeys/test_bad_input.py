@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from forkserver import Command
-from PIL import Image
 
 Run = Callable[..., Command]
 QUICK = ("--model", "lenet", "--epochs", "1")
@@ -263,18 +262,20 @@ def test_a_recipe_that_is_none(run: Run, some_digits: Path, tmp_path: Path, text
 # -- memory -------------------------------------------------------------------------------------------------------
 
 
-def test_out_of_memory_says_what_would_fit(run: Run, tmp_path: Path) -> None:
-    noise = np.random.default_rng(0)
-    for label in "ab":
-        (tmp_path / "large" / label).mkdir(parents=True)
-        for i in range(64):
-            picture = Image.fromarray(noise.integers(0, 255, (16, 16, 3), np.uint8)).resize((256, 256))
-            picture.save(tmp_path / "large" / label / f"{i}.jpg")
-    options = ("--model", "resnet18", "--epochs", 1, "--size", 256, "--no-check", "--set", "batch_size=96")
-    told = refused(
-        run("train", "large", *options, memory=2 * 2**30), "a batch of 96 does not fit into the memory of cpu"
-    )
-    assert "would: --set batch_size=" in told
+def test_out_of_memory_says_what_would_fit(run: Run, digits_folder: Path) -> None:
+    """Who follows the advice comes to a training."""
+    options = ("--model", "mlp", "--epochs", 1, "--size", 192, "--no-check", "--threads", 1)
+    size, command = 1400, None  # 206 MB as floats, and as much again on the way
+    for _ in range(5):
+        command = run("train", digits_folder, *options, "--set", f"batch_size={size}", memory=450 * 2**20)
+        if command.status == 0:
+            break
+        told = refused(command, f"a batch of {size} does not fit into the memory of cpu")
+        fits = re.search(r"; (\d+) would: --set batch_size=\1 --set accumulate=(\d+) trains the same", told)
+        assert fits and int(fits[1]) < size <= int(fits[1]) * int(fits[2])
+        size = int(fits[1])
+    assert size < 1400
+    assert command is not None and command.status == 0
 
 
 # -- the run folder of what was refused ---------------------------------------------------------------------------
