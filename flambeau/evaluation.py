@@ -75,7 +75,7 @@ def evaluate_run(
     for finding in store.findings:
         reporter.say(str(finding), style="yellow")
     rows = store.good.numpy() if side == "all" else np.intersect1d(dataset.rows(side), store.good.numpy())
-    source = Batches(store, torch.from_numpy(rows), 256)
+    source = Batches(store, torch.from_numpy(rows), 2 * (run.recipe.training.batch_size or 32))
     prepare = Preparer(dataset.fields, predictor.inputs, predictor.target, predictor.engine.device)
     result = measure(predictor.objective, predictor.engine, source, prepare, side, dataset, len(rows), reporter)
     return {**result, "left_out": [f.to_dict() for f in store.findings]}

@@ -29,7 +29,6 @@ from flambeau.training.engine import Engine
 
 SIDES = ("train", "valid", "test")
 MANY = 20_000  # training pictures from which `auto` augments lightly
-EVALUATION_BATCH = 256  # no gradients are kept, so more samples fit
 
 
 class Feed:
@@ -147,7 +146,7 @@ class FieldFeed(Feed):
             self.store, self.rows["train"], settings.batch_size, seed=settings.seed, tokens=settings.tokens,
             drop_single=has_norm,
         )  # fmt: skip
-        self._evaluation_batch = max(settings.batch_size, EVALUATION_BATCH)
+        self._evaluation_batch = 2 * settings.batch_size  # no gradients are kept, so more samples fit
         held_out = {s: self._in_order(self.rows[s]) if len(self.rows[s]) else None for s in ("valid", "test")}
         self.sources = {"train": train, **held_out}
         self.prepare = Preparer(self.dataset.fields, self.dataset.inputs, self.dataset.target, engine.device)
