@@ -213,7 +213,12 @@ class Learner:
             wanted = recommended.for_channels(field.channels)
             field.mean, field.std = list(wanted.mean), list(wanted.std)
             reasons.append("normalisation: that of the pretrained weights")
-        return model, head_parameters(model)
+        head = head_parameters(model)
+        if choice.pretrained:
+            # a random head would send noise through the weights that are worth keeping; from zero it sends none
+            for parameter in head:
+                nn.init.zeros_(parameter)
+        return model, head
 
     def _try(self) -> None:
         """One batch through the model and the loss, so that what does not fit is told before the first step."""
