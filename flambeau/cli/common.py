@@ -26,6 +26,14 @@ Pattern = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 
 
+class Ended(Exception):
+    """Raised by a command that has said all there is to say; its exit status is what is left."""
+
+    def __init__(self, status: Any):
+        super().__init__(status)
+        self.status = int(status or 0)
+
+
 def emit(document: Any) -> None:
     """The one JSON document of a command, on stdout."""
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=1, default=str) + "\n")

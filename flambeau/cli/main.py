@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from flambeau.cli import check, demo, evaluate, models, predict, report, resume, runs, serve, train
-from flambeau.cli.common import emit
+from flambeau.cli.common import Ended, emit
 from flambeau.core.errors import FlambeauError, UsageError
 from flambeau.version import __version__
 
@@ -72,6 +72,8 @@ def run(arguments: list[str]) -> int:
         status = app(args=arguments, standalone_mode=False, prog_name="flambeau")
     except SystemExit as error:
         status = error.code
+    except Ended as end:
+        return end.status
     except BrokenPipeError:
         return _pipe_closed()
     except typer.Abort:

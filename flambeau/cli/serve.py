@@ -27,9 +27,16 @@ def command(
     opened = Run.open(run)
     reporter = common.reporter()
 
+    def address(actual: int) -> str:
+        return f"http://[{host}]:{actual}" if ":" in host else f"http://{host}:{actual}"
+
     def ready(actual: int) -> None:
         if json:
-            common.emit({"url": f"http://{host}:{actual}", "run": str(run)})
-        reporter.say(f"serving {run} at http://{host}:{actual} (Ctrl-C stops)")
+            common.emit({"url": address(actual), "run": str(run)})
+        reporter.say(f"serving {run} at {address(actual)} (Ctrl-C stops)")
 
-    run_server(opened.path, host=host, port=port, ready=ready)
+    try:
+        run_server(opened.path, host=host, port=port, ready=ready)
+    except SystemExit as stop:  # by a signal, as servers end: no error, and no second JSON document
+        reporter.say("stopped")
+        raise common.Ended(stop.code) from None

@@ -1,0 +1,104 @@
+"""What all verbs have in common: help, JSON, exit statuses, one line for each error."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from forkserver import Forkserver
+
+from flambeau.cli.main import app
+from flambeau.cli.train import parse_size
+from flambeau.core.errors import UsageError
+from flambeau.version import __version__
+
+VERBS = sorted(command.name or "" for command in app.registered_commands)
+
+
+def test_the_verbs_are_those_of_the_readme() -> None:
+    assert (
+        sorted(["demo", "check", "train", "resume", "evaluate", "predict", "report", "runs", "models", "serve"])
+        == VERBS
+    )
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_has_an_example(flambeau: Forkserver, tmp_path: Path, verb: str) -> None:
+    command = flambeau(verb, "--help", cwd=tmp_path)
+    assert command.status == 0
+    assert f"flambeau {verb}" in command.out.split("Example", 1)[1]
+    assert "--json" in command.out
+
+
+@pytest.mark.parametrize("verb", sorted({*VERBS} - {"demo", "runs", "models"}))
+def test_errors_are_one_json_document_and_one_line(flambeau: Forkserver, tmp_path: Path, verb: str) -> None:
+    more = ["a.png"] if verb == "predict" else []
+    command = flambeau(verb, "nowhere", *more, "--json", cwd=tmp_path)
+    assert command.status == 2
+    told = json.loads(command.out)
+    assert set(told) == {"error", "found", "where", "expected", "fix"}
+    assert told["error"] == command.told
+    assert told["found"].startswith("there is no such")
+    assert command.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["traain"], "no such command 'traain'. Did you mean 'train'?; see flambeau --help"),
+        (["predict"], "missing argument 'run'; see flambeau predict --help"),
+        (["check", "--jsn"], "no such option: --jsn"),
+        (["predict", "run", "a.png", "--top", "0"], "--top"),
+        (["serve", "run", "--port", "http"], "--port"),
+        (["--json"], "no such option: --json"),
+    ],
+)  # fmt: skip
+def test_mistakes_on_the_command_line(flambeau: Forkserver, tmp_path: Path, arguments: list[str], says: str) -> None:
+    command = flambeau(*arguments, cwd=tmp_path)
+    assert command.status == 2
+    assert says in command.told
+    assert command.err.count("\n") == 1
+    command = flambeau(*arguments, "--json", cwd=tmp_path)
+    assert command.status == 2
+    assert json.loads(command.out)["error"] == command.told
+
+
+def test_version_and_no_verb(flambeau: Forkserver, tmp_path: Path) -> None:
+    command = flambeau("--version", cwd=tmp_path)
+    assert (command.status, command.out) == (0, f"flambeau {__version__}\n")
+    command = flambeau(cwd=tmp_path)
+    assert command.status == 2
+    assert "Usage" in command.out + command.err
+    assert flambeau("--help", cwd=tmp_path).status == 0
+
+
+def test_a_place_that_cannot_be_written(flambeau: Forkserver, digits_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("a file where a folder should be")
+    command = flambeau("train", digits_folder, "--run", "run", "--epochs", 1, cwd=tmp_path)
+    assert command.status == 2
+    assert "run" in command.told
+
+
+def test_a_reader_that_has_enough(tmp_path: Path) -> None:
+    """`flambeau models | head -1` in a shell: no traceback, and no complaint as the interpreter ends."""
+    command = f"{sys.executable} -m flambeau.cli.main models | head -1"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["", "1.2.3", "GB", "-1", "five", "1 2", "10XB", "."])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(UsageError, match="is not a size"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("0", 0), ("100", 100), ("1k", 1024), ("2 MB", 2 << 20), ("1.5GiB", 3 << 29), (".5g", 1 << 29), ("1T", 1 << 40)],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert parse_size(text) == size

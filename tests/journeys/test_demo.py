@@ -1,0 +1,19 @@
+"""`flambeau demo`: the whole way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from forkserver import Forkserver
+
+
+@pytest.mark.slow
+def test_the_whole_way(flambeau: Forkserver, tmp_path: Path) -> None:
+    command = flambeau("demo", "--json", cwd=tmp_path)
+    assert command.status == 0, command.err
+    done = command.json
+    assert done["metrics"]["accuracy"] > 0.95
+    assert done["served"]["predictions"][0]["label"] == done["prediction"]["label"]
+    assert "<html" in (tmp_path / done["report"]).read_text(encoding="utf-8")[:200].lower()
+    assert len(list((tmp_path / "runs" / "demo" / "digits").glob("*/*.png"))) == 1797
