@@ -33,6 +33,8 @@ from flambeau.techniques import TECHNIQUES, Technique
 from flambeau.techniques.transforms import Transforms
 from flambeau.training import Trainer, engine
 
+TELLS_WHAT_IS_LEFT_OUT = ("unreadable", "too-large", "missing", "not-finite", "unseen-class")
+
 
 class Learner:
     """Trains a model on data and measures it.
@@ -145,7 +147,9 @@ class Learner:
         self._suit_weights(reasons)
         num_train = self.feed.open(self.recipe, self.reporter, reasons)
         if isinstance(self.feed, FieldFeed):
-            new = [f for f in self.feed.findings if f not in self.findings]
+            told = {row for f in self.findings for row in f.rows if f.check in TELLS_WHAT_IS_LEFT_OUT}
+            again = [f for f in self.feed.findings if f.check == "left-out" and told.issuperset(f.rows)]
+            new = [f for f in self.feed.findings if f not in self.findings and f not in again]
             self.findings = worst_first([*self.findings, *new])
         pretrained = self.own_model is None and bool(self.recipe.model.pretrained)
         settings, why = choices.training_settings(self.recipe.training, num_train, pretrained, self.reporter)

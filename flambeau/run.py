@@ -53,8 +53,9 @@ class Run:
         return run
 
     @classmethod
-    def free(cls, name: str, folder: Path = Path("runs")) -> Run:
+    def free(cls, name: str, folder: str | Path = "runs") -> Run:
         """A run called `name`, or `name-2`, `name-3`, … where that is taken."""
+        folder = Path(folder)
         path, number = folder / name, 2
         while (path / "recipe.yaml").exists():
             path, number = folder / f"{name}-{number}", number + 1
