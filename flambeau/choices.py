@@ -33,9 +33,7 @@ def training_settings(
             chosen[name] = value
             reasons.append(f"{name} {value}: {why}")
 
-    # statistics over 16 samples are too rough for the normalisation layers of pretrained weights
-    size = max(default_batch_size(num_train), 32 if pretrained else 16)
-    choose("batch_size", size, f"{num_train:,} training samples")
+    choose("batch_size", default_batch_size(num_train), f"{num_train:,} training samples")
     table = EPOCHS_PRETRAINED if pretrained else EPOCHS
     epochs = next((e for limit, e in table if num_train < limit), table[-1][1] // 2)
     start = "pretrained weights" if pretrained else "fresh weights"
