@@ -280,11 +280,11 @@ def _alive(pid: int) -> bool:
 def _write(folder: Path, field: Field, values: Sequence[Any], options: EncodeOptions, bar: Bar, keep: bool) -> None:
     """Writes flat.bin, offsets.bin (ragged only) and meta.json into a temporary folder, then renames it."""
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
     encoding, errors = field.encoding, Errors()
     lengths: list[int] = []
     try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
         with disk_full_named(folder), (temporary / "flat.bin").open("wb", buffering=0) as out:
             if keep and not encoding.ragged:
                 _reserve(out.fileno(), encoding.nbytes * len(values))
