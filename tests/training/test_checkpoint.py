@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -65,6 +65,8 @@ trees = st.recursive(
 
 @settings(max_examples=150, deadline=None)
 @given(trees)
+@example({"a/b": torch.zeros(1), "a": {"b": torch.ones(1)}})
+@example({"tensor": torch.zeros(1), "dict": {"ints": [torch.ones(1)]}})
 def test_any_tree_of_tensors_and_json_is_put_together_as_it_was(tree: Any) -> None:
     import json
 

@@ -269,6 +269,19 @@ def test_early_stopping_counts_the_epochs_without_improvement() -> None:
     assert identical(weights(training), watch.epochs[1]), "and the best is kept"
 
 
+def test_early_stopping_goes_on_counting_after_a_resume(tmp_path: Path) -> None:
+    def made(stop: Stop, times: int = 0) -> Trainer:
+        objective = Scripted(network(), stored()[0].fields["y"])
+        objective.times = times
+        return trainer(objective, folder=tmp_path, epochs=6, techniques=[EarlyStopping(patience=3), stop])
+
+    with pytest.raises(Stopped):
+        made(Stop(17)).fit()  # in epoch 4: two without improvement are known, the third is to come
+    resumed = made(Stop(), times=3)
+    resumed.fit(resume=True)
+    assert resumed.state.epoch == 5 and resumed.state.stopped
+
+
 def test_early_stopping_is_not_misled_by_nan() -> None:
     class Nan(Scripted):
         scores = (math.nan, 0.5, 0.6, math.nan, 0.7, 0.8)
