@@ -153,7 +153,7 @@ class Own(nn.Module):
         return self.net(x)
 
 
-class OwnData(TorchDataset):  # type: ignore[type-arg]
+class OwnData(TorchDataset):
     """As most people write one; its noise is from the global generator, as with transforms of torchvision."""
 
     def __init__(self, rows: slice) -> None:
@@ -232,7 +232,7 @@ def test_an_own_dataloader_is_used_as_it_is_made() -> None:
 
 
 def test_an_own_stream_trains() -> None:
-    class Stream(IterableDataset):  # type: ignore[type-arg]
+    class Stream(IterableDataset):
         def __iter__(self) -> Iterator[Any]:
             return iter(zip(*images().tensors, strict=True))
 
@@ -288,7 +288,7 @@ def test_dense_targets_with_pixels_to_ignore() -> None:
 # -- mistakes that are told before the first step -----------------------------------------------------------------
 
 
-class Untold(TorchDataset):  # type: ignore[type-arg]
+class Untold(TorchDataset):
     """A dataset whose targets cannot be seen without asking for each row."""
 
     def __init__(self, y: Any) -> None:
@@ -337,7 +337,7 @@ def test_a_wrong_label_that_nobody_could_see_before_is_named_when_it_comes() -> 
 
 
 def test_what_a_dataset_gives_counts_and_not_what_it_keeps() -> None:
-    class Renumbered(TorchDataset):  # type: ignore[type-arg]
+    class Renumbered(TorchDataset):
         def __init__(self) -> None:
             self.targets = (Y + 1).tolist()
 
@@ -435,7 +435,7 @@ class WithNorm(nn.Module):
 
 
 def test_a_last_batch_of_one_sample_with_batch_norm() -> None:
-    class Stream(IterableDataset):  # type: ignore[type-arg]
+    class Stream(IterableDataset):
         def __iter__(self) -> Iterator[Any]:
             return iter(zip(*images(rows=slice(0, 33)).tensors, strict=True))
 

@@ -67,7 +67,7 @@ def test_what_does_not_exist_or_fit_is_told(settings: dict[str, Any], message: s
     [
         ("training: {epoch: 3}", UsageError, r"no setting 'training.epoch'; did you mean 'epochs'"),
         ("trainings: {epochs: 3}", UsageError, r"no setting 'trainings'; did you mean 'training'"),
-        ("model: {name: [1]}\ntraining: {seed: x}", UsageError, r"model.name=\[1\] does not fit..training.seed='x'"),
+        ("model: {name: [1]}\ntraining: {seed: x}", UsageError, r"model.name=\[1\] does not fit .*; training.seed='x'"),
         ("- a\n- b", UsageError, r"this is not a recipe; expected sections such as model and training"),
         ("a: [", UsageError, r"r.yaml: this is not YAML"),
         (f"format: {RUN_FORMAT + 1}\nflambeau: 9.9.9\nsomething: new", RunError,

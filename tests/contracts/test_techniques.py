@@ -42,9 +42,13 @@ def test_every_technique_has_settings_here() -> None:
     assert set(SETTINGS) == set(TECHNIQUES) == set(IMPOSSIBLE), "give the new technique its settings"
 
 
-each = pytest.mark.parametrize(
-    ("name", "settings"),
-    [pytest.param(n, s, id=f"{n}-{i}") for n, all_ in SETTINGS.items() for i, s in enumerate(all_)],
+CASES = [pytest.param(n, s, id=f"{n}-{i}") for n, listed in SETTINGS.items() for i, s in enumerate(listed)]
+each = pytest.mark.parametrize(("name", "settings"), CASES)
+each_with_effect = pytest.mark.parametrize(
+    ("name", "settings"), [c for c in CASES if c.values[1] not in NEUTRAL.values()]
+)
+each_on_batches = pytest.mark.parametrize(
+    ("name", "settings"), [c for c in CASES if TECHNIQUES[str(c.values[0])].overridden("on_batch")]
 )
 
 
@@ -71,11 +75,9 @@ def test_a_training_with_it_is_the_same_every_time(name: str, settings: dict[str
     assert identical(weights(first), weights(second))
 
 
-@each
+@each_with_effect
 def test_it_does_something(name: str, settings: dict[str, Any]) -> None:
     """Else nothing here would prove anything."""
-    if settings == NEUTRAL.get(name):
-        pytest.skip("neutral by its settings")
     plain, with_it = trainer(keep="last", epochs=8), trainer(keep="last", epochs=8, techniques=[make(name, settings)])
     # a rate at which the validation gets worse now and then
     plain.settings.learning_rate = with_it.settings.learning_rate = 0.3 if name == "early_stopping" else 0.01
@@ -161,14 +163,13 @@ def measured(objective: Any) -> dict[str, float]:
     from flambeau.training import evaluate
 
     prepared = trainer(objective)
+    assert prepared.valid is not None
     return evaluate(objective, prepared.engine, prepared.valid, prepared.prepare)
 
 
-@each
+@each_on_batches
 def test_what_a_batch_becomes_depends_on_the_generator_alone(name: str, settings: dict[str, Any]) -> None:
     technique = make(name, settings)
-    if not technique.overridden("on_batch"):
-        pytest.skip("it does not change batches")
     prepared = trainer(techniques=[technique])
     technique.on_fit_start(prepared.objective)
 

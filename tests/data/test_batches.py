@@ -61,7 +61,7 @@ def test_without_a_seed_rows_come_in_their_order() -> None:
 
 
 def test_gathered_values_are_those_of_the_rows() -> None:
-    pixels = STORE.columns["x"].values  # type: ignore[union-attr]
+    pixels = STORE.columns["x"].values  # type: ignore[attr-defined]
     for rows, gathered in Batches(STORE, ROWS, 16, seed=1).epoch(0):
         assert torch.equal(gathered["x"], pixels[rows])
 

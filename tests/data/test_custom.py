@@ -19,7 +19,7 @@ X, Y = (torch.as_tensor(a) for a in digits())
 DATA = TensorDataset(X.float(), Y)
 
 
-class Stream(IterableDataset):  # type: ignore[type-arg]
+class Stream(IterableDataset):
     def __init__(self, length: int):
         self.length = length
 
@@ -74,7 +74,7 @@ def test_a_plain_loader_is_taken_apart_so_that_it_can_be_replayed() -> None:
 
 
 def test_a_sampler_of_ones_own_keeps_its_order() -> None:
-    sampler = WeightedRandomSampler(torch.ones(200), 50, generator=torch.Generator().manual_seed(0))
+    sampler = WeightedRandomSampler(torch.ones(200), 50, generator=torch.Generator().manual_seed(0))  # type: ignore[arg-type]
     source = batches_of(DataLoader(DATA, 20, sampler=sampler), 7, seed=3, drop_single=False)
     assert isinstance(source, LoaderBatches) and source.count() == 3
     assert [len(x) for _, (x, _) in source.epoch(0)] == [20, 20, 10]
@@ -129,7 +129,7 @@ def test_lengths_of_batches() -> None:
 
 
 def test_an_empty_dataset_is_told() -> None:
-    class Empty(TorchDataset):  # type: ignore[type-arg]
+    class Empty(TorchDataset):
         def __len__(self) -> int:
             return 0
 

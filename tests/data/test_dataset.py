@@ -16,7 +16,7 @@ Y = ["a", "b"] * 10
 
 
 def test_take_gives_raw_values_of_lists_and_arrays() -> None:
-    data = Dataset({"x": np.asarray(X), "y": Y}, target="y")
+    data = Dataset({"x": np.asarray(X), "y": Y}, target="y")  # type: ignore[dict-item]
     assert data.take("x", [3, 1]).tolist() == [3.5, 1.5]  # type: ignore[attr-defined]
     assert data.take("y", np.asarray([0, 1, 3])) == ["a", "b", "b"]
 

@@ -237,7 +237,7 @@ def test_a_store_cannot_be_written_through(folder: Path, tmp_path: Path) -> None
     before = file.read_bytes()
     batch = store.gather(torch.arange(5))["image"]
     batch.fill_(9)
-    store.columns["image"].values[7:9] = 3  # type: ignore[union-attr]
+    store.columns["image"].values[7:9] = 3  # type: ignore[attr-defined]
     assert file.read_bytes() == before
     _, again = made(folder, tmp_path)
     assert not (again.gather(torch.arange(5))["image"] == 9).all()

@@ -160,7 +160,7 @@ def table(digits_folder: Path, tmp_path: Path) -> polars.DataFrame:
 @pytest.mark.parametrize("ending", ["csv", "tsv", "parquet", "jsonl"])
 def test_tables_with_a_path_column(ending: str, table: polars.DataFrame, tmp_path: Path) -> None:
     file = tmp_path / f"table.{ending}"
-    write = {"csv": table.write_csv, "parquet": table.write_parquet, "jsonl": table.write_ndjson,
+    write: Any = {"csv": table.write_csv, "parquet": table.write_parquet, "jsonl": table.write_ndjson,
              "tsv": lambda f: table.write_csv(f, separator="\t")}[ending]  # fmt: skip
     write(file)
     data = Dataset.from_table(file)
@@ -338,7 +338,7 @@ def test_paths_in_an_array_are_files(digits_folder: Path, tmp_path: Path) -> Non
 
 def test_given_sides_of_arrays() -> None:
     parts = {"valid": (GREY[40:50], TEXTS[40:50]), "test": (GREY[50:], TEXTS[50:])}
-    data = Dataset.from_arrays(GREY[:40], TEXTS[:40], **parts)  # type: ignore[arg-type]
+    data = Dataset.from_arrays(GREY[:40], TEXTS[:40], **parts)
     assert [len(data.rows(s)) for s in ("train", "valid", "test")] == [40, 10, 10]
     assert np.array_equal(data.take("x", data.rows("test")), GREY[50:])
 

@@ -142,11 +142,11 @@ def test_classes_are_stratified_by_themselves_and_numbers_are_not() -> None:
 
 def test_by_a_column() -> None:
     columns = {"x": X, "y": Y, "fold": [str(i % 5) for i in range(100)]}
-    data = Dataset(columns, target="y", inputs=["x"], split=Split("grouped", by="fold"))
+    data = Dataset(columns, target="y", inputs=["x"], split=Split("grouped", by="fold"))  # type: ignore[arg-type]
     folds = np.asarray(columns["fold"])
     assert not set(folds[data.rows("train")]) & set(folds[data.rows("valid")])
     with pytest.raises(DataError, match="no column 'flod' to split by; did you mean 'fold'"):
-        Dataset(columns, target="y", split=Split("grouped", by="flod"))
+        Dataset(columns, target="y", split=Split("grouped", by="flod"))  # type: ignore[arg-type]
 
 
 def test_sides_that_do_not_exist() -> None:

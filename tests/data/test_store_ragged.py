@@ -223,7 +223,7 @@ class PerWord(Objective):
     def loss(self, batch: Batch, phase: str) -> Tensor:
         text: Ragged = batch.input
         inside = torch.arange(text.values.shape[1]) < text.lengths[:, None]
-        logits = self.model.head(self.model.embedding(text.values.long()[inside]))  # type: ignore[operator,union-attr]
+        logits = self.model.head(self.model.embedding(text.values.long()[inside]))  # type: ignore[operator]
         return F.cross_entropy(logits, batch.target.repeat_interleave(text.lengths))
 
     def weight(self, batch: Batch) -> float:

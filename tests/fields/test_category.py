@@ -75,7 +75,7 @@ def test_what_is_a_class_and_what_a_number() -> None:
         ([["a"], ["a", "b"], []], "multilabel"),
         (["a;b", "b", "a;b;c"] * 5, "multilabel"),
     ):
-        assert recognise(values, target=True)[0].kind == kind
+        assert recognise(values, target=True)[0].kind == kind  # type: ignore[arg-type]
 
 
 def test_several_labels_in_any_form() -> None:

@@ -106,6 +106,6 @@ def test_settings_that_do_not_exist_are_told(settings: dict[str, Any], message: 
 
 
 def test_sizes_in_any_form() -> None:
-    assert Image(size=np.int64(12)).size == Image(size=(12, 12)).size == Image(size=[12, 12]).size == [12, 12]
+    assert Image(size=np.int64(12)).size == Image(size=(12, 12)).size == Image(size=[12, 12]).size == [12, 12]  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="not known yet; call fit first"):
         _ = Image().encoding

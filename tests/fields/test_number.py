@@ -33,7 +33,7 @@ def test_channels_first_maps_share_the_statistics_of_their_channel() -> None:
     maps[:, 1] *= 10
     number = fitted(maps)
     assert len(number.mean) == 2 and number.input_shape == (2, 4, 6)
-    whole = number.encode_all(maps)
+    whole = number.encode_all(maps)  # type: ignore[arg-type]
     assert whole is not None
     np.testing.assert_allclose(whole.mean((0, 2, 3)), 0, atol=1e-5)
     np.testing.assert_allclose(number.decode(whole[3]), maps[3], rtol=1e-5)

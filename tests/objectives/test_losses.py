@@ -70,7 +70,7 @@ def test_which_losses_want_class_numbers() -> None:
         (None, "cross entropy", lambda o: o),
     ],
 )
-def test_loss_and_activation_follow_from_the_target(field, loss, activation) -> None:  # type: ignore[no-untyped-def]
+def test_loss_and_activation_follow_from_the_target(field, loss, activation) -> None:
     objective = Supervised(nn.Identity(), field)
     assert loss in objective.describe()
     batch = Batch(LOGITS, None, torch.arange(2))

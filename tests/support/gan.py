@@ -21,38 +21,30 @@ class GAN(Objective):
 
     def __init__(self, seed: int = 0):
         torch.manual_seed(seed)
-        self.model = nn.ModuleDict({
-            "discriminator": nn.Sequential(
-                nn.Flatten(), nn.Linear(64, 64), nn.LeakyReLU(0.2), nn.Dropout(0.1), nn.Linear(64, 1)
-            ),
-            "generator": nn.Sequential(
-                nn.Linear(NOISE, 64), nn.ReLU(), nn.Linear(64, 64), nn.Unflatten(1, (1, 8, 8))
-            ),
-        })  # fmt: skip
+        self.judge = nn.Sequential(
+            nn.Flatten(), nn.Linear(64, 64), nn.LeakyReLU(0.2), nn.Dropout(0.1), nn.Linear(64, 1)
+        )
+        self.generate = nn.Sequential(nn.Linear(NOISE, 64), nn.ReLU(), nn.Linear(64, 64), nn.Unflatten(1, (1, 8, 8)))
+        self.model = nn.ModuleDict({"discriminator": self.judge, "generator": self.generate})
         # the noise of each row in validation, so that it measures the same however it is batched
         self.fixed = torch.randn(2000, NOISE, generator=torch.Generator().manual_seed(1))
         self.start_evaluation()
 
     def parameters(self, phase: str) -> list[nn.Parameter]:
-        return list(self.model[phase].parameters())
-
-    def generate(self, noise: Tensor) -> Tensor:
-        return self.model["generator"](noise)
+        return list((self.generate if phase == "generator" else self.judge).parameters())
 
     def loss(self, batch: Batch, phase: str) -> Tensor:
         fake = self.generate(torch.randn(len(batch), NOISE))
-        judge = self.model["discriminator"]
         if phase == "generator":
-            return _bce(judge(fake), 1.0)
-        return (_bce(judge(batch.input), 1.0) + _bce(judge(fake.detach()), 0.0)) / 2
+            return _bce(self.judge(fake), 1.0)
+        return (_bce(self.judge(batch.input), 1.0) + _bce(self.judge(fake.detach()), 0.0)) / 2
 
     def start_evaluation(self, detail: bool = False) -> None:
         self._sums, self._count = torch.zeros(2, dtype=torch.float64), 0
 
     def evaluate(self, batch: Batch) -> None:
         fake = self.generate(self.fixed[batch.rows])
-        judge = self.model["discriminator"]
-        loss = (_bce(judge(batch.input), 1.0) + _bce(judge(fake), 0.0)) / 2
+        loss = (_bce(self.judge(batch.input), 1.0) + _bce(self.judge(fake), 0.0)) / 2
         difference = fake.mean() - batch.input.mean()
         self._sums += torch.stack([loss, difference]).double() * len(batch)
         self._count += len(batch)
@@ -67,7 +59,7 @@ class GAN(Objective):
 
     def predict(self, batch: Batch) -> Tensor:
         with torch.inference_mode():
-            return self.model["discriminator"](batch.input).sigmoid()
+            return self.judge(batch.input).sigmoid()
 
 
 def _bce(logits: Tensor, target: float) -> Tensor:

@@ -44,7 +44,7 @@ def test_pictures_lie_with_their_channels_together_where_there_are_convolutions(
     assert not engine.choose(CONV, device="cpu", channels_last=False).channels_last
     model = nn.Sequential(nn.Conv2d(3, 8, 3))
     engine.choose(model, device="cpu").place(model)
-    assert model[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert model[0].weight.is_contiguous(memory_format=torch.channels_last)  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(
