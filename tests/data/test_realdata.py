@@ -135,9 +135,7 @@ def test_without_network_the_error_names_package_and_command(kind, tmp_path, nob
 @pytest.mark.network
 def test_open_member_and_extract_read_a_package(realdata, tmp_path):
     realdata("sentiment")
-    assert (
-        b"Wow... Loved this place." in rd.open_member("sentiment", "package/test/fixtures/yelp.json").read()
-    )
+    assert b"Wow... Loved this place." in rd.open_member("sentiment", "package/test/fixtures/yelp.json").read()
     written = rd.extract("sentiment", ["package/test/fixtures/*.json"], tmp_path)
     names = sorted(path.relative_to(tmp_path).as_posix() for path in written)
     assert names == [f"package/test/fixtures/{name}.json" for name in ("amazon", "imdb", "yelp")]
@@ -176,11 +174,7 @@ def make_deb(path: Path, tar: bytes) -> Path:
     out = b"!<arch>\n"
     parts = (("debian-binary", b"2.0\n"), ("control.tar.xz", b"odd"), ("data.tar.xz", lzma.compress(tar)))
     for name, data in parts:
-        out += (
-            f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(data):<10}`\n".encode()
-            + data
-            + b"\n" * (len(data) % 2)
-        )
+        out += f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(data):<10}`\n".encode() + data + b"\n" * (len(data) % 2)
     path.write_bytes(out)
     return path
 
@@ -286,10 +280,7 @@ def test_fashion_mnist_is_whole(realdata):
     data = fashion_mnist()
     assert data.train_x.shape == (60_000, 28, 28) and data.test_x.shape == (10_000, 28, 28)
     assert data.train_x.dtype == np.uint8 and data.train_y.dtype == np.int64
-    assert (
-        np.bincount(data.train_y).tolist() == [6_000] * 10
-        and np.bincount(data.test_y).tolist() == [1_000] * 10
-    )
+    assert np.bincount(data.train_y).tolist() == [6_000] * 10 and np.bincount(data.test_y).tolist() == [1_000] * 10
     assert data.classes[data.train_y[0]] == "Ankle boot" and data.train_y[:4].tolist() == [9, 0, 0, 3]
     # The mean and deviation that every published recipe normalises by: 0.2860 and 0.3530.
     assert data.train_x.mean() / 255 == pytest.approx(0.2860, abs=5e-5)
@@ -375,9 +366,7 @@ def test_photos_are_reproducible_jpegs_of_everyday_size(realdata, tmp_path):
     files = sorted(path.relative_to(one) for path in one.rglob("*.jpg"))
     assert len(files) == 24 and {path.parent.name for path in files} == {f"scene_{k:02d}" for k in range(4)}
     sizes = [Image.open(one / path).size for path in files]
-    assert (
-        all(480 <= width <= 520 and 360 <= height <= 390 for width, height in sizes) and len(set(sizes)) > 12
-    )
+    assert all(480 <= width <= 520 and 360 <= height <= 390 for width, height in sizes) and len(set(sizes)) > 12
     assert all((one / path).read_bytes() == (two / path).read_bytes() for path in files)
     with pytest.raises(UsageError, match="25 classes"):
         write_photos(tmp_path / "three", classes=25)
@@ -411,8 +400,7 @@ def test_nasty_pictures_show_the_same_photo(nasty):
     assert Image.open(nasty["cmyk"]).mode == "CMYK" and Image.open(nasty["grey"]).mode == "L"
     assert Image.open(nasty["grey16"]).mode == "I;16" and Image.open(nasty["one_bit"]).mode == "1"
     assert (
-        getattr(Image.open(nasty["animated"]), "n_frames", 1) == 2
-        and Image.open(nasty["png_as_jpg"]).format == "PNG"
+        getattr(Image.open(nasty["animated"]), "n_frames", 1) == 2 and Image.open(nasty["png_as_jpg"]).format == "PNG"
     )
     assert Image.open(nasty["one_pixel"]).size == (1, 1) and Image.open(nasty["wide"]).size == (30_000, 10)
     for name in ("palette_transparent", "rgba", "la"):

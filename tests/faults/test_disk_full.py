@@ -62,10 +62,10 @@ def on(disk: Disk, work: Any) -> Any:
 
 
 def test_while_encoding(training: Callable[..., Any], disk: Callable[[str], Disk], undisturbed: Any) -> None:
-    small = disk("128k")
+    small = disk("512k")
     work = training("work", "--cache-limit", "1GB")
     work.store.parent.symlink_to(small.path)  # the stores alone are on the small disk
-    small.fill(but=16 * 1024)  # enough to begin, not for the 400 × 8 × 8 bytes
+    small.fill(but=16 * 1024)  # enough to begin, not for the 1,797 × 8 × 8 bytes
     command = work.start()
     assert command.wait() == 2
     assert "the disk is full (" in command.told
@@ -101,7 +101,7 @@ def test_at_its_very_end(training: Callable[..., Any], disk: Callable[[str], Dis
     small = disk("24m")
     work = on(small, training())
     command = work.start()
-    assert command.until(lambda: len(work.lines()) > 1 and work.lines()[-1].get("epoch") == 3 and work.step() == 30)
+    assert command.until(lambda: len(work.lines()) > 1 and work.lines()[-1].get("epoch") == 3 and work.step() == 33)
     small.fill()
     assert command.wait() in (0, 2)  # it may just have ended
     if command.status:

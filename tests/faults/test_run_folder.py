@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,21 @@ import pytest
 from forkserver import Forkserver
 
 
+def killed_early(training: Callable[..., Any]) -> Any:
+    """A training that was killed before its first checkpoint."""
+    for attempt in range(10):
+        work = training(f"early-{attempt}")
+        command = work.start()
+        assert command.until((work.run / "recipe.yaml").exists)
+        if command.kill() == -9 and not work.checkpoints():
+            return work
+    raise AssertionError("it is always too quick")
+
+
 def test_killed_before_its_first_checkpoint_it_starts_from_its_recipe(
     training: Callable[..., Any], undisturbed: Any
 ) -> None:
-    work = training()
-    command = work.start()
-    assert command.until((work.run / "recipe.yaml").exists)
-    assert command.kill() == -9
-    assert not work.checkpoints()
+    work = killed_early(training)
     command = work.start()
     assert command.wait() == 0, command.err
     assert "there is no checkpoint yet: the training starts from its recipe" in command.err
@@ -40,11 +48,13 @@ def test_two_trainings_into_one_folder(training: Callable[..., Any], flambeau: F
     work = training()
     first = work.start()
     assert first.until(lambda: work.step() > 0)
+    first.send(signal.SIGSTOP)
     for again in (("train", work.digits, "--model", "mlp", "--run", "run", "--no-check"), ("resume", "run")):
         second = flambeau(*again, cwd=work.folder)
         assert second.status == 2
         assert f"another training (process {first.pid}) is writing into this run" in second.told
         assert "--run" in second.told
+    first.send(signal.SIGCONT)
     assert first.wait() == 0
     assert work.result() == undisturbed
 
@@ -52,13 +62,20 @@ def test_two_trainings_into_one_folder(training: Callable[..., Any], flambeau: F
 def test_a_training_is_not_written_over(training: Callable[..., Any], flambeau: Forkserver) -> None:
     work = training()
     command = work.start()
-    assert command.until(lambda: work.step() > 0)
+    assert command.until(lambda: bool(work.checkpoints()))
     command.kill()
     files = sorted(p.name for p in work.run.iterdir())
     other = flambeau("train", work.digits, "--model", "mlp", "--run", "run", "--no-check", cwd=work.folder)
     assert other.status == 2
     assert "flambeau resume run" in other.told
     assert sorted(p.name for p in work.run.iterdir()) == files
+
+
+def test_with_nothing_saved_it_may_begin_again(training: Callable[..., Any], undisturbed: Any) -> None:
+    """The command that was killed can just be given again: it has nothing to write over."""
+    work = killed_early(training)
+    assert work.flambeau(*work.beginning, cwd=work.folder).status == 0
+    assert work.result() == undisturbed
 
 
 @pytest.mark.parametrize("verb", ["resume", "evaluate", "predict", "report", "serve"])
