@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from flambeau import preflight
-from flambeau.core.errors import DataError, UsageError
+from flambeau.core.errors import DataError, UsageError, nearest
 from flambeau.core.findings import Finding
 from flambeau.core.randomness import generator
 from flambeau.core.reporter import Reporter
@@ -21,7 +21,7 @@ from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions, encode
 from flambeau.data.prepare import Preparer
-from flambeau.fields import Category, Field, Image
+from flambeau.fields import FIELDS, Category, Field, Image
 from flambeau.objectives import Objective, Supervised
 from flambeau.recipe import Recipe
 from flambeau.training import Prepare, Settings, Source
@@ -105,10 +105,19 @@ class FieldFeed(Feed):
         """Field settings of a recipe, where they are given."""
         for name, settings in given.items():
             if name not in self.dataset.fields:
-                raise UsageError(f"the recipe has a field '{name}' that the data has not")
+                fix = nearest(name, self.dataset.fields)
+                raise UsageError(f"the recipe has a field '{name}' that the data has not", fix=fix)
             field = self.dataset.fields[name]
-            changed = {k: v for k, v in settings.items() if k in field.settings and v is not None}
-            self.dataset.fields[name] = Field.from_dict({**settings_of(field), **changed})
+            kind = settings.get("kind") or field.kind
+            known = FIELDS[kind].settings
+            for setting in settings:
+                if setting != "kind" and setting not in known:
+                    raise UsageError(
+                        f"a field of the kind {kind} has no setting '{setting}'", fix=nearest(setting, known)
+                    )
+            changed = {k: v for k, v in settings.items() if k != "kind" and v is not None}
+            kept = settings_of(field) if kind == field.kind else {"kind": kind}
+            self.dataset.fields[name] = Field.from_dict({**kept, **changed})
 
     def _augment(self, asked: str | Mapping[str, Any], reasons: list[str]) -> None:
         from flambeau.fields.augment import Augmentation, policy

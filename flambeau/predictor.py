@@ -104,8 +104,9 @@ class Predictor:
                     f"this run was trained with a model of your own, {recipe.own_parts.get('model', 'an objective')}",
                     where=run.path, fix="load it in Python: fb.load(run, model=YourModel())",
                 )  # fmt: skip
+            if not inputs or target is None:
+                raise RunError("the run has no fields yet, or has lost them", where=run.path / "fields.json")
             first = fields[inputs[0]]
-            assert target is not None
             spec = InputSpec(first.kind, first.input_shape)
             model = build(recipe.model.name, spec, fields[target].num_outputs)
         run.load_model(model)

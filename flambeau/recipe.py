@@ -102,7 +102,7 @@ class Recipe(BaseModel):
         values = self.model_dump(mode="json")
         for name, value in settings.items():
             section, key = _find(values, name)
-            section[key] = value
+            section[key] = technique_settings(value) if name == "techniques" else value
         return Recipe.from_dict(values)
 
 
@@ -112,11 +112,15 @@ def _find(values: dict[str, Any], name: str) -> tuple[dict[str, Any], str]:
         homes = [s for s in ("training", "model", "objective") if name in values[s]]
         if homes:
             return values[homes[0]], name
+        if name in ("model", "objective"):
+            return values[name], "name"
         if name in values:
             return values, name
         known = [k for s in ("training", "model", "objective") for k in values[s]] + list(values)
         raise UsageError(f"there is no setting '{name}'", fix=nearest(name, known))
     section: Any = values
+    if parts[0] in values["training"]:  # optimizer_options
+        section = values["training"]
     for part in parts[:-1]:
         if not isinstance(section.get(part), dict):
             if parts[0] in ("fields", "techniques") or part == "augment":
@@ -174,10 +178,12 @@ def _as_number(text: str) -> float | int | None:
     return None
 
 
-def technique_settings(techniques: Sequence[Any] | Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """Techniques as a recipe has them, from names, objects or a mapping."""
+def technique_settings(techniques: str | Sequence[Any] | Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Techniques as a recipe has them, from a name, names, objects or a mapping."""
     if techniques is None:
         return {}
+    if isinstance(techniques, str):
+        techniques = [techniques]
     if isinstance(techniques, Mapping):
         return {name: dict(settings or {}) for name, settings in techniques.items()}
     return {t if isinstance(t, str) else t.name: {} if isinstance(t, str) else t.to_dict() for t in techniques}

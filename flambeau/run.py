@@ -135,7 +135,10 @@ class Run:
     def fields(self) -> tuple[dict[str, Field], list[str], str | None]:
         """(fields by column, inputs, target)."""
         state = read_json(self.path / "fields.json")
-        return {n: Field.from_dict(f) for n, f in state["fields"].items()}, state["inputs"], state["target"]
+        try:
+            return {n: Field.from_dict(f) for n, f in state["fields"].items()}, state["inputs"], state["target"]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"the fields are damaged ({error!r})", where=self.path / "fields.json") from None
 
     def save_fields(self, fields: dict[str, Field], inputs: list[str], target: str | None) -> None:
         """Writes fields.json."""

@@ -101,7 +101,7 @@ def _write_csv(path: Path, rows: list[dict[str, Any]], top: int) -> None:
         "confidence",
         *(f"{w}_{i + 1}" for i in range(top) for w in ("class", "probability")),
     ]
-    with path.open("w", newline="", encoding="utf-8") as handle:
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as handle:
         writer = csv.writer(handle)
         writer.writerow([*(head if classes else head[:2]), "error"])
         for row in rows:

@@ -60,6 +60,7 @@ def command(
         settings["model.name"] = model
     if pretrained is not None:
         settings["pretrained"] = True if pretrained.lower() in ("yes", "true") else pretrained
+    base = base.with_settings(settings).model_copy(update={"reasons": []})
     common_options: dict[str, Any] = {
         "run": run,
         "cache_limit": parse_size(cache_limit),
@@ -69,16 +70,11 @@ def command(
     if data is None:
         if recipe is None:
             raise UsageError("what is to be trained on?", fix="give a folder, a table, or --recipe")
-        learner = Learner.from_recipe(base.model_copy(update={"reasons": []}), **common_options, **settings)
+        learner = Learner.from_recipe(base, **common_options)
     else:
         options = common.dataset_options(target, input_, pattern, Split(split, valid, test, by, base.training.seed))
         dataset = from_path(data, **options)
-        learner = Learner(
-            dataset,
-            recipe=base.model_copy(update={"reasons": []}),
-            **common_options,
-            **settings,
-        )
+        learner = Learner(dataset, recipe=base, **common_options)
     finish(learner, json, check=not no_check)
 
 

@@ -95,7 +95,8 @@ class Split:
         return side
 
     def _draw(self, key: str) -> int:
-        return int.from_bytes(hashlib.blake2b(f"{self.seed}/{key}".encode(), digest_size=8).digest(), "big")
+        text = f"{self.seed}/{key}".encode("utf-8", "surrogateescape")  # a file name may be any bytes
+        return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
     def _cut(self, order: np.ndarray) -> np.ndarray:
         """The first of `order` to test, the next to valid, the rest to train; one row always trains."""

@@ -18,7 +18,7 @@ from flambeau.core.errors import DataError, UsageError, nearest
 from flambeau.fields.augment import Augmentation, normalise
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.colour_spaces import COLOURS, convert
-from flambeau.fields.decoding import SUFFIXES, check_pixels, decode, read_bytes, resize
+from flambeau.fields.decoding import MAX_PIXELS, SUFFIXES, check_pixels, decode, read_bytes, resize
 
 LARGEST_NATIVE = 64
 """Pictures that are all one size, at most this many pixels a side, are kept as they are."""
@@ -240,4 +240,6 @@ def _pair(size: int | Sequence[int]) -> list[int]:
         pair = []
     if len(pair) != 2 or min(pair) < 1:
         raise UsageError(f"the size {size!r} does not fit", expected="pixels, or (height, width)")
+    if pair[0] * pair[1] > MAX_PIXELS:
+        raise UsageError(f"the size {size!r} is too large", expected=f"at most {MAX_PIXELS:,} pixels in a picture")
     return pair

@@ -61,6 +61,9 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise UsageError(f"{name}={value} does not fit", expected="a number above 0")
+        for name in ("weight_decay", "checkpoint_minutes"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name}={getattr(self, name)} does not fit", expected="0 or more")
         if self.keep not in ("best", "last"):
             raise UsageError(f"keep='{self.keep}' does not fit", expected="best or last")
         if not 0 < self.warmup < 1:

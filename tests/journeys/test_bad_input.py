@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import zipfile
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forkserver import Command
+from forkserver import Command, Forkserver
 
 Run = Callable[..., Command]
 QUICK = ("--model", "lenet", "--epochs", "1")
@@ -218,6 +219,14 @@ def test_two_pictures_are_enough(run: Run, digits: Path, tmp_path: Path) -> None
         (("--set", "batch_size=1.5"), ("batch_size", "1.5")),
         (("--set", "fields.image.colour=rbg"), ("rbg", "did you mean 'rgb'?")),
         (("--set", "fields.picture.size=8"), ("picture",)),
+        (("--set", "fields.image.color=grey"), ("'color'", "did you mean 'colour'?")),
+        (("--set", "fields.image.kind=imge"), ("imge", "did you mean 'image'?")),
+        (("--set", "fields.image.size=big"), ("big",)),
+        (("--size", "100000"), ("100000", "at most")),
+        (("--set", "optimizer_options.beta=1"), ("'beta'", "did you mean 'betas'?")),
+        (("--set", "checkpoint_minutes=-1"), ("checkpoint_minutes", "0 or more")),
+        (("--set", "techniques=[mixup, emma]"), ("emma", "did you mean 'ema'?")),
+        (("--set", "run=elsewhere"), ("there is no setting 'run'",)),
         (("--split", "stratifed"), ("stratifed", "did you mean 'stratified'?")),
         (("--split", "grouped"), ("by",)),
         (("--split", "grouped", "--by", "house"), ("house",)),
@@ -296,3 +305,57 @@ def test_a_folder_that_was_there_is_not_removed(run: Run, digits: Path, tmp_path
     assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
     went(run("train", "digits", "--run", "mine", "--no-check", *QUICK))
     assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
+
+
+# -- names of files, and runs that were spoiled -------------------------------------------------------------------
+
+
+def test_names_in_chinese_with_spaces_and_in_no_encoding(run: Run, digits: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "猫 和 狗"
+    for label, name in (("0", "猫"), ("1", "狗 (大)")):
+        shutil.copytree(digits / label, folder / name)
+    strange = os.fsencode(folder / "猫") + b"/\xff\xfe.png"
+    shutil.copyfile(next((digits / "0").iterdir()), strange)
+    assert run("check", folder.name, "--json").json["data"].startswith("81 rows")
+    went(run("train", folder.name, *QUICK))
+    command = run("predict", "runs/猫 和 狗", folder.name, "--csv", "out.csv", "--json")
+    assert command.status == 0, command.err
+    assert {row["label"] for row in command.json["predictions"]} <= {"猫", "狗 (大)"}
+    assert (tmp_path / "out.csv").read_bytes().count(b"\xff\xfe.png") == 1
+    went(run("predict", "runs/猫 和 狗", folder.name))
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "says"),
+    [
+        ("model.safetensors", "cut", "model.safetensors: the weights are damaged"),
+        ("fields.json", None, "fields.json"),
+        ("fields.json", "{}", "fields.json: the fields are damaged"),
+        ("fields.json", "{", "fields.json: the file is not JSON"),
+        ("recipe.yaml", None, "this is not a run: it holds no recipe.yaml"),
+        ("recipe.yaml", "model: {name: resnet9}", "the weights do not fit the model"),
+    ],
+)
+def test_a_spoiled_run(
+    run: Run, trained: Path, digits: Path, tmp_path: Path, file: str, text: str | None, says: str
+) -> None:
+    spoiled = shutil.copytree(trained, tmp_path / "spoiled") / file
+    spoiled.unlink() if text is None else spoiled.write_text(text)
+    for verb in ("predict", "evaluate"):
+        refused(run(verb, "spoiled", *([next(digits.glob("*/*.png"))] if verb == "predict" else [])), says)
+
+
+def test_a_resume_without_its_data(run: Run, flambeau: Forkserver, digits: Path, tmp_path: Path) -> None:
+    command = flambeau.start("train", digits, "--model", "lenet", "--run", "run", "--no-check", cwd=tmp_path)
+    assert command.until(lambda: any((tmp_path / "run" / "checkpoints").glob("step-*")))
+    command.kill()
+    digits.rename(tmp_path / "moved")
+    refused(run("resume", "run"), f"{digits}: there is no such folder")
+    (tmp_path / "moved").rename(digits)
+    went(run("resume", "run"))
+
+
+def test_a_rate_that_is_far_too_high_is_named_with_its_step(run: Run, digits: Path) -> None:
+    told = refused(run("train", "digits", "--no-check", *QUICK, "--set", "learning_rate=1e30"), "the loss became")
+    assert re.search(r"at step \d+ \(epoch 1\)", told)
+    assert "lower the learning rate" in told

@@ -85,6 +85,10 @@ def test_fields_of_a_recipe_hold_for_other_data_too(run: Run, digits: Path, tmp_
         (("--size", "16"), lambda run: fields_of(run)["image"]["size"] == [16, 16]),
         (("--set", "optimizer=sgd", "--set", "weight_decay=1e-2"), lambda run: "weight_decay: 0.01" in recipe_of(run)),
         (("--set", "techniques.mixup.alpha=0.4"), lambda run: "alpha: 0.4" in recipe_of(run)),
+        (("--set", "techniques=mixup"), lambda run: "mixup: {}" in recipe_of(run)),
+        (("--set", "model=mlp"), lambda run: "name: lenet" in recipe_of(run)),  # --model is more to the point
+        (("--set", "optimizer_options.eps=1e-6"), lambda run: "eps: 1.0e-06" in recipe_of(run)),
+        (("--set", "fields.label.kind=number"), lambda run: fields_of(run)["label"]["kind"] == "number"),
         (("--set", "augment=none"), lambda run: "augment: none" in recipe_of(run)),
         (("--set", "accumulate=4"), lambda run: "accumulate: 4" in recipe_of(run)),
         (("--split", "random", "--valid", "0.5"), lambda run: evaluation_of(run)["samples"] == 100),

@@ -216,7 +216,7 @@ def _become(request: dict[str, Any]) -> None:
         opened = os.open(Path(request["files"]) / name, mode | os.O_APPEND)
         os.dup2(opened, handle)
         os.close(opened)
-    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
+    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", errors="backslashreplace")  # noqa: SIM115
     os.chdir(request["cwd"])
     sys.argv = ["flambeau", *request["arguments"]]
     if request["memory"] is not None:
