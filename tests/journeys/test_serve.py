@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -18,11 +19,20 @@ def serving(flambeau: Forkserver, trained: Path, tmp_path: Path) -> Command:
     return command
 
 
+def is_ready(url: str) -> bool:
+    """What a load balancer asks: the server listens before its first forward pass is made, and says so with a 503."""
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=30) as answer:
+            return bool(answer.status == 200)
+    except urllib.error.HTTPError as error:
+        assert error.code == 503
+        return False
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_it_answers_and_stops(serving: Command, some_digits: Path, number: int, status: int) -> None:
     url = serving.json["url"]
-    with urllib.request.urlopen(f"{url}/readyz", timeout=30) as answer:
-        assert answer.status == 200
+    assert serving.until(lambda: is_ready(url)), serving.err
     picture = next((some_digits / "3").iterdir())
     request = urllib.request.Request(f"{url}/predict", picture.read_bytes(), {"Content-Type": "image/png"})
     with urllib.request.urlopen(request, timeout=30) as answer:

@@ -44,7 +44,7 @@ def test_channels_last_stays_channels_last_and_gives_the_same(name: str) -> None
 
 @pytest.mark.parametrize(("name", "floor"), [("lenet", 0.96), ("mlp", 0.95)])
 def test_real_digits_are_learnt(name: str, floor: float) -> None:
-    """Logistic regression reaches about 0.96 on all pixels; a network that learns is not far below."""
+    """Logistic regression reaches about 0.96 on all pixels; six seeds gave 0.985 to 0.997 (lenet), 0.975 to 0.992."""
     digits = load_digits()
     pictures = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 16
     labels = torch.tensor(digits.target)
@@ -53,7 +53,7 @@ def test_real_digits_are_learnt(name: str, floor: float) -> None:
     pictures, labels = pictures[mixed], labels[mixed]
     model = build(name, InputSpec("image", (1, 8, 8)), 10, generator=generator)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    for _ in range(8):
+    for _ in range(15):
         for rows in torch.randperm(1400, generator=generator).split(32):
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(pictures[rows]), labels[rows]).backward()
