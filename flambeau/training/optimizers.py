@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from flambeau.core.errors import UsageError, nearest
+from flambeau.training.adamw import AdamW
 
 DEFAULTS: dict[str, dict[str, Any]] = {"sgd": {"momentum": 0.9, "nesterov": True}}
 
@@ -19,7 +20,7 @@ def known() -> dict[str, Any]:
         n.lower(): c for n, c in vars(torch.optim).items()
         if inspect.isclass(c) and issubclass(c, torch.optim.Optimizer) and n not in ("Optimizer", "LBFGS", "SparseAdam")
     }  # fmt: skip
-    return classes
+    return {**classes, "adamw": AdamW}
 
 
 def named(name: str) -> Any:

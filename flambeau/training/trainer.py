@@ -128,6 +128,7 @@ class Trainer:
             )
             for phase in self.objective.phases
         }  # fmt: skip
+        self._parameters = [p for o in self.optimizers.values() for g in o.param_groups for p in g["params"]]
         self._base_rates = {p: [g["lr"] for g in o.param_groups] for p, o in self.optimizers.items()}
         self.schedule = schedule.named(settings.schedule, settings.warmup)
         self.steps_per_epoch = math.ceil(self.train.count(0) / settings.accumulate)
@@ -223,8 +224,8 @@ class Trainer:
             for hook in self.hooks["on_gradients"]:
                 hook([p for g in optimizer.param_groups for p in g["params"]])
             optimizer.step()
-            for each in self.optimizers.values():
-                each.zero_grad(set_to_none=True)  # a generator's loss reaches its discriminator's gradients too
+            for p in self._parameters:
+                p.grad = None  # of all phases: a generator's loss reaches its discriminator's gradients too
             assert step_loss is not None
             self._pending.append(step_loss)  # read later: reading now would wait for the device
             self.stopwatch.lap("step")
