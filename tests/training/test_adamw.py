@@ -12,7 +12,6 @@ from torch import nn
 from flambeau.training import optimizers
 from flambeau.training.adamw import AdamW
 
-
 Pair = tuple[nn.Module, torch.optim.Optimizer, nn.Module, torch.optim.Optimizer]
 
 
