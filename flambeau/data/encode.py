@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,8 +25,18 @@ from flambeau.data.dataset import Dataset
 from flambeau.data.store import Column, FixedColumn, RaggedColumn, Store, StreamedColumn
 from flambeau.fields import Encoding, Field
 
-CHUNK = 64  # rows to a task: long enough to be worth a thread's while, short enough for a smooth bar
+CHUNK = 32  # rows to a task, at most: long enough to be worth a thread's while, short enough for a smooth bar
+CHUNK_BYTES = 8 << 20  # of encoded values to a task, so that few large ones do not fill the memory
+SYNC_BYTES = 32 << 20  # written between two syncs to the disk, which go on beside the encoding
 Errors = dict[int, str]
+
+
+class Block(NamedTuple):
+    """Encoded rows in order: values (n, …), or (sum of lengths, …) where ragged. A row that failed is blank."""
+
+    values: np.ndarray
+    lengths: list[int]
+    errors: Errors
 
 
 @dataclass(frozen=True)
@@ -147,15 +157,22 @@ def _encode_memory(field: Field, values: Sequence[Any], threads: int) -> tuple[C
         return FixedColumn(_as_tensor(whole)), {}
     encoding, errors = field.encoding, Errors()
     parts: list[np.ndarray] = []
-    for arrays, failed in _encoded_chunks(field, values, threads if field.persistent else 1):
-        parts += arrays
-        errors |= failed
-    if not encoding.ragged:
-        stacked = np.stack(parts).astype(encoding.dtype, copy=False)
-        return FixedColumn(torch.from_numpy(stacked)), errors
-    offsets = np.zeros(len(parts) + 1, np.int64)
-    np.cumsum([len(p) for p in parts], out=offsets[1:])
-    return RaggedColumn(torch.from_numpy(np.concatenate(parts)), torch.from_numpy(offsets)), errors
+    lengths: list[int] = []
+    for block in _blocks(field, values, threads if field.persistent else 1):
+        parts.append(block.values)
+        lengths += block.lengths
+        errors |= block.errors
+    together = torch.from_numpy(np.concatenate(parts))
+    return (
+        RaggedColumn(together, torch.from_numpy(_offsets(lengths))) if encoding.ragged else FixedColumn(together)
+    ), errors
+
+
+def _offsets(lengths: Sequence[int]) -> np.ndarray:
+    """Where each row begins, and where the last ends, int64 (N + 1)."""
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
 
 
 def _as_tensor(array: np.ndarray) -> torch.Tensor:
@@ -165,26 +182,29 @@ def _as_tensor(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array)
 
 
-def _encoded_chunks(field: Field, values: Sequence[Any], threads: int) -> Iterator[tuple[list[np.ndarray], Errors]]:
-    """(arrays, errors) of each chunk of rows, in order; a row that fails gives a blank array."""
+def _blocks(field: Field, values: Sequence[Any], threads: int) -> Iterator[Block]:
+    """All rows encoded, in order."""
     encoding = field.encoding
-    blank = np.zeros((0, *encoding.shape) if encoding.ragged else encoding.shape, encoding.dtype)
+    rows = CHUNK if encoding.ragged else max(1, min(CHUNK, CHUNK_BYTES // max(encoding.nbytes, 1)))
 
-    def work(start: int) -> tuple[list[np.ndarray], Errors]:
-        arrays, errors = [], {}
-        for row in range(start, min(start + CHUNK, len(values))):
+    def work(start: int) -> Block:
+        arrays: list[np.ndarray] = []
+        errors = Errors()
+        for row in range(start, min(start + rows, len(values))):
             try:
                 arrays.append(_encode_one(field, values[row]))
             except DataError as error:
-                arrays.append(blank)
+                arrays.append(np.zeros((0, *encoding.shape) if encoding.ragged else encoding.shape, encoding.dtype))
                 errors[row] = _message(error)
-        return arrays, errors
+        together = (np.concatenate if encoding.ragged else np.stack)(arrays)
+        lengths = [len(a) for a in arrays] if encoding.ragged else [1] * len(arrays)
+        return Block(together.astype(encoding.dtype, copy=False), lengths, errors)
 
-    starts = range(0, len(values), CHUNK)
+    starts = range(0, len(values), rows)
     if threads == 1:
         yield from map(work, starts)
         return
-    window: deque[Future[tuple[list[np.ndarray], Errors]]] = deque()
+    window: deque[Future[Block]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="encode")
     try:
         for start in starts:
@@ -285,21 +305,18 @@ def _write(folder: Path, field: Field, values: Sequence[Any], options: EncodeOpt
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        with disk_full_named(folder), (temporary / "flat.bin").open("wb", buffering=0) as out:
+        with disk_full_named(folder), (temporary / "flat.bin").open("wb", buffering=0) as out, _Syncs(out) as syncs:
             if keep and not encoding.ragged:
                 _reserve(out.fileno(), encoding.nbytes * len(values))
-            for arrays, failed in _encoded_chunks(field, values, options.num_threads):
-                errors |= failed
-                lengths += [len(a) for a in arrays] if encoding.ragged else [1] * len(arrays)
+            for block in _blocks(field, values, options.num_threads):
+                errors |= block.errors
+                lengths += block.lengths
                 if keep:
-                    for array in arrays:
-                        _write_all(out.write, np.ascontiguousarray(array, dtype=encoding.dtype))
+                    _write_all(out.write, block.values)
+                    syncs.written(block.values.nbytes)
                 bar.update(len(lengths))
-            os.fsync(out.fileno())
         if encoding.ragged:
-            offsets = np.zeros(len(lengths) + 1, np.int64)
-            np.cumsum(lengths, out=offsets[1:])
-            write_atomic(temporary / "offsets.bin", offsets.tobytes())
+            write_atomic(temporary / "offsets.bin", _offsets(lengths).tobytes())
         write_json(temporary / "meta.json", {"kept": keep, "rows": len(values), "errors": errors})
         try:
             temporary.rename(folder)
@@ -309,6 +326,36 @@ def _write(folder: Path, field: Field, values: Sequence[Any], options: EncodeOpt
         sync_folder(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+class _Syncs:
+    """Syncs a file to the disk while it is written, and once more at the end: so little is left to wait for."""
+
+    def __init__(self, file: Any):
+        self._sync = lambda: os.fsync(file.fileno())
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="sync")
+        self._running: Future[None] | None = None
+        self._unsynced = 0
+
+    def written(self, nbytes: int) -> None:
+        """After each write."""
+        self._unsynced += nbytes
+        if self._unsynced >= SYNC_BYTES and (self._running is None or self._running.done()):
+            self._wait()
+            self._running, self._unsynced = self._pool.submit(self._sync), 0
+
+    def _wait(self) -> None:
+        if self._running is not None:
+            self._running.result()  # raises what the disk said
+
+    def __enter__(self) -> _Syncs:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._pool.shutdown(wait=True)
+        if kind is None:
+            self._wait()
+            self._sync()
 
 
 def _reserve(handle: int, size: int) -> None:

@@ -144,10 +144,15 @@ def check_pixels(size: tuple[int, int], where: Any) -> None:
 
 def _upright(data: bytes) -> bool:
     """Whether a JPEG has no EXIF orientation other than 1. Looks at its head only."""
-    start = data.find(b"Exif\x00\x00", 0, 65536)
-    if start < 0:
-        return True
-    tiff = data[start + 6 : start + 6 + 65536]
+    at = 2
+    while data[at : at + 1] == b"\xff" and data[at + 1 : at + 2] not in (b"\xda", b""):  # up to the picture itself
+        if data[at + 1] == 0xE1 and data[at + 4 : at + 10] == b"Exif\x00\x00":
+            return _upright_exif(data[at + 10 : at + 10 + 65536])
+        at += 1 if data[at + 1] == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")  # 0xFF may fill gaps
+    return True
+
+
+def _upright_exif(tiff: bytes) -> bool:
     order = "<" if tiff[:2] == b"II" else ">"
     try:
         (offset,) = struct.unpack_from(order + "I", tiff, 4)
