@@ -99,6 +99,7 @@ def find(tree: Any, key: str) -> Any:
 
 def plan_of(run: Path, data: Path) -> dict[str, Any]:
     """What our run trained, as the peers' plan."""
+    from flambeau.data.split import default_share
     from flambeau.run import Run
 
     opened = Run.open(run)
@@ -121,7 +122,7 @@ def plan_of(run: Path, data: Path) -> dict[str, Any]:
         "weight_decay": training.weight_decay,
         "warmup": training.warmup,
         "seed": training.seed,
-        "valid": recipe.data["split"]["valid"],
+        "valid": recipe.data["split"]["valid"] or default_share(sum(1 for _ in (data / "train").glob("*/*"))),
         "label_smoothing": 0.0 if smoothing is None else smoothing.get("amount", 0.1),
         "augment": image.augment or {},
         "mean": image.mean,

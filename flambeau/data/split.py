@@ -68,9 +68,7 @@ class Split:
         if self.method == "none":
             return np.zeros(len(keys), np.int8)
         if self.valid is None:
-            # by steps, so that one row more does not move the others
-            share = 0.2 if len(keys) < 25_000 else 0.1 if len(keys) < 100_000 else 0.05
-            return replace(self, valid=min(share, (1 - self.test) / 2)).assign(keys, labels, by)
+            return replace(self, valid=min(default_share(len(keys)), (1 - self.test) / 2)).assign(keys, labels, by)
         if self.method == "time":
             assert by is not None
             missing = next((row for row, time in enumerate(by) if time is None or time != time), None)
@@ -129,3 +127,8 @@ class Split:
                 filled += size
                 position += 1
         return side_of_group[inverse]
+
+
+def default_share(rows: int) -> float:
+    """The share of so many rows to validate on: by steps, so that one row more does not move the others."""
+    return 0.2 if rows < 25_000 else 0.1 if rows < 100_000 else 0.05
