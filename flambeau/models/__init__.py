@@ -1,12 +1,22 @@
-"""Models: a few readable ones of our own, any timm or torchvision classifier by name, and what they cost."""
+"""Models: a few readable ones of our own, any timm or torchvision classifier and any transformers encoder by name, and
+what they cost."""
 
 from flambeau.models.auto import choose
-from flambeau.models.build import build, check_name, head_parameters, recommended_size
+from flambeau.models.build import (
+    build,
+    check_name,
+    head_parameters,
+    max_positions,
+    recommended_size,
+    starts_pretrained,
+)
 from flambeau.models.catalog import ModelInfo, list_models
 from flambeau.models.spec import InputSpec, Recommended
 from flambeau.models.summary import Summary, summary
+from flambeau.models.text.vectors import Embeddings, load_embeddings
 
 __all__ = [
+    "Embeddings",
     "InputSpec",
     "ModelInfo",
     "Recommended",
@@ -16,6 +26,9 @@ __all__ = [
     "choose",
     "head_parameters",
     "list_models",
+    "load_embeddings",
+    "max_positions",
     "recommended_size",
+    "starts_pretrained",
     "summary",
 ]

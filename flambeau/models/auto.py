@@ -15,6 +15,11 @@ def choose(spec: InputSpec, num_samples: int, pretrained: bool | str | object | 
         num_samples: how many samples there are to train on.
         pretrained: whether (or from where) weights will be loaded; only ResNets have published ones.
     """
+    if spec.kind == "text":
+        return (
+            "textcnn",
+            "textcnn, because phrases of a few words tell most of what a text is about, and it trains fast",
+        )
     if spec.kind == "number":
         return "mlp", f"mlp, because the input is {spec.channels} numbers"
     height, width = spec.size

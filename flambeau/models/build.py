@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import flambeau.models.text
 import flambeau.models.vision  # noqa: F401  enters our own models
 from flambeau.core.errors import MissingExtra, ModelError, UsageError, nearest
 from flambeau.models.catalog import known_names
@@ -24,13 +25,26 @@ from flambeau.models.external import (
     torchvision_weights,
 )
 from flambeau.models.spec import IMAGENET, OWN, InputSpec
+from flambeau.models.text.huggingface import PREFIX, build_huggingface, check_source, import_transformers, max_positions
+from flambeau.models.text.vectors import is_vectors, load_embeddings, put_vectors
 from flambeau.models.weights import find_head, first_line, load_weights, read_weights
 
-__all__ = ["InputSpec", "build", "check_name", "head_parameters", "recommended_size"]
+__all__ = [
+    "InputSpec",
+    "build",
+    "check_name",
+    "head_parameters",
+    "max_positions",
+    "recommended_size",
+    "starts_pretrained",
+]
 
 # Our models that torchvision's weights fit.
 INTERCHANGEABLE = ("resnet18", "resnet34", "resnet50")
 # Sides tried, smallest first, when a model cannot take the pictures that it is given.
+PICTURE_SOURCES, TEXT_SOURCE = ("timm", "torchvision"), PREFIX.rstrip(":")
+# What a model of each kind of input is said to take.
+KINDS = {"image": "pictures", "number": "numbers", "text": "texts"}
 SIDES = (8, 16, 24, 32, 48, 64, 75, 96, 128, 160, 192, 224, 256, 299, 384)
 
 
@@ -41,27 +55,34 @@ def build(
     *,
     pretrained: bool | str | Path | None = None,
     generator: torch.Generator | None = None,
+    vocabulary: Sequence[str] = (),
     **options: Any,
 ) -> nn.Module:
-    """The model `name` for inputs of `spec`: (B, *spec.shape) float to (B, num_outputs) float.
+    """The model `name` for inputs of `spec`: (B, *spec.shape) float, or Ragged (B, T) int64 of texts, to
+    (B, num_outputs) float.
 
-    Any number of channels fits, with pretrained weights too. One picture of zeros is sent through, so that a size
-    that the model cannot take is told here.
+    Any number of channels fits, with pretrained weights too. One sample is sent through, so that a size that the
+    model cannot take is told here.
 
     Args:
-        name: one of ours (`mlp`, `lenet`, `resnet9`, `resnet18`, `resnet34`, `resnet50`), `timm:NAME` or
-            `torchvision:NAME`.
+        name: one of ours, for pictures (`mlp`, `lenet`, `resnet9`, `resnet18`, `resnet34`, `resnet50`), numbers
+            (`mlp`) or texts (`bag`, `textcnn`, `lstm`, `gru`, `transformer`); `timm:NAME` or `torchvision:NAME`; or
+            `hf:NAME`, an encoder of transformers by its folder or its name on the hub.
         num_outputs: K classes, or how many numbers to predict.
         pretrained: True for the name's published weights; a .safetensors or .pth file; the name of other published
             weights (timm's tag or `hf-hub:…`, torchvision's `IMAGENET1K_V2`). A classifier of another size in them is
-            left out.
+            left out. Of our models for texts also a file of word vectors (.txt, .vec or .npy, as GloVe and word2vec
+            have them). `hf:` models load the weights beside their configuration unless this is False.
         generator: where the fresh weights' randomness comes from; the global one where it is None.
-        options: arguments of the model's constructor, such as `width=64`, `stem="large"`, or timm's `drop_rate=0.2`.
+        vocabulary: V tokens, by number; only word vectors need it.
+        options: arguments of the model's constructor, such as `width=64`, `stem="large"`, or timm's `drop_rate=0.2`;
+            of `hf:` models `pooling`, `dropout` and `config`, a configuration that the source is then not asked for.
 
     Returns:
-        The model, in training mode, on the CPU, with three attributes more: `recommended` (the `Recommended` input of
-        its pretrained weights, None from scratch), `head_names` (see `head_parameters`) and `notes` (sentences on
-        how its weights were loaded).
+        The model, in training mode, on the CPU, with four attributes more: `recommended` (the `Recommended` input of
+        its pretrained weights, None from scratch), `head_names` (see `head_parameters`), `notes` (sentences on how
+        its weights were loaded) and `rebuild_options` (options as plain data, with which `build` makes a model of the
+        same shape where the files that this one came from are gone).
 
     Raises:
         UsageError: no such model, option or weights.
@@ -74,24 +95,49 @@ def build(
     """
     if num_outputs < 1:
         raise UsageError(f"a model with {num_outputs} outputs was asked for", expected="at least 1")
-    check_name(name)
-    source, _, rest = name.rpartition(":")
-    if spec.kind != "image" and name != "mlp":
-        raise UsageError(f"{name} takes pictures, the input is {spec}", fix="use the model mlp")
-    makers = {"": _build_own, "timm": build_timm, "torchvision": build_torchvision}
+    if "config" not in options:
+        check_name(name)
+    source, rest = _source(name)
+    takes = _kinds(source, name)
+    if spec.kind not in takes:
+        suited = [known for known, kinds in OWN.kinds.items() if spec.kind in kinds]
+        fix = f"use the model {suited[0]}" if len(suited) == 1 else f"use one of: {', '.join(suited)}"
+        found = f"{name} takes {' or '.join(KINDS[kind] for kind in takes)}, the input is {spec}"
+        raise UsageError(found, fix=fix + (f", {PREFIX}FOLDER" if spec.kind == "text" else ""))
     with _seeded(generator):
-        model, head, recommended, notes = makers[source](rest, spec, num_outputs, pretrained or None, options)
-    vars(model).update(recommended=recommended, head_names=head, notes=notes)
+        if source == TEXT_SOURCE:
+            built = build_huggingface(rest, spec, num_outputs, pretrained, options)
+        elif source:
+            maker = build_timm if source == "timm" else build_torchvision
+            built = maker(rest, spec, num_outputs, pretrained or None, options)
+        elif is_vectors(pretrained):
+            built = _build_with_vectors(name, spec, num_outputs, str(pretrained), vocabulary, options)
+        else:
+            built = _build_own(name, spec, num_outputs, pretrained or None, options)
+    model, head, recommended, notes = built
+    rebuild_options = getattr(model, "rebuild_options", dict(options))
+    vars(model).update(recommended=recommended, head_names=head, notes=notes, rebuild_options=rebuild_options)
     _probe(model, name, spec, num_outputs)
     return model
 
 
 def check_name(name: str) -> None:
-    """Raises UsageError, with the nearest name, where `build` knows no such model; MissingExtra without timm or
-    torchvision where it is one of theirs."""
-    source = name.rpartition(":")[0]
-    if source not in ("", "timm", "torchvision") or not _known(source, name):
+    """Raises UsageError, with the nearest name, where `build` knows no such model; MissingExtra without timm,
+    torchvision or transformers where it is one of theirs; ModelError where it is a folder that holds none."""
+    source, rest = _source(name)
+    if source == TEXT_SOURCE and rest:
+        import_transformers(name)
+        check_source(rest)
+    elif source not in ("", *PICTURE_SOURCES) or not _known(source, name):
         raise UsageError(f"no model is called '{name}'", fix=_suggestion(name))
+
+
+def starts_pretrained(name: str, pretrained: bool | str | Path | None) -> bool:
+    """Whether `build` gives a model whose body was trained before, so that it wants small steps; word vectors alone do
+    not make it one."""
+    if name.startswith(PREFIX):
+        return pretrained is not False
+    return bool(pretrained) and not (is_vectors(pretrained) and "text" in OWN.kinds.get(name, ()))
 
 
 def recommended_size(name: str, pretrained: bool | str | Path | None) -> int | None:
@@ -145,6 +191,43 @@ def _build_own(
     return model, ("fc",), wanted.for_channels(spec.channels), notes
 
 
+def _build_with_vectors(
+    name: str, spec: InputSpec, num_outputs: int, file: str, vocabulary: Sequence[str], options: dict[str, Any]
+) -> Built:
+    """One of our models for texts, its table of tokens filled from a file of word vectors."""
+    if spec.kind != "text":
+        raise ModelError("a file of word vectors is of no use here", where=file, fix="give weights of the whole model")
+    if len(vocabulary) != spec.shape[0]:
+        raise UsageError(
+            f"word vectors for {spec.shape[0]:,} tokens were asked for, and a vocabulary of {len(vocabulary):,} given",
+            fix="cut the texts into words, and give vocabulary=",
+        )
+    embeddings = load_embeddings(file, vocabulary)
+    width = embeddings.matrix.shape[1]
+    if options.get("embedding", width) != width:
+        raise UsageError(f"vectors of {options['embedding']} numbers were asked for", expected=f"{width}, as in {file}")
+    model, head, _, _ = _build_own(name, spec, num_outputs, None, {**options, "embedding": width})
+    put_vectors(model, embeddings)
+    model.rebuild_options = {**options, "embedding": width}  # type: ignore[assignment]
+    note = f"{Path(file).name}: vectors of {embeddings.found:.1%} of the {spec.shape[0]:,} tokens"
+    return model, head, None, [note]
+
+
+def _source(name: str) -> tuple[str, str]:
+    """Where a model comes from (`""` for ours), and its name there. A folder's path may hold colons."""
+    if name.startswith(PREFIX):
+        return TEXT_SOURCE, name.removeprefix(PREFIX)
+    source, _, rest = name.rpartition(":")
+    return source, rest
+
+
+def _kinds(source: str, name: str) -> tuple[str, ...]:
+    """The kinds of input that a model takes."""
+    if source == TEXT_SOURCE:
+        return ("text",)
+    return ("image",) if source else OWN.kinds[name]
+
+
 def _known(source: str, name: str) -> bool:
     """Whether a source has a model of that name; a timm name may carry a tag. Raises MissingExtra."""
     names = known_names(source)
@@ -154,7 +237,7 @@ def _known(source: str, name: str) -> bool:
 def _suggestion(name: str) -> str:
     """The nearest name; the same name of another source before a similar one."""
     names: list[str] = []
-    for source in ("", "timm", "torchvision"):
+    for source in ("", *PICTURE_SOURCES):
         with suppress(MissingExtra):
             names += known_names(source)
     bare = name.rpartition(":")[2]
@@ -175,7 +258,7 @@ def _seeded(generator: torch.Generator | None) -> Iterator[None]:
 
 
 def _probe(model: nn.Module, name: str, spec: InputSpec, num_outputs: int) -> None:
-    """Sends one sample of zeros through, and raises ModelError unless (1, num_outputs) comes out."""
+    """Sends one sample through, and raises ModelError unless (1, num_outputs) comes out."""
     output = _output_or_error(model, spec)
     if isinstance(output, Tensor) and output.shape == (1, num_outputs):
         return
@@ -192,7 +275,7 @@ def _probe(model: nn.Module, name: str, spec: InputSpec, num_outputs: int) -> No
 
 
 def _output_or_error(model: nn.Module, spec: InputSpec) -> object:
-    """The output for one sample of zeros, or the exception; in evaluation mode: nothing in the model changes."""
+    """The output for one sample, or the exception; in evaluation mode: nothing in the model changes."""
     model.eval()
     try:
         with torch.no_grad():

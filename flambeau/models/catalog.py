@@ -9,12 +9,19 @@ from typing import Any
 
 import torch
 
+import flambeau.models.text
 import flambeau.models.vision  # noqa: F401  enters our own models
 from flambeau.core.errors import MissingExtra
 from flambeau.models.external import import_timm, import_torchvision
 from flambeau.models.spec import OWN, InputSpec
+from flambeau.models.text.huggingface import PREFIX
 
 NOTES = {
+    "bag": "texts: the mean of the words' vectors; the fastest",
+    "gru": "texts, read in order, by default from both ends",
+    "lstm": "texts, read in order, by default from both ends",
+    "textcnn": "texts: the strongest phrases of a few words; fast",
+    "transformer": "texts: small, from scratch; wants much data",
     "mlp": "numbers, or tiny pictures as a baseline",
     "lenet": "tiny pictures, 4 px and more",
     "resnet9": "small pictures, 8 to 64 px; fast on a CPU",
@@ -31,8 +38,8 @@ class ModelInfo:
     Attributes:
         name: what `build` takes.
         family: the architecture's family, such as `resnet`.
-        parameters: how many, with 1,000 outputs and 3 channels (ours: 10 outputs for a 32 px picture, except ResNets);
-            None where it is not known without building it.
+        parameters: how many, with 1,000 outputs and 3 channels (ours: 10 outputs for a 32 px picture, except ResNets,
+            or for texts of 10,000 different words); None where it is not known without building it.
         note: one clause.
     """
 
@@ -47,7 +54,8 @@ class ModelInfo:
 
 
 def list_models(pattern: str = "*") -> list[ModelInfo]:
-    """The models whose name matches: ours, then timm's, then torchvision's, each sorted by name.
+    """The models whose name matches: ours, then timm's, then torchvision's, each sorted by name; and one entry that
+    stands for all encoders of transformers.
 
     Args:
         pattern: a part of the name, or a glob over the whole of it; upper and lower case are the same.
@@ -67,7 +75,14 @@ def list_models(pattern: str = "*") -> list[ModelInfo]:
             found += describe([name for name in known_names(source) if _matches(name, pattern)])
         except MissingExtra as missing:
             found.append(ModelInfo(f"{source}:*", source, None, f"not installed: {missing.fix}"))
+    if _matches(ANY_ENCODER.name, pattern):
+        found.append(ANY_ENCODER)
     return found
+
+
+ANY_ENCODER = ModelInfo(
+    f"{PREFIX}FOLDER", "transformers", None, "texts: any encoder of transformers, by its folder or name on the hub"
+)
 
 
 @cache
@@ -92,7 +107,10 @@ def _matches(name: str, pattern: str) -> bool:
 def _own_parameters(name: str) -> int:
     """Counted on a model without memory."""
     resnet = name.startswith("resnet") and name != "resnet9"
-    spec = InputSpec("image", (3, 224, 224) if resnet else (3, 32, 32))
+    if "text" in OWN.kinds[name]:
+        spec = InputSpec("text", (10_000,))
+    else:
+        spec = InputSpec("image", (3, 224, 224) if resnet else (3, 32, 32))
     with torch.device("meta"):
         model = OWN[name](spec, 1000 if resnet else 10)
     return sum(parameter.numel() for parameter in model.parameters())

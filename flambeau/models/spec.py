@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from flambeau.core.errors import UsageError
 from flambeau.core.registry import Registry
+from flambeau.fields import Ragged
+
+EXAMPLE_TOKENS = 32  # of a text in an example: a sentence
 
 
 @dataclass(frozen=True)
@@ -18,8 +21,8 @@ class InputSpec:
     """The shape of one sample.
 
     Attributes:
-        kind: `image` for (C, H, W), `number` for (D,).
-        shape: the sizes, without the batch.
+        kind: `image` for (C, H, W), `number` for (D,), `text` for (V,).
+        shape: the sizes, without the batch; of texts the number of different tokens, padding and unknown among them.
 
     Raises:
         UsageError: the shape is not one of these, or has a size below 1.
@@ -30,28 +33,32 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(int(size) for size in self.shape))
-        dimensions = {"image": 3, "number": 1}.get(self.kind)
-        if dimensions is None:
-            raise UsageError(f"no kind of input is called '{self.kind}'", expected="image or number")
-        if len(self.shape) != dimensions or min(self.shape) < 1:
+        expected = {"image": "(C, H, W), each", "number": "(D,),", "text": "(V,),"}.get(self.kind)
+        if expected is None:
+            raise UsageError(f"no kind of input is called '{self.kind}'", expected="image, number or text")
+        if len(self.shape) != (3 if self.kind == "image" else 1) or min(self.shape) < 1:
             raise UsageError(
-                f"an input of kind {self.kind} has the shape {self.shape}",
-                expected="(C, H, W), each at least 1" if dimensions == 3 else "(D,), at least 1",
+                f"an input of kind {self.kind} has the shape {self.shape}", expected=f"{expected} at least 1"
             )
 
     @property
     def channels(self) -> int:
-        """C of an image, D of numbers."""
+        """C of an image, D of numbers, V of texts."""
         return self.shape[0]
 
     @property
     def size(self) -> tuple[int, int]:
-        """(H, W) of an image; (1, 1) of numbers."""
+        """(H, W) of an image; (1, 1) of anything else."""
         return (self.shape[1], self.shape[2]) if len(self.shape) == 3 else (1, 1)
 
-    def example(self, batch: int = 1, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Tensor:
-        """A batch of zeros, (batch, *shape)."""
-        return torch.zeros(batch, *self.shape, device=device, dtype=dtype)
+    def example(
+        self, batch: int = 1, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> Tensor | Ragged:
+        """A batch of zeros, (batch, *shape); of texts, Ragged with `EXAMPLE_TOKENS` unknown tokens each."""
+        if self.kind != "text":
+            return torch.zeros(batch, *self.shape, device=device, dtype=dtype)
+        tokens = torch.full((batch, EXAMPLE_TOKENS), min(1, self.shape[0] - 1), device=device)
+        return Ragged(tokens, torch.full((batch,), EXAMPLE_TOKENS, device=device))
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as plain JSON."""
@@ -63,6 +70,8 @@ class InputSpec:
         return cls(state["kind"], tuple(state["shape"]))
 
     def __str__(self) -> str:
+        if self.kind == "text":
+            return f"text of {self.shape[0]:,} different tokens"
         return f"{self.kind} " + "×".join(map(str, self.shape))
 
 
@@ -97,5 +106,19 @@ IMAGENET = Recommended((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224)
 Builder = Callable[..., nn.Module]
 """`builder(spec, num_outputs, **options)`: a model whose output is (B, num_outputs)."""
 
-OWN: Registry[Builder] = Registry("model")
-"""Our own models; the files of `models/vision/` enter themselves."""
+
+class Models(Registry[Builder]):
+    """Models by name, each with the kinds of input that it takes."""
+
+    def __init__(self) -> None:
+        super().__init__("model")
+        self.kinds: dict[str, tuple[str, ...]] = {}
+
+    def register(self, name: str, kinds: tuple[str, ...] = ("image",)) -> Callable[[Builder], Builder]:
+        """A decorator that enters a builder under `name`."""
+        self.kinds[name] = kinds
+        return super().register(name)
+
+
+OWN = Models()
+"""Our own models; the files of `models/vision/` and `models/text/` enter themselves."""

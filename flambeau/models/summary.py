@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from flambeau.core.errors import ModelError
+from flambeau.fields import Ragged
 from flambeau.models.spec import InputSpec
 from flambeau.models.weights import first_line
 
@@ -35,7 +37,7 @@ class Summary:
         layers: in the order of their execution; `output` without the batch.
         parameters, trainable: how many numbers.
         flops: multiplications and additions of one forward pass, counted apart (twice the MACs), of convolutions,
-            matrix products and attention; normalisation, activation and pooling are not counted.
+            matrix products, recurrent layers and attention; normalisation, activation and pooling are not counted.
         weight_bytes: parameters and buffers.
         activation_bytes: all layers' outputs.
         training_bytes: what one more sample in the batch takes while training: all that the backward pass needs, and
@@ -97,7 +99,7 @@ def mebibytes(count: int) -> str:
 
 
 def summary(model: nn.Module, spec: InputSpec) -> Summary:
-    """Sends samples of zeros through a copy of the model and counts.
+    """Sends samples through a copy of the model and counts: of zeros, or texts of `EXAMPLE_TOKENS` tokens.
 
     The model itself, its batch statistics and the global random state stay as they are. Needs twice the weights' memory
     for the moment that it takes.
@@ -125,7 +127,7 @@ def summary(model: nn.Module, spec: InputSpec) -> Summary:
     )
 
 
-def _trace(model: nn.Module, example: Tensor) -> tuple[list[Layer], int, int]:
+def _trace(model: nn.Module, example: Tensor | Ragged) -> tuple[list[Layer], int, int]:
     """The layers in order of execution, the bytes of their outputs, and of the largest one.
 
     A module with FLOPs or parameters of its own beside its children's (attention that multiplies matrices itself)
@@ -138,7 +140,9 @@ def _trace(model: nn.Module, example: Tensor) -> tuple[list[Layer], int, int]:
 
     def remember(name: str, module: nn.Module) -> Any:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            tensor = output[0] if isinstance(output, (tuple, list)) and output else output
+            if not isinstance(output, PackedSequence) and isinstance(output, (tuple, list)) and output:
+                output = output[0]
+            tensor = output.data[None] if isinstance(output, PackedSequence) else output
             if isinstance(tensor, Tensor):
                 order.append((name, module, tensor))
 
@@ -155,9 +159,11 @@ def _trace(model: nn.Module, example: Tensor) -> tuple[list[Layer], int, int]:
     layers, total, largest, seen = [], 0, 0, set()
     for name, module, tensor in order:
         inclusive = counted.get(f"{root}.{name}" if name else root, 0)
-        children = [child for child, _ in module.named_children()]
-        prefix = f"{root}.{name}" if name else root
-        own_flops = inclusive - sum(counted.get(f"{prefix}.{child}", 0) for child in children)
+        children = list(module.children())
+        own_flops = inclusive - _flops_below(module, f"{root}.{name}" if name else root, counted)
+        if isinstance(module, nn.RNNBase):  # one kernel, which the counter knows on some devices only
+            steps = tensor.shape[0] * tensor.shape[1]
+            own_flops = 2 * steps * sum(p.numel() for p in module.parameters() if p.ndim == 2)
         own_parameters = sum(p.numel() for p in module.parameters(recurse=False))
         repeated = name in seen
         seen.add(name)
@@ -179,11 +185,20 @@ def _trace(model: nn.Module, example: Tensor) -> tuple[list[Layer], int, int]:
     return layers, total, largest
 
 
+def _flops_below(module: nn.Module, prefix: str, counted: dict[str, int]) -> int:
+    """What was counted in a module's children; a list of modules is never called itself, so its items count."""
+    total = 0
+    for name, child in module.named_children():
+        inner = f"{prefix}.{name}"
+        total += counted[inner] if inner in counted else _flops_below(child, inner, counted)
+    return total
+
+
 def _attention_flops(query: Any, key: Any, value: Any, *_rest: Any, **_more: Any) -> int:
     return sdpa_flop_count(query, key, value)
 
 
-def _saved_bytes(model: nn.Module, examples: Tensor) -> int:
+def _saved_bytes(model: nn.Module, examples: Tensor | Ragged) -> int:
     """Bytes a sample that a training forward pass keeps for the backward pass, weights and buffers left out."""
     fixed = {t.untyped_storage().data_ptr() for t in [*model.parameters(), *model.buffers()]}
     kept: dict[int, Tensor] = {}  # holds each tensor, so that no address is used twice
@@ -198,4 +213,4 @@ def _saved_bytes(model: nn.Module, examples: Tensor) -> int:
         output = model(examples)
     size = sum(t.untyped_storage().nbytes() for t in kept.values())
     del output
-    return size // len(examples)
+    return size // len(examples.values if isinstance(examples, Ragged) else examples)

@@ -10,13 +10,15 @@ import torch
 
 from flambeau.models import InputSpec, build, choose, list_models
 
-OURS = ["lenet", "mlp", "resnet18", "resnet34", "resnet50", "resnet9"]
+OURS = [
+    "bag", "gru", "lenet", "lstm", "mlp", "resnet18", "resnet34", "resnet50", "resnet9", "textcnn", "transformer",
+]  # fmt: skip
 
 
 def test_ours_come_first_and_are_counted() -> None:
     listed = list_models()
-    assert [model.name for model in listed[:6]] == OURS
-    counts = {model.name: model.parameters for model in listed[:6]}
+    assert [model.name for model in listed[: len(OURS)]] == OURS
+    counts = {model.name: model.parameters for model in listed[: len(OURS)]}
     assert counts["resnet18"] == 11_689_512
     built = build("resnet9", InputSpec("image", (3, 32, 32)), 10)
     assert counts["resnet9"] == sum(p.numel() for p in built.parameters())
@@ -32,6 +34,7 @@ def test_patterns_are_parts_or_globs_in_any_case() -> None:
     assert names("torchvision:alex*") == ["torchvision:alexnet"]
     assert names("resnet??") == ["resnet18", "resnet34", "resnet50"]
     assert names("no such thing") == []
+    assert names("hf:*") == ["hf:FOLDER"]
 
 
 @pytest.mark.usefixtures("timm_installed", "torchvision_installed")

@@ -38,7 +38,7 @@ class MLP(nn.Module):
         return self.head(self.body(x.flatten(1)))
 
 
-@OWN.register("mlp")
+@OWN.register("mlp", kinds=("image", "number"))
 def mlp(spec: InputSpec, num_outputs: int, hidden: Sequence[int] = (256, 128), dropout: float = 0.0) -> nn.Module:
     """`MLP` for numbers or pictures of any shape."""
     return MLP(math.prod(spec.shape), num_outputs, tuple(hidden), dropout)

@@ -1,0 +1,8 @@
+"""Our own networks for texts, each readable in one sitting. Importing this enters them in the registry."""
+
+from flambeau.models.text.bag import Bag
+from flambeau.models.text.recurrent import Recurrent
+from flambeau.models.text.textcnn import TextCNN
+from flambeau.models.text.transformer import TextTransformer
+
+__all__ = ["Bag", "Recurrent", "TextCNN", "TextTransformer"]

@@ -1,0 +1,269 @@
+"""Any encoder of transformers, by the name of a folder or of a hub repository, with pooling and a linear head.
+
+Only a configuration and safetensors are read. Code that comes with a model is never run, and weights that are
+pickled are never loaded.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import Tensor, nn
+
+from flambeau.core.errors import MissingExtra, ModelError, UsageError, nearest
+from flambeau.fields import Ragged
+from flambeau.models.external import CONSTRUCTION, Built, _offline_told_at_once
+from flambeau.models.spec import InputSpec
+from flambeau.models.text.parts import Pooling, mask_padding
+from flambeau.models.weights import first_line, load_weights, read_weights
+
+PREFIX = "hf:"
+OPTIONS = ("config", "pooling", "dropout")
+WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
+# Positions count from behind the padding token's number, so that many of them are never used.
+COUNT_FROM_PADDING = (
+    "camembert", "data2vec-text", "esm", "ibert", "longformer", "luke", "mpnet", "roberta",
+    "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
+)  # fmt: skip
+
+
+class PretrainedText(nn.Module):
+    """An encoder of transformers, pooled over the tokens, and a linear layer.
+
+    Args:
+        encoder: called with token numbers (B, T) and an attention mask; gives `last_hidden_state` (B, T, D).
+        num_outputs: K.
+        pooling: `mean`, `cls`, `max`, `last` or `attention`.
+        dropout: probability, before the linear layer.
+
+    Shapes: Ragged (B, T) int64 to (B, K).
+    """
+
+    def __init__(self, encoder: nn.Module, num_outputs: int, pooling: str = "mean", dropout: float = 0.1):
+        super().__init__()
+        config: Any = encoder.config
+        self.padding = getattr(config, "pad_token_id", None) or 0
+        self.encoder = encoder
+        self.pool = Pooling(pooling, config.hidden_size)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(config.hidden_size, num_outputs)
+
+    def forward(self, tokens: Ragged) -> Tensor:
+        values, mask = mask_padding(tokens)
+        # Encoders such as RoBERTa count their positions by their own padding token.
+        values = values.masked_fill(~mask, self.padding)
+        x = self.encoder(input_ids=values, attention_mask=mask.long()).last_hidden_state
+        return self.head(self.dropout(self.pool(x, mask)))
+
+
+def build_huggingface(
+    source: str,
+    spec: InputSpec,
+    num_outputs: int,
+    pretrained: bool | str | Path | None,
+    options: dict[str, Any],
+) -> Built:
+    """The encoder of a folder or hub repository.
+
+    Args:
+        source: a folder with config.json and model.safetensors, or a name on the hub.
+        pretrained: None or True for the source's weights, False for fresh ones, or a .safetensors file.
+        options: `pooling`, `dropout`; and `config`, the encoder's configuration as a dict: then the source is not
+            looked at, and the weights are fresh.
+
+    Raises:
+        ModelError: the source is no such folder, has no configuration, no weights in safetensors, or ones that do
+            not fit; or its vocabulary is smaller than that of `spec`.
+        UsageError: there is no such option or pooling.
+        MissingExtra: transformers is not installed.
+    """
+    where = f"{PREFIX}{source}"
+    transformers = import_transformers(where)
+    for option in options:
+        if option not in OPTIONS:
+            raise UsageError(f"the model {where} has no option '{option}'", fix=nearest(option, OPTIONS))
+    rest = dict(options)
+    given = rest.pop("config", None)
+    file = Path(pretrained) if isinstance(pretrained, (str, Path)) else None
+    from_source = given is None and file is None and pretrained is not False
+    if given is None:
+        config = read_config(source, needs_weights=from_source)
+    else:
+        config = _config_from_dict(transformers, given, where)
+    if spec.shape[0] > config.vocab_size:
+        raise ModelError(
+            f"it knows {config.vocab_size:,} tokens, the texts have {spec.shape[0]:,}",
+            where=where, fix="use the tokenizer that belongs to it",
+        )  # fmt: skip
+    encoder = _encoder(transformers, source if from_source else None, config, where)
+    model = PretrainedText(encoder, num_outputs, **rest)
+    model.rebuild_options = {"config": _plain(config), **rest}  # type: ignore[assignment]
+    notes: list[str] = []
+    if file is not None:
+        notes = load_weights(model, read_weights(file), head=("head",), where=file.name)
+    return model, ("head",), None, notes
+
+
+def max_positions(name: str) -> int | None:
+    """How many tokens a text may have for the model `name`; None where any number will do.
+
+    Raises as `build` where the name is of a folder or hub repository that cannot be read.
+    """
+    if not name.startswith(PREFIX):
+        return None
+    config = read_config(name.removeprefix(PREFIX), needs_weights=False)
+    most = getattr(config, "max_position_embeddings", None)
+    if not isinstance(most, int) or most < 1:
+        return None
+    return most - (config.pad_token_id or 0) - 1 if config.model_type in COUNT_FROM_PADDING else most
+
+
+def check_source(source: str) -> None:
+    """Raises ModelError where `source` is the path of a folder that holds no encoder that can be read."""
+    folder = _folder(source)
+    if folder is None:
+        return
+    where = f"{PREFIX}{source}"
+    if not folder.is_dir():
+        raise ModelError("there is no such folder", where=where, fix="check the path")
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            "the folder has no config.json", where=where, expected="a folder as save_pretrained of transformers leaves"
+        )
+    if (folder / WHOLE).is_file() or (folder / INDEX).is_file():
+        return
+    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
+    if pickles:
+        raise ModelError(
+            f"its weights are only in {pickles[0]}, which could execute code, so it is not read",
+            where=where, expected=WHOLE, fix="save it anew with save_pretrained of transformers",
+        )  # fmt: skip
+    raise ModelError("the folder has no weights", where=where, expected=WHOLE)
+
+
+def read_config(source: str, *, needs_weights: bool = True) -> Any:
+    """The configuration of a folder or hub repository. Raises ModelError, MissingExtra."""
+    where = f"{PREFIX}{source}"
+    transformers = import_transformers(where)
+    if needs_weights:
+        check_source(source)
+    folder = _folder(source)
+    if folder is not None and not (folder / "config.json").is_file():
+        check_source(source)
+    with _errors_told(source), _quiet(transformers), _offline(folder):
+        config = transformers.AutoConfig.from_pretrained(str(folder or source), trust_remote_code=False)
+    return _tamed(config, where)
+
+
+def import_transformers(purpose: str) -> ModuleType:
+    """transformers. Raises MissingExtra."""
+    try:
+        import transformers
+    except ModuleNotFoundError:
+        raise MissingExtra("transformers", "text", purpose) from None
+    return transformers
+
+
+def _encoder(transformers: ModuleType, source: str | None, config: Any, where: str) -> nn.Module:
+    """The encoder alone, in float32: with the weights of `source`, or fresh ones where it is None."""
+    model_class = transformers.AutoModel._model_mapping.get(type(config), None)
+    model_class = model_class[0] if isinstance(model_class, tuple) else model_class
+    if model_class is None:
+        raise ModelError(f"transformers has no encoder for models of type '{config.model_type}'", where=where)
+    arguments: dict[str, Any] = {"dtype": "float32"}
+    # A pooler is a layer that our own pooling stands in for: it would have no gradient.
+    poolerless = "add_pooling_layer" in inspect.signature(model_class.__init__).parameters
+    with _errors_told(where.removeprefix(PREFIX)), _quiet(transformers):
+        if source is None:
+            encoder = transformers.AutoModel.from_config(config, trust_remote_code=False, **arguments)
+        else:
+            folder = _folder(source)
+            with _offline(folder):
+                encoder, report = transformers.AutoModel.from_pretrained(
+                    str(folder or source), config=config, trust_remote_code=False, use_safetensors=True,
+                    output_loading_info=True, **arguments,
+                )  # fmt: skip
+            missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
+            if missing:
+                raise ModelError(
+                    f"its weights do not fit its configuration: {len(missing)} tensors missing (first: {missing[0]})",
+                    where=where,
+                )
+    if getattr(config, "is_encoder_decoder", False):
+        encoder = encoder.get_encoder()
+    elif poolerless and getattr(encoder, "pooler", None) is not None:
+        encoder.pooler = None
+    return encoder
+
+
+def _config_from_dict(transformers: ModuleType, state: dict[str, Any], where: str) -> Any:
+    kind = state.get("model_type") if isinstance(state, dict) else None
+    if kind not in transformers.CONFIG_MAPPING:
+        raise ModelError(f"transformers knows no models of type '{kind}'", where=where, fix="install a newer one")
+    return _tamed(transformers.CONFIG_MAPPING[kind].from_dict(dict(state)), where)
+
+
+def _tamed(config: Any, where: str) -> Any:
+    """A configuration without what could call for code from elsewhere; refused where it is of no text encoder."""
+    for name in ("vocab_size", "hidden_size"):
+        if not isinstance(getattr(config, name, None), int):
+            raise ModelError(f"a model of type '{config.model_type}' has no {name}: it reads no texts", where=where)
+    vars(config).pop("auto_map", None)
+    config._attn_implementation = None  # could name a kernel to fetch
+    return config
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    """The configuration as JSON, less the path that it was read from."""
+    state = json.loads(config.to_json_string(use_diff=False))
+    return {name: value for name, value in state.items() if not name.startswith("_")}
+
+
+def _folder(source: str) -> Path | None:
+    """The path where `source` is one: there is such a folder, or it cannot be a name of the hub."""
+    path = Path(source).expanduser()
+    names = source.split("/")
+    is_path = path.exists() or path.is_absolute() or len(names) > 2 or names[0] in (".", "..", "~") or not names[-1]
+    return path if is_path else None
+
+
+@contextmanager
+def _errors_told(source: str) -> Iterator[None]:
+    """What transformers raises, as one line."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (*CONSTRUCTION, OSError, KeyError, ImportError, SafetensorError) as error:
+        if isinstance(error, ModelError):
+            raise
+        local = _folder(source) is not None
+        found = "it cannot be loaded" if local else "there is no such folder, and it cannot be fetched from the hub"
+        fix = None if local else "give a folder that has config.json and model.safetensors"
+        raise ModelError(f"{found} ({first_line(error)})", where=f"{PREFIX}{source}", fix=fix) from error
+
+
+@contextmanager
+def _quiet(transformers: ModuleType) -> Iterator[None]:
+    """No progress bars and warnings of transformers' own: what matters is raised or noted."""
+    logging = transformers.utils.logging
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _offline(folder: Path | None) -> Any:
+    return nullcontext() if folder is not None else _offline_told_at_once()

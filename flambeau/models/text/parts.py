@@ -1,0 +1,97 @@
+"""What the text models share: the embedding of tokens, which makes padding harmless, and pooling over time."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from flambeau.core.errors import UsageError
+from flambeau.fields import Ragged
+
+POOLINGS = ("mean", "max", "last", "attention")
+
+
+class TokenEmbedding(nn.Module):
+    """Token numbers to vectors; padding's are zeros, whatever the table holds for it.
+
+    A text without a token counts as one padding token, so that nothing is divided by zero.
+
+    Args:
+        vocabulary_size: V; token 0 is padding, whose row gets no gradient.
+        width: D.
+        dropout: probability, of each number of each vector.
+        token_dropout: probability that a token's whole vector is left out in training: Iyyer et al. 2015, "Deep
+            unordered composition rivals syntactic methods for text classification".
+        deviation: standard deviation of fresh vectors. Small, so that a word that training hardly saw says little.
+
+    Shapes: Ragged of values int64 (B, T) and lengths int64 (B), to (B, T, D) float and the mask (B, T) bool, True
+    where there is a token; T is at least 1.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        width: int,
+        dropout: float = 0.0,
+        token_dropout: float = 0.0,
+        deviation: float = 0.1,
+    ):
+        super().__init__()
+        self.table = nn.Embedding(vocabulary_size, width, padding_idx=0)
+        nn.init.normal_(self.table.weight, std=deviation)
+        with torch.no_grad():
+            self.table.weight[0] = 0
+        self.dropout = nn.Dropout(dropout)
+        self.token_dropout = nn.Dropout1d(token_dropout)
+
+    def forward(self, tokens: Ragged) -> tuple[Tensor, Tensor]:
+        values, mask = mask_padding(tokens)
+        x = self.table(values).masked_fill(~mask[:, :, None], 0)
+        return self.dropout(self.token_dropout(x)), mask
+
+
+def mask_padding(tokens: Ragged) -> tuple[Tensor, Tensor]:
+    """Values (B, T), T at least 1, and the mask (B, T) of what is no padding; of an empty text the first place."""
+    values, lengths = tokens
+    if values.shape[1] == 0:
+        values = values.new_zeros(len(values), 1)
+    steps = torch.arange(values.shape[1], device=values.device)
+    return values, steps < lengths.clamp(min=1)[:, None]
+
+
+class Pooling(nn.Module):
+    """Vectors over time to one vector, padding left out.
+
+    Args:
+        kind: `mean`; `max`; `last`, the last token's; or `attention`, a mean weighted by a small learned network:
+            Yang et al. 2016, "Hierarchical attention networks for document classification".
+        width: D; only `attention` has weights.
+
+    Shapes: x (B, T, D) float and mask (B, T) bool, at least one True a row, to (B, D).
+
+    Raises:
+        UsageError: there is no such kind.
+    """
+
+    def __init__(self, kind: str, width: int):
+        super().__init__()
+        if kind not in POOLINGS:
+            raise UsageError(f"no pooling is called '{kind}'", expected=", ".join(POOLINGS))
+        self.kind = kind
+        if kind == "attention":
+            self.score = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1, bias=False))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        if self.kind == "max":
+            return x.masked_fill(~mask[:, :, None], torch.finfo(x.dtype).min).amax(1)
+        if self.kind == "last":
+            return x[torch.arange(len(x), device=x.device), mask.sum(1) - 1]
+        if self.kind == "mean":
+            weights = mask / mask.sum(1, keepdim=True)  # (B, T)
+        else:
+            scores = self.score(x).squeeze(2)
+            weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(1)
+        return (weights.to(x.dtype)[:, None] @ x).squeeze(1)
+
+    def extra_repr(self) -> str:
+        return self.kind

@@ -1,0 +1,203 @@
+"""Vectors of words that were trained elsewhere (GloVe, word2vec, fastText), read for the words of a vocabulary.
+
+Pennington et al. 2014, "GloVe: global vectors for word representation"; Mikolov et al. 2013, arXiv:1301.3781.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from flambeau.core.errors import ModelError
+from flambeau.models.text.parts import TokenEmbedding
+from flambeau.models.weights import first_line
+
+TEXTS = (".txt", ".vec")
+WORD_LISTS = (".txt", ".words", ".vocab", ".json", ".parquet")
+RESERVED = 2  # padding and unknown come first in every vocabulary
+LONGEST_LINE = 1 << 20
+
+
+class Embeddings(NamedTuple):
+    """Vectors float32 (V, D), and the share of the vocabulary's words that the file has."""
+
+    matrix: np.ndarray
+    found: float
+
+
+def is_vectors(pretrained: object) -> bool:
+    """Whether `pretrained` names a file of word vectors, by its ending."""
+    return isinstance(pretrained, (str, Path)) and Path(pretrained).suffix.lower() in (*TEXTS, ".npy")
+
+
+def load_embeddings(
+    path: str | Path,
+    vocabulary: Sequence[str],
+    *,
+    words: str | Path | None = None,
+    generator: torch.Generator | None = None,
+) -> Embeddings:
+    """The vectors of a vocabulary's words.
+
+    A word that the file lacks as it is written is looked up in lower case; one that it lacks altogether gets random
+    numbers of the same spread as the found ones. The padding's vector is zero. Memory holds the vocabulary's vectors
+    alone, however large the file.
+
+    Args:
+        path: a `.txt` or `.vec` file, one word and its D numbers a line, with or without word2vec's first line of two
+            counts; or a `.npy` array (N, D), with its N words beside it.
+        vocabulary: V words; number 0 is padding and 1 unknown.
+        words: of a `.npy` file, the file of words: one a line, a JSON list, or a parquet column. Where not given, the
+            file beside it of the same name with another ending, or the only one there is.
+
+    Raises:
+        ModelError: the file cannot be read, or a line of it does not fit; or it has none of the words.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError("there is no such file of vectors", where=path, fix="check the path")
+    wanted: dict[str, list[int]] = {}
+    for number, word in enumerate(vocabulary[RESERVED:], RESERVED):
+        wanted.setdefault(word, []).append(number)
+    lower: dict[str, list[int]] = {}
+    for word, numbers in wanted.items():
+        if word.lower() != word:
+            lower.setdefault(word.lower(), []).extend(numbers)
+    asked = wanted.keys() | lower.keys()
+    pairs = _from_array(path, words, asked) if path.suffix.lower() == ".npy" else _from_text(path, asked)
+    matrix = np.zeros((0, 0), np.float32)
+    exact, known = np.zeros(len(vocabulary), bool), np.zeros(len(vocabulary), bool)
+    for word, vector in pairs:
+        if not matrix.size:
+            matrix = np.zeros((len(vocabulary), len(vector)), np.float32)
+        for number in wanted.get(word, ()):
+            matrix[number], exact[number] = vector, True
+        for number in lower.get(word, ()):
+            if not exact[number]:
+                matrix[number], known[number] = vector, True
+    known |= exact
+    if not known.any():
+        raise ModelError(
+            f"it has none of the {len(vocabulary) - RESERVED:,} words", where=path,
+            fix="check that it is of the texts' language, and that the texts are cut into words",
+        )  # fmt: skip
+    missing = ~known
+    missing[0] = False
+    spread = float(matrix[known].std())
+    noise = torch.randn(int(missing.sum()), matrix.shape[1], generator=generator) * spread
+    matrix[missing] = noise.numpy()
+    return Embeddings(matrix, float(known.sum()) / max(len(vocabulary) - RESERVED, 1))
+
+
+def put_vectors(model: nn.Module, embeddings: Embeddings) -> None:
+    """Writes the vectors into the model's table of tokens."""
+    table = next(module for module in model.modules() if isinstance(module, TokenEmbedding)).table
+    with torch.no_grad():
+        table.weight.copy_(torch.from_numpy(embeddings.matrix))
+
+
+def _from_text(path: Path, asked: Collection[str]) -> Iterator[tuple[str, np.ndarray]]:
+    width = 0
+    with path.open("rb") as file:
+        for line, raw in enumerate(_lines(file, path), 1):
+            parts = raw.split()
+            if line == 1 and len(parts) == 2 and all(part.isdigit() for part in parts):
+                width = int(parts[1])
+                continue  # word2vec's counts of words and numbers
+            if not parts:
+                continue
+            width = width or _width(parts, path, line)
+            # A word may hold spaces of its own, so the numbers are counted from the end.
+            parts = raw.rsplit(None, width)
+            if len(parts) != width + 1:
+                raise ModelError(f"line {line:,} has {len(parts) - 1} numbers", where=path, expected=str(width))
+            word = parts[0].decode("utf-8", "replace")
+            if word not in asked:
+                continue
+            try:
+                vector = np.array([float(part) for part in parts[1:]], np.float32)
+            except ValueError:
+                raise ModelError(f"line {line:,} holds something that is no number", where=path) from None
+            yield word, vector
+
+
+def _lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    while raw := file.readline(LONGEST_LINE):
+        if len(raw) == LONGEST_LINE:
+            raise ModelError(
+                "a line is longer than any vector's", where=path, expected="one word and its numbers a line"
+            )
+        yield raw
+
+
+def _width(parts: Sequence[bytes], path: Path, line: int) -> int:
+    """How many numbers end the line."""
+    width = 0
+    for part in reversed(parts[1:]):
+        try:
+            float(part)
+        except ValueError:
+            break
+        width += 1
+    if width < 2:
+        raise ModelError(f"line {line:,} is no word with its numbers", where=path, expected="`word 0.1 -0.2 …`")
+    return width
+
+
+def _from_array(path: Path, words: str | Path | None, asked: Collection[str]) -> Iterator[tuple[str, np.ndarray]]:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ModelError(f"the file is no array of numpy ({first_line(error)})", where=path) from None
+    if array.ndim != 2 or array.dtype.kind != "f":
+        raise ModelError(f"it is {array.dtype} {array.shape}", where=path, expected="numbers (N, D), a row a word")
+    count = 0
+    for row, word in enumerate(_read_words(_word_list(path) if words is None else Path(words))):
+        count += 1
+        if row < len(array) and word in asked:
+            yield word, np.asarray(array[row], np.float32)
+    if count != len(array):
+        raise ModelError(f"it has {len(array):,} rows, its list of words {count:,}", where=path)
+
+
+def _word_list(path: Path) -> Path:
+    """The file of words that belongs to an array."""
+    beside = [file for file in sorted(path.parent.iterdir()) if file.suffix in WORD_LISTS]
+    same = [file for file in beside if file.stem == path.stem]
+    if same or len(beside) == 1:
+        return (same or beside)[0]
+    raise ModelError("its words are not beside it", where=path, fix=f"put them into {path.stem}.words, one a line")
+
+
+def _read_words(path: Path) -> Iterable[str]:
+    """The words of a file, in order. In a parquet file each word's row is the index beside it, where there is one."""
+    if not path.is_file():
+        raise ModelError("there is no such file of words", where=path)
+    if path.suffix == ".parquet":
+        import polars
+
+        frame = polars.read_parquet(path)
+        texts = [name for name, kind in frame.schema.items() if kind == polars.String]
+        numbers = [name for name, kind in frame.schema.items() if kind.is_integer()]
+        if len(texts) != 1:
+            raise ModelError(f"it has {len(texts)} columns of text", where=path, expected="one, of the words")
+        return (frame.sort(numbers[0]) if len(numbers) == 1 else frame)[texts[0]].to_list()
+    if path.suffix == ".json":
+        listed = json.loads(path.read_text(encoding="utf-8"))
+        return [
+            str(word)
+            for word in (sorted(listed, key=lambda word: listed[word]) if isinstance(listed, dict) else listed)
+        ]
+    return _each_line(path)
+
+
+def _each_line(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8", newline="\n") as file:
+        for line in file:
+            yield line.rstrip("\r\n")
