@@ -18,11 +18,12 @@ from flambeau.training import optimizers, schedule
 from flambeau.training.settings import Settings
 
 EPOCHS = ((1_000, 40), (3_000, 30), (10_000, 20), (30_000, 12), (200_000, 10))
+TOKENS = 8192  # padded tokens in a batch of texts
 EPOCHS_PRETRAINED = ((1_000, 12), (3_000, 8), (10_000, 6), (200_000, 4))
 
 
 def training_settings(
-    asked: Settings, num_train: int, pretrained: bool, reporter: Reporter
+    asked: Settings, num_train: int, pretrained: bool, reporter: Reporter, text: bool = False
 ) -> tuple[Settings, list[str]]:
     """The settings with None replaced, and the reasons."""
     chosen: dict[str, Any] = {}
@@ -39,10 +40,12 @@ def training_settings(
     start = "pretrained weights" if pretrained else "fresh weights"
     choose("epochs", epochs, f"{num_train:,} training samples, {start}")
     sgd = asked.optimizer.lower() == "sgd"
-    rate = (0.01 if sgd else 1e-3) if pretrained else (0.1 if sgd else 3e-3)
+    rate = (0.01 if sgd else 5e-4 if text else 1e-3) if pretrained else (0.1 if sgd else 3e-3)
     choose("learning_rate", rate, f"{asked.optimizer} with {start}")
     choose("body_rate", 0.1 if pretrained else 1.0,
            "pretrained layers need small steps only" if pretrained else "all layers are fresh")  # fmt: skip
+    if text:
+        choose("tokens", TOKENS, "texts of like length together, so that little of a batch is padding")
     batch_size = asked.batch_size or chosen["batch_size"]
     if batch_size > num_train:
         chosen["batch_size"] = num_train

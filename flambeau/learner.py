@@ -22,9 +22,10 @@ from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions
 from flambeau.evaluation import measure, render
 from flambeau.feeds import SIDES, FieldFeed, as_feed, settings_of
-from flambeau.fields import Field, Image
+from flambeau.fields import Field, Image, Text
 from flambeau.fields.augment import Augmentation
-from flambeau.models import InputSpec, auto, build, head_parameters, recommended_size
+from flambeau.fields.tokens import HF
+from flambeau.models import InputSpec, auto, build, head_parameters, max_positions, recommended_size
 from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.predictor import Predictor
 from flambeau.recipe import Recipe, technique_settings
@@ -151,8 +152,10 @@ class Learner:
             again = [f for f in self.feed.findings if f.check == "left-out" and told.issuperset(f.rows)]
             new = [f for f in self.feed.findings if f not in self.findings and f not in again]
             self.findings = worst_first([*self.findings, *new])
-        pretrained = self.own_model is None and bool(self.recipe.model.pretrained)
-        settings, why = choices.training_settings(self.recipe.training, num_train, pretrained, self.reporter)
+        kinds = [field.kind for field in self.data.fields.values()] if self.data else []
+        settings, why = choices.training_settings(
+            self.recipe.training, num_train, self._pretrained, self.reporter, text="text" in kinds
+        )
         self.recipe.training = settings
         torch.manual_seed(mix(settings.seed, "weights"))
         self.objective = self.own_objective or self._supervised(num_train, reasons)
@@ -172,14 +175,35 @@ class Learner:
         self._built = True
         return self
 
-    def _suit_weights(self, reasons: list[str]) -> None:
-        """Pictures in the size that the pretrained weights were trained at, where no other was asked for."""
+    @property
+    def _pretrained(self) -> bool:
+        """Whether the model begins with weights that were trained elsewhere."""
         choice = self.recipe.model
+        by_itself = choice.name.startswith(HF) and choice.pretrained is not False
+        return self.own_model is None and (bool(choice.pretrained) or by_itself)
+
+    def _suit_weights(self, reasons: list[str]) -> None:
+        """Pictures in the size, and texts in the tokens, that the pretrained weights were trained with."""
+        choice = self.recipe.model
+        if self.own_model is None and choice.name.startswith(HF):
+            self._suit_tokens(choice.name, reasons)
         size = recommended_size(choice.name, choice.pretrained) if self.own_model is None else None
         for name, field in self.recipe.fields.items():
             if size is not None and field["kind"] == "image" and field.get("size") is None:
                 field["size"] = [size, size]
                 reasons.append(f"size {size} of {name}: that of the pretrained weights")
+
+    def _suit_tokens(self, model: str, reasons: list[str]) -> None:
+        positions = max_positions(model)
+        for name, field in self.recipe.fields.items():
+            if field["kind"] != "text":
+                continue
+            if field.get("tokens") == "auto":
+                field["tokens"] = model
+                reasons.append(f"tokens of {name}: those of {model}")
+            if positions is not None and field.get("max_length", positions + 1) > positions:
+                field["max_length"] = positions
+                reasons.append(f"max_length {positions} of {name}: the most that {model} can take")
 
     def _supervised(self, num_train: int, reasons: list[str]) -> Objective:
         target = self.data.fields[self.data.target] if self.data is not None and self.data.target else None
@@ -211,14 +235,18 @@ class Learner:
             choice = self.recipe.model = choice.model_copy(update={"name": name})
             reasons.append(f"model {why}")
             self.reporter.say(reasons[-1])
-        model = build(choice.name, spec, target.num_outputs, pretrained=choice.pretrained)
+        vocabulary = field.vocabulary if isinstance(field, Text) else ()
+        model = build(
+            choice.name, spec, target.num_outputs, pretrained=choice.pretrained, vocabulary=vocabulary, **choice.options
+        )
+        choice.options |= getattr(model, "rebuild_options", {})
         recommended = getattr(model, "recommended", None)
         if recommended is not None and isinstance(field, Image):
             wanted = recommended.for_channels(field.channels)
             field.mean, field.std = list(wanted.mean), list(wanted.std)
             reasons.append("normalisation: that of the pretrained weights")
         head = head_parameters(model)
-        if choice.pretrained:
+        if self._pretrained:
             # a random head would send noise through the weights that are worth keeping; from zero it sends none
             for parameter in head:
                 nn.init.zeros_(parameter)

@@ -108,7 +108,7 @@ class Predictor:
                 raise RunError("the run has no fields yet, or has lost them", where=run.path / "fields.json")
             first = fields[inputs[0]]
             spec = InputSpec(first.kind, first.input_shape)
-            model = build(recipe.model.name, spec, fields[target].num_outputs)
+            model = build(recipe.model.name, spec, fields[target].num_outputs, **recipe.model.options)
         run.load_model(model)
         chosen = engine.choose(model, device=device, precision=precision)
         chosen.place(model)

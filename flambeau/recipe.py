@@ -17,11 +17,12 @@ from flambeau.version import RUN_FORMAT, __version__
 
 
 class ModelChoice(BaseModel):
-    """The `model` section: a name, and where pretrained weights come from."""
+    """The `model` section: a name, where pretrained weights come from, and arguments of the model's constructor."""
 
     model_config = ConfigDict(extra="forbid")
     name: str = "auto"
     pretrained: bool | str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
 
 
 class ObjectiveChoice(BaseModel):
@@ -128,7 +129,7 @@ def _find(values: dict[str, Any], name: str) -> tuple[dict[str, Any], str]:
             else:
                 raise UsageError(f"there is no section '{part}' in '{name}'", fix=nearest(part, section))
         section = section[part]
-    free = parts[0] in ("fields", "techniques", "augment", "data") or "optimizer_options" in parts
+    free = parts[0] in ("fields", "techniques", "augment", "data") or {"optimizer_options", "options"} & set(parts)
     if parts[-1] not in section and not free:
         raise UsageError(f"there is no setting '{name}'", fix=nearest(parts[-1], section))
     return section, parts[-1]

@@ -12,6 +12,8 @@ def command(
     target: common.Target = None,
     input_: common.Input = None,
     pattern: common.Pattern = None,
+    encoding: common.Charset = None,
+    no_header: common.NoHeader = False,
     json: common.Json = False,
 ) -> int:
     """Look for mistakes in labelled data: unreadable files, duplicates, leakage, label conflicts, imbalance.
@@ -22,7 +24,7 @@ def command(
     from flambeau.data.sources import from_path
 
     reporter = common.reporter()
-    dataset = from_path(data, **common.dataset_options(target, input_, pattern))
+    dataset = from_path(data, **common.dataset_options(target, input_, pattern, encoding=encoding, no_header=no_header))
     reporter.say(dataset.describe())
     findings = worst_first([*dataset.findings, *dataset.check(reporter=reporter)])
     styles = {"error": "red", "warning": "yellow", "note": None}

@@ -23,6 +23,11 @@ Pattern = Annotated[
     str | None,
     typer.Option(help="Labels in file names, such as '{fold}-{clip}-{take}-{class}.wav'.", show_default=False),
 ]
+Charset = Annotated[
+    str | None,
+    typer.Option("--encoding", help="Tables: utf-8, gb18030, cp1252, …; found out if not given.", show_default=False),
+]
+NoHeader = Annotated[bool, typer.Option("--no-header", help="Tables: the first row holds data, not names.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 
 
@@ -51,8 +56,10 @@ def show_metrics(metrics: dict[str, float]) -> str:
 
 
 def dataset_options(
-    target: str | None, inputs: list[str] | None, pattern: str | None, split: Any = None
-) -> dict[str, Any]:
+    target: str | None, inputs: list[str] | None, pattern: str | None, split: Any = None, *,
+    encoding: str | None = None, no_header: bool = False,
+) -> dict[str, Any]:  # fmt: skip
     """The options of `from_path` that were given."""
-    given = {"target": target, "inputs": inputs or None, "pattern": pattern, "split": split}
+    given = {"target": target, "inputs": inputs or None, "pattern": pattern, "split": split, "encoding": encoding,
+             "header": False if no_header else None}  # fmt: skip
     return {name: value for name, value in given.items() if value is not None}

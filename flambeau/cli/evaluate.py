@@ -18,6 +18,8 @@ def command(
                                                 show_default=False)] = None,
     target: common.Target = None,
     pattern: common.Pattern = None,
+    encoding: common.Charset = None,
+    no_header: common.NoHeader = False,
     device: common.Device = "auto",
     json: common.Json = False,
 ) -> None:  # fmt: skip
@@ -28,7 +30,7 @@ def command(
     from flambeau.evaluation import evaluate_run
 
     reporter = common.reporter()
-    options = common.dataset_options(target, None, pattern)
+    options = common.dataset_options(target, None, pattern, encoding=encoding, no_header=no_header)
     result = evaluate_run(run, data, device=device, reporter=reporter, **options)
     for mistake in result["detail"].get("worst", []):
         mistake.pop("html", None)  # thumbnails are for the report

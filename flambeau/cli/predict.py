@@ -15,7 +15,7 @@ NAME = "predict"
 
 def command(
     run: common.RunPath,
-    files: Annotated[list[Path], typer.Argument(help="Files, and folders that are searched for files.",
+    inputs: Annotated[list[str], typer.Argument(help="Files, and folders that are searched for files; or texts.",
                                                 show_default=False)],
     top: Annotated[int, typer.Option(help="How many classes to show.", min=1)] = 3,
     csv_: Annotated[Path | None, typer.Option("--csv", help="Write a table there too.", show_default=False)] = None,
@@ -24,21 +24,22 @@ def command(
     device: common.Device = "auto",
     json: common.Json = False,
 ) -> int:  # fmt: skip
-    """Predict the class (or labels, or number) of files.
+    """Predict the class (or labels, or number) of files, or of texts.
 
-    A file that cannot be read gets an error of its own; the others are predicted. Exit status 2 if any failed.
+    A file that cannot be read gets an error of its own; the others are predicted. Exit status 2 if any failed. For a
+    run that was trained on texts, whatever is not the path of a file is a text.
 
     Example: `flambeau predict runs/photos cat.jpg more/ --top 3 --csv out.csv`
     """
     from flambeau.predictor import Predictor
 
     predictor = Predictor.load(run, device=device)
-    paths = list(_expand(files, predictor))
+    values = list(_expand(inputs, predictor))
     rows: list[dict[str, Any]] = []
     reporter = common.reporter()
-    with reporter.bar("predicting", len(paths)) as bar:
-        for start in range(0, len(paths), batch_size):
-            rows += _predict(predictor, paths[start : start + batch_size], reject_below, top)
+    with reporter.bar("predicting", len(values)) as bar:
+        for start in range(0, len(values), batch_size):
+            rows += _predict(predictor, values[start : start + batch_size], reject_below, top)
             bar.update(len(rows))
     if csv_ is not None:
         _write_csv(csv_, rows, top)
@@ -50,12 +51,17 @@ def command(
     return 2 if any("error" in row for row in rows) else 0
 
 
-def _expand(files: list[Path], predictor: Any) -> Any:
+def _expand(inputs: list[str], predictor: Any) -> Any:
+    """A Path for each file, a string for each text."""
     from flambeau.core.errors import DataError
 
-    suffixes = predictor.fields[predictor.inputs[0]].suffixes if predictor.inputs else frozenset()
-    for file in files:
-        if file.is_dir():
+    field = predictor.fields[predictor.inputs[0]] if predictor.inputs else None
+    suffixes = field.suffixes if field else frozenset()
+    for given in inputs:
+        file = Path(given)
+        if field is not None and field.kind == "text" and not _exists(file):
+            yield given
+        elif file.is_dir():
             found = sorted(f for f in file.rglob("*") if f.suffix.lower() in suffixes and f.is_file())
             if not found:
                 raise DataError("the folder holds no files that this run can read", where=file)
@@ -64,14 +70,21 @@ def _expand(files: list[Path], predictor: Any) -> Any:
             yield file
 
 
-def _predict(predictor: Any, paths: list[Path], reject_below: float, top: int) -> list[dict[str, Any]]:
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long for a path, or with a null character
+        return False
+
+
+def _predict(predictor: Any, values: list[Any], reject_below: float, top: int) -> list[dict[str, Any]]:
     from flambeau.core.errors import DataError
 
     encoded, rows = [], []
-    for path in paths:
-        row: dict[str, Any] = {"file": str(path)}
+    for value in values:
+        row: dict[str, Any] = {"file" if isinstance(value, Path) else "text": str(value)}
         try:
-            encoded.append(predictor.encode(path))
+            encoded.append(predictor.encode(value))
         except DataError as error:
             row["error"] = error.found
         rows.append(row)
@@ -84,13 +97,12 @@ def _predict(predictor: Any, paths: list[Path], reject_below: float, top: int) -
 
 
 def _line(row: dict[str, Any]) -> str:
+    name = row.get("file") or " ".join(row["text"].split())[:60]
     if "error" in row:
-        return f"{row['file']}: error: {row['error']}"
+        return f"{name}: error: {row['error']}"
     label = row["label"] if not isinstance(row["label"], list) else ", ".join(map(str, row["label"])) or "none"
-    shown = "  ".join(f"{name} {p:.3f}" for name, p in row.get("probabilities", {}).items())
-    return f"{row['file']}: {label if not isinstance(label, float) else f'{label:.6g}'}" + (
-        f"  ({shown})" if shown else ""
-    )
+    shown = "  ".join(f"{c} {p:.3f}" for c, p in row.get("probabilities", {}).items())
+    return f"{name}: {label if not isinstance(label, float) else f'{label:.6g}'}" + (f"  ({shown})" if shown else "")
 
 
 def _write_csv(path: Path, rows: list[dict[str, Any]], top: int) -> None:
@@ -106,7 +118,7 @@ def _write_csv(path: Path, rows: list[dict[str, Any]], top: int) -> None:
         writer.writerow([*(head if classes else head[:2]), "error"])
         for row in rows:
             label = row.get("label", "")
-            cells = [row["file"], ";".join(label) if isinstance(label, list) else label]
+            cells = [row.get("file") or row["text"], ";".join(label) if isinstance(label, list) else label]
             if classes:
                 best = list(row.get("probabilities", {}).items())
                 best += [("", "")] * (top - len(best))

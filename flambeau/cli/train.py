@@ -32,6 +32,8 @@ def command(
     target: common.Target = None,
     input_: common.Input = None,
     pattern: common.Pattern = None,
+    encoding: common.Charset = None,
+    no_header: common.NoHeader = False,
     split: Annotated[str, typer.Option(help="auto, given, random, stratified, grouped, time or none.")] = "auto",
     by: Annotated[str | None, typer.Option(help="The column of the groups or times.", show_default=False)] = None,
     valid: Annotated[float | None, typer.Option(help="Share of rows that validate; 0.2 or less by their number if "
@@ -72,7 +74,8 @@ def command(
             raise UsageError("what is to be trained on?", fix="give a folder, a table, or --recipe")
         learner = Learner.from_recipe(base, **common_options)
     else:
-        options = common.dataset_options(target, input_, pattern, Split(split, valid, test, by, base.training.seed))
+        how = Split(split, valid, test, by, base.training.seed)
+        options = common.dataset_options(target, input_, pattern, how, encoding=encoding, no_header=no_header)
         dataset = from_path(data, **options)
         learner = Learner(dataset, recipe=base, **common_options)
     finish(learner, json, check=not no_check)

@@ -26,6 +26,7 @@ from flambeau.data.store import Column, FixedColumn, RaggedColumn, Store, Stream
 from flambeau.fields import Encoding, Field
 
 CHUNK = 32  # rows to a task, at most: long enough to be worth a thread's while, short enough for a smooth bar
+RAGGED_CHUNK = 1024  # where values are short, and quicker encoded many at once
 CHUNK_BYTES = 8 << 20  # of encoded values to a task, so that few large ones do not fill the memory
 SYNC_BYTES = 32 << 20  # written between two syncs to the disk, which go on beside the encoding
 Errors = dict[int, str]
@@ -185,17 +186,16 @@ def _as_tensor(array: np.ndarray) -> torch.Tensor:
 def _blocks(field: Field, values: Sequence[Any], threads: int) -> Iterator[Block]:
     """All rows encoded, in order."""
     encoding = field.encoding
-    rows = CHUNK if encoding.ragged else max(1, min(CHUNK, CHUNK_BYTES // max(encoding.nbytes, 1)))
+    rows = RAGGED_CHUNK if encoding.ragged else max(1, min(CHUNK, CHUNK_BYTES // max(encoding.nbytes, 1)))
 
     def work(start: int) -> Block:
         arrays: list[np.ndarray] = []
         errors = Errors()
-        for row in range(start, min(start + rows, len(values))):
-            try:
-                arrays.append(_encode_one(field, values[row]))
-            except DataError as error:
-                arrays.append(np.zeros((0, *encoding.shape) if encoding.ragged else encoding.shape, encoding.dtype))
-                errors[row] = _message(error)
+        for row, encoded in enumerate(field.encode_batch(values[start : start + rows]), start):
+            if isinstance(encoded, DataError):
+                errors[row] = _message(encoded)
+                encoded = np.zeros((0, *encoding.shape) if encoding.ragged else encoding.shape, encoding.dtype)
+            arrays.append(encoded)
         together = (np.concatenate if encoding.ragged else np.stack)(arrays)
         lengths = [len(a) for a in arrays] if encoding.ragged else [1] * len(arrays)
         return Block(together.astype(encoding.dtype, copy=False), lengths, errors)

@@ -16,10 +16,11 @@ from flambeau.core.findings import Finding, Severity
 from flambeau.data.archives import is_archive, unpack
 from flambeau.data.dataset import Dataset
 from flambeau.data.split import ALIASES, NAMES, TEST, TRAIN, VALID, Split
+from flambeau.data.tables import SUFFIXES as TABLE_SUFFIXES
+from flambeau.data.tables import read_table
 from flambeau.fields import FIELDS, Category, Field, Image, recognise
 
 TARGET_NAMES = ("label", "target", "class", "category", "y", "labels", "tags")
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
 
 
 def from_folder(
@@ -92,6 +93,7 @@ def from_folder(
         columns["label"] = [p[0] for p in parts]
         findings += _empty_classes(root, set(columns["label"]), bool(sides))
     target = "label"
+    columns[input_name] = [kind.read(str(file)) for file in columns[input_name]]
     dataset = Dataset(
         columns, inputs=[input_name], target=target, fields=fields, source=source, keys=files, findings=findings,
         places=files.__getitem__, split=_with_validation(sides, columns[target], files, how) if sides else how,
@@ -195,36 +197,29 @@ def from_table(
     inputs: Sequence[str] | None = None,
     fields: Mapping[str, Field] | None = None,
     split: Split | str = "auto",
+    encoding: str | None = None,
+    header: bool = True,
+    columns: Sequence[str] | None = None,
 ) -> Dataset:
     """A CSV, TSV, Parquet or JSON Lines file. Paths in it are relative to its own folder.
+
+    Args:
+        target, inputs, fields, split: as for `from_frame`.
+        encoding, header, columns: as for `read_table`.
 
     Raises:
         DataError: the file is missing or cannot be read, or has no such column.
     """
-    import polars as pl
-
     file = Path(path)
-    if not file.exists():
-        raise DataError("there is no such file", where=path)
-    suffix = file.suffix.lower()
-    try:
-        if suffix in (".parquet", ".pq"):
-            frame = pl.read_parquet(file)
-        elif suffix in (".jsonl", ".ndjson"):
-            frame = pl.read_ndjson(file)
-        elif suffix in (".csv", ".tsv", ".txt"):
-            frame = pl.read_csv(file, separator="\t" if suffix == ".tsv" else ",", infer_schema_length=10_000)
-        else:
-            raise DataError(f"no table has the ending '{suffix}'", where=path, expected=" ".join(TABLE_SUFFIXES))
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"the table cannot be read ({str(error).splitlines()[0]})", where=path) from None
+    table = read_table(file, encoding=encoding, header=header, columns=columns)
     how = Split(split) if isinstance(split, str) else split
     source = {
         "kind": "table", "path": str(file.resolve()), "target": target, "inputs": list(inputs) if inputs else None,
-        "split": vars(how).copy(),
+        "split": vars(how).copy(), "encoding": encoding, "header": header,
+        "columns": list(columns) if columns else None,
     }  # fmt: skip
-    return from_frame(frame, target=target, inputs=inputs, fields=fields, split=how, root=file.parent, source=source,
-                      name=str(path))  # fmt: skip
+    return from_frame(table.frame, target=target, inputs=inputs, fields=fields, split=how, root=file.parent,
+                      source=source, name=str(path), findings=table.findings)  # fmt: skip
 
 
 def from_frame(
@@ -237,6 +232,7 @@ def from_frame(
     root: str | Path | None = None,
     source: dict[str, Any] | None = None,
     name: str = "the data frame",
+    findings: Sequence[Finding] = (),
 ) -> Dataset:
     """A polars or pandas data frame.
 
@@ -282,12 +278,12 @@ def from_frame(
 
     keys = [str(p) for p in as_written[first]] if first in file_columns else None
     return Dataset(columns, target=target, inputs=inputs, fields=fields, split=sides, source=source, keys=keys,
-                   places=place)  # fmt: skip
+                   places=place, findings=findings)  # fmt: skip
 
 
 def _join_paths(columns: dict[str, Sequence[Any]], target: str | None, root: Path) -> list[str]:
     """Makes paths absolute in columns of file names, in place; returns the names of these columns."""
-    suffixes = {s for _, kind in FIELDS.items() for s in kind.suffixes}
+    suffixes = {s: kind for _, kind in FIELDS.items() for s in kind.suffixes}
     found = []
     for name, values in columns.items():
         if name == target or isinstance(values, np.ndarray):
@@ -295,9 +291,16 @@ def _join_paths(columns: dict[str, Sequence[Any]], target: str | None, root: Pat
         sample = [v for v in values[:1000] if v is not None]
         ends = Counter(isinstance(v, str) and os.path.splitext(v)[1].lower() in suffixes for v in sample)
         if ends[True] > 0.9 * len(sample) > 0:
-            columns[name] = [v if v is None else str(root / v) for v in values]
+            kind = _kind_of_files(sample, suffixes)
+            columns[name] = [v if v is None else kind.read(str(root / v)) for v in values]
             found.append(name)
     return found
+
+
+def _kind_of_files(names: Sequence[str], suffixes: Mapping[str, type[Field]]) -> type[Field]:
+    """The kind that most of some file names have by their endings."""
+    kinds = Counter(suffixes.get(os.path.splitext(n)[1].lower()) for n in names)
+    return next(kind for kind, _ in kinds.most_common() if kind is not None)
 
 
 def from_arrays(
@@ -397,8 +400,8 @@ def from_path(path: str | Path, **options: Any) -> Dataset:
     if file.suffix.lower() in TABLE_SUFFIXES:
         options.pop("pattern", None)
         return from_table(path, **options)
-    for name in ("target", "inputs"):
-        if options.pop(name, None):
+    for name in ("target", "inputs", "encoding", "header", "columns"):
+        if options.pop(name, None) is not None:
             raise UsageError(f"{name} is for tables", where=path, fix="give it with a CSV or Parquet file")
     return from_folder(path, **options)
 

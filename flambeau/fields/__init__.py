@@ -5,6 +5,7 @@ from flambeau.fields.category import Category
 from flambeau.fields.image import Image
 from flambeau.fields.multilabel import MultiLabel
 from flambeau.fields.number import Number
+from flambeau.fields.text import Text
 
 __all__ = [
     "FIELDS",
@@ -16,5 +17,6 @@ __all__ = [
     "Number",
     "Ragged",
     "Recognition",
+    "Text",
     "recognise",
 ]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flambeau.core.errors import UsageError
+from flambeau.core.errors import DataError, UsageError
 from flambeau.core.findings import Finding
 from flambeau.core.registry import Registry
 
@@ -61,8 +61,11 @@ class Field(ABC):
     persistent: ClassVar[bool] = False
     """Whether encoding is dear enough to be kept on disk between trainings."""
     target_only: ClassVar[bool] = False
+    input_only: ClassVar[bool] = False
     suffixes: ClassVar[frozenset[str]] = frozenset()
     """File name endings, lower case, that files of this kind have."""
+    holds_content: ClassVar[bool] = False
+    """Whether raw values are the content of such files (see `read`), and not their paths."""
     settings: ClassVar[tuple[str, ...]] = ()
     """Names of the attributes that a user sets; `to_dict` keeps them."""
     fitted: ClassVar[tuple[str, ...]] = ()
@@ -89,6 +92,23 @@ class Field(ABC):
         Raises:
             DataError: the value cannot be read or does not fit; the message says why.
         """
+
+    def encode_batch(self, values: Sequence[Any]) -> list[np.ndarray | DataError]:
+        """Some raw values, each to its array or to what is wrong with it. For kinds that are quicker with many."""
+        encoded: list[np.ndarray | DataError] = []
+        for value in values:
+            try:
+                if value is None:
+                    raise DataError("the value is missing")
+                encoded.append(self.encode(value))
+            except DataError as error:
+                encoded.append(error)
+        return encoded
+
+    @classmethod
+    def read(cls, path: str) -> Any:
+        """The raw value that a file of this kind holds: its path, which `encode` opens, or its content."""
+        return path
 
     def encode_all(self, values: Sequence[Any]) -> np.ndarray | None:
         """All values at once where that is cheap (arrays in memory), else None. Fixed fields only."""
@@ -157,7 +177,7 @@ def recognise(values: Sequence[Any], *, target: bool = False) -> tuple[Field, st
     """
     best: tuple[float, str, type[Field]] | None = None
     for _, field_class in FIELDS.items():
-        if field_class.target_only and not target:
+        if field_class.input_only if target else field_class.target_only:
             continue
         score, why = field_class.recognise(values)
         if best is None or score > best[0]:

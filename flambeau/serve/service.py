@@ -173,13 +173,13 @@ class Service:
             elif field.kind == "number":
                 example[column] = np.vectorize(_short)(field.decode(_blank(field))).tolist()
             else:
-                example[column] = "…"
+                example[column] = "a text" if field.kind == "text" else "…"
         return next(iter(example.values())) if len(example) == 1 else example
 
 
 def _is_file(field: Field) -> bool:
     """Whether raw values of this kind are files: bytes, for a server."""
-    return bool(field.suffixes)
+    return bool(field.suffixes) and not field.holds_content
 
 
 def _blank(field: Field) -> np.ndarray:

@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits, load_iris, load_sample_image, load_win
 
 from flambeau.core.errors import DataError
 from flambeau.data.store import collate
-from flambeau.fields import FIELDS, Category, Field, Image, MultiLabel, Number, Ragged
+from flambeau.fields import FIELDS, Category, Field, Image, MultiLabel, Number, Ragged, Text
 
 
 @dataclass
@@ -94,6 +94,18 @@ def examples() -> dict[str, Example]:
             [None, float("nan"), ["mandrake"], 5, 1.5, [None]],
             [wine.data[:, 0].tolist(), species, [None]],
         ),
+        "text": Example(
+            [
+                Text,
+                lambda: Text("characters", lower=False, max_length=20),
+                lambda: Text("bpe", max_vocabulary=200),
+                lambda: Text("chinese", min_count=1),
+            ],
+            [line.strip() for line in (iris.DESCR + wine.DESCR).splitlines() if len(line.split()) > 5],
+            ["zebra quagga okapi"],
+            [None, "", " \n", 5, b"bytes", ["a", "list"], {}],
+            [ragged_numbers, [0.5, 1.5], [None], [b"bytes"]],
+        ),
         "number": Example(
             [Number, lambda: Number(standardise=False)],
             wine.data[:, 0].tolist(),
@@ -118,7 +130,7 @@ def _each() -> Iterator[Any]:
 WITH_ARRAYS = {kind for kind, example in examples().items() if example.array is not None}
 each = pytest.mark.parametrize(("kind", "make"), list(_each()))
 each_with_arrays = pytest.mark.parametrize(("kind", "make"), [p for p in _each() if p.id.split("-")[0] in WITH_ARRAYS])
-each_target = pytest.mark.parametrize(("kind", "make"), [p for p in _each() if not p.id.startswith("image")])
+each_target = pytest.mark.parametrize(("kind", "make"), [p for p in _each() if not p.id.startswith(("image", "text"))])
 
 
 def fitted(make: Callable[[], Field], kind: str) -> Field:

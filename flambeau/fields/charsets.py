@@ -1,0 +1,94 @@
+"""From bytes to text: which encoding a file is in, and its text without surprises."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from pathlib import Path
+
+from flambeau.core.errors import DataError, UsageError
+
+BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # begins as UTF-16's does, so it is asked first
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+HEAD = 1 << 20  # bytes that are looked at to tell one encoding from another
+BEYOND_ASCII = re.compile(r"[^\x00-\x7f\ufffd]")
+HIGH = re.compile(rb"[\x80-\xff]")
+PAIRS = re.compile(rb"(?:[\xa1-\xf7][\xa1-\xfe])+")  # GB 2312, where all everyday letters of GB 18030 are
+
+
+def detect(data: bytes) -> str:
+    """The name of the encoding that bytes are most likely in.
+
+    A byte order mark decides; then zeros at every other byte (UTF-16), then whether it is valid UTF-8 (but for a few
+    damaged bytes among many good letters), then whether its letters are pairs of bytes as in GB 18030; what is left is
+    cp1252, in which any byte but five means something.
+
+    >>> detect("naïve".encode()), detect("naïve".encode("cp1252")), detect("你好，世界".encode("gb18030"))
+    ('utf-8', 'cp1252', 'gb18030')
+    """
+    for mark, name in BOMS:
+        if data.startswith(mark):
+            return name
+    head = data[:HEAD]
+    if len(head) >= 4 and b"\x00" in head:
+        odd, even = head[1::2].count(0), head[0::2].count(0)
+        if max(odd, even) > len(head) // 4:
+            return "utf-16-le" if odd > even else "utf-16-be"
+    try:
+        data.decode("utf-8")
+        return "utf-8"
+    except UnicodeDecodeError:
+        lenient = data.decode("utf-8", errors="replace")
+        damaged = lenient.count("\ufffd")
+        if len(BEYOND_ASCII.findall(lenient)) > 20 * damaged:
+            return "utf-8"
+    # Chinese letters are pairs of high bytes; western ones stand alone among plain letters
+    high, paired = len(HIGH.findall(head)), sum(len(run) for run in PAIRS.findall(head))
+    if high and paired > 0.9 * high:
+        return "gb18030"
+    return _western(data)
+
+
+def _western(data: bytes) -> str:
+    """cp1252; latin-1 where a byte has no meaning in that."""
+    return "latin-1" if any(byte in data for byte in (b"\x81", b"\x8d", b"\x8f", b"\x90", b"\x9d")) else "cp1252"
+
+
+def to_text(data: bytes, encoding: str | None = None, where: str | Path | None = None) -> tuple[str, str]:
+    """The text of some bytes, and the encoding it was in.
+
+    Raises:
+        DataError: the bytes are not in the encoding given; it names the line.
+        UsageError: there is no such encoding.
+    """
+    name = encoding or detect(data)
+    try:
+        return data.decode(name).removeprefix("\ufeff"), name
+    except LookupError:
+        raise UsageError(f"no encoding is called '{name}'", expected="utf-8, gb18030, cp1252, …") from None
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"byte {data[error.start]:#04x} in line {line:,} is not {name}", where=where,
+            fix=f"give the right encoding; it looks like {detect(data)}" if encoding else None,
+        ) from None  # fmt: skip
+
+
+def read_text(path: Path | str, encoding: str | None = None) -> str:
+    """The text of a file.
+
+    Raises:
+        DataError: it is missing, cannot be read, or is not in the encoding given.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise DataError("the file is missing", where=path) from None
+    except OSError as error:
+        raise DataError(f"the file cannot be read ({error.strerror})", where=path) from None
+    return to_text(data, encoding, path)[0]

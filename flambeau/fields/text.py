@@ -1,0 +1,187 @@
+"""Text: written language, as numbers of tokens."""
+
+from __future__ import annotations
+
+import html
+import itertools
+import re
+from collections import Counter
+from collections.abc import Sequence
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import torch
+
+from flambeau.core.errors import DataError, UsageError
+from flambeau.fields import tokens as cutting
+from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition
+from flambeau.fields.charsets import read_text
+from flambeau.fields.tokens import HF
+
+LONGEST = 10_000_000  # characters of one text that are looked at
+MANY_CHARACTERS = 15  # from this mean length on, values are texts and not names
+SHOWN = 300
+SPACES = re.compile(r"\s+")
+
+
+@FIELDS.register("text")
+class Text(Field):
+    """Written language. Encoded as int32 (T), prepared as `Ragged`: numbers int64 (B, T) padded with 0, lengths (B).
+
+    Number 0 is padding and 1 a token that is not in the vocabulary (a pretrained tokeniser has its own).
+
+    Args:
+        tokens: what a text is cut into: `words`, `chinese` (words, by jieba), `characters`, `bpe` (trained on the
+            training rows), `hf:FOLDER` (a pretrained tokeniser, by folder or hub name), or `auto`, which looks.
+        lower: whether upper case is made lower. A pretrained tokeniser does as it did when it was trained.
+        max_length: tokens of a text that are kept, from its beginning.
+        max_vocabulary: different tokens that are kept, the most frequent ones.
+        min_count: how often a token must come in the training rows to be kept.
+    """
+
+    kind = "text"
+    input_only = True
+    suffixes = frozenset([".txt"])
+    holds_content = True
+    settings = ("tokens", "lower", "max_length", "max_vocabulary", "min_count")
+    fitted = ("cut", "vocabulary", "tokenizer")
+
+    def __init__(
+        self,
+        tokens: str = "auto",
+        lower: bool = True,
+        max_length: int = 512,
+        max_vocabulary: int = 30_000,
+        min_count: int = 2,
+    ):
+        self.tokens, self.lower = cutting.check_kind(tokens), lower
+        for name, value, least in (("max_length", max_length, 1), ("max_vocabulary", max_vocabulary, 3),
+                                   ("min_count", min_count, 1)):  # fmt: skip
+            if not isinstance(value, int) or value < least:
+                raise UsageError(f"{name} {value!r} does not fit", expected=f"a whole number from {least} on")
+        self.max_length, self.max_vocabulary, self.min_count = max_length, max_vocabulary, min_count
+        self.cut: str | None = None if tokens == "auto" else tokens
+        self.vocabulary: list[str] = []
+        self.tokenizer: str | None = None  # the JSON of `tokenizers`, of BPE and pretrained ones
+
+    @classmethod
+    def recognise(cls, values: Sequence[Any]) -> Recognition:
+        sample = [v for v in values if v is not None]
+        if not sample or not all(isinstance(v, str) for v in sample):
+            return Recognition(0.0, "values are not texts")
+        length = sum(map(len, sample)) / len(sample)
+        distinct = len(set(sample)) / len(sample)
+        if length >= MANY_CHARACTERS and distinct > 0.5:
+            return Recognition(0.85, f"texts of {length:.0f} characters in the mean")
+        if distinct > 0.5 and sum(" " in v for v in sample) > 0.5 * len(sample):
+            return Recognition(0.6, "most values are several words")
+        return Recognition(0.1, "values are short or repeat")
+
+    @classmethod
+    def read(cls, path: str) -> str:
+        return read_text(path)
+
+    def fit(self, values: Sequence[Any]) -> None:
+        texts = [v for v in map(_usable, values) if v is not None]
+        if not texts:
+            raise DataError("every text of the training rows is empty", expected="some text")
+        if self.tokens == "auto":
+            self.cut = cutting.suited(texts[:: max(1, len(texts) // 1000)][:1000])
+        self.__dict__.pop("_ready", None)
+        assert self.cut is not None
+        if self.cut.startswith(HF):
+            self.tokenizer = cutting.pretrained(self.cut.removeprefix(HF))
+        elif self.cut == "bpe":
+            size = self.max_vocabulary
+            self.tokenizer = cutting.train_bpe(texts, size=size, min_count=self.min_count, lower=self.lower)
+        else:
+            counts: Counter[str] = Counter()
+            for text in texts:
+                counts.update(self.tokenise(text))
+            self.vocabulary = cutting.vocabulary_of(counts, most=self.max_vocabulary, min_count=self.min_count)
+            if len(self.vocabulary) < 3 and self.min_count > 1:  # few and short texts: rather rare tokens than none
+                self.vocabulary = cutting.vocabulary_of(counts, most=self.max_vocabulary, min_count=1)
+
+    def tokenise(self, text: str) -> list[str]:
+        """The pieces of a text, all of them, as they are looked up in the vocabulary."""
+        kind = self.cut or cutting.suited([text])
+        if kind == "bpe" or kind.startswith(HF):
+            return list(self._tool.encode(text).tokens)
+        return cutting.cutter(kind)(text.lower() if self.lower else text)
+
+    @property
+    def _tool(self) -> Any:
+        """The tokeniser or, for pieces of a vocabulary, the table from piece to number."""
+        if "_ready" not in self.__dict__:
+            if self.tokenizer is None:
+                if not self.vocabulary:
+                    raise UsageError("the text field is not fitted", fix="call fit first")
+                self.__dict__["_ready"] = {piece: i for i, piece in enumerate(self.vocabulary)}
+            else:
+                tool = cutting.tokenizers().Tokenizer.from_str(self.tokenizer)
+                tool.no_padding()
+                tool.enable_truncation(self.max_length)
+                self.__dict__["_ready"] = tool
+        return self.__dict__["_ready"]
+
+    @property
+    def encoding(self) -> Encoding:
+        return Encoding(np.dtype(np.int32), (), ragged=True)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(V,), how many token numbers there are."""
+        return (len(self.vocabulary) if self.tokenizer is None else self._tool.get_vocab_size(),)
+
+    def encode(self, value: Any) -> np.ndarray:
+        (encoded,) = self.encode_batch([value])
+        if isinstance(encoded, DataError):
+            raise encoded
+        return encoded
+
+    def encode_batch(self, values: Sequence[Any]) -> list[np.ndarray | DataError]:
+        texts = [_checked(value) for value in values]
+        good = [text for text in texts if isinstance(text, str)]
+        encoded: list[Sequence[int]]
+        if self.tokenizer is not None:
+            encoded = [e.ids for e in self._tool.encode_batch_fast(good)]
+        else:
+            index, most = self._tool, self.max_length
+            assert self.cut is not None
+            cut = cutting.cutter(self.cut)
+            encoded = []
+            for text in good:
+                pieces = cut(text.lower() if self.lower else text)
+                encoded.append([index.get(piece, 1) for piece in itertools.islice(pieces, most)] or [1])
+        numbers = iter(encoded)
+        return [np.asarray(next(numbers), np.int32) if isinstance(text, str) else text for text in texts]
+
+    def prepare(self, gathered: Ragged, training: bool = False, generator: torch.Generator | None = None) -> Ragged:
+        return Ragged(gathered.values.long(), gathered.lengths)
+
+    def render(self, value: Any) -> str:
+        """Its beginning."""
+        text = "" if value is None else SPACES.sub(" ", str(value)[: 2 * SHOWN]).strip()
+        return f"<span>{html.escape(text[:SHOWN])}{'…' if len(text) > SHOWN else ''}</span>"
+
+
+def _checked(value: Any) -> str | DataError:
+    """The text of a raw value, or what is wrong with it."""
+    if isinstance(value, PathLike):
+        try:
+            value = read_text(value)  # type: ignore[arg-type]
+        except DataError as error:
+            return error
+    if value is None:
+        return DataError("the value is missing")
+    if not isinstance(value, str):
+        return DataError(f"a {type(value).__name__} is not a text", expected="a string")
+    if not value or value.isspace():
+        return DataError("the text is empty")
+    return value[:LONGEST]
+
+
+def _usable(value: Any) -> str | None:
+    text = _checked(value)
+    return text if isinstance(text, str) else None

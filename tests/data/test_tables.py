@@ -1,0 +1,104 @@
+"""Table files come in every encoding and shape; what cannot be read is named, and nothing else is lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import flambeau as fb
+from flambeau.core.errors import DataError
+from flambeau.data.sources import from_source
+from flambeau.data.tables import read_table
+
+SENTENCES = [
+    ("Größe passt nicht, schade um das schöne Stück", "negative"),
+    ('"Quoted", and\nwith a line break — très bien', "positive"),
+    ("naïve but charming little film", "positive"),
+    ("the façade crumbles after ten minutes", "negative"),
+]
+ROWS = [(f"{text}, {i}", label) for i in range(5) for text, label in SENTENCES]
+
+
+def write_csv(path: Path, encoding: str, header: bool = True, separator: str = ",") -> Path:
+    def cell(text: str) -> str:
+        return '"' + text.replace('"', '""') + '"'
+
+    lines = [f"text{separator}label"] if header else []
+    lines += [f"{cell(text)}{separator}{label}" for text, label in ROWS]
+    path.write_bytes(("\n".join(lines) + "\n").encode(encoding, errors="replace"))
+    return path
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_texts_come_back_as_they_were(tmp_path: Path, encoding: str, suffix: str) -> None:
+    file = write_csv(tmp_path / f"reviews{suffix}", encoding, separator="\t" if suffix == ".tsv" else ",")
+    data = fb.Dataset.from_table(file)
+    assert data.fields["text"].kind == "text" and data.fields["label"].kind == "category"
+    assert list(data.columns["text"]) == [text for text, _ in ROWS]
+    assert [f.check for f in data.findings] == ([] if encoding.startswith("utf-8") else ["encoding"])
+
+
+def test_chinese_in_gb18030(tmp_path: Path) -> None:
+    file = tmp_path / "评论.csv"
+    texts = ["房间干净，服务态度很好，下次还会再来", "早餐一般，房间有点小，不会再来了"]
+    file.write_bytes(("text,label\n" + "".join(f"{t},{i % 2}\n" for i, t in enumerate(texts * 5))).encode("gb18030"))
+    assert list(fb.Dataset.from_table(file).columns["text"])[:2] == texts
+
+
+def test_a_file_without_a_header(tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "bare.csv", "utf-8", header=False)
+    data = fb.Dataset.from_table(file, header=False, target="column_2")
+    assert len(data) == len(ROWS) and data.columns["column_1"][1] == ROWS[1][0]
+    named = fb.Dataset.from_table(file, header=False, columns=["text", "label"])
+    assert named.target == "label" and list(from_source(named.source).columns["text"]) == list(named.columns["text"])
+
+
+def test_the_encoding_that_is_given_is_used(tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "mac.csv", "mac-roman")
+    data = fb.Dataset.from_table(file, encoding="mac-roman")
+    assert data.columns["text"][0] == ROWS[0][0]
+    assert list(from_source(data.source).columns["text"]) == list(data.columns["text"])
+    with pytest.raises(DataError, match=r"byte 0x.. in line 2 is not utf-8"):
+        fb.Dataset.from_table(file, encoding="utf-8")
+
+
+def test_a_row_of_undecodable_bytes_is_named_and_the_others_are_kept(tmp_path: Path) -> None:
+    file = tmp_path / "large.csv"
+    line = "ein schöner Tag über den Wolken,positive\n"
+    with file.open("wb") as out:
+        out.write(b"text,label\n" + line.encode() * 160_000)
+        out.write(b"ein sch\xf6ner Tag,negative\n" + line.encode() * 10)
+    table = read_table(file)
+    (finding,) = table.findings
+    assert finding.check == "undecodable" and finding.places == ["row 160001"] and finding.rows == [160_000]
+    assert table.frame["text"][160_000] is None and table.frame["text"].null_count() == 1
+    assert table.frame["label"][160_000] == "negative" and table.frame["text"][159_999].startswith("ein schöner")
+
+
+def test_json_lines_with_and_without_all_keys(tmp_path: Path) -> None:
+    file = tmp_path / "reviews.jsonl"
+    rows = [{"text": text, "label": label} for text, label in ROWS]
+    file.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+    assert list(fb.Dataset.from_table(file).columns["text"]) == [text for text, _ in ROWS]
+
+
+def test_a_folder_of_texts_in_any_encoding(tmp_path: Path) -> None:
+    for i, (text, label) in enumerate(ROWS):
+        (tmp_path / label).mkdir(exist_ok=True)
+        (tmp_path / label / f"{i:02}.txt").write_bytes(
+            text.encode(["utf-8", "utf-16", "cp1252"][i % 3], errors="replace")
+        )
+    data = fb.Dataset.from_folder(tmp_path)
+    assert data.inputs == ["text"] and data.fields["text"].kind == "text"
+    assert "naïve but charming little film, 3" in data.columns["text"]
+    assert data.place(0) == "negative/00.txt"
+
+
+def test_paths_of_texts_in_a_table_are_opened(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a first text")
+    (tmp_path / "b.txt").write_text("another text")
+    (tmp_path / "list.csv").write_text("file,label\na.txt,x\nb.txt,y\n")
+    assert fb.Dataset.from_table(tmp_path / "list.csv").columns["file"] == ["a first text", "another text"]
