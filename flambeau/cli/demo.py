@@ -1,31 +1,43 @@
-"""`flambeau demo`: the whole way on real data, from a folder of pictures to a prediction over HTTP."""
+"""`flambeau demo`: the whole way on real data, from a folder or a table to a prediction over HTTP."""
 
 from __future__ import annotations
 
 import json as jsonlib
 import time
 import urllib.request
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flambeau.cli import common
 
+if TYPE_CHECKING:
+    from flambeau.data.dataset import Dataset
+
 NAME = "demo"
 
 
+class What(StrEnum):
+    """What a demo is about."""
+
+    PICTURES = "pictures"
+    TEXT = "text"
+
+
 def command(
-    folder: Annotated[Path, typer.Argument(help="Where the pictures and the run go.")] = Path("runs/demo"),
+    what: Annotated[What, typer.Argument(help="The kind of data.")] = What.PICTURES,
+    folder: Annotated[Path, typer.Option(help="Where the data and the run go.")] = Path("runs/demo"),
     json: common.Json = False,
 ) -> None:
-    """Check, train, evaluate, predict and serve scikit-learn's 1,797 handwritten digits; takes about half a minute.
+    """Check, train, evaluate, predict and serve, on real data; takes about half a minute.
 
-    Example: `flambeau demo`
+    `pictures` are scikit-learn's 1,797 handwritten digits, `text` is 3,000 sentences of reviews.
+
+    Example: `flambeau demo text`
     """
     from flambeau import report
-    from flambeau.data.dataset import Dataset
-    from flambeau.data.realdata.pictures import write_digits
     from flambeau.evaluation import evaluate_run
     from flambeau.learner import Learner
     from flambeau.predictor import Predictor
@@ -33,10 +45,8 @@ def command(
 
     began = time.perf_counter()
     reporter = common.reporter()
-    pictures = folder / "digits"
-    reporter.say(f"1. real digits as a folder of pictures: {pictures}", style="bold")
-    write_digits(pictures)
-    data = Dataset.from_folder(pictures)
+    reporter.say(f"1. real {what.value} in {folder}", style="bold")
+    data = DATA[what](folder)
     reporter.say("2. check", style="bold")
     reporter.say(data.describe())
     run = Run.free("run", folder)
@@ -48,11 +58,11 @@ def command(
     metrics = evaluate_run(run)["metrics"]
     reporter.say(common.show_metrics(metrics))
     reporter.say("5. predict", style="bold")
-    picture = Path(data.columns[data.inputs[0]][int(data.rows("valid")[0])])
-    prediction = Predictor.load(run).predict(picture)
-    reporter.say(f"{picture}: {prediction.label} ({prediction.confidence:.1%})")
+    value = data.columns[data.inputs[0]][int(data.rows("valid")[0])]
+    prediction = Predictor.load(run).predict(value)
+    reporter.say(f"{value}: {prediction.label} ({prediction.confidence:.1%})")
     reporter.say("6. serve", style="bold")
-    answer, url = _serve_one(run.path, picture)
+    answer, url = _serve_one(run.path, what, value)
     reporter.say(f"POST {url}/predict → {jsonlib.dumps(answer['predictions'][0])[:100]}")
     seconds = time.perf_counter() - began
     reporter.say(f"done in {seconds:.0f} s; report: {path}", style="bold green")
@@ -61,15 +71,36 @@ def command(
                      "prediction": prediction.to_dict(3), "served": answer})  # fmt: skip
 
 
-def _serve_one(run: Path, picture: Path) -> tuple[dict[str, Any], str]:
+def _digits(folder: Path) -> Dataset:
+    from flambeau.data.dataset import Dataset
+    from flambeau.data.realdata.pictures import write_digits
+
+    write_digits(folder / "digits")
+    return Dataset.from_folder(folder / "digits")
+
+
+def _sentences(folder: Path) -> Dataset:
+    from flambeau.data.dataset import Dataset
+    from flambeau.data.realdata.texts import write_sentences
+
+    folder.mkdir(parents=True, exist_ok=True)
+    return Dataset.from_table(write_sentences(folder / "sentences.csv"), inputs=["text"])
+
+
+DATA = {What.PICTURES: _digits, What.TEXT: _sentences}
+
+
+def _serve_one(run: Path, what: What, value: str) -> tuple[dict[str, Any], str]:
     """One prediction over HTTP from a real server on a free port."""
     from flambeau.core.errors import FlambeauError
     from flambeau.serve import background_server
 
+    if what is What.PICTURES:
+        body, kind = Path(value).read_bytes(), "image/png"
+    else:
+        body, kind = jsonlib.dumps({"inputs": [value]}).encode(), "application/json"
     with background_server(run) as url:
-        request = urllib.request.Request(
-            f"{url}/predict", data=picture.read_bytes(), headers={"Content-Type": "image/png"}, method="POST"
-        )
+        request = urllib.request.Request(f"{url}/predict", data=body, headers={"Content-Type": kind}, method="POST")
         with urllib.request.urlopen(request, timeout=30) as response:
             if response.status != 200:
                 raise FlambeauError(f"the server answered {response.status}")

@@ -17,3 +17,13 @@ def test_the_whole_way(flambeau: Forkserver, tmp_path: Path) -> None:
     assert done["served"]["predictions"][0]["label"] == done["prediction"]["label"]
     assert "<html" in (tmp_path / done["report"]).read_text(encoding="utf-8")[:200].lower()
     assert len(list((tmp_path / "runs" / "demo" / "digits").glob("*/*.png"))) == 1797
+
+
+@pytest.mark.slow
+def test_the_whole_way_of_texts(flambeau: Forkserver, tmp_path: Path) -> None:
+    command = flambeau("demo", "text", "--json", cwd=tmp_path)
+    assert command.status == 0, command.err
+    done = command.json
+    assert done["metrics"]["accuracy"] > 0.75
+    assert done["served"]["predictions"][0]["label"] == done["prediction"]["label"]
+    assert "<html" in (tmp_path / done["report"]).read_text(encoding="utf-8")[:200].lower()
