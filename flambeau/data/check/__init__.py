@@ -11,9 +11,10 @@ from flambeau.data.check.files import scan
 from flambeau.data.check.labels import column_findings, split_findings
 from flambeau.data.check.near import near_duplicates, num_trees
 from flambeau.data.check.pictures import picture_findings
+from flambeau.data.check.texts import text_findings
 from flambeau.data.dataset import Dataset
 from flambeau.data.encode import usable_processors
-from flambeau.fields import Image
+from flambeau.fields import Image, Text
 
 __all__ = ["check"]
 
@@ -25,8 +26,14 @@ def check(dataset: Dataset, *, reporter: Reporter = QUIET, threads: int | None =
     readable picture (`nothing-readable`), values of the wrong kind (`wrong-kind`), a constant number to predict.
 
     Warnings: `unreadable` and `too-large` pictures, `missing` values, an `unseen-class`, `similar-classes`,
-    `few-samples`, `imbalance`, `blank`, `tiny`, `extreme-aspect`; samples that are equal or, as pictures, alike
-    (`near-…`) but have different labels (`label-conflict`) or are on different sides of the split (`leakage`).
+    `few-samples`, `imbalance`, `blank`, `tiny`, `extreme-aspect`; samples that are equal or, as pictures or texts,
+    alike (`near-…`) but have different labels (`label-conflict`) or are on different sides of the split (`leakage`).
+
+    Of texts, warnings: `unreadable`, `empty`, `numbers-as-text`, `mojibake`, `lost-characters`, a token that gives the
+    label away (`giveaway`), `truncation` and `unknown-tokens` where they are grave; notes: `near-empty`,
+    `extreme-length`, `markup`, `mixed-language`; an error where none can be read or cut (`tokeniser`). Texts are equal
+    whatever their capitals and spaces. Of more than 300,000 texts a draw is looked at for languages, tokens and
+    near-duplicates, and the findings say so.
 
     Notes: `wrong-extension`, exotic pictures (`cmyk`, `16-bit`, `float`, `1-bit`, `palette`, `alpha`, `animated`,
     `exif-rotated`), `huge`, `mixed-colour`, `duplicate` and `near-duplicate` inside a class, `nothing-held-out`.
@@ -58,6 +65,9 @@ def check(dataset: Dataset, *, reporter: Reporter = QUIET, threads: int | None =
         with reporter.bar("looking for near-duplicates", num_trees(len(dataset))) as bar:
             pairs, _ = near_duplicates(seen.grey, seen.colour, threads, bar)
         findings += twins.alike(pairs, groups, "picture")
-    if dataset.inputs and not set(pictures) & set(dataset.inputs):
+    told, readable = text_findings(dataset, twins, reporter)
+    findings += told
+    usable &= readable
+    if dataset.inputs and not any(isinstance(dataset.fields[name], (Image, Text)) for name in dataset.inputs):
         findings += twins.equal(twins.groups(row_digests(dataset)), "row", may_coincide(dataset))
     return worst_first([*findings, *column_findings(dataset, usable)])
