@@ -1,0 +1,122 @@
+"""Text: every kind of token, a vocabulary of the training rows alone, and bad values told apart from good ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import flambeau as fb
+from flambeau.core.errors import DataError, UsageError
+from flambeau.data.encode import EncodeOptions, encode
+from flambeau.data.realdata.texts import uci_sentences
+from flambeau.fields import Category, Field, Ragged, Text, recognise
+
+SENTENCES = uci_sentences()
+
+
+def test_real_sentences_are_texts_and_their_labels_are_not() -> None:
+    field, why = recognise(SENTENCES.texts)
+    assert isinstance(field, Text) and "characters in the mean" in why
+    assert isinstance(recognise(SENTENCES.labels)[0], Category)
+    assert isinstance(recognise(SENTENCES.texts, target=True)[0], Category)  # a text is never a target
+
+
+def test_the_vocabulary_is_that_of_the_training_rows() -> None:
+    data = fb.Dataset({"text": SENTENCES.texts, "label": SENTENCES.labels}, target="label")
+    data.fit()
+    training = " ".join(data.take("text", data.rows("train"))).lower()
+    field = data.fields["text"]
+    assert isinstance(field, Text)
+    assert field.vocabulary[:2] == ["<pad>", "<unk>"]
+    assert all(piece in training for piece in field.vocabulary[2:])
+    assert field.vocabulary.index("the") < field.vocabulary.index("phone") < field.vocabulary.index("battery")
+
+
+def test_words_that_are_not_known_are_number_one() -> None:
+    field = Text("words")
+    field.fit(SENTENCES.texts)
+    numbers = field.encode("the xyzzy phone")
+    assert numbers[1] == 1 and numbers[0] > 1 and numbers[2] > 1
+    assert list(field.encode("xyzzy")) == [1]
+
+
+def test_texts_of_rare_words_only_still_get_a_vocabulary() -> None:
+    field = Text("words", min_count=5)
+    field.fit(["one two", "three four"])
+    assert len(field.vocabulary) == 6
+
+
+@pytest.mark.parametrize("tokens", ["words", "characters", "bpe"])
+def test_no_text_is_longer_than_max_length(tokens: str) -> None:
+    field = Text(tokens, max_length=12)
+    field.fit(SENTENCES.texts)
+    assert len(field.encode(" ".join(SENTENCES.texts))) == 12
+
+
+def test_a_text_of_ten_megabytes(tmp_path: Path) -> None:
+    field = Text("words", max_length=100)
+    field.fit(SENTENCES.texts)
+    assert len(field.encode("a fine film " * 1_000_000)) == 100
+
+
+@pytest.mark.parametrize("tokens", ["words", "characters", "bpe"])
+def test_it_comes_back_from_plain_json(tokens: str) -> None:
+    field = Text(tokens, max_vocabulary=500)
+    field.fit(SENTENCES.texts)
+    again = Field.from_dict(json.loads(json.dumps(field.to_dict())))
+    assert again.input_shape == field.input_shape
+    for text in SENTENCES.texts[:50]:
+        assert np.array_equal(field.encode(text), again.encode(text))
+
+
+def test_many_at_once_are_as_one_by_one_and_the_bad_ones_are_named() -> None:
+    field = Text("bpe", max_vocabulary=300)
+    field.fit(SENTENCES.texts)
+    values = ["a fine film", None, "", "a bad phone", 5]
+    encoded = field.encode_batch(values)
+    assert np.array_equal(encoded[0], field.encode("a fine film"))
+    assert np.array_equal(encoded[3], field.encode("a bad phone"))
+    told = [str(e) for e in encoded if isinstance(e, DataError)]
+    assert told == ["the value is missing", "the text is empty", "a int is not a text; expected a string"]
+
+
+def test_empty_rows_are_left_out_and_named(tmp_path: Path) -> None:
+    texts = [*SENTENCES.texts[:30], "  ", SENTENCES.texts[31]]
+    data = fb.Dataset({"text": texts, "y": ["a", "b"] * 16}, target="y", split="none", fields={"text": Text()})
+    data.fit()
+    store = encode(data, EncodeOptions(cache=tmp_path))
+    assert 30 not in store.good.tolist() and len(store.good) == 31
+    assert [f.places for f in store.findings] == [["row 30"]]
+    gathered = store.gather(store.good[:4])["text"]
+    assert isinstance(gathered, Ragged) and gathered.values.shape[1] == int(gathered.lengths.max())
+
+
+def test_every_text_empty_is_told_before_anything_else() -> None:
+    data = fb.Dataset({"text": ["", " "] * 5, "y": ["a", "b"] * 5}, target="y", fields={"text": Text()})
+    with pytest.raises(DataError, match="column 'text': every text of the training rows is empty"):
+        data.fit()
+
+
+def test_settings_that_do_not_fit() -> None:
+    with pytest.raises(UsageError, match=r"no kind of token is called 'word'; .*did you mean 'words'"):
+        Text("word")
+    with pytest.raises(UsageError, match="max_vocabulary 2 does not fit"):
+        Text(max_vocabulary=2)
+    with pytest.raises(UsageError, match="max_length 0 does not fit"):
+        Text(max_length=0)
+    with pytest.raises(DataError, match=r"there is no tokeniser in the folder; expected tokenizer.json"):
+        Text(f"hf:{Path(__file__).parent}").fit(["a text"])
+
+
+def test_html_in_a_text_is_shown_and_not_obeyed() -> None:
+    assert Text().render("<script>alert(1)</script>") == "<span>&lt;script&gt;alert(1)&lt;/script&gt;</span>"
+
+
+def test_chinese_is_cut_into_words() -> None:
+    field = Text()
+    field.fit(["房间干净，服务态度很好", "服务态度不好，房间太小"])
+    assert field.cut == "chinese"
+    assert "房间" in field.vocabulary and "服务态度" in field.vocabulary
