@@ -90,14 +90,12 @@ def test_long_texts_are_compared_by_words() -> None:
 
 
 def test_the_same_premise_is_no_copy_but_the_same_pair_is() -> None:
-    premises, others = real(20)[:10], real(20)[10:]
-    first = [premise for premise in premises for _ in range(2)]
-    second = [*others, *others[::-1]]
-    columns = {
-        "first": [*first, first[0], first[1]],
-        "second": [*second, second[0], typo(second[1])],
-        "label": ["a"] * 22,
-    }
+    texts = real(40)
+    # long premises and short second texts: together two such pairs are alike, in the second text they are not
+    first = [" ".join(texts[i // 2 * 2 : i // 2 * 2 + 2]) for i in range(20)]
+    second = [text[:25] for text in texts[20:]]
+    first, second = [*first, first[0], typo(first[1])], [*second, second[0], second[1]]
+    columns = {"first": first, "second": second, "label": ["a"] * 22}
     findings = checked(columns, first=Text(), second=Text())
     assert findings["duplicate"].rows == [0, 20]
     assert findings["near-duplicate"].rows == [1, 21]
@@ -108,6 +106,7 @@ def test_a_number_beside_the_text_belongs_to_the_sample() -> None:
     columns = {"text": [*texts, texts[0], texts[1]], "size": [*map(float, range(21)), 1.0], "label": ["a"] * 22}
     findings = checked(columns, text=Text(), size=Number())
     assert findings["duplicate"].rows == [1, 21]
+    assert "near-duplicate" not in findings
 
 
 def test_empty_texts_are_not_copies_of_each_other() -> None:

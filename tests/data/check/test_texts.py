@@ -91,6 +91,7 @@ def test_no_text_to_train_on_is_an_error() -> None:
 def test_rows_of_empty_texts_do_not_count_for_their_class() -> None:
     findings = checked([*GOOD, *[""] * 12])
     assert findings["one-class"].severity is Severity.ERROR
+    assert checked([*GOOD, *range(12)])["one-class"].severity is Severity.ERROR
 
 
 def test_a_column_of_numbers() -> None:
@@ -211,7 +212,7 @@ def test_nothing_is_given_away_where_there_are_hardly_any_others() -> None:
 
 def test_labels_of_the_other_sides_are_not_looked_at_for_giveaways() -> None:
     texts, labels = pairs_of_sentences()
-    split = ["train" if i % 4 else "test" for i in range(len(texts))]
+    split = ["test" if i % 4 else "train" for i in range(len(texts))]
     spoilt = [f"{t} src7" if (labels[i], split[i]) == ("bad", "test") else t for i, t in enumerate(texts)]
     assert "giveaway" not in checked(spoilt, labels, split)
 
