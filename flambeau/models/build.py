@@ -125,7 +125,9 @@ def check_name(name: str) -> None:
     """Raises UsageError, with the nearest name, where `build` knows no such model; MissingExtra without timm,
     torchvision or transformers where it is one of theirs; ModelError where it is a folder that holds none."""
     source, rest = _source(name)
-    if source == TEXT_SOURCE and rest:
+    if source == TEXT_SOURCE:
+        if not rest:
+            raise UsageError(f"'{PREFIX}' names no model", fix=f"give a folder or a name on the hub: {PREFIX}FOLDER")
         import_transformers(name)
         check_source(rest)
     elif source not in ("", *PICTURE_SOURCES) or not _known(source, name):

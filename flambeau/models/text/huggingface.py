@@ -217,6 +217,8 @@ def _tamed(config: Any, where: str) -> Any:
             raise ModelError(f"a model of type '{config.model_type}' has no {name}: it reads no texts", where=where)
     vars(config).pop("auto_map", None)
     config._attn_implementation = None  # could name a kernel to fetch
+    if getattr(config, "use_cache", False):
+        config.use_cache = False  # keys and values are kept for texts that are written on, which these are not
     return config
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from flambeau.core.errors import UsageError
 from flambeau.fields import Ragged
 
-POOLINGS = ("mean", "max", "last", "attention")
+POOLINGS = ("mean", "sqrt", "max", "last", "cls", "attention")
 
 
 class TokenEmbedding(nn.Module):
@@ -51,20 +51,22 @@ class TokenEmbedding(nn.Module):
 
 
 def mask_padding(tokens: Ragged) -> tuple[Tensor, Tensor]:
-    """Values (B, T), T at least 1, and the mask (B, T) of what is no padding; of an empty text the first place."""
+    """Values (B, T), zero behind each text's end, and the mask (B, T) of what is no padding; T is at least 1, and of an
+    empty text the first place counts."""
     values, lengths = tokens
     if values.shape[1] == 0:
         values = values.new_zeros(len(values), 1)
     steps = torch.arange(values.shape[1], device=values.device)
-    return values, steps < lengths.clamp(min=1)[:, None]
+    return values.masked_fill(steps >= lengths[:, None], 0), steps < lengths.clamp(min=1)[:, None]
 
 
 class Pooling(nn.Module):
     """Vectors over time to one vector, padding left out.
 
     Args:
-        kind: `mean`; `max`; `last`, the last token's; or `attention`, a mean weighted by a small learned network:
-            Yang et al. 2016, "Hierarchical attention networks for document classification".
+        kind: `mean`; `sqrt`, the sum divided by the root of the length; `max`; `last`, the last token's; `cls`, the
+            first token's; or `attention`, a mean weighted by a small learned network: Yang et al. 2016, "Hierarchical
+            attention networks for document classification".
         width: D; only `attention` has weights.
 
     Shapes: x (B, T, D) float and mask (B, T) bool, at least one True a row, to (B, D).
@@ -86,8 +88,11 @@ class Pooling(nn.Module):
             return x.masked_fill(~mask[:, :, None], torch.finfo(x.dtype).min).amax(1)
         if self.kind == "last":
             return x[torch.arange(len(x), device=x.device), mask.sum(1) - 1]
-        if self.kind == "mean":
-            weights = mask / mask.sum(1, keepdim=True)  # (B, T)
+        if self.kind == "cls":
+            return x[:, 0]
+        if self.kind in ("mean", "sqrt"):
+            length = mask.sum(1, keepdim=True)
+            weights = mask / (length if self.kind == "mean" else length.sqrt())  # (B, T)
         else:
             scores = self.score(x).squeeze(2)
             weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(1)
