@@ -107,7 +107,8 @@ class Text(Field):
         """The pieces of a text, all of them, as they are looked up in the vocabulary."""
         kind = self.cut or cutting.suited([text])
         if kind == "bpe" or kind.startswith(HF):
-            return list(self._tool.encode(text).tokens)
+            encoded = self._tool.encode(text)
+            return [token for part in (encoded, *encoded.overflowing) for token in part.tokens]
         return cutting.cutter(kind)(text.lower() if self.lower else text)
 
     @property

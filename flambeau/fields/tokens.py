@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ HF = "hf:"  # a pretrained tokeniser: its folder, or its name on the hub
 Cut = Callable[[str], list[str]]
 
 
+@cache
 def cutter(kind: str) -> Cut:
     """A function from text to pieces, for the kinds with a vocabulary of pieces.
 
