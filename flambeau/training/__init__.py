@@ -3,6 +3,7 @@
 from flambeau.training.interrupts import Interrupted
 from flambeau.training.measure import Prepare, Source, evaluate
 from flambeau.training.settings import Settings
-from flambeau.training.trainer import State, Trainer
+from flambeau.training.state import State
+from flambeau.training.trainer import Trainer
 
 __all__ = ["Interrupted", "Prepare", "Settings", "Source", "State", "Trainer", "evaluate"]

@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from flambeau.core.errors import UsageError, nearest
+from flambeau.objectives import Objective
 from flambeau.training.adamw import AdamW
+from flambeau.training.settings import Settings
 
 DEFAULTS: dict[str, dict[str, Any]] = {"sgd": {"momentum": 0.9, "nesterov": True}}
 
@@ -33,6 +35,17 @@ def named(name: str) -> Any:
     if name.lower() not in classes:
         raise UsageError(f"no optimiser is called '{name}'", fix=nearest(name.lower(), classes))
     return classes[name.lower()]
+
+
+def build_all(objective: Objective, settings: Settings) -> dict[str, torch.optim.Optimizer]:
+    """An optimiser for each phase of an objective."""
+    return {
+        phase: build(
+            settings.optimizer, objective.parameters(phase), settings.learning_rate or 1e-3, settings.weight_decay,
+            head=objective.head_parameters(), body_rate=settings.body_rate or 1.0, options=settings.optimizer_options,
+        )
+        for phase in objective.phases
+    }  # fmt: skip
 
 
 def build(

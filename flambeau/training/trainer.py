@@ -11,7 +11,6 @@ import math
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flambeau.core.errors import TrainingError
 from flambeau.core.randomness import mix
 from flambeau.core.reporter import QUIET, Bar, Reporter
 from flambeau.data.batch import Batch
@@ -32,21 +30,8 @@ from flambeau.training.logging import Log
 from flambeau.training.measure import Prepare, Source, evaluate
 from flambeau.training.saver import Saver
 from flambeau.training.settings import Settings
+from flambeau.training.state import State
 from flambeau.training.stopwatch import Stopwatch
-
-
-@dataclass
-class State:
-    """Where a training stands. All of it goes into a checkpoint."""
-
-    epoch: int = 0
-    step: int = 0  # optimiser steps since the beginning
-    step_in_epoch: int = 0
-    loss_sum: float = 0.0  # over the steps of this epoch
-    recent: list[float] = field(default_factory=list)  # losses since the last line of metrics.jsonl
-    best: dict[str, Any] | None = None  # value, epoch, step, checkpoint
-    stopped: str | None = None  # why it ended before its last epoch
-    metrics: dict[str, float] = field(default_factory=dict)  # of the last validation
 
 
 class Trainer:
@@ -89,8 +74,6 @@ class Trainer:
         self._speed: dict[str, float] = {}  # of the last epoch
         self._generator = torch.Generator(engine.device)
 
-    # -- the whole training -------------------------------------------------------------------------------------
-
     def fit(self, resume: bool = False) -> State:
         """Trains to the last epoch.
 
@@ -120,14 +103,7 @@ class Trainer:
     def _start(self, resume: bool) -> None:
         settings = self.settings
         torch.manual_seed(mix(settings.seed, "dropout"))
-        self.optimizers = {
-            phase: optimizers.build(
-                settings.optimizer, self.objective.parameters(phase), settings.learning_rate or 1e-3,
-                settings.weight_decay, head=self.objective.head_parameters(), body_rate=settings.body_rate or 1.0,
-                options=settings.optimizer_options,
-            )
-            for phase in self.objective.phases
-        }  # fmt: skip
+        self.optimizers = optimizers.build_all(self.objective, settings)
         self._parameters = [p for o in self.optimizers.values() for g in o.param_groups for p in g["params"]]
         self._base_rates = {p: [g["lr"] for g in o.param_groups] for p, o in self.optimizers.items()}
         self.schedule = schedule.named(settings.schedule, settings.warmup)
@@ -146,8 +122,6 @@ class Trainer:
             hook(self.objective)
         if self.settings.keep == "best" and self.best_weights is not None:
             self.objective.model.load_state_dict(self.best_weights)
-
-    # -- one epoch ----------------------------------------------------------------------------------------------
 
     def _train_epoch(self, interrupts: Interrupts) -> None:
         state, settings = self.state, self.settings
@@ -238,17 +212,7 @@ class Trainer:
             return
         values = torch.stack([p.float() for p in self._pending]).tolist()
         self._pending.clear()
-        phases = len(self.objective.phases)
-        for i, value in enumerate(values):
-            if not math.isfinite(value):
-                step = self.state.step - (len(values) - i - 1) // phases
-                raise TrainingError(
-                    f"the loss became {value} at step {step} (epoch {self.state.epoch + 1})",
-                    fix=f"lower the learning rate (it is {self.settings.learning_rate:g}), clip the gradients, "
-                    "or use precision=float32; the last checkpoint is from before",
-                )
-            self.state.loss_sum += value / phases  # one by one: the same sum whenever they are read
-        self.state.recent += values
+        self.state.add_losses(values, len(self.objective.phases), self.settings.learning_rate)
 
     def _log(self, samples_per_second: float) -> None:
         self._collect_losses()
@@ -264,8 +228,6 @@ class Trainer:
         loss = f"loss {sum(self.state.recent) / len(self.state.recent):.4f}" if self.state.recent else ""
         best = f" {monitor} {state.metrics[monitor]:.4g}" if monitor in state.metrics else ""
         bar.update(state.step_in_epoch, f"{loss}{best} {samples_per_second:,.0f}/s")
-
-    # -- validation ---------------------------------------------------------------------------------------------
 
     def _end_epoch(self, interrupts: Interrupts) -> None:
         state = self.state
@@ -312,8 +274,6 @@ class Trainer:
             state.best = {"value": score, "epoch": state.epoch + 1, "step": state.step, "checkpoint": name}
             if self.settings.keep == "best":
                 self.best_weights = {k: v.detach().clone() for k, v in self.objective.model.state_dict().items()}
-
-    # -- stopping and saving ------------------------------------------------------------------------------------
 
     def _save(self) -> None:
         self._saved_at = time.perf_counter()

@@ -1,0 +1,41 @@
+"""Where a training stands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flambeau.core.errors import TrainingError
+
+
+@dataclass
+class State:
+    """Where a training stands. All of it goes into a checkpoint."""
+
+    epoch: int = 0
+    step: int = 0  # optimiser steps since the beginning
+    step_in_epoch: int = 0
+    loss_sum: float = 0.0  # over the steps of this epoch
+    recent: list[float] = field(default_factory=list)  # losses since the last line of metrics.jsonl
+    best: dict[str, Any] | None = None  # value, epoch, step, checkpoint
+    stopped: str | None = None  # why it ended before its last epoch
+    metrics: dict[str, float] = field(default_factory=dict)  # of the last validation
+
+    def add_losses(self, values: Sequence[float], phases: int, rate: float | None) -> None:
+        """The losses of the last steps, `phases` of each.
+
+        Raises:
+            TrainingError: one is NaN or infinite; it names the step.
+        """
+        for i, value in enumerate(values):
+            if not math.isfinite(value):
+                step = self.step - (len(values) - i - 1) // phases
+                raise TrainingError(
+                    f"the loss became {value} at step {step} (epoch {self.epoch + 1})",
+                    fix=f"lower the learning rate (it is {rate:g}), clip the gradients, or use precision=float32; the "
+                    "last checkpoint is from before",
+                )
+            self.loss_sum += value / phases  # one by one: the same sum whenever they are read
+        self.recent += values
