@@ -48,6 +48,11 @@ class Saver:
             except RunError as error:
                 trainer.note(f"{error}" + ("; the one before it is used" if path != there[-1] else ""))
                 continue
+            if len(tree["techniques"]) != len(trainer.techniques):
+                raise RunError(
+                    f"the training began with {len(tree['techniques'])} techniques, and is resumed with "
+                    f"{len(trainer.techniques)}", where=path, fix="resume it with the same ones",
+                )  # fmt: skip
             trainer.state = type(trainer.state)(**facts["progress"])
             trainer.objective.model.load_state_dict(tree["model"])
             for phase, optimizer in trainer.optimizers.items():

@@ -1,0 +1,120 @@
+"""The way of texts: from a table to predictions on the command line, from scratch and from a pretrained encoder."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+from forkserver import Forkserver
+
+import flambeau as fb
+from flambeau.core.errors import ModelError, RunError
+from flambeau.data.realdata.texts import write_sentences
+from flambeau.techniques import Technique
+from flambeau.training.interrupts import Interrupted
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    return write_sentences(tmp_path / "sentences.csv")
+
+
+@pytest.fixture
+def encoder(tmp_path: Path) -> Path:
+    """A folder as transformers saves it: a tiny BERT of random weights, with a tokeniser of its own."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+    from transformers import BertConfig, BertModel
+
+    folder = tmp_path / "tiny-bert"
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(vocab_size=600, special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
+    tokenizer.train_from_iterator(fb.Dataset.from_table(write_sentences(tmp_path / "s.csv")).columns["text"], trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        "[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    BertModel(BertConfig(vocab_size=600, max_position_embeddings=40, **sizes)).save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def test_a_table_of_texts(flambeau: Forkserver, table: Path, tmp_path: Path) -> None:
+    found = flambeau("check", table, "--input", "text", "--json", cwd=tmp_path)
+    assert found.status == 0, found.err
+    assert {"leakage", "duplicate"} <= {f["check"] for f in found.json["findings"]}
+    trained = flambeau("train", table, "--input", "text", "--model", "bag", "--epochs", 4, "--no-check", "--run", "run",
+                       "--json", cwd=tmp_path)  # fmt: skip
+    assert trained.status == 0, trained.err
+    assert trained.json["metrics"]["accuracy"] > 0.7
+    asked = ["What a wonderful film, I loved it.", "Terrible. It broke and it was a waste of money.", " "]
+    told = flambeau("predict", "run", *asked, "--json", cwd=tmp_path)
+    assert told.status == 2
+    good, bad, empty = told.json["predictions"]
+    assert (good["text"], good["label"], bad["label"]) == (asked[0], "positive", "negative")
+    assert empty["error"] == "the text is empty"
+    report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "sentences.csv" in report or "confusion" in report.lower()
+
+
+def test_a_pretrained_encoder_is_needed_for_the_training_alone(encoder: Path, table: Path, tmp_path: Path) -> None:
+    data = fb.Dataset.from_table(table, inputs=["text"])
+    learner = fb.Learner(data, model=f"hf:{encoder}", epochs=1, run=tmp_path / "run", quiet=True)
+    learner.fit(check=False)
+    text = learner.recipe.fields["text"]
+    assert text["tokens"] == f"hf:{encoder}" and text["max_length"] == 40
+    asked = ["a fine phone", "word " * 100]
+    expected = learner.predictor.predict(asked)
+    shutil.rmtree(encoder)
+    again = fb.load(tmp_path / "run").predict(asked)
+    for one, other in zip(again, expected, strict=True):
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+
+
+def test_pickled_weights_are_not_read(encoder: Path, table: Path, tmp_path: Path) -> None:
+    (encoder / "model.safetensors").rename(encoder / "pytorch_model.bin")
+    learner = fb.Learner(fb.Dataset.from_table(table, inputs=["text"]), model=f"hf:{encoder}", run=False, quiet=True)
+    with pytest.raises(ModelError, match="safetensors"):
+        learner.fit(check=False)
+
+
+def test_an_interrupted_training_of_texts_ends_with_the_same_weights(table: Path, tmp_path: Path) -> None:
+    """Token budgets, buckets and all: the order depends on seed and epoch alone."""
+    import torch
+
+    lines = table.read_text(encoding="utf-8").splitlines(keepends=True)
+    table.write_text("".join(lines[:501]), encoding="utf-8")
+
+    def learner(run: str) -> fb.Learner:
+        data = fb.Dataset.from_table(table, inputs=["text"])
+        return fb.Learner(data, model="gru", epochs=2, run=tmp_path / run, quiet=True, tokens=1000,
+                          schedule="constant", seed=3, log_every=7)  # fmt: skip
+
+    whole = learner("whole")
+    whole.fit(check=False)
+    first = learner("parts")
+    first.own_techniques.append(StopAt(30))
+    with pytest.raises(Interrupted):
+        first.fit(check=False)
+    with pytest.raises(RunError, match=r"began with 1 techniques, and is resumed with 0.*the same ones"):
+        learner("parts").fit(check=False, resume=True)
+    second = learner("parts")
+    second.own_techniques.append(StopAt(-1))
+    second.fit(check=False, resume=True)
+    for a, b in zip(whole.objective.model.parameters(), second.objective.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+class StopAt(Technique):
+    """Ctrl-C in the middle of an epoch."""
+
+    name = "stop_at"
+
+    def __init__(self, step: int):
+        self.step = step
+
+    def on_step_end(self, objective: object, step: int) -> None:
+        if step == self.step:
+            signal.raise_signal(signal.SIGINT)
