@@ -137,6 +137,6 @@ def keep_large_blocks() -> None:
     except (OSError, AttributeError):
         return  # another C library
     m_trim_threshold, m_mmap_threshold, m_top_pad = -1, -3, -2
-    mallopt(m_mmap_threshold, 1 << 30)
+    mallopt(m_mmap_threshold, 32 << 20)  # larger ones do not fit into the gaps that others leave
     mallopt(m_trim_threshold, (1 << 31) - 1)
     mallopt(m_top_pad, 64 << 20)
