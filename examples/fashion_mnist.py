@@ -3,7 +3,7 @@
     python examples/fashion_mnist.py
 
 Downloads the 70,000 pictures, pinned and checksummed. Model, epochs, batch size, learning rate and augmentation are
-those that Flambeau chooses. About half an hour on two processor cores, a minute on a graphics card.
+those that Flambeau chooses. Some ten minutes on two processor cores.
 """
 
 from __future__ import annotations
