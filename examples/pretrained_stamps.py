@@ -3,8 +3,7 @@
     python examples/pretrained_stamps.py
 
 Downloads Tux Paint's stamps (703 pictures in eight classes, the largest a third of them) and the ImageNet weights of
-EfficientNet-Lite0, both pinned and checksummed. Ten minutes on two
-processor cores.
+EfficientNet-Lite0, both pinned and checksummed. Ten minutes on a processor.
 """
 
 from __future__ import annotations
