@@ -1,7 +1,8 @@
-"""A bag of embeddings: the mean of the words' vectors, and of word pairs' vectors, then one linear layer.
+"""A bag of embeddings: the vectors of a text's words and of its phrases of a few words, summed; then a linear layer.
 
 Joulin, Grave, Bojanowski, Mikolov, "Bag of tricks for efficient text classification" (fastText, 2016),
-https://arxiv.org/abs/1607.01759.
+https://arxiv.org/abs/1607.01759. The sum is divided by the root of the length, not the length: in a long text the few
+words that matter are not thinned out as much.
 """
 
 from __future__ import annotations
@@ -9,26 +10,31 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from flambeau.core.errors import UsageError
 from flambeau.fields import Ragged
 from flambeau.models.spec import OWN, InputSpec
-from flambeau.models.text.parts import Pooling, TokenEmbedding
+from flambeau.models.text.parts import Pooling, TokenEmbedding, mask_padding
 
 MULTIPLIER = 1_000_003  # a prime: spreads neighbouring token numbers over the buckets
 
 
 class Bag(nn.Module):
-    """Pooled embeddings of tokens and of pairs of neighbours.
+    """Pooled embeddings of tokens and of phrases of neighbouring tokens.
 
     Args:
         vocabulary_size: V.
         num_outputs: K.
         embedding: D, width of the vectors.
         dropout: probability, of each number of the pooled vector.
-        token_dropout: probability that a token is left out in training.
-        bigrams: buckets that pairs of neighbouring tokens are hashed into; 0 for none.
-        pooling: `mean`, `max` or `attention`.
+        token_dropout: probability that a token or phrase is left out in training.
+        ngrams: tokens of the longest phrases; 1 for single tokens only.
+        buckets: rows of the table that phrases are hashed into.
+        pooling: `sqrt`, `mean`, `max` or `attention`.
 
     Shapes: Ragged (B, T) int64 to (B, K).
+
+    Raises:
+        UsageError: `ngrams` or `buckets` is too small.
     """
 
     def __init__(
@@ -38,29 +44,43 @@ class Bag(nn.Module):
         embedding: int = 64,
         dropout: float = 0.5,
         token_dropout: float = 0.2,
-        bigrams: int = 0,
-        pooling: str = "mean",
+        ngrams: int = 1,
+        buckets: int = 1 << 17,
+        pooling: str = "sqrt",
     ):
         super().__init__()
+        if ngrams < 1 or buckets < 2:
+            raise UsageError(f"ngrams={ngrams} and buckets={buckets} do not fit", expected="at least 1 and 2")
+        self.ngrams = ngrams
         self.embedding = TokenEmbedding(vocabulary_size, embedding, token_dropout=token_dropout)
-        self.pairs = TokenEmbedding(bigrams, embedding, token_dropout=token_dropout) if bigrams else None
+        self.phrases = TokenEmbedding(buckets, embedding, token_dropout=token_dropout) if ngrams > 1 else None
         self.pool = Pooling(pooling, embedding)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(embedding, num_outputs)
 
     def forward(self, tokens: Ragged) -> Tensor:
         x, mask = self.embedding(tokens)
-        if self.pairs is not None:
-            pairs, more = self.pairs(bigram_buckets(tokens, self.pairs.table.num_embeddings))
-            x, mask = torch.cat([x, pairs], 1), torch.cat([mask, more], 1)  # (B, 2T-1, D)
-        return self.head(self.dropout(self.pool(x, mask)))
+        vectors, masks = [x], [mask]
+        if self.phrases is not None:
+            for hashed, inside in self._hashed(tokens):
+                # A phrase that reaches over the end gets bucket 0, whose vector is zero.
+                vectors.append(self.phrases(Ragged(hashed, inside.sum(1)))[0])
+                masks.append(inside)
+        return self.head(self.dropout(self.pool(torch.cat(vectors, 1), torch.cat(masks, 1))))
 
-
-def bigram_buckets(tokens: Ragged, buckets: int) -> Ragged:
-    """Each pair of neighbouring tokens as a number from 1 to buckets - 1: (B, T-1)."""
-    values, lengths = tokens
-    hashed = (values[:, :-1] * MULTIPLIER + values[:, 1:]) % (buckets - 1) + 1
-    return Ragged(hashed, (lengths - 1).clamp(min=0))
+    def _hashed(self, tokens: Ragged) -> list[tuple[Tensor, Tensor]]:
+        """For phrases of 2, 3, … tokens: buckets (B, T) from 1 on, by the phrase's first token, and the mask (B, T)."""
+        assert self.phrases is not None
+        values, _ = mask_padding(tokens)
+        rest, steps = values, torch.arange(values.shape[1], device=values.device)
+        found = []
+        for more in range(1, self.ngrams):
+            following = nn.functional.pad(values, (0, more))[:, more:]
+            rest = rest * MULTIPLIER + following  # int64 wraps around, on every device alike
+            inside = steps < (tokens.lengths - more)[:, None]
+            buckets = rest.remainder(self.phrases.table.num_embeddings - 1) + 1
+            found.append((buckets.masked_fill(~inside, 0), inside))
+        return found
 
 
 @OWN.register("bag", kinds=("text",))
@@ -70,8 +90,9 @@ def bag(
     embedding: int = 64,
     dropout: float = 0.5,
     token_dropout: float = 0.2,
-    bigrams: int = 0,
-    pooling: str = "mean",
+    ngrams: int = 1,
+    buckets: int = 1 << 17,
+    pooling: str = "sqrt",
 ) -> nn.Module:
     """`Bag` for texts."""
-    return Bag(spec.shape[0], num_outputs, embedding, dropout, token_dropout, bigrams, pooling)
+    return Bag(spec.shape[0], num_outputs, embedding, dropout, token_dropout, ngrams, buckets, pooling)
