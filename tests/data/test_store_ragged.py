@@ -270,7 +270,7 @@ def test_accumulated_batches_weighted_by_their_words_are_one_large_batch(stores:
 def test_files_of_its_suffix_are_found_in_folders(tmp_path: Path) -> None:
     text, topics = sentences()
     for i, (sentence, topic) in enumerate(zip(text, topics, strict=True)):
-        file = tmp_path / "texts" / topic / f"{i:04d}.txt"
+        file = tmp_path / "texts" / topic / f"{i:04d}.sentence"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(sentence, encoding="utf-8")
     data = fb.Dataset.from_folder(tmp_path / "texts")

@@ -36,7 +36,7 @@ class Words(Field):
 
     kind = "words"
     persistent = True
-    suffixes = frozenset({".txt"})
+    suffixes = frozenset({".sentence"})
     settings = ("size",)
     fitted = ("vocabulary",)
 
@@ -46,15 +46,15 @@ class Words(Field):
 
     @classmethod
     def recognise(cls, values: Sequence[Any]) -> Recognition:
-        text = [v for v in values if isinstance(v, (str, Path)) and (" " in str(v) or str(v).endswith(".txt"))]
-        return Recognition(0.85 if len(text) > len(values) / 2 else 0.0, "values have spaces in them")
+        text = [v for v in values if isinstance(v, (str, Path)) and (" " in str(v) or str(v).endswith(".sentence"))]
+        return Recognition(0.95 if len(text) > len(values) / 2 else 0.0, "values have spaces in them")
 
     def split(self, value: Any) -> list[str]:
         if isinstance(value, (list, tuple)):
             return [str(v) for v in value]
         if not isinstance(value, (str, Path)):
             raise DataError(f"{value!r} is not text", expected="a sentence")
-        text = Path(value).read_text(encoding="utf-8") if str(value).endswith(".txt") else str(value)
+        text = Path(value).read_text(encoding="utf-8") if str(value).endswith(".sentence") else str(value)
         return re.findall(r"\w+", text.lower())
 
     def fit(self, values: Sequence[Any]) -> None:
