@@ -25,7 +25,15 @@ from flambeau.feeds import SIDES, FieldFeed, as_feed, settings_of
 from flambeau.fields import Field, Image, Text
 from flambeau.fields.augment import Augmentation
 from flambeau.fields.tokens import HF
-from flambeau.models import InputSpec, auto, build, head_parameters, max_positions, recommended_size
+from flambeau.models import (
+    InputSpec,
+    auto,
+    build,
+    head_parameters,
+    max_positions,
+    recommended_size,
+    starts_pretrained,
+)  # fmt: skip
 from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.predictor import Predictor
 from flambeau.recipe import Recipe, technique_settings
@@ -179,8 +187,7 @@ class Learner:
     def _pretrained(self) -> bool:
         """Whether the model begins with weights that were trained elsewhere."""
         choice = self.recipe.model
-        by_itself = choice.name.startswith(HF) and choice.pretrained is not False
-        return self.own_model is None and (bool(choice.pretrained) or by_itself)
+        return self.own_model is None and starts_pretrained(choice.name, choice.pretrained)
 
     def _suit_weights(self, reasons: list[str]) -> None:
         """Pictures in the size, and texts in the tokens, that the pretrained weights were trained with."""

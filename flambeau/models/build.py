@@ -41,10 +41,10 @@ __all__ = [
 
 # Our models that torchvision's weights fit.
 INTERCHANGEABLE = ("resnet18", "resnet34", "resnet50")
-# Sides tried, smallest first, when a model cannot take the pictures that it is given.
 PICTURE_SOURCES, TEXT_SOURCE = ("timm", "torchvision"), PREFIX.rstrip(":")
 # What a model of each kind of input is said to take.
 KINDS = {"image": "pictures", "number": "numbers", "text": "texts"}
+# Sides tried, smallest first, when a model cannot take the pictures that it is given.
 SIDES = (8, 16, 24, 32, 48, 64, 75, 96, 128, 160, 192, 224, 256, 299, 384)
 
 
