@@ -243,8 +243,10 @@ class Learner:
             reasons.append(f"model {why}")
             self.reporter.say(reasons[-1])
         vocabulary = field.vocabulary if isinstance(field, Text) else ()
+        # a configuration kept from an earlier build stands for the source of the weights, which are wanted here
+        options = {k: v for k, v in choice.options.items() if k != "config" or not self._pretrained}
         model = build(
-            choice.name, spec, target.num_outputs, pretrained=choice.pretrained, vocabulary=vocabulary, **choice.options
+            choice.name, spec, target.num_outputs, pretrained=choice.pretrained, vocabulary=vocabulary, **options
         )
         choice.options |= getattr(model, "rebuild_options", {})
         recommended = getattr(model, "recommended", None)

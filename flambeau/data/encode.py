@@ -186,7 +186,11 @@ def _as_tensor(array: np.ndarray) -> torch.Tensor:
 def _blocks(field: Field, values: Sequence[Any], threads: int) -> Iterator[Block]:
     """All rows encoded, in order."""
     encoding = field.encoding
-    rows = RAGGED_CHUNK if encoding.ragged else max(1, min(CHUNK, CHUNK_BYTES // max(encoding.nbytes, 1)))
+    rows = (
+        RAGGED_CHUNK
+        if encoding.ragged and not field.persistent
+        else max(1, min(CHUNK, CHUNK_BYTES // max(encoding.nbytes, 1)))
+    )
 
     def work(start: int) -> Block:
         arrays: list[np.ndarray] = []

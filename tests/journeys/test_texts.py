@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from forkserver import Forkserver
+from safetensors.torch import load_file
 
 import flambeau as fb
 from flambeau.core.errors import ModelError, RunError
@@ -65,6 +66,11 @@ def test_a_pretrained_encoder_is_needed_for_the_training_alone(encoder: Path, ta
     learner.fit(check=False)
     text = learner.recipe.fields["text"]
     assert text["tokens"] == f"hf:{encoder}" and text["max_length"] == 40
+    weights = load_file(encoder / "model.safetensors")["embeddings.word_embeddings.weight"]
+    recipe = fb.Recipe.load(tmp_path / "run" / "recipe.yaml")
+    from_recipe = fb.Learner(data, recipe=recipe, run=False, quiet=True).build()  # begins where the first one began
+    state = from_recipe.objective.model.state_dict()
+    assert any(value.shape == weights.shape and value.equal(weights) for value in state.values())
     asked = ["a fine phone", "word " * 100]
     expected = learner.predictor.predict(asked)
     shutil.rmtree(encoder)
