@@ -21,7 +21,7 @@ from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions, encode
 from flambeau.data.prepare import Preparer
-from flambeau.fields import FIELDS, Category, Field, Image
+from flambeau.fields import FIELDS, Audio, Category, Field, Image
 from flambeau.objectives import Objective, Supervised
 from flambeau.recipe import Recipe
 from flambeau.training import Prepare, Settings, Source
@@ -124,6 +124,8 @@ class FieldFeed(Feed):
 
         for name in self.dataset.inputs:
             field = self.dataset.fields[name]
+            if isinstance(field, Audio) and field.augmentation is None:
+                reasons.append(f"augmentation of {name}: {field.choose_augmentation(asked)}")
             if not isinstance(field, Image) or field.augmentation is not None:
                 continue
             if not isinstance(asked, str):

@@ -33,6 +33,7 @@ from flambeau.models import (
     max_positions,
     recommended_size,
     starts_pretrained,
+    takes_waves,
 )  # fmt: skip
 from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.predictor import Predictor
@@ -190,7 +191,8 @@ class Learner:
         return self.own_model is None and starts_pretrained(choice.name, choice.pretrained)
 
     def _suit_weights(self, reasons: list[str]) -> None:
-        """Pictures in the size, and texts in the tokens, that the pretrained weights were trained with."""
+        """Pictures in the size, texts in the tokens, that the pretrained weights were trained with; sounds as the model
+        takes them."""
         choice = self.recipe.model
         if self.own_model is None and choice.name.startswith(HF):
             self._suit_tokens(choice.name, reasons)
@@ -199,6 +201,10 @@ class Learner:
             if size is not None and field["kind"] == "image" and field.get("size") is None:
                 field["size"] = [size, size]
                 reasons.append(f"size {size} of {name}: that of the pretrained weights")
+            if field["kind"] == "audio" and field.get("features") is None:
+                waves = self.own_model is None and takes_waves(choice.name)
+                field["features"] = "wave" if waves else "log-mel"
+                reasons.append(f"features {field['features']} of {name}: what the model takes")
 
     def _suit_tokens(self, model: str, reasons: list[str]) -> None:
         positions = max_positions(model)
@@ -235,10 +241,10 @@ class Learner:
                 f"a model by name takes one input; the data has {len(data.inputs)}: {', '.join(data.inputs)}",
                 fix="choose one with inputs=, or give an nn.Module that takes a dict",
             )
-        spec = InputSpec(field.kind, field.input_shape)
+        spec = InputSpec(field.input_kind, field.input_shape)
         choice = self.recipe.model
         if choice.name == "auto":
-            name, why = auto.choose(spec, num_train, choice.pretrained)
+            name, why = auto.choose(spec, num_train, choice.pretrained, field.kind)
             choice = self.recipe.model = choice.model_copy(update={"name": name})
             reasons.append(f"model {why}")
             self.reporter.say(reasons[-1])
@@ -460,7 +466,7 @@ class Learner:
         if self.data is None or len(self.data.inputs) != 1:
             raise UsageError("a summary needs data with one input field")
         field = self.data.fields[self.data.inputs[0]]
-        return summary(self.objective.model, InputSpec(field.kind, field.input_shape))
+        return summary(self.objective.model, InputSpec(field.input_kind, field.input_shape))
 
     @property
     def predictor(self) -> Predictor:

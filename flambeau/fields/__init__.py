@@ -1,6 +1,7 @@
 """Fields: one file per kind of data. A new kind is a new file here, entered into FIELDS."""
 
-from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition, recognise
+from flambeau.fields.audio import Audio
+from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition, Windows, recognise
 from flambeau.fields.category import Category
 from flambeau.fields.image import Image
 from flambeau.fields.multilabel import MultiLabel
@@ -9,6 +10,7 @@ from flambeau.fields.text import Text
 
 __all__ = [
     "FIELDS",
+    "Audio",
     "Category",
     "Encoding",
     "Field",
@@ -18,5 +20,6 @@ __all__ = [
     "Ragged",
     "Recognition",
     "Text",
+    "Windows",
     "recognise",
 ]

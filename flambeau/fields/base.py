@@ -40,6 +40,14 @@ class Ragged(NamedTuple):
         )
 
 
+class Windows(NamedTuple):
+    """Prepared samples of several windows each, whose outputs are to be averaged: values (sum of counts, …) of all
+    windows, sample by sample, and counts (B)."""
+
+    values: Tensor
+    counts: Tensor
+
+
 @dataclass(frozen=True)
 class Encoding:
     """The form of one encoded value: its dtype and shape; ragged ones grow along a first axis of any length."""
@@ -127,6 +135,11 @@ class Field(ABC):
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one prepared value, as a model sees it (ragged axes are left out)."""
         return self.encoding.shape or (1,)
+
+    @property
+    def input_kind(self) -> str:
+        """What a prepared value is to a model: the kind of its `InputSpec`."""
+        return self.kind
 
     @property
     def num_outputs(self) -> int:

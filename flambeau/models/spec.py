@@ -21,7 +21,7 @@ class InputSpec:
     """The shape of one sample.
 
     Attributes:
-        kind: `image` for (C, H, W), `number` for (D,), `text` for (V,).
+        kind: `image` for (C, H, W), `number` for (D,), `text` for (V,), `audio` for (C, T), waves.
         shape: the sizes, without the batch; of texts the number of different tokens, padding and unknown among them.
 
     Raises:
@@ -33,17 +33,19 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(int(size) for size in self.shape))
-        expected = {"image": "(C, H, W), each", "number": "(D,),", "text": "(V,),"}.get(self.kind)
+        expected = {"image": "(C, H, W), each", "number": "(D,),", "text": "(V,),", "audio": "(C, T), each"}.get(
+            self.kind
+        )
         if expected is None:
-            raise UsageError(f"no kind of input is called '{self.kind}'", expected="image, number or text")
-        if len(self.shape) != (3 if self.kind == "image" else 1) or min(self.shape) < 1:
+            raise UsageError(f"no kind of input is called '{self.kind}'", expected="image, number, text or audio")
+        if len(self.shape) != {"image": 3, "audio": 2}.get(self.kind, 1) or min(self.shape) < 1:
             raise UsageError(
                 f"an input of kind {self.kind} has the shape {self.shape}", expected=f"{expected} at least 1"
             )
 
     @property
     def channels(self) -> int:
-        """C of an image, D of numbers, V of texts."""
+        """C of an image or of waves, D of numbers, V of texts."""
         return self.shape[0]
 
     @property
@@ -121,4 +123,4 @@ class Models(Registry[Builder]):
 
 
 OWN = Models()
-"""Our own models; the files of `models/vision/` and `models/text/` enter themselves."""
+"""Our own models; the files of `models/vision/`, `models/text/` and `models/audio/` enter themselves."""
