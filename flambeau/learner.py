@@ -163,7 +163,12 @@ class Learner:
             self.findings = worst_first([*self.findings, *new])
         kinds = [field.kind for field in self.data.fields.values()] if self.data else []
         settings, why = choices.training_settings(
-            self.recipe.training, num_train, self._pretrained, self.reporter, text="text" in kinds
+            self.recipe.training,
+            num_train,
+            self._pretrained,
+            self.reporter,
+            text="text" in kinds,
+            sound="audio" in kinds,
         )
         self.recipe.training = settings
         torch.manual_seed(mix(settings.seed, "weights"))

@@ -1,4 +1,4 @@
-"""What is changed of sounds in training: each change for the whole batch at once, on its device, as one generator says."""
+"""What is changed of sounds in training: each change for the whole batch at once, on its device."""
 
 from __future__ import annotations
 
@@ -115,10 +115,8 @@ class SoundAugmentation:
         if self.noise is not None:
             least, most = self.noise
             decibels = least + (most - least) * draws.column("noise", 1)
-            none = torch.full_like(decibels, torch.inf)
-            waves = wave.add_noise(
-                waves, torch.where(draws.column("noise", 0) < self.p, decibels, none), draws.generator
-            )
+            decibels = torch.where(draws.column("noise", 0) < self.p, decibels, torch.inf)
+            waves = wave.add_noise(waves, decibels, draws.generator)
         if self.gain:
             waves = wave.gain(waves, draws.either("gain", self.p) * self.gain)
         if self.polarity:
@@ -142,8 +140,8 @@ class SoundAugmentation:
 
 
 class Draws:
-    """Uniform numbers in [0, 1) for every effect and sample, whether the effect is on or not: so switching one on leaves
-    what the others draw as it was.
+    """Uniform numbers in [0, 1) for every effect and sample, whether the effect is on or not: so switching one on
+    leaves what the others draw as it was.
 
     Args:
         batch: number of samples B.
@@ -177,8 +175,10 @@ LEVELS: dict[str, dict[str, Any]] = {
     "none": {},
     "light": {"shift": 0.1, "frequency_masks": 1, "frequency_width": 0.1, "time_masks": 1},
     "auto": {"shift": 0.1, "frequency_masks": 2, "time_masks": 2},
-    "strong": {"shift": 0.2, "gain": 6.0, "noise": [10, 40], "stretch": 0.1, "pitch": 1.0, "polarity": 0.5, "reverb": 0.3,
-               "frequency_masks": 2, "frequency_width": 0.2, "time_masks": 2, "time_width": 0.15, "time_warp": 0.1},
+    "strong": {
+        "shift": 0.2, "gain": 6.0, "noise": [10, 40], "stretch": 0.1, "pitch": 1.0, "polarity": 0.5, "reverb": 0.3,
+        "frequency_masks": 2, "frequency_width": 0.2, "time_masks": 2, "time_width": 0.15, "time_warp": 0.1,
+    },
 }  # fmt: skip
 
 

@@ -6,6 +6,8 @@ narrower: where in the spectrum something is tells more than where in time, so t
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -37,7 +39,7 @@ class MelCNN(nn.Module):
     def __init__(self, spec: InputSpec, num_outputs: int, width: int = 16, dropout: float = 0.3):
         super().__init__()
         widths = [spec.channels, width, 2 * width, 4 * width, 4 * width]
-        self.body = nn.Sequential(*(block(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)))
+        self.body = nn.Sequential(*(block(a, b) for a, b in itertools.pairwise(widths)))
         features = 2 * widths[-1] * (spec.size[0] // 16)
         self.norm = nn.BatchNorm1d(features)
         self.dropout = nn.Dropout(dropout)
