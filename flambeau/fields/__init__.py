@@ -5,7 +5,9 @@ from flambeau.fields.category import Category
 from flambeau.fields.image import Image
 from flambeau.fields.multilabel import MultiLabel
 from flambeau.fields.number import Number
+from flambeau.fields.tags import Tags
 from flambeau.fields.text import Text
+from flambeau.fields.tokens import Tokens
 
 __all__ = [
     "FIELDS",
@@ -17,6 +19,8 @@ __all__ = [
     "Number",
     "Ragged",
     "Recognition",
+    "Tags",
     "Text",
+    "Tokens",
     "recognise",
 ]
