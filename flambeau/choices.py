@@ -20,12 +20,19 @@ from flambeau.training.settings import Settings
 EPOCHS = ((1_000, 40), (3_000, 30), (10_000, 20), (30_000, 12), (200_000, 10))
 EPOCHS_TEXT = ((3_000, 15), (10_000, 10), (30_000, 6), (200_000, 4))  # words are learned by heart sooner than pictures
 EPOCHS_SOUND = ((1_000, 24), (3_000, 10), (10_000, 8), (30_000, 6), (200_000, 4))
+EPOCHS_TAGS = ((1_000, 40), (3_000, 25), (10_000, 15), (200_000, 8))  # each sentence is as many samples as it has words
 TOKENS = 8192  # padded tokens in a batch of texts
 EPOCHS_PRETRAINED = ((1_000, 12), (3_000, 8), (10_000, 6), (200_000, 4))
 
 
 def training_settings(
-    asked: Settings, num_train: int, pretrained: bool, reporter: Reporter, text: bool = False, sound: bool = False
+    asked: Settings,
+    num_train: int,
+    pretrained: bool,
+    reporter: Reporter,
+    text: bool = False,
+    tags: bool = False,
+    sound: bool = False,
 ) -> tuple[Settings, list[str]]:
     """The settings with None replaced, and the reasons."""
     chosen: dict[str, Any] = {}
@@ -37,7 +44,8 @@ def training_settings(
             reasons.append(f"{name} {value}: {why}")
 
     choose("batch_size", default_batch_size(num_train), f"{num_train:,} training samples")
-    table = EPOCHS_PRETRAINED if pretrained else EPOCHS_TEXT if text else EPOCHS_SOUND if sound else EPOCHS
+    fresh = EPOCHS_TAGS if tags else EPOCHS_TEXT if text else EPOCHS_SOUND if sound else EPOCHS
+    table = EPOCHS_PRETRAINED if pretrained else fresh
     epochs = next((e for limit, e in table if num_train < limit), table[-1][1] // 2)
     start = "pretrained weights" if pretrained else "fresh weights"
     choose("epochs", epochs, f"{num_train:,} training samples, {start}")

@@ -16,6 +16,7 @@ from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions, encode
 from flambeau.data.prepare import Preparer
 from flambeau.data.sources import from_path, from_source
+from flambeau.fields import Tokens
 from flambeau.objectives import Objective
 from flambeau.predictor import Predictor
 from flambeau.run import Run
@@ -33,12 +34,15 @@ def measure(
     if dataset is not None:
         for mistake in detail.get("worst", []):
             mistake["place"] = dataset.place(mistake["row"])
-            mistake["html"] = render(dataset, mistake["row"])
+            mistake["html"] = render(dataset, mistake["row"], mistake.get("at"))
     return {"side": side, "samples": samples, "metrics": metrics, "detail": detail}
 
 
-def render(dataset: Dataset, row: int) -> str:
-    """The inputs of a row as HTML."""
+def render(dataset: Dataset, row: int, at: int | None = None) -> str:
+    """The inputs of a row as HTML; with `at`, the token that stands out in a sentence."""
+    first = dataset.fields[dataset.inputs[0]]
+    if isinstance(first, Tokens):
+        return first.render(dataset.columns[dataset.inputs[0]][row], at)
     return " ".join(dataset.fields[c].render(dataset.columns[c][row]) for c in dataset.inputs)
 
 

@@ -24,7 +24,7 @@ from flambeau.evaluation import measure, render
 from flambeau.feeds import SIDES, FieldFeed, as_feed, settings_of
 from flambeau.fields import Field, Image, Text
 from flambeau.fields.augment import Augmentation
-from flambeau.fields.tokens import HF
+from flambeau.fields.cutting import HF
 from flambeau.models import (
     InputSpec,
     auto,
@@ -167,7 +167,8 @@ class Learner:
             num_train,
             self._pretrained,
             self.reporter,
-            text="text" in kinds,
+            text=bool({"text", "tokens"} & set(kinds)),
+            tags="tags" in kinds,
             sound="audio" in kinds,
         )
         self.recipe.training = settings
@@ -214,7 +215,7 @@ class Learner:
     def _suit_tokens(self, model: str, reasons: list[str]) -> None:
         positions = max_positions(model)
         for name, field in self.recipe.fields.items():
-            if field["kind"] != "text":
+            if field["kind"] not in ("text", "tokens"):
                 continue
             if field.get("tokens") == "auto":
                 field["tokens"] = model

@@ -6,7 +6,9 @@ from flambeau.fields.category import Category
 from flambeau.fields.image import Image
 from flambeau.fields.multilabel import MultiLabel
 from flambeau.fields.number import Number
+from flambeau.fields.tags import Tags
 from flambeau.fields.text import Text
+from flambeau.fields.tokens import Tokens
 
 __all__ = [
     "FIELDS",
@@ -19,7 +21,9 @@ __all__ = [
     "Number",
     "Ragged",
     "Recognition",
+    "Tags",
     "Text",
+    "Tokens",
     "Windows",
     "recognise",
 ]

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from flambeau.core.errors import DataError, UsageError
-from flambeau.fields import tokens as cutting
+from flambeau.fields import cutting
 from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition
 from flambeau.fields.charsets import read_text
-from flambeau.fields.tokens import HF
+from flambeau.fields.cutting import HF
 
 LONGEST = 10_000_000  # characters of one text that are looked at
 MANY_CHARACTERS = 15  # from this mean length on, values are texts and not names
@@ -56,10 +56,7 @@ class Text(Field):
         min_count: int = 2,
     ):
         self.tokens, self.lower = cutting.check_kind(tokens), lower
-        for name, value, least in (("max_length", max_length, 1), ("max_vocabulary", max_vocabulary, 3),
-                                   ("min_count", min_count, 1)):  # fmt: skip
-            if not isinstance(value, int) or value < least:
-                raise UsageError(f"{name} {value!r} does not fit", expected=f"a whole number from {least} on")
+        cutting.check_numbers(max_length=(max_length, 1), max_vocabulary=(max_vocabulary, 3), min_count=(min_count, 1))
         self.max_length, self.max_vocabulary, self.min_count = max_length, max_vocabulary, min_count
         self.cut: str | None = None if tokens == "auto" else tokens
         self.vocabulary: list[str] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flambeau.core.errors import UsageError
 from flambeau.models.spec import InputSpec
 from flambeau.models.vision.resnet import SMALL_PICTURE
 
@@ -25,6 +26,10 @@ def choose(
         )
     if spec.kind == "audio":
         return "m5", "m5, because it was made for waves"
+    if spec.kind == "tokens":
+        if len(spec.shape) == 1:
+            raise UsageError("tokens of a pretrained tokeniser need its model", fix="give model='hf:FOLDER'")
+        return "lstm-tagger", "lstm-tagger, because a tag depends on the words on both sides"
     if spec.kind == "number":
         return "mlp", f"mlp, because the input is {spec.channels} numbers"
     height, width = spec.size

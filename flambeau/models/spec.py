@@ -14,6 +14,14 @@ from flambeau.core.registry import Registry
 from flambeau.fields import Ragged
 
 EXAMPLE_TOKENS = 32  # of a text in an example: a sentence
+# How shapes are told, and how many axes they may have.
+SHAPES: dict[str, tuple[str, tuple[int, ...]]] = {
+    "image": ("(C, H, W), each", (3,)),
+    "number": ("(D,),", (1,)),
+    "text": ("(V,),", (1,)),
+    "tokens": ("(V, A, M) or (V,), each", (1, 3)),
+    "audio": ("(C, T), each", (2,)),
+}
 
 
 @dataclass(frozen=True)
@@ -21,8 +29,11 @@ class InputSpec:
     """The shape of one sample.
 
     Attributes:
-        kind: `image` for (C, H, W), `number` for (D,), `text` for (V,), `audio` for (C, T), waves.
-        shape: the sizes, without the batch; of texts the number of different tokens, padding and unknown among them.
+        kind: `image` for (C, H, W), `number` for (D,), `text` for (V,), `tokens` for (V, A, M) or (V,), `audio` for
+            (C, T), waves.
+        shape: the sizes, without the batch; of texts the number of different tokens, padding and unknown among them;
+            of sentences of tokens how many words and characters there are, and characters to a word, or how many
+            pieces a pretrained tokeniser has.
 
     Raises:
         UsageError: the shape is not one of these, or has a size below 1.
@@ -33,12 +44,10 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(int(size) for size in self.shape))
-        expected = {"image": "(C, H, W), each", "number": "(D,),", "text": "(V,),", "audio": "(C, T), each"}.get(
-            self.kind
-        )
-        if expected is None:
-            raise UsageError(f"no kind of input is called '{self.kind}'", expected="image, number, text or audio")
-        if len(self.shape) != {"image": 3, "audio": 2}.get(self.kind, 1) or min(self.shape) < 1:
+        if self.kind not in SHAPES:
+            raise UsageError(f"no kind of input is called '{self.kind}'", expected=", ".join(SHAPES))
+        expected, axes = SHAPES[self.kind]
+        if len(self.shape) not in axes or min(self.shape) < 1:
             raise UsageError(
                 f"an input of kind {self.kind} has the shape {self.shape}", expected=f"{expected} at least 1"
             )
@@ -51,15 +60,17 @@ class InputSpec:
     @property
     def size(self) -> tuple[int, int]:
         """(H, W) of an image; (1, 1) of anything else."""
-        return (self.shape[1], self.shape[2]) if len(self.shape) == 3 else (1, 1)
+        return (self.shape[1], self.shape[2]) if self.kind == "image" else (1, 1)
 
     def example(
         self, batch: int = 1, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
     ) -> Tensor | Ragged:
         """A batch of zeros, (batch, *shape); of texts, Ragged with `EXAMPLE_TOKENS` unknown tokens each."""
-        if self.kind != "text":
+        if self.kind not in ("text", "tokens"):
             return torch.zeros(batch, *self.shape, device=device, dtype=dtype)
         tokens = torch.full((batch, EXAMPLE_TOKENS), min(1, self.shape[0] - 1), device=device)
+        if self.kind == "tokens":  # a number and its characters, or a piece and whether a word begins with it
+            tokens = tokens[:, :, None].repeat(1, 1, 1 + self.shape[2] if len(self.shape) == 3 else 2)
         return Ragged(tokens, torch.full((batch,), EXAMPLE_TOKENS, device=device))
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,8 +83,8 @@ class InputSpec:
         return cls(state["kind"], tuple(state["shape"]))
 
     def __str__(self) -> str:
-        if self.kind == "text":
-            return f"text of {self.shape[0]:,} different tokens"
+        if self.kind in ("text", "tokens"):
+            return f"{self.kind} of {self.shape[0]:,} different {'tokens' if self.kind == 'text' else 'words'}"
         return f"{self.kind} " + "×".join(map(str, self.shape))
 
 
