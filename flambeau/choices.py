@@ -39,7 +39,7 @@ def training_settings(
     reasons: list[str] = []
 
     def choose(name: str, value: Any, why: str) -> None:
-        if getattr(asked, name) is None:
+        if getattr(asked, name) is None and name not in chosen:
             chosen[name] = value
             reasons.append(f"{name} {value}: {why}")
 
@@ -52,6 +52,8 @@ def training_settings(
     sgd = asked.optimizer.lower() == "sgd"
     rate = (0.01 if sgd else 5e-4 if text else 1e-3) if pretrained else (0.1 if sgd else 3e-3)
     choose("learning_rate", rate, f"{asked.optimizer} with {start}")
+    if pretrained and sound:
+        choose("body_rate", 1.0, "pictures of sounds are far from what the weights were trained on")
     choose("body_rate", 0.1 if pretrained else 1.0,
            "pretrained layers need small steps only" if pretrained else "all layers are fresh")  # fmt: skip
     if text:

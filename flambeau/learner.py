@@ -43,6 +43,7 @@ from flambeau.techniques import TECHNIQUES, Technique
 from flambeau.techniques.transforms import Transforms
 from flambeau.training import Trainer, engine
 
+MELS_PRETRAINED = 128
 TELLS_WHAT_IS_LEFT_OUT = ("unreadable", "too-large", "missing", "not-finite", "unseen-class")
 
 
@@ -211,6 +212,9 @@ class Learner:
                 waves = self.own_model is None and takes_waves(choice.name)
                 field["features"] = "wave" if waves else "log-mel"
                 reasons.append(f"features {field['features']} of {name}: what the model takes")
+            if size is not None and field["kind"] == "audio" and field.get("mels") is None:
+                field["mels"] = MELS_PRETRAINED
+                reasons.append(f"mels {MELS_PRETRAINED} of {name}: as fine as the pretrained weights know pictures")
 
     def _suit_tokens(self, model: str, reasons: list[str]) -> None:
         positions = max_positions(model)

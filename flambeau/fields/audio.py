@@ -21,7 +21,7 @@ from flambeau.fields.sound.show import as_html
 
 FEATURES = ("log-mel", "wave")
 SEGMENTS = ("trim", "crop", "windows")
-DEFAULT_RATE = 16_000
+DEFAULT_RATE, DEFAULT_MELS = 16_000, 64
 LONGEST_SEGMENT = 5.0
 """Seconds: clips that are mostly no longer are taken whole."""
 SHORTEST_SEGMENT = 0.1
@@ -39,13 +39,13 @@ class Audio(Field):
         features: `log-mel` or `wave`; if not given, a model for waves such as `m5` gets waves and any other pictures.
         rate: samples a second that everything is brought to; 16,000 or the clips' own, if that is less.
         length: seconds of a segment, what the model sees at once; found in the training rows if not given: what 19 of
-            20 clips fit into, at most 5.
+            20 clips fit into, but at most twice the median and at most 5.
         segment: what is done with longer clips: `trim` keeps their beginning; `crop` a random part in training, and the
             middle otherwise; `windows` a random part in training, and otherwise the whole clip in windows side by side,
             whose outputs are averaged. If not given: `trim` where at most one clip in 20 is longer, else `windows`.
             Shorter ones are filled up with silence.
-        mels: bands of the picture.
-        n_fft, hop: samples of a frame and between frames; 64 and 16 milliseconds if not given.
+        mels: bands of the picture; 64, and 128 for pretrained weights, if not given.
+        n_fft, hop: samples of a frame and between frames; if not given 64 milliseconds, and 16 with 64 bands, 8 with 128.
         augment: the settings of a `SoundAugmentation` as a dict; none if not given.
     """
 
@@ -62,7 +62,7 @@ class Audio(Field):
         rate: int | None = None,
         length: float | None = None,
         segment: str | None = None,
-        mels: int = 64,
+        mels: int | None = None,
         n_fft: int | None = None,
         hop: int | None = None,
         augment: dict[str, Any] | None = None,
@@ -139,7 +139,8 @@ class Audio(Field):
             )
         most = float(np.quantile(seconds, 0.95, method="higher"))
         if self.length is None:
-            self.length = round(min(max(most, SHORTEST_SEGMENT) + 0.005, LONGEST_SEGMENT), 2)
+            longest = min(LONGEST_SEGMENT, 2 * float(np.median(seconds)))
+            self.length = round(max(min(most + 0.005, longest), SHORTEST_SEGMENT), 2)
         if self.segment is None:
             self.segment = "trim" if most <= self.length else "windows"
         waves = np.stack([self._segment_of(clip) for clip in clips])
@@ -160,7 +161,12 @@ class Audio(Field):
         """From waves to log-mel pictures, by this field's settings."""
         assert self.rate is not None
         n_fft = self.n_fft or _power_of_two(self.rate * 0.064)
-        return LogMel(self.rate, self.mels, n_fft, self.hop or max(1, n_fft // 4))
+        return LogMel(self.rate, self.bands, n_fft, self.hop or max(1, n_fft * 16 // self.bands))
+
+    @property
+    def bands(self) -> int:
+        """M: bands of the log-mel picture."""
+        return self.mels or DEFAULT_MELS
 
     @property
     def whole(self) -> bool:
@@ -183,7 +189,7 @@ class Audio(Field):
     @property
     def input_shape(self) -> tuple[int, ...]:
         """(1, T) of waves, (1, mels, frames) of pictures."""
-        return (1, self.samples) if self.features == "wave" else (1, self.mels, self.log_mel.frames(self.samples))
+        return (1, self.samples) if self.features == "wave" else (1, self.bands, self.log_mel.frames(self.samples))
 
     def encode(self, value: Any) -> np.ndarray:
         assert self.rate is not None

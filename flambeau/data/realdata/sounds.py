@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from collections import Counter
@@ -22,14 +23,19 @@ def write_stamps_speech(
 ) -> Path:
     """Names of Tux Paint's stamps, spoken in eight languages, as `dest/<language>-<stamp>.ogg`, `each` of each.
 
-    Of each language the first stamps by name. One stamp is spoken in all languages: split by `{stamp}`, so that what is
+    Of each language the first different recordings by the stamps' names. One stamp is spoken in all languages: split by `{stamp}`, so that what is
     said does not tell the language. Read with `pattern="{class}-{stamp}"`. Raises as `fetch`.
     """
 
     def write(folder: Path) -> None:
         root = unpacked("tuxpaint-stamps-default", [f"{STAMPS}/*.ogg"], label="ogg", cache=cache) / STAMPS
         for language in languages:
-            for file in sorted(root.rglob(f"*_desc_{language}.ogg"))[:each]:
+            seen: set[bytes] = set()
+            for file in sorted(root.rglob(f"*_desc_{language}.ogg")):
+                content = hashlib.sha256(file.read_bytes()).digest()
+                if content in seen or len(seen) == each:
+                    continue  # several stamps, such as a frog from two sides, share one recording
+                seen.add(content)
                 stamp = ".".join(file.relative_to(root).parts).removesuffix(f"_desc_{language}.ogg")
                 stamp = stamp.replace("-", "_")  # a hyphen parts the names of the pattern
                 shutil.copyfile(file, folder / f"{language}-{stamp}.ogg")
@@ -46,7 +52,7 @@ def write_spoken_digits(dest: Path | str, *, cache: Path | None = None) -> Path:
     def write(folder: Path) -> None:
         root = unpacked("tuxpaint-stamps-default", [f"{STAMPS}/*.ogg"], label="ogg", cache=cache) / STAMPS
         for file in sorted((root / "symbols" / "math").glob("*.ogg")):
-            if match := re.fullmatch(r"([0-9])_(\w+)\.ogg", file.name):
+            if match := re.fullmatch(r"([0-9])_((?!desc_)\w+)\.ogg", file.name):
                 shutil.copyfile(file, folder / f"{match[1]}-{match[2]}.ogg")
 
     return write_once(Path(dest), {"set": "spoken digits"}, write)

@@ -112,6 +112,14 @@ def decode(source: Any, rate: int, most: int | None = None) -> np.ndarray:
     return np.clip(np.rint(mono * FULL), -FULL, FULL).astype(np.int16)
 
 
+def resample(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    """int16 (T) at `rate` samples a second to the same sound at another."""
+    if rate == wanted:
+        return samples
+    changed = soxr().resample(samples.astype(np.float32), rate, wanted)
+    return np.clip(np.rint(changed), -FULL, FULL).astype(np.int16)
+
+
 def _mono(samples: np.ndarray) -> np.ndarray:
     """float32 (T) of float32 (T, C): the mean of the channels."""
     if samples.ndim == 1 or samples.shape[1] == 1:
