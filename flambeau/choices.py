@@ -21,6 +21,7 @@ EPOCHS = ((1_000, 40), (3_000, 30), (10_000, 20), (30_000, 12), (200_000, 10))
 EPOCHS_TEXT = ((3_000, 15), (10_000, 10), (30_000, 6), (200_000, 4))  # words are learned by heart sooner than pictures
 EPOCHS_SOUND = ((1_000, 24), (3_000, 10), (10_000, 8), (30_000, 6), (200_000, 4))
 EPOCHS_TAGS = ((1_000, 40), (3_000, 25), (10_000, 15), (200_000, 8))  # each sentence is as many samples as it has words
+SAMPLES = 1 << 25  # of padded sounds in a batch, where whole clips are kept: a gigabyte while it is cut up
 TOKENS = 8192  # padded tokens in a batch of texts
 EPOCHS_PRETRAINED = ((1_000, 12), (3_000, 8), (10_000, 6), (200_000, 4))
 
@@ -56,6 +57,8 @@ def training_settings(
         choose("body_rate", 1.0, "pictures of sounds are far from what the weights were trained on")
     choose("body_rate", 0.1 if pretrained else 1.0,
            "pretrained layers need small steps only" if pretrained else "all layers are fresh")  # fmt: skip
+    if sound:
+        choose("tokens", SAMPLES, "the most samples of whole clips in a batch")
     if text:
         choose("tokens", TOKENS, "texts of like length together, so that little of a batch is padding")
     batch_size = asked.batch_size or chosen["batch_size"]

@@ -21,7 +21,9 @@ from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions, encode
 from flambeau.data.prepare import Preparer
-from flambeau.fields import FIELDS, Audio, Category, Field, Image
+from flambeau.fields import FIELDS, Audio, Category, Field, Image, Ragged, Text
+from flambeau.fields.rewording import LEVELS, Rewording
+from flambeau.fields.synonyms import find_wordnet
 from flambeau.objectives import Objective, Supervised
 from flambeau.recipe import Recipe
 from flambeau.training import Prepare, Settings, Source
@@ -126,6 +128,8 @@ class FieldFeed(Feed):
             field = self.dataset.fields[name]
             if isinstance(field, Audio) and field.augmentation is None:
                 reasons.append(f"augmentation of {name}: {field.choose_augmentation(asked)}")
+            if isinstance(field, Text) and field.augmentation is None:
+                _reword(field, name, asked, reasons)
             if not isinstance(field, Image) or field.augmentation is not None:
                 continue
             if not isinstance(asked, str):
@@ -158,12 +162,13 @@ class FieldFeed(Feed):
             drop_single=has_norm,
         )  # fmt: skip
         self._evaluation_batch = 2 * settings.batch_size  # no gradients are kept, so more samples fit
+        self._evaluation_tokens = None if settings.tokens is None else 2 * settings.tokens
         held_out = {s: self._in_order(self.rows[s]) if len(self.rows[s]) else None for s in ("valid", "test")}
         self.sources = {"train": train, **held_out}
         self.prepare = Preparer(self.dataset.fields, self.dataset.inputs, self.dataset.target, engine.device)
 
     def _in_order(self, rows: Tensor) -> Batches:
-        return Batches(self.store, rows, self._evaluation_batch)
+        return Batches(self.store, rows, self._evaluation_batch, tokens=self._evaluation_tokens)
 
     def source(self, side: str) -> Source:
         return self._in_order(self.rows["train"]) if side == "train" else super().source(side)
@@ -221,6 +226,22 @@ def _dataset_of(data: Any) -> Any:
 
 def _has_batch_norm(model: nn.Module) -> bool:
     return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
+
+
+def _reword(field: Text, name: str, asked: str | Mapping[str, Any], reasons: list[str]) -> None:
+    """The augmentation of texts: none unless it is asked for, since a word more or less can turn what a text says."""
+    if isinstance(asked, str):
+        share = LEVELS.get(asked, 0.0)
+        words = field.tokenizer is None and find_wordnet() is not None
+        field.augmentation = Rewording(share * words, share * words, share, share) if share else None
+        if share and not words:
+            reasons.append(f"augmentation of {name}: no synonyms, for there is no WordNet for whole words")
+    else:
+        field.augmentation = Rewording.from_dict(asked) or None
+    if field.augmentation:
+        field.prepare(Ragged(torch.ones(1, 1), torch.ones(1).long()), True)  # a missing dictionary is told here
+        told = ", ".join(f"{k} {v}" for k, v in field.augmentation.to_dict().items() if v)
+        reasons.append(f"augmentation of {name}: {told}")
 
 
 def settings_of(field: Field) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Audio(Field):
             whose outputs are averaged. If not given: `trim` where at most one clip in 20 is longer, else `windows`.
             Shorter ones are filled up with silence.
         mels: bands of the picture; 64, and 128 for pretrained weights, if not given.
-        n_fft, hop: samples of a frame and between frames; if not given 64 milliseconds, and 16 with 64 bands, 8 with 128.
+        n_fft, hop: samples of a frame and between frames; if not given 64 milliseconds, and 16 (8 with 128 bands).
         augment: the settings of a `SoundAugmentation` as a dict; none if not given.
     """
 

@@ -141,8 +141,9 @@ def _formats(dataset: Dataset, facts: Sequence[Heard], good: list[int]) -> list[
         usual = channels.most_common(1)[0][0]
         listed = ", ".join(f"{number} ({count})" for number, count in channels.most_common(6))
         others = [row for row in good if facts[row].channels != usual]
-        findings += found(dataset, "mixed-channels", Severity.NOTE, others, "sound",
-                          f"with another number of channels than most: {listed}", fix="all are averaged to one")  # fmt: skip
+        what = f"with another number of channels than most: {listed}"
+        findings += found(dataset, "mixed-channels", Severity.NOTE, others, "sound", what,
+                          fix="all are averaged to one")  # fmt: skip
     return findings
 
 
@@ -176,8 +177,8 @@ def _giveaways(twins: Twins, facts: Sequence[Heard], good: list[int]) -> list[Fi
     if share - most > GIVEAWAY * (1 - most):
         findings.append(
             Finding("format-giveaway", Severity.WARNING,
-                    f"rate, channels and coding of the files tell the class of {share:.0%} (guessing: {most:.0%})",
-                    count=len(rows), fix="a coder or a low rate leaves its mark on what is heard: bring all to one form")
+                    f"rate, channels and coding of the files tell the class of {share:.0%} (guessing {most:.0%})",
+                    count=len(rows), fix="a coder or a low rate leaves its mark on a sound: bring all to one form")
         )  # fmt: skip
     return findings
 

@@ -23,8 +23,8 @@ def write_stamps_speech(
 ) -> Path:
     """Names of Tux Paint's stamps, spoken in eight languages, as `dest/<language>-<stamp>.ogg`, `each` of each.
 
-    Of each language the first different recordings by the stamps' names. One stamp is spoken in all languages: split by `{stamp}`, so that what is
-    said does not tell the language. Read with `pattern="{class}-{stamp}"`. Raises as `fetch`.
+    Of each language the first different recordings by the stamps' names. One stamp is spoken in all languages: split
+    by it, so that what is said does not tell the language. Read with `pattern="{class}-{stamp}"`. Raises as `fetch`.
     """
 
     def write(folder: Path) -> None:

@@ -85,6 +85,15 @@ def write_brown(path: Path | str, sections: str = "abcdefghjklmnpqr", *, cache: 
     return path
 
 
+def wordnet(*, cache: Path | None = None) -> Path:
+    """The folder of WordNet 3.0, 117,659 sets of synonyms. Raises as `fetch`.
+
+    Source: Fellbaum, "WordNet: An Electronic Lexical Database", 1998; the WordNet licence.
+    """
+    folder = unpacked("wordnet-base", ["*usr/share/wordnet/*"], cache=cache)
+    return next(path.parent for path in folder.rglob("data.noun"))
+
+
 def minilm(*, cache: Path | None = None) -> Path:
     """The folder of MiniLM-L6-v2, a sentence encoder of 22.7 M parameters, with its tokeniser. Raises as `fetch`.
 

@@ -21,6 +21,8 @@ RATES = (1_000, 768_000)
 MOST_SECONDS = 600
 """Of one sound that are read, from its beginning."""
 MOST_CHANNELS = 64
+MOST_SAMPLES = 1 << 27
+"""Of all channels of one sound together: half a gigabyte. A small file may hold more silence than fits into memory."""
 FULL = 32767
 MARGIN = 0.1  # seconds read beyond what is kept, so that a resampled end is as if all had been read
 HEADS = ((b"RIFF", b"WAVE"), (b"RF64", b"WAVE"), (b"fLaC", b""), (b"OggS", b""), (b"ID3", b""))
@@ -95,6 +97,10 @@ def decode(source: Any, rate: int, most: int | None = None) -> np.ndarray:
         with _opened(source) as file:
             native = file.samplerate
             wanted = int(most * native / rate) + int(MARGIN * native) + 1
+            if min(wanted, file.frames) * file.channels > MOST_SAMPLES:
+                raise DataError(
+                    f"the sound is too large to decode, {file.channels} channels at {native} samples a second"
+                )
             samples = file.read(wanted, dtype="float32", always_2d=True)
             exact = not file.subtype.startswith(("FLOAT", "DOUBLE"))
     else:
