@@ -19,7 +19,7 @@ from flambeau.training.settings import Settings
 
 EPOCHS = ((1_000, 40), (3_000, 30), (10_000, 20), (30_000, 12), (200_000, 10))
 EPOCHS_TEXT = ((3_000, 15), (10_000, 10), (30_000, 6), (200_000, 4))  # words are learned by heart sooner than pictures
-EPOCHS_SOUND = ((1_000, 24), (3_000, 10), (10_000, 8), (30_000, 6), (200_000, 4))
+EPOCHS_SOUND = ((1_000, 20), (3_000, 10), (10_000, 8), (30_000, 6), (200_000, 4))
 EPOCHS_TAGS = ((1_000, 40), (3_000, 25), (10_000, 15), (200_000, 8))  # each sentence is as many samples as it has words
 SAMPLES = 1 << 25  # of padded sounds in a batch, where whole clips are kept: a gigabyte while it is cut up
 TOKENS = 8192  # padded tokens in a batch of texts
@@ -46,7 +46,7 @@ def training_settings(
 
     choose("batch_size", default_batch_size(num_train), f"{num_train:,} training samples")
     fresh = EPOCHS_TAGS if tags else EPOCHS_TEXT if text else EPOCHS_SOUND if sound else EPOCHS
-    table = EPOCHS_PRETRAINED if pretrained else fresh
+    table = (EPOCHS_SOUND if sound else EPOCHS_PRETRAINED) if pretrained else fresh
     epochs = next((e for limit, e in table if num_train < limit), table[-1][1] // 2)
     start = "pretrained weights" if pretrained else "fresh weights"
     choose("epochs", epochs, f"{num_train:,} training samples, {start}")

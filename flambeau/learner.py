@@ -134,7 +134,11 @@ class Learner:
             recipe.own_parts["techniques"] = ", ".join(_qualified(t) for t in custom)
         if self.data is not None:
             recipe.data = self.data.source
-            recipe.fields = {n: settings_of(f) for n, f in self.data.fields.items()} | recipe.fields
+            kept = {n: settings_of(f) for n, f in self.data.fields.items()}
+            for name, given in recipe.fields.items():
+                same = name in kept and given.get("kind", kept[name]["kind"]) == kept[name]["kind"]
+                kept[name] = {**kept[name], **given} if same else given
+            recipe.fields = kept
 
     def _set_size(self, size: int | Sequence[int]) -> None:
         pictures = [n for n, f in self.data.fields.items() if isinstance(f, Image)] if self.data else []

@@ -79,7 +79,7 @@ class Audio(Field):
         self.mels, self.n_fft, self.hop = mels, n_fft, hop
         self.augmentation = SoundAugmentation.from_dict(augment) if augment else None
         self.mean, self.std = 0.0, 1.0
-        if rate is not None:
+        if rate is not None and features != "wave":
             _ = self.log_mel  # told here if the settings do not go together
 
     @property
@@ -143,6 +143,8 @@ class Audio(Field):
             self.length = round(max(min(most + 0.005, longest), SHORTEST_SEGMENT), 2)
         if self.segment is None:
             self.segment = "trim" if most <= self.length else "windows"
+        if self.features == "wave":
+            return
         waves = np.stack([self._segment_of(clip) for clip in clips])
         pictures = self.log_mel(torch.from_numpy(waves).float() / FULL_SCALE)
         self.mean, self.std = round(float(pictures.mean()), 4), round(max(float(pictures.std()), 1e-3), 4)
@@ -160,7 +162,7 @@ class Audio(Field):
     def log_mel(self) -> LogMel:
         """From waves to log-mel pictures, by this field's settings."""
         assert self.rate is not None
-        n_fft = self.n_fft or _power_of_two(self.rate * 0.064)
+        n_fft = self.n_fft or max(512, _power_of_two(self.rate * 0.064))
         return LogMel(self.rate, self.bands, n_fft, self.hop or max(1, n_fft * 16 // self.bands))
 
     @property
@@ -175,7 +177,7 @@ class Audio(Field):
 
     @property
     def encoding(self) -> Encoding:
-        return Encoding(np.dtype(np.int16), () if self.whole else (self.samples,), ragged=self.whole)
+        return Encoding(np.dtype(np.int16), () if self.whole else (self.samples,), ragged=self.whole, padded=False)
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -50,11 +50,16 @@ class Windows(NamedTuple):
 
 @dataclass(frozen=True)
 class Encoding:
-    """The form of one encoded value: its dtype and shape; ragged ones grow along a first axis of any length."""
+    """The form of one encoded value: its dtype and shape; ragged ones grow along a first axis of any length.
+
+    `padded` says whether a model sees ragged values as long as the longest of their batch, so that those of like length
+    belong together; where `prepare` cuts them to one length, batches are better mixed.
+    """
 
     dtype: np.dtype
     shape: tuple[int, ...]
     ragged: bool = False
+    padded: bool = True
 
     @property
     def nbytes(self) -> int:

@@ -312,7 +312,7 @@
       $("file").accept = "audio/*";
       document.querySelector("#drop strong").textContent = (touch && text["drop-sound-touch"]) || text["drop-sound"];
       $("hint").textContent = text["hint-sound"];
-      document.querySelector("#drop svg").innerHTML = '<path d="M8 20v8M16 13v22M24 8v32M32 15v18M40 20v8"/>';
+      for (const sign of document.querySelectorAll("#drop svg")) sign.toggleAttribute("hidden");
       $("record").textContent = text.record;
       $("recorder").hidden = !(navigator.mediaDevices && window.MediaRecorder);
       if (input.rate) facts.push(text.sound(number(input.rate)));

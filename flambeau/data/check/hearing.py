@@ -15,7 +15,7 @@ import torch
 
 from flambeau.core.errors import DataError
 from flambeau.core.reporter import Bar
-from flambeau.data.check.files import COLOUR_SIDE, SIDE
+from flambeau.data.check.files import SIDE
 from flambeau.fields.sound import LogMel, decode, sound_info
 from flambeau.fields.sound.files import FULL, resample
 
@@ -67,18 +67,15 @@ class Heard:
 
 
 class Hearing(NamedTuple):
-    """Facts of N sounds and their signatures, uint8 (N, SIDE, SIDE), zeros where there is nothing to hear; `colour` has
-    the form that pictures need."""
+    """Facts of N sounds and their signatures, uint8 (N, SIDE, SIDE), zeros where there is nothing to hear."""
 
     facts: list[Heard]
-    grey: np.ndarray
-    colour: np.ndarray
+    signatures: np.ndarray
 
 
 def hear(values: Sequence[Any], threads: int, bar: Bar) -> Hearing:
     """Listens to N sounds (paths, bytes or arrays), each read once."""
     grey = np.zeros((len(values), SIDE, SIDE), np.uint8)
-    colour = np.full((len(values), 2, COLOUR_SIDE, COLOUR_SIDE), 128, np.uint8)
     facts: list[Heard] = []
 
     def work(start: int) -> list[Heard]:
@@ -87,7 +84,7 @@ def hear(values: Sequence[Any], threads: int, bar: Bar) -> Hearing:
     for part in _in_order(work, range(0, len(values), CHUNK), threads):
         facts += part
         bar.update(len(facts))
-    return Hearing(facts, grey, colour)
+    return Hearing(facts, grey)
 
 
 def _in_order(work: Any, starts: Sequence[int], threads: int) -> Iterator[list[Heard]]:
@@ -153,13 +150,15 @@ def _signature(samples: np.ndarray) -> np.ndarray:
     return ((picture - low) * (255 / SPECTROGRAM.range_db)).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
-def same_recording(one: Any, other: Any) -> bool:
+def low_wave(value: Any) -> np.ndarray:
+    """A sound as float32 (T) of length 1 at RATE, for `same_recording`."""
+    wave = decode(value, RATE, SECONDS * RATE).astype(np.float32)
+    wave -= wave.mean()
+    return wave / max(float(np.linalg.norm(wave)), 1e-9)
+
+
+def same_recording(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether two sounds are one recording: the same wave but for level, place, and what an encoder lost."""
-    waves = []
-    for value in (one, other):
-        wave = decode(value, RATE, SECONDS * RATE).astype(np.float32)
-        wave -= wave.mean()
-        waves.append(wave / max(float(np.linalg.norm(wave)), 1e-9))
-    size = 1 << int(np.ceil(np.log2(len(waves[0]) + len(waves[1]))))
-    product = np.fft.rfft(waves[0], size) * np.conj(np.fft.rfft(waves[1], size))
-    return float(np.fft.irfft(product, size).max()) > SAME
+    size = 1 << int(np.ceil(np.log2(len(one) + len(other))))
+    product = np.fft.rfft(one, size) * np.conj(np.fft.rfft(other, size))
+    return float(np.abs(np.fft.irfft(product, size)).max()) > SAME

@@ -10,8 +10,8 @@ import numpy as np
 from flambeau.core.findings import Finding, Severity
 from flambeau.core.reporter import Reporter
 from flambeau.data.check.duplicates import Twins
-from flambeau.data.check.hearing import Heard, hear, same_recording
-from flambeau.data.check.near import near_duplicates, num_trees
+from flambeau.data.check.hearing import Heard, hear, low_wave, same_recording
+from flambeau.data.check.near import neighbours, num_trees
 from flambeau.data.check.wording import counted, found
 from flambeau.data.dataset import Dataset
 from flambeau.fields import Audio
@@ -21,7 +21,7 @@ CLIPPED = 0.001
 OFFSET = 0.01
 SHORT, SHORT_SHARE = 0.1, 0.2
 LONG, LONG_TIMES = 10.0, 10.0
-MOST_PAIRS = 1_000
+MOST_PAIRS = 5_000
 GIVEAWAY = 0.5
 """Share of the variance of levels that classes explain, from which the level gives the class away."""
 APART = 6.0
@@ -40,7 +40,7 @@ def sound_findings(
             continue
         values = dataset.columns[name]
         with reporter.bar(f"checking {name}", len(dataset)) as bar:
-            facts, grey, colour = hear(values, threads, bar)
+            facts, grey = hear(values, threads, bar)
         good = [row for row, heard in enumerate(facts) if not heard.error]
         usable &= np.asarray([not heard.error for heard in facts])
         findings += _unreadable(dataset, facts, good) + _bad(dataset, twins, facts, good)
@@ -52,10 +52,11 @@ def sound_findings(
         for rows in groups:
             grey[rows[1:]] = 0  # the first stands for its equals
         with reporter.bar("looking for near-duplicates", num_trees(len(dataset))) as bar:
-            pairs, _ = near_duplicates(grey, colour, threads, bar)
-        # pictures of short knocks are alike; their waves are not
-        same = [same_recording(values[a], values[b]) for a, b in pairs[:MOST_PAIRS].tolist()]
-        findings += twins.alike(pairs[:MOST_PAIRS][np.asarray(same, bool)], groups, "sound")
+            pairs = neighbours(grey, threads, bar)[:MOST_PAIRS]
+        # spectrograms of short knocks are alike; their waves are not
+        low = {row: low_wave(values[row]) for row in np.unique(pairs).tolist()}
+        same = [same_recording(low[a], low[b]) for a, b in pairs.tolist()]
+        findings += twins.alike(pairs[np.asarray(same, bool)], groups, "sound")
     if findings or usable.any():
         findings += _recordings(dataset)
     return findings, usable

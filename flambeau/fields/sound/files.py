@@ -101,21 +101,25 @@ def decode(source: Any, rate: int, most: int | None = None) -> np.ndarray:
                 raise DataError(
                     f"the sound is too large to decode, {file.channels} channels at {native} samples a second"
                 )
-            samples = file.read(wanted, dtype="float32", always_2d=True)
-            exact = not file.subtype.startswith(("FLOAT", "DOUBLE"))
+            mono = _checked(file.read(wanted, dtype="float32", always_2d=True))
     else:
-        samples, native, exact = _from_array(source)[: most + 1], rate, False
-    if not len(samples):
-        raise DataError("the sound has no samples")
-    mono = _mono(samples)
-    if not exact and not np.isfinite(mono).all():
-        raise DataError("the sound has samples that are not finite numbers (NaN or infinite)")
+        mono, native = _checked(_from_array(source)[: most + 1]), rate
     if native != rate:
         mono = soxr().resample(mono, native, rate)
         if not len(mono):
             raise DataError("the sound is shorter than one sample at the rate that is wanted")
     mono = mono[:most]
     return np.clip(np.rint(mono * FULL), -FULL, FULL).astype(np.int16)
+
+
+def _checked(samples: np.ndarray) -> np.ndarray:
+    """float32 (T) of float32 (T, C)."""
+    if not len(samples):
+        raise DataError("the sound has no samples")
+    mono = _mono(samples)
+    if not np.isfinite(mono.sum()) and not np.isfinite(mono).all():  # the sum is quick, and seldom infinite
+        raise DataError("the sound has samples that are not finite numbers (NaN or infinite)")
+    return mono
 
 
 def resample(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
