@@ -202,10 +202,44 @@ class Text(Field):
         """Tokens that a pretrained tokeniser adds, which keep their places."""
         return torch.tensor(self._tool.encode("").ids if self.tokenizer is not None else [], dtype=torch.int64)
 
-    def render(self, value: Any) -> str:
-        """Its beginning."""
-        text = "" if value is None else SPACES.sub(" ", str(value)[: 2 * SHOWN]).strip()
-        return f"<span>{html.escape(text[:SHOWN])}{'…' if len(text) > SHOWN else ''}</span>"
+    def render(self, value: Any, weights: Sequence[float] | None = None) -> str:
+        """Its beginning; with a weight for each token, the part around the heaviest, each token marked by its own:
+        above 0 `for1` to `for4`, below `against1` to `against4`."""
+        text = "" if value is None else str(value)
+        if weights is None:
+            text = SPACES.sub(" ", text[: 2 * SHOWN]).strip()
+            return f"<span>{html.escape(text[:SHOWN])}{'…' if len(text) > SHOWN else ''}</span>"
+        places = self.places(text)[: len(weights)]
+        most = max(map(abs, weights), default=0.0) or 1.0
+        heaviest = max(range(len(places)), key=lambda i: abs(weights[i]), default=0)
+        start = max(0, places[heaviest][0] - SHOWN // 2) if places else 0
+        end = start + SHOWN
+        parts = ["<span>…</span>"] * (start > 0)
+        at = start
+        for (begins, ends), weight in zip(places, weights, strict=False):
+            if begins < at or ends > end or begins == ends:
+                continue
+            strength = min(4, int(abs(weight) / most * 4.999))
+            kind = f" class={'for' if weight > 0 else 'against'}{strength}" if strength else ""
+            parts += [f"<span>{html.escape(text[at:begins])}</span>"] * (begins > at)
+            parts.append(f"<span{kind}>{html.escape(text[begins:ends])}</span>")
+            at = ends
+        rest = html.escape(text[at:end]) + ("…" if len(text) > end else "")
+        return SPACES.sub(" ", "".join([*parts, f"<span>{rest}</span>"]))
+
+    def places(self, text: str) -> list[tuple[int, int]]:
+        """Where each token of a text stands in it, from and to; nowhere (0, 0) where it does not as it is."""
+        if self.tokenizer is not None:
+            return [tuple(offsets) for offsets in self._tool.encode(text).offsets]
+        lowered = text.lower() if self.lower else text
+        if len(lowered) != len(text):  # a few letters become two
+            return []
+        found, at = [], 0
+        for piece in self.tokenise(text)[: self.max_length]:
+            begins = lowered.find(piece, at)
+            found.append((begins, begins + len(piece)) if begins >= 0 else (0, 0))
+            at = max(at, found[-1][1])
+        return found
 
 
 def _checked(value: Any) -> str | DataError:

@@ -190,5 +190,6 @@ class Tokens(Field):
         if mark is None or mark >= len(words):
             return f"<span>{before}{' '.join(shown)}{after}</span>"
         at = mark - start
-        parts = [before + " ".join(shown[:at]), shown[at], " ".join(shown[at + 1 :]) + after]
-        return f"<span>{parts[0]}</span> <span class=mark>{parts[1]}</span> <span>{parts[2]}</span>"
+        ahead = before + "".join(f"{word} " for word in shown[:at])
+        behind = "".join(f" {word}" for word in shown[at + 1 :]) + after
+        return f"<span>{ahead}</span><span class=mark>{shown[at]}</span><span>{behind}</span>"

@@ -78,6 +78,6 @@ def fragment(given: object) -> Markup:
     return join(
         tag("img", src=m[1], alt=html.unescape(m[2]), class_="tiny" if m[1].startswith("data:image/png") else None)
         if m[1] else tag("audio", controls=True, preload="metadata", src=m[5]) if m[5]
-        else tag("span", html.unescape(m[4]), " " if m[3] else None, class_=m[3])
+        else tag("span", html.unescape(m[4]), class_=m[3])
         for m in _FRAGMENT.finditer(given)
     )  # fmt: skip
