@@ -36,7 +36,8 @@ def command(
     """Check, train, evaluate, predict and serve, on real data; takes about half a minute.
 
     `pictures` are scikit-learn's 1,797 handwritten digits, `text` is 3,000 sentences of reviews, `tags` the parts of
-    speech in 4,600 sentences of the press (the Brown corpus, downloaded once), `audio` names of things spoken in four languages (downloaded once).
+    speech in 4,600 sentences of the press (the Brown corpus), `audio` names of things spoken in four languages; the
+    last two are downloaded once.
 
     Example: `flambeau demo text`
     """
