@@ -220,7 +220,7 @@ class Audio(Field):
                 waves = crop(gathered, self.samples, draws.start if draws else None)
         else:
             waves = gathered
-        waves = waves.float() / FULL_SCALE
+        waves = waves.float().mul_(1 / FULL_SCALE)
         augmentation = self.augmentation if draws is not None else None
         if augmentation and draws is not None:
             assert self.rate is not None

@@ -131,11 +131,15 @@ class SoundAugmentation:
             room = self.time_warp
             centre = room + (1 - 2 * room) * draws.column("time_warp", 2)
             pictures = masks.warp_time(pictures, centre, move)
+        blanked: Tensor | None = None
         for axis, name, width in ((1, "frequency_masks", self.frequency_width), (2, "time_masks", self.time_width)):
-            count = int(getattr(self, name))
-            if count:
+            if count := int(getattr(self, name)):
                 drawn = draws.table[:, STARTS[name] : STARTS[name] + 2 * count]
-                pictures = masks.blank(pictures, drawn[:, :count] * width, drawn[:, count:], axis)
+                stripes = masks.stripes(pictures.shape[axis], drawn[:, :count] * width, drawn[:, count:])
+                stripes = stripes[:, :, None] if axis == 1 else stripes[:, None]
+                blanked = stripes if blanked is None else blanked | stripes
+        if blanked is not None:
+            pictures = pictures.masked_fill(blanked, 0)  # 0 is their mean
         return pictures
 
 

@@ -9,20 +9,17 @@ import torch
 from torch import Tensor
 
 
-def blank(pictures: Tensor, widths: Tensor, places: Tensor, axis: int) -> Tensor:
-    """Pictures with stripes set to 0, which is their mean.
+def stripes(size: int, widths: Tensor, places: Tensor) -> Tensor:
+    """bool (B, size): what stripes cover of an axis.
 
     Args:
         widths: of each stripe, (B, n), as shares 0…1 of the axis.
         places: of each stripe within the room that it leaves, (B, n), 0…1.
-        axis: 1 to blank bands, 2 to blank frames.
     """
-    size = pictures.shape[axis]
     width = (widths * size).floor()
     start = ((size - width) * places).floor()
-    steps = torch.arange(size, device=pictures.device)
-    inside = ((steps >= start[..., None]) & (steps < (start + width)[..., None])).any(1)  # (B, size)
-    return pictures.masked_fill(inside[:, :, None] if axis == 1 else inside[:, None, :], 0)
+    steps = torch.arange(size, device=widths.device)
+    return ((steps >= start[..., None]) & (steps < (start + width)[..., None])).any(1)
 
 
 def warp_time(pictures: Tensor, centres: Tensor, moves: Tensor) -> Tensor:
