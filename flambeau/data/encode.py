@@ -159,7 +159,8 @@ def _encode_memory(field: Field, values: Sequence[Any], threads: int) -> tuple[C
     encoding, errors = field.encoding, Errors()
     parts: list[np.ndarray] = []
     lengths: list[int] = []
-    for block in _blocks(field, values, threads if field.persistent else 1):
+    # ragged values are texts, whose tokenisers leave Python meanwhile: the next block's begins beside this one's end
+    for block in _blocks(field, values, threads if field.persistent else min(threads, 2 if encoding.ragged else 1)):
         parts.append(block.values)
         lengths += block.lengths
         errors |= block.errors
