@@ -111,7 +111,9 @@ def evaluate_run(
     for finding in store.findings:
         reporter.say(str(finding), style="yellow")
     rows = store.good.numpy() if side == "all" else np.intersect1d(dataset.rows(side), store.good.numpy())
-    source = Batches(store, torch.from_numpy(rows), 2 * (run.recipe.training.batch_size or 32))
+    trained = run.recipe.training
+    tokens = None if trained.tokens is None else 2 * trained.tokens
+    source = Batches(store, torch.from_numpy(rows), 2 * (trained.batch_size or 32), tokens=tokens)
     prepare = Preparer(dataset.fields, predictor.inputs, predictor.target, predictor.engine.device)
     result = measure(predictor.objective, predictor.engine, source, prepare, side, dataset, len(rows), reporter)
     return {**result, "left_out": [f.to_dict() for f in store.findings]}

@@ -33,6 +33,7 @@ from flambeau.models import (
     max_positions,
     recommended_size,
     starts_pretrained,
+    takes_waves,
 )  # fmt: skip
 from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.predictor import Predictor
@@ -42,6 +43,7 @@ from flambeau.techniques import TECHNIQUES, Technique
 from flambeau.techniques.transforms import Transforms
 from flambeau.training import Trainer, engine
 
+MELS_PRETRAINED = 128
 TELLS_WHAT_IS_LEFT_OUT = ("unreadable", "too-large", "missing", "not-finite", "unseen-class")
 
 
@@ -132,7 +134,11 @@ class Learner:
             recipe.own_parts["techniques"] = ", ".join(_qualified(t) for t in custom)
         if self.data is not None:
             recipe.data = self.data.source
-            recipe.fields = {n: settings_of(f) for n, f in self.data.fields.items()} | recipe.fields
+            kept = {n: settings_of(f) for n, f in self.data.fields.items()}
+            for name, given in recipe.fields.items():
+                same = name in kept and given.get("kind", kept[name]["kind"]) == kept[name]["kind"]
+                kept[name] = {**kept[name], **given} if same else given
+            recipe.fields = kept
 
     def _set_size(self, size: int | Sequence[int]) -> None:
         pictures = [n for n, f in self.data.fields.items() if isinstance(f, Image)] if self.data else []
@@ -168,6 +174,7 @@ class Learner:
             self.reporter,
             text=bool({"text", "tokens"} & set(kinds)),
             tags="tags" in kinds,
+            sound="audio" in kinds,
         )
         self.recipe.training = settings
         torch.manual_seed(mix(settings.seed, "weights"))
@@ -195,7 +202,8 @@ class Learner:
         return self.own_model is None and starts_pretrained(choice.name, choice.pretrained)
 
     def _suit_weights(self, reasons: list[str]) -> None:
-        """Pictures in the size, and texts in the tokens, that the pretrained weights were trained with."""
+        """Pictures in the size, texts in the tokens, that the pretrained weights were trained with; sounds as the model
+        takes them."""
         choice = self.recipe.model
         if self.own_model is None and choice.name.startswith(HF):
             self._suit_tokens(choice.name, reasons)
@@ -204,6 +212,13 @@ class Learner:
             if size is not None and field["kind"] == "image" and field.get("size") is None:
                 field["size"] = [size, size]
                 reasons.append(f"size {size} of {name}: that of the pretrained weights")
+            if field["kind"] == "audio" and field.get("features") is None:
+                waves = self.own_model is None and takes_waves(choice.name)
+                field["features"] = "wave" if waves else "log-mel"
+                reasons.append(f"features {field['features']} of {name}: what the model takes")
+            if size is not None and field["kind"] == "audio" and field.get("mels") is None:
+                field["mels"] = MELS_PRETRAINED
+                reasons.append(f"mels {MELS_PRETRAINED} of {name}: as fine as the pretrained weights know pictures")
 
     def _suit_tokens(self, model: str, reasons: list[str]) -> None:
         positions = max_positions(model)
@@ -240,10 +255,10 @@ class Learner:
                 f"a model by name takes one input; the data has {len(data.inputs)}: {', '.join(data.inputs)}",
                 fix="choose one with inputs=, or give an nn.Module that takes a dict",
             )
-        spec = InputSpec(field.kind, field.input_shape)
+        spec = InputSpec(field.input_kind, field.input_shape)
         choice = self.recipe.model
         if choice.name == "auto":
-            name, why = auto.choose(spec, num_train, choice.pretrained)
+            name, why = auto.choose(spec, num_train, choice.pretrained, field.kind)
             choice = self.recipe.model = choice.model_copy(update={"name": name})
             reasons.append(f"model {why}")
             self.reporter.say(reasons[-1])
@@ -465,7 +480,7 @@ class Learner:
         if self.data is None or len(self.data.inputs) != 1:
             raise UsageError("a summary needs data with one input field")
         field = self.data.fields[self.data.inputs[0]]
-        return summary(self.objective.model, InputSpec(field.kind, field.input_shape))
+        return summary(self.objective.model, InputSpec(field.input_kind, field.input_shape))
 
     @property
     def predictor(self) -> Predictor:

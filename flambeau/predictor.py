@@ -118,7 +118,7 @@ class Predictor:
             if not inputs or target is None:
                 raise RunError("the run has no fields yet, or has lost them", where=run.path / "fields.json")
             first = fields[inputs[0]]
-            spec = InputSpec(first.kind, first.input_shape)
+            spec = InputSpec(first.input_kind, first.input_shape)
             model = build(recipe.model.name, spec, fields[target].num_outputs, **recipe.model.options)
         run.load_model(model)
         chosen = engine.choose(model, device=device, precision=precision)
@@ -227,7 +227,7 @@ class Predictor:
     def _holds_many(self, array: np.ndarray) -> bool:
         field = self.fields[self.inputs[0]]
         if field.kind != "image":
-            return array.ndim > len(field.encoding.shape)
+            return array.ndim > len(field.encoding.shape) + field.encoding.ragged
         if array.ndim != 3:
             return array.ndim > 3
         # grey pictures (B, H, W), unless it looks like one picture with channels

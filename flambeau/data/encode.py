@@ -166,7 +166,9 @@ def _encode_memory(field: Field, values: Sequence[Any], threads: int) -> tuple[C
         errors |= block.errors
     together = torch.from_numpy(np.concatenate(parts))
     return (
-        RaggedColumn(together, torch.from_numpy(_offsets(lengths))) if encoding.ragged else FixedColumn(together)
+        RaggedColumn(together, torch.from_numpy(_offsets(lengths)), encoding.padded)
+        if encoding.ragged
+        else FixedColumn(together)
     ), errors
 
 
@@ -264,7 +266,7 @@ def _encode_files(
     flat = _map(folder / "flat.bin", encoding.dtype, encoding.shape)
     if not encoding.ragged:
         return FixedColumn(flat), errors
-    return RaggedColumn(flat, _map(folder / "offsets.bin", np.dtype(np.int64), ())), errors
+    return RaggedColumn(flat, _map(folder / "offsets.bin", np.dtype(np.int64), ()), encoding.padded), errors
 
 
 def _kept(folder: Path, encoding: Encoding, rows: int) -> bool | None:

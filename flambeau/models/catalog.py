@@ -109,6 +109,8 @@ def _own_parameters(name: str) -> int:
     resnet = name.startswith("resnet") and name != "resnet9"
     if "text" in OWN.kinds[name]:
         spec = InputSpec("text", (10_000,))
+    elif "audio" in OWN.kinds[name]:
+        spec = InputSpec("audio", (1, 16_000))
     else:
         spec = InputSpec("image", (3, 224, 224) if resnet else (3, 32, 32))
     with torch.device("meta"):

@@ -20,6 +20,7 @@ SHAPES: dict[str, tuple[str, tuple[int, ...]]] = {
     "number": ("(D,),", (1,)),
     "text": ("(V,),", (1,)),
     "tokens": ("(V, A, M) or (V,), each", (1, 3)),
+    "audio": ("(C, T), each", (2,)),
 }
 
 
@@ -28,7 +29,8 @@ class InputSpec:
     """The shape of one sample.
 
     Attributes:
-        kind: `image` for (C, H, W), `number` for (D,), `text` for (V,), `tokens` for (V, A, M) or (V,).
+        kind: `image` for (C, H, W), `number` for (D,), `text` for (V,), `tokens` for (V, A, M) or (V,), `audio` for
+            (C, T), waves.
         shape: the sizes, without the batch; of texts the number of different tokens, padding and unknown among them;
             of sentences of tokens how many words and characters there are, and characters to a word, or how many
             pieces a pretrained tokeniser has.
@@ -52,7 +54,7 @@ class InputSpec:
 
     @property
     def channels(self) -> int:
-        """C of an image, D of numbers, V of texts."""
+        """C of an image or of waves, D of numbers, V of texts."""
         return self.shape[0]
 
     @property
@@ -132,4 +134,4 @@ class Models(Registry[Builder]):
 
 
 OWN = Models()
-"""Our own models; the files of `models/vision/` and `models/text/` enter themselves."""
+"""Our own models; the files of `models/vision/`, `models/text/` and `models/audio/` enter themselves."""
