@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions, encode
+from flambeau.data.grouping import regrouped
 from flambeau.data.prepare import Preparer
 from flambeau.data.sources import from_path, from_source
 from flambeau.objectives import Objective
@@ -59,16 +59,12 @@ def evaluate_run(
         dataset = from_source({k: v for k, v in run.recipe.data.items() if k != "fingerprint"})
         side = dataset.evaluation_side
     else:
-        dataset = copy.copy(data) if isinstance(data, Dataset) else from_path(data, split="none", **source_options)
+        dataset = data if isinstance(data, Dataset) else from_path(data, split="none", **source_options)
         side = "all"
-    missing = [c for c in (*predictor.inputs, predictor.target) if c not in dataset.columns]
-    if missing:
-        raise DataError(
-            f"the data has no column '{missing[0]}'",
-            where=data,
-            expected=", ".join([*predictor.inputs, predictor.target]),
-        )
-    dataset.fields = dict(predictor.fields)  # as they were fitted on the training rows
+    try:
+        dataset = regrouped(dataset, predictor.fields, predictor.inputs, predictor.target)
+    except DataError as error:
+        raise DataError(error.found, where=data, expected=error.expected) from None
     if side == "all":
         dataset.split = np.zeros(len(dataset), np.int8)
     store = encode(dataset, options, reporter)

@@ -154,6 +154,8 @@ class Learner:
             return self
         reasons: list[str] = []
         self._suit_weights(reasons)
+        if isinstance(self.feed, FieldFeed):
+            self.feed.groups = self.own_model is None and self.own_objective is None
         num_train = self.feed.open(self.recipe, self.reporter, reasons)
         if isinstance(self.feed, FieldFeed):
             told = {row for f in self.findings for row in f.rows if f.check in TELLS_WHAT_IS_LEFT_OUT}

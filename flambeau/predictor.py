@@ -15,7 +15,7 @@ from flambeau.core.errors import DataError, RunError, UsageError
 from flambeau.data.batch import Batch
 from flambeau.data.prepare import Preparer
 from flambeau.data.store import collate
-from flambeau.fields import Field
+from flambeau.fields import Field, Table
 from flambeau.models import InputSpec, build
 from flambeau.objectives import Objective, Supervised
 from flambeau.run import Run
@@ -130,10 +130,21 @@ class Predictor:
         """
         if len(self.inputs) == 1 and not (isinstance(value, Mapping) and self.inputs[0] in value):
             value = {self.inputs[0]: value}
+        elif isinstance(value, Mapping):
+            value = self._with_tables(value)
         missing = [n for n in self.inputs if n not in value]
         if missing:
             raise DataError(f"the input has no '{missing[0]}'", expected=f"{', '.join(self.inputs)}")
         return {name: self.fields[name].encode(value[name]) for name in self.inputs}
+
+    def _with_tables(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        """One row of several inputs, the columns of each table put together. What no input knows stays in the table, which
+        names it."""
+        tables = [n for n in self.inputs if isinstance(self.fields[n], Table) and n not in value]
+        for name in tables:
+            columns = {c: v for c, v in value.items() if c not in self.inputs}
+            value = {**{c: v for c, v in value.items() if c in self.inputs}, name: columns}
+        return value
 
     def outputs(self, encoded: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
         """Encoded values to model outputs after their activation, (B, …) float32; one batch, one forward pass."""

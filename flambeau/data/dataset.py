@@ -11,13 +11,14 @@ import numpy as np
 from flambeau.core.errors import DataError, UsageError, nearest
 from flambeau.core.findings import Finding
 from flambeau.data.split import NAMES, TEST, TRAIN, VALID, Split
-from flambeau.fields import Category, Field, recognise
+from flambeau.fields import Category, Field, Rows, recognise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Values = Sequence[Any]
 RECOGNISE_SAMPLE = 1000
+MANY_INPUTS = 12
 
 
 class Dataset:
@@ -142,6 +143,8 @@ class Dataset:
         values = self.columns[column]
         if isinstance(values, np.ndarray):
             return values[np.asarray(rows, dtype=np.int64)]
+        if isinstance(values, Rows):
+            return values.take(np.asarray(rows, dtype=np.int64))
         return [values[int(r)] for r in rows]
 
     def fit(self) -> None:
@@ -164,7 +167,9 @@ class Dataset:
     def describe(self) -> str:
         """One line: rows, split, fields."""
         counts = ", ".join(f"{n} {NAMES[s]}" for s in (TRAIN, VALID, TEST) if (n := int((self.split == s).sum())))
-        kinds = " + ".join(f"{c} ({self.fields[c].kind})" for c in self.inputs)
+        kinds = " + ".join(f"{c} ({self.fields[c].kind})" for c in self.inputs[:MANY_INPUTS])
+        if len(self.inputs) > MANY_INPUTS:
+            kinds += f" + {len(self.inputs) - MANY_INPUTS} more"
         goal = f" → {self.target} ({self.fields[self.target].kind})" if self.target else ""
         return f"{len(self)} rows ({counts}): {kinds}{goal}"
 

@@ -2,14 +2,17 @@
 
 from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition, recognise
 from flambeau.fields.category import Category
+from flambeau.fields.date import Date
 from flambeau.fields.image import Image
 from flambeau.fields.multilabel import MultiLabel
 from flambeau.fields.number import Number
+from flambeau.fields.table import Row, Rows, Table
 from flambeau.fields.text import Text
 
 __all__ = [
     "FIELDS",
     "Category",
+    "Date",
     "Encoding",
     "Field",
     "Image",
@@ -17,6 +20,9 @@ __all__ = [
     "Number",
     "Ragged",
     "Recognition",
+    "Row",
+    "Rows",
+    "Table",
     "Text",
     "recognise",
 ]

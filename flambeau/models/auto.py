@@ -20,6 +20,8 @@ def choose(spec: InputSpec, num_samples: int, pretrained: bool | str | object | 
             "bag",
             "bag, because which words a text has tells most of what it is about, and it trains in seconds",
         )
+    if spec.kind == "table":
+        return "tabm", f"tabm, because it is the strongest network here for {spec}"
     if spec.kind == "number":
         return "mlp", f"mlp, because the input is {spec.channels} numbers"
     height, width = spec.size

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import flambeau.models.tabular
 import flambeau.models.text
 import flambeau.models.vision  # noqa: F401  enters our own models
 from flambeau.core.errors import MissingExtra, ModelError, UsageError, nearest
@@ -43,7 +44,7 @@ __all__ = [
 INTERCHANGEABLE = ("resnet18", "resnet34", "resnet50")
 PICTURE_SOURCES, TEXT_SOURCE = ("timm", "torchvision"), PREFIX.rstrip(":")
 # What a model of each kind of input is said to take.
-KINDS = {"image": "pictures", "number": "numbers", "text": "texts"}
+KINDS = {"image": "pictures", "number": "numbers", "text": "texts", "table": "tables"}
 # Sides tried, smallest first, when a model cannot take the pictures that it is given.
 SIDES = (8, 16, 24, 32, 48, 64, 75, 96, 128, 160, 192, 224, 256, 299, 384)
 
@@ -66,7 +67,7 @@ def build(
 
     Args:
         name: one of ours, for pictures (`mlp`, `lenet`, `resnet9`, `resnet18`, `resnet34`, `resnet50`), numbers
-            (`mlp`) or texts (`bag`, `textcnn`, `lstm`, `gru`, `transformer`); `timm:NAME` or `torchvision:NAME`; or
+            (`mlp`), tables (`tabm`, `resmlp`, `linear`) or texts (`bag`, `textcnn`, `lstm`, `gru`, `transformer`); `timm:NAME` or `torchvision:NAME`; or
             `hf:NAME`, an encoder of transformers by its folder or its name on the hub.
         num_outputs: K classes, or how many numbers to predict.
         pretrained: True for the name's published weights; a .safetensors or .pth file; the name of other published

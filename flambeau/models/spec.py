@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from flambeau.core.errors import UsageError
 from flambeau.core.registry import Registry
-from flambeau.fields import Ragged
+from flambeau.fields import Ragged, Row
 
 EXAMPLE_TOKENS = 32  # of a text in an example: a sentence
 
@@ -21,8 +21,9 @@ class InputSpec:
     """The shape of one sample.
 
     Attributes:
-        kind: `image` for (C, H, W), `number` for (D,), `text` for (V,).
-        shape: the sizes, without the batch; of texts the number of different tokens, padding and unknown among them.
+        kind: `image` for (C, H, W), `number` for (D,), `text` for (V,), `table` for (D, K1, K2, …).
+        shape: the sizes, without the batch; of texts the number of different tokens, padding and unknown among them; of
+            tables how many numbers there are, from 0 on, then how many codes each category has, unknown among them.
 
     Raises:
         UsageError: the shape is not one of these, or has a size below 1.
@@ -33,10 +34,16 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(int(size) for size in self.shape))
-        expected = {"image": "(C, H, W), each", "number": "(D,),", "text": "(V,),"}.get(self.kind)
+        expected = {
+            "image": "(C, H, W), each", "number": "(D,),", "text": "(V,),", "table": "(D, K1, …), the K"
+        }.get(self.kind)  # fmt: skip
         if expected is None:
-            raise UsageError(f"no kind of input is called '{self.kind}'", expected="image, number or text")
-        if len(self.shape) != (3 if self.kind == "image" else 1) or min(self.shape) < 1:
+            raise UsageError(f"no kind of input is called '{self.kind}'", expected="image, number, text or table")
+        if self.kind == "table":
+            fits = len(self.shape) > 0 and min(self.shape[1:], default=1) >= 1 and sum(self.shape) > 0
+        else:
+            fits = len(self.shape) == (3 if self.kind == "image" else 1) and min(self.shape) >= 1
+        if not fits:
             raise UsageError(
                 f"an input of kind {self.kind} has the shape {self.shape}", expected=f"{expected} at least 1"
             )
@@ -49,12 +56,15 @@ class InputSpec:
     @property
     def size(self) -> tuple[int, int]:
         """(H, W) of an image; (1, 1) of anything else."""
-        return (self.shape[1], self.shape[2]) if len(self.shape) == 3 else (1, 1)
+        return (self.shape[1], self.shape[2]) if self.kind == "image" else (1, 1)
 
     def example(
         self, batch: int = 1, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
-    ) -> Tensor | Ragged:
-        """A batch of zeros, (batch, *shape); of texts, Ragged with `EXAMPLE_TOKENS` unknown tokens each."""
+    ) -> Tensor | Ragged | Row:
+        """A batch of zeros, (batch, *shape); of texts, Ragged with `EXAMPLE_TOKENS` unknown tokens each; of tables, Row."""
+        if self.kind == "table":
+            codes = torch.zeros(batch, len(self.shape) - 1, dtype=torch.int64, device=device)
+            return Row(torch.zeros(batch, self.shape[0], device=device, dtype=dtype), codes)
         if self.kind != "text":
             return torch.zeros(batch, *self.shape, device=device, dtype=dtype)
         tokens = torch.full((batch, EXAMPLE_TOKENS), min(1, self.shape[0] - 1), device=device)
@@ -72,6 +82,8 @@ class InputSpec:
     def __str__(self) -> str:
         if self.kind == "text":
             return f"text of {self.shape[0]:,} different tokens"
+        if self.kind == "table":
+            return f"a table of {self.shape[0]} numbers and {len(self.shape) - 1} categories"
         return f"{self.kind} " + "×".join(map(str, self.shape))
 
 
@@ -121,4 +133,4 @@ class Models(Registry[Builder]):
 
 
 OWN = Models()
-"""Our own models; the files of `models/vision/` and `models/text/` enter themselves."""
+"""Our own models; the files of `models/vision/`, `models/text/` and `models/tabular/` enter themselves."""
