@@ -13,9 +13,10 @@ from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions, encode
-from flambeau.data.grouping import regrouped
+from flambeau.data.grouping import PRESENT, regrouped
 from flambeau.data.prepare import Preparer
 from flambeau.data.sources import from_path, from_source
+from flambeau.data.tables import SUFFIXES as TABLE_SUFFIXES
 from flambeau.objectives import Objective
 from flambeau.predictor import Predictor
 from flambeau.run import Run
@@ -39,7 +40,7 @@ def measure(
 
 def render(dataset: Dataset, row: int) -> str:
     """The inputs of a row as HTML."""
-    return " ".join(dataset.fields[c].render(dataset.columns[c][row]) for c in dataset.inputs)
+    return " ".join(dataset.fields[c].render(dataset.columns[c][row]) for c in dataset.inputs if c != PRESENT)
 
 
 def evaluate_run(
@@ -59,6 +60,8 @@ def evaluate_run(
         dataset = from_source({k: v for k, v in run.recipe.data.items() if k != "fingerprint"})
         side = dataset.evaluation_side
     else:
+        if not isinstance(data, Dataset) and Path(data).suffix.lower() in TABLE_SUFFIXES:
+            source_options = {"target": predictor.target, "inputs": predictor.columns, **source_options}
         dataset = data if isinstance(data, Dataset) else from_path(data, split="none", **source_options)
         side = "all"
     try:
@@ -74,4 +77,7 @@ def evaluate_run(
     source = Batches(store, torch.from_numpy(rows), 2 * (run.recipe.training.batch_size or 32))
     prepare = Preparer(dataset.fields, predictor.inputs, predictor.target, predictor.engine.device)
     result = measure(predictor.objective, predictor.engine, source, prepare, side, dataset, len(rows), reporter)
+    kept = run.evaluation if data is None else {}
+    if kept.get("side") == side and kept.get("baselines"):
+        result["baselines"] = kept["baselines"]  # fitted on the training rows when the model was, measured on these
     return {**result, "left_out": [f.to_dict() for f in store.findings]}

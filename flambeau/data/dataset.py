@@ -69,6 +69,8 @@ class Dataset:
             if name not in columns:
                 raise DataError(f"a field is given for '{name}', but there is no such column",
                                 fix=nearest(name, columns))  # fmt: skip
+        if target is not None and target in (inputs or ()):
+            raise DataError(f"the target '{target}' is among its own inputs", fix="leave it out of inputs")
         self.columns: dict[str, Values] = dict(columns)
         self.target = target
         self.inputs = list(inputs) if inputs is not None else [c for c in columns if c != target]
@@ -76,6 +78,8 @@ class Dataset:
         self.findings = list(findings)
         self._places = places
         self.keys = list(keys) if keys is not None else None
+        self.optional: frozenset[str] = frozenset()
+        """Inputs that a row may lack; see `flambeau.data.grouping`."""
         self.fields: dict[str, Field] = {}
         self.reasons: dict[str, str] = {}
         for name in [*self.inputs, *([target] if target else [])]:

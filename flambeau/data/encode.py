@@ -87,6 +87,8 @@ def encode(dataset: Dataset, options: EncodeOptions | None = None, reporter: Rep
         prints.append(f"{name}:{fingerprint}")
         columns[name] = column
         for row, message in errors.items():
+            if name in dataset.optional and values[row] is None:
+                continue  # blank, and another input says so
             bad.setdefault(row, (name, message))
     good = np.setdiff1d(np.arange(len(dataset)), np.fromiter(bad, np.int64, len(bad)))
     if not len(np.intersect1d(good, dataset.rows("train"))):
@@ -251,7 +253,10 @@ def _encode_files(
 ) -> tuple[Column, Errors]:
     folder = options.cache / fingerprint
     encoding = field.encoding
-    streamed = StreamedColumn(lambda row: _encode_one(field, values[row]), encoding, options.num_threads)
+    blank = np.zeros((0, *encoding.shape) if encoding.ragged else encoding.shape, encoding.dtype)
+    streamed = StreamedColumn(
+        lambda row: blank if values[row] is None else field.encode(values[row]), encoding, options.num_threads
+    )
     options.cache.mkdir(parents=True, exist_ok=True)
     limit = options.limit if options.limit is not None else shutil.disk_usage(options.cache).free // 2
     keep = encoding.ragged or encoding.nbytes * len(values) <= limit

@@ -82,9 +82,9 @@ class Number(Field):
     def transformed(self, array: np.ndarray) -> np.ndarray:
         """Natural numbers, float64, after `transform` and before they are standardised; what it cannot take is NaN."""
         if self.transform == "log":
-            return np.log(np.where(array > 0, array, np.nan))
+            return np.log(np.where(array > 0, array, np.nan).astype(np.float64))
         if self.transform == "quantile":
-            return _to_normal(array, np.asarray(self.quantiles))
+            return _to_normal(np.asarray(array, np.float64), np.asarray(self.quantiles))
         return array
 
     def natural(self, standard: np.ndarray) -> np.ndarray:
@@ -183,12 +183,12 @@ def _to_normal(array: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
     # of equal quantiles the middle one counts: the mean of the first and the last
     below = np.interp(array, quantiles, shares)
     above = -np.interp(-array, -quantiles[::-1], -shares[::-1])
-    share = np.asarray((below + above) / 2, np.float64).clip(1e-7, 1 - 1e-7)
-    return torch.special.ndtri(torch.from_numpy(share)).numpy()
+    share = np.clip((below + above) / 2, 1e-7, 1 - 1e-7)
+    return torch.special.ndtri(torch.as_tensor(share)).numpy()
 
 
 def _from_normal(array: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
-    share = torch.special.ndtr(torch.from_numpy(np.asarray(array, np.float64))).numpy()
+    share = torch.special.ndtr(torch.as_tensor(array)).numpy()
     return np.interp(share, np.linspace(0, 1, len(quantiles)), quantiles)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, overload
 
@@ -11,13 +12,15 @@ import torch
 from torch import Tensor
 
 from flambeau.core.errors import DataError, UsageError, nearest
-from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
+from flambeau.fields.base import FIELDS, Encoding, Field, Recognition, recognise
 from flambeau.fields.category import Category, class_name
 from flambeau.fields.date import Date
 from flambeau.fields.number import Number
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "-", "?", "#n/a", "<na>", "missing", "unknown", "缺失"})
 """What stands for a missing number in a text, in lower case."""
+MOST = 0.9
+"""Share of a column's values that must be numbers for it to be one of numbers."""
 RARE = 2  # a category of fewer training rows is unknown, so that the unknown one is learned too
 
 
@@ -80,15 +83,10 @@ class Table(Field):
     fitted = ("gaps",)
 
     def __init__(self, columns: Mapping[str, Any] | None = None):
-        self.columns: dict[str, Field] = {
+        self.columns = _checked({
             name: Field.from_dict(field) if isinstance(field, Mapping) else field
             for name, field in (columns or {}).items()
-        }
-        for name, field in self.columns.items():
-            if not isinstance(field, (Number, Category, Date)):
-                raise UsageError(f"the column '{name}' is of the kind {field.kind}", expected="number, category or date")
-            if isinstance(field, Number) and field.transform == "auto":
-                field.transform = "quantile"
+        })  # fmt: skip
         self._given = bool(columns)
         self.gaps: list[str] = []
         """Columns with missing numbers or dates among the training rows."""
@@ -100,13 +98,9 @@ class Table(Field):
         return Recognition(0.0, "values are not rows")
 
     def fit(self, values: Sequence[Any]) -> None:
-        from flambeau.fields.base import recognise
-
         columns = _columns_of(values)
         if not self._given:
-            self.columns = {name: recognise(column[:1000])[0] for name, column in columns.items()}
-            self.__init__(self.columns)  # type: ignore[misc]
-            self._given = False
+            self.columns = _checked({name: recognise_column(column)[0] for name, column in columns.items()})
         self.gaps = []
         for name, field in self.columns.items():
             column = columns.get(name, [None] * len(values))
@@ -115,7 +109,7 @@ class Table(Field):
                 continue
             if isinstance(field, Number):
                 numbers, _ = as_numbers(column)
-                field.fit(numbers)
+                field.fit(numbers)  # type: ignore[arg-type]
                 missing = ~np.isfinite(numbers)
             else:
                 assert isinstance(field, Date)
@@ -245,6 +239,43 @@ class Table(Field):
         return {"kind": self.kind, "columns": columns, "gaps": list(self.gaps)}
 
 
+def _checked(columns: dict[str, Field]) -> dict[str, Field]:
+    for name, field in columns.items():
+        if not isinstance(field, (Number, Category, Date)):
+            raise UsageError(f"the column '{name}' is of the kind {field.kind}", expected="number, category or date")
+        if isinstance(field, Number) and field.transform == "auto":
+            field.transform = "quantile"
+    return columns
+
+
+def recognise_column(values: Sequence[Any]) -> tuple[Field, str]:
+    """The field that suits a column of a table: a Number too where a few of its values are none, such as "n/a".
+
+    Raises:
+        UsageError: no kind suits.
+    """
+    if looks_like_numbers(values):
+        return Number(), "values are numbers, but for a few"
+    return recognise(values)
+
+
+def looks_like_numbers(values: Sequence[Any]) -> bool:
+    """Whether of texts and numbers nearly all are numbers, once those that stand for a missing one are left out.
+
+    >>> looks_like_numbers(["12", "7.5", "n/a"]), looks_like_numbers(["12", "7.5"]), looks_like_numbers(["a", "b"])
+    (True, False, False)
+    """
+    known = [v for v in values if v is not None]
+    texts = [v for v in known if isinstance(v, str)]
+    if not texts or any(isinstance(v, (bool, np.bool_)) or np.ndim(v) for v in known[:100]):
+        return False
+    given = [v for v in known if not (isinstance(v, str) and v.strip().lower() in MISSING)]
+    _, bad = as_numbers(given)
+    # where all are numbers, somebody has kept them as texts on purpose
+    mixed = len(texts) < len(known) or len(given) < len(known) or len(bad)
+    return bool(mixed) and len(given) > 0 and len(bad) <= (1 - MOST) * len(given)
+
+
 def as_numbers(values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
     """Raw values as float64 (N), NaN where one is missing, and the rows whose value is no finite number.
 
@@ -254,7 +285,7 @@ def as_numbers(values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
-        array = None  # type: ignore[assignment]
+        array = None
     bad: list[int] = []
     if array is None or array.ndim != 1:
         array = np.full(len(values), np.nan)
@@ -277,12 +308,12 @@ def _number(value: Any) -> float:
 
 
 def _columns_of(values: Sequence[Any]) -> dict[str, Sequence[Any]]:
-    """Rows as columns; what is no row has missing values only."""
+    """Rows as columns, those that most rows have; what is no row has missing values only."""
     if isinstance(values, Rows):
         return values.columns
     rows = [v if isinstance(v, Mapping) else {} for v in values]
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [row.get(name) for row in rows] for name in names}
+    names = Counter(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name, count in names.items() if 2 * count > len(rows)}
 
 
 def _fit_category(field: Category, values: Sequence[Any]) -> None:

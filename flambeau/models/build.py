@@ -25,7 +25,7 @@ from flambeau.models.external import (
     import_timm,
     torchvision_weights,
 )
-from flambeau.models.spec import IMAGENET, OWN, InputSpec
+from flambeau.models.spec import FUSION, IMAGENET, OWN, InputSpec
 from flambeau.models.text.huggingface import PREFIX, build_huggingface, check_source, import_transformers, max_positions
 from flambeau.models.text.vectors import is_vectors, load_embeddings, put_vectors
 from flambeau.models.weights import find_head, first_line, load_weights, read_weights
@@ -67,8 +67,9 @@ def build(
 
     Args:
         name: one of ours, for pictures (`mlp`, `lenet`, `resnet9`, `resnet18`, `resnet34`, `resnet50`), numbers
-            (`mlp`), tables (`tabm`, `resmlp`, `linear`) or texts (`bag`, `textcnn`, `lstm`, `gru`, `transformer`); `timm:NAME` or `torchvision:NAME`; or
-            `hf:NAME`, an encoder of transformers by its folder or its name on the hub.
+            (`mlp`), tables (`tabm`, `resmlp`, `linear`) or texts (`bag`, `textcnn`, `lstm`, `gru`, `transformer`);
+            `timm:NAME` or `torchvision:NAME`; or `hf:NAME`, an encoder of transformers by its folder or its name on the
+            hub.
         num_outputs: K classes, or how many numbers to predict.
         pretrained: True for the name's published weights; a .safetensors or .pth file; the name of other published
             weights (timm's tag or `hf-hub:…`, torchvision's `IMAGENET1K_V2`). A classifier of another size in them is
@@ -98,6 +99,8 @@ def build(
         raise UsageError(f"a model with {num_outputs} outputs was asked for", expected="at least 1")
     if "config" not in options:
         check_name(name)
+    if name == FUSION:
+        raise UsageError(f"{FUSION} is for several inputs, and there is one", fix="leave the choice to auto")
     source, rest = _source(name)
     takes = _kinds(source, name)
     if spec.kind not in takes:
@@ -126,6 +129,8 @@ def check_name(name: str) -> None:
     """Raises UsageError, with the nearest name, where `build` knows no such model; MissingExtra without timm,
     torchvision or transformers where it is one of theirs; ModelError where it is a folder that holds none."""
     source, rest = _source(name)
+    if name == FUSION:
+        return
     if source == TEXT_SOURCE:
         if not rest:
             raise UsageError(f"'{PREFIX}' names no model", fix=f"give a folder or a name on the hub: {PREFIX}FOLDER")

@@ -13,6 +13,8 @@ from flambeau.core.errors import UsageError
 from flambeau.core.registry import Registry
 from flambeau.fields import Ragged, Row
 
+FUSION = "fusion"
+"""The name of the model of several inputs, which `models.fuse` makes."""
 EXAMPLE_TOKENS = 32  # of a text in an example: a sentence
 
 
@@ -61,7 +63,7 @@ class InputSpec:
     def example(
         self, batch: int = 1, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
     ) -> Tensor | Ragged | Row:
-        """A batch of zeros, (batch, *shape); of texts, Ragged with `EXAMPLE_TOKENS` unknown tokens each; of tables, Row."""
+        """Zeros (batch, *shape); of texts, Ragged with `EXAMPLE_TOKENS` unknown tokens each; of tables, a Row."""
         if self.kind == "table":
             codes = torch.zeros(batch, len(self.shape) - 1, dtype=torch.int64, device=device)
             return Row(torch.zeros(batch, self.shape[0], device=device, dtype=dtype), codes)

@@ -11,7 +11,8 @@ import torch
 from flambeau.models import InputSpec, build, choose, list_models
 
 OURS = [
-    "bag", "gru", "lenet", "lstm", "mlp", "resnet18", "resnet34", "resnet50", "resnet9", "textcnn", "transformer",
+    "bag", "gru", "lenet", "linear", "lstm", "mlp", "resmlp", "resnet18", "resnet34", "resnet50", "resnet9", "tabm",
+    "textcnn", "transformer",
 ]  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import lzma
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,41 @@ def write_r_frame(name: str, path: Path | str, *, cache: Path | None = None) -> 
         frame = frame.drop(columns="rownames")
     path = Path(path)
     write_atomic(path, frame.to_csv(index=False).encode("utf-8"))
+    return path
+
+
+def write_stamps_table(folder: Path | str, *, cache: Path | None = None) -> Path:
+    """Tux Paint's stamps as a folder with `stamps.csv` (picture, text, ink, label) and the pictures; returns the table.
+
+    The text is the stamp's English description, the ink the share of its pixels that are not transparent, and the label
+    its category, one of eight. Raises as `fetch`.
+    """
+    import numpy as np
+    import polars as pl
+    from PIL import Image
+
+    from flambeau.data.realdata import unpacked
+    from flambeau.data.realdata.pictures import STAMP_CATEGORIES
+
+    pattern = "usr/share/tuxpaint/stamps/*"
+    patterns = [f"{pattern}.png", f"{pattern}.txt"]
+    root = unpacked("tuxpaint-stamps-default", patterns, label="described", cache=cache) / Path(pattern).parent
+    folder = Path(folder)
+    (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    rows = []
+    for category in sorted(STAMP_CATEGORIES):
+        for picture in sorted((root / category).rglob("*.png")):
+            text = picture.with_suffix(".txt")
+            if picture.stem.endswith("_mirror") or not text.exists():
+                continue
+            described = text.read_text(encoding="utf-8").splitlines()[0].strip()
+            with Image.open(picture) as opened:
+                ink = float((np.asarray(opened.convert("RGBA"))[..., 3] > 127).mean())
+            flat = "-".join((category, *picture.relative_to(root / category).parts))
+            shutil.copyfile(picture, folder / "pictures" / flat)
+            rows.append({"picture": f"pictures/{flat}", "text": described, "ink": round(ink, 4), "label": category})
+    path = folder / "stamps.csv"
+    write_atomic(path, pl.DataFrame(rows).write_csv().encode("utf-8"))
     return path
 
 

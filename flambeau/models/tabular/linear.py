@@ -39,5 +39,3 @@ class Linear(nn.Module):
 def linear(spec: InputSpec, num_outputs: int) -> nn.Module:
     """`Linear` for tables or numbers."""
     return Linear(spec.shape, num_outputs)
-
-

@@ -70,8 +70,8 @@ class TabM(nn.Module):
     """
 
     def __init__(
-        self, spec: InputSpec, num_outputs: int, members: int = 16, width: int = 192, layers: int = 2,
-        dropout: float = 0.1, number_width: int = 8, bins: int = 16,
+        self, spec: InputSpec, num_outputs: int, members: int = 8, width: int = 192, layers: int = 2,
+        dropout: float = 0.0, number_width: int = 16, bins: int = 48,
     ):  # fmt: skip
         super().__init__()
         if members < 1 or layers < 1:
@@ -109,8 +109,8 @@ class MemberHeads(nn.Module):
 
 @OWN.register("tabm", kinds=("table", "number"))
 def tabm(
-    spec: InputSpec, num_outputs: int, members: int = 16, width: int = 192, layers: int = 2, dropout: float = 0.1,
-    number_width: int = 8, bins: int = 16,
+    spec: InputSpec, num_outputs: int, members: int = 8, width: int = 192, layers: int = 2, dropout: float = 0.0,
+    number_width: int = 16, bins: int = 48,
 ) -> nn.Module:  # fmt: skip
     """`TabM` for tables or numbers."""
     return TabM(spec, num_outputs, members, width, layers, dropout, number_width, bins)
