@@ -100,9 +100,8 @@ def regrouped(dataset: Dataset, fields: Mapping[str, Field], inputs: Sequence[st
 
 
 def _is_tabular(dataset: Dataset, name: str) -> bool:
-    field = dataset.fields[name]
-    if not isinstance(field, Number):
-        return isinstance(field, (Category, Date))
+    if not isinstance(dataset.fields[name], (Number, Category, Date)):
+        return False
     values = dataset.columns[name]
     return values.ndim == 1 if isinstance(values, np.ndarray) else all(np.ndim(v) == 0 for v in values[:100])
 

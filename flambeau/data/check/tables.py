@@ -12,7 +12,7 @@ import numpy as np
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.check.wording import counted, found
 from flambeau.data.dataset import Dataset
-from flambeau.data.grouping import tabular
+from flambeau.data.grouping import missing, tabular
 from flambeau.fields import Category, Date, Field, Number
 from flambeau.fields.table import as_numbers
 
@@ -69,7 +69,7 @@ def _category_numbers(values: Any) -> np.ndarray:
     known: dict[Any, int] = {}
     numbers = np.full(len(values), np.nan)
     for row, value in enumerate(values):
-        if value is None or value != value:
+        if missing(value):
             continue
         try:
             numbers[row] = known.setdefault(value, len(known))
@@ -89,15 +89,15 @@ def _gaps(dataset: Dataset, column: Seen) -> list[Finding]:
             f"left out: in the column '{column.name}' there is no {what}, but such as {example!r}",
             fix="mend them, or make them empty",
         )  # fmt: skip
-    missing = np.isnan(column.numbers)
-    missing[column.bad] = False
-    share = float(missing.mean())
+    gaps = np.isnan(column.numbers)
+    gaps[column.bad] = False
+    share = float(gaps.mean())
     if share == 1.0:
         findings.append(Finding("empty-column", Severity.WARNING, f"the column '{column.name}' has no value in any row",
-                                count=len(missing), fix="leave it out"))  # fmt: skip
+                                count=len(gaps), fix="leave it out"))  # fmt: skip
     elif share:
         grave = share > NEARLY_EMPTY
-        rows = np.flatnonzero(missing)
+        rows = np.flatnonzero(gaps)
         findings.append(
             Finding("missing-values", Severity.WARNING if grave else Severity.NOTE,
                     f"{share:.1%} of the column '{column.name}' is missing, which the model is told of",
