@@ -20,6 +20,7 @@ from flambeau.training.settings import Settings
 EPOCHS = ((1_000, 40), (3_000, 30), (10_000, 20), (30_000, 12), (200_000, 10))
 EPOCHS_TEXT = ((3_000, 15), (10_000, 10), (30_000, 6), (200_000, 4))  # words are learned by heart sooner than pictures
 EPOCHS_TABLE = ((1_000, 60), (3_000, 30), (10_000, 24), (100_000, 16), (1_000_000, 6))
+EPOCHS_TAGS = ((1_000, 40), (3_000, 25), (10_000, 15), (200_000, 8))  # each sentence is as many samples as it has words
 TOKENS = 8192  # padded tokens in a batch of texts
 EPOCHS_PRETRAINED = ((1_000, 12), (3_000, 8), (10_000, 6), (200_000, 4))
 
@@ -30,6 +31,7 @@ def training_settings(
     pretrained: bool,
     reporter: Reporter,
     text: bool = False,
+    tags: bool = False,
     table: bool = False,
     picture: bool = False,
 ) -> tuple[Settings, list[str]]:
@@ -44,9 +46,8 @@ def training_settings(
 
     size = default_batch_size(num_train, 32, 256) if table else default_batch_size(num_train)
     choose("batch_size", size, f"{num_train:,} training samples")
-    listed = (
-        EPOCHS_PRETRAINED if pretrained else EPOCHS_TABLE if table else EPOCHS_TEXT if text and not picture else EPOCHS
-    )
+    fresh = EPOCHS_TABLE if table else EPOCHS_TAGS if tags else EPOCHS_TEXT if text and not picture else EPOCHS
+    listed = EPOCHS_PRETRAINED if pretrained else fresh
     epochs = next((e for limit, e in listed if num_train < limit), listed[-1][1] // 2)
     start = "pretrained weights" if pretrained else "fresh weights"
     choose("epochs", epochs, f"{num_train:,} training samples, {start}")

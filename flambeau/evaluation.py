@@ -16,12 +16,15 @@ from flambeau.data.encode import EncodeOptions, encode
 from flambeau.data.grouping import PRESENT, regrouped
 from flambeau.data.prepare import Preparer
 from flambeau.data.sources import from_path, from_source
+from flambeau.data.store import collate
 from flambeau.data.tables import SUFFIXES as TABLE_SUFFIXES
+from flambeau.fields import Category, Number, Ragged, Text, Tokens
 from flambeau.objectives import Objective
 from flambeau.predictor import Predictor
 from flambeau.run import Run
 from flambeau.training import Prepare, Source, evaluate
 from flambeau.training.engine import Engine
+from flambeau.understand.attribution import attribute_tokens
 
 
 def measure(
@@ -32,15 +35,48 @@ def measure(
     metrics = evaluate(objective, engine, source, prepare, reporter, detail=True)
     detail = objective.detail()
     if dataset is not None:
-        for mistake in detail.get("worst", []):
+        mistakes = detail.get("worst", [])
+        weights = _token_weights(objective, engine, dataset, mistakes)
+        for i, mistake in enumerate(mistakes):
             mistake["place"] = dataset.place(mistake["row"])
-            mistake["html"] = render(dataset, mistake["row"])
+            mistake["html"] = render(dataset, mistake["row"], mistake.get("at"), weights[i] if weights else None)
     return {"side": side, "samples": samples, "metrics": metrics, "detail": detail}
 
 
-def render(dataset: Dataset, row: int) -> str:
-    """The inputs of a row as HTML."""
+def render(dataset: Dataset, row: int, at: int | None = None, weights: list[float] | None = None) -> str:
+    """The inputs of a row as HTML.
+
+    Args:
+        at: the token that stands out in a sentence that is tagged.
+        weights: what each token of a text weighed.
+    """
+    name = dataset.inputs[0]
+    field = dataset.fields[name]
+    if isinstance(field, Tokens):
+        return field.render(dataset.columns[name][row], at)
+    if isinstance(field, Text) and weights is not None:
+        return field.render(dataset.columns[name][row], weights)
     return " ".join(dataset.fields[c].render(dataset.columns[c][row]) for c in dataset.inputs if c != PRESENT)
+
+
+def _token_weights(
+    objective: Objective, engine: Engine, dataset: Dataset, mistakes: list[dict[str, Any]]
+) -> list[list[float]] | None:
+    """How much each token of the worst texts spoke for what was predicted; None where nobody can say."""
+    if len(dataset.inputs) != 1 or not mistakes or not isinstance(field := dataset.fields[dataset.inputs[0]], Text):
+        return None
+    target = dataset.fields.get(dataset.target or "")
+    if not isinstance(target, (Category, Number)):
+        return None
+    values = [dataset.columns[dataset.inputs[0]][mistake["row"]] for mistake in mistakes]
+    gathered = collate([field.encode(value) for value in values], field.encoding)
+    assert isinstance(gathered, Ragged)
+    asked = [target.index[m["predicted"]] if isinstance(target, Category) else 0 for m in mistakes]
+    texts = field.prepare(gathered).to(engine.device)
+    found = attribute_tokens(objective.model, texts, torch.tensor(asked, device=engine.device))
+    if found is None:
+        return None
+    return [row[:length] for row, length in zip(found.tolist(), gathered.lengths.tolist(), strict=True)]
 
 
 def evaluate_run(

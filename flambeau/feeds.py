@@ -22,7 +22,9 @@ from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions, encode
 from flambeau.data.grouping import grouped
 from flambeau.data.prepare import Preparer
-from flambeau.fields import FIELDS, Category, Field, Image
+from flambeau.fields import FIELDS, Category, Field, Image, Ragged, Text
+from flambeau.fields.rewording import LEVELS, Rewording
+from flambeau.fields.synonyms import find_wordnet
 from flambeau.objectives import Objective, Supervised
 from flambeau.recipe import Recipe
 from flambeau.training import Prepare, Settings, Source
@@ -129,6 +131,8 @@ class FieldFeed(Feed):
 
         for name in self.dataset.inputs:
             field = self.dataset.fields[name]
+            if isinstance(field, Text) and field.augmentation is None:
+                _reword(field, name, asked, reasons)
             if not isinstance(field, Image) or field.augmentation is not None:
                 continue
             if not isinstance(asked, str):
@@ -224,6 +228,22 @@ def _dataset_of(data: Any) -> Any:
 
 def _has_batch_norm(model: nn.Module) -> bool:
     return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
+
+
+def _reword(field: Text, name: str, asked: str | Mapping[str, Any], reasons: list[str]) -> None:
+    """The augmentation of texts: none unless it is asked for, since a word more or less can turn what a text says."""
+    if isinstance(asked, str):
+        share = LEVELS.get(asked, 0.0)
+        words = field.tokenizer is None and find_wordnet() is not None
+        field.augmentation = Rewording(share * words, share * words, share, share) if share else None
+        if share and not words:
+            reasons.append(f"augmentation of {name}: no synonyms, for there is no WordNet for whole words")
+    else:
+        field.augmentation = Rewording.from_dict(asked) or None
+    if field.augmentation:
+        field.prepare(Ragged(torch.ones(1, 1), torch.ones(1).long()), True)  # a missing dictionary is told here
+        told = ", ".join(f"{k} {v}" for k, v in field.augmentation.to_dict().items() if v)
+        reasons.append(f"augmentation of {name}: {told}")
 
 
 def settings_of(field: Field) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from flambeau.evaluation import measure, render
 from flambeau.feeds import SIDES, FieldFeed, as_feed, settings_of
 from flambeau.fields import Field, Image, Table, Text
 from flambeau.fields.augment import Augmentation
-from flambeau.fields.tokens import HF
+from flambeau.fields.cutting import HF
 from flambeau.models import (
     FUSION,
     InputSpec,
@@ -178,8 +178,9 @@ class Learner:
             self.findings = worst_first([*self.findings, *new])
         kinds = [field.kind for field in self.data.fields.values()] if self.data else []
         settings, why = choices.training_settings(
-            self.recipe.training, num_train, self._pretrained, self.reporter, text="text" in kinds,
-            picture="image" in kinds, table=self.data is not None and kinds[:1] == ["table"] == kinds[:-1],
+            self.recipe.training, num_train, self._pretrained, self.reporter, tags="tags" in kinds,
+            text=bool({"text", "tokens"} & set(kinds)), picture="image" in kinds,
+            table=self.data is not None and kinds[:1] == ["table"] == kinds[:-1],
         )  # fmt: skip
         self.recipe.training = settings
         torch.manual_seed(mix(settings.seed, "weights"))
@@ -214,7 +215,7 @@ class Learner:
         for name, field in self.recipe.fields.items():
             own = {k: v for k, v in several.get(name, {}).items() if k in ("name", "pretrained")}
             choice = ModelChoice(**own) if several else self.recipe.model
-            if field["kind"] == "text" and choice.name.startswith(HF):
+            if field["kind"] in ("text", "tokens") and choice.name.startswith(HF):
                 self._suit_tokens(choice.name, name, field, reasons)
             size = recommended_size(choice.name, choice.pretrained)
             if size is not None and field["kind"] == "image" and field.get("size") is None:

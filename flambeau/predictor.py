@@ -16,7 +16,8 @@ from flambeau.data.batch import Batch
 from flambeau.data.grouping import PRESENT, missing, optional
 from flambeau.data.prepare import Preparer
 from flambeau.data.store import collate
-from flambeau.fields import Field, Table
+from flambeau.fields import Field, Table, Tags, Tokens
+from flambeau.fields.tags import Span, spans
 from flambeau.models import FUSION, InputSpec, build, fuse
 from flambeau.objectives import Objective, Supervised
 from flambeau.run import Run
@@ -31,15 +32,19 @@ class Prediction:
     """What a model says of one input.
 
     Attributes:
-        label: the likeliest class, the list of classes at or above the threshold, or the number. `unknown` where
-            the confidence is under `reject_below`.
-        confidence: probability of the likeliest class, 0…1; None for numbers.
-        probabilities: by class, likeliest first; empty for numbers.
+        label: the likeliest class, the list of classes at or above the threshold, or the number; of a sentence a tag
+            for each token. `unknown` where the confidence is under `reject_below`.
+        confidence: probability of the likeliest class, 0…1; None for numbers; of a sentence that of its least sure tag.
+        probabilities: by class, likeliest first; empty for numbers and tags.
+        tokens: of a sentence, what the tags are of.
+        spans: of a sentence, where its tags mark spans.
     """
 
     label: Any
     confidence: float | None = None
     probabilities: dict[str, float] = field(default_factory=dict)
+    tokens: list[str] | None = None
+    spans: list[Span] | None = None
 
     def top(self, k: int) -> dict[str, float]:
         """The k likeliest classes."""
@@ -49,8 +54,14 @@ class Prediction:
         """Plain JSON, with the `top` likeliest classes only if given."""
         label = self.label.tolist() if isinstance(self.label, np.ndarray) else self.label
         out: dict[str, Any] = {"label": label}
+        if self.tokens is not None:
+            out["tokens"] = self.tokens
+        if self.spans is not None:
+            assert self.tokens is not None
+            out["spans"] = [{**s._asdict(), "text": " ".join(self.tokens[s.start : s.end])} for s in self.spans]
         if self.confidence is not None:
             out["confidence"] = round(self.confidence, 6)
+        if self.probabilities:
             shown = self.top(top) if top else self.probabilities
             out["probabilities"] = {k: round(v, 6) for k, v in shown.items()}
         return out
@@ -182,11 +193,13 @@ class Predictor:
         with torch.inference_mode(), self.engine.autocast():
             return self.objective.predict(batch).float().cpu().numpy()
 
-    def decode(self, output: np.ndarray, reject_below: float = 0.0) -> Prediction:
-        """One output to a Prediction."""
+    def decode(self, output: np.ndarray, reject_below: float = 0.0, value: Any = None) -> Prediction:
+        """One output to a Prediction; `value` is what it was made for, which tags need."""
         target = self.fields.get(self.target or "")
         if target is None:
             return Prediction(output)
+        if isinstance(target, Tags):
+            return self._tagged(target, output, reject_below, value)
         classes = self.classes
         label = target.decode(output)
         if not classes:
@@ -198,13 +211,25 @@ class Predictor:
             label = UNKNOWN
         return Prediction(label, confidence, probabilities)
 
+    def _tagged(self, target: Tags, output: np.ndarray, reject_below: float, value: Any) -> Prediction:
+        name = self.inputs[0]
+        field = self.fields[name]
+        assert isinstance(field, Tokens)
+        tokens = field.words(value[name] if isinstance(value, Mapping) else value)
+        output = output[: len(tokens)]  # what follows is padding; a sentence longer than the model takes is cut
+        tags = target.decode(output)
+        found = spans(tags) if target.has_spans else None
+        sure = output.max(1)
+        tags = [tag if p >= reject_below else UNKNOWN for tag, p in zip(tags, sure, strict=True)]
+        return Prediction(tags, float(sure.min()), tokens=tokens[: len(tags)], spans=found)
+
     def predict(self, values: Any, *, batch_size: int = 64, reject_below: float = 0.0) -> Any:
         """Predictions for raw values.
 
         Args:
-            values: one raw value, or a list of them; of several columns, mappings or a polars or pandas frame. For a
-                run without fields (a user's own data): a tensor (B, …) as the model takes it; the outputs come back as
-                an array.
+            values: one raw value, or a list of them (a sentence cut into words is a tuple, or a list in a list); of
+                several columns, mappings or a polars or pandas frame. For a run without fields (a user's own data): a
+                tensor (B, …) as the model takes it; the outputs come back as an array.
             reject_below: under this confidence the label is `unknown`.
 
         Returns:
@@ -233,7 +258,9 @@ class Predictor:
                     if error.where is not None or not many:
                         raise
                     raise DataError(error.found, where=f"input {i}", expected=error.expected, fix=error.fix) from None
-            out += [self.decode(row, reject_below) for row in self.outputs(encoded)]
+            asked = listed[start : start + batch_size]
+            rows = self.outputs(encoded)
+            out += [self.decode(row, reject_below, value) for row, value in zip(rows, asked, strict=True)]
         return out if many else out[0]
 
     def _holds_many(self, array: np.ndarray) -> bool:

@@ -64,7 +64,7 @@ def _expand(inputs: list[str], predictor: Any) -> Any:
     suffixes = field.suffixes if field else frozenset()
     for given in inputs:
         file = Path(given)
-        if field is not None and field.kind == "text" and not _exists(file):
+        if field is not None and field.kind in ("text", "tokens") and not _exists(file):
             yield given
         elif file.is_dir():
             found = sorted(f for f in file.rglob("*") if f.suffix.lower() in suffixes and f.is_file())
@@ -131,9 +131,9 @@ def _predict(predictor: Any, values: list[Any], reject_below: float, top: int) -
         rows.append(row)
     if encoded:
         outputs = iter(predictor.outputs(encoded))
-        for row in rows:
+        for row, value in zip(rows, values, strict=True):
             if "error" not in row:
-                row |= predictor.decode(next(outputs), reject_below).to_dict(top)
+                row |= predictor.decode(next(outputs), reject_below, value).to_dict(top)
     return rows
 
 
@@ -141,13 +141,15 @@ def _line(row: dict[str, Any]) -> str:
     name = row.get("file") or " ".join(row["text"].split())[:60]
     if "error" in row:
         return f"{name}: error: {row['error']}"
+    if "tokens" in row:
+        return " ".join(f"{token}/{tag}" for token, tag in zip(row["tokens"], row["label"], strict=True))
     label = row["label"] if not isinstance(row["label"], list) else ", ".join(map(str, row["label"])) or "none"
     shown = "  ".join(f"{c} {p:.3f}" for c, p in row.get("probabilities", {}).items())
     return f"{name}: {label if not isinstance(label, float) else f'{label:.6g}'}" + (f"  ({shown})" if shown else "")
 
 
 def _write_csv(path: Path, rows: list[dict[str, Any]], top: int) -> None:
-    classes = any("probabilities" in row for row in rows)
+    classes = any(row.get("probabilities") for row in rows)
     head = [
         "file",
         "label",

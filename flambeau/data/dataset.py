@@ -10,6 +10,7 @@ import numpy as np
 
 from flambeau.core.errors import DataError, UsageError, nearest
 from flambeau.core.findings import Finding
+from flambeau.data.matching import match_tags
 from flambeau.data.split import NAMES, TEST, TRAIN, VALID, Split
 from flambeau.fields import Category, Field, Rows, recognise
 
@@ -85,6 +86,7 @@ class Dataset:
         for name in [*self.inputs, *([target] if target else [])]:
             given = (fields or {}).get(name)
             self.fields[name] = given if given is not None else self._recognise(name)
+        match_tags(self)
         self.split = self._split(split)
 
     def _recognise(self, name: str) -> Field:
@@ -192,6 +194,13 @@ class Dataset:
         return from_table(path, **options)
 
     from_csv = from_table
+
+    @classmethod
+    def from_tagged(cls, path: str | Path, **options: Any) -> Dataset:
+        """Files of tagged sentences, as CoNLL or word/tag; see `flambeau.data.tagged.from_tagged`."""
+        from flambeau.data.tagged import from_tagged
+
+        return from_tagged(path, **options)
 
     @classmethod
     def from_frame(cls, frame: Any, **options: Any) -> Dataset:

@@ -19,6 +19,7 @@ from flambeau.data.dataset import Dataset
 from flambeau.data.split import ALIASES, NAMES, TEST, TRAIN, VALID, Split
 from flambeau.data.tables import SUFFIXES as TABLE_SUFFIXES
 from flambeau.data.tables import read_table
+from flambeau.data.tagged import from_tagged, is_tagged
 from flambeau.fields import FIELDS, Category, Field, Image, recognise
 
 TARGET_NAMES = ("label", "target", "class", "category", "y", "labels", "tags")
@@ -392,6 +393,8 @@ def from_source(source: Mapping[str, Any]) -> Dataset:
         return from_folder(source["path"], **options)
     if source["kind"] == "table":
         return from_table(source["path"], **options)
+    if source["kind"] == "tagged":
+        return from_tagged(source["path"], **options)
     raise DataError(
         "this run was trained on data in memory, which its recipe cannot bring back",
         fix="make the same Learner in Python and call fit(run=…, resume=True)",
@@ -399,17 +402,30 @@ def from_source(source: Mapping[str, Any]) -> Dataset:
 
 
 def from_path(path: str | Path, **options: Any) -> Dataset:
-    """A folder, a table or an archive of a folder, by what the path is."""
+    """A folder, a table, tagged sentences or an archive of a folder, by what the path is."""
     if is_archive(path):
         path = unpack(path)
     file = Path(path)
     if file.suffix.lower() in TABLE_SUFFIXES:
         options.pop("pattern", None)
         return from_table(path, **options)
+    if _holds_tagged(file):
+        return from_tagged(path, **{k: v for k, v in options.items() if k in ("split", "fields")})
     for name in ("target", "inputs", "encoding", "header", "columns"):
         if options.pop(name, None) is not None:
             raise UsageError(f"{name} is for tables", where=path, fix="give it with a CSV or Parquet file")
     return from_folder(path, **options)
+
+
+def _holds_tagged(path: Path) -> bool:
+    """Whether a path is a file of tagged sentences, or a folder with nothing but such files in it."""
+    if path.is_file():
+        return is_tagged(path)
+    if not path.is_dir():
+        return False
+    inside = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
+    files = [entry for entry in inside if entry.is_file()]
+    return len(files) == len(inside) > 0 and is_tagged(files[0]) and is_tagged(files[-1])
 
 
 __all__ = ["NAMES", "from_arrays", "from_folder", "from_frame", "from_path", "from_source", "from_table"]

@@ -7,7 +7,9 @@ from flambeau.fields.image import Image
 from flambeau.fields.multilabel import MultiLabel
 from flambeau.fields.number import Number
 from flambeau.fields.table import Row, Rows, Table
+from flambeau.fields.tags import Tags
 from flambeau.fields.text import Text
+from flambeau.fields.tokens import Tokens
 
 __all__ = [
     "FIELDS",
@@ -23,6 +25,8 @@ __all__ = [
     "Row",
     "Rows",
     "Table",
+    "Tags",
     "Text",
+    "Tokens",
     "recognise",
 ]

@@ -6,7 +6,8 @@ import html
 import itertools
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from os import PathLike
 from typing import Any
 
@@ -14,10 +15,12 @@ import numpy as np
 import torch
 
 from flambeau.core.errors import DataError, UsageError
-from flambeau.fields import tokens as cutting
+from flambeau.fields import cutting
 from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition
 from flambeau.fields.charsets import read_text
-from flambeau.fields.tokens import HF
+from flambeau.fields.cutting import HF
+from flambeau.fields.rewording import Rewording
+from flambeau.fields.synonyms import find_wordnet, read_synonyms, synonym_table
 
 LONGEST = 10_000_000  # characters of one text that are looked at
 MANY_CHARACTERS = 15  # from this mean length on, values are texts and not names
@@ -38,13 +41,14 @@ class Text(Field):
         max_length: tokens of a text that are kept, from its beginning.
         max_vocabulary: different tokens that are kept, the most frequent ones.
         min_count: how often a token must come in the training rows to be kept.
+        augment: how training texts are changed, as `Rewording` takes it.
     """
 
     kind = "text"
     input_only = True
     suffixes = frozenset([".txt"])
     holds_content = True
-    settings = ("tokens", "lower", "max_length", "max_vocabulary", "min_count")
+    settings = ("tokens", "lower", "max_length", "max_vocabulary", "min_count", "augment")
     fitted = ("cut", "vocabulary", "tokenizer")
 
     def __init__(
@@ -54,16 +58,29 @@ class Text(Field):
         max_length: int = 512,
         max_vocabulary: int = 30_000,
         min_count: int = 2,
+        augment: Mapping[str, Any] | None = None,
     ):
+        self.augmentation: Rewording | None = Rewording.from_dict(augment) if augment else None
         self.tokens, self.lower = cutting.check_kind(tokens), lower
-        for name, value, least in (("max_length", max_length, 1), ("max_vocabulary", max_vocabulary, 3),
-                                   ("min_count", min_count, 1)):  # fmt: skip
-            if not isinstance(value, int) or value < least:
-                raise UsageError(f"{name} {value!r} does not fit", expected=f"a whole number from {least} on")
+        cutting.check_numbers(max_length=(max_length, 1), max_vocabulary=(max_vocabulary, 3), min_count=(min_count, 1))
         self.max_length, self.max_vocabulary, self.min_count = max_length, max_vocabulary, min_count
         self.cut: str | None = None if tokens == "auto" else tokens
         self.vocabulary: list[str] = []
         self.tokenizer: str | None = None  # the JSON of `tokenizers`, of BPE and pretrained ones
+
+    @property
+    def augment(self) -> dict[str, Any] | None:
+        """The augmentation as plain JSON, None if there is none."""
+        return self.augmentation.to_dict() if self.augmentation else None
+
+    @property
+    def random(self) -> bool:
+        return bool(self.augmentation)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What numbers depend on; how they are changed later is not among it."""
+        return {name: value for name, value in self.to_dict().items() if name != "augment"}
 
     @classmethod
     def recognise(cls, values: Sequence[Any]) -> Recognition:
@@ -88,7 +105,8 @@ class Text(Field):
             raise DataError("every text of the training rows is empty", expected="some text")
         if self.tokens == "auto":
             self.cut = cutting.suited(texts[:: max(1, len(texts) // 1000)][:1000])
-        self.__dict__.pop("_ready", None)
+        for derived in ("_ready", "_synonyms", "_fixed"):
+            self.__dict__.pop(derived, None)
         assert self.cut is not None
         if self.cut.startswith(HF):
             self.tokenizer = cutting.pretrained(self.cut.removeprefix(HF))
@@ -159,12 +177,69 @@ class Text(Field):
         return [np.asarray(next(numbers), np.int32) if isinstance(text, str) else text for text in texts]
 
     def prepare(self, gathered: Ragged, training: bool = False, generator: torch.Generator | None = None) -> Ragged:
-        return Ragged(gathered.values.long(), gathered.lengths)
+        texts = Ragged(gathered.values.long(), gathered.lengths)
+        if not training or not self.augmentation:
+            return texts
+        changed = self.augmentation(texts, generator, self._synonyms, self._fixed)
+        return Ragged(changed.values[:, : self.max_length], changed.lengths.clamp_max(self.max_length))
 
-    def render(self, value: Any) -> str:
-        """Its beginning."""
-        text = "" if value is None else SPACES.sub(" ", str(value)[: 2 * SHOWN]).strip()
-        return f"<span>{html.escape(text[:SHOWN])}{'…' if len(text) > SHOWN else ''}</span>"
+    @cached_property
+    def _synonyms(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """What the augmentation's dictionary gives for the vocabulary; None where no synonyms are wanted."""
+        assert self.augmentation is not None
+        if not self.augmentation.needs_synonyms:
+            return None
+        if self.tokenizer is not None:
+            raise UsageError("synonyms are of whole words, and the tokens are pieces", fix="set tokens='words'")
+        source = self.augmentation.dictionary or find_wordnet()
+        if source is None:
+            fix = "give augment.dictionary, or install the package wordnet"
+            raise UsageError("synonyms need a dictionary, and WordNet is not installed", fix=fix)
+        return synonym_table(read_synonyms(source), self.vocabulary)
+
+    @cached_property
+    def _fixed(self) -> torch.Tensor:
+        """Tokens that a pretrained tokeniser adds, which keep their places."""
+        return torch.tensor(self._tool.encode("").ids if self.tokenizer is not None else [], dtype=torch.int64)
+
+    def render(self, value: Any, weights: Sequence[float] | None = None) -> str:
+        """Its beginning; with a weight for each token, the part around the heaviest, each token marked by its own:
+        above 0 `for1` to `for4`, below `against1` to `against4`."""
+        text = "" if value is None else str(value)
+        if weights is None:
+            text = SPACES.sub(" ", text[: 2 * SHOWN]).strip()
+            return f"<span>{html.escape(text[:SHOWN])}{'…' if len(text) > SHOWN else ''}</span>"
+        places = self.places(text)[: len(weights)]
+        most = max(map(abs, weights), default=0.0) or 1.0
+        heaviest = max(range(len(places)), key=lambda i: abs(weights[i]), default=0)
+        start = max(0, places[heaviest][0] - SHOWN // 2) if places else 0
+        end = start + SHOWN
+        parts = ["<span>…</span>"] * (start > 0)
+        at = start
+        for (begins, ends), weight in zip(places, weights, strict=False):
+            if begins < at or ends > end or begins == ends:
+                continue
+            strength = min(4, int(abs(weight) / most * 4.999))
+            kind = f" class={'for' if weight > 0 else 'against'}{strength}" if strength else ""
+            parts += [f"<span>{html.escape(text[at:begins])}</span>"] * (begins > at)
+            parts.append(f"<span{kind}>{html.escape(text[begins:ends])}</span>")
+            at = ends
+        rest = html.escape(text[at:end]) + ("…" if len(text) > end else "")
+        return SPACES.sub(" ", "".join([*parts, f"<span>{rest}</span>"]))
+
+    def places(self, text: str) -> list[tuple[int, int]]:
+        """Where each token of a text stands in it, from and to; nowhere (0, 0) where it does not as it is."""
+        if self.tokenizer is not None:
+            return [tuple(offsets) for offsets in self._tool.encode(text).offsets]
+        lowered = text.lower() if self.lower else text
+        if len(lowered) != len(text):  # a few letters become two
+            return []
+        found, at = [], 0
+        for piece in self.tokenise(text)[: self.max_length]:
+            begins = lowered.find(piece, at)
+            found.append((begins, begins + len(piece)) if begins >= 0 else (0, 0))
+            at = max(at, found[-1][1])
+        return found
 
 
 def _checked(value: Any) -> str | DataError:

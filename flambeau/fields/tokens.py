@@ -1,141 +1,195 @@
-"""Tokens: how a text is cut into pieces. Words, Chinese words, characters, trained BPE, or a pretrained tokeniser."""
+"""Tokens: a sentence that is cut into words already, each of which is to get a tag."""
 
 from __future__ import annotations
 
+import html
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from functools import cache
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from flambeau.core.errors import DataError, MissingExtra, UsageError, nearest
+import numpy as np
+import torch
 
-PADDING, UNKNOWN = "<pad>", "<unk>"
-KINDS = ("auto", "words", "chinese", "characters", "bpe")
-WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
-HAN = re.compile(r"[\u3400-\u9fff]")
-LETTER = re.compile(r"[^\W\d_]")
-HF = "hf:"  # a pretrained tokeniser: its folder, or its name on the hub
+from flambeau.core.errors import DataError, UsageError
+from flambeau.fields import cutting
+from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition
+from flambeau.fields.cutting import HF
 
-Cut = Callable[[str], list[str]]
-
-
-@cache
-def cutter(kind: str) -> Cut:
-    """A function from text to pieces, for the kinds with a vocabulary of pieces.
-
-    >>> cutter("words")("Don't stop, now!")
-    ["Don't", 'stop', ',', 'now', '!']
-    >>> cutter("characters")("天气好")
-    ['天', '气', '好']
-    """
-    if kind == "words":
-        return WORD.findall
-    if kind == "characters":
-        return lambda text: [c for c in text if not c.isspace()]
-    assert kind == "chinese"
-    jieba = _jieba()
-    return lambda text: [piece for piece in jieba.lcut(text) if not piece.isspace()]
+CHARACTERS = 16  # of a word that its model sees: half from its beginning, half from its end
+SPLITS = ("auto", "words", "spaces", "characters")
+# Words of a typed sentence: what stands inside a word, a number or an abbreviation stays in it.
+TYPED = re.compile(r"\w+(?:[-'’.,:/&@]\w+)*|[^\w\s]")
+SHOWN = 40
 
 
-def check_kind(kind: str) -> str:
-    """The kind itself.
+@FIELDS.register("tokens")
+class Tokens(Field):
+    """A sentence as a list of words (or of characters). A string is cut, as `split` says.
 
-    Raises:
-        UsageError: there is none of that name.
-    """
-    if kind not in KINDS and not (kind.startswith(HF) and len(kind) > len(HF)):
-        raise UsageError(
-            f"no kind of token is called '{kind}'", expected=f"{', '.join(KINDS)}, or hf: and a folder or name",
-            fix=nearest(kind, KINDS),
-        )  # fmt: skip
-    return kind
-
-
-def suited(sample: Iterable[str]) -> str:
-    """The kind that suits texts: words, or where a fifth of all letters is Chinese, Chinese words.
-
-    >>> suited(["A fine day."]), suited(["今天天气很好"])[:2] in ("ch",)
-    ('words', True)
-    """
-    text = " ".join(sample)
-    letters = len(LETTER.findall(text))
-    if letters and len(HAN.findall(text)) > 0.2 * letters:
-        from importlib.util import find_spec
-
-        return "chinese" if find_spec("jieba") else "characters"
-    return "words"
-
-
-def vocabulary_of(counts: Counter[str], *, most: int, min_count: int) -> list[str]:
-    """Padding, unknown, and then pieces by falling count; equal counts in the order of the alphabet."""
-    kept = sorted((piece for piece, n in counts.items() if n >= min_count), key=lambda p: (-counts[p], p))
-    return [PADDING, UNKNOWN, *kept[: max(most - 2, 0)]]
-
-
-def _jieba() -> Any:
-    try:
-        import jieba
-    except ImportError:
-        raise MissingExtra("jieba", "text", "cutting Chinese into words") from None
-    import logging
-
-    jieba.setLogLevel(logging.WARNING)
-    jieba.initialize()
-    return jieba
-
-
-def tokenizers() -> Any:
-    """The package of that name."""
-    try:
-        import tokenizers
-    except ImportError:
-        raise MissingExtra("tokenizers", "text", "this kind of token") from None
-    return tokenizers
-
-
-def train_bpe(texts: Sequence[str], *, size: int, min_count: int, lower: bool) -> str:
-    """A byte-pair encoding (Sennrich et al. 2016) of training texts, as the JSON of `tokenizers`."""
-    package = tokenizers()
-    tokenizer = package.Tokenizer(package.models.BPE(unk_token=UNKNOWN))
-    steps = [package.normalizers.NFC(), *([package.normalizers.Lowercase()] if lower else [])]
-    tokenizer.normalizer = package.normalizers.Sequence(steps)
-    tokenizer.pre_tokenizer = package.pre_tokenizers.Metaspace()
-    tokenizer.decoder = package.decoders.Metaspace()
-    trainer = package.trainers.BpeTrainer(
-        vocab_size=size, min_frequency=min_count, special_tokens=[PADDING, UNKNOWN], show_progress=False
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return str(tokenizer.to_str())
-
-
-def pretrained(name: str) -> str:
-    """A pretrained tokeniser as the JSON of `tokenizers`.
+    Encoded as int32 (T, 1 + 16): the word's number (1 where it is unknown) and its characters' numbers, padded with 0.
+    With a pretrained tokeniser as int32 (S, 2): a piece's number, and 1 where a word begins with it, else 0. Prepared
+    as `Ragged` of the same in int64.
 
     Args:
-        name: a folder with `tokenizer.json` or the files of a transformers tokeniser; or a name on the hub.
-
-    Raises:
-        DataError: there is no tokeniser.
+        tokens: what a model sees of a word: `words`, itself and its characters; `hf:FOLDER`, the pieces of a
+            pretrained tokeniser, by folder or hub name; `auto`, the one that the model wants.
+        split: how a string is cut: `words` (a regular expression), `spaces`, `characters`; or `auto`: characters
+            where all training words are single ones, else words.
+        lower: whether words are looked up in lower case; characters keep theirs.
+        max_length: words of a sentence (pieces, of a pretrained tokeniser) that are kept, from its beginning.
+        max_vocabulary: different words that are kept, the most frequent ones.
+        min_count: how often a word must come in the training rows to be kept; rarer ones are what the model learns
+            to treat unknown words from.
     """
-    folder = Path(name)
-    file = folder / "tokenizer.json"
-    if file.is_file():
-        return file.read_text(encoding="utf-8")
-    if folder.is_dir() and not any((folder / n).exists() for n in ("vocab.txt", "vocab.json", "spiece.model")):
-        raise DataError(
-            "there is no tokeniser in the folder", where=name, expected="tokenizer.json",
-            fix="save it beside the model: tokenizer.save_pretrained(folder)",
-        )  # fmt: skip
-    try:
-        from transformers import AutoTokenizer
-    except ImportError:
-        raise MissingExtra("transformers", "text", "this tokeniser") from None
-    try:
-        return str(AutoTokenizer.from_pretrained(name).backend_tokenizer.to_str())
-    except (OSError, ValueError, AttributeError) as error:
-        raise DataError(
-            f"the tokeniser cannot be loaded ({str(error).splitlines()[0]})", where=name,
-            fix="give a folder that holds tokenizer.json",
-        ) from None  # fmt: skip
+
+    kind = "tokens"
+    input_only = True
+    settings = ("tokens", "split", "lower", "max_length", "max_vocabulary", "min_count")
+    fitted = ("cut", "vocabulary", "alphabet", "tokenizer")
+
+    def __init__(
+        self,
+        tokens: str = "auto",
+        split: str = "auto",
+        lower: bool = True,
+        max_length: int = 512,
+        max_vocabulary: int = 50_000,
+        min_count: int = 2,
+    ):
+        if tokens not in ("auto", "words") and not (tokens.startswith(HF) and len(tokens) > len(HF)):
+            raise UsageError(f"no kind of token is called '{tokens}'", expected="auto, words, or hf: and a folder")
+        if split not in SPLITS:
+            raise UsageError(f"a sentence cannot be split by '{split}'", expected=", ".join(SPLITS))
+        cutting.check_numbers(max_length=(max_length, 1), max_vocabulary=(max_vocabulary, 3), min_count=(min_count, 1))
+        self.tokens, self.split, self.lower = tokens, split, lower
+        self.max_length, self.max_vocabulary, self.min_count = max_length, max_vocabulary, min_count
+        self.cut = "words" if split == "auto" else split
+        self.vocabulary: list[str] = []
+        self.alphabet: list[str] = []
+        self.tokenizer: str | None = None  # the JSON of `tokenizers`, of a pretrained one
+
+    @classmethod
+    def recognise(cls, values: Sequence[Any]) -> Recognition:
+        sample = [v for v in values if v is not None]
+        if sample and all(isinstance(v, (list, tuple)) and v and all(isinstance(w, str) for w in v) for v in sample):
+            again = sum(len(set(v)) < len(v) for v in sample) >= 0.2 * len(sample)
+            return Recognition(0.93 if again else 0.8, "values are lists of words")
+        return Recognition(0.0, "values are not lists of words")
+
+    def fit(self, values: Sequence[Any]) -> None:
+        self.__dict__.pop("_ready", None)
+        sentences = [words for words in map(self._words_or_none, values) if words]
+        if not sentences:
+            raise DataError("every sentence of the training rows is empty", expected="some words")
+        if self.split == "auto":
+            given = any(not isinstance(value, str) for value in values)
+            self.cut = "characters" if given and all(len(w) == 1 for s in sentences for w in s) else "words"
+        if self.tokens.startswith(HF):
+            self.tokenizer = cutting.pretrained(self.tokens.removeprefix(HF))
+            return
+        counts: Counter[str] = Counter()
+        letters: Counter[str] = Counter()
+        for words in sentences:
+            counts.update(map(self._form, words))
+        for sentence in sentences:
+            letters.update("".join(sentence))
+        self.vocabulary = cutting.vocabulary_of(counts, most=self.max_vocabulary, min_count=self.min_count)
+        self.alphabet = cutting.vocabulary_of(letters, most=5_000, min_count=self.min_count)
+
+    def words(self, value: Any) -> list[str]:
+        """The words of a raw value, all of them.
+
+        Raises:
+            DataError: it is no sentence, or has no word.
+        """
+        if isinstance(value, str):
+            if self.cut == "words":
+                words = TYPED.findall(value)
+            else:
+                words = value.split() if self.cut == "spaces" else [c for c in value if not c.isspace()]
+        elif isinstance(value, (list, tuple)):
+            words = list(value)
+            for i, word in enumerate(words):
+                if not isinstance(word, str) or not word or word.isspace():
+                    raise DataError(f"token {i + 1} is {word!r}", expected="a word")
+        else:
+            raise DataError(f"a {type(value).__name__} is not a sentence", expected="a list of words, or a text")
+        if not words:
+            raise DataError("the sentence is empty")
+        return words
+
+    def _words_or_none(self, value: Any) -> list[str] | None:
+        try:
+            return self.words(value)
+        except DataError:
+            return None  # named when the store is built
+
+    def _form(self, word: str) -> str:
+        return word.lower() if self.lower else word
+
+    @property
+    def _tool(self) -> Any:
+        """The pretrained tokeniser, or two tables: from word and from character to number."""
+        if "_ready" not in self.__dict__:
+            if self.tokenizer is not None:
+                tool = cutting.tokenizers().Tokenizer.from_str(self.tokenizer)
+                tool.no_padding()
+                tool.enable_truncation(self.max_length)
+            elif not self.vocabulary:
+                raise UsageError("the tokens field is not fitted", fix="call fit first")
+            else:
+                tool = tuple({p: i for i, p in enumerate(pieces)} for pieces in (self.vocabulary, self.alphabet))
+            self.__dict__["_ready"] = tool
+        return self.__dict__["_ready"]
+
+    @property
+    def encoding(self) -> Encoding:
+        return Encoding(np.dtype(np.int32), (2 if self.pretrained else 1 + CHARACTERS,), ragged=True)
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether words are cut into the pieces of a pretrained tokeniser."""
+        return self.tokens.startswith(HF)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(V, A, 16): words, different characters, and characters of a word; or (V,) pieces, where pretrained."""
+        if self.pretrained:
+            return (self._tool.get_vocab_size(),)
+        return (len(self.vocabulary), len(self.alphabet), CHARACTERS)
+
+    def encode(self, value: Any) -> np.ndarray:
+        words = self.words(value)
+        if self.pretrained:
+            encoded = self._tool.encode(words, is_pretokenized=True)
+            first, last = [], None
+            for word in encoded.word_ids:  # None of what the tokeniser adds
+                first.append(int(word is not None and word != last))
+                last = word
+            return np.asarray([encoded.ids, first], np.int32).T.copy()
+        known, letters = self._tool
+        out = np.zeros((min(len(words), self.max_length), 1 + CHARACTERS), np.int32)
+        for row, word in zip(out, words, strict=False):
+            row[0] = known.get(self._form(word), 1)
+            if len(word) > CHARACTERS:
+                word = word[: CHARACTERS // 2] + word[-CHARACTERS // 2 :]
+            row[1 : 1 + len(word)] = [letters.get(c, 1) for c in word]
+        return out
+
+    def prepare(self, gathered: Ragged, training: bool = False, generator: torch.Generator | None = None) -> Ragged:
+        return Ragged(gathered.values.long(), gathered.lengths)
+
+    def render(self, value: Any, mark: int | None = None) -> str:
+        """Its beginning; with `mark`, the words around that one, which stands out."""
+        words = self._words_or_none(value) or []
+        start = max(0, (mark or 0) - SHOWN // 2)
+        end = start + SHOWN
+        shown = [html.escape(word) for word in words[start:end]]
+        before, after = "… " * (start > 0), " …" * (end < len(words))
+        if mark is None or mark >= len(words):
+            return f"<span>{before}{' '.join(shown)}{after}</span>"
+        at = mark - start
+        ahead = before + "".join(f"{word} " for word in shown[:at])
+        behind = "".join(f" {word}" for word in shown[at + 1 :]) + after
+        return f"<span>{ahead}</span><span class=mark>{shown[at]}</span><span>{behind}</span>"

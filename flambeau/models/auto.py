@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flambeau.core.errors import UsageError
 from flambeau.models.spec import InputSpec
 from flambeau.models.vision.resnet import SMALL_PICTURE
 
@@ -22,6 +23,10 @@ def choose(spec: InputSpec, num_samples: int, pretrained: bool | str | object | 
         )
     if spec.kind == "table":
         return "tabm", f"tabm, because it is the strongest network here for {spec}"
+    if spec.kind == "tokens":
+        if len(spec.shape) == 1:
+            raise UsageError("tokens of a pretrained tokeniser need its model", fix="give model='hf:FOLDER'")
+        return "lstm-tagger", "lstm-tagger, because a tag depends on the words on both sides"
     if spec.kind == "number":
         return "mlp", f"mlp, because the input is {spec.channels} numbers"
     height, width = spec.size

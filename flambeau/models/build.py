@@ -25,7 +25,8 @@ from flambeau.models.external import (
     import_timm,
     torchvision_weights,
 )
-from flambeau.models.spec import FUSION, IMAGENET, OWN, InputSpec
+from flambeau.models.spec import EXAMPLE_TOKENS, FUSION, IMAGENET, OWN, InputSpec
+from flambeau.models.text.crf import Chain
 from flambeau.models.text.huggingface import PREFIX, build_huggingface, check_source, import_transformers, max_positions
 from flambeau.models.text.vectors import is_vectors, load_embeddings, put_vectors
 from flambeau.models.weights import find_head, first_line, load_weights, read_weights
@@ -44,7 +45,9 @@ __all__ = [
 INTERCHANGEABLE = ("resnet18", "resnet34", "resnet50")
 PICTURE_SOURCES, TEXT_SOURCE = ("timm", "torchvision"), PREFIX.rstrip(":")
 # What a model of each kind of input is said to take.
-KINDS = {"image": "pictures", "number": "numbers", "text": "texts", "table": "tables"}
+KINDS = {
+    "image": "pictures", "number": "numbers", "text": "texts", "tokens": "sentences of tokens", "table": "tables"
+}  # fmt: skip
 # Sides tried, smallest first, when a model cannot take the pictures that it is given.
 SIDES = (8, 16, 24, 32, 48, 64, 75, 96, 128, 160, 192, 224, 256, 299, 384)
 
@@ -60,16 +63,16 @@ def build(
     **options: Any,
 ) -> nn.Module:
     """The model `name` for inputs of `spec`: (B, *spec.shape) float, or Ragged (B, T) int64 of texts, to
-    (B, num_outputs) float.
+    (B, num_outputs) float; of sentences of tokens, Ragged (B, T, …), to (B, T, num_outputs).
 
     Any number of channels fits, with pretrained weights too. One sample is sent through, so that a size that the
     model cannot take is told here.
 
     Args:
         name: one of ours, for pictures (`mlp`, `lenet`, `resnet9`, `resnet18`, `resnet34`, `resnet50`), numbers
-            (`mlp`), tables (`tabm`, `resmlp`, `linear`) or texts (`bag`, `textcnn`, `lstm`, `gru`, `transformer`);
-            `timm:NAME` or `torchvision:NAME`; or `hf:NAME`, an encoder of transformers by its folder or its name on the
-            hub.
+            (`mlp`), tables (`tabm`, `resmlp`, `linear`), texts (`bag`, `textcnn`, `lstm`, `gru`, `transformer`) or
+            sentences that are tagged (`lstm-tagger`, `gru-tagger`, `transformer-tagger`); `timm:NAME` or
+            `torchvision:NAME`; or `hf:NAME`, an encoder of transformers by its folder or its name on the hub.
         num_outputs: K classes, or how many numbers to predict.
         pretrained: True for the name's published weights; a .safetensors or .pth file; the name of other published
             weights (timm's tag or `hf-hub:…`, torchvision's `IMAGENET1K_V2`). A classifier of another size in them is
@@ -107,7 +110,7 @@ def build(
         suited = [known for known, kinds in OWN.kinds.items() if spec.kind in kinds]
         fix = f"use the model {suited[0]}" if len(suited) == 1 else f"use one of: {', '.join(suited)}"
         found = f"{name} takes {' or '.join(KINDS[kind] for kind in takes)}, the input is {spec}"
-        raise UsageError(found, fix=fix + (f", {PREFIX}FOLDER" if spec.kind == "text" else ""))
+        raise UsageError(found, fix=fix + (f", {PREFIX}FOLDER" if spec.kind in ("text", "tokens") else ""))
     with _seeded(generator):
         if source == TEXT_SOURCE:
             built = build_huggingface(rest, spec, num_outputs, pretrained, options)
@@ -232,7 +235,7 @@ def _source(name: str) -> tuple[str, str]:
 def _kinds(source: str, name: str) -> tuple[str, ...]:
     """The kinds of input that a model takes."""
     if source == TEXT_SOURCE:
-        return ("text",)
+        return ("text", "tokens")
     return ("image",) if source else OWN.kinds[name]
 
 
@@ -268,11 +271,13 @@ def _seeded(generator: torch.Generator | None) -> Iterator[None]:
 def _probe(model: nn.Module, name: str, spec: InputSpec, num_outputs: int) -> None:
     """Sends one sample through, and raises ModelError unless (1, num_outputs) comes out."""
     output = _output_or_error(model, spec)
-    if isinstance(output, Tensor) and output.shape == (1, num_outputs):
+    output = output.scores if isinstance(output, Chain) else output
+    wanted = (1, EXAMPLE_TOKENS, num_outputs) if spec.kind == "tokens" else (1, num_outputs)
+    if isinstance(output, Tensor) and output.shape == wanted:
         return
     if not isinstance(output, Exception):
         got = tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
-        raise ModelError(f"its output is {got}", where=name, expected=f"a tensor (1, {num_outputs})")
+        raise ModelError(f"its output is {got}", where=name, expected=f"a tensor {wanted}")
     fix = "use another size or another model"
     for side in SIDES if spec.kind == "image" else ():
         larger = InputSpec("image", (spec.channels, max(side, spec.size[0]), max(side, spec.size[1])))

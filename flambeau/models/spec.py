@@ -16,6 +16,14 @@ from flambeau.fields import Ragged, Row
 FUSION = "fusion"
 """The name of the model of several inputs, which `models.fuse` makes."""
 EXAMPLE_TOKENS = 32  # of a text in an example: a sentence
+# How shapes are told, and how many axes they may have.
+SHAPES: dict[str, tuple[str, tuple[int, ...]]] = {
+    "image": ("(C, H, W), each", (3,)),
+    "number": ("(D,),", (1,)),
+    "text": ("(V,),", (1,)),
+    "tokens": ("(V, A, M) or (V,), each", (1, 3)),
+    "table": ("(D, K1, …), the K", ()),
+}
 
 
 @dataclass(frozen=True)
@@ -23,9 +31,12 @@ class InputSpec:
     """The shape of one sample.
 
     Attributes:
-        kind: `image` for (C, H, W), `number` for (D,), `text` for (V,), `table` for (D, K1, K2, …).
-        shape: the sizes, without the batch; of texts the number of different tokens, padding and unknown among them; of
-            tables how many numbers there are, from 0 on, then how many codes each category has, unknown among them.
+        kind: `image` for (C, H, W), `number` for (D,), `text` for (V,), `tokens` for (V, A, M) or (V,), `table` for
+            (D, K1, K2, …).
+        shape: the sizes, without the batch; of texts the number of different tokens, padding and unknown among them;
+            of sentences of tokens how many words and characters there are, and characters to a word, or how many
+            pieces a pretrained tokeniser has; of tables how many numbers there are, from 0 on, then how many codes
+            each category has, unknown among them.
 
     Raises:
         UsageError: the shape is not one of these, or has a size below 1.
@@ -36,15 +47,13 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(int(size) for size in self.shape))
-        expected = {
-            "image": "(C, H, W), each", "number": "(D,),", "text": "(V,),", "table": "(D, K1, …), the K"
-        }.get(self.kind)  # fmt: skip
-        if expected is None:
-            raise UsageError(f"no kind of input is called '{self.kind}'", expected="image, number, text or table")
+        if self.kind not in SHAPES:
+            raise UsageError(f"no kind of input is called '{self.kind}'", expected=", ".join(SHAPES))
+        expected, axes = SHAPES[self.kind]
         if self.kind == "table":
             fits = len(self.shape) > 0 and min(self.shape[1:], default=1) >= 1 and sum(self.shape) > 0
         else:
-            fits = len(self.shape) == (3 if self.kind == "image" else 1) and min(self.shape) >= 1
+            fits = len(self.shape) in axes and min(self.shape) >= 1
         if not fits:
             raise UsageError(
                 f"an input of kind {self.kind} has the shape {self.shape}", expected=f"{expected} at least 1"
@@ -67,9 +76,11 @@ class InputSpec:
         if self.kind == "table":
             codes = torch.zeros(batch, len(self.shape) - 1, dtype=torch.int64, device=device)
             return Row(torch.zeros(batch, self.shape[0], device=device, dtype=dtype), codes)
-        if self.kind != "text":
+        if self.kind not in ("text", "tokens"):
             return torch.zeros(batch, *self.shape, device=device, dtype=dtype)
         tokens = torch.full((batch, EXAMPLE_TOKENS), min(1, self.shape[0] - 1), device=device)
+        if self.kind == "tokens":  # a number and its characters, or a piece and whether a word begins with it
+            tokens = tokens[:, :, None].repeat(1, 1, 1 + self.shape[2] if len(self.shape) == 3 else 2)
         return Ragged(tokens, torch.full((batch,), EXAMPLE_TOKENS, device=device))
 
     def to_dict(self) -> dict[str, Any]:
@@ -82,8 +93,8 @@ class InputSpec:
         return cls(state["kind"], tuple(state["shape"]))
 
     def __str__(self) -> str:
-        if self.kind == "text":
-            return f"text of {self.shape[0]:,} different tokens"
+        if self.kind in ("text", "tokens"):
+            return f"{self.kind} of {self.shape[0]:,} different {'tokens' if self.kind == 'text' else 'words'}"
         if self.kind == "table":
             return f"a table of {self.shape[0]} numbers and {len(self.shape) - 1} categories"
         return f"{self.kind} " + "×".join(map(str, self.shape))

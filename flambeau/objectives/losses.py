@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flambeau.core.errors import UsageError, nearest
+from flambeau.objectives.tagging import tag_cross_entropy
 
 Loss = Callable[..., Tensor]
 
@@ -45,8 +46,9 @@ LOSSES: dict[str, Loss] = {
     "mse": _elementwise(F.mse_loss),
     "l1": _elementwise(F.l1_loss),
     "huber": _elementwise(F.smooth_l1_loss),
+    "tag_cross_entropy": tag_cross_entropy,
 }
-FOR_KIND = {"category": "cross_entropy", "multilabel": "bce", "number": "mse"}
+FOR_KIND = {"category": "cross_entropy", "multilabel": "bce", "number": "mse", "tags": "tag_cross_entropy"}
 
 
 def named(loss: str) -> Loss:

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from flambeau.data.batch import Batch
-from flambeau.fields import Field
+from flambeau.fields import Field, Tags
 from flambeau.objectives.base import OBJECTIVES, Objective
 from flambeau.objectives.losses import FOR_KIND, expects_classes, named
 from flambeau.objectives.metrics import MONITORS, Metric, Own, for_field
+from flambeau.objectives.tagging import count_tags, tag_probabilities
 
 
 @OBJECTIVES.register("supervised")
@@ -43,6 +44,8 @@ class Supervised(Objective):
         self.loss_function: Callable[..., Tensor] = named(loss) if isinstance(loss, str) else loss
         self.own_metrics = list(metrics)
         self.monitor, self.higher_is_better = MONITORS.get(kind, ("loss", False))
+        if isinstance(target, Tags) and target.has_spans:
+            self.monitor = "span_f1"
         self._head = list(head)
         self.start_evaluation()
 
@@ -56,6 +59,9 @@ class Supervised(Objective):
         output, target = self.forward(batch), batch.target
         apart = getattr(self.model, "apart", 1) if self.model.training else 1  # members of an ensemble, see TabM
         return self.loss_function(output, target if apart == 1 else target.repeat_interleave(apart, 0))
+
+    def weight(self, batch: Batch) -> float:
+        return count_tags(batch.target) if isinstance(self.target, Tags) else len(batch)
 
     def head_parameters(self) -> list[nn.Parameter]:
         return self._head
@@ -74,8 +80,10 @@ class Supervised(Objective):
             return False
 
     def activate(self, output: Tensor) -> Tensor:
-        """Output after its activation: softmax for classes, sigmoid for several labels, else as it is."""
+        """Output after its activation: softmax for classes and tags, sigmoid for several labels, else as it is."""
         kind = self.target.kind if self.target else ""
+        if kind == "tags":
+            return tag_probabilities(output)
         if kind == "category":
             return output.float().softmax(-1)
         if kind == "multilabel":
@@ -85,7 +93,7 @@ class Supervised(Objective):
     def start_evaluation(self, detail: bool = False) -> None:
         self._metrics: list[Metric] = [*for_field(self.target, detail), *(Own(m) for m in self.own_metrics)]
         self._loss: Tensor | float = 0.0
-        self._count = 0
+        self._count = 0.0
 
     def evaluate(self, batch: Batch) -> None:
         output = self.forward(batch)
@@ -95,8 +103,9 @@ class Supervised(Objective):
         output = output.float() if isinstance(output, Tensor) else output
         loss = self.loss_function(output, batch.target).detach()
         exact = loss if loss.device.type == "mps" else loss.double()  # mps has no float64
-        self._loss = self._loss + exact * len(batch)
-        self._count += len(batch)
+        weight = self.weight(batch)
+        self._loss = self._loss + exact * weight
+        self._count += weight
         activated = self.activate(output)
         for metric in self._metrics:
             metric.update(activated, batch.target, batch.rows)

@@ -84,6 +84,7 @@ CHINESE: dict[str, str] = {
     "more_classes": "另外 {count:,} 个类别",
     "worst": "最严重的错误",
     "worst.note": "错得最自信的排在最前。先看标签是否有误，再看模型。",
+    "worst.note_tokens": "橙色的词支持所预测的答案，蓝色的词反对它（梯度 × 输入）。",
     "worst.note_number": "误差最大的排在最前。先看数值是否有误，再看模型。",
     "worst.none": "没有可展示的错误。",
     "was": "实为 {name}",

@@ -92,6 +92,7 @@ ENGLISH: dict[str, str] = {
     # mistakes
     "worst": "Worst mistakes",
     "worst.note": "Wrong and most sure of it comes first. Look for wrong labels here before looking at the model.",
+    "worst.note_tokens": "Words in orange spoke for what was predicted, those in blue against it (gradient × input).",
     "worst.note_number": "The largest errors come first. Look for wrong numbers here before looking at the model.",
     "worst.none": "There is no mistake to show.",
     "was": "is {name}",

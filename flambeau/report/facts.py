@@ -11,7 +11,8 @@ from flambeau.core.findings import Finding
 from flambeau.recipe import Recipe
 from flambeau.run import Run
 
-KINDS = {"category": "classification", "multilabel": "multilabel", "number": "regression"}
+KINDS = {"category": "classification", "multilabel": "multilabel", "number": "regression",
+         "tags": "classification"}  # fmt: skip
 # the metric that comes first, and whether more of it is better
 MAIN = {"classification": ("accuracy", True), "multilabel": ("f1", True), "regression": ("rmse", False)}
 
@@ -53,6 +54,8 @@ class Facts:
     @property
     def main(self) -> tuple[str, bool]:
         """The metric that comes first, and whether more of it is better."""
+        if "span_f1" in self.metrics:
+            return "span_f1", True
         return MAIN.get(self.kind, ("loss", False))
 
     @property

@@ -12,7 +12,7 @@ VOID = frozenset({"meta", "link", "img", "br", "hr", "col"})
 _UNWRITABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _FRAGMENT = re.compile(
     r'<img src="(data:image/(?:png|jpeg);base64,[A-Za-z0-9+/]+={0,2})" alt="([^"<>]*)">'
-    r"|<span(?: class=unreadable)?>([^<>]*)</span>"
+    r"|<span(?: class=(?:unreadable|(mark|for[1-4]|against[1-4])))?>([^<>]*)</span>"
 )
 
 
@@ -76,6 +76,6 @@ def fragment(given: object) -> Markup:
         return text(given)
     return join(
         tag("img", src=m[1], alt=html.unescape(m[2]), class_="tiny" if m[1].startswith("data:image/png") else None)
-        if m[1] else tag("span", html.unescape(m[3]))
+        if m[1] else tag("span", html.unescape(m[4]), class_=m[3])
         for m in _FRAGMENT.finditer(given)
     )  # fmt: skip

@@ -41,10 +41,12 @@ class Predicted(BaseModel):
     file: str | None = Field(description="the name of the file, where it came with one")
     label: str | float | list[Any] = Field(
         description="the likeliest class (`unknown` under reject_below), the classes at or above the threshold, or the "
-        "number"
+        "number; of a sentence a tag for each token"
     )
     confidence: float | None = Field(None, description="probability of the likeliest class; absent for numbers")
     probabilities: dict[str, float] | None = Field(None, description="by class, likeliest first; absent for numbers")
+    tokens: list[str] | None = Field(None, description="of a sentence, what the tags are of")
+    spans: list[dict[str, Any]] | None = Field(None, description="of a sentence whose tags mark spans: where, and what")
 
 
 class Failed(BaseModel):

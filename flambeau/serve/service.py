@@ -101,7 +101,7 @@ class Service:
         with self._batcher.coming():
             encoded = await self.in_thread(self._encode, raw.value)
         row = await self._batcher.submit(encoded)
-        return await self.in_thread(self._decode, raw.name, row, top, reject_below)
+        return await self.in_thread(self._decode, raw, row, top, reject_below)
 
     async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
         """Runs `function(*args)` in one of the decoding threads, so that the event loop goes on."""
@@ -137,10 +137,10 @@ class Service:
             # a value of another shape than any field foresees: the client's, not the server's
             raise Problem(422, "unreadable", f"the input cannot be read ({error})") from None
 
-    def _decode(self, name: str | None, row: np.ndarray, top: int, reject_below: float) -> Predicted:
+    def _decode(self, raw: Raw, row: np.ndarray, top: int, reject_below: float) -> Predicted:
         if not np.isfinite(row).all():
             raise Problem(500, "not-finite", "the model's output for this input is not a finite number")
-        return Predicted(file=name, **self.predictor.decode(row, reject_below).to_dict(top))
+        return Predicted(file=raw.name, **self.predictor.decode(row, reject_below, raw.value).to_dict(top))
 
     def describe(self) -> ModelDescription:
         """The model, what it takes and what it gives."""
@@ -176,7 +176,7 @@ class Service:
             elif field.kind == "number":
                 example[column] = np.vectorize(_short)(field.decode(_blank(field))).tolist()
             else:
-                example[column] = "a text" if field.kind == "text" else "…"
+                example[column] = "a text" if field.kind in ("text", "tokens") else "…"
         return next(iter(example.values())) if len(example) == 1 else example
 
 

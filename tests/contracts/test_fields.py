@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,7 +16,21 @@ from sklearn.datasets import load_digits, load_iris, load_sample_image, load_win
 
 from flambeau.core.errors import DataError
 from flambeau.data.store import collate
-from flambeau.fields import FIELDS, Category, Date, Field, Image, MultiLabel, Number, Ragged, Row, Table, Text
+from flambeau.fields import (
+    FIELDS,
+    Category,
+    Date,
+    Field,
+    Image,
+    MultiLabel,
+    Number,
+    Ragged,
+    Row,
+    Table,
+    Tags,
+    Text,
+    Tokens,
+)  # fmt: skip
 
 
 @dataclass
@@ -49,6 +64,8 @@ def examples() -> dict[str, Example]:
     properties = [[n for n, on in (("even", d % 2 == 0), ("small", d < 5), ("round", d in (0, 6, 8, 9))) if on]
                   for d in digits.target[:120].tolist()]  # fmt: skip
     moving = {"rotation": 20, "horizontal_flip": 0.5, "brightness": 0.3, "gaussian_noise": 0.1}
+    sentences = [re.findall(r"\w+|[^\w\s]", line) for line in (iris.DESCR + wine.DESCR).splitlines()]
+    sentences = [words for words in sentences if len(words) > 5]
     ragged_numbers = [[1, 2], [3], [4, 5, 6]]
     days = [f"20{y:02}-{m:02}-{d:02}" for y in range(4, 24, 4) for m, d in ((2, 29), (6, 1), (12, 31))]
     flower_rows = [
@@ -136,6 +153,20 @@ def examples() -> dict[str, Example]:
             [None, "", " \n", 5, b"bytes", ["a", "list"], {}],
             [ragged_numbers, [0.5, 1.5], [None], [b"bytes"], days],
         ),
+        "tokens": Example(
+            [Tokens, lambda: Tokens(lower=False, max_length=20), lambda: Tokens(split="characters", min_count=1)],
+            sentences,
+            [["zebra", "quagga"]],
+            [None, "", " \n", 5, b"bytes", [], ["a", ""], ["a", None], {}],
+            [ragged_numbers, species, [0.5, 1.5], [None], [[]]],
+        ),
+        "tags": Example(
+            [Tags, lambda: Tags(["word", "number", "other"])],
+            [["number" if w[0].isdigit() else "word" if w[0].isalpha() else "other" for w in s] for s in sentences],
+            [["mandrake", "word", "word"]],
+            [None, float("nan"), 5, {}, ["word", None]],
+            [species, ragged_numbers, [0.5, 1.5], [None]],
+        ),
         "number": Example(
             [
                 Number,
@@ -166,7 +197,7 @@ WITH_ARRAYS = {kind for kind, example in examples().items() if example.array is 
 each = pytest.mark.parametrize(("kind", "make"), list(_each()))
 each_with_arrays = pytest.mark.parametrize(("kind", "make"), [p for p in _each() if p.id.split("-")[0] in WITH_ARRAYS])
 each_target = pytest.mark.parametrize(
-    ("kind", "make"), [p for p in _each() if not p.id.startswith(("image", "text", "date", "table"))]
+    ("kind", "make"), [p for p in _each() if not p.id.startswith(("image", "text", "date", "table", "tokens"))]
 )
 
 
@@ -318,7 +349,7 @@ def test_prepare_for_training_depends_on_the_generator_alone(kind: str, make: Ca
 def test_prepare_gives_the_shape_that_a_model_is_built_for(kind: str, make: Callable[[], Field]) -> None:
     made = fitted(make, kind)
     prepared = made.prepare(gathered(made))
-    if isinstance(prepared, Ragged):
+    if made.encoding.ragged:
         return
     if isinstance(prepared, Row):
         assert prepared.codes.shape == (12, len(made.input_shape) - 1)
@@ -374,7 +405,7 @@ def test_decode_turns_an_output_into_what_was_encoded(kind: str, make: Callable[
     made = fitted(make, kind)
     for value in examples()[kind].values[:10]:
         encoded = made.encode(value)
-        output = np.eye(made.num_outputs)[encoded] if kind == "category" else encoded
+        output = np.eye(made.num_outputs)[encoded] if kind in ("category", "tags") else encoded
         decoded = made.decode(output)
         if kind == "number":
             # float32 keeps 24 bits of what is standardised, so of about four deviations

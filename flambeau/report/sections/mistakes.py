@@ -1,4 +1,4 @@
-"""The worst mistakes as pictures."""
+"""The worst mistakes, as pictures or as texts with the words that mattered."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def worst(facts: Facts, words: Words) -> Markup | None:
         return section(words, "worst", note(words("worst.none")))
     remark = "worst.note_number" if facts.kind == "regression" else "worst.note"
     cards = tag("div", (_card(m, facts, words) for m in mistakes), class_="gallery")
-    return section(words, "worst", note(words(remark)), cards)
+    weighed = any(kind in str(m.get("html")) for m in mistakes for kind in ("class=for", "class=against"))
+    return section(words, "worst", note(words(remark)), note(words("worst.note_tokens")) if weighed else None, cards)
 
 
 def _card(mistake: dict[str, Any], facts: Facts, words: Words) -> Markup:

@@ -1,0 +1,58 @@
+"""Tags beside tokens: every sentence must have as many of one as of the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flambeau.core.errors import DataError, UsageError
+from flambeau.core.findings import Finding, Severity
+from flambeau.fields import Tags, Text, Tokens
+
+if TYPE_CHECKING:
+    from flambeau.data.dataset import Dataset
+
+
+def match_tags(dataset: Dataset) -> None:
+    """Makes a text column that is tagged one of tokens, and leaves out sentences that do not match their tags.
+
+    Raises:
+        UsageError: the tags have no column of tokens beside them. DataError: no sentence matches its tags.
+    """
+    target = dataset.target
+    if target is None or not isinstance(field := dataset.fields[target], Tags):
+        return
+    name = next((n for n in dataset.inputs if isinstance(dataset.fields[n], (Tokens, Text))), None)
+    if name is None or len(dataset.inputs) > 1:
+        raise UsageError(
+            f"'{target}' holds tags, and the inputs are {', '.join(dataset.inputs)}",
+            expected="one column of tokens", fix="give inputs=, the column that is tagged",
+        )  # fmt: skip
+    if isinstance(dataset.fields[name], Text):
+        dataset.fields[name] = Tokens()
+        dataset.columns[name] = [v.split() if isinstance(v, str) else v for v in dataset.columns[name]]
+    tokens = dataset.fields[name]
+    assert isinstance(tokens, Tokens)
+    values = list(dataset.columns[target])
+    wrong: list[int] = []
+    told = ""
+    for row, (sentence, tags) in enumerate(zip(dataset.columns[name], values, strict=True)):
+        try:
+            found = len(tokens.words(sentence)), len(field.tags(tags))
+        except DataError:
+            continue  # named when the store is built
+        if found[0] != found[1]:
+            told = told or f"{found[0]} tokens and {found[1]} tags"
+            wrong.append(row)
+            values[row] = None
+    if not wrong:
+        return
+    if len(wrong) == len(values):
+        raise DataError(f"no sentence has as many tags as tokens ({told})", where=dataset.place(wrong[0]),
+                        fix="look whether these are the right columns")  # fmt: skip
+    dataset.columns[target] = values
+    places = [dataset.place(row) for row in wrong]
+    dataset.findings.append(
+        Finding("unequal-tags", Severity.WARNING,
+                f"{len(wrong)} sentence{'s' * (len(wrong) > 1)} left out, whose tags are more or fewer than the "
+                f"tokens; the first: {told}", places=places, rows=wrong, fix="mend them")
+    )  # fmt: skip

@@ -1,0 +1,180 @@
+"""Files of tagged sentences: CoNLL's columns, or `word/tag` on lines. One sentence, one row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from flambeau.core.errors import DataError, UsageError
+from flambeau.data.dataset import Dataset
+from flambeau.data.split import ALIASES, TRAIN, VALID, Split
+from flambeau.fields import Field, Tags, Tokens
+from flambeau.fields.charsets import read_text
+
+SUFFIXES = (".conll", ".conllu", ".conll2003", ".bio", ".bioes", ".iob", ".iob2", ".pos", ".ner", ".tagged")
+LOOKED_AT = 200  # lines, to find out how a file is written
+DOCUMENT = "-DOCSTART-"
+NUMBERED = re.compile(r"\d+([-.]\d+)?")  # CoNLL-U; 3-4 is a word cut in two, 3.1 one that is not there
+
+
+class Sentence(NamedTuple):
+    """Words, their tags, and the line that it begins on, from 1."""
+
+    tokens: list[str]
+    tags: list[str]
+    line: int
+
+
+def from_tagged(
+    path: str | Path,
+    *,
+    split: Split | str = "auto",
+    fields: Mapping[str, Field] | None = None,
+    token_column: int | None = None,
+    tag_column: int | None = None,
+) -> Dataset:
+    """Tagged sentences: a file, or a folder of them. Columns `tokens` and `tags`.
+
+    CoNLL's columns (a token a line, blank lines between sentences), CoNLL-U, or `word/tag` with a sentence a line: it
+    is found out which. Files called train, valid (dev) and test, or in folders called so, are that side of the split.
+
+    Args:
+        token_column, tag_column: of CoNLL's columns, from 0; the first and the last if not given, in CoNLL-U the word
+            and its universal part of speech.
+
+    Raises:
+        DataError: there is no such file, it is not written so, or a token has no tag; with file and line.
+    """
+    root = Path(path)
+    if not root.exists():
+        raise DataError("there is no such file or folder", where=path)
+    files = [root] if root.is_file() else [f for f in sorted(root.rglob("*")) if f.is_file() and is_tagged(f)]
+    if not files:
+        raise DataError("no file in the folder holds tagged sentences", where=path,
+                        expected="a token and its tag on each line, or word/tag word/tag")  # fmt: skip
+    tokens: list[list[str]] = []
+    tags: list[list[str]] = []
+    places: list[str] = []
+    sides: list[int] = []
+    for file in files:
+        name = file.name if root.is_file() else file.relative_to(root).as_posix()
+        side = next((ALIASES[p] for p in re.split(r"[\W_]+", name.lower()) if p in ALIASES), -1)
+        for sentence in read_tagged(file, name, token_column, tag_column):
+            tokens.append(sentence.tokens)
+            tags.append(sentence.tags)
+            places.append(f"{name}, line {sentence.line}")
+            sides.append(side)
+    if not tokens:
+        raise DataError("there is no sentence", where=path)
+    how = Split(split) if isinstance(split, str) else split
+    given = None
+    if TRAIN in sides and min(sides) >= 0 and how.method in ("auto", "given"):
+        given = sides if VALID in sides or how.valid == 0 else _with_validation(sides, places, how)
+    source = {
+        "kind": "tagged", "path": str(root.resolve()), "split": vars(how).copy(), "token_column": token_column,
+        "tag_column": tag_column,
+    }  # fmt: skip
+    kinds = {"tokens": Tokens(), "tags": Tags(), **(fields or {})}
+    return Dataset({"tokens": tokens, "tags": tags}, inputs=["tokens"], target="tags", fields=kinds, source=source,
+                   split=how if given is None else given, keys=places, places=places.__getitem__)  # fmt: skip
+
+
+def is_tagged(path: Path) -> bool:
+    """Whether a file is one of tagged sentences, by its ending or by its first lines."""
+    if path.name.startswith("."):
+        return False
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    if path.suffix.lower() not in ("", ".txt"):
+        return False
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(1 << 16).decode("latin-1").splitlines()[:LOOKED_AT]
+    except OSError:
+        return False
+    lines = [line.split() for line in head if line.strip() and not line.startswith("#")]
+    if not lines or any("\0" in word for line in lines for word in line):
+        return False
+    if _slashed(lines):
+        return True
+    blank = sum(not line.strip() for line in head)
+    return blank > 0 and 2 <= len(lines[0]) <= 12 and len({len(line) for line in lines}) == 1
+
+
+def read_tagged(
+    path: Path, name: str, token_column: int | None = None, tag_column: int | None = None
+) -> list[Sentence]:
+    """The sentences of a file in either form; `name` is what messages call it. Raises as `from_tagged`."""
+    lines = read_text(path).splitlines()
+    looked_at = [line.split() for line in lines[:LOOKED_AT] if line.strip() and not line.startswith("#")]
+    if _slashed(looked_at):
+        return list(_slash_sentences(lines, name))
+    return list(_column_sentences(lines, name, token_column, tag_column))
+
+
+def _slashed(lines: Sequence[Sequence[str]]) -> bool:
+    words = [word for line in lines for word in line]
+    return bool(words) and sum("/" in word.strip("/") for word in words) > 0.95 * len(words)
+
+
+def _slash_sentences(lines: Sequence[str], name: str) -> Iterator[Sentence]:
+    for number, line in enumerate(lines, 1):
+        pairs = [item.rpartition("/") for item in line.split()]
+        for word, _, tag in pairs:
+            if not word or not tag:
+                raise DataError(f"'{word or tag}' has no tag", where=f"{name}, line {number}", expected="word/tag")
+        if pairs:
+            yield Sentence([p[0] for p in pairs], [p[2] for p in pairs], number)
+
+
+def _column_sentences(
+    lines: Sequence[str], name: str, token_column: int | None, tag_column: int | None
+) -> Iterator[Sentence]:
+    tokens: list[str] = []
+    tags: list[str] = []
+    begins = 1
+    width = 0
+    for number, line in enumerate([*lines, ""], 1):
+        where = f"{name}, line {number}"
+        if not line.strip():
+            if tokens:
+                yield Sentence(tokens, tags, begins)
+            tokens, tags = [], []
+            continue
+        # tabs hold words with blanks in them, as CoNLL-U has
+        cells = line.rstrip("\r\n").split("\t") if "\t" in line else line.split()
+        universal = len(cells) == 10 and NUMBERED.fullmatch(cells[0]) is not None
+        if cells[0] == DOCUMENT or (line.startswith("#") and (not tokens or len(cells) != width)):
+            continue
+        if universal and not cells[0].isdigit():
+            continue
+        if len(cells) < 2:
+            raise DataError(f"the token {cells[0]!r} has no tag", where=where, expected="a token and its tag")
+        if width and len(cells) != width:
+            raise DataError(f"the line has {len(cells)} columns", where=where, expected=f"{width}, as those above")
+        width = len(cells)
+        at = (1, 3) if universal else (0, -1)
+        try:
+            token = cells[at[0] if token_column is None else token_column].strip()
+            tag = cells[at[1] if tag_column is None else tag_column].strip()
+        except IndexError:
+            raise UsageError(f"there is no column {max(token_column or 0, tag_column or 0)}", where=where,
+                             expected=f"0 to {width - 1}") from None  # fmt: skip
+        if not token or not tag:
+            raise DataError("the line has no token or no tag", where=where)
+        if not tokens:
+            begins = number
+        tokens.append(token)
+        tags.append(tag)
+
+
+def _with_validation(sides: Sequence[int], keys: Sequence[str], how: Split) -> list[int]:
+    """Given sides without a valid one: a share of the training rows validates."""
+    train = [i for i, side in enumerate(sides) if side == TRAIN]
+    drawn = Split("random", valid=how.valid, seed=how.seed).assign([keys[i] for i in train])
+    out = list(sides)
+    for i, side in zip(train, drawn, strict=True):
+        out[i] = int(side)
+    return out

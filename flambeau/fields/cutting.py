@@ -1,0 +1,148 @@
+"""Tokens: how a text is cut into pieces. Words, Chinese words, characters, trained BPE, or a pretrained tokeniser."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from flambeau.core.errors import DataError, MissingExtra, UsageError, nearest
+
+PADDING, UNKNOWN = "<pad>", "<unk>"
+KINDS = ("auto", "words", "chinese", "characters", "bpe")
+WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
+HAN = re.compile(r"[\u3400-\u9fff]")
+LETTER = re.compile(r"[^\W\d_]")
+HF = "hf:"  # a pretrained tokeniser: its folder, or its name on the hub
+
+Cut = Callable[[str], list[str]]
+
+
+@cache
+def cutter(kind: str) -> Cut:
+    """A function from text to pieces, for the kinds with a vocabulary of pieces.
+
+    >>> cutter("words")("Don't stop, now!")
+    ["Don't", 'stop', ',', 'now', '!']
+    >>> cutter("characters")("天气好")
+    ['天', '气', '好']
+    """
+    if kind == "words":
+        return WORD.findall
+    if kind == "characters":
+        return lambda text: [c for c in text if not c.isspace()]
+    assert kind == "chinese"
+    jieba = _jieba()
+    return lambda text: [piece for piece in jieba.lcut(text) if not piece.isspace()]
+
+
+def check_kind(kind: str) -> str:
+    """The kind itself.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if kind not in KINDS and not (kind.startswith(HF) and len(kind) > len(HF)):
+        raise UsageError(
+            f"no kind of token is called '{kind}'", expected=f"{', '.join(KINDS)}, or hf: and a folder or name",
+            fix=nearest(kind, KINDS),
+        )  # fmt: skip
+    return kind
+
+
+def check_numbers(**given: tuple[Any, int]) -> None:
+    """Raises UsageError where one of some settings, each with the least that it may be, is no such whole number."""
+    for name, (value, least) in given.items():
+        if not isinstance(value, int) or value < least:
+            raise UsageError(f"{name} {value!r} does not fit", expected=f"a whole number from {least} on")
+
+
+def suited(sample: Iterable[str]) -> str:
+    """The kind that suits texts: words, or where a fifth of all letters is Chinese, Chinese words.
+
+    >>> suited(["A fine day."]), suited(["今天天气很好"])[:2] in ("ch",)
+    ('words', True)
+    """
+    text = " ".join(sample)
+    letters = len(LETTER.findall(text))
+    if letters and len(HAN.findall(text)) > 0.2 * letters:
+        from importlib.util import find_spec
+
+        return "chinese" if find_spec("jieba") else "characters"
+    return "words"
+
+
+def vocabulary_of(counts: Counter[str], *, most: int, min_count: int) -> list[str]:
+    """Padding, unknown, and then pieces by falling count; equal counts in the order of the alphabet."""
+    kept = sorted((piece for piece, n in counts.items() if n >= min_count), key=lambda p: (-counts[p], p))
+    return [PADDING, UNKNOWN, *kept[: max(most - 2, 0)]]
+
+
+def _jieba() -> Any:
+    try:
+        import jieba
+    except ImportError:
+        raise MissingExtra("jieba", "text", "cutting Chinese into words") from None
+    import logging
+
+    jieba.setLogLevel(logging.WARNING)
+    jieba.initialize()
+    return jieba
+
+
+def tokenizers() -> Any:
+    """The package of that name."""
+    try:
+        import tokenizers
+    except ImportError:
+        raise MissingExtra("tokenizers", "text", "this kind of token") from None
+    return tokenizers
+
+
+def train_bpe(texts: Sequence[str], *, size: int, min_count: int, lower: bool) -> str:
+    """A byte-pair encoding (Sennrich et al. 2016) of training texts, as the JSON of `tokenizers`."""
+    package = tokenizers()
+    tokenizer = package.Tokenizer(package.models.BPE(unk_token=UNKNOWN))
+    steps = [package.normalizers.NFC(), *([package.normalizers.Lowercase()] if lower else [])]
+    tokenizer.normalizer = package.normalizers.Sequence(steps)
+    tokenizer.pre_tokenizer = package.pre_tokenizers.Metaspace()
+    tokenizer.decoder = package.decoders.Metaspace()
+    trainer = package.trainers.BpeTrainer(
+        vocab_size=size, min_frequency=min_count, special_tokens=[PADDING, UNKNOWN], show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return str(tokenizer.to_str())
+
+
+def pretrained(name: str) -> str:
+    """A pretrained tokeniser as the JSON of `tokenizers`.
+
+    Args:
+        name: a folder with `tokenizer.json` or the files of a transformers tokeniser; or a name on the hub.
+
+    Raises:
+        DataError: there is no tokeniser.
+    """
+    folder = Path(name)
+    file = folder / "tokenizer.json"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    if folder.is_dir() and not any((folder / n).exists() for n in ("vocab.txt", "vocab.json", "spiece.model")):
+        raise DataError(
+            "there is no tokeniser in the folder", where=name, expected="tokenizer.json",
+            fix="save it beside the model: tokenizer.save_pretrained(folder)",
+        )  # fmt: skip
+    try:
+        from transformers import AutoTokenizer
+    except ImportError:
+        raise MissingExtra("transformers", "text", "this tokeniser") from None
+    try:
+        return str(AutoTokenizer.from_pretrained(name).backend_tokenizer.to_str())
+    except (OSError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"the tokeniser cannot be loaded ({str(error).splitlines()[0]})", where=name,
+            fix="give a folder that holds tokenizer.json",
+        ) from None  # fmt: skip

@@ -1,0 +1,155 @@
+"""Tags: one class for each token of a sentence, such as its part of speech, or the name that it is a part of."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flambeau.core.errors import DataError
+from flambeau.core.findings import Finding, Severity
+from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition
+from flambeau.fields.category import class_name, natural
+
+NO_TAG = -100  # behind a sentence's end, as `torch.nn.functional.cross_entropy` leaves it out
+UNSEEN = -1  # a tag that no training row has: nothing to learn from, and always wrong
+RARE, FEW = 10, 30
+SPAN_TAG = re.compile(r"([BIESLU])-(.+)")
+
+
+class Span(NamedTuple):
+    """Tokens from `start` up to, not including, `end`, and what they are."""
+
+    start: int
+    end: int
+    label: str
+
+
+@FIELDS.register("tags")
+class Tags(Field):
+    """One class out of K for each token. Raw values are lists of names, as long as the list of tokens, or a string
+    with spaces between them. Encoded as int64 (T), prepared as int64 (B, T), -100 behind a sentence's end.
+
+    A tag that no training row has is -1: nothing is learned from it, and whatever is predicted there is wrong.
+
+    Args:
+        classes: the tags in order; found in the training rows if not given.
+    """
+
+    kind = "tags"
+    target_only = True
+    settings = ("classes",)
+
+    def __init__(self, classes: Sequence[str] | None = None):
+        self.classes: list[str] = [str(c) for c in classes] if classes else []
+        self._given = bool(classes)
+
+    @classmethod
+    def recognise(cls, values: Sequence[Any]) -> Recognition:
+        sample = [v for v in values if v is not None]
+        if not sample or not all(isinstance(v, (list, tuple)) and all(isinstance(x, str) for x in v) for v in sample):
+            return Recognition(0.0, "values are not lists of tags")
+        # several labels of one sample differ; tags of one sentence come again
+        again = sum(len(set(v)) < len(v) for v in sample)
+        distinct, total = len({tag for v in sample for tag in v}), sum(map(len, sample))
+        if again >= 0.2 * len(sample) and distinct <= max(FEW, total // 10):
+            return Recognition(0.95, f"values are lists of {distinct} names that come again within a list")
+        return Recognition(0.3, "values are lists of names")
+
+    def tags(self, value: Any) -> list[str]:
+        """The tags in a raw value.
+
+        Raises:
+            DataError: they are missing, or not of this kind.
+        """
+        if isinstance(value, str):
+            value = value.split()
+        if not isinstance(value, (list, tuple)):
+            raise DataError("the tags are missing" if value is None else f"the tags are {value!r}",
+                            expected="a list with one tag for each token")  # fmt: skip
+        return [class_name(tag) for tag in value]
+
+    def _tags_or_none(self, value: Any) -> list[str]:
+        try:
+            return self.tags(value)
+        except DataError:
+            return []  # named when the store is built
+
+    def fit(self, values: Sequence[Any]) -> None:
+        if not self._given:
+            self.classes = sorted({tag for value in values for tag in self._tags_or_none(value)}, key=natural)
+        self.__dict__.pop("_index", None)
+
+    @property
+    def encoding(self) -> Encoding:
+        return Encoding(np.dtype(np.int64), (), ragged=True)
+
+    @property
+    def num_outputs(self) -> int:
+        return len(self.classes)
+
+    def encode(self, value: Any) -> np.ndarray:
+        if "_index" not in self.__dict__:
+            self.__dict__["_index"] = {name: i for i, name in enumerate(self.classes)}
+        index = self.__dict__["_index"]
+        return np.asarray([index.get(tag, UNSEEN) for tag in self.tags(value)], np.int64)
+
+    def prepare(self, gathered: Ragged, training: bool = False, generator: torch.Generator | None = None) -> Tensor:
+        values, lengths = gathered
+        steps = torch.arange(values.shape[1], device=values.device)
+        return values.masked_fill(steps >= lengths[:, None], NO_TAG)
+
+    def decode(self, output: np.ndarray) -> list[str]:
+        """Probabilities (T, K) to a tag for each token."""
+        return [self.classes[i] for i in output.argmax(-1)]
+
+    @property
+    def has_spans(self) -> bool:
+        """Whether the tags mark spans: `O`, and `B-`, `I-` (also `E-`, `S-`, `L-`, `U-`) before the name of one."""
+        marked = [tag for tag in self.classes if tag != "O"]
+        return "O" in self.classes and bool(marked) and all(SPAN_TAG.fullmatch(tag) for tag in marked)
+
+    def check(self, values: Sequence[Any]) -> list[Finding]:
+        counts = Counter(tag for value in values for tag in self._tags_or_none(value))
+        findings = []
+        if len(counts) == 1:
+            findings.append(
+                Finding("one-class", Severity.ERROR, f"there is only one tag, '{next(iter(counts))}'",
+                        fix="look whether it is the right column", count=len(values))
+            )  # fmt: skip
+        rare = {tag: n for tag, n in counts.items() if n < RARE}
+        if rare:
+            findings.append(
+                Finding("few-samples", Severity.NOTE, f"{len(rare)} of {len(counts)} tags come under {RARE} times",
+                        places=[f"{tag}: {n}" for tag, n in sorted(rare.items(), key=lambda item: item[1])],
+                        count=len(rare), fix="they can hardly be learned: look whether some are misspelt")
+            )  # fmt: skip
+        return findings
+
+
+def spans(tags: Sequence[str]) -> list[Span]:
+    """The spans that tags mark, in BIO, BIOES or BILOU: read as conlleval does, so that `I-` after another also begins
+    one (Tjong Kim Sang, De Meulder 2003, "Introduction to the CoNLL-2003 shared task").
+
+    >>> spans(["B-PER", "I-PER", "O", "I-LOC", "B-LOC"])
+    [Span(start=0, end=2, label='PER'), Span(start=3, end=4, label='LOC'), Span(start=4, end=5, label='LOC')]
+    """
+    found: list[Span] = []
+    start, label = 0, ""
+    for at, tag in enumerate([*tags, "O"]):
+        match = SPAN_TAG.fullmatch(tag)
+        mark, name = (match[1], match[2]) if match else ("O", "")
+        if label and (mark in "BSUO" or name != label):
+            found.append(Span(start, at, label))
+            label = ""
+        if name and not label:
+            start, label = at, name
+        if label and mark in "ESLU":
+            found.append(Span(start, at + 1, label))
+            label = ""
+    return found

@@ -1,0 +1,111 @@
+"""Tags: how predictions of one class for each token are scored against the truth."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from flambeau.fields import Tags
+from flambeau.fields.tags import NO_TAG, UNSEEN, spans
+from flambeau.models.text.crf import Chain, marginals, negative_log_likelihood
+from flambeau.objectives.classification import Classification
+
+
+def tag_cross_entropy(
+    output: Tensor | Chain, target: Tensor, reduction: str = "mean", label_smoothing: float = 0.0
+) -> Tensor:
+    """The mean over all tokens, or over each sentence's where `reduction` is "none".
+
+    Output (B, T, K) as logits, or a `Chain`, whose negative log-likelihood it is, a token; target int64 (B, T'), below
+    0 where there is nothing to learn. A sentence that the model has cut off (T < T') is scored as far as it goes.
+    """
+    scores = output.scores if isinstance(output, Chain) else output
+    target = target[:, : scores.shape[1]]
+    there = target >= 0
+    if isinstance(output, Chain):
+        chain = output._replace(scores=scores[:, : target.shape[1]], mask=output.mask[:, : target.shape[1]])
+        loss = negative_log_likelihood(chain, target.clamp_min(0))
+    else:
+        flat = F.cross_entropy(scores[:, : target.shape[1]].flatten(0, 1), target.where(there, NO_TAG).flatten(),
+                               reduction="none", label_smoothing=label_smoothing)  # fmt: skip
+        loss = flat.view(target.shape).sum(1)
+    if reduction == "none":
+        return loss / there.sum(1).clamp_min(1)
+    return loss.sum() / there.sum().clamp_min(1)
+
+
+def tag_probabilities(output: Tensor | Chain) -> Tensor:
+    """(B, T, K): of each tag at each token."""
+    return marginals(output) if isinstance(output, Chain) else output.float().softmax(-1)
+
+
+def count_tags(target: Tensor) -> int:
+    """How many tokens of a prepared target have a tag."""
+    return int((target != NO_TAG).sum())
+
+
+class Tagging(Classification):
+    """Accuracy of tokens, macro F1 of tags and, where tags mark spans, F1 of whole spans, from probabilities
+    (B, T, K) and targets (B, T')."""
+
+    def __init__(self, field: Tags, detail: bool):
+        super().__init__(field, detail)
+        self.lost = 0  # tokens whose tag training never saw, or that the model has cut off: wrong whatever is said
+        self.spans: dict[str, Counter[str]] | None = None
+        if field.has_spans:
+            self.spans = {"right": Counter(), "predicted": Counter(), "true": Counter()}
+
+    def update(self, output: Tensor, target: Tensor, rows: Tensor) -> None:
+        length = min(output.shape[1], target.shape[1])
+        self.lost += int((target[:, length:] != NO_TAG).sum() + (target[:, :length] == UNSEEN).sum())
+        output, target = output[:, :length], target[:, :length]
+        if self.spans is not None:
+            self._count_spans(output, target)
+        at = (target >= 0).nonzero()
+        self._at = at[:, 1].tolist() if self.keep else []
+        super().update(output[at[:, 0], at[:, 1]], target[at[:, 0], at[:, 1]], rows.to(at.device)[at[:, 0]])
+
+    def tell_more(self, i: int) -> dict[str, Any]:
+        return {"at": self._at[i]}
+
+    def _count_spans(self, output: Tensor, target: Tensor) -> None:
+        assert self.spans is not None
+        for guessed, true in zip(output.argmax(2).tolist(), target.tolist(), strict=True):
+            length = sum(tag != NO_TAG for tag in true)
+            found = {
+                what: set(spans([self.classes[tag] if tag >= 0 else "O" for tag in tags[:length]]))
+                for what, tags in (("predicted", guessed), ("true", true))
+            }
+            for what, there in (*found.items(), ("right", found["predicted"] & found["true"])):
+                self.spans[what].update(span.label for span in there)
+
+    def _span_scores(self, labels: list[str]) -> tuple[float, float, float]:
+        assert self.spans is not None
+        right, predicted, true = (sum(self.spans[w][x] for x in labels) for w in ("right", "predicted", "true"))
+        return right / max(predicted, 1), right / max(true, 1), 2 * right / max(predicted + true, 1)
+
+    def values(self) -> dict[str, float]:
+        values = super().values()
+        right, total = int(self.confusion.diagonal().sum()), int(self.confusion.sum()) + self.lost
+        values["accuracy"] = right / max(total, 1)
+        if self.spans is not None:
+            labels = sorted(self.spans["true"] | self.spans["predicted"])
+            names = ("span_precision", "span_recall", "span_f1")
+            values |= dict(zip(names, self._span_scores(labels), strict=True))
+        return values
+
+    def detail(self) -> dict[str, Any]:
+        detail = super().detail() | {"tokens": int(self.confusion.sum()) + self.lost, "lost": self.lost}
+        if self.spans is not None:
+            detail["spans"] = []
+            for label in sorted(self.spans["true"] | self.spans["predicted"]):
+                precision, recall, f1 = self._span_scores([label])
+                entry = {"class": label, "precision": precision, "recall": recall, "f1": f1}
+                detail["spans"].append({**entry, "count": self.spans["true"][label]})
+        return detail
+
+
+__all__ = ["Tagging", "count_tags", "tag_cross_entropy", "tag_probabilities"]

@@ -1,0 +1,1 @@
+"""Understanding a model: what its answers hang on."""

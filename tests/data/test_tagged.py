@@ -1,0 +1,106 @@
+"""Files of tagged sentences, in every way they are written, and what is said of one that is damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import flambeau as fb
+from flambeau.core.errors import DataError, UsageError
+from flambeau.data.sources import from_path
+
+CONLL2003 = """-DOCSTART- -X- -X- O
+
+EU NNP B-NP B-ORG
+rejects VBZ B-VP O
+# NN I-NP O
+German JJ B-NP B-MISC
+
+Peter NNP B-NP B-PER
+Blackburn NNP I-NP I-PER
+"""
+UNIVERSAL = """# sent_id = 1
+# text = Vámonos al mar
+1-2\tVámonos\t_\t_\t_\t_\t_\t_\t_\t_
+1\tVamos\tir\tVERB\t_\t_\t0\troot\t_\t_
+2\tnos\tnosotros\tPRON\t_\t_\t1\tobj\t_\t_
+3-4\tal\t_\t_\t_\t_\t_\t_\t_\t_
+3\ta\ta\tADP\t_\t_\t5\tcase\t_\t_
+4\tel\tel\tDET\t_\t_\t5\tdet\t_\t_
+4.1\tnada\t_\t_\t_\t_\t_\t_\t_\t_
+5\tmar\tmar\tNOUN\t_\t_\t1\tobl\t_\t_
+"""
+
+
+def rows(data: fb.Dataset) -> list[tuple[str, str]]:
+    pairs = zip(data.columns["tokens"], data.columns["tags"], strict=True)
+    return [(" ".join(tokens), " ".join(tags)) for tokens, tags in pairs]
+
+
+def test_columns(tmp_path: Path) -> None:
+    file = tmp_path / "ner.conll"
+    file.write_text(CONLL2003, encoding="utf-8")
+    data = from_path(file)
+    assert rows(data) == [("EU rejects # German", "B-ORG O O B-MISC"), ("Peter Blackburn", "B-PER I-PER")]
+    assert data.place(1) == "ner.conll, line 8"
+    assert rows(fb.Dataset.from_tagged(file, tag_column=1))[1] == ("Peter Blackburn", "NNP NNP")
+    with pytest.raises(UsageError, match="no column 7"):
+        fb.Dataset.from_tagged(file, tag_column=7)
+
+
+def test_universal_dependencies(tmp_path: Path) -> None:
+    file = tmp_path / "es.conllu"
+    file.write_text(UNIVERSAL, encoding="utf-8")
+    assert rows(from_path(file)) == [("Vamos nos a el mar", "VERB PRON ADP DET NOUN")]
+
+
+def test_slashes_in_latin_1(tmp_path: Path) -> None:
+    folder = tmp_path / "brown"
+    folder.mkdir()
+    (folder / "ca01").write_bytes("\n\tCaf\xe9s/nns open/vb and/or/cc close/vb ./.\n\n".encode("latin-1"))
+    (folder / "ca02").write_bytes(b"Good/jj 1/2/cd\n")
+    assert rows(from_path(folder)) == [("Cafés open and/or close .", "nns vb cc vb ."), ("Good 1/2", "jj cd")]
+
+
+def test_files_called_train_dev_and_test_are_the_split(tmp_path: Path) -> None:
+    for name, text in (("eng.train", "a/X b/Y\nc/X d/Y\n"), ("eng.dev", "a/X\n"), ("eng.test", "b/Y\n")):
+        (tmp_path / f"{name}.pos").write_text(text, encoding="utf-8")
+    data = from_path(tmp_path)
+    assert [len(data.rows(side)) for side in ("train", "valid", "test")] == [2, 1, 1]
+    again = fb.Dataset.from_source(data.source)
+    assert rows(again) == rows(data) and (again.split == data.split).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("EU NNP\nrejects\n", "line 2: the token 'rejects' has no tag"),
+        ("EU NNP X\nrejects VBZ\n", "line 2: the line has 2 columns; expected 3"),
+        ("a/X b/Y\na/X b/Y c/\n" + "a/X b/Y " * 50, "line 2: 'c' has no tag"),
+        ("\n\n", "there is no sentence"),
+    ],
+)
+def test_a_token_without_a_tag_is_told_with_its_line(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "bad.conll"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError) as error:
+        from_path(file)
+    assert told in str(error.value), str(error.value)
+
+
+def test_json_lines(tmp_path: Path) -> None:
+    file = tmp_path / "ner.jsonl"
+    lines = ['{"tokens": ["Anna", "met", "Anna", "B", "."], "tags": ["B", "O", "B", "I", "O"]}'] * 8
+    lines.append('{"tokens": ["Anna", "left"], "tags": ["B"]}')
+    file.write_text("\n".join(lines), encoding="utf-8")
+    data = from_path(file)
+    assert (data.fields["tokens"].kind, data.fields["tags"].kind) == ("tokens", "tags")
+    assert [f.rows for f in data.findings] == [[8]]
+
+
+def test_folders_of_texts_stay_what_they_are(tmp_path: Path) -> None:
+    for name in ("good", "bad"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.txt").write_text(f"{name} words came on {name} days", encoding="utf-8")
+    assert from_path(tmp_path).fields["text"].kind == "text"

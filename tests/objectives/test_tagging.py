@@ -1,0 +1,71 @@
+"""Losses and metrics of tags, against plain counting."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from flambeau.fields import Tags
+from flambeau.models.text.crf import Chain
+from flambeau.objectives.tagging import Tagging, tag_cross_entropy, tag_probabilities
+
+TARGET = torch.tensor([[0, 1, 2, -100], [2, -1, -100, -100]])
+
+
+def test_the_loss_is_the_mean_over_tokens_that_can_be_learned() -> None:
+    scores = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0))
+    learned = [(0, 0), (0, 1), (0, 2), (1, 0)]
+    each = [F.cross_entropy(scores[b, t][None], TARGET[b, t][None]) for b, t in learned]
+    assert torch.allclose(tag_cross_entropy(scores, TARGET), torch.stack(each).mean())
+    rows = tag_cross_entropy(scores, TARGET, reduction="none")
+    assert torch.allclose(rows, torch.stack([torch.stack(each[:3]).mean(), each[3]]))
+    smooth = tag_cross_entropy(scores, TARGET, label_smoothing=0.1)
+    smoothed = [F.cross_entropy(scores[b, t][None], TARGET[b, t][None], label_smoothing=0.1) for b, t in learned]
+    assert torch.allclose(smooth, torch.stack(smoothed).mean())
+
+
+def test_a_sentence_that_the_model_cut_off_is_scored_as_far_as_it_goes() -> None:
+    scores = torch.randn(2, 2, 3, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(tag_cross_entropy(scores, TARGET), tag_cross_entropy(scores, TARGET[:, :2]))
+
+
+def test_a_chain_without_transitions_is_the_plain_loss() -> None:
+    scores = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0))
+    target = torch.tensor([[0, 1, 2, -100], [2, 1, -100, -100]])
+    chain = Chain(scores, target != -100, torch.zeros(3, 3), torch.zeros(3), torch.zeros(3))
+    assert torch.allclose(tag_cross_entropy(chain, target), tag_cross_entropy(scores, target), atol=1e-6)
+    there = (target != -100)[:, :, None]
+    assert torch.allclose(tag_probabilities(chain), scores.softmax(-1) * there, atol=1e-6)
+
+
+def test_unseen_tags_and_cut_off_tokens_are_wrong() -> None:
+    field = Tags(["a", "b", "c"])
+    metric = Tagging(field, detail=True)
+    perfect = F.one_hot(TARGET.clamp_min(0), 3).float()
+    metric.update(perfect, TARGET, torch.tensor([10, 11]))
+    assert metric.values()["accuracy"] == pytest.approx(4 / 5)  # the unseen one
+    metric.update(perfect[:, :2], TARGET, torch.tensor([10, 11]))
+    assert metric.values()["accuracy"] == pytest.approx(7 / 10)  # and the third token of the first
+    assert metric.detail()["lost"] == 3 and metric.detail()["tokens"] == 10
+
+
+def test_the_worst_mistake_names_its_sentence_and_its_token() -> None:
+    metric = Tagging(Tags(["a", "b", "c"]), detail=True)
+    output = F.one_hot(TARGET.clamp_min(0), 3).float()
+    output[0, 2] = torch.tensor([0.9, 0.05, 0.05])
+    metric.update(output, TARGET, torch.tensor([10, 11]))
+    (worst,) = metric.detail()["worst"]
+    assert (worst["row"], worst["at"], worst["true"], worst["predicted"]) == (10, 2, "c", "a")
+
+
+def test_whole_spans_count() -> None:
+    field = Tags(["B-LOC", "B-PER", "I-LOC", "I-PER", "O"])
+    number = {name: i for i, name in enumerate(field.classes)}
+    truth = torch.tensor([[number[t] for t in ["B-PER", "I-PER", "O", "B-LOC"]]])
+    guess = torch.tensor([[number[t] for t in ["B-PER", "O", "O", "B-LOC"]]])
+    metric = Tagging(field, detail=True)
+    metric.update(F.one_hot(guess, 5).float(), truth, torch.tensor([0]))
+    values = metric.values()
+    assert (values["span_precision"], values["span_recall"], values["span_f1"]) == (0.5, 0.5, 0.5)
+    assert {s["class"]: s["f1"] for s in metric.detail()["spans"]} == {"LOC": 1.0, "PER": 0.0}
