@@ -20,6 +20,7 @@ from flambeau.training.settings import Settings
 EPOCHS = ((1_000, 40), (3_000, 30), (10_000, 20), (30_000, 12), (200_000, 10))
 EPOCHS_TEXT = ((3_000, 15), (10_000, 10), (30_000, 6), (200_000, 4))  # words are learned by heart sooner than pictures
 EPOCHS_SOUND = ((1_000, 20), (3_000, 10), (10_000, 8), (30_000, 6), (200_000, 4))
+EPOCHS_TABLE = ((1_000, 60), (3_000, 30), (10_000, 24), (100_000, 16), (1_000_000, 6))
 EPOCHS_TAGS = ((1_000, 40), (3_000, 25), (10_000, 15), (200_000, 8))  # each sentence is as many samples as it has words
 SAMPLES = 1 << 25  # of padded sounds in a batch, where whole clips are kept: a gigabyte while it is cut up
 TOKENS = 8192  # padded tokens in a batch of texts
@@ -34,6 +35,8 @@ def training_settings(
     text: bool = False,
     tags: bool = False,
     sound: bool = False,
+    table: bool = False,
+    picture: bool = False,
 ) -> tuple[Settings, list[str]]:
     """The settings with None replaced, and the reasons."""
     chosen: dict[str, Any] = {}
@@ -44,10 +47,12 @@ def training_settings(
             chosen[name] = value
             reasons.append(f"{name} {value}: {why}")
 
-    choose("batch_size", default_batch_size(num_train), f"{num_train:,} training samples")
-    fresh = EPOCHS_TAGS if tags else EPOCHS_TEXT if text else EPOCHS_SOUND if sound else EPOCHS
-    table = (EPOCHS_SOUND if sound else EPOCHS_PRETRAINED) if pretrained else fresh
-    epochs = next((e for limit, e in table if num_train < limit), table[-1][1] // 2)
+    size = default_batch_size(num_train, 32, 256) if table else default_batch_size(num_train)
+    choose("batch_size", size, f"{num_train:,} training samples")
+    by_kind = ((table, EPOCHS_TABLE), (tags, EPOCHS_TAGS), (text and not picture, EPOCHS_TEXT), (sound, EPOCHS_SOUND))
+    fresh = next((epochs for holds, epochs in by_kind if holds), EPOCHS)
+    listed = (EPOCHS_SOUND if sound else EPOCHS_PRETRAINED) if pretrained else fresh
+    epochs = next((e for limit, e in listed if num_train < limit), listed[-1][1] // 2)
     start = "pretrained weights" if pretrained else "fresh weights"
     choose("epochs", epochs, f"{num_train:,} training samples, {start}")
     sgd = asked.optimizer.lower() == "sgd"
@@ -104,13 +109,13 @@ def technique(name: str, settings: Mapping[str, Any]) -> Technique:
         raise UsageError(f"the technique {name} does not take {dict(settings)} ({error})") from None
 
 
-def default_batch_size(num_train: int) -> int:
-    """The power of two from 16 to 128 that gives about 40 steps an epoch or more.
+def default_batch_size(num_train: int, least: int = 16, most: int = 128) -> int:
+    """The power of two from `least` to `most` that gives about 40 steps an epoch or more.
 
     >>> [default_batch_size(n) for n in (100, 1_500, 5_000, 60_000)]
     [16, 32, 64, 128]
     """
-    size = 16
-    while size < 128 and size * 2 * 40 <= num_train:
+    size = least
+    while size < most and size * 2 * 40 <= num_train:
         size *= 2
     return size

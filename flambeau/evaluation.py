@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,11 @@ from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions, encode
+from flambeau.data.grouping import PRESENT, regrouped
 from flambeau.data.prepare import Preparer
 from flambeau.data.sources import from_path, from_source
 from flambeau.data.store import collate
+from flambeau.data.tables import SUFFIXES as TABLE_SUFFIXES
 from flambeau.fields import Category, Number, Ragged, Text, Tokens
 from flambeau.objectives import Objective
 from flambeau.predictor import Predictor
@@ -55,7 +56,7 @@ def render(dataset: Dataset, row: int, at: int | None = None, weights: list[floa
         return field.render(dataset.columns[name][row], at)
     if isinstance(field, Text) and weights is not None:
         return field.render(dataset.columns[name][row], weights)
-    return " ".join(dataset.fields[c].render(dataset.columns[c][row]) for c in dataset.inputs)
+    return " ".join(dataset.fields[c].render(dataset.columns[c][row]) for c in dataset.inputs if c != PRESENT)
 
 
 def _token_weights(
@@ -95,16 +96,14 @@ def evaluate_run(
         dataset = from_source({k: v for k, v in run.recipe.data.items() if k != "fingerprint"})
         side = dataset.evaluation_side
     else:
-        dataset = copy.copy(data) if isinstance(data, Dataset) else from_path(data, split="none", **source_options)
+        if not isinstance(data, Dataset) and Path(data).suffix.lower() in TABLE_SUFFIXES:
+            source_options = {"target": predictor.target, "inputs": predictor.columns, **source_options}
+        dataset = data if isinstance(data, Dataset) else from_path(data, split="none", **source_options)
         side = "all"
-    missing = [c for c in (*predictor.inputs, predictor.target) if c not in dataset.columns]
-    if missing:
-        raise DataError(
-            f"the data has no column '{missing[0]}'",
-            where=data,
-            expected=", ".join([*predictor.inputs, predictor.target]),
-        )
-    dataset.fields = dict(predictor.fields)  # as they were fitted on the training rows
+    try:
+        dataset = regrouped(dataset, predictor.fields, predictor.inputs, predictor.target)
+    except DataError as error:
+        raise DataError(error.found, where=data, expected=error.expected) from None
     if side == "all":
         dataset.split = np.zeros(len(dataset), np.int8)
     store = encode(dataset, options, reporter)
@@ -116,4 +115,7 @@ def evaluate_run(
     source = Batches(store, torch.from_numpy(rows), 2 * (trained.batch_size or 32), tokens=tokens)
     prepare = Preparer(dataset.fields, predictor.inputs, predictor.target, predictor.engine.device)
     result = measure(predictor.objective, predictor.engine, source, prepare, side, dataset, len(rows), reporter)
+    kept = run.evaluation if data is None else {}
+    if kept.get("side") == side and kept.get("baselines"):
+        result["baselines"] = kept["baselines"]  # fitted on the training rows when the model was, measured on these
     return {**result, "left_out": [f.to_dict() for f in store.findings]}

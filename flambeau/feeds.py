@@ -20,6 +20,7 @@ from flambeau.data import custom
 from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions, encode
+from flambeau.data.grouping import grouped
 from flambeau.data.prepare import Preparer
 from flambeau.fields import FIELDS, Audio, Category, Field, Image, Ragged, Text
 from flambeau.fields.rewording import LEVELS, Rewording
@@ -87,11 +88,15 @@ class FieldFeed(Feed):
         self.dataset.fields = {name: copy.copy(field) for name, field in dataset.fields.items()}
         self.encoding = encoding
         self.findings: list[Finding] = []
+        self.groups = True
+        """Whether numbers, categories and dates become one input; a model of the user's own gets them one by one."""
 
     def open(self, recipe: Recipe, reporter: Reporter, reasons: list[str]) -> int:
         data = self.dataset
         reasons += [f"{name} is {why}" for name, why in data.reasons.items()]
         self._apply(recipe.fields)
+        if self.groups:
+            self.dataset = data = grouped(data)
         data.fit()
         self.store = encode(data, self.encoding, reporter)
         self.fingerprint = self.store.fingerprint

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from flambeau import choices, preflight
+from flambeau import baselines, choices, preflight
 from flambeau.core.errors import DataError, ModelError, RunError, TrainingError, UsageError
 from flambeau.core.files import write_json
 from flambeau.core.findings import Finding, Severity, worst_first
@@ -20,15 +20,18 @@ from flambeau.data.batch import Batch
 from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions
+from flambeau.data.grouping import PRESENT, optional
 from flambeau.evaluation import measure, render
 from flambeau.feeds import SIDES, FieldFeed, as_feed, settings_of
-from flambeau.fields import Field, Image, Text
+from flambeau.fields import Field, Image, Table, Text
 from flambeau.fields.augment import Augmentation
 from flambeau.fields.cutting import HF
 from flambeau.models import (
+    FUSION,
     InputSpec,
     auto,
     build,
+    fuse,
     head_parameters,
     max_positions,
     recommended_size,
@@ -37,14 +40,17 @@ from flambeau.models import (
 )  # fmt: skip
 from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.predictor import Predictor
-from flambeau.recipe import Recipe, technique_settings
+from flambeau.recipe import ModelChoice, Recipe, technique_settings
 from flambeau.run import Run, environment
+from flambeau.shuffling import importance
 from flambeau.techniques import TECHNIQUES, Technique
 from flambeau.techniques.transforms import Transforms
 from flambeau.training import Trainer, engine
 
 MELS_PRETRAINED = 128
-TELLS_WHAT_IS_LEFT_OUT = ("unreadable", "too-large", "missing", "not-finite", "unseen-class")
+TELLS_WHAT_IS_LEFT_OUT = (
+    "unreadable", "too-large", "missing", "not-finite", "not-a-number", "not-a-date", "unseen-class",
+)  # fmt: skip
 
 
 class Learner:
@@ -68,7 +74,8 @@ class Learner:
         recipe: settings to start from.
         run: the folder to leave; chosen under `runs/` if not given; False for none.
         settings: of the recipe, such as `epochs=5`, `learning_rate=1e-3`, `pretrained="weights.safetensors"`; and
-            `size` of pictures, `cache`, `cache_limit` and `threads` of the store, `quiet`.
+            `size` of pictures, `cache`, `cache_limit` and `threads` of the store, `quiet`; and
+            `baseline=False` to fit no simple rival beside the model.
     """
 
     def __init__(
@@ -89,6 +96,7 @@ class Learner:
         cache = Path(settings.pop("cache", None) or EncodeOptions.cache)
         encoding = EncodeOptions(cache, settings.pop("cache_limit", None), settings.pop("threads", None))
         size = settings.pop("size", None)
+        self._wants_baseline = bool(settings.pop("baseline", True))
         self.feed = as_feed(data, encoding)
         self.own_model = model if isinstance(model, nn.Module) else None
         self.own_loss = None if isinstance(loss, str) else loss
@@ -160,6 +168,8 @@ class Learner:
             return self
         reasons: list[str] = []
         self._suit_weights(reasons)
+        if isinstance(self.feed, FieldFeed):
+            self.feed.groups = self.own_model is None and self.own_objective is None
         num_train = self.feed.open(self.recipe, self.reporter, reasons)
         if isinstance(self.feed, FieldFeed):
             told = {row for f in self.findings for row in f.rows if f.check in TELLS_WHAT_IS_LEFT_OUT}
@@ -168,14 +178,10 @@ class Learner:
             self.findings = worst_first([*self.findings, *new])
         kinds = [field.kind for field in self.data.fields.values()] if self.data else []
         settings, why = choices.training_settings(
-            self.recipe.training,
-            num_train,
-            self._pretrained,
-            self.reporter,
-            text=bool({"text", "tokens"} & set(kinds)),
-            tags="tags" in kinds,
-            sound="audio" in kinds,
-        )
+            self.recipe.training, num_train, self._pretrained, self.reporter, tags="tags" in kinds,
+            text=bool({"text", "tokens"} & set(kinds)), picture="image" in kinds, sound="audio" in kinds,
+            table=self.data is not None and kinds[:1] == ["table"] == kinds[:-1],
+        )  # fmt: skip
         self.recipe.training = settings
         torch.manual_seed(mix(settings.seed, "weights"))
         self.objective = self.own_objective or self._supervised(num_train, reasons)
@@ -204,33 +210,33 @@ class Learner:
     def _suit_weights(self, reasons: list[str]) -> None:
         """Pictures in the size, texts in the tokens, that the pretrained weights were trained with; sounds as the model
         takes them."""
-        choice = self.recipe.model
-        if self.own_model is None and choice.name.startswith(HF):
-            self._suit_tokens(choice.name, reasons)
-        size = recommended_size(choice.name, choice.pretrained) if self.own_model is None else None
+        several = self.recipe.model.options.get("encoders") or {}
         for name, field in self.recipe.fields.items():
+            own = {k: v for k, v in several.get(name, {}).items() if k in ("name", "pretrained")}
+            choice = ModelChoice(**own) if several else self.recipe.model
+            named = self.own_model is None
+            if named and field["kind"] in ("text", "tokens") and choice.name.startswith(HF):
+                self._suit_tokens(choice.name, name, field, reasons)
+            size = recommended_size(choice.name, choice.pretrained) if named else None
             if size is not None and field["kind"] == "image" and field.get("size") is None:
                 field["size"] = [size, size]
                 reasons.append(f"size {size} of {name}: that of the pretrained weights")
             if field["kind"] == "audio" and field.get("features") is None:
-                waves = self.own_model is None and takes_waves(choice.name)
+                waves = named and takes_waves(choice.name)
                 field["features"] = "wave" if waves else "log-mel"
                 reasons.append(f"features {field['features']} of {name}: what the model takes")
             if size is not None and field["kind"] == "audio" and field.get("mels") is None:
                 field["mels"] = MELS_PRETRAINED
                 reasons.append(f"mels {MELS_PRETRAINED} of {name}: as fine as the pretrained weights know pictures")
 
-    def _suit_tokens(self, model: str, reasons: list[str]) -> None:
+    def _suit_tokens(self, model: str, name: str, field: dict[str, Any], reasons: list[str]) -> None:
         positions = max_positions(model)
-        for name, field in self.recipe.fields.items():
-            if field["kind"] not in ("text", "tokens"):
-                continue
-            if field.get("tokens") == "auto":
-                field["tokens"] = model
-                reasons.append(f"tokens of {name}: those of {model}")
-            if positions is not None and field.get("max_length", positions + 1) > positions:
-                field["max_length"] = positions
-                reasons.append(f"max_length {positions} of {name}: the most that {model} can take")
+        if field.get("tokens") == "auto":
+            field["tokens"] = model
+            reasons.append(f"tokens of {name}: those of {model}")
+        if positions is not None and field.get("max_length", positions + 1) > positions:
+            field["max_length"] = positions
+            reasons.append(f"max_length {positions} of {name}: the most that {model} can take")
 
     def _supervised(self, num_train: int, reasons: list[str]) -> Objective:
         target = self.data.fields[self.data.target] if self.data is not None and self.data.target else None
@@ -249,12 +255,9 @@ class Learner:
     def _named_model(
         self, data: Dataset, target: Field, num_train: int, reasons: list[str]
     ) -> tuple[nn.Module, list[nn.Parameter]]:
-        field = data.fields[data.inputs[0]]
         if len(data.inputs) != 1:
-            raise UsageError(
-                f"a model by name takes one input; the data has {len(data.inputs)}: {', '.join(data.inputs)}",
-                fix="choose one with inputs=, or give an nn.Module that takes a dict",
-            )
+            return self._fused_model(data, target, num_train, reasons)
+        field = data.fields[data.inputs[0]]
         spec = InputSpec(field.input_kind, field.input_shape)
         choice = self.recipe.model
         if choice.name == "auto":
@@ -280,6 +283,36 @@ class Learner:
             for parameter in head:
                 nn.init.zeros_(parameter)
         return model, head
+
+    def _fused_model(
+        self, data: Dataset, target: Field, num_train: int, reasons: list[str]
+    ) -> tuple[nn.Module, list[nn.Parameter]]:
+        """An encoder for each of several inputs."""
+        choice, names = self.recipe.model, [n for n in data.inputs if n != PRESENT]
+        if choice.name not in ("auto", FUSION):
+            tables = {n: f" ({', '.join(f.columns)})" for n, f in data.fields.items() if isinstance(f, Table)}
+            raise UsageError(
+                f"{choice.name} takes one input; the data has {len(names)}: "
+                f"{', '.join(n + tables.get(n, '') for n in names)}",
+                fix=f"choose one with inputs=, or set model.options.encoders.{names[0]}.name={choice.name}",
+            )
+        specs = {n: InputSpec(data.fields[n].input_kind, data.fields[n].input_shape) for n in names}
+        vocabularies = {n: f.vocabulary for n, f in data.fields.items() if isinstance(f, Text)}
+        others = optional(data.inputs, data.fields) if PRESENT in data.inputs else ()
+        model, encoders = fuse(specs, target.num_outputs, num_samples=num_train, vocabularies=vocabularies,
+                               optional=others, present=PRESENT, **choice.options)  # fmt: skip
+        for name, encoder in zip(model.names, model.encoders, strict=True):
+            recommended, field = getattr(encoder, "recommended", None), data.fields[name]
+            if recommended is not None and isinstance(field, Image):
+                wanted = recommended.for_channels(field.channels)
+                field.mean, field.std = list(wanted.mean), list(wanted.std)
+        told = ", ".join(f"{n} by {c['name']}" for n, c in encoders.items())
+        reasons.append(f"model {FUSION}: an encoder for each input: {told}")
+        self.reporter.say(reasons[-1])
+        self.recipe.model = choice.model_copy(
+            update={"name": FUSION, "options": {**choice.options, "encoders": encoders}}
+        )
+        return model, []
 
     def _try(self) -> None:
         """One batch through the model and the loss, so that what does not fit is told before the first step."""
@@ -432,11 +465,39 @@ class Learner:
         if exhausted:  # out here, where the error and what it held are gone
             raise self._out_of_memory()
         result = self.evaluate()
+        if run is not None and self._wants_baseline:
+            self._compare(result)
+        if run is not None and isinstance(self.feed, FieldFeed):
+            rows = self.feed.rows[result["side"]]
+            result["shuffled"] = importance(self.objective, self.engine, self.feed.dataset, self.feed.store, rows,
+                                            self.feed.prepare, 256, self.reporter)  # fmt: skip
         if run is not None:
             write_json(run.path / "evaluation.json", result)
             run.save_model(self.objective.model)
             self.reporter.say(f"run: {run.path}")
         return result["metrics"]
+
+    def baselines(self, side: str | None = None) -> list[dict[str, Any]]:
+        """What the cheapest rivals reach on one side of the split: [{name, seconds, metrics}]; `fit` asks
+        for it where a run is left.
+
+        Args:
+            side: as for `evaluate`.
+        """
+        self.build()
+        if not isinstance(self.feed, FieldFeed):
+            return []
+        side = side or next(s for s in reversed(SIDES) if self.feed.sources.get(s) is not None)
+        train, held_out = (self.feed.rows[s].numpy() for s in ("train", side))
+        found = baselines.baselines(self.feed.dataset, self.feed.store, train, held_out, self.reporter)
+        return [b.to_dict() for b in found]
+
+    def _compare(self, result: dict[str, Any]) -> None:
+        result["baselines"] = self.baselines()
+        target = self.data.fields.get(self.data.target or "") if self.data else None
+        line = baselines.verdict(result["baselines"], result["metrics"], target.kind if target else "")
+        if line:
+            self.reporter.say(line, style="yellow" if line.endswith("wins") else "bold")
 
     def _write_down(self, run: Run, resume: bool) -> None:
         """The recipe as it was decided, the fields and the findings: before the first step."""

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from flambeau.core.errors import DataError, RunError, UsageError
 from flambeau.data.batch import Batch
+from flambeau.data.grouping import PRESENT, missing, optional
 from flambeau.data.prepare import Preparer
 from flambeau.data.store import collate
-from flambeau.fields import Field, Tags, Tokens
+from flambeau.fields import Field, Table, Tags, Tokens
 from flambeau.fields.tags import Span, spans
-from flambeau.models import InputSpec, build
+from flambeau.models import FUSION, InputSpec, build, fuse
 from flambeau.objectives import Objective, Supervised
 from flambeau.run import Run
 from flambeau.training import engine
@@ -117,9 +118,13 @@ class Predictor:
                 )  # fmt: skip
             if not inputs or target is None:
                 raise RunError("the run has no fields yet, or has lost them", where=run.path / "fields.json")
-            first = fields[inputs[0]]
-            spec = InputSpec(first.input_kind, first.input_shape)
-            model = build(recipe.model.name, spec, fields[target].num_outputs, **recipe.model.options)
+            specs = {n: InputSpec(fields[n].input_kind, fields[n].input_shape) for n in inputs if n != PRESENT}
+            outputs, options = fields[target].num_outputs, recipe.model.options
+            if recipe.model.name == FUSION:
+                others = optional(inputs, fields) if PRESENT in inputs else ()
+                model, _ = fuse(specs, outputs, weights=False, optional=others, present=PRESENT, **options)
+            else:
+                model = build(recipe.model.name, specs[inputs[0]], outputs, **options)
         run.load_model(model)
         chosen = engine.choose(model, device=device, precision=precision)
         chosen.place(model)
@@ -133,6 +138,12 @@ class Predictor:
         """The classes in order; empty where the target has none."""
         return list(getattr(self.fields.get(self.target or ""), "classes", []))
 
+    @property
+    def columns(self) -> list[str]:
+        """The columns that a row is read from: the inputs, and those that a table gathers."""
+        fields = {name: self.fields[name] for name in self.inputs}
+        return [c for n, f in fields.items() if n != PRESENT for c in (f.columns if isinstance(f, Table) else (n,))]
+
     def encode(self, value: Any) -> dict[str, np.ndarray]:
         """One raw value to its encoded columns, as the Store has them. Several inputs come as a dict.
 
@@ -141,10 +152,36 @@ class Predictor:
         """
         if len(self.inputs) == 1 and not (isinstance(value, Mapping) and self.inputs[0] in value):
             value = {self.inputs[0]: value}
-        missing = [n for n in self.inputs if n not in value]
-        if missing:
-            raise DataError(f"the input has no '{missing[0]}'", expected=f"{', '.join(self.inputs)}")
+        elif isinstance(value, Mapping):
+            value = self._with_tables(value)
+        if PRESENT in self.inputs:
+            return self._encode_some(value)
+        absent = [n for n in self.inputs if n not in value]
+        if absent:
+            raise DataError(f"the input has no '{absent[0]}'", expected=f"{', '.join(self.columns)}")
         return {name: self.fields[name].encode(value[name]) for name in self.inputs}
+
+    def _encode_some(self, value: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """A row that may lack some of its inputs: these are blank, and PRESENT says so."""
+        others = optional(self.inputs, self.fields)
+        there = [not missing(value.get(name)) for name in others]
+        encoded = {PRESENT: np.asarray(there, np.float32)}
+        for name in self.inputs:
+            field = self.fields[name]
+            if name in others and missing(value.get(name)):
+                form = field.encoding
+                encoded[name] = np.zeros((0, *form.shape) if form.ragged else form.shape, form.dtype)
+            elif name != PRESENT:
+                encoded[name] = field.encode(value[name])
+        return encoded
+
+    def _with_tables(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A row of several inputs, the columns of a table put together; so are unknown ones, which it names."""
+        tables = [n for n in self.inputs if isinstance(self.fields[n], Table) and n not in value]
+        for name in tables:
+            columns = {c: v for c, v in value.items() if c not in self.inputs}
+            value = {**{c: v for c, v in value.items() if c in self.inputs}, name: columns}
+        return value
 
     def outputs(self, encoded: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
         """Encoded values to model outputs after their activation, (B, …) float32; one batch, one forward pass."""
@@ -190,9 +227,9 @@ class Predictor:
         """Predictions for raw values.
 
         Args:
-            values: one raw value, or a list of them (a sentence cut into words is a tuple, or a list in a list). For
-                a run without fields (a user's own data): a tensor (B, …) as the model takes it; the outputs come back
-                as an array.
+            values: one raw value, or a list of them (a sentence cut into words is a tuple, or a list in a list); of
+                several columns, mappings or a polars or pandas frame. For a run without fields (a user's own data): a
+                tensor (B, …) as the model takes it; the outputs come back as an array.
             reject_below: under this confidence the label is `unknown`.
 
         Returns:
@@ -207,6 +244,8 @@ class Predictor:
             return self._forward(Batch(values.to(self.engine.device), None, torch.arange(len(values))))
         if isinstance(values, Tensor):
             values = values.detach().cpu().numpy()
+        if hasattr(values, "columns") and not isinstance(values, Mapping):
+            values = rows_of(values)
         many = isinstance(values, list) or (isinstance(values, np.ndarray) and self._holds_many(values))
         listed = list(values) if many else [values]
         out: list[Prediction] = []
@@ -234,3 +273,10 @@ class Predictor:
         one = 1 in (array.shape[0], array.shape[2]) or 3 in (array.shape[0], array.shape[2])
         own_size = array.shape[0] != 1 == field.input_shape[0] and array.shape[1:] == field.input_shape[1:]
         return own_size or not (one or 4 in (array.shape[0], array.shape[2]))
+
+
+def rows_of(frame: Any) -> list[dict[str, Any]]:
+    """The rows of a polars or pandas data frame as mappings."""
+    import polars as pl
+
+    return list((frame if isinstance(frame, pl.DataFrame) else pl.from_pandas(frame)).iter_rows(named=True))

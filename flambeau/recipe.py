@@ -124,7 +124,7 @@ def _find(values: dict[str, Any], name: str) -> tuple[dict[str, Any], str]:
         section = values["training"]
     for part in parts[:-1]:
         if not isinstance(section.get(part), dict):
-            if parts[0] in ("fields", "techniques") or part == "augment":
+            if parts[0] in ("fields", "techniques") or part == "augment" or "options" in parts[:-1]:
                 section[part] = {}
             else:
                 raise UsageError(f"there is no section '{part}' in '{name}'", fix=nearest(part, section))

@@ -137,7 +137,7 @@ def test_several_inputs_reach_an_own_model_as_a_dict() -> None:
     assert trained.predict({"picture": X[0], "ink": X[0].mean()}).label in set("0123456789")
     with pytest.raises(DataError, match="the input has no 'ink'; expected picture, ink"):
         trained.predict({"picture": X[0]})
-    with pytest.raises(UsageError, match=r"takes one input; the data has 2: picture, ink"):
+    with pytest.raises(UsageError, match=r"mlp takes one input; the data has 2: table \(ink\), picture; choose"):
         learner(data).fit(check=False)
 
 

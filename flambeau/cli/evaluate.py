@@ -39,6 +39,8 @@ def command(
         return
     reporter.say(f"{result['samples']} samples ({result['side']})")
     typer.echo(common.show_metrics(result["metrics"]))
+    for rival in result.get("baselines", []):
+        typer.echo(f"  {rival['name']} ({rival['seconds']:.1f} s): {common.show_metrics(rival['metrics'])}")
     classes = result["detail"].get("per_class", [])
     for row in sorted(classes, key=lambda c: c["recall"])[:30]:
         typer.echo(f"  {row['class']}: precision {row['precision']:.3f}  recall {row['recall']:.3f}  of {row['count']}")

@@ -27,7 +27,8 @@ def command(
     """Predict the class (or labels, or number) of files, or of texts.
 
     A file that cannot be read gets an error of its own; the others are predicted. Exit status 2 if any failed. For a
-    run that was trained on texts, whatever is not the path of a file is a text.
+    run that was trained on texts, whatever is not the path of a file is a text. For a run with columns, give a table
+    (CSV, Parquet, …), each row of which is predicted, or a row as JSON: '{"age": 30, "city": "Lyon"}'.
 
     Example: `flambeau predict runs/photos cat.jpg more/ --top 3 --csv out.csv`
     """
@@ -52,9 +53,13 @@ def command(
 
 
 def _expand(inputs: list[str], predictor: Any) -> Any:
-    """A Path for each file, a string for each text."""
+    """A Path for each file, a string for each text, a mapping for each row."""
     from flambeau.core.errors import DataError
 
+    if _takes_rows(predictor):
+        for given in inputs:
+            yield from _rows(given, predictor)
+        return
     field = predictor.fields[predictor.inputs[0]] if predictor.inputs else None
     suffixes = field.suffixes if field else frozenset()
     for given in inputs:
@@ -70,6 +75,40 @@ def _expand(inputs: list[str], predictor: Any) -> Any:
             yield file
 
 
+def _takes_rows(predictor: Any) -> bool:
+    return any(predictor.fields[name].kind == "table" for name in predictor.inputs) or len(predictor.inputs) > 1
+
+
+def _rows(given: str, predictor: Any) -> Any:
+    """The rows of a table file, or one written as JSON; columns that the model does not read are left out, and said."""
+    import json as jsonlib
+
+    from flambeau.core.errors import DataError
+    from flambeau.data.tables import read_table
+
+    known = predictor.columns
+    if given.lstrip().startswith("{"):
+        try:
+            yield jsonlib.loads(given)
+        except ValueError as error:
+            raise DataError(f"the row is not JSON ({error})", where=given[:60]) from None
+        return
+    file = Path(given)
+    frame = read_table(file).frame
+    for name in known:
+        if name not in frame.columns:
+            raise DataError(f"the table has no column '{name}'", where=file, expected=", ".join(known))
+    extra = [name for name in frame.columns if name not in known]
+    if extra:
+        common.reporter().say(f"{file.name}: not read: {', '.join(extra)}")
+    files = [n for n in predictor.inputs if predictor.fields[n].suffixes]
+    for row in frame.select(known).iter_rows(named=True):
+        for name in files:
+            if isinstance(row[name], str) and _exists(file.parent / row[name]):
+                row[name] = predictor.fields[name].read(str(file.parent / row[name]))
+        yield row
+
+
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
@@ -83,6 +122,8 @@ def _predict(predictor: Any, values: list[Any], reject_below: float, top: int) -
     encoded, rows = [], []
     for value in values:
         row: dict[str, Any] = {"file" if isinstance(value, Path) else "text": str(value)}
+        if isinstance(value, dict):
+            row = {"text": ", ".join(f"{k}={v}" for k, v in value.items())}
         try:
             encoded.append(predictor.encode(value))
         except DataError as error:

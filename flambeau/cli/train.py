@@ -40,6 +40,7 @@ def command(
                                                 "not given.", show_default=False)] = None,
     test: Annotated[float, typer.Option(help="Share of rows kept for the test.")] = 0.0,
     no_check: Annotated[bool, typer.Option("--no-check", help="Do not look for mistakes in the data first.")] = False,
+    no_baseline: Annotated[bool, typer.Option("--no-baseline", help="Fit no simple rival beside the model.")] = False,
     cache_limit: Annotated[str | None, typer.Option(help="Most that encoded data may take, such as 20GB; half of the "
                                                     "free disk if not given.", show_default=False)] = None,
     threads: Annotated[int | None, typer.Option(help="Decoding threads.", min=1, show_default=False)] = None,
@@ -68,6 +69,7 @@ def command(
         "cache_limit": parse_size(cache_limit),
         "threads": threads,
         "size": size,
+        "baseline": not no_baseline,
     }
     if data is None:
         if recipe is None:

@@ -13,13 +13,14 @@ from flambeau.core.errors import DataError, UsageError, nearest
 from flambeau.core.findings import Finding
 from flambeau.data.matching import match_tags
 from flambeau.data.split import NAMES, TEST, TRAIN, VALID, Split
-from flambeau.fields import Category, Field, recognise
+from flambeau.fields import Category, Field, Rows, recognise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Values = Sequence[Any]
 RECOGNISE_SAMPLE = 1000
+MANY_INPUTS = 12
 
 
 class Dataset:
@@ -70,6 +71,8 @@ class Dataset:
             if name not in columns:
                 raise DataError(f"a field is given for '{name}', but there is no such column",
                                 fix=nearest(name, columns))  # fmt: skip
+        if target is not None and target in (inputs or ()):
+            raise DataError(f"the target '{target}' is among its own inputs", fix="leave it out of inputs")
         self.columns: dict[str, Values] = dict(columns)
         self.target = target
         self.inputs = list(inputs) if inputs is not None else [c for c in columns if c != target]
@@ -77,6 +80,8 @@ class Dataset:
         self.findings = list(findings)
         self._places = places
         self.keys = list(keys) if keys is not None else None
+        self.optional: frozenset[str] = frozenset()
+        """Inputs that a row may lack; see `flambeau.data.grouping`."""
         self.fields: dict[str, Field] = {}
         self.reasons: dict[str, str] = {}
         for name in [*self.inputs, *([target] if target else [])]:
@@ -145,6 +150,8 @@ class Dataset:
         values = self.columns[column]
         if isinstance(values, np.ndarray):
             return values[np.asarray(rows, dtype=np.int64)]
+        if isinstance(values, Rows):
+            return values.take(np.asarray(rows, dtype=np.int64))
         return [values[int(r)] for r in rows]
 
     def fit(self) -> None:
@@ -190,7 +197,9 @@ class Dataset:
     def describe(self) -> str:
         """One line: rows, split, fields."""
         counts = ", ".join(f"{n} {NAMES[s]}" for s in (TRAIN, VALID, TEST) if (n := int((self.split == s).sum())))
-        kinds = " + ".join(f"{c} ({self.fields[c].kind})" for c in self.inputs)
+        kinds = " + ".join(f"{c} ({self.fields[c].kind})" for c in self.inputs[:MANY_INPUTS])
+        if len(self.inputs) > MANY_INPUTS:
+            kinds += f" + {len(self.inputs) - MANY_INPUTS} more"
         goal = f" → {self.target} ({self.fields[self.target].kind})" if self.target else ""
         return f"{len(self)} rows ({counts}): {kinds}{goal}"
 

@@ -23,7 +23,7 @@ from flambeau.core.findings import Finding, Severity
 from flambeau.core.reporter import QUIET, Bar, Reporter
 from flambeau.data.dataset import Dataset
 from flambeau.data.store import Column, FixedColumn, RaggedColumn, Store, StreamedColumn
-from flambeau.fields import Encoding, Field
+from flambeau.fields import Encoding, Field, Rows
 
 CHUNK = 32  # rows to a task, at most: long enough to be worth a thread's while, short enough for a smooth bar
 RAGGED_CHUNK = 1024  # where values are short, and quicker encoded many at once
@@ -87,6 +87,8 @@ def encode(dataset: Dataset, options: EncodeOptions | None = None, reporter: Rep
         prints.append(f"{name}:{fingerprint}")
         columns[name] = column
         for row, message in errors.items():
+            if name in dataset.optional and values[row] is None:
+                continue  # blank, and another input says so
             bad.setdefault(row, (name, message))
     good = np.setdiff1d(np.arange(len(dataset)), np.fromiter(bad, np.int64, len(bad)))
     if not len(np.intersect1d(good, dataset.rows("train"))):
@@ -133,13 +135,23 @@ def file_fingerprint(field: Field, values: Sequence[Any]) -> str:
 def memory_fingerprint(field: Field, values: Sequence[Any]) -> str:
     """The same for values in memory: of their bytes, or of their text."""
     digest = hashlib.sha256(json.dumps(field.identity, sort_keys=True, default=str).encode())
+    if isinstance(values, Rows):
+        for name, column in values.columns.items():
+            digest.update(f"{name}:{_digest_of(column)}\n".encode())
+    else:
+        digest.update(_digest_of(values).encode())
+    return digest.hexdigest()[:32]
+
+
+def _digest_of(values: Sequence[Any]) -> str:
+    digest = hashlib.sha256()
     if isinstance(values, np.ndarray) and values.dtype != object:
         digest.update(f"{values.dtype}{values.shape}".encode())
         digest.update(np.ascontiguousarray(values).view(np.uint8).data)
     else:
         for value in values:
             digest.update(_bytes_of(value) + b"\n")
-    return digest.hexdigest()[:32]
+    return digest.hexdigest()
 
 
 def _bytes_of(value: Any) -> bytes:
@@ -244,7 +256,10 @@ def _encode_files(
 ) -> tuple[Column, Errors]:
     folder = options.cache / fingerprint
     encoding = field.encoding
-    streamed = StreamedColumn(lambda row: _encode_one(field, values[row]), encoding, options.num_threads)
+    blank = np.zeros((0, *encoding.shape) if encoding.ragged else encoding.shape, encoding.dtype)
+    streamed = StreamedColumn(
+        lambda row: blank if values[row] is None else field.encode(values[row]), encoding, options.num_threads
+    )
     options.cache.mkdir(parents=True, exist_ok=True)
     limit = options.limit if options.limit is not None else shutil.disk_usage(options.cache).free // 2
     keep = encoding.ragged or encoding.nbytes * len(values) <= limit

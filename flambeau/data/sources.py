@@ -14,6 +14,7 @@ import numpy as np
 from flambeau.core.errors import DataError, UsageError, nearest
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.archives import is_archive, unpack
+from flambeau.data.columns import from_polars, known_fields, without_empty
 from flambeau.data.dataset import Dataset
 from flambeau.data.split import ALIASES, NAMES, TEST, TRAIN, VALID, Split
 from flambeau.data.tables import SUFFIXES as TABLE_SUFFIXES
@@ -246,6 +247,9 @@ def from_frame(
     import polars as pl
 
     if not isinstance(frame, pl.DataFrame):
+        twice = [str(c) for c, n in Counter(frame.columns).items() if n > 1]
+        if twice:
+            raise DataError(f"two columns are called '{twice[0]}'", where=name, fix="give each a name of its own")
         frame = pl.from_pandas(frame)
     if target is None:
         target = next((c for want in TARGET_NAMES for c in frame.columns if c.lower() == want), None)
@@ -256,16 +260,17 @@ def from_frame(
             )  # fmt: skip
     if target not in frame.columns:
         raise DataError(f"there is no column '{target}'", where=name, fix=nearest(target, frame.columns))
-    columns: dict[str, Sequence[Any]] = {}
-    for column in frame.columns:
-        series = frame[column]
-        numeric = series.dtype.is_numeric() and not series.null_count()
-        columns[column] = series.to_numpy() if numeric else series.to_list()
+    read = from_polars(frame, target)
+    columns = read.values
     as_written = dict(columns)  # the split goes by paths as the table has them, wherever the table lies
     file_columns = _join_paths(columns, target, Path(root) if root else Path())
     if inputs is None:
         reserved = {target, "split", getattr(split, "by", None)}
-        inputs = file_columns or [c for c in columns if c not in reserved]
+        inputs = [c for c in columns if c not in reserved]
+        inputs, empty = without_empty(read, inputs, asked=False)
+        inputs = [c for c in inputs if c in file_columns] or inputs
+    else:
+        inputs, empty = without_empty(read, inputs, asked=True)
     method = split if isinstance(split, str) else getattr(split, "method", None)
     sides: Split | str | Sequence[Any] = split
     if "split" in columns and method in ("auto", "given") and getattr(split, "folds", None) is None:
@@ -278,8 +283,9 @@ def from_frame(
         return f"row {row + 1}" + (f" ({columns[first][row]})" if first in file_columns else "")
 
     keys = [str(p) for p in as_written[first]] if first in file_columns else None
-    return Dataset(columns, target=target, inputs=inputs, fields=fields, split=sides, source=source, keys=keys,
-                   places=place, findings=findings)  # fmt: skip
+    findings = [*findings, *read.findings, *empty]
+    return Dataset(columns, target=target, inputs=inputs, fields=known_fields(read, fields), split=sides, source=source,
+                   keys=keys, places=place, findings=findings)  # fmt: skip
 
 
 def _join_paths(columns: dict[str, Sequence[Any]], target: str | None, root: Path) -> list[str]:

@@ -3,9 +3,11 @@
 from flambeau.fields.audio import Audio
 from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition, Windows, recognise
 from flambeau.fields.category import Category
+from flambeau.fields.date import Date
 from flambeau.fields.image import Image
 from flambeau.fields.multilabel import MultiLabel
 from flambeau.fields.number import Number
+from flambeau.fields.table import Row, Rows, Table
 from flambeau.fields.tags import Tags
 from flambeau.fields.text import Text
 from flambeau.fields.tokens import Tokens
@@ -14,6 +16,7 @@ __all__ = [
     "FIELDS",
     "Audio",
     "Category",
+    "Date",
     "Encoding",
     "Field",
     "Image",
@@ -21,6 +24,9 @@ __all__ = [
     "Number",
     "Ragged",
     "Recognition",
+    "Row",
+    "Rows",
+    "Table",
     "Tags",
     "Text",
     "Tokens",

@@ -198,6 +198,8 @@ def recognise(values: Sequence[Any], *, target: bool = False) -> tuple[Field, st
         if field_class.input_only if target else field_class.target_only:
             continue
         score, why = field_class.recognise(values)
+        if not target and field_class.kind == "category" and _are_numbers(values):
+            continue  # few whole numbers are classes as a target; as an input they have an order
         if best is None or score > best[0]:
             best = (score, why, field_class)
     if best is None or best[0] <= 0:
@@ -207,3 +209,8 @@ def recognise(values: Sequence[Any], *, target: bool = False) -> tuple[Field, st
             fix="set one by hand: fields={'column': fb.fields.…}",
         )
     return best[2](), best[1]
+
+
+def _are_numbers(values: Sequence[Any]) -> bool:
+    known = [v for v in values if v is not None]
+    return all(isinstance(v, (int, float, np.number)) and not isinstance(v, (bool, np.bool_)) for v in known)

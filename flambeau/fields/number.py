@@ -8,10 +8,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
-from flambeau.core.errors import DataError
+from flambeau.core.errors import DataError, UsageError
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
+
+TRANSFORMS = ("auto", "none", "log", "quantile")
+MOST_QUANTILES = 1000
 
 
 @FIELDS.register("number")
@@ -22,17 +26,23 @@ class Number(Field):
         standardise: subtract the training rows' mean and divide by their standard deviation (over all
             axes but the first of a value of two or more axes, such as channels-first maps; per element for
             vectors). The model sees mean 0 and deviation 1; `decode` gives natural units.
+        transform: what is done before: `none`; `log`, for numbers above 0 that differ by factors, such as prices;
+            `quantile`, each number to where it stands among the training rows, as a normal distribution would have it,
+            which outliers cannot stretch; or `auto`: `quantile` for a column of a table, else `none`.
     """
 
     kind = "number"
-    settings = ("standardise",)
-    fitted = ("shape", "mean", "std")
+    settings = ("standardise", "transform")
+    fitted = ("shape", "mean", "std", "quantiles")
 
-    def __init__(self, standardise: bool = True):
-        self.standardise = standardise
+    def __init__(self, standardise: bool = True, transform: str = "auto"):
+        if transform not in TRANSFORMS:
+            raise UsageError(f"no transform of numbers is called '{transform}'", expected=", ".join(TRANSFORMS))
+        self.standardise, self.transform = standardise, transform
         self.shape: list[int] = []
         self.mean: list[float] = [0.0]
         self.std: list[float] = [1.0]
+        self.quantiles: list[float] = []
 
     @classmethod
     def recognise(cls, values: Sequence[Any]) -> Recognition:
@@ -50,6 +60,9 @@ class Number(Field):
     def fit(self, values: Sequence[Any]) -> None:
         array = _numbers(values)
         self.shape = list(array.shape[1:])
+        if self.transform == "quantile":
+            self._fit_quantiles(array)
+        array = self.transformed(array)
         if self.standardise and len(array):
             axes = (0, *range(2, array.ndim))
             finite = np.where(np.isfinite(array), array, np.nan)
@@ -58,6 +71,36 @@ class Number(Field):
                 mean, std = np.nanmean(finite, axis=axes), np.nanstd(finite, axis=axes)
             self.mean = np.atleast_1d(np.nan_to_num(mean)).tolist()
             self.std = np.where(np.nan_to_num(std) > 0, std, 1.0).reshape(-1).tolist()
+
+    def _fit_quantiles(self, array: np.ndarray) -> None:
+        if array.ndim != 1:
+            raise UsageError(f"quantiles are for single numbers, and values have the shape {array.shape[1:]}")
+        finite = array[np.isfinite(array)]
+        count = min(MOST_QUANTILES, max(len(finite), 2))
+        self.quantiles = np.quantile(finite, np.linspace(0, 1, count)).tolist() if len(finite) else [0.0, 1.0]
+
+    def transformed(self, array: np.ndarray) -> np.ndarray:
+        """Natural numbers, float64, after `transform` and before they are standardised; what it cannot take is NaN."""
+        if self.transform == "log":
+            return np.log(np.where(array > 0, array, np.nan).astype(np.float64))
+        if self.transform == "quantile":
+            return _to_normal(np.asarray(array, np.float64), np.asarray(self.quantiles))
+        return array
+
+    def natural(self, standard: np.ndarray) -> np.ndarray:
+        """Encoded numbers, float64 (…, *shape), in natural units."""
+        mean, std = self._scale()
+        array = standard * std + mean
+        if self.transform == "log":
+            return np.exp(np.minimum(array, 700.0))  # beyond it is infinite
+        return _from_normal(array, np.asarray(self.quantiles)) if self.transform == "quantile" else array
+
+    def standard(self, array: np.ndarray) -> np.ndarray:
+        """The inverse of `natural`, as float32; NaN where there is nothing to encode."""
+        if self.transform not in ("log", "quantile") and not self.standardise:
+            return np.asarray(array, dtype=np.float32, order="C")
+        mean, std = self._scale()
+        return np.asarray((self.transformed(array) - mean) / std, dtype=np.float32)
 
     @property
     def encoding(self) -> Encoding:
@@ -87,23 +130,22 @@ class Number(Field):
                 "the value is missing (NaN)" if np.isnan(array).any() else "the value is infinite",
                 expected="finite numbers",
             )
-        mean, std = self._scale()
-        return np.asarray((array - mean) / std, dtype=np.float32)
+        if self.transform == "log" and not (array > 0).all():
+            raise DataError(f"the value {value!r} has no logarithm", expected="numbers above 0")
+        return self.standard(array)
 
     def encode_all(self, values: Sequence[Any]) -> np.ndarray | None:
         if not isinstance(values, np.ndarray) or not np.issubdtype(values.dtype, np.number):
             return None
         if list(values.shape[1:]) != list(self.shape) or not np.isfinite(values).all():
             return None  # row by row, so that the bad row is named
-        mean, std = self._scale()
-        if not self.standardise:
-            return np.ascontiguousarray(values, dtype=np.float32)
-        return ((values - mean) / std).astype(np.float32)
+        if self.transform == "log" and not (values > 0).all():
+            return None
+        return self.standard(values)
 
     def decode(self, output: np.ndarray) -> Any:
         """Standardised output to natural units: a float, or an array of the field's shape."""
-        mean, std = self._scale()
-        natural = np.asarray(output, dtype=np.float64).reshape(self.shape) * std + mean
+        natural = self.natural(np.asarray(output, dtype=np.float64).reshape(self.shape))
         return natural if self.shape else float(natural)
 
     def check(self, values: Sequence[Any]) -> list[Finding]:
@@ -133,6 +175,21 @@ class Number(Field):
                 )
             )
         return findings
+
+
+def _to_normal(array: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
+    """Where numbers stand among quantiles, as quantiles of the standard normal distribution."""
+    shares = np.linspace(0, 1, len(quantiles))
+    # of equal quantiles the middle one counts: the mean of the first and the last
+    below = np.interp(array, quantiles, shares)
+    above = -np.interp(-array, -quantiles[::-1], -shares[::-1])
+    share = np.clip((below + above) / 2, 1e-7, 1 - 1e-7)
+    return torch.special.ndtri(torch.as_tensor(share)).numpy()
+
+
+def _from_normal(array: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
+    share = torch.special.ndtr(torch.as_tensor(array)).numpy()
+    return np.interp(share, np.linspace(0, 1, len(quantiles)), quantiles)
 
 
 def _numbers(values: Sequence[Any]) -> np.ndarray:

@@ -12,12 +12,15 @@ from flambeau.models.build import (
     takes_waves,
 )
 from flambeau.models.catalog import ModelInfo, list_models
-from flambeau.models.spec import InputSpec, Recommended
+from flambeau.models.fusion import Fusion, fuse
+from flambeau.models.spec import FUSION, InputSpec, Recommended
 from flambeau.models.summary import Summary, summary
 from flambeau.models.text.vectors import Embeddings, load_embeddings
 
 __all__ = [
+    "FUSION",
     "Embeddings",
+    "Fusion",
     "InputSpec",
     "ModelInfo",
     "Recommended",
@@ -25,6 +28,7 @@ __all__ = [
     "build",
     "check_name",
     "choose",
+    "fuse",
     "head_parameters",
     "list_models",
     "load_embeddings",

@@ -26,6 +26,8 @@ def choose(
         )
     if spec.kind == "audio":
         return "m5", "m5, because it was made for waves"
+    if spec.kind == "table":
+        return "tabm", f"tabm, because it is the strongest network here for {spec}"
     if spec.kind == "tokens":
         if len(spec.shape) == 1:
             raise UsageError("tokens of a pretrained tokeniser need its model", fix="give model='hf:FOLDER'")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import flambeau.models.audio
+import flambeau.models.tabular
 import flambeau.models.text
 import flambeau.models.vision  # noqa: F401  enters our own models
 from flambeau.core.errors import MissingExtra, ModelError, UsageError, nearest
@@ -25,7 +26,7 @@ from flambeau.models.external import (
     import_timm,
     torchvision_weights,
 )
-from flambeau.models.spec import EXAMPLE_TOKENS, IMAGENET, OWN, InputSpec
+from flambeau.models.spec import EXAMPLE_TOKENS, FUSION, IMAGENET, OWN, InputSpec
 from flambeau.models.text.crf import Chain
 from flambeau.models.text.huggingface import PREFIX, build_huggingface, check_source, import_transformers, max_positions
 from flambeau.models.text.vectors import is_vectors, load_embeddings, put_vectors
@@ -48,6 +49,7 @@ PICTURE_SOURCES, TEXT_SOURCE = ("timm", "torchvision"), PREFIX.rstrip(":")
 # What a model of each kind of input is said to take.
 KINDS = {
     "image": "pictures", "number": "numbers", "text": "texts", "tokens": "sentences of tokens", "audio": "waves",
+    "table": "tables",
 }  # fmt: skip
 # Sides tried, smallest first, when a model cannot take the pictures that it is given.
 SIDES = (8, 16, 24, 32, 48, 64, 75, 96, 128, 160, 192, 224, 256, 299, 384)
@@ -71,9 +73,9 @@ def build(
 
     Args:
         name: one of ours, for pictures (`mlp`, `lenet`, `resnet9`, `resnet18`, `resnet34`, `resnet50`), numbers
-            (`mlp`), texts (`bag`, `textcnn`, `lstm`, `gru`, `transformer`) or sentences that are tagged
-            (`lstm-tagger`, `gru-tagger`, `transformer-tagger`); `timm:NAME` or `torchvision:NAME`; or
-            `hf:NAME`, an encoder of transformers by its folder or its name on the hub.
+            (`mlp`), tables (`tabm`, `resmlp`, `linear`), texts (`bag`, `textcnn`, `lstm`, `gru`, `transformer`) or
+            sentences that are tagged (`lstm-tagger`, `gru-tagger`, `transformer-tagger`); `timm:NAME` or
+            `torchvision:NAME`; or `hf:NAME`, an encoder of transformers by its folder or its name on the hub.
         num_outputs: K classes, or how many numbers to predict.
         pretrained: True for the name's published weights; a .safetensors or .pth file; the name of other published
             weights (timm's tag or `hf-hub:…`, torchvision's `IMAGENET1K_V2`). A classifier of another size in them is
@@ -103,6 +105,8 @@ def build(
         raise UsageError(f"a model with {num_outputs} outputs was asked for", expected="at least 1")
     if "config" not in options:
         check_name(name)
+    if name == FUSION:
+        raise UsageError(f"{FUSION} is for several inputs, and there is one", fix="leave the choice to auto")
     source, rest = _source(name)
     takes = _kinds(source, name)
     if spec.kind not in takes:
@@ -131,6 +135,8 @@ def check_name(name: str) -> None:
     """Raises UsageError, with the nearest name, where `build` knows no such model; MissingExtra without timm,
     torchvision or transformers where it is one of theirs; ModelError where it is a folder that holds none."""
     source, rest = _source(name)
+    if name == FUSION:
+        return
     if source == TEXT_SOURCE:
         if not rest:
             raise UsageError(f"'{PREFIX}' names no model", fix=f"give a folder or a name on the hub: {PREFIX}FOLDER")

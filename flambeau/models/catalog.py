@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+import flambeau.models.tabular
 import flambeau.models.text
 import flambeau.models.vision  # noqa: F401  enters our own models
 from flambeau.core.errors import MissingExtra
@@ -22,6 +23,9 @@ NOTES = {
     "lstm": "texts, read in order, by default from both ends",
     "textcnn": "texts: the strongest phrases of a few words; fast",
     "transformer": "texts: small, from scratch; wants much data",
+    "linear": "tables and numbers: a weight for each; the baseline",
+    "resmlp": "tables and numbers: embeddings and residual blocks",
+    "tabm": "tables and numbers: an ensemble in one network; the strongest",
     "mlp": "numbers, or tiny pictures as a baseline",
     "lenet": "tiny pictures, 4 px and more",
     "resnet9": "small pictures, 8 to 64 px; fast on a CPU",
@@ -39,7 +43,8 @@ class ModelInfo:
         name: what `build` takes.
         family: the architecture's family, such as `resnet`.
         parameters: how many, with 1,000 outputs and 3 channels (ours: 10 outputs for a 32 px picture, except ResNets,
-            or for texts of 10,000 different words); None where it is not known without building it.
+            or for texts of 10,000 different words, or tables of ten numbers and two
+            categories); None where it is not known without building it.
         note: one clause.
     """
 
@@ -111,6 +116,8 @@ def _own_parameters(name: str) -> int:
         spec = InputSpec("text", (10_000,))
     elif "audio" in OWN.kinds[name]:
         spec = InputSpec("audio", (1, 16_000))
+    elif "table" in OWN.kinds[name]:
+        spec = InputSpec("table", (10, 10, 10))
     else:
         spec = InputSpec("image", (3, 224, 224) if resnet else (3, 32, 32))
     with torch.device("meta"):

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from flambeau.core.errors import UsageError
 from flambeau.core.registry import Registry
-from flambeau.fields import Ragged
+from flambeau.fields import Ragged, Row
 
+FUSION = "fusion"
+"""The name of the model of several inputs, which `models.fuse` makes."""
 EXAMPLE_TOKENS = 32  # of a text in an example: a sentence
 # How shapes are told, and how many axes they may have.
 SHAPES: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -21,6 +23,7 @@ SHAPES: dict[str, tuple[str, tuple[int, ...]]] = {
     "text": ("(V,),", (1,)),
     "tokens": ("(V, A, M) or (V,), each", (1, 3)),
     "audio": ("(C, T), each", (2,)),
+    "table": ("(D, K1, …), the K", ()),
 }
 
 
@@ -30,10 +33,11 @@ class InputSpec:
 
     Attributes:
         kind: `image` for (C, H, W), `number` for (D,), `text` for (V,), `tokens` for (V, A, M) or (V,), `audio` for
-            (C, T), waves.
+            (C, T), waves, `table` for (D, K1, K2, …).
         shape: the sizes, without the batch; of texts the number of different tokens, padding and unknown among them;
             of sentences of tokens how many words and characters there are, and characters to a word, or how many
-            pieces a pretrained tokeniser has.
+            pieces a pretrained tokeniser has; of tables how many numbers there are, from 0 on, then how many codes
+            each category has, unknown among them.
 
     Raises:
         UsageError: the shape is not one of these, or has a size below 1.
@@ -47,7 +51,11 @@ class InputSpec:
         if self.kind not in SHAPES:
             raise UsageError(f"no kind of input is called '{self.kind}'", expected=", ".join(SHAPES))
         expected, axes = SHAPES[self.kind]
-        if len(self.shape) not in axes or min(self.shape) < 1:
+        if self.kind == "table":
+            fits = len(self.shape) > 0 and min(self.shape[1:], default=1) >= 1 and sum(self.shape) > 0
+        else:
+            fits = len(self.shape) in axes and min(self.shape) >= 1
+        if not fits:
             raise UsageError(
                 f"an input of kind {self.kind} has the shape {self.shape}", expected=f"{expected} at least 1"
             )
@@ -64,8 +72,11 @@ class InputSpec:
 
     def example(
         self, batch: int = 1, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
-    ) -> Tensor | Ragged:
-        """A batch of zeros, (batch, *shape); of texts, Ragged with `EXAMPLE_TOKENS` unknown tokens each."""
+    ) -> Tensor | Ragged | Row:
+        """Zeros (batch, *shape); of texts, Ragged with `EXAMPLE_TOKENS` unknown tokens each; of tables, a Row."""
+        if self.kind == "table":
+            codes = torch.zeros(batch, len(self.shape) - 1, dtype=torch.int64, device=device)
+            return Row(torch.zeros(batch, self.shape[0], device=device, dtype=dtype), codes)
         if self.kind not in ("text", "tokens"):
             return torch.zeros(batch, *self.shape, device=device, dtype=dtype)
         tokens = torch.full((batch, EXAMPLE_TOKENS), min(1, self.shape[0] - 1), device=device)
@@ -85,6 +96,8 @@ class InputSpec:
     def __str__(self) -> str:
         if self.kind in ("text", "tokens"):
             return f"{self.kind} of {self.shape[0]:,} different {'tokens' if self.kind == 'text' else 'words'}"
+        if self.kind == "table":
+            return f"a table of {self.shape[0]} numbers and {len(self.shape) - 1} categories"
         return f"{self.kind} " + "×".join(map(str, self.shape))
 
 
@@ -134,4 +147,4 @@ class Models(Registry[Builder]):
 
 
 OWN = Models()
-"""Our own models; the files of `models/vision/`, `models/text/` and `models/audio/` enter themselves."""
+"""Our own models; the files of `models/vision/`, `text/`, `audio/` and `tabular/` enter themselves."""

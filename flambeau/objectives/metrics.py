@@ -82,17 +82,19 @@ class Regression:
 
     def __init__(self, field: Number, detail: bool):
         self.field, self.keep = field, detail
+        self.middle = float(np.mean(field.natural(np.zeros(field.shape or 1))))
         self.sums = torch.zeros(5, dtype=torch.float64)  # n, |e|, e², y, y², y counted from the training mean
         self.worst = Worst()
         self.pairs: list[list[float]] = []
 
     def update(self, output: Tensor, target: Tensor, rows: Tensor) -> None:
-        mean, std = (torch.as_tensor(np.asarray(s, np.float64)) for s in self.field._scale())
-        truth = target.cpu().double() * std + mean
-        guess = output.cpu().double().reshape(target.shape) * std + mean
+        truth, guess = (
+            torch.from_numpy(np.asarray(self.field.natural(x.cpu().double().reshape(target.shape).numpy())))
+            for x in (target, output)
+        )
         error = guess - truth
-        # from the mean, else R² of numbers far from 0 drowns in rounding
-        about = truth - mean.mean()
+        # from the middle, else R² of numbers far from 0 drowns in rounding
+        about = truth - self.middle
         n = truth.numel()
         self.sums += torch.stack(
             [

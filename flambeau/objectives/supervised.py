@@ -69,7 +69,9 @@ class Supervised(Objective):
         return self.model(batch.input)
 
     def loss(self, batch: Batch, phase: str = "train") -> Tensor:
-        return self.loss_function(self.forward(batch), batch.target)
+        output, target = self.forward(batch), batch.target
+        apart = getattr(self.model, "apart", 1) if self.model.training else 1  # members of an ensemble, see TabM
+        return self.loss_function(output, target if apart == 1 else target.repeat_interleave(apart, 0))
 
     def weight(self, batch: Batch) -> float:
         return count_tags(batch.target) if isinstance(self.target, Tags) else len(batch)

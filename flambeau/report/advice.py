@@ -103,6 +103,15 @@ def _no_better_than_guessing(facts: Facts) -> Iterator[Advice]:
         yield Advice("advice.guessing_mean", {"r2": facts.metrics["r2"]}, "curves")
 
 
+def _baseline_wins(facts: Facts) -> Iterator[Advice]:
+    best = facts.best_baseline
+    if best is not None and facts.baseline_wins:
+        name = facts.main[0]
+        values = {"name": best["name"], "seconds": best["seconds"], "theirs": f"{best['metrics'][name]:.4g}",
+                  "ours": f"{facts.metrics[name]:.4g}"}  # fmt: skip
+        yield Advice("advice.baseline", values, "rivals")
+
+
 def _measured_on_training_rows(facts: Facts) -> Iterator[Advice]:
     if facts.evaluation.get("side") == "train":
         yield Advice("advice.no_held_out", {"samples": facts.samples or 0})
@@ -201,6 +210,6 @@ def _solved(facts: Facts) -> bool:
 
 
 RULES: tuple[Callable[[Facts], Iterator[Advice]], ...] = (
-    _unfinished, _bad_data, _diverged, _no_better_than_guessing, _measured_on_training_rows, _overfits,
+    _unfinished, _bad_data, _diverged, _no_better_than_guessing, _baseline_wins, _measured_on_training_rows, _overfits,
     _still_falling, _too_small, _weak_class, _confused_pair, _calibration, _data_path, _rough_figure,
 )  # fmt: skip

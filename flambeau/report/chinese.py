@@ -98,6 +98,19 @@ CHINESE: dict[str, str] = {
     "次中对 80 次。误差是与虚线的平均距离（Guo 等，2017）。",
     "confidence": "置信度",
     "accuracy": "准确率",
+    "rivals": "需要神经网络吗？",
+    "rivals.name": "模型",
+    "rivals.this": "本模型（{model}）",
+    "rivals.time": "训练时间",
+    "rivals.note": "简单模型，用相同的训练样本拟合，在相同的留出样本上测量。",
+    "rivals.wins": "在这里简单模型更好：{name}。除非本模型还能改进，否则请用它。",
+    "inputs": "每个输入的贡献",
+    "inputs.name": "打乱的输入",
+    "inputs.without": "此时的{metric}",
+    "inputs.lost": "变化",
+    "inputs.note": "每次把一个输入换成其他样本的值。全部不变时{metric}为 {whole}。打乱后没有变差的输入，要么没有用到，"
+    "要么与另一个输入说的相同。",
+    "inputs.more": "另外 {count:,} 个",
     "regression": "预测值与真实值",
     "regression.title": "每个点是一个样本；落在虚线上即完全准确",
     "errors.title": "误差（预测 − 真实）",
@@ -126,6 +139,8 @@ CHINESE: dict[str, str] = {
     "一些标签，再换一个学习率。",
     "advice.guessing_mean": "看不出模型学到了什么：R² 为 {r2:.2f}，而总是回答平均值就是 0。请查看一些目标值，再换"
     "一个学习率。",
+    "advice.baseline": "请考虑是否需要神经网络：{name}用 {seconds:.1f} 秒拟合，在相同样本上达到 {theirs}，"
+    "本模型为 {ours}。",
     "advice.no_held_out": "请留出一部分样本：这些数字是在训练样本本身上测得的，不能说明新数据上的表现。",
     "advice.overfits": "模型在死记训练样本：训练损失 {train:.3g}，验证损失 {valid:.3g}。更多数据或更强的数据增强"
     "最有帮助。",

@@ -109,6 +109,19 @@ ENGLISH: dict[str, str] = {
     "confidence": "confidence",
     "accuracy": "accuracy",
     # regression
+    "rivals": "Is a network needed?",
+    "rivals.name": "model",
+    "rivals.this": "this model ({model})",
+    "rivals.time": "training",
+    "rivals.note": "Simple models, fitted on the same training samples and measured on the same held-out ones.",
+    "rivals.wins": "A simple model is better here: {name}. Use it, unless this one can still be improved.",
+    "inputs": "What each input brings",
+    "inputs.name": "shuffled",
+    "inputs.without": "{metric} then",
+    "inputs.lost": "change",
+    "inputs.note": "One input at a time is taken from other samples. {metric} with all as they are: {whole}. An input "
+    "without which nothing gets worse is not used, or says what another one says too.",
+    "inputs.more": "{count:,} more",
     "regression": "Predicted and true",
     "regression.title": "Each dot is a sample; on the dashed line it would be exact",
     "errors.title": "Errors (predicted − true)",
@@ -142,6 +155,8 @@ ENGLISH: dict[str, str] = {
     "answering “{class}” reaches {guess:.1%}. Look at some labels, then try another learning rate.",
     "advice.guessing_mean": "The model has learned nothing that shows: R² is {r2:.2f}, where always answering "
     "the mean reaches 0. Look at some targets, then try another learning rate.",
+    "advice.baseline": "Ask whether a network is needed: {name}, fitted in {seconds:.1f} s, reaches {theirs} on the "
+    "same samples, and this model {ours}.",
     "advice.no_held_out": "Hold samples out: these figures were measured on the training samples themselves and "
     "say nothing about new data.",
     "advice.overfits": "It learns the training samples by heart: training loss {train:.3g}, validation loss "

@@ -59,6 +59,27 @@ class Facts:
         return MAIN.get(self.kind, ("loss", False))
 
     @property
+    def baselines(self) -> list[dict[str, Any]]:
+        """What simple rivals reached: {name, seconds, metrics}; empty where none was fitted."""
+        return self.evaluation.get("baselines") or []
+
+    @property
+    def best_baseline(self) -> dict[str, Any] | None:
+        """The strongest of them."""
+        name, more = self.main
+        known = [b for b in self.baselines if name in b["metrics"]]
+        return (max if more else min)(known, key=lambda b: b["metrics"][name]) if known else None
+
+    @property
+    def baseline_wins(self) -> bool:
+        """Whether a simple rival is better than the model."""
+        best, (name, more) = self.best_baseline, self.main
+        if best is None or name not in self.metrics:
+            return False
+        theirs, ours = best["metrics"][name], self.metrics[name]
+        return theirs > ours if more else theirs < ours
+
+    @property
     def samples(self) -> int | None:
         """How many samples the evaluation measured."""
         if self.evaluation.get("samples"):

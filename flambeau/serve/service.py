@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from flambeau.core.errors import DataError, UsageError
-from flambeau.fields import Field
+from flambeau.data.grouping import PRESENT
+from flambeau.fields import Field, Table
 from flambeau.predictor import Predictor
 from flambeau.serve.batching import Batcher, Encoded
 from flambeau.serve.limits import Limits
@@ -53,7 +54,7 @@ class Service:
                 fix="train on a Dataset with fields",
             )
         self.predictor, self.limits, self.name = predictor, limits, name
-        self.fields: dict[str, Field] = {column: predictor.fields[column] for column in predictor.inputs}
+        self.fields: dict[str, Field] = {c: predictor.fields[c] for c in predictor.inputs if c != PRESENT}
         self.accepts_files = len(self.fields) == 1 and _is_file(next(iter(self.fields.values())))
         self.ready = False
         self._formats = readable_formats()
@@ -172,6 +173,8 @@ class Service:
         for column, field in self.fields.items():
             if _is_file(field):
                 example[column] = "base64 …"
+            elif isinstance(field, Table):
+                example |= field.example() if len(self.fields) > 1 else {column: field.example()}
             elif field.kind == "number":
                 example[column] = np.vectorize(_short)(field.decode(_blank(field))).tolist()
             else:

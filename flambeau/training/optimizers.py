@@ -77,17 +77,18 @@ def build(
         if option not in accepted:
             raise UsageError(f"{optimizer.__name__} takes no argument '{option}'", fix=nearest(option, accepted))
     in_head = {id(p) for p in head or ()}
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[bool, bool, float], list[nn.Parameter]] = {}
     for p in parameters:
         if p.requires_grad:
-            groups.setdefault((p.ndim >= 2, not in_head or id(p) in in_head), []).append(p)
+            rate = getattr(p, "rate", 1.0)  # of one input's encoder among several
+            groups.setdefault((p.ndim >= 2, not in_head or id(p) in in_head, rate), []).append(p)
     if not groups:
         raise UsageError("no parameter is left to train", fix="unfreeze some")
     decays = "weight_decay" in accepted
     listed = [
-        {"params": ps, "lr": learning_rate * (1.0 if full else body_rate)}
+        {"params": ps, "lr": learning_rate * rate * (1.0 if full else body_rate)}
         | ({"weight_decay": weight_decay if decayed else 0.0} if decays else {})
-        for (decayed, full), ps in groups.items()
+        for (decayed, full, rate), ps in groups.items()
     ]
     if "fused" in accepted and "fused" not in arguments:
         floats = all(p.is_floating_point() for p in parameters)

@@ -62,10 +62,12 @@ def test_timm_models_take_any_channels_and_sizes(name: str, channels: int) -> No
     assert model.recommended is None
 
 
-def test_the_mlp_takes_numbers_and_nothing_else_does() -> None:
+def test_models_of_numbers_take_numbers_and_those_of_pictures_do_not() -> None:
     numbers = InputSpec("number", (12,))
     assert build("mlp", numbers, 3)(torch.rand(4, 12)).shape == (4, 3)
-    with pytest.raises(UsageError, match="resnet18 takes pictures, the input is number 12; use the model mlp"):
+    with pytest.raises(
+        UsageError, match="resnet18 takes pictures, the input is number 12; use one of: mlp, linear, resmlp, tabm"
+    ):
         build("resnet18", numbers, 3)
 
 

@@ -62,6 +62,7 @@ LEAK = Finding("leakage", Severity.WARNING, "7 pictures are on both sides", ["a"
 CONFLICT = Finding("label-conflict", Severity.WARNING, "3 pictures carry two labels", ["a"] * 3)
 SURE = {"error": 0.12, "count": [0, 300], "confidence": [0.0, 0.95], "accuracy": [0.0, 0.83]}
 MODEST = {"error": 0.12, "count": [0, 300], "confidence": [0.0, 0.71], "accuracy": [0.0, 0.83]}
+TREES = {"name": "trees", "seconds": 1.5, "metrics": {"accuracy": 0.97}}
 RARE = [[90, 5, 5], [5, 90, 5], [12, 8, 10]]
 HARD = [[90, 5, 5], [5, 90, 5], [25, 25, 50]]
 
@@ -76,6 +77,8 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("diverged", {"train": [1.0, float("nan")]}, ["nan"]),
     ("guessing", {"evaluation": matrix([[52, 0], [48, 0]])}, ["52.0%", "“a”"]),
     ("guessing_mean", {"evaluation": {"metrics": {"r2": -0.25}, "detail": {"kind": "regression"}}}, ["-0.25"]),
+    ("baseline", {"evaluation": {**GOOD, "baselines": [TREES]}},
+     ["trees", "1.5 s", "0.97", "0.95"]),
     ("no_held_out", {"evaluation": {**GOOD, "side": "train"}}, []),
     ("overfits", {"train": [1, 0.5, 0.2], "valid": [1, 0.7, 0.65]}, ["0.2", "0.65"]),
     ("overfits_rising", {"train": [1, 0.5, 0.2], "valid": [1, 0.7, 0.9]}, ["0.2", "0.7", "0.9", "epoch 2"]),

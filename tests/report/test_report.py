@@ -16,9 +16,9 @@ from flambeau.run import Run
 RUNS = ["classification", "many_classes", "regression", "multilabel", "own_parts"]
 ALWAYS = ["data", "curves", "speed", "reasons", "environment", "recipe"]
 SECTIONS = {
-    "classification": [*ALWAYS, "confusion", "classes", "worst", "calibration", "learning_rate"],
-    "many_classes": [*ALWAYS, "confusion", "classes", "worst", "calibration"],
-    "regression": [*ALWAYS, "regression", "worst"],
+    "classification": [*ALWAYS, "confusion", "classes", "worst", "calibration", "learning_rate", "rivals"],
+    "many_classes": [*ALWAYS, "confusion", "classes", "worst", "calibration", "rivals"],
+    "regression": [*ALWAYS, "regression", "worst", "rivals"],
     "multilabel": [*ALWAYS, "classes", "worst"],
     "own_parts": ALWAYS,
 }

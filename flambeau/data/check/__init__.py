@@ -12,6 +12,7 @@ from flambeau.data.check.labels import column_findings, split_findings
 from flambeau.data.check.near import near_duplicates, num_trees
 from flambeau.data.check.pictures import picture_findings
 from flambeau.data.check.sounds import sound_findings
+from flambeau.data.check.tables import table_findings
 from flambeau.data.check.texts import text_findings
 from flambeau.data.dataset import Dataset
 from flambeau.data.encode import usable_processors
@@ -39,6 +40,10 @@ def check(dataset: Dataset, *, reporter: Reporter = QUIET, threads: int | None =
     Of sounds, warnings: `unreadable`, `silent`, `silent-class`, `clipping`, `short`, `long`, classes that their level
     (`level-giveaway`) or the form of their files (`format-giveaway`) tells apart, recordings on both sides of the split
     (`same-recording`, and `leakage` by what is heard); notes: `dc-offset`, `mixed-rates`, `mixed-channels`.
+
+    Of numbers, categories and dates of a table, warnings: `not-a-number` and `not-a-date`, whose rows are left out, an
+    `empty-column`, an `identifier`, a `duplicate-column`, `target-leakage` of a column that alone tells the target,
+    `drift` between the sides of the split; notes: `missing-values`, `constant`, `outlier`, `unseen-category`.
 
     Notes: `wrong-extension`, exotic pictures (`cmyk`, `16-bit`, `float`, `1-bit`, `palette`, `alpha`, `animated`,
     `exif-rotated`), `huge`, `mixed-colour`, `duplicate` and `near-duplicate` inside a class, `nothing-held-out`.
@@ -76,4 +81,5 @@ def check(dataset: Dataset, *, reporter: Reporter = QUIET, threads: int | None =
         usable &= readable
     if dataset.inputs and not any(isinstance(dataset.fields[name], (Audio, Image, Text)) for name in dataset.inputs):
         findings += twins.equal(twins.groups(row_digests(dataset)), "row", may_coincide(dataset))
-    return worst_first([*findings, *column_findings(dataset, usable)])
+    told, in_tables = table_findings(dataset)
+    return worst_first([*findings, *told, *column_findings(dataset, usable, told_of=in_tables)])

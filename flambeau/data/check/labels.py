@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,15 +50,16 @@ def split_findings(dataset: Dataset) -> list[Finding]:
     return []
 
 
-def column_findings(dataset: Dataset, usable: np.ndarray) -> list[Finding]:
+def column_findings(dataset: Dataset, usable: np.ndarray, told_of: Collection[str] = ()) -> list[Finding]:
     """Findings about every column but pictures.
 
     Args:
         usable: bool (N): rows whose pictures can be read.
+        told_of: columns that another check has told of.
     """
     findings: list[Finding] = []
     for name, field in dataset.fields.items():
-        if isinstance(field, Image):
+        if isinstance(field, Image) or name in told_of:
             continue
         if not isinstance(field, Number):  # which names its missing values itself
             findings += _missing(dataset, name)

@@ -6,10 +6,13 @@ from flambeau.report.sections.classes import classes, confusion
 from flambeau.report.sections.data import data
 from flambeau.report.sections.mistakes import worst
 from flambeau.report.sections.quality import calibration, regression
+from flambeau.report.sections.rivals import inputs, rivals
 from flambeau.report.sections.training import curves, speed
 
 SECTIONS = (
     ("data", data),
+    ("rivals", rivals),
+    ("inputs", inputs),
     ("curves", curves),
     ("confusion", confusion),
     ("classes", classes),

@@ -1,0 +1,113 @@
+"""Gathers the numbers, categories and dates of a dataset's inputs into one column: a step gathers them at once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from flambeau.core.errors import DataError
+from flambeau.data.dataset import Dataset
+from flambeau.fields import Category, Date, Field, Number, Rows, Table
+
+PRESENT = "__present__"
+"""The input that says which of the others a row has; there only where some row lacks one."""
+
+
+def grouped(dataset: Dataset) -> Dataset:
+    """The dataset with its tabular inputs as one Table, where it has several inputs or one that only a Table takes.
+
+    The columns stay there too. One Number alone, such as a vector, stays as it is. Where rows lack one of several
+    inputs (a picture, a text), such rows may stay, and one more input, PRESENT, says what is there.
+    """
+    return _with_present(_with_table(dataset))
+
+
+def _with_table(dataset: Dataset) -> Dataset:
+    names = tabular(dataset)
+    if not names:
+        return dataset
+    out = copy.copy(dataset)
+    name = _free_name(dataset.columns)
+    out.columns = {**dataset.columns, name: Rows({column: dataset.columns[column] for column in names})}
+    out.inputs = [name, *(column for column in dataset.inputs if column not in names)]
+    table = Table({column: dataset.fields[column] for column in names})
+    out.fields = {name: table, **{c: field for c, field in dataset.fields.items() if c not in names}}
+    return out
+
+
+def _with_present(dataset: Dataset) -> Dataset:
+    others = optional(dataset.inputs, dataset.fields)
+    if len(dataset.inputs) < 2 or not others or PRESENT in dataset.inputs:
+        return dataset
+    there = present(dataset, others)
+    if there[dataset.rows("train")].all():
+        return dataset
+    out = copy.copy(dataset)
+    out.columns = {**dataset.columns, PRESENT: there}  # type: ignore[dict-item]
+    out.inputs = [*dataset.inputs, PRESENT]
+    out.fields = {**dataset.fields, PRESENT: Number(standardise=False, transform="none")}
+    out.optional = frozenset(others)
+    return out
+
+
+def optional(inputs: Sequence[str], fields: Mapping[str, Field]) -> list[str]:
+    """Those of several inputs that a row may lack: all but a table, which has its own way with gaps."""
+    return [name for name in inputs if name != PRESENT and not isinstance(fields[name], Table)]
+
+
+def present(dataset: Dataset, names: Sequence[str]) -> np.ndarray:
+    """float32 (N, M): 1 where a row has the input, 0 where it is missing."""
+    return np.stack([np.asarray([not missing(v) for v in dataset.columns[n]], np.float32) for n in names], 1)
+
+
+def missing(value: Any) -> bool:
+    """Whether a raw value is none: None, or NaN."""
+    return value is None or (isinstance(value, (float, np.floating)) and bool(value != value))
+
+
+def tabular(dataset: Dataset) -> list[str]:
+    """The inputs that `grouped` gathers."""
+    names = [name for name in dataset.inputs if _is_tabular(dataset, name)]
+    alone = len(dataset.inputs) == 1 and names and isinstance(dataset.fields[names[0]], Number)
+    return [] if alone else names
+
+
+def regrouped(dataset: Dataset, fields: Mapping[str, Field], inputs: Sequence[str], target: str | None) -> Dataset:
+    """Other data in the form of a run: with the fields as they were fitted, and the columns that its tables gather.
+
+    Raises:
+        DataError: a column of the run is missing.
+    """
+    out = copy.copy(dataset)
+    wanted: list[str] = []
+    for name in inputs:
+        field = fields[name]
+        wanted += field.columns if isinstance(field, Table) else [name] * (name != PRESENT)
+    for column in (*wanted, *([target] if target else [])):
+        if column not in dataset.columns:
+            raise DataError(f"the data has no column '{column}'", expected=", ".join([*wanted, target or ""]))
+    tables = {name: field for name, field in fields.items() if isinstance(field, Table)}
+    rows = {name: Rows({c: dataset.columns[c] for c in table.columns}) for name, table in tables.items()}
+    out.columns, out.fields, out.inputs, out.target = {**dataset.columns, **rows}, dict(fields), list(inputs), target
+    if PRESENT in inputs:
+        others = optional(inputs, fields)
+        out.columns[PRESENT] = present(dataset, others)  # type: ignore[assignment]
+        out.optional = frozenset(others)
+    return out
+
+
+def _is_tabular(dataset: Dataset, name: str) -> bool:
+    if not isinstance(dataset.fields[name], (Number, Category, Date)):
+        return False
+    values = dataset.columns[name]
+    return values.ndim == 1 if isinstance(values, np.ndarray) else all(np.ndim(v) == 0 for v in values[:100])
+
+
+def _free_name(columns: Mapping[str, Any]) -> str:
+    name = "table"
+    while name in columns:
+        name += "_"
+    return name

@@ -1,0 +1,374 @@
+"""Table: the numbers, categories and dates of a row together, as one value."""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flambeau.core.errors import DataError, UsageError, nearest
+from flambeau.fields.base import FIELDS, Encoding, Field, Recognition, recognise
+from flambeau.fields.category import Category, class_name
+from flambeau.fields.date import Date
+from flambeau.fields.number import Number
+
+MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "-", "?", "#n/a", "<na>", "missing", "unknown", "缺失"})
+"""What stands for a missing number in a text, in lower case."""
+MOST = 0.9
+"""Share of a column's values that must be numbers for it to be one of numbers."""
+RARE = 2  # a category of fewer training rows is unknown, so that the unknown one is learned too
+
+
+class Rows(Sequence[dict[str, Any]]):
+    """The rows of some columns as mappings, made when they are asked for; the columns stay as they are.
+
+    >>> rows = Rows({"a": [1, 2, 3], "b": ["x", "y", "z"]})
+    >>> rows[1], len(rows[1:])
+    ({'a': 2, 'b': 'y'}, 2)
+    """
+
+    def __init__(self, columns: Mapping[str, Sequence[Any]]):
+        self.columns = dict(columns)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+    @overload
+    def __getitem__(self, row: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, row: slice) -> Rows: ...
+    def __getitem__(self, row: int | slice) -> dict[str, Any] | Rows:
+        if isinstance(row, slice):
+            return Rows({name: values[row] for name, values in self.columns.items()})
+        return {name: values[row] for name, values in self.columns.items()}
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (self[row] for row in range(len(self)))
+
+    def take(self, rows: np.ndarray) -> Rows:
+        """Some rows, by their numbers, int64 (n)."""
+        return Rows({
+            name: values[rows] if isinstance(values, np.ndarray) else [values[row] for row in rows.tolist()]
+            for name, values in self.columns.items()
+        })  # fmt: skip
+
+
+class Row(NamedTuple):
+    """A prepared batch of rows: numbers float32 (B, D), of which the last say what is missing; codes int64 (B, C)."""
+
+    numbers: Tensor
+    codes: Tensor
+
+
+@FIELDS.register("table")
+class Table(Field):
+    """Numbers, categories and dates of one row. Encoded as one float32 (W): the numbers, standardised, NaN where one is
+    missing, and behind them the number of each category, 0 for one that is unknown or missing.
+
+    So a whole table is one array, and a batch of it one gather. Prepared as `Row`: a missing number is 0, the mean, and
+    where a column has missing ones among the training rows, one more number says so.
+
+    Args:
+        columns: the field of each column: Number, Category or Date; recognised from the rows if not given.
+    """
+
+    kind = "table"
+    input_only = True
+    settings = ("columns",)
+    fitted = ("gaps",)
+
+    def __init__(self, columns: Mapping[str, Any] | None = None):
+        self.columns = _checked({
+            name: Field.from_dict(field) if isinstance(field, Mapping) else field
+            for name, field in (columns or {}).items()
+        })  # fmt: skip
+        self._given = bool(columns)
+        self.gaps: list[str] = []
+        """Columns with missing numbers or dates among the training rows."""
+
+    @classmethod
+    def recognise(cls, values: Sequence[Any]) -> Recognition:
+        if len(values) and all(isinstance(v, Mapping) and v for v in values):
+            return Recognition(0.95, f"values are rows of {len(values[0])} columns")
+        return Recognition(0.0, "values are not rows")
+
+    def fit(self, values: Sequence[Any]) -> None:
+        columns = _columns_of(values)
+        if not self._given:
+            self.columns = _checked({name: recognise_column(column)[0] for name, column in columns.items()})
+        self.gaps = []
+        for name, field in self.columns.items():
+            column = columns.get(name, [None] * len(values))
+            if isinstance(field, Category):
+                _fit_category(field, column)
+                continue
+            if isinstance(field, Number):
+                numbers, _ = as_numbers(column)
+                field.fit(numbers)  # type: ignore[arg-type]
+                missing = ~np.isfinite(numbers)
+            else:
+                assert isinstance(field, Date)
+                field.fit(column)
+                missing = ~np.isfinite(field.days(column)[0])
+            if missing.any():
+                self.gaps.append(name)
+        self.__dict__.pop("_at", None)
+
+    def of(self, *kinds: type[Field]) -> list[str]:
+        """The columns of some kinds, in order."""
+        return [name for name, field in self.columns.items() if isinstance(field, kinds)]
+
+    @property
+    def places(self) -> dict[str, slice]:
+        """Where each column lies in an encoded row: numbers and dates first, then categories."""
+        if "_at" not in self.__dict__:
+            at, places = 0, {}
+            for name in (*self.of(Number, Date), *self.of(Category)):
+                width = self.columns[name].encoding.shape[0] if isinstance(self.columns[name], Date) else 1
+                places[name] = slice(at, at + width)
+                at += width
+            self.__dict__["_at"] = places
+        return self.__dict__["_at"]
+
+    @property
+    def num_numbers(self) -> int:
+        """How many of the encoded numbers are no category."""
+        return sum(self.places[name].stop - self.places[name].start for name in self.of(Number, Date))
+
+    @property
+    def encoding(self) -> Encoding:
+        return Encoding(np.dtype(np.float32), (self.num_numbers + len(self.of(Category)),))
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(D, K1, K2, …): prepared numbers, then how many codes each category has."""
+        sizes = [len(self.columns[name].classes) + 1 for name in self.of(Category)]  # type: ignore[attr-defined]
+        return (self.num_numbers + len(self.gaps), *sizes)
+
+    def encode(self, value: Any) -> np.ndarray:
+        if not isinstance(value, Mapping):
+            raise DataError(f"a {type(value).__name__} is not a row", expected=f"a mapping of {self._names()}")
+        self.check_names(value)
+        array, errors = self._encode({name: [value[name]] for name in self.columns}, 1)
+        if errors:
+            raise DataError(errors[0])
+        return array[0]
+
+    def check_names(self, names: Mapping[str, Any]) -> None:
+        """Raises DataError where a column is missing, or is one that the model does not know."""
+        for name in self.columns:
+            if name not in names:
+                raise DataError(f"the row has no column '{name}'", expected=f"a row of {self._names()}")
+        for name in names:
+            if name not in self.columns:
+                fix = f"leave it out; {nearest(name, self.columns)}"
+                raise DataError(f"the row has a column '{name}' that the model does not know", fix=fix)
+
+    def _names(self) -> str:
+        return ", ".join([*self.columns][:12]) + (", …" if len(self.columns) > 12 else "")
+
+    def encode_batch(self, values: Sequence[Any]) -> list[np.ndarray | DataError]:
+        if not isinstance(values, Rows):
+            return super().encode_batch(values)
+        array, errors = self._encode(values.columns, len(values))
+        return [DataError(errors[row]) if row in errors else array[row] for row in range(len(array))]
+
+    def encode_all(self, values: Sequence[Any]) -> np.ndarray | None:
+        if not isinstance(values, Rows):
+            return None
+        array, errors = self._encode(values.columns, len(values))
+        return None if errors else array
+
+    def _encode(self, columns: Mapping[str, Sequence[Any]], rows: int) -> tuple[np.ndarray, dict[int, str]]:
+        """Columns to float32 (N, W), and what is wrong with rows that cannot be encoded."""
+        out = np.zeros((rows, *self.encoding.shape), np.float32)
+        errors: dict[int, str] = {}
+        for name, at in self.places.items():
+            field, values = self.columns[name], columns[name]
+            if isinstance(field, Category):
+                out[:, at.start] = _codes(field, values)
+                continue
+            if isinstance(field, Number):
+                numbers, bad = as_numbers(values)
+                out[:, at.start] = field.standard(numbers)
+                expected = "a number"
+            else:
+                assert isinstance(field, Date)
+                days, bad = field.days(values)
+                out[:, at] = field.parts(days)
+                expected = f"a date such as {field.example()}"
+            for row in bad.tolist():
+                errors.setdefault(row, f"the column '{name}' has {values[row]!r}; expected {expected}")
+        return out, errors
+
+    def prepare(self, gathered: Tensor, training: bool = False, generator: torch.Generator | None = None) -> Row:
+        count = self.num_numbers
+        numbers = gathered[:, :count]
+        filled = torch.nan_to_num(numbers)
+        if self.gaps:
+            # the first place of a column tells for all of them
+            flags = torch.isnan(numbers[:, [self.places[name].start for name in self.gaps]])
+            filled = torch.cat((filled, flags.to(filled.dtype)), 1)
+        return Row(filled, gathered[:, count:].long())
+
+    def render(self, value: Any) -> str:
+        """Its columns and values, the first twelve."""
+        if not isinstance(value, Mapping):
+            return super().render(value)
+        shown = [f"<b>{html.escape(str(n))}</b> {html.escape(_short(v))}" for n, v in [*value.items()][:12]]
+        return f"<span>{'; '.join(shown)}{' …' if len(value) > 12 else ''}</span>"
+
+    def example(self) -> dict[str, Any]:
+        """A row that could be asked about: the middle of the training rows, as plain JSON."""
+        row: dict[str, Any] = {}
+        for name, field in self.columns.items():
+            if isinstance(field, Number):
+                row[name] = float(f"{field.decode(np.zeros(())):.4g}")
+            else:
+                row[name] = field.classes[0] if isinstance(field, Category) and field.classes else None
+                row[name] = field.example() if isinstance(field, Date) else row[name]
+        return row
+
+    def to_dict(self) -> dict[str, Any]:
+        columns = {name: field.to_dict() for name, field in self.columns.items()}
+        return {"kind": self.kind, "columns": columns, "gaps": list(self.gaps)}
+
+
+def _checked(columns: dict[str, Field]) -> dict[str, Field]:
+    for name, field in columns.items():
+        if not isinstance(field, (Number, Category, Date)):
+            raise UsageError(f"the column '{name}' is of the kind {field.kind}", expected="number, category or date")
+        if isinstance(field, Number) and field.transform == "auto":
+            field.transform = "quantile"
+    return columns
+
+
+def recognise_column(values: Sequence[Any]) -> tuple[Field, str]:
+    """The field that suits a column of a table: a Number too where a few of its values are none, such as "n/a".
+
+    Raises:
+        UsageError: no kind suits.
+    """
+    if looks_like_numbers(values):
+        return Number(), "values are numbers, but for a few"
+    return recognise(values)
+
+
+def looks_like_numbers(values: Sequence[Any]) -> bool:
+    """Whether of texts and numbers nearly all are numbers, once those that stand for a missing one are left out.
+
+    >>> looks_like_numbers(["12", "7.5", "n/a"]), looks_like_numbers(["12", "7.5"]), looks_like_numbers(["a", "b"])
+    (True, False, False)
+    """
+    known = [v for v in values if v is not None]
+    texts = [v for v in known if isinstance(v, str)]
+    if not texts or any(isinstance(v, (bool, np.bool_)) or np.ndim(v) for v in known[:100]):
+        return False
+    given = [v for v in known if not (isinstance(v, str) and v.strip().lower() in MISSING)]
+    _, bad = as_numbers(given)
+    # where all are numbers, somebody has kept them as texts on purpose
+    mixed = len(texts) < len(known) or len(given) < len(known) or len(bad)
+    return bool(mixed) and len(given) > 0 and len(bad) <= (1 - MOST) * len(given)
+
+
+def as_numbers(values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Raw values as float64 (N), NaN where one is missing, and the rows whose value is no finite number.
+
+    >>> as_numbers([1, "2.5", "n/a", None, "abc"])
+    (array([1. , 2.5, nan, nan, nan]), array([4]))
+    """
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        array = None
+    bad: list[int] = []
+    if array is None or array.ndim != 1:
+        array = np.full(len(values), np.nan)
+        for row, value in enumerate(values):
+            try:
+                array[row] = _number(value)
+            except (TypeError, ValueError):
+                bad.append(row)
+    infinite = np.isinf(array)
+    if infinite.any():
+        bad += np.flatnonzero(infinite).tolist()
+        array = np.where(infinite, np.nan, array)
+    return array, np.asarray(sorted(bad), np.int64)
+
+
+def _number(value: Any) -> float:
+    if value is None or (isinstance(value, str) and value.strip().lower() in MISSING):
+        return np.nan
+    return float(value)
+
+
+def _columns_of(values: Sequence[Any]) -> dict[str, Sequence[Any]]:
+    """Rows as columns, those that most rows have; what is no row has missing values only."""
+    if isinstance(values, Rows):
+        return values.columns
+    rows = [v if isinstance(v, Mapping) else {} for v in values]
+    names = Counter(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name, count in names.items() if 2 * count > len(rows)}
+
+
+def _fit_category(field: Category, values: Sequence[Any]) -> None:
+    """The categories of RARE rows or more, unless the user gave them."""
+    if field._given:
+        return
+    counts: dict[str, int] = {}
+    for value, count in _counted(values):
+        name = _name(value)
+        if name is not None:
+            counts[name] = counts.get(name, 0) + count
+    field.fit([name for name, count in counts.items() if count >= RARE])
+
+
+def _codes(field: Category, values: Sequence[Any]) -> np.ndarray:
+    """The number of each value's category, from 1 on; 0 where it is unknown or missing."""
+    index = {name: i + 1 for i, name in enumerate(field.classes)}
+    if isinstance(values, np.ndarray) and values.dtype != object:
+        distinct, inverse = np.unique(values, return_inverse=True)
+        codes = np.asarray([index.get(_name(v) or "", 0) for v in distinct.tolist()], np.float32)
+        return codes[inverse] if len(distinct) else np.zeros(0, np.float32)
+    known: dict[Any, int] = {}
+    codes = np.zeros(len(values), np.float32)
+    for row, value in enumerate(values):
+        try:
+            code = known.get(value)
+        except TypeError:
+            continue  # a list or a mapping is no category
+        if code is None:
+            code = known[value] = index.get(_name(value) or "", 0)
+        codes[row] = code
+    return codes
+
+
+def _counted(values: Sequence[Any]) -> list[tuple[Any, int]]:
+    """Distinct values and how often each comes."""
+    if isinstance(values, np.ndarray) and values.dtype != object:
+        distinct, counts = np.unique(values, return_counts=True)
+        return list(zip(distinct.tolist(), counts.tolist(), strict=True))
+    found: dict[Any, int] = {}
+    for value in values:
+        try:
+            found[value] = found.get(value, 0) + 1
+        except TypeError:
+            continue
+    return list(found.items())
+
+
+def _name(value: Any) -> str | None:
+    try:
+        return class_name(value)
+    except DataError:
+        return None
+
+
+def _short(value: Any) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 40 else text[:39] + "…"

@@ -1,0 +1,41 @@
+"""A linear model: a weight for each number and each category. The baseline of every table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from flambeau.fields import Row
+from flambeau.models.spec import OWN, InputSpec
+
+
+class Linear(nn.Module):
+    """Weights of D numbers, and K outputs for each code of each category, summed.
+
+    Args:
+        shape: (D, K1, K2, …), as an InputSpec of the kind `table` has it.
+        num_outputs: K.
+
+    Shapes: Row, or numbers (B, D) alone, to (B, K).
+    """
+
+    def __init__(self, shape: Sequence[int], num_outputs: int):
+        super().__init__()
+        self.head = nn.Linear(shape[0], num_outputs)
+        self.categories = nn.ModuleList(nn.Embedding(size, num_outputs) for size in shape[1:])
+        for table in self.categories:
+            nn.init.zeros_(table.weight)  # type: ignore[arg-type]
+
+    def forward(self, row: Row | Tensor) -> Tensor:
+        numbers, codes = row if isinstance(row, tuple) else (row, None)
+        out = self.head(numbers)
+        for i, table in enumerate(self.categories):
+            out = out + table(codes[:, i])  # type: ignore[index]
+        return out
+
+
+@OWN.register("linear", kinds=("table", "number"))
+def linear(spec: InputSpec, num_outputs: int) -> nn.Module:
+    """`Linear` for tables or numbers."""
+    return Linear(spec.shape, num_outputs)

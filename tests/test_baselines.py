@@ -1,0 +1,103 @@
+"""Simple rivals on the same rows, and what each input brings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.datasets import load_digits, load_iris, load_wine
+
+import flambeau as fb
+from flambeau.baselines import MOST_ROWS, baselines, verdict
+from flambeau.data.realdata.texts import write_sentences
+from flambeau.evaluation import evaluate_run
+
+
+def built(data: fb.Dataset, **settings: object) -> fb.Learner:
+    return fb.Learner(data, run=False, quiet=True, **settings).build()  # type: ignore[arg-type]
+
+
+def by_name(learner: fb.Learner) -> dict[str, dict[str, float]]:
+    return {b["name"]: b["metrics"] for b in learner.baselines()}
+
+
+def wine() -> fb.Dataset:
+    bunch = load_wine()
+    return fb.Dataset({**dict(zip(bunch.feature_names, bunch.data.T, strict=True)), "y": bunch.target}, target="y")
+
+
+def test_trees_for_a_table() -> None:
+    found = by_name(built(wine()))
+    assert found["gradient-boosted trees"]["accuracy"] > 0.9
+    assert found["most frequent class"]["accuracy"] == pytest.approx(0.4, abs=0.05)
+
+
+def test_a_number_is_measured_in_its_own_units() -> None:
+    iris = load_iris()
+    columns = {"a": iris.data[:, 0] * 1000, "b": iris.data[:, 1], "y": iris.data[:, 2] * 1000}
+    data = fb.Dataset(columns, target="y", fields={"y": fb.fields.Number(transform="log")})
+    found = by_name(built(data))
+    valid = data.rows("valid")
+    assert found["gradient-boosted trees"]["rmse"] < 0.5 * found["mean"]["rmse"]
+    assert 0.5 * columns["y"][valid].std() < found["mean"]["rmse"] < 2 * columns["y"][valid].std()
+
+
+def test_words_for_texts(tmp_path: Path) -> None:
+    data = fb.Dataset.from_table(write_sentences(tmp_path / "s.csv"), inputs=["text"])
+    assert by_name(built(data))["TF-IDF and a linear model"]["accuracy"] > 0.78
+
+
+def test_pixels_for_small_pictures() -> None:
+    digits = load_digits()
+    data = fb.Dataset.from_arrays(digits.images[:600] / 16, digits.target[:600])
+    assert by_name(built(data, model="mlp"))["a linear model on small pixels"]["accuracy"] > 0.85
+
+
+def test_they_learn_from_training_rows_alone() -> None:
+    """The labels of held-out rows are turned round: what rivals say of them must not change."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=300)
+    sides = ["train"] * 200 + ["valid"] * 100
+    scores = []
+    for turned in (False, True):
+        y = np.where(x > 0, "p", "q")
+        y[200:] = np.where((x[200:] > 0) ^ turned, "p", "q")
+        learner = built(fb.Dataset({"x": x, "z": x**2, "y": y.tolist()}, target="y", split=sides))
+        scores.append(by_name(learner)["gradient-boosted trees"]["accuracy"])
+    assert scores[0] > 0.95 and scores[0] + scores[1] == pytest.approx(1.0)
+
+
+def test_too_much_data_has_the_plain_rival_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = built(wine())
+    monkeypatch.setitem(MOST_ROWS, "table", 100)
+    rows = {s: r.numpy() for s, r in learner.feed.rows.items()}  # type: ignore[attr-defined]
+    found = baselines(learner.feed.dataset, learner.feed.store, rows["train"], rows["valid"])  # type: ignore[attr-defined]
+    assert [b.name for b in found] == ["most frequent class"]
+
+
+def test_the_line_says_plainly_who_wins() -> None:
+    found = [{"name": "trees", "seconds": 1.31, "metrics": {"accuracy": 0.822, "rmse": 2.0}}]
+    line = "baseline 0.822 in 1.3 s (trees); this model 0.899 (accuracy)"
+    assert verdict(found, {"accuracy": 0.899}, "category") == line
+    assert str(verdict(found, {"accuracy": 0.8}, "category")).endswith("the baseline wins")
+    assert str(verdict(found, {"rmse": 2.1}, "number")).endswith("the baseline wins")
+    assert verdict([], {"accuracy": 0.8}, "category") is None
+
+
+def test_a_run_keeps_them_and_what_each_column_brings(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    x = random.normal(size=600)
+    columns = {"used": x.tolist(), "noise": random.normal(size=600).tolist(), "y": ["pq"[int(v > 0)] for v in x]}
+    pl.DataFrame(columns).write_csv(tmp_path / "t.csv")
+    data = fb.Dataset.from_table(tmp_path / "t.csv", target="y")
+    fb.Learner(data, model="resmlp", epochs=8, run=tmp_path / "run", quiet=True).fit()
+    kept = fb.Run.open(tmp_path / "run").evaluation
+    assert [b["name"] for b in kept["baselines"]] == ["most frequent class", "gradient-boosted trees"]
+    without = kept["shuffled"]["without"]
+    assert without["used"] < 0.65 < 0.85 < without["noise"]
+    assert evaluate_run(tmp_path / "run")["baselines"] == kept["baselines"]
+    assert "baselines" not in evaluate_run(tmp_path / "run", tmp_path / "t.csv")
+    fb.Learner(data, model="linear", epochs=1, run=tmp_path / "bare", quiet=True, baseline=False).fit()
+    assert "baselines" not in fb.Run.open(tmp_path / "bare").evaluation
