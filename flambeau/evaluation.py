@@ -109,7 +109,11 @@ def evaluate_run(
     store = encode(dataset, options, reporter)
     for finding in store.findings:
         reporter.say(str(finding), style="yellow")
-    rows = store.good.numpy() if side == "all" else np.intersect1d(dataset.rows(side), store.good.numpy())
+    rows = (
+        store.good.numpy()
+        if side == "all"
+        else np.intersect1d(dataset.rows(side), store.good.numpy(), assume_unique=True)
+    )
     source = Batches(store, torch.from_numpy(rows), 2 * (run.recipe.training.batch_size or 32))
     prepare = Preparer(dataset.fields, predictor.inputs, predictor.target, predictor.engine.device)
     result = measure(predictor.objective, predictor.engine, source, prepare, side, dataset, len(rows), reporter)

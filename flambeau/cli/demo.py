@@ -25,6 +25,7 @@ class What(StrEnum):
     PICTURES = "pictures"
     TEXT = "text"
     TAGS = "tags"
+    TABLES = "tables"
 
 
 def command(
@@ -35,7 +36,8 @@ def command(
     """Check, train, evaluate, predict and serve, on real data; takes about half a minute.
 
     `pictures` are scikit-learn's 1,797 handwritten digits, `text` is 3,000 sentences of reviews, `tags` the parts of
-    speech in 4,600 sentences of the press (the Brown corpus, downloaded once).
+    speech in 4,600 sentences of the press (the Brown corpus, downloaded once), `tables` the passengers of the Titanic
+    and who survived (downloaded once).
 
     Example: `flambeau demo text`
     """
@@ -60,7 +62,9 @@ def command(
     metrics = evaluate_run(run)["metrics"]
     reporter.say(common.show_metrics(metrics))
     reporter.say("5. predict", style="bold")
-    value = data.columns[data.inputs[0]][int(data.rows("valid")[0])]
+    row = int(data.rows("valid")[0])
+    value = {name: data.columns[name][row] for name in data.inputs}
+    value = next(iter(value.values())) if len(value) == 1 else value
     prediction = Predictor.load(run).predict(value)
     if prediction.tokens is None:
         reporter.say(f"{value}: {prediction.label} ({prediction.confidence:.1%})")
@@ -100,11 +104,20 @@ def _press(folder: Path) -> Dataset:
     return Dataset.from_tagged(write_brown(folder / "press.pos", "a"))
 
 
-DATA = {What.PICTURES: _digits, What.TEXT: _sentences, What.TAGS: _press}
+def _titanic(folder: Path) -> Dataset:
+    from flambeau.data.dataset import Dataset
+    from flambeau.data.realdata.tables import write_r_frame
+
+    folder.mkdir(parents=True, exist_ok=True)
+    table = write_r_frame("titanic", folder / "titanic.csv")
+    return Dataset.from_table(table, target="survived", inputs=["sex", "age", "passengerClass"])
+
+
+DATA = {What.PICTURES: _digits, What.TEXT: _sentences, What.TAGS: _press, What.TABLES: _titanic}
 SETTINGS: dict[What, dict[str, Any]] = {What.TAGS: {"epochs": 6}}
 
 
-def _serve_one(run: Path, what: What, value: str) -> tuple[dict[str, Any], str]:
+def _serve_one(run: Path, what: What, value: Any) -> tuple[dict[str, Any], str]:
     """One prediction over HTTP from a real server on a free port."""
     from flambeau.core.errors import FlambeauError
     from flambeau.serve import background_server
