@@ -41,7 +41,7 @@ def from_polars(frame: Any, target: str | None) -> Columns:
     for name in frame.columns:
         series = frame[name]
         kind = series.dtype
-        if series.null_count() == len(series):
+        if series.null_count() == len(series) > 0:
             empty.append(name)
         if kind == pl.String and name != target and (numbers := _numbers(name, series)) is not None:
             array, field, found = numbers
