@@ -4,7 +4,7 @@
     python benchmarks/fusion.py --folds 1
 
 The data is Tux Paint's stamps with their English descriptions and the share of the picture that is not transparent.
-Pictures are 64 px a side; the rest is what `fb.Learner(data)` does when nothing is set, on the same folds, from fresh
+Pictures are 32 px a side; the rest is what `fb.Learner(data)` does when nothing is set, on the same folds, from fresh
 weights.
 """
 
@@ -28,7 +28,7 @@ INPUTS = {"all three": ["picture", "text", "ink"], "picture": ["picture"], "text
 def run(inputs: list[str], held_out: Any, settings: dict[str, Any], folder: Path) -> tuple[float, dict[str, Any]]:
     import flambeau as fb
 
-    fields = {"picture": fb.fields.Image(size=64)} if "picture" in inputs else None
+    fields = {"picture": fb.fields.Image(size=32)} if "picture" in inputs else None
     file = cache() / "stamps-table" / "stamps.csv"
     data = fb.Dataset.from_table(file, target="label", inputs=inputs, split="none", fields=fields)
     data.split[held_out] = 2

@@ -104,7 +104,9 @@ class FieldFeed(Feed):
         for finding in self.store.findings:
             reporter.say(str(finding), style="yellow")
         good = self.store.good.numpy()
-        self.rows = {side: torch.from_numpy(np.intersect1d(data.rows(side), good)) for side in SIDES}
+        self.rows = {
+            side: torch.from_numpy(np.intersect1d(data.rows(side), good, assume_unique=True)) for side in SIDES
+        }
         self._augment(recipe.augment, reasons)
         return len(self.rows["train"])
 

