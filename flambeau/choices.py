@@ -19,8 +19,10 @@ from flambeau.training.settings import Settings
 
 EPOCHS = ((1_000, 40), (3_000, 30), (10_000, 20), (30_000, 12), (200_000, 10))
 EPOCHS_TEXT = ((3_000, 15), (10_000, 10), (30_000, 6), (200_000, 4))  # words are learned by heart sooner than pictures
+EPOCHS_SOUND = ((1_000, 20), (3_000, 10), (10_000, 8), (30_000, 6), (200_000, 4))
 EPOCHS_TABLE = ((1_000, 60), (3_000, 30), (10_000, 24), (100_000, 16), (1_000_000, 6))
 EPOCHS_TAGS = ((1_000, 40), (3_000, 25), (10_000, 15), (200_000, 8))  # each sentence is as many samples as it has words
+SAMPLES = 1 << 25  # of padded sounds in a batch, where whole clips are kept: a gigabyte while it is cut up
 TOKENS = 8192  # padded tokens in a batch of texts
 EPOCHS_PRETRAINED = ((1_000, 12), (3_000, 8), (10_000, 6), (200_000, 4))
 
@@ -32,6 +34,7 @@ def training_settings(
     reporter: Reporter,
     text: bool = False,
     tags: bool = False,
+    sound: bool = False,
     table: bool = False,
     picture: bool = False,
 ) -> tuple[Settings, list[str]]:
@@ -40,22 +43,27 @@ def training_settings(
     reasons: list[str] = []
 
     def choose(name: str, value: Any, why: str) -> None:
-        if getattr(asked, name) is None:
+        if getattr(asked, name) is None and name not in chosen:
             chosen[name] = value
             reasons.append(f"{name} {value}: {why}")
 
     size = default_batch_size(num_train, 32, 256) if table else default_batch_size(num_train)
     choose("batch_size", size, f"{num_train:,} training samples")
-    fresh = EPOCHS_TABLE if table else EPOCHS_TAGS if tags else EPOCHS_TEXT if text and not picture else EPOCHS
-    listed = EPOCHS_PRETRAINED if pretrained else fresh
+    by_kind = ((table, EPOCHS_TABLE), (tags, EPOCHS_TAGS), (text and not picture, EPOCHS_TEXT), (sound, EPOCHS_SOUND))
+    fresh = next((epochs for holds, epochs in by_kind if holds), EPOCHS)
+    listed = (EPOCHS_SOUND if sound else EPOCHS_PRETRAINED) if pretrained else fresh
     epochs = next((e for limit, e in listed if num_train < limit), listed[-1][1] // 2)
     start = "pretrained weights" if pretrained else "fresh weights"
     choose("epochs", epochs, f"{num_train:,} training samples, {start}")
     sgd = asked.optimizer.lower() == "sgd"
     rate = (0.01 if sgd else 5e-4 if text else 1e-3) if pretrained else (0.1 if sgd else 3e-3)
     choose("learning_rate", rate, f"{asked.optimizer} with {start}")
+    if pretrained and sound:
+        choose("body_rate", 1.0, "pictures of sounds are far from what the weights were trained on")
     choose("body_rate", 0.1 if pretrained else 1.0,
            "pretrained layers need small steps only" if pretrained else "all layers are fresh")  # fmt: skip
+    if sound:
+        choose("tokens", SAMPLES, "the most samples of whole clips in a batch")
     if text:
         choose("tokens", TOKENS, "texts of like length together, so that little of a batch is padding")
     batch_size = asked.batch_size or chosen["batch_size"]

@@ -109,12 +109,11 @@ def evaluate_run(
     store = encode(dataset, options, reporter)
     for finding in store.findings:
         reporter.say(str(finding), style="yellow")
-    rows = (
-        store.good.numpy()
-        if side == "all"
-        else np.intersect1d(dataset.rows(side), store.good.numpy(), assume_unique=True)
-    )
-    source = Batches(store, torch.from_numpy(rows), 2 * (run.recipe.training.batch_size or 32))
+    good = store.good.numpy()
+    rows = good if side == "all" else np.intersect1d(dataset.rows(side), good, assume_unique=True)
+    trained = run.recipe.training
+    tokens = None if trained.tokens is None else 2 * trained.tokens
+    source = Batches(store, torch.from_numpy(rows), 2 * (trained.batch_size or 32), tokens=tokens)
     prepare = Preparer(dataset.fields, predictor.inputs, predictor.target, predictor.engine.device)
     result = measure(predictor.objective, predictor.engine, source, prepare, side, dataset, len(rows), reporter)
     kept = run.evaluation if data is None else {}

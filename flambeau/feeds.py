@@ -22,7 +22,7 @@ from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions, encode
 from flambeau.data.grouping import grouped
 from flambeau.data.prepare import Preparer
-from flambeau.fields import FIELDS, Category, Field, Image, Ragged, Text
+from flambeau.fields import FIELDS, Audio, Category, Field, Image, Ragged, Text
 from flambeau.fields.rewording import LEVELS, Rewording
 from flambeau.fields.synonyms import find_wordnet
 from flambeau.objectives import Objective, Supervised
@@ -133,6 +133,8 @@ class FieldFeed(Feed):
 
         for name in self.dataset.inputs:
             field = self.dataset.fields[name]
+            if isinstance(field, Audio) and field.augmentation is None:
+                reasons.append(f"augmentation of {name}: {field.choose_augmentation(asked)}")
             if isinstance(field, Text) and field.augmentation is None:
                 _reword(field, name, asked, reasons)
             if not isinstance(field, Image) or field.augmentation is not None:
@@ -167,12 +169,13 @@ class FieldFeed(Feed):
             drop_single=has_norm,
         )  # fmt: skip
         self._evaluation_batch = 2 * settings.batch_size  # no gradients are kept, so more samples fit
+        self._evaluation_tokens = None if settings.tokens is None else 2 * settings.tokens
         held_out = {s: self._in_order(self.rows[s]) if len(self.rows[s]) else None for s in ("valid", "test")}
         self.sources = {"train": train, **held_out}
         self.prepare = Preparer(self.dataset.fields, self.dataset.inputs, self.dataset.target, engine.device)
 
     def _in_order(self, rows: Tensor) -> Batches:
-        return Batches(self.store, rows, self._evaluation_batch)
+        return Batches(self.store, rows, self._evaluation_batch, tokens=self._evaluation_tokens)
 
     def source(self, side: str) -> Source:
         return self._in_order(self.rows["train"]) if side == "train" else super().source(side)

@@ -36,6 +36,7 @@ from flambeau.models import (
     max_positions,
     recommended_size,
     starts_pretrained,
+    takes_waves,
 )  # fmt: skip
 from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.predictor import Predictor
@@ -46,15 +47,10 @@ from flambeau.techniques import TECHNIQUES, Technique
 from flambeau.techniques.transforms import Transforms
 from flambeau.training import Trainer, engine
 
+MELS_PRETRAINED = 128
 TELLS_WHAT_IS_LEFT_OUT = (
-    "unreadable",
-    "too-large",
-    "missing",
-    "not-finite",
-    "not-a-number",
-    "not-a-date",
-    "unseen-class",
-)
+    "unreadable", "too-large", "missing", "not-finite", "not-a-number", "not-a-date", "unseen-class",
+)  # fmt: skip
 
 
 class Learner:
@@ -146,7 +142,11 @@ class Learner:
             recipe.own_parts["techniques"] = ", ".join(_qualified(t) for t in custom)
         if self.data is not None:
             recipe.data = self.data.source
-            recipe.fields = {n: settings_of(f) for n, f in self.data.fields.items()} | recipe.fields
+            kept = {n: settings_of(f) for n, f in self.data.fields.items()}
+            for name, given in recipe.fields.items():
+                same = name in kept and given.get("kind", kept[name]["kind"]) == kept[name]["kind"]
+                kept[name] = {**kept[name], **given} if same else given
+            recipe.fields = kept
 
     def _set_size(self, size: int | Sequence[int]) -> None:
         pictures = [n for n, f in self.data.fields.items() if isinstance(f, Image)] if self.data else []
@@ -179,7 +179,7 @@ class Learner:
         kinds = [field.kind for field in self.data.fields.values()] if self.data else []
         settings, why = choices.training_settings(
             self.recipe.training, num_train, self._pretrained, self.reporter, tags="tags" in kinds,
-            text=bool({"text", "tokens"} & set(kinds)), picture="image" in kinds,
+            text=bool({"text", "tokens"} & set(kinds)), picture="image" in kinds, sound="audio" in kinds,
             table=self.data is not None and kinds[:1] == ["table"] == kinds[:-1],
         )  # fmt: skip
         self.recipe.training = settings
@@ -208,19 +208,26 @@ class Learner:
         return self.own_model is None and starts_pretrained(choice.name, choice.pretrained)
 
     def _suit_weights(self, reasons: list[str]) -> None:
-        """Pictures in the size, and texts in the tokens, that the pretrained weights were trained with."""
-        if self.own_model is not None:
-            return
+        """Pictures in the size, texts in the tokens, that the pretrained weights were trained with; sounds as the model
+        takes them."""
         several = self.recipe.model.options.get("encoders") or {}
         for name, field in self.recipe.fields.items():
             own = {k: v for k, v in several.get(name, {}).items() if k in ("name", "pretrained")}
             choice = ModelChoice(**own) if several else self.recipe.model
-            if field.get("kind") in ("text", "tokens") and choice.name.startswith(HF):
+            named, kind = self.own_model is None, field.get("kind")
+            if named and kind in ("text", "tokens") and choice.name.startswith(HF):
                 self._suit_tokens(choice.name, name, field, reasons)
-            size = recommended_size(choice.name, choice.pretrained)
-            if size is not None and field.get("kind") == "image" and field.get("size") is None:
+            size = recommended_size(choice.name, choice.pretrained) if named else None
+            if size is not None and kind == "image" and field.get("size") is None:
                 field["size"] = [size, size]
                 reasons.append(f"size {size} of {name}: that of the pretrained weights")
+            if kind == "audio" and field.get("features") is None:
+                waves = named and takes_waves(choice.name)
+                field["features"] = "wave" if waves else "log-mel"
+                reasons.append(f"features {field['features']} of {name}: what the model takes")
+            if size is not None and kind == "audio" and field.get("mels") is None:
+                field["mels"] = MELS_PRETRAINED
+                reasons.append(f"mels {MELS_PRETRAINED} of {name}: as fine as the pretrained weights know pictures")
 
     def _suit_tokens(self, model: str, name: str, field: dict[str, Any], reasons: list[str]) -> None:
         positions = max_positions(model)
@@ -251,10 +258,10 @@ class Learner:
         if len(data.inputs) != 1:
             return self._fused_model(data, target, num_train, reasons)
         field = data.fields[data.inputs[0]]
-        spec = InputSpec(field.kind, field.input_shape)
+        spec = InputSpec(field.input_kind, field.input_shape)
         choice = self.recipe.model
         if choice.name == "auto":
-            name, why = auto.choose(spec, num_train, choice.pretrained)
+            name, why = auto.choose(spec, num_train, choice.pretrained, field.kind)
             choice = self.recipe.model = choice.model_copy(update={"name": name})
             reasons.append(f"model {why}")
             self.reporter.say(reasons[-1])
@@ -289,7 +296,7 @@ class Learner:
                 f"{', '.join(n + tables.get(n, '') for n in names)}",
                 fix=f"choose one with inputs=, or set model.options.encoders.{names[0]}.name={choice.name}",
             )
-        specs = {n: InputSpec(data.fields[n].kind, data.fields[n].input_shape) for n in names}
+        specs = {n: InputSpec(data.fields[n].input_kind, data.fields[n].input_shape) for n in names}
         vocabularies = {n: f.vocabulary for n, f in data.fields.items() if isinstance(f, Text)}
         others = optional(data.inputs, data.fields) if PRESENT in data.inputs else ()
         model, encoders = fuse(specs, target.num_outputs, num_samples=num_train, vocabularies=vocabularies,
@@ -544,7 +551,7 @@ class Learner:
         if self.data is None or len(self.data.inputs) != 1:
             raise UsageError("a summary needs data with one input field")
         field = self.data.fields[self.data.inputs[0]]
-        return summary(self.objective.model, InputSpec(field.kind, field.input_shape))
+        return summary(self.objective.model, InputSpec(field.input_kind, field.input_shape))
 
     @property
     def predictor(self) -> Predictor:

@@ -118,7 +118,7 @@ class Predictor:
                 )  # fmt: skip
             if not inputs or target is None:
                 raise RunError("the run has no fields yet, or has lost them", where=run.path / "fields.json")
-            specs = {n: InputSpec(fields[n].kind, fields[n].input_shape) for n in inputs if n != PRESENT}
+            specs = {n: InputSpec(fields[n].input_kind, fields[n].input_shape) for n in inputs if n != PRESENT}
             outputs, options = fields[target].num_outputs, recipe.model.options
             if recipe.model.name == FUSION:
                 others = optional(inputs, fields) if PRESENT in inputs else ()
@@ -266,7 +266,7 @@ class Predictor:
     def _holds_many(self, array: np.ndarray) -> bool:
         field = self.fields[self.inputs[0]]
         if field.kind != "image":
-            return array.ndim > len(field.encoding.shape)
+            return array.ndim > len(field.encoding.shape) + field.encoding.ragged
         if array.ndim != 3:
             return array.ndim > 3
         # grey pictures (B, H, W), unless it looks like one picture with channels

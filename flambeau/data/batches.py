@@ -67,19 +67,22 @@ class Batches:
         return batches
 
     def _by_length(self, order: Tensor, lengths: Tensor, random: torch.Generator | None) -> list[Tensor]:
-        """Batches of rows of like length, under the token budget; their order is random again."""
+        """Batches under the token budget, of rows of like length where a model sees the padding; their order is random
+        again."""
         batches: list[Tensor] = []
         for pool in order.split(self.batch_size * POOL):
-            pool = pool[lengths[pool].argsort(stable=True)]
-            longest = lengths[pool].tolist()
-            start = 0
+            if self.store.padded:
+                pool = pool[lengths[pool].argsort(stable=True)]
+            length = lengths[pool].tolist()
+            start, longest = 0, length[0]
             for end in range(1, len(pool) + 1):
-                # rows ascend in length, so the batch start:end+1 would be padded to longest[end]
                 full = end - start == self.batch_size
-                over = self.tokens is not None and end < len(pool) and (end - start + 1) * longest[end] > self.tokens
+                # the batch start:end+1 would be padded to its longest row
+                longest = max(longest, length[end]) if end < len(pool) else longest
+                over = self.tokens is not None and end < len(pool) and (end - start + 1) * longest > self.tokens
                 if end == len(pool) or full or over:
                     batches.append(pool[start:end])
-                    start = end
+                    start, longest = end, length[end] if end < len(pool) else 0
         if random is not None:
             batches = [batches[i] for i in torch.randperm(len(batches), generator=random)]
         if self.drop_single:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,6 +164,29 @@ class Dataset:
                 field.fit(self.take(name, rows))
             except DataError as error:
                 raise DataError(error.found, where=f"column '{name}'", expected=error.expected, fix=error.fix) from None
+
+    def folds(self, count: int | None = None, *, by: str | None = None, seed: int = 0) -> Iterator[Dataset]:
+        """This data for cross-validation: once for each fold, which then validates while the others train.
+
+        Args:
+            count: how many folds; if not given one for each value of `by`, else 5.
+            by: a column that keeps rows together, such as the folds that ESC-50 gives. Classes are dealt evenly if not
+                given.
+            seed: another seed, other folds.
+
+        Raises:
+            DataError: there is no such column. UsageError: fewer groups than folds.
+        """
+        if by is not None and by not in self.columns:
+            raise DataError(f"there is no column '{by}' to split by", fix=nearest(by, self.columns))
+        if count is None:
+            count = len({str(value) for value in self.columns[by]}) if by else 5
+        for fold in range(count):
+            split = Split("grouped" if by else "auto", by=by, seed=seed, folds=count, fold=fold)
+            data = copy.copy(self)
+            data.split = data._split(split)
+            data.source = {**self.source, "split": vars(split).copy()} if "split" in self.source else self.source
+            yield data
 
     def check(self, **options: Any) -> list[Finding]:
         """Looks for what is wrong with the data; see `flambeau.data.check.check`."""

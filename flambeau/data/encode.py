@@ -178,13 +178,16 @@ def _encode_memory(field: Field, values: Sequence[Any], threads: int) -> tuple[C
     encoding, errors = field.encoding, Errors()
     parts: list[np.ndarray] = []
     lengths: list[int] = []
-    for block in _blocks(field, values, threads if field.persistent else 1):
+    # ragged values are texts, whose tokenisers leave Python meanwhile: the next block's begins beside this one's end
+    for block in _blocks(field, values, threads if field.persistent else min(threads, 2 if encoding.ragged else 1)):
         parts.append(block.values)
         lengths += block.lengths
         errors |= block.errors
     together = torch.from_numpy(np.concatenate(parts))
     return (
-        RaggedColumn(together, torch.from_numpy(_offsets(lengths))) if encoding.ragged else FixedColumn(together)
+        RaggedColumn(together, torch.from_numpy(_offsets(lengths)), encoding.padded)
+        if encoding.ragged
+        else FixedColumn(together)
     ), errors
 
 
@@ -285,7 +288,7 @@ def _encode_files(
     flat = _map(folder / "flat.bin", encoding.dtype, encoding.shape)
     if not encoding.ragged:
         return FixedColumn(flat), errors
-    return RaggedColumn(flat, _map(folder / "offsets.bin", np.dtype(np.int64), ())), errors
+    return RaggedColumn(flat, _map(folder / "offsets.bin", np.dtype(np.int64), ()), encoding.padded), errors
 
 
 def _kept(folder: Path, encoding: Encoding, rows: int) -> bool | None:

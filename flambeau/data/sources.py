@@ -68,7 +68,7 @@ def from_folder(
     else:
         parts = [f.split(os.sep) for f in files]
         sides = [ALIASES.get(p[0].lower(), -1) for p in parts]
-        given = any(s == TRAIN for s in sides) and how.method in ("auto", "given")
+        given = any(s == TRAIN for s in sides) and how.method in ("auto", "given") and how.folds is None
         if given:
             outside = [f for f, s in zip(files, sides, strict=True) if s < 0]
             if outside:
@@ -273,7 +273,7 @@ def from_frame(
         inputs, empty = without_empty(read, inputs, asked=True)
     method = split if isinstance(split, str) else getattr(split, "method", None)
     sides: Split | str | Sequence[Any] = split
-    if "split" in columns and method in ("auto", "given"):
+    if "split" in columns and method in ("auto", "given") and getattr(split, "folds", None) is None:
         sides = columns["split"]
     elif method == "given":
         raise DataError("there is no column 'split'", where=name, expected="one with train, valid and test")

@@ -35,6 +35,8 @@ class Split:
         test: share of the rows kept for the test.
         by: the column of the groups or of the times.
         seed: another seed, another split.
+        folds: for cross-validation: rows (or groups) are dealt into so many parts, and `valid` and `test` do not count.
+        fold: the part that validates, from 0 on. Where there are as many groups as folds, they are numbered by name.
     """
 
     method: str = "auto"
@@ -42,6 +44,8 @@ class Split:
     test: float = 0.0
     by: str | None = None
     seed: int = 0
+    folds: int | None = None
+    fold: int = 0
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -50,6 +54,13 @@ class Split:
             raise UsageError(
                 f"the shares valid={self.valid} and test={self.test} do not fit",
                 expected="two shares, together below 1",
+            )
+        if self.folds is not None and (
+            self.folds < 2 or not 0 <= self.fold < self.folds or self.method in ("given", "time", "none")
+        ):
+            raise UsageError(
+                f"fold {self.fold} of {self.folds} of a split '{self.method}' does not fit",
+                expected="2 or more folds, numbered from 0, by auto, random, stratified or grouped",
             )
         if self.method in ("grouped", "time") and not self.by:
             raise UsageError(f"a split of the kind '{self.method}' needs a column", fix="give by='column'")
@@ -67,6 +78,8 @@ class Split:
         """
         if self.method == "none":
             return np.zeros(len(keys), np.int8)
+        if self.folds is not None:
+            return np.where(self._parts(keys, labels, by) == self.fold, VALID, TRAIN).astype(np.int8)
         if self.valid is None:
             return replace(self, valid=min(default_share(len(keys)), (1 - self.test) / 2)).assign(keys, labels, by)
         if self.method == "time":
@@ -91,6 +104,32 @@ class Split:
             rows = order[start:end]
             side[rows] = self._cut(np.arange(len(rows)))
         return side
+
+    def _parts(self, keys: Sequence[str], labels: Sequence[Hashable] | None, by: Sequence[Any] | None) -> np.ndarray:
+        """The part of each row, int64 (N), 0…folds-1, alike in size."""
+        assert self.folds is not None
+        if self.method == "grouped":
+            assert by is not None
+            names, inverse, counts = np.unique([str(g) for g in by], return_inverse=True, return_counts=True)
+            if len(names) < self.folds:
+                raise UsageError(
+                    f"the column '{self.by}' has {len(names)} groups",
+                    expected=f"at least {self.folds}, one for each fold",
+                )
+            if len(names) == self.folds:
+                return inverse
+            part_of, sizes = np.zeros(len(names), np.int64), [0] * self.folds
+            for group in sorted(range(len(names)), key=lambda g: self._draw(str(names[g]))):
+                smallest = sizes.index(min(sizes))
+                part_of[group] = smallest
+                sizes[smallest] += int(counts[group])
+            return part_of[inverse]
+        order = np.argsort(np.asarray([self._draw(k) for k in keys], np.uint64), kind="stable")
+        if self.method != "random" and labels is not None:
+            order = order[np.argsort(np.asarray([str(label) for label in labels])[order], kind="stable")]
+        parts = np.zeros(len(keys), np.int64)
+        parts[order] = np.arange(len(keys)) % self.folds
+        return parts
 
     def _draw(self, key: str) -> int:
         text = f"{self.seed}/{key}".encode("utf-8", "surrogateescape")  # a file name may be any bytes

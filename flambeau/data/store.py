@@ -49,8 +49,8 @@ class FixedColumn:
 class RaggedColumn:
     """Values whose first axis differs: all laid end to end in `flat` (sum of lengths, …), and offsets (N + 1)."""
 
-    def __init__(self, flat: Tensor, offsets: Tensor):
-        self.flat, self.offsets = flat, offsets
+    def __init__(self, flat: Tensor, offsets: Tensor, padded: bool = True):
+        self.flat, self.offsets, self.padded = flat, offsets, padded
         self.lengths = offsets[1:] - offsets[:-1]
         self.nbytes = flat.numel() * flat.element_size() + offsets.numel() * offsets.element_size()
 
@@ -65,7 +65,7 @@ class RaggedColumn:
         return Ragged(values.masked_fill_(~inside.view(*inside.shape, *(1,) * (values.ndim - 2)), 0), lengths)
 
     def to(self, device: torch.device) -> RaggedColumn:
-        return RaggedColumn(self.flat.to(device), self.offsets.to(device))
+        return RaggedColumn(self.flat.to(device), self.offsets.to(device), self.padded)
 
 
 class StreamedColumn:
@@ -136,6 +136,11 @@ class Store:
         """The longest length of each row over the ragged columns, int64 (N); None if there are none."""
         ragged = [c.lengths for c in self.columns.values() if isinstance(c, RaggedColumn)]
         return torch.stack(ragged).amax(0).cpu() if ragged else None
+
+    @property
+    def padded(self) -> bool:
+        """Whether a model sees the padding of any column, so that rows of like length belong together."""
+        return any(c.padded for c in self.columns.values() if isinstance(c, RaggedColumn))
 
     def stream(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Gathered]]:
         """(rows, gathered) for each of `batches`, in order; decoded ahead in the background where streamed."""

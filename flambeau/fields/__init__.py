@@ -1,6 +1,7 @@
 """Fields: one file per kind of data. A new kind is a new file here, entered into FIELDS."""
 
-from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition, recognise
+from flambeau.fields.audio import Audio
+from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition, Windows, recognise
 from flambeau.fields.category import Category
 from flambeau.fields.date import Date
 from flambeau.fields.image import Image
@@ -13,6 +14,7 @@ from flambeau.fields.tokens import Tokens
 
 __all__ = [
     "FIELDS",
+    "Audio",
     "Category",
     "Date",
     "Encoding",
@@ -28,5 +30,6 @@ __all__ = [
     "Tags",
     "Text",
     "Tokens",
+    "Windows",
     "recognise",
 ]

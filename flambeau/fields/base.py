@@ -40,13 +40,26 @@ class Ragged(NamedTuple):
         )
 
 
+class Windows(NamedTuple):
+    """Prepared samples of several windows each, whose outputs are to be averaged: values (sum of counts, …) of all
+    windows, sample by sample, and counts (B)."""
+
+    values: Tensor
+    counts: Tensor
+
+
 @dataclass(frozen=True)
 class Encoding:
-    """The form of one encoded value: its dtype and shape; ragged ones grow along a first axis of any length."""
+    """The form of one encoded value: its dtype and shape; ragged ones grow along a first axis of any length.
+
+    `padded` says whether a model sees ragged values as long as the longest of their batch, so that those of like length
+    belong together; where `prepare` cuts them to one length, batches are better mixed.
+    """
 
     dtype: np.dtype
     shape: tuple[int, ...]
     ragged: bool = False
+    padded: bool = True
 
     @property
     def nbytes(self) -> int:
@@ -127,6 +140,11 @@ class Field(ABC):
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one prepared value, as a model sees it (ragged axes are left out)."""
         return self.encoding.shape or (1,)
+
+    @property
+    def input_kind(self) -> str:
+        """What a prepared value is to a model: the kind of its `InputSpec`."""
+        return self.kind
 
     @property
     def num_outputs(self) -> int:

@@ -110,6 +110,14 @@ class Category(Field):
             raise unknown_class(name, self.classes)
         return np.asarray(self.index[name])
 
+    def encode_all(self, values: Sequence[Any]) -> np.ndarray | None:
+        if isinstance(values, np.ndarray) or not all(type(value) is str for value in values):
+            return None
+        try:
+            return np.fromiter(map(self.index.__getitem__, values), np.int64, len(values))
+        except KeyError:
+            return None  # each is named where it is encoded alone
+
     def decode(self, output: np.ndarray) -> str:
         """Probabilities (K) to the likeliest class."""
         return self.classes[int(output.argmax())]

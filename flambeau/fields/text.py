@@ -87,6 +87,8 @@ class Text(Field):
         sample = [v for v in values if v is not None]
         if not sample or not all(isinstance(v, str) for v in sample):
             return Recognition(0.0, "values are not texts")
+        if not any(map(str.strip, sample)):
+            return Recognition(0.85, "all values are empty texts")
         length = sum(map(len, sample)) / len(sample)
         distinct = len(set(sample)) / len(sample)
         if length >= MANY_CHARACTERS and distinct > 0.5:

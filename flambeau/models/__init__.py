@@ -9,6 +9,7 @@ from flambeau.models.build import (
     max_positions,
     recommended_size,
     starts_pretrained,
+    takes_waves,
 )
 from flambeau.models.catalog import ModelInfo, list_models
 from flambeau.models.fusion import Fusion, fuse
@@ -35,4 +36,5 @@ __all__ = [
     "recommended_size",
     "starts_pretrained",
     "summary",
+    "takes_waves",
 ]

@@ -9,18 +9,23 @@ from flambeau.models.vision.resnet import SMALL_PICTURE
 TINY_PICTURE = 12  # below this, three halvings leave nothing to look at
 
 
-def choose(spec: InputSpec, num_samples: int, pretrained: bool | str | object | None = None) -> tuple[str, str]:
+def choose(
+    spec: InputSpec, num_samples: int, pretrained: bool | str | object | None = None, kind: str | None = None
+) -> tuple[str, str]:
     """The name of one of our models for this input, and one sentence on why.
 
     Args:
         num_samples: how many samples there are to train on.
         pretrained: whether (or from where) weights will be loaded; only ResNets have published ones.
+        kind: of the field that pictures are made of, where they are not photos: `audio` for log-mel pictures.
     """
     if spec.kind == "text":
         return (
             "bag",
             "bag, because which words a text has tells most of what it is about, and it trains in seconds",
         )
+    if spec.kind == "audio":
+        return "m5", "m5, because it was made for waves"
     if spec.kind == "table":
         return "tabm", f"tabm, because it is the strongest network here for {spec}"
     if spec.kind == "tokens":
@@ -34,6 +39,8 @@ def choose(spec: InputSpec, num_samples: int, pretrained: bool | str | object | 
     if pretrained:
         name = "resnet50" if num_samples >= 100_000 else "resnet18"
         return name, f"{name}, because weights published for it can be loaded"
+    if kind == "audio" and min(spec.size) >= 16:
+        return "melcnn", "melcnn, because it was made for log-mel pictures and keeps their bands apart"
     if min(spec.size) < 4:
         return "mlp", f"mlp, because {side} leaves a convolution nothing to slide over"
     if max(spec.size) <= TINY_PICTURE or min(spec.size) < 8:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import flambeau.models.audio
 import flambeau.models.tabular
 import flambeau.models.text
 import flambeau.models.vision  # noqa: F401  enters our own models
@@ -39,6 +40,7 @@ __all__ = [
     "max_positions",
     "recommended_size",
     "starts_pretrained",
+    "takes_waves",
 ]
 
 # Our models that torchvision's weights fit.
@@ -46,7 +48,8 @@ INTERCHANGEABLE = ("resnet18", "resnet34", "resnet50")
 PICTURE_SOURCES, TEXT_SOURCE = ("timm", "torchvision"), PREFIX.rstrip(":")
 # What a model of each kind of input is said to take.
 KINDS = {
-    "image": "pictures", "number": "numbers", "text": "texts", "tokens": "sentences of tokens", "table": "tables"
+    "image": "pictures", "number": "numbers", "text": "texts", "tokens": "sentences of tokens", "audio": "waves",
+    "table": "tables",
 }  # fmt: skip
 # Sides tried, smallest first, when a model cannot take the pictures that it is given.
 SIDES = (8, 16, 24, 32, 48, 64, 75, 96, 128, 160, 192, 224, 256, 299, 384)
@@ -149,6 +152,11 @@ def starts_pretrained(name: str, pretrained: bool | str | Path | None) -> bool:
     if name.startswith(PREFIX):
         return pretrained is not False
     return bool(pretrained) and not (is_vectors(pretrained) and "text" in OWN.kinds.get(name, ()))
+
+
+def takes_waves(name: str) -> bool:
+    """Whether a model by name takes raw waves, and no pictures."""
+    return OWN.kinds.get(name) == ("audio",)
 
 
 def recommended_size(name: str, pretrained: bool | str | Path | None) -> int | None:

@@ -114,6 +114,8 @@ def _own_parameters(name: str) -> int:
     resnet = name.startswith("resnet") and name != "resnet9"
     if "text" in OWN.kinds[name]:
         spec = InputSpec("text", (10_000,))
+    elif "audio" in OWN.kinds[name]:
+        spec = InputSpec("audio", (1, 16_000))
     elif "table" in OWN.kinds[name]:
         spec = InputSpec("table", (10, 10, 10))
     else:

@@ -22,6 +22,7 @@ SHAPES: dict[str, tuple[str, tuple[int, ...]]] = {
     "number": ("(D,),", (1,)),
     "text": ("(V,),", (1,)),
     "tokens": ("(V, A, M) or (V,), each", (1, 3)),
+    "audio": ("(C, T), each", (2,)),
     "table": ("(D, K1, …), the K", ()),
 }
 
@@ -31,8 +32,8 @@ class InputSpec:
     """The shape of one sample.
 
     Attributes:
-        kind: `image` for (C, H, W), `number` for (D,), `text` for (V,), `tokens` for (V, A, M) or (V,), `table` for
-            (D, K1, K2, …).
+        kind: `image` for (C, H, W), `number` for (D,), `text` for (V,), `tokens` for (V, A, M) or (V,), `audio` for
+            (C, T), waves, `table` for (D, K1, K2, …).
         shape: the sizes, without the batch; of texts the number of different tokens, padding and unknown among them;
             of sentences of tokens how many words and characters there are, and characters to a word, or how many
             pieces a pretrained tokeniser has; of tables how many numbers there are, from 0 on, then how many codes
@@ -61,7 +62,7 @@ class InputSpec:
 
     @property
     def channels(self) -> int:
-        """C of an image, D of numbers, V of texts."""
+        """C of an image or of waves, D of numbers, V of texts."""
         return self.shape[0]
 
     @property
@@ -146,4 +147,4 @@ class Models(Registry[Builder]):
 
 
 OWN = Models()
-"""Our own models; the files of `models/vision/`, `models/text/` and `models/tabular/` enter themselves."""
+"""Our own models; the files of `models/vision/`, `text/`, `audio/` and `tabular/` enter themselves."""

@@ -10,11 +10,22 @@ import torch
 from torch import Tensor, nn
 
 from flambeau.data.batch import Batch
-from flambeau.fields import Field, Tags
+from flambeau.fields import Field, Tags, Windows
 from flambeau.objectives.base import OBJECTIVES, Objective
 from flambeau.objectives.losses import FOR_KIND, expects_classes, named
 from flambeau.objectives.metrics import MONITORS, Metric, Own, for_field
 from flambeau.objectives.tagging import count_tags, tag_probabilities
+
+WINDOWS_AT_ONCE = 256  # a long clip has more windows than fit into memory
+
+
+def over_windows(model: nn.Module, windows: Windows) -> Tensor:
+    """The mean over each sample's windows of the model's output, (B, …)."""
+    values, counts = windows
+    outputs = torch.cat([model(part) for part in values.split(WINDOWS_AT_ONCE)])
+    owner = torch.repeat_interleave(torch.arange(len(counts), device=values.device), counts)
+    sums = outputs.new_zeros(len(counts), *outputs.shape[1:]).index_add_(0, owner, outputs)
+    return sums / counts.view(-1, *(1,) * (sums.ndim - 1)).to(sums.dtype)
 
 
 @OBJECTIVES.register("supervised")
@@ -50,7 +61,9 @@ class Supervised(Objective):
         self.start_evaluation()
 
     def forward(self, batch: Batch) -> Tensor:
-        """Raw model output. A tuple of inputs is spread over the model's arguments."""
+        """Raw model output. A tuple of inputs is spread over the model's arguments; outputs of windows are averaged."""
+        if isinstance(batch.input, Windows):
+            return over_windows(self.model, batch.input)
         if isinstance(batch.input, tuple) and not hasattr(batch.input, "_fields"):
             return self.model(*batch.input)
         return self.model(batch.input)

@@ -13,6 +13,7 @@ _UNWRITABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _FRAGMENT = re.compile(
     r'<img src="(data:image/(?:png|jpeg);base64,[A-Za-z0-9+/]+={0,2})" alt="([^"<>]*)">'
     r"|<span(?: class=(?:unreadable|(mark|for[1-4]|against[1-4])))?>([^<>]*)</span>"
+    r'|<audio controls src="(data:audio/(?:mpeg|wav);base64,[A-Za-z0-9+/]+={0,2})"></audio>'
 )
 
 
@@ -65,7 +66,7 @@ def tag(name: str, *children: Child, **attributes: object) -> Markup:
 
 
 def fragment(given: object) -> Markup:
-    """A thumbnail as a field rendered it: pictures with their bytes inside, or spans of text; several are
+    """A thumbnail as a field rendered it: pictures and sounds with their bytes inside, or spans of text; several are
     separated by blanks. It is taken apart and written anew; whatever else it holds is shown as text.
 
     >>> fragment("<span>a &lt; b</span>"), fragment("<script>x</script>")
@@ -76,6 +77,7 @@ def fragment(given: object) -> Markup:
         return text(given)
     return join(
         tag("img", src=m[1], alt=html.unescape(m[2]), class_="tiny" if m[1].startswith("data:image/png") else None)
-        if m[1] else tag("span", html.unescape(m[4]), class_=m[3])
+        if m[1] else tag("audio", controls=True, preload="metadata", src=m[5]) if m[5]
+        else tag("span", html.unescape(m[4]), class_=m[3])
         for m in _FRAGMENT.finditer(given)
     )  # fmt: skip

@@ -12,7 +12,9 @@ from flambeau.report.words import Words
 from flambeau.version import __version__
 
 # nothing is loaded and nothing runs, whatever a class name or a file name may hold
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:; base-uri 'none'; form-action 'none'"
+)
 
 
 def page(facts: Facts, words: Words) -> str:

@@ -9,8 +9,12 @@
       grey: "grey", none: "none of the classes", unknown: "unknown", row: (n) => `Input ${n}`,
       "too-large": (m) => `This file is larger than the ${m} MB that the server takes.`,
       "not-json": "This is not JSON. An example: ", offline: "The server does not answer. Is it still running?",
-      "no-picture": "There is no picture in what was dropped.", done: (f, l) => `${f}: ${l}`,
+      "no-picture": "There is no file in what was dropped.", done: (f, l) => `${f}: ${l}`,
+      "drop-sound": "Drop a sound here", "hint-sound": "WAV, FLAC, OGG or MP3, or choose one", "drop-sound-touch": "Choose a sound",
+      sound: (r) => `sounds at ${r} Hz`, record: "Record", stop: "Stop", recorded: "recording", seconds: (s) => `${s} s`,
+      "no-microphone": "The browser gives no microphone to this page.",
       codes: {
+        "not-a-sound": () => "This is not a sound that can be read here: WAV, FLAC, OGG or MP3.",
         "not-a-picture": () => "This is not a picture that can be read here: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.",
         overloaded: () => "The server is busy. Try again in a moment.",
       },
@@ -23,10 +27,14 @@
       grey: "灰度", none: "不属于任何类别", unknown: "无法确定", row: (n) => `输入 ${n}`,
       "too-large": (m) => `文件超过了服务器允许的 ${m} MB。`,
       "not-json": "这不是有效的 JSON。示例：", offline: "服务器没有响应，它还在运行吗？",
-      "no-picture": "拖入的内容里没有图片。", done: (f, l) => `${f}：${l}`,
+      "no-picture": "拖入的内容里没有文件。", done: (f, l) => `${f}：${l}`,
+      "drop-sound": "把声音文件拖到这里", "hint-sound": "WAV、FLAC、OGG 或 MP3，也可以点击选择", "drop-sound-touch": "选择声音文件",
+      sound: (r) => `声音 ${r} Hz`, record: "录音", stop: "停止", recorded: "录音", seconds: (s) => `${s} 秒`,
+      "no-microphone": "浏览器没有允许此页面使用麦克风。",
       codes: {
+        "not-a-sound": () => "这不是可以读取的声音（支持 WAV、FLAC、OGG、MP3）。",
         "not-a-picture": () => "这不是可以读取的图片（支持 JPEG、PNG、WebP、GIF、BMP、TIFF、AVIF）。",
-        unreadable: (m) => (model.accepts === "files" ? "图片已损坏或不完整，无法读取。" : `无法读取这个输入（${m}）。`),
+        unreadable: (m) => (hears() ? `无法读取这个声音（${m}）。` : model.accepts === "files" ? "图片已损坏或不完整，无法读取。" : `无法读取这个输入（${m}）。`),
         empty: () => "文件是空的。",
         "too-many-pixels": () => "图片的像素太多，请先缩小。", overloaded: () => "服务器正忙，请稍后再试。",
         timeout: () => "处理超时，请稍后再试。", "not-ready": () => "模型还在准备中，请稍后再试。",
@@ -41,6 +49,7 @@
   const $ = (id) => document.getElementById(id);
   const TOP = 5, AT_ONCE = 4, MOST_CARDS = 100;
   let model = null;
+  const hears = () => model?.inputs[0].kind === "audio";
 
   document.documentElement.lang = language === "zh" ? "zh-Hans" : "en";
   const touch = matchMedia("(pointer: coarse)").matches;
@@ -88,7 +97,11 @@
     card.querySelector(".file").textContent = name;
     card.querySelector(".file").title = name;
     card.querySelector(".waiting").textContent = text.waiting;
-    if (picture) {
+    if (picture && hears()) {
+      const player = card.querySelector("audio");
+      player.src = URL.createObjectURL(picture);
+      player.hidden = false;
+    } else if (picture) {
       const image = card.querySelector("img");
       image.onload = () => image.classList.toggle("tiny", Math.max(image.naturalWidth, image.naturalHeight) <= 96);
       // a file that the browser cannot draw, such as a TIFF, is shown by its answer alone
@@ -106,8 +119,7 @@
     card.querySelector("figure").hidden = true;
   }
   function discard(card) {
-    const source = card.querySelector("img").src;
-    if (source) URL.revokeObjectURL(source);
+    for (const { src } of card.querySelectorAll("img, audio")) if (src) URL.revokeObjectURL(src);
     card.remove();
   }
 
@@ -203,6 +215,61 @@
     ($("pictures").hidden ? $("json") : $("file")).focus();
   });
 
+  // -- sounds --------------------------------------------------------------------------------------------------
+
+  // browsers record what a server need not know how to read, so what they recorded is sent as a WAV
+  async function asWave(blob) {
+    const context = new AudioContext();
+    const sound = await context.decodeAudioData(await blob.arrayBuffer()).finally(() => context.close());
+    const samples = sound.getChannelData(0);
+    const view = new DataView(new ArrayBuffer(44 + 2 * samples.length));
+    const word = (at, letters) => [...letters].forEach((letter, i) => view.setUint8(at + i, letter.charCodeAt(0)));
+    word(0, "RIFF"); view.setUint32(4, 36 + 2 * samples.length, true); word(8, "WAVEfmt ");
+    view.setUint32(16, 16, true); view.setUint16(20, 1, true); view.setUint16(22, 1, true);
+    view.setUint32(24, sound.sampleRate, true); view.setUint32(28, 2 * sound.sampleRate, true);
+    view.setUint16(32, 2, true); view.setUint16(34, 16, true);
+    word(36, "data"); view.setUint32(40, 2 * samples.length, true);
+    samples.forEach((s, i) => view.setInt16(44 + 2 * i, Math.round(Math.max(-1, Math.min(1, s)) * 32767), true));
+    return new Blob([view], { type: "audio/wav" });
+  }
+
+  const MOST_SECONDS = 60;
+  let recorder = null, recordings = 0;
+  $("record").addEventListener("click", async () => {
+    if (recorder) return recorder.stop();
+    notice("");
+    let stream;
+    try {
+      stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+      recorder = new MediaRecorder(stream);
+    } catch {
+      return notice(text["no-microphone"]);
+    }
+    const parts = [], began = Date.now();
+    const clock = setInterval(() => {
+      const seconds = Math.floor((Date.now() - began) / 1000);
+      $("recording").textContent = text.seconds(seconds);
+      if (seconds >= MOST_SECONDS) recorder.stop();
+    }, 200);
+    recorder.addEventListener("dataavailable", (event) => parts.push(event.data));
+    recorder.addEventListener("stop", async () => {
+      const kind = recorder.mimeType;
+      clearInterval(clock);
+      stream.getTracks().forEach((track) => track.stop());
+      recorder = null;
+      $("record").textContent = text.record;
+      $("recording").textContent = "";
+      try {
+        recordings += 1;
+        take([new File([await asWave(new Blob(parts, { type: kind }))], `${text.recorded} ${recordings}.wav`)]);
+      } catch {
+        notice(text["no-microphone"]);
+      }
+    });
+    recorder.start();
+    $("record").textContent = text.stop;
+  });
+
   // -- rows ----------------------------------------------------------------------------------------------------
 
   $("rows").addEventListener("submit", async (event) => {
@@ -241,6 +308,15 @@
     if (classes.length) facts.push(text.classes(classes.length));
     else if (kind === "number") facts.push(text.number);
     const input = model.inputs[0];
+    if (hears()) {
+      $("file").accept = "audio/*";
+      document.querySelector("#drop strong").textContent = (touch && text["drop-sound-touch"]) || text["drop-sound"];
+      $("hint").textContent = text["hint-sound"];
+      for (const sign of document.querySelectorAll("#drop svg")) sign.toggleAttribute("hidden");
+      $("record").textContent = text.record;
+      $("recorder").hidden = !(navigator.mediaDevices && window.MediaRecorder);
+      if (input.rate) facts.push(text.sound(number(input.rate)));
+    }
     if (input.kind === "image") facts.push(text.picture(`${input.shape[1]} × ${input.shape[0]}`));
     if (input.colour === "grey") facts.push(text.grey);
     $("about").textContent = facts.join(" · ");

@@ -18,7 +18,7 @@ from flambeau.serve.limits import Limits
 from flambeau.serve.problems import Problem
 
 LONGEST_NAME = 255
-RAW_TYPES = "image/*, application/octet-stream"
+RAW_TYPES = "image/*, audio/*, application/octet-stream"
 
 
 class ErrorDetail(BaseModel):
@@ -73,7 +73,7 @@ class Answer(BaseModel):
 
 class InputsBody(BaseModel):
     """The request to a model whose input is not a file: one raw value for each input; a mapping by column where the
-    model has several columns. Files within (pictures) are base64 text."""
+    model has several columns. Files within (pictures, sounds) are base64 text."""
 
     inputs: list[Any]
 
@@ -85,6 +85,7 @@ class InputColumn(BaseModel):
     kind: str
     shape: list[int] = Field(description="of one encoded value; (height, width, channels) for pictures")
     colour: str | None = Field(None, description="the colour space that the model sees, for pictures")
+    rate: int | None = Field(None, description="samples a second that sounds are brought to")
 
 
 class OutputColumn(BaseModel):
@@ -137,13 +138,13 @@ def request_body(accepts_files: bool) -> dict[str, Any]:
 
 
 async def read_files(request: Request, limits: Limits) -> list[Raw]:
-    """The pictures of a request: parts called `file` of a form, or the body itself.
+    """The files of a request: parts called `file` of a form, or the body itself.
 
     Raises:
         Problem: the content type is another, the form is damaged, has none, or too many.
     """
     kind = _content_type(request)
-    if kind.startswith("image/") or kind == "application/octet-stream":
+    if kind.startswith(("image/", "audio/")) or kind == "application/octet-stream":
         return [Raw(None, await request.body())]
     if kind != "multipart/form-data":
         raise Problem(

@@ -28,6 +28,7 @@ from flambeau.serve.protocol import (
     Raw,
     from_base64,
 )
+from flambeau.serve.sounds import samples_of
 from flambeau.version import __version__
 
 T = TypeVar("T")
@@ -126,6 +127,7 @@ class Service:
                 files[column] = value[column] if self.accepts_files else from_base64(value[column], column)
         pictures = [data for column, data in files.items() if self.fields[column].kind == "image"]
         pixels = sum(pixels_of(data, self.limits.max_pixels, self._formats) for data in pictures)
+        pixels += sum(samples_of(data) for column, data in files.items() if self.fields[column].kind == "audio")
         try:
             with self._gate.holding(pixels):
                 return self.predictor.encode({**value, **files})
@@ -153,7 +155,7 @@ class Service:
             inputs=[
                 InputColumn(
                     name=column, kind=field.kind, shape=list(field.encoding.shape),
-                    colour=getattr(field, "colour", None),
+                    colour=getattr(field, "colour", None), rate=getattr(field, "rate", None),
                 )
                 for column, field in self.fields.items()
             ],

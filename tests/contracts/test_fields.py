@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from sklearn.datasets import load_digits, load_iris, load_sample_image, load_wine
 
@@ -18,6 +20,7 @@ from flambeau.core.errors import DataError
 from flambeau.data.store import collate
 from flambeau.fields import (
     FIELDS,
+    Audio,
     Category,
     Date,
     Field,
@@ -30,6 +33,7 @@ from flambeau.fields import (
     Tags,
     Text,
     Tokens,
+    Windows,
 )  # fmt: skip
 
 
@@ -53,6 +57,13 @@ class Example:
     array: np.ndarray | None = None
 
 
+def clip(samples: np.ndarray, rate: int, kind: str = "WAV", subtype: str | None = None) -> bytes:
+    """Samples as a file's bytes."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, format=kind, subtype=subtype)
+    return buffer.getvalue()
+
+
 @cache
 def examples() -> dict[str, Example]:
     digits, iris, wine = load_digits(), load_iris(), load_wine()
@@ -67,12 +78,44 @@ def examples() -> dict[str, Example]:
     sentences = [re.findall(r"\w+|[^\w\s]", line) for line in (iris.DESCR + wine.DESCR).splitlines()]
     sentences = [words for words in sentences if len(words) > 5]
     ragged_numbers = [[1, 2], [3], [4, 5, 6]]
+    # a real photo's rows one behind the other, as sound: wide-band, structured, and no row like another
+    rows = china[:, :, 1].astype(np.float32).reshape(20, -1) / 256 - 0.5
+    written = [("WAV", "PCM_16"), ("FLAC", "PCM_24"), ("OGG", None), ("WAV", "FLOAT")]
+    clips = [clip(row[: 4000 + 400 * i], 8000 if i % 3 else 11025, *written[i % 4]) for i, row in enumerate(rows)]
+    loud = {"gain": 6, "noise": [10, 20], "shift": 0.2, "stretch": 0.1, "pitch": 1, "polarity": 0.5, "reverb": 0.5,
+            "frequency_masks": 1, "time_masks": 2, "time_warp": 0.1}  # fmt: skip
     days = [f"20{y:02}-{m:02}-{d:02}" for y in range(4, 24, 4) for m, d in ((2, 29), (6, 1), (12, 31))]
     flower_rows = [
         {"length": length, "width": None if row % 10 == 0 else width, "species": name, "seen": days[row % len(days)]}
         for row, (length, width, name) in enumerate(zip(*iris.data[:, :2].T.tolist(), species, strict=True))
     ]
     return {
+        "audio": Example(
+            [
+                Audio,
+                lambda: Audio("wave", rate=4000, length=0.6, augment=loud),
+                lambda: Audio("log-mel", rate=8000, segment="crop", length=0.3, mels=20, augment=loud),
+                lambda: Audio(length=0.25, segment="windows", mels=32),
+            ],
+            clips,
+            [clip(rows[0][:2000], 6000)],
+            [
+                None,
+                5,
+                "missing.wav",
+                "a\0b.wav",
+                b"no sound",
+                b"",
+                clip(rows[0][:0], 8000),
+                clip(np.full(900, np.nan, np.float32), 8000, "WAV", "FLOAT"),
+                np.zeros((3, 4, 5)),
+                np.array([["a", "b"]]),
+                [[1, 2], [3]],
+                {},
+                object(),
+            ],
+            [ragged_numbers, species, [0.5, 1.5], [None], [{}], ["a.wav", 3, None, 4, 5], [b"bytes"], photos[:3]],
+        ),
         "date": Example(
             [Date, lambda: Date("%Y-%m-%d")],
             days,
@@ -197,7 +240,8 @@ WITH_ARRAYS = {kind for kind, example in examples().items() if example.array is 
 each = pytest.mark.parametrize(("kind", "make"), list(_each()))
 each_with_arrays = pytest.mark.parametrize(("kind", "make"), [p for p in _each() if p.id.split("-")[0] in WITH_ARRAYS])
 each_target = pytest.mark.parametrize(
-    ("kind", "make"), [p for p in _each() if not p.id.startswith(("image", "text", "date", "table", "tokens"))]
+    ("kind", "make"),
+    [p for p in _each() if not p.id.startswith(("audio", "image", "text", "date", "table", "tokens"))],
 )
 
 
@@ -214,7 +258,7 @@ def gathered(made: Field, rows: int = 12) -> Any:
 
 
 def same(a: Any, b: Any) -> bool:
-    if isinstance(a, (Ragged, Row)):
+    if isinstance(a, (Ragged, Row, Windows)):
         return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
     return torch.equal(a, b)
 
@@ -349,7 +393,11 @@ def test_prepare_for_training_depends_on_the_generator_alone(kind: str, make: Ca
 def test_prepare_gives_the_shape_that_a_model_is_built_for(kind: str, make: Callable[[], Field]) -> None:
     made = fitted(make, kind)
     prepared = made.prepare(gathered(made))
-    if made.encoding.ragged:
+    if isinstance(prepared, Windows):
+        assert len(prepared.counts) == 12 and int(prepared.counts.sum()) == len(prepared.values)
+        assert tuple(prepared.values.shape[1:]) == made.input_shape
+        return
+    if made.encoding.ragged and made.kind != "audio":
         return
     if isinstance(prepared, Row):
         assert prepared.codes.shape == (12, len(made.input_shape) - 1)

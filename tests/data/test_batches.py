@@ -10,6 +10,7 @@ from small import stored
 
 from flambeau.core.errors import UsageError
 from flambeau.data.batches import Batches
+from flambeau.data.store import RaggedColumn, Store
 
 STORE = stored()[1]
 ROWS = torch.arange(0, 200, 2)
@@ -81,3 +82,17 @@ def test_a_last_batch_of_one_is_left_out_where_batch_norm_asks_for_it(rows: int,
 def test_a_batch_size_that_does_not_fit(size: int) -> None:
     with pytest.raises(UsageError, match=f"batch size of {size} does not fit; expected 1 or more"):
         Batches(STORE, ROWS, size)
+
+
+def test_ragged_rows_whose_padding_no_model_sees_are_mixed_and_keep_to_the_budget() -> None:
+    """Whole sounds are cut to one length later: sorting them by length would sort them by class as well."""
+    lengths = torch.tensor([10, 200] * 50)
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
+    column = RaggedColumn(torch.zeros(int(lengths.sum()), dtype=torch.int16), offsets, padded=False)
+    store = Store({"sound": column}, torch.arange(100))
+    batches = Batches(store, torch.arange(100), 10, seed=0).plan(0)
+    assert [len(b) for b in batches] == [10] * 10
+    assert all(len(set(lengths[b].tolist())) == 2 for b in batches)
+    small = Batches(store, torch.arange(100), 10, seed=0, tokens=1000).plan(0)
+    assert all(len(b) * int(lengths[b].max()) <= 1000 for b in small)
+    assert sorted(torch.cat(small).tolist()) == list(range(100))

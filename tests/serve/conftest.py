@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from tones import write_tones
 
 import flambeau as fb
 from flambeau.serve import background_server
@@ -50,6 +51,15 @@ def rows_predictor() -> fb.Predictor:
 
     wine = load_wine()
     return _train(wine.data.astype(np.float32), [f"grower {t}" for t in wine.target], epochs=20)
+
+
+@pytest.fixture(scope="session")
+def hearing(tmp_path_factory: pytest.TempPathFactory) -> fb.Predictor:
+    """From a tone to low, middle or high."""
+    folder = write_tones(tmp_path_factory.mktemp("sounds") / "tones", each=8)
+    learner = fb.Learner(fb.Dataset.from_folder(folder), epochs=6, run=False, quiet=True, cache=folder.parent / "cache")
+    learner.fit(check=False)
+    return learner.predictor
 
 
 @pytest.fixture(scope="session")

@@ -57,7 +57,7 @@ def test_model_is_described(client: httpx.Client) -> None:
     described = client.get("/model").json()
     assert described["name"] == "digits" and described["accepts"] == "files"
     assert described["inputs"][0] | {"name": ""} == {
-        "name": "", "kind": "image", "shape": [8, 8, 1], "colour": "grey",
+        "name": "", "kind": "image", "shape": [8, 8, 1], "colour": "grey", "rate": None,
     }  # fmt: skip
     assert described["output"]["classes"] == list("0123456789")
     assert described["limits"]["max_body"] == 16 * 2**20
@@ -101,7 +101,7 @@ def test_the_contract_is_what_is_answered(client: httpx.Client, pictures: list[b
     contract = client.get("/openapi.json").json()
     assert set(contract["paths"]) == {"/predict", "/model", "/healthz", "/readyz"}
     body = contract["paths"]["/predict"]["post"]["requestBody"]["content"]
-    assert {"multipart/form-data", "image/*", "application/octet-stream"} == set(body)
+    assert {"multipart/form-data", "image/*", "audio/*", "application/octet-stream"} == set(body)
 
     good, bad = ("file", ("a.png", pictures[0])), ("file", ("b.png", b"words"))
     answers = [

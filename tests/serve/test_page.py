@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tones import as_file, noise, tone
 
 import flambeau as fb
 from flambeau.serve import background_server
@@ -40,7 +41,7 @@ def browser(tmp_path: Path) -> Iterator[Callable[..., Any]]:
 
     opened: list[Any] = []
 
-    def open_page(url: str, language: str = "en-US") -> Any:
+    def open_page(url: str, language: str = "en-US", microphone: bool = False) -> Any:
         options = webdriver.ChromeOptions()
         options.binary_location = chromium
         for switch in (
@@ -49,6 +50,9 @@ def browser(tmp_path: Path) -> Iterator[Callable[..., Any]]:
             f"--user-data-dir={tmp_path / str(len(opened))}", f"--lang={language}", "--window-size=1100,900",
         ):  # fmt: skip
             options.add_argument(switch)
+        if microphone:  # a made one, which beeps
+            options.add_argument("--use-fake-device-for-media-stream")
+            options.add_argument("--use-fake-ui-for-media-stream")
         options.add_experimental_option("prefs", {"intl.accept_languages": language})
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         page = webdriver.Chrome(options=options, service=Service(driver))
@@ -200,3 +204,33 @@ def test_rows_are_typed_as_json(browser: Callable[..., Any], rows_predictor: fb.
         page.find_element("css selector", "#rows button").click()
         assert "not JSON" in wait(page, lambda: page.find_element("id", "notice").text)
         assert complaints(page) == []
+
+
+def test_a_sound_gets_its_class_and_can_be_played(
+    browser: Callable[..., Any],
+    hearing: fb.Predictor,
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "low.wav"
+    file.write_bytes(as_file(tone(200, 0.4) + noise(0.4, level=0.02)))
+    with background_server(hearing) as url:
+        page = browser(url, microphone=True)
+        assert "Drop a sound" in page.find_element("id", "drop").text
+        choose(page, file)
+        (card,) = answered(page)
+        assert card.find_element("class name", "label").text == hearing.predict(file).label
+        player = card.find_element("tag name", "audio")
+        assert player.is_displayed()
+        assert wait(page, lambda: page.execute_script("return arguments[0].duration", player)) == pytest.approx(
+            0.4, abs=0.05
+        )
+        record = page.find_element("id", "record")
+        record.click()
+        wait(page, lambda: record.text == "Stop")
+        wait(page, lambda: page.find_element("id", "recording").text == "1 s")
+        record.click()
+        newest = answered(page, 2)[0]
+        assert newest.find_element("class name", "file").text == "recording 1.wav"
+        assert newest.find_element("class name", "label").text in hearing.classes
+        assert complaints(page) == []
+        assert {address.removeprefix(url) for address in asked(page)} == {"/", "/model", "/predict?top=5"}

@@ -11,11 +11,12 @@ from flambeau.data.check.files import scan
 from flambeau.data.check.labels import column_findings, split_findings
 from flambeau.data.check.near import near_duplicates, num_trees
 from flambeau.data.check.pictures import picture_findings
+from flambeau.data.check.sounds import sound_findings
 from flambeau.data.check.tables import table_findings
 from flambeau.data.check.texts import text_findings
 from flambeau.data.dataset import Dataset
 from flambeau.data.encode import usable_processors
-from flambeau.fields import Image, Text
+from flambeau.fields import Audio, Image, Text
 
 __all__ = ["check"]
 
@@ -35,6 +36,10 @@ def check(dataset: Dataset, *, reporter: Reporter = QUIET, threads: int | None =
     `extreme-length`, `markup`, `mixed-language`; an error where none can be read or cut (`tokeniser`). Texts are equal
     whatever their capitals and spaces. Of more than 300,000 texts a draw is looked at for languages, tokens and
     near-duplicates, and the findings say so.
+
+    Of sounds, warnings: `unreadable`, `silent`, `silent-class`, `clipping`, `short`, `long`, classes that their level
+    (`level-giveaway`) or the form of their files (`format-giveaway`) tells apart, recordings on both sides of the split
+    (`same-recording`, and `leakage` by what is heard); notes: `dc-offset`, `mixed-rates`, `mixed-channels`.
 
     Of numbers, categories and dates of a table, warnings: `not-a-number` and `not-a-date`, whose rows are left out, an
     `empty-column`, an `identifier`, a `duplicate-column`, `target-leakage` of a column that alone tells the target,
@@ -70,10 +75,11 @@ def check(dataset: Dataset, *, reporter: Reporter = QUIET, threads: int | None =
         with reporter.bar("looking for near-duplicates", num_trees(len(dataset))) as bar:
             pairs, _ = near_duplicates(seen.grey, seen.colour, threads, bar)
         findings += twins.alike(pairs, groups, "picture")
-    told, readable = text_findings(dataset, twins, reporter)
-    findings += told
-    usable &= readable
-    if dataset.inputs and not any(isinstance(dataset.fields[name], (Image, Text)) for name in dataset.inputs):
+    heard = sound_findings(dataset, twins, threads, reporter)
+    for told, readable in (heard, text_findings(dataset, twins, reporter)):
+        findings += told
+        usable &= readable
+    if dataset.inputs and not any(isinstance(dataset.fields[name], (Audio, Image, Text)) for name in dataset.inputs):
         findings += twins.equal(twins.groups(row_digests(dataset)), "row", may_coincide(dataset))
     told, in_tables = table_findings(dataset)
     return worst_first([*findings, *told, *column_findings(dataset, usable, told_of=in_tables)])

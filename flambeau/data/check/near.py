@@ -45,6 +45,18 @@ def num_trees(count: int) -> int:
     return TREES if count > LEAF else 1
 
 
+def neighbours(grey: np.ndarray, threads: int, bar: Bar) -> np.ndarray:
+    """Pairs int64 (P, 2) of rows whose signatures, uint8 (N, S, S), lie within REACH: step 2 alone, for other kinds of
+    signatures than pictures'."""
+    from threadpoolctl import threadpool_limits
+
+    rows = np.flatnonzero(_deviation(grey) >= FLAT)
+    if len(rows) < 2:
+        return np.zeros((0, 2), np.int64)
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        return rows[_candidates(grey, rows, pool, bar)]
+
+
 def near_duplicates(grey: np.ndarray, colour: np.ndarray, threads: int, bar: Bar) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of near-duplicates among N pictures, the most alike first.
 

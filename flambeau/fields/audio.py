@@ -1,0 +1,270 @@
+"""Audio: a sound. Encoded once as int16 mono, made a log-mel picture (or left a wave) and augmented on the device."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flambeau.core.errors import DataError, UsageError, nearest
+from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition, Windows
+from flambeau.fields.sound.augment import Draws, SoundAugmentation, by_level
+from flambeau.fields.sound.files import MOST_SECONDS, RATES, SUFFIXES, decode, looks_like_sound, sound_info
+from flambeau.fields.sound.mel import LogMel
+from flambeau.fields.sound.show import MOST_SECONDS as SHOWN_SECONDS
+from flambeau.fields.sound.show import as_html
+
+FEATURES = ("log-mel", "wave")
+SEGMENTS = ("trim", "crop", "windows")
+DEFAULT_RATE, DEFAULT_MELS = 16_000, 64
+LONGEST_SEGMENT = 5.0
+"""Seconds: clips that are mostly no longer are taken whole."""
+SHORTEST_SEGMENT = 0.1
+FIT_SAMPLE = 256
+FULL_SCALE = 32768.0
+
+
+@FIELDS.register("audio")
+class Audio(Field):
+    """A sound, from a path, bytes or an array of samples.
+
+    Prepared as a log-mel picture (B, 1, mels, frames), which every model for pictures takes, or as a wave (B, 1, T).
+
+    Args:
+        features: `log-mel` or `wave`; if not given, a model for waves such as `m5` gets waves and any other pictures.
+        rate: samples a second that everything is brought to; 16,000 or the clips' own, if that is less.
+        length: seconds of a segment, what the model sees at once; found in the training rows if not given: what 19 of
+            20 clips fit into, but at most twice the median and at most 5.
+        segment: what is done with longer clips: `trim` keeps their beginning; `crop` a random part in training, and the
+            middle otherwise; `windows` a random part in training, and otherwise the whole clip in windows side by side,
+            whose outputs are averaged. If not given: `trim` where at most one clip in 20 is longer, else `windows`.
+            Shorter ones are filled up with silence.
+        mels: bands of the picture; 64, and 128 for pretrained weights, if not given.
+        n_fft, hop: samples of a frame and between frames; if not given 64 milliseconds, and 16 (8 with 128 bands).
+        augment: the settings of a `SoundAugmentation` as a dict; none if not given.
+    """
+
+    kind = "audio"
+    persistent = True
+    input_only = True
+    suffixes = SUFFIXES
+    settings = ("features", "rate", "length", "segment", "mels", "n_fft", "hop", "augment")
+    fitted = ("mean", "std")
+
+    def __init__(
+        self,
+        features: str | None = None,
+        rate: int | None = None,
+        length: float | None = None,
+        segment: str | None = None,
+        mels: int | None = None,
+        n_fft: int | None = None,
+        hop: int | None = None,
+        augment: dict[str, Any] | None = None,
+    ):
+        for what, value, known in (("features are", features, FEATURES), ("segment is", segment, SEGMENTS)):
+            if value is not None and value not in known:
+                raise UsageError(f"no {what} called '{value}'", fix=nearest(str(value), known))
+        if rate is not None and not (isinstance(rate, int) and RATES[0] <= rate <= RATES[1]):
+            raise UsageError(f"rate {rate!r} does not fit", expected=f"samples a second, {RATES[0]} to {RATES[1]:,}")
+        if length is not None and not (isinstance(length, (int, float)) and 0.01 <= length <= MOST_SECONDS):
+            raise UsageError(f"length {length!r} does not fit", expected=f"seconds, 0.01 to {MOST_SECONDS}")
+        self.features, self.rate, self.segment = features, rate, segment
+        self.length = None if length is None else float(length)
+        self.mels, self.n_fft, self.hop = mels, n_fft, hop
+        self.augmentation = SoundAugmentation.from_dict(augment) if augment else None
+        self.mean, self.std = 0.0, 1.0
+        if rate is not None and features != "wave":
+            _ = self.log_mel  # told here if the settings do not go together
+
+    @property
+    def augment(self) -> dict[str, Any] | None:
+        """The augmentation as plain JSON, None if there is none."""
+        return self.augmentation.to_dict() if self.augmentation else None
+
+    def choose_augmentation(self, asked: str | Mapping[str, Any]) -> str:
+        """Sets the augmentation from a level (`none`, `light`, `auto`, `strong`) or from settings; says what it is."""
+        if isinstance(asked, str):
+            chosen, why = by_level(asked)
+        else:
+            chosen, why = SoundAugmentation.from_dict(asked), "as asked"
+        self.augmentation = chosen or None
+        return why
+
+    @property
+    def random(self) -> bool:
+        return bool(self.augmentation) or self.segment in ("crop", "windows")
+
+    @classmethod
+    def recognise(cls, values: Sequence[Any]) -> Recognition:
+        sample = [v for v in values if v is not None]
+        if not sample:
+            return Recognition(0.0, "there are no values")
+        if isinstance(sample[0], (str, Path)):
+            sounds = sum(isinstance(v, (str, Path)) and Path(v).suffix.lower() in SUFFIXES for v in sample)
+            return Recognition(0.95 * sounds / len(sample), f"{sounds} of {len(sample)} end like sounds")
+        if isinstance(sample[0], bytes):
+            sounds = sum(isinstance(v, bytes) and looks_like_sound(v[:16]) for v in sample)
+            return Recognition(0.95 * sounds / len(sample), f"{sounds} of {len(sample)} begin like sounds")
+        return Recognition(0.0, "values are not sounds")
+
+    def fit(self, values: Sequence[Any]) -> None:
+        """Finds rate, length, and the pictures' mean and deviation from up to 256 clips (the same ones each time)."""
+        step = max(1, -(-len(values) // FIT_SAMPLE))  # over all rows: they are often sorted by class
+        sample, infos = [], []
+        for value in values[::step][:FIT_SAMPLE]:
+            try:
+                infos.append(sound_info(value, self.rate or DEFAULT_RATE))
+                sample.append(value)
+            except DataError:
+                continue  # named when the store is built
+        if self.rate is None and infos:
+            self.rate = min(DEFAULT_RATE, int(np.median([info.rate for info in infos])))
+        clips, seconds = [], []
+        for value, info in zip(sample, infos, strict=True):
+            assert self.rate is not None
+            try:
+                clips.append(decode(value, self.rate, int(self.rate * (self.length or LONGEST_SEGMENT)) + 1))
+                seconds.append(info.seconds)
+            except DataError:
+                continue
+        if not clips:
+            raise DataError(
+                f"none of {min(len(values), FIT_SAMPLE)} sounds could be read", fix="run `flambeau check` to see why"
+            )
+        most = float(np.quantile(seconds, 0.95, method="higher"))
+        if self.length is None:
+            longest = min(LONGEST_SEGMENT, 2 * float(np.median(seconds)))
+            self.length = round(max(min(most + 0.005, longest), SHORTEST_SEGMENT), 2)
+        if self.segment is None:
+            self.segment = "trim" if most <= self.length else "windows"
+        if self.features == "wave":
+            return
+        waves = np.stack([self._segment_of(clip) for clip in clips])
+        pictures = self.log_mel(torch.from_numpy(waves).float() / FULL_SCALE)
+        self.mean, self.std = round(float(pictures.mean()), 4), round(max(float(pictures.std()), 1e-3), 4)
+
+    @property
+    def samples(self) -> int:
+        """T: samples of a segment."""
+        if self.rate is None or self.length is None:
+            raise UsageError(
+                "the length of the sounds is not known yet", fix="call fit first, or give rate= and length="
+            )
+        return max(1, round(self.rate * self.length))
+
+    @property
+    def log_mel(self) -> LogMel:
+        """From waves to log-mel pictures, by this field's settings."""
+        assert self.rate is not None
+        n_fft = self.n_fft or max(512, _power_of_two(self.rate * 0.064))
+        return LogMel(self.rate, self.bands, n_fft, self.hop or max(1, n_fft * 16 // self.bands))
+
+    @property
+    def bands(self) -> int:
+        """M: bands of the log-mel picture."""
+        return self.mels or DEFAULT_MELS
+
+    @property
+    def whole(self) -> bool:
+        """Whether whole clips are stored, of any length, and not segments."""
+        return self.segment in ("crop", "windows")
+
+    @property
+    def encoding(self) -> Encoding:
+        return Encoding(np.dtype(np.int16), () if self.whole else (self.samples,), ragged=self.whole, padded=False)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        # what the stored samples depend on; features and augmentation come later
+        return {"kind": self.kind, "rate": self.rate, "samples": None if self.whole else self.samples, "decoder": 1}
+
+    @property
+    def input_kind(self) -> str:
+        return "audio" if self.features == "wave" else "image"
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(1, T) of waves, (1, mels, frames) of pictures."""
+        return (1, self.samples) if self.features == "wave" else (1, self.bands, self.log_mel.frames(self.samples))
+
+    def encode(self, value: Any) -> np.ndarray:
+        assert self.rate is not None
+        return decode(value, self.rate) if self.whole else self._segment_of(decode(value, self.rate, self.samples))
+
+    def _segment_of(self, samples: np.ndarray) -> np.ndarray:
+        """int16 (T) of a clip of any length: its beginning, or itself and silence."""
+        kept = samples[: self.samples]
+        return np.pad(kept, (0, self.samples - len(kept)))
+
+    def prepare(
+        self, gathered: Tensor | Ragged, training: bool = False, generator: torch.Generator | None = None
+    ) -> Tensor | Windows:
+        """int16 (B, T), or Ragged, to float32 (B, 1, mels, frames) or (B, 1, T); whole clips, where nothing is trained,
+        to `Windows` of such."""
+        draws = None
+        if training and self.random:
+            assert generator is not None
+            values = gathered.values if isinstance(gathered, Ragged) else gathered
+            draws = Draws(len(values), generator, values.device)
+        counts = None
+        if isinstance(gathered, Ragged):
+            if draws is None and self.segment == "windows":
+                waves, counts = windows_of(gathered, self.samples)
+            else:
+                waves = crop(gathered, self.samples, draws.start if draws else None)
+        else:
+            waves = gathered
+        waves = waves.float().mul_(1 / FULL_SCALE)
+        augmentation = self.augmentation if draws is not None else None
+        if augmentation and draws is not None:
+            assert self.rate is not None
+            with torch.autocast(waves.device.type, enabled=False):
+                waves = augmentation.change_waves(waves, self.rate, draws)
+        if self.features == "wave":
+            prepared = waves[:, None]
+        else:
+            pictures = (self.log_mel(waves) - self.mean) / self.std
+            if augmentation and draws is not None:
+                pictures = augmentation.change_pictures(pictures, draws)
+            prepared = pictures[:, None]
+        return prepared if counts is None else Windows(prepared, counts)
+
+    def render(self, value: Any) -> str:
+        """A small spectrogram, and the sound to be played, with their bytes inside."""
+        rate = self.rate or DEFAULT_RATE
+        try:
+            return as_html(decode(value, rate, SHOWN_SECONDS * rate), rate)
+        except DataError as error:
+            return f"<span class=unreadable>{html.escape(error.found)}</span>"
+
+
+def crop(clips: Ragged, samples: int, start: Tensor | None) -> Tensor:
+    """int16 (B, samples): a part of each clip, `start` (B) of the way through the room that it has, or the middle."""
+    values, lengths = clips
+    B, T = values.shape
+    room = (lengths - samples).clamp_min(0)
+    first = (room * (0.5 if start is None else start)).long()[:, None]
+    at = first + torch.arange(samples, device=values.device)
+    return values.gather(1, at.clamp_max(T - 1)).masked_fill_(at >= lengths[:, None], 0)
+
+
+def windows_of(clips: Ragged, samples: int) -> tuple[Tensor, Tensor]:
+    """int16 (W, samples): windows side by side over each clip, the last one ending with it; and their counts (B)."""
+    values, lengths = clips
+    counts = (lengths + samples - 1).div(samples, rounding_mode="floor").clamp_min(1)
+    owner = torch.repeat_interleave(torch.arange(len(lengths), device=values.device), counts)
+    number = torch.arange(len(owner), device=values.device) - (counts.cumsum(0) - counts)[owner]
+    first = torch.minimum(number * samples, (lengths[owner] - samples).clamp_min(0))
+    at = first[:, None] + torch.arange(samples, device=values.device)
+    flat = owner[:, None] * values.shape[1] + at.clamp_max(values.shape[1] - 1)
+    return values.reshape(-1)[flat].masked_fill_(at >= lengths[owner][:, None], 0), counts
+
+
+def _power_of_two(number: float) -> int:
+    return 1 << max(5, round(np.log2(number)))
