@@ -139,7 +139,9 @@ def test_pictures_models_take_no_texts_and_the_other_way_round() -> None:
         build("resnet18", TEXTS, 2)
     with pytest.raises(UsageError, match="mlp takes pictures or numbers, the input is text"):
         build("mlp", TEXTS, 2)
-    with pytest.raises(UsageError, match="lstm takes texts, the input is number 4; use the model mlp"):
+    with pytest.raises(
+        UsageError, match="lstm takes texts, the input is number 4; use one of: mlp, linear, resmlp, tabm"
+    ):
         build("lstm", InputSpec("number", (4,)), 2)
     with pytest.raises(UsageError, match="gru takes texts, the input is image"):
         build("gru", InputSpec("image", (3, 32, 32)), 2)
