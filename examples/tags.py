@@ -17,7 +17,7 @@ folder.mkdir(parents=True, exist_ok=True)
 data = fb.Dataset.from_tagged(write_brown(folder / "press.pos", sections="a"))
 print(data.describe())
 
-learner = fb.Learner(data, epochs=8, run=fb.Run.free("tags", folder).path)
+learner = fb.Learner(data, epochs=6, run=fb.Run.free("tags", folder).path)
 metrics = learner.fit(check=False)
 print(metrics)
 assert metrics["accuracy"] >= 0.90, metrics

@@ -66,7 +66,7 @@ def command(
     row = int(data.rows("valid")[0])
     value = {name: data.columns[name][row] for name in data.inputs}
     value = next(iter(value.values())) if len(value) == 1 else value
-    prediction = Predictor.load(run).predict(value)
+    (prediction,) = Predictor.load(run).predict([value])
     if prediction.tokens is None:
         reporter.say(f"{value}: {prediction.label} ({prediction.confidence:.1%})")
     else:
