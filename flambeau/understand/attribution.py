@@ -51,7 +51,7 @@ def attribute_tokens(model: nn.Module, texts: Ragged, outputs: Tensor) -> Tensor
         # recurrent layers of cuDNN have no gradient outside training
         with torch.inference_mode(False), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
             given = Ragged(texts.values.clone(), texts.lengths.clone())
-            scores = model(given).gather(1, outputs.clone()[:, None]).sum()
+            scores = model(given).reshape(len(outputs), -1).gather(1, outputs.clone()[:, None]).sum()
             if not seen:
                 return None
             (gradient,) = torch.autograd.grad(scores, seen[0])

@@ -38,6 +38,18 @@ def test_every_model_of_texts_says_what_counted_and_stays_as_it_was(name: str) -
         assert torch.equal(shares, attribute_tokens(model, TEXTS, torch.tensor([1, 1])))
 
 
+def test_a_model_of_ones_own_may_give_one_number_for_each_text() -> None:
+    class Own(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = torch.nn.Embedding(30, 4)
+
+        def forward(self, texts: Ragged) -> torch.Tensor:
+            return self.table(texts.values).sum((1, 2))
+
+    assert attribute_tokens(Own(), TEXTS, torch.tensor([0, 0])).shape == (2, 4)
+
+
 def test_a_model_without_a_table_says_nothing() -> None:
     class Own(torch.nn.Module):
         def forward(self, texts: Ragged) -> torch.Tensor:
