@@ -10,7 +10,7 @@ demo: $(VENV)/.installed
 	$(BIN)/flambeau demo
 
 test: $(VENV)/.tools
-	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadscope
 
 lint: $(VENV)/.tools
 	$(BIN)/ruff check .

@@ -1,8 +1,9 @@
 """Baselines: what the cheapest honest rivals reach on the same rows, and whether a network is needed at all.
 
 Majority or mean, always; and a classical one by the kind of the inputs: gradient-boosted trees for tables, TF-IDF and
-logistic regression for texts, logistic regression or ridge on shrunken pixels for small pictures. They are fitted on
-the rows that the model was trained on and measured on those that it is measured on, with the same metrics.
+logistic regression for texts, logistic regression or ridge on shrunken pixels for small pictures, the nearest neighbour
+for series. For forecasts the last value (naive), that of a season ago, and drift. They are fitted on the rows that the
+model was trained on and measured on those that it is measured on, with the same metrics.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ import torch
 
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data.dataset import Dataset
-from flambeau.data.store import FixedColumn, RaggedColumn, Store
-from flambeau.fields import Category, Field, Image, Number, Ragged, Table, Text
+from flambeau.data.store import FixedColumn, RaggedColumn, Store, ViewColumn
+from flambeau.fields import Category, Field, Forecast, History, Image, Number, Ragged, Series, Table, Text
 from flambeau.objectives.metrics import MONITORS, for_field
 
-MOST_ROWS = {"table": 400_000, "text": 60_000, "image": 12_000}
+MOST_ROWS = {"table": 400_000, "text": 60_000, "image": 12_000, "series": 5_000}
 """Training rows up to which each classical rival takes under a minute on one processor."""
 MOST_CELLS = 20_000_000  # of a table
 MOST_CLASSES = 30
@@ -32,7 +33,7 @@ POOLED = 12
 MOST_CATEGORY = 255  # what scikit-learn's trees take for one column; larger ones are taken as numbers
 
 Guess = Callable[[np.ndarray], np.ndarray]
-"""Rows to predictions: probabilities (n, K), or numbers (n) as the target's field encodes them."""
+"""Rows to predictions: probabilities (n, K), or numbers (n), or (n, H), as the target's field encodes them."""
 
 
 @dataclass
@@ -81,7 +82,7 @@ def baselines(
         train, held_out: rows to fit on and to measure on, int64.
     """
     target = dataset.fields.get(dataset.target or "")
-    if not isinstance(target, (Category, Number)) or (isinstance(target, Number) and target.shape):
+    if not isinstance(target, (Category, Forecast, Number)) or (isinstance(target, Number) and target.shape):
         return []
     if not len(train) or not len(held_out) or (isinstance(target, Category) and len(target.classes) < 2):
         return []
@@ -89,7 +90,7 @@ def baselines(
     assert isinstance(y, torch.Tensor)
     rows = Rows(dataset, store, train, target, y.cpu().numpy())
     found = []
-    for name, fit in [_plain(rows), *_classical(rows)]:
+    for name, fit in _naive(rows) if isinstance(target, Forecast) else [_plain(rows), *_classical(rows)]:
         with reporter.bar(f"baseline: {name}", 1):
             began = time.perf_counter()
             with warnings.catch_warnings():
@@ -136,6 +137,40 @@ def _plain(rows: Rows) -> tuple[str, Callable[[], Guess]]:
     return "mean", mean
 
 
+def _naive(rows: Rows) -> list[tuple[str, Callable[[], Guess]]]:
+    """What a window's own end says of the steps after it: the last value; the values a season before, where the window
+    is that long; the last value and the window's mean slope (drift)."""
+    name = rows.dataset.inputs[0]
+    field, column, target = rows.dataset.fields[name], rows.store.columns[name], rows.target
+    assert isinstance(target, Forecast)
+    if not isinstance(field, History) or not isinstance(column, ViewColumn):
+        return []
+    length, horizon = field.length, field.horizon
+
+    def rival(rule: Callable[[np.ndarray], np.ndarray]) -> Callable[[], Guess]:
+        def guess(held_out: np.ndarray) -> np.ndarray:
+            parts = []
+            for chunk in np.array_split(held_out, max(1, len(held_out) // 1024)):
+                windows = column.gather(torch.from_numpy(chunk).to(rows.store.device))
+                parts.append(rule(windows[:, :length, 0].cpu().numpy()))
+            return np.concatenate(parts)
+
+        return lambda: guess
+
+    ahead = np.arange(1, horizon + 1)
+
+    def seasonal(season: int) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda past: past[:, length - season + (ahead - 1) % season]
+
+    def drift(past: np.ndarray) -> np.ndarray:
+        slope = (past[:, -1:] - past[:, :1]) / max(length - 1, 1)
+        return (past[:, -1:] + slope * ahead).astype(np.float32)
+
+    found = [("naive: the last value", rival(lambda past: np.repeat(past[:, -1:], horizon, 1)))]
+    found += [(f"seasonal naive: {s} steps ago", rival(seasonal(s))) for s in target.seasons if 1 < s <= length]
+    return [*found, ("drift", rival(drift))]
+
+
 def _classical(rows: Rows) -> list[tuple[str, Callable[[], Guess]]]:
     """The classical rival, where the inputs are of one kind that has one and the rows are few enough."""
     fields = [(name, rows.dataset.fields[name]) for name in rows.dataset.inputs]
@@ -150,6 +185,8 @@ def _classical(rows: Rows) -> list[tuple[str, Callable[[], Guess]]]:
         return [("gradient-boosted trees", lambda: _trees(rows, field, column))] if few else []
     if isinstance(field, Text) and isinstance(column, RaggedColumn):
         return [("TF-IDF and a linear model", lambda: _tf_idf(rows, column))] if many <= MOST_ROWS["text"] else []
+    if isinstance(field, Series) and isinstance(column, FixedColumn) and rows.classes:
+        return [("the nearest neighbour", lambda: _neighbour(rows, column))] if many <= MOST_ROWS["series"] else []
     if isinstance(field, Image) and isinstance(column, FixedColumn):
         few = many <= MOST_ROWS["image"] and max(field.encoding.shape[:2]) <= SMALL_PICTURE
         return [("a linear model on small pixels", lambda: _pixels(rows, column))] if few else []
@@ -207,6 +244,15 @@ def _pixels(rows: Rows, column: FixedColumn) -> Guess:
     middle = x.mean(0)
     model = _linear(rows, 0.1).fit(x - middle, rows.y[rows.train])
     return _guess(rows, model, lambda held_out: small(held_out) - middle)
+
+
+def _neighbour(rows: Rows, column: FixedColumn) -> Guess:
+    """The class of the training series that is nearest, step by step."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    x = column.values.flatten(1).cpu().numpy()
+    model = KNeighborsClassifier(1).fit(x[rows.train], rows.y[rows.train])
+    return _guess(rows, model, lambda held_out: x[held_out])
 
 
 def _linear(rows: Rows, strength: float) -> Any:

@@ -5,7 +5,7 @@ Rules only, never timings or trials: the same data and machine always give the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flambeau.core.errors import UsageError, nearest
@@ -17,14 +17,22 @@ from flambeau.techniques import TECHNIQUES, Technique
 from flambeau.training import optimizers, schedule
 from flambeau.training.settings import Settings
 
-EPOCHS = ((1_000, 40), (3_000, 30), (10_000, 20), (30_000, 12), (200_000, 10))
-EPOCHS_TEXT = ((3_000, 15), (10_000, 10), (30_000, 6), (200_000, 4))  # words are learned by heart sooner than pictures
-EPOCHS_SOUND = ((1_000, 20), (3_000, 10), (10_000, 8), (30_000, 6), (200_000, 4))
-EPOCHS_TABLE = ((1_000, 60), (3_000, 30), (10_000, 24), (100_000, 16), (1_000_000, 6))
-EPOCHS_TAGS = ((1_000, 40), (3_000, 25), (10_000, 15), (200_000, 8))  # each sentence is as many samples as it has words
+Listed = tuple[tuple[int, int], ...]
+"""(rows, epochs): so many epochs below so many training rows; half as many as the last beyond."""
+EPOCHS: Listed = ((1_000, 40), (3_000, 30), (10_000, 20), (30_000, 12), (200_000, 10))
+EPOCHS_OF: dict[str, Listed] = {
+    "tags": ((1_000, 40), (3_000, 25), (10_000, 15), (200_000, 8)),  # each sentence is as many samples as it has words
+    "image": EPOCHS,
+    "text": ((3_000, 15), (10_000, 10), (30_000, 6), (200_000, 4)),  # learned by heart sooner than pictures
+    "audio": ((1_000, 20), (3_000, 10), (10_000, 8), (30_000, 6), (200_000, 4)),
+    "series": ((300, 200), (1_000, 100), (3_000, 50), (10_000, 25), (200_000, 10)),
+    "history": ((1_000, 60), (3_000, 40), (10_000, 20), (30_000, 12), (200_000, 5)),
+}
+"""By kind of field; of several, the first listed here."""
+EPOCHS_TABLE: Listed = ((1_000, 60), (3_000, 30), (10_000, 24), (100_000, 16), (1_000_000, 6))
+EPOCHS_PRETRAINED: Listed = ((1_000, 12), (3_000, 8), (10_000, 6), (200_000, 4))
 SAMPLES = 1 << 25  # of padded sounds in a batch, where whole clips are kept: a gigabyte while it is cut up
 TOKENS = 8192  # padded tokens in a batch of texts
-EPOCHS_PRETRAINED = ((1_000, 12), (3_000, 8), (10_000, 6), (200_000, 4))
 
 
 def training_settings(
@@ -32,13 +40,14 @@ def training_settings(
     num_train: int,
     pretrained: bool,
     reporter: Reporter,
-    text: bool = False,
-    tags: bool = False,
-    sound: bool = False,
-    table: bool = False,
-    picture: bool = False,
+    kinds: Sequence[str] = (),
 ) -> tuple[Settings, list[str]]:
-    """The settings with None replaced, and the reasons."""
+    """The settings with None replaced, and the reasons.
+
+    Args:
+        kinds: of the fields, the inputs' and then the target's; none for a user's own data.
+    """
+    text, sound, table = bool({"text", "tokens"} & set(kinds)), "audio" in kinds, tuple(kinds[:-1]) == ("table",)
     chosen: dict[str, Any] = {}
     reasons: list[str] = []
 
@@ -47,11 +56,11 @@ def training_settings(
             chosen[name] = value
             reasons.append(f"{name} {value}: {why}")
 
-    size = default_batch_size(num_train, 32, 256) if table else default_batch_size(num_train)
+    quick = table or "history" in kinds  # so little work a sample that larger batches pay
+    size = default_batch_size(num_train, 32, 256) if quick else default_batch_size(num_train)
     choose("batch_size", size, f"{num_train:,} training samples")
-    by_kind = ((table, EPOCHS_TABLE), (tags, EPOCHS_TAGS), (text and not picture, EPOCHS_TEXT), (sound, EPOCHS_SOUND))
-    fresh = next((epochs for holds, epochs in by_kind if holds), EPOCHS)
-    listed = (EPOCHS_SOUND if sound else EPOCHS_PRETRAINED) if pretrained else fresh
+    fresh = EPOCHS_TABLE if table else next((listed for kind, listed in EPOCHS_OF.items() if kind in kinds), EPOCHS)
+    listed = (EPOCHS_OF["audio"] if sound else EPOCHS_PRETRAINED) if pretrained else fresh
     epochs = next((e for limit, e in listed if num_train < limit), listed[-1][1] // 2)
     start = "pretrained weights" if pretrained else "fresh weights"
     choose("epochs", epochs, f"{num_train:,} training samples, {start}")

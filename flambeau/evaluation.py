@@ -15,16 +15,19 @@ from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions, encode
 from flambeau.data.grouping import PRESENT, regrouped
 from flambeau.data.prepare import Preparer
+from flambeau.data.series import from_series
 from flambeau.data.sources import from_path, from_source
 from flambeau.data.store import collate
 from flambeau.data.tables import SUFFIXES as TABLE_SUFFIXES
-from flambeau.fields import Category, Number, Ragged, Text, Tokens
+from flambeau.fields import Category, Forecast, History, Number, Ragged, Text, Tokens
 from flambeau.objectives import Objective
 from flambeau.predictor import Predictor
 from flambeau.run import Run
 from flambeau.training import Prepare, Source, evaluate
 from flambeau.training.engine import Engine
 from flambeau.understand.attribution import attribute_tokens
+
+PAST = 24  # steps drawn before a forecast, at least
 
 
 def measure(
@@ -40,7 +43,18 @@ def measure(
         for i, mistake in enumerate(mistakes):
             mistake["place"] = dataset.place(mistake["row"])
             mistake["html"] = render(dataset, mistake["row"], mistake.get("at"), weights[i] if weights else None)
+        for shown in detail.get("forecasts", []):
+            _add_past(dataset, shown)
     return {"side": side, "samples": samples, "metrics": metrics, "detail": detail}
+
+
+def _add_past(dataset: Dataset, shown: dict[str, Any]) -> None:
+    """What was before a forecast that the report draws, and when it begins."""
+    field = dataset.fields[dataset.inputs[0]]
+    assert isinstance(field, History)
+    past = dataset.columns[dataset.inputs[0]][shown["row"]][: field.length, 0][-max(PAST, 2 * field.horizon) :]
+    shown["past"] = [None if v != v else v for v in past.tolist()]
+    shown["place"] = dataset.place(shown["row"])
 
 
 def render(dataset: Dataset, row: int, at: int | None = None, weights: list[float] | None = None) -> str:
@@ -96,9 +110,7 @@ def evaluate_run(
         dataset = from_source({k: v for k, v in run.recipe.data.items() if k != "fingerprint"})
         side = dataset.evaluation_side
     else:
-        if not isinstance(data, Dataset) and Path(data).suffix.lower() in TABLE_SUFFIXES:
-            source_options = {"target": predictor.target, "inputs": predictor.columns, **source_options}
-        dataset = data if isinstance(data, Dataset) else from_path(data, split="none", **source_options)
+        dataset = data if isinstance(data, Dataset) else _opened(data, predictor, source_options)
         side = "all"
     try:
         dataset = regrouped(dataset, predictor.fields, predictor.inputs, predictor.target)
@@ -120,3 +132,18 @@ def evaluate_run(
     if kept.get("side") == side and kept.get("baselines"):
         result["baselines"] = kept["baselines"]  # fitted on the training rows when the model was, measured on these
     return {**result, "left_out": [f.to_dict() for f in store.findings]}
+
+
+def _opened(path: str | Path, predictor: Predictor, options: dict[str, Any]) -> Dataset:
+    """Other data than a run's own, read as that was."""
+    field = predictor.fields[predictor.inputs[0]]
+    if isinstance(field, History):
+        plan, target = field.plan, predictor.fields[predictor.target or ""]
+        assert isinstance(target, Forecast)
+        return from_series(
+            path, time=plan.time, target=plan.target, id=plan.id, layout=plan, length=field.length,
+            horizon=field.horizon, season=target.seasons, quantiles=target.quantiles, split="none", **options,
+        )  # fmt: skip
+    if Path(path).suffix.lower() in TABLE_SUFFIXES:
+        options = {"target": predictor.target, "inputs": predictor.columns, **options}
+    return from_path(path, split="none", **options)

@@ -178,10 +178,8 @@ class Learner:
             self.findings = worst_first([*self.findings, *new])
         kinds = [field.kind for field in self.data.fields.values()] if self.data else []
         settings, why = choices.training_settings(
-            self.recipe.training, num_train, self._pretrained, self.reporter, tags="tags" in kinds,
-            text=bool({"text", "tokens"} & set(kinds)), picture="image" in kinds, sound="audio" in kinds,
-            table=self.data is not None and kinds[:1] == ["table"] == kinds[:-1],
-        )  # fmt: skip
+            self.recipe.training, num_train, self._pretrained, self.reporter, kinds
+        )
         self.recipe.training = settings
         torch.manual_seed(mix(settings.seed, "weights"))
         self.objective = self.own_objective or self._supervised(num_train, reasons)
@@ -189,7 +187,7 @@ class Learner:
         self.engine = engine.choose(
             self.objective.model, device=settings.device, precision=settings.precision,
             channels_last=settings.channels_last, compile=settings.compile,
-            exact=target is not None and target.kind == "number",
+            exact=target is not None and target.kind in ("number", "forecast"),
         )  # fmt: skip
         self.engine.place(self.objective.model)
         named = {t.name: t for t in self.own_techniques}

@@ -16,7 +16,7 @@ from flambeau.data.batch import Batch
 from flambeau.data.grouping import PRESENT, missing, optional
 from flambeau.data.prepare import Preparer
 from flambeau.data.store import collate
-from flambeau.fields import Field, Table, Tags, Tokens
+from flambeau.fields import Field, Forecast, History, Table, Tags, Tokens
 from flambeau.fields.tags import Span, spans
 from flambeau.models import FUSION, InputSpec, build, fuse
 from flambeau.objectives import Objective, Supervised
@@ -33,11 +33,14 @@ class Prediction:
 
     Attributes:
         label: the likeliest class, the list of classes at or above the threshold, or the number; of a sentence a tag
-            for each token. `unknown` where the confidence is under `reject_below`.
+            for each token; of a series the numbers forecast. `unknown` where the confidence is under `reject_below`.
         confidence: probability of the likeliest class, 0…1; None for numbers; of a sentence that of its least sure tag.
         probabilities: by class, likeliest first; empty for numbers and tags.
         tokens: of a sentence, what the tags are of.
         spans: of a sentence, where its tags mark spans.
+        quantiles: of a forecast, the numbers of each quantile.
+        times: of a forecast, when its steps are.
+        series: of a forecast, whose it is.
     """
 
     label: Any
@@ -45,6 +48,9 @@ class Prediction:
     probabilities: dict[str, float] = field(default_factory=dict)
     tokens: list[str] | None = None
     spans: list[Span] | None = None
+    quantiles: dict[str, list[float]] | None = None
+    times: list[str] | None = None
+    series: str | None = None
 
     def top(self, k: int) -> dict[str, float]:
         """The k likeliest classes."""
@@ -59,6 +65,8 @@ class Prediction:
         if self.spans is not None:
             assert self.tokens is not None
             out["spans"] = [{**s._asdict(), "text": " ".join(self.tokens[s.start : s.end])} for s in self.spans]
+        named = {"series": self.series, "times": self.times, "quantiles": self.quantiles}
+        out |= {name: value for name, value in named.items() if value is not None}
         if self.confidence is not None:
             out["confidence"] = round(self.confidence, 6)
         if self.probabilities:
@@ -142,7 +150,8 @@ class Predictor:
     def columns(self) -> list[str]:
         """The columns that a row is read from: the inputs, and those that a table gathers."""
         fields = {name: self.fields[name] for name in self.inputs}
-        return [c for n, f in fields.items() if n != PRESENT for c in (f.columns if isinstance(f, Table) else (n,))]
+        gathers = (Table, History)
+        return [c for n, f in fields.items() if n != PRESENT for c in (f.columns if isinstance(f, gathers) else (n,))]
 
     def encode(self, value: Any) -> dict[str, np.ndarray]:
         """One raw value to its encoded columns, as the Store has them. Several inputs come as a dict.
@@ -200,6 +209,8 @@ class Predictor:
             return Prediction(output)
         if isinstance(target, Tags):
             return self._tagged(target, output, reject_below, value)
+        if isinstance(target, Forecast):
+            return self._forecast(target, output, value)
         classes = self.classes
         label = target.decode(output)
         if not classes:
@@ -210,6 +221,18 @@ class Predictor:
         if target.kind == "category" and confidence < reject_below:
             label = UNKNOWN
         return Prediction(label, confidence, probabilities)
+
+    def _forecast(self, target: Forecast, output: np.ndarray, value: Any) -> Prediction:
+        field = self.fields[self.inputs[0]]
+        steps = target.decode(output)  # (H, Q)
+        quantiles = {f"{q:g}": steps[:, i].tolist() for i, q in enumerate(target.quantiles)}
+        times = name = None
+        if isinstance(field, History) and not (value is None or isinstance(value, np.ndarray)):
+            line, plan = field.lines(value), field.plan
+            times = [plan.written(t) for t in line.times[-field.horizon :]]
+            name = line.names[0] or None
+        more = quantiles if len(quantiles) > 1 else None
+        return Prediction(steps[:, target.middle].tolist(), quantiles=more, times=times, series=name)
 
     def _tagged(self, target: Tags, output: np.ndarray, reject_below: float, value: Any) -> Prediction:
         name = self.inputs[0]
@@ -228,7 +251,8 @@ class Predictor:
 
         Args:
             values: one raw value, or a list of them (a sentence cut into words is a tuple, or a list in a list); of
-                several columns, mappings or a polars or pandas frame. For a run without fields (a user's own data): a
+                several columns, mappings or a polars or pandas frame; of series to forecast, their rows so far, which
+                are parted by the column that tells series apart. For a run without fields (a user's own data): a
                 tensor (B, …) as the model takes it; the outputs come back as an array.
             reject_below: under this confidence the label is `unknown`.
 
@@ -246,6 +270,11 @@ class Predictor:
             values = values.detach().cpu().numpy()
         if hasattr(values, "columns") and not isinstance(values, Mapping):
             values = rows_of(values)
+        if isinstance(field := self.fields[self.inputs[0]], History) and not isinstance(values, np.ndarray):
+            plan = field.plan
+            if isinstance(values, Mapping) or not isinstance(values[0], (list, tuple)):  # else parted already
+                values = by_series(values, plan.id)
+                values = values if plan.id else values[0]
         many = isinstance(values, list) or (isinstance(values, np.ndarray) and self._holds_many(values))
         listed = list(values) if many else [values]
         out: list[Prediction] = []
@@ -280,3 +309,13 @@ def rows_of(frame: Any) -> list[dict[str, Any]]:
     import polars as pl
 
     return list((frame if isinstance(frame, pl.DataFrame) else pl.from_pandas(frame)).iter_rows(named=True))
+
+
+def by_series(rows: Any, id: str | None) -> list[tuple[Mapping[str, Any], ...]]:
+    """Rows of observations (mappings, or columns by name), those of each series together, as a tuple."""
+    if isinstance(rows, Mapping):
+        rows = [dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)]
+    groups: dict[Any, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row.get(id) if id else None, []).append(row)
+    return [tuple(group) for group in groups.values()]

@@ -14,6 +14,8 @@ def command(
     pattern: common.Pattern = None,
     encoding: common.Charset = None,
     no_header: common.NoHeader = False,
+    time: common.Time = None,
+    id_: common.Id = None,
     json: common.Json = False,
 ) -> int:
     """Look for mistakes in labelled data: unreadable files, duplicates, leakage, label conflicts, imbalance.
@@ -24,7 +26,8 @@ def command(
     from flambeau.data.sources import from_path
 
     reporter = common.reporter()
-    dataset = from_path(data, **common.dataset_options(target, input_, pattern, encoding=encoding, no_header=no_header))
+    options = common.dataset_options(target, input_, pattern, encoding=encoding, no_header=no_header, time=time, id=id_)
+    dataset = from_path(data, **options)
     reporter.say(dataset.describe())
     findings = worst_first([*dataset.findings, *dataset.check(reporter=reporter)])
     styles = {"error": "red", "warning": "yellow", "note": None}

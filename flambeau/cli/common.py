@@ -28,6 +28,17 @@ Charset = Annotated[
     typer.Option("--encoding", help="Tables: utf-8, gb18030, cp1252, …; found out if not given.", show_default=False),
 ]
 NoHeader = Annotated[bool, typer.Option("--no-header", help="Tables: the first row holds data, not names.")]
+Time = Annotated[
+    str | None,
+    typer.Option(help="Series: the column of times; the target is then forecast.", show_default=False),
+]
+Id = Annotated[str | None, typer.Option("--id", help="Series: the column that tells them apart.", show_default=False)]
+Known = Annotated[
+    list[str] | None, typer.Option(help="Series: a column that is known for the steps ahead too; repeatable.")
+]
+Horizon = Annotated[
+    int | None, typer.Option(help="Series: steps ahead; one cycle of the data if not given.", show_default=False, min=1)
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 
 
@@ -57,9 +68,9 @@ def show_metrics(metrics: dict[str, float]) -> str:
 
 def dataset_options(
     target: str | None, inputs: list[str] | None, pattern: str | None, split: Any = None, *,
-    encoding: str | None = None, no_header: bool = False,
+    encoding: str | None = None, no_header: bool = False, **series: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """The options of `from_path` that were given."""
     given = {"target": target, "inputs": inputs or None, "pattern": pattern, "split": split, "encoding": encoding,
-             "header": False if no_header else None}  # fmt: skip
+             "header": False if no_header else None, **series}  # fmt: skip
     return {name: value for name, value in given.items() if value is not None}

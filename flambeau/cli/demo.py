@@ -26,7 +26,8 @@ class What(StrEnum):
     TEXT = "text"
     TAGS = "tags"
     AUDIO = "audio"
-    TABLES = "tables"
+    TABLE = "table"
+    SERIES = "series"
 
 
 def command(
@@ -38,7 +39,8 @@ def command(
 
     `pictures` are scikit-learn's 1,797 handwritten digits, `text` is 3,000 sentences of reviews, `tags` the parts of
     speech in 4,600 sentences of the press (the Brown corpus), `audio` names of things spoken in four languages,
-    `tables` the passengers of the Titanic and who survived; the last three are downloaded once.
+    `table` the passengers of the Titanic and who survived, `series` the electricity that Victoria needed in each half
+    hour of 2014, a day ahead; the last four are downloaded once.
 
     Example: `flambeau demo text`
     """
@@ -64,13 +66,12 @@ def command(
     reporter.say(common.show_metrics(metrics))
     reporter.say("5. predict", style="bold")
     row = int(data.rows("valid")[0])
-    value = {name: data.columns[name][row] for name in data.inputs}
+    value: Any = {name: data.columns[name][row] for name in data.inputs}
     value = next(iter(value.values())) if len(value) == 1 else value
+    if what is What.SERIES:
+        value = _latest(folder)
     (prediction,) = Predictor.load(run).predict([value])
-    if prediction.tokens is None:
-        reporter.say(f"{value}: {prediction.label} ({prediction.confidence:.1%})")
-    else:
-        reporter.say(" ".join(f"{word}/{tag}" for word, tag in zip(prediction.tokens, prediction.label, strict=True)))
+    reporter.say(_told(value, prediction))
     reporter.say("6. serve", style="bold")
     answer, url = _serve_one(run.path, what, value)
     reporter.say(f"POST {url}/predict → {jsonlib.dumps(answer['predictions'][0])[:100]}")
@@ -124,10 +125,39 @@ def _titanic(folder: Path) -> Dataset:
     return Dataset.from_table(table, target="survived", inputs=["sex", "age", "passengerClass"])
 
 
+def _demand(folder: Path) -> Dataset:
+    from flambeau.data.dataset import Dataset
+    from flambeau.data.realdata.tables import write_r_frame
+
+    folder.mkdir(parents=True, exist_ok=True)
+    table = write_r_frame("elecdemand", folder / "elecdemand.csv")
+    return Dataset.from_series(table, time="Time", target="Demand", horizon=48, inputs=["Temperature"])
+
+
+def _latest(folder: Path) -> list[dict[str, Any]]:
+    """The last three weeks, from which the next day is forecast."""
+    from flambeau.data.tables import read_table
+
+    return read_table(folder / "elecdemand.csv").frame.tail(21 * 48).to_dicts()
+
+
+def _told(value: Any, prediction: Any) -> str:
+    """A prediction in a line."""
+    if prediction.times is not None:
+        steps = [f"{time} {number:.3g}" for time, number in zip(prediction.times, prediction.label, strict=True)]
+        return ", ".join(steps[::8])
+    if prediction.tokens is not None:
+        return " ".join(f"{word}/{tag}" for word, tag in zip(prediction.tokens, prediction.label, strict=True))
+    return f"{value}: {prediction.label} ({prediction.confidence:.1%})"
+
+
 DATA = {
-    What.PICTURES: _digits, What.TEXT: _sentences, What.TAGS: _press, What.AUDIO: _speech, What.TABLES: _titanic,
+    What.PICTURES: _digits, What.TEXT: _sentences, What.TAGS: _press, What.AUDIO: _speech, What.TABLE: _titanic,
+    What.SERIES: _demand,
 }  # fmt: skip
-SETTINGS: dict[What, dict[str, Any]] = {What.TAGS: {"epochs": 6}, What.AUDIO: {"epochs": 8}}
+SETTINGS: dict[What, dict[str, Any]] = {
+    What.TAGS: {"epochs": 6}, What.AUDIO: {"epochs": 8}, What.SERIES: {"epochs": 4},
+}  # fmt: skip
 
 
 def _serve_one(run: Path, what: What, value: Any) -> tuple[dict[str, Any], str]:

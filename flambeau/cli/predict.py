@@ -28,13 +28,16 @@ def command(
 
     A file that cannot be read gets an error of its own; the others are predicted. Exit status 2 if any failed. For a
     run that was trained on texts, whatever is not the path of a file is a text. For a run with columns, give a table
-    (CSV, Parquet, …), each row of which is predicted, or a row as JSON: '{"age": 30, "city": "Lyon"}'.
+    (CSV, Parquet, …), each row of which is predicted, or a row as JSON: '{"age": 30, "city": "Lyon"}'. For a run that
+    forecasts, give a table of what was up to now: what follows its last target is forecast, for each series.
 
     Example: `flambeau predict runs/photos cat.jpg more/ --top 3 --csv out.csv`
     """
     from flambeau.predictor import Predictor
 
     predictor = Predictor.load(run, device=device)
+    if predictor.inputs and predictor.fields[predictor.inputs[0]].kind == "history":
+        return _forecast(predictor, inputs, csv_, json)
     values = list(_expand(inputs, predictor))
     rows: list[dict[str, Any]] = []
     reporter = common.reporter()
@@ -66,6 +69,10 @@ def _expand(inputs: list[str], predictor: Any) -> Any:
         file = Path(given)
         if field is not None and field.kind in ("text", "tokens") and not _exists(file):
             yield given
+        elif field is not None and field.kind == "series":
+            from flambeau.data.series import read_series
+
+            yield from read_series(file)
         elif file.is_dir():
             found = sorted(f for f in file.rglob("*") if f.suffix.lower() in suffixes and f.is_file())
             if not found:
@@ -73,6 +80,41 @@ def _expand(inputs: list[str], predictor: Any) -> Any:
             yield from found
         else:
             yield file
+
+
+def _forecast(predictor: Any, inputs: list[str], csv_: Path | None, json: bool) -> int:
+    """Forecasts of the series of some tables, a line for each step."""
+    from flambeau.core.errors import DataError
+    from flambeau.data.tables import read_table
+
+    found: list[dict[str, Any]] = []
+    for given in inputs:
+        frame = read_table(given).frame
+        wanted = [name for name in predictor.columns if name != predictor.target]
+        for name in wanted:
+            if name not in frame.columns:
+                raise DataError(f"the table has no column '{name}'", where=given, expected=", ".join(predictor.columns))
+        forecasts = predictor.predict(frame)
+        for forecast in forecasts if isinstance(forecasts, list) else [forecasts]:
+            found.append({"file": given, **forecast.to_dict()})
+    if csv_ is not None:
+        with csv_.open("w", newline="", encoding="utf-8") as handle:
+            writer = csv.writer(handle)
+            levels = [f"quantile_{q}" for q in found[0].get("quantiles", {})] if found else []
+            writer.writerow(["file", "series", "time", "forecast", *levels])
+            for row in found:
+                steps = zip(row["times"], row["label"], *row.get("quantiles", {}).values(), strict=True)
+                writer.writerows([row["file"], row.get("series", ""), *step] for step in steps)
+    if json:
+        common.emit({"predictions": found})
+        return 0
+    for row in found:
+        typer.echo(f"{row['file']}{', ' + row['series'] if row.get('series') else ''}:")
+        bands: list[list[float]] = list(row.get("quantiles", {}).values())
+        for i, (time, value) in enumerate(zip(row["times"], row["label"], strict=True)):
+            band = f"  ({bands[0][i]:.6g} … {bands[-1][i]:.6g})" if bands else ""
+            typer.echo(f"  {time}  {value:.6g}{band}")
+    return 0
 
 
 def _takes_rows(predictor: Any) -> bool:
@@ -119,9 +161,12 @@ def _exists(path: Path) -> bool:
 def _predict(predictor: Any, values: list[Any], reject_below: float, top: int) -> list[dict[str, Any]]:
     from flambeau.core.errors import DataError
 
-    encoded, rows = [], []
+    encoded: list[Any] = []
+    rows: list[dict[str, Any]] = []
     for value in values:
         row: dict[str, Any] = {"file" if isinstance(value, Path) else "text": str(value)}
+        if not isinstance(value, (Path, str, dict)):
+            row = {"text": f"series {len(rows) + 1}"}
         if isinstance(value, dict):
             row = {"text": ", ".join(f"{k}={v}" for k, v in value.items())}
         try:

@@ -34,6 +34,10 @@ def command(
     pattern: common.Pattern = None,
     encoding: common.Charset = None,
     no_header: common.NoHeader = False,
+    time: common.Time = None,
+    horizon: common.Horizon = None,
+    id_: common.Id = None,
+    known: common.Known = None,
     split: Annotated[str, typer.Option(help="auto, given, random, stratified, grouped, time or none.")] = "auto",
     by: Annotated[str | None, typer.Option(help="The column of the groups or times.", show_default=False)] = None,
     valid: Annotated[float | None, typer.Option(help="Share of rows that validate; 0.2 or less by their number if "
@@ -49,6 +53,8 @@ def command(
     """Train a model on labelled data and leave a run: weights, metrics, report.
 
     Example: `flambeau train photos/ --model resnet18 --epochs 5 --set learning_rate=1e-3`
+
+    Example: `flambeau train load.csv --time hour --target megawatts --horizon 24 --known holiday`
     """
     from flambeau.data.sources import from_path
     from flambeau.data.split import Split
@@ -77,7 +83,10 @@ def command(
         learner = Learner.from_recipe(base, **common_options)
     else:
         how = Split(split, valid, test, by, base.training.seed)
-        options = common.dataset_options(target, input_, pattern, how, encoding=encoding, no_header=no_header)
+        options = common.dataset_options(
+            target, input_, pattern, how, encoding=encoding, no_header=no_header, time=time, horizon=horizon, id=id_,
+            known=known or None,
+        )  # fmt: skip
         dataset = from_path(data, **options)
         learner = Learner(dataset, recipe=base, **common_options)
     finish(learner, json, check=not no_check)

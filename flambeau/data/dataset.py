@@ -13,7 +13,7 @@ from flambeau.core.errors import DataError, UsageError, nearest
 from flambeau.core.findings import Finding
 from flambeau.data.matching import match_tags
 from flambeau.data.split import NAMES, TEST, TRAIN, VALID, Split
-from flambeau.fields import Category, Field, Rows, recognise
+from flambeau.fields import Category, Field, Rows, Views, recognise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,7 +150,7 @@ class Dataset:
         values = self.columns[column]
         if isinstance(values, np.ndarray):
             return values[np.asarray(rows, dtype=np.int64)]
-        if isinstance(values, Rows):
+        if isinstance(values, (Rows, Views)):
             return values.take(np.asarray(rows, dtype=np.int64))
         return [values[int(r)] for r in rows]
 
@@ -225,6 +225,13 @@ class Dataset:
         from flambeau.data.tagged import from_tagged
 
         return from_tagged(path, **options)
+
+    @classmethod
+    def from_series(cls, data: Any, **options: Any) -> Dataset:
+        """Observations in time, to be forecast; see `flambeau.data.series.from_series`."""
+        from flambeau.data.series import from_series
+
+        return from_series(data, **options)
 
     @classmethod
     def from_frame(cls, frame: Any, **options: Any) -> Dataset:

@@ -22,8 +22,8 @@ from flambeau.core.files import disk_full_named, read_json, sync_folder, write_a
 from flambeau.core.findings import Finding, Severity
 from flambeau.core.reporter import QUIET, Bar, Reporter
 from flambeau.data.dataset import Dataset
-from flambeau.data.store import Column, FixedColumn, RaggedColumn, Store, StreamedColumn
-from flambeau.fields import Encoding, Field, Rows
+from flambeau.data.store import Column, FixedColumn, RaggedColumn, Store, StreamedColumn, ViewColumn
+from flambeau.fields import Encoding, Field, Rows, Views
 
 CHUNK = 32  # rows to a task, at most: long enough to be worth a thread's while, short enough for a smooth bar
 RAGGED_CHUNK = 1024  # where values are short, and quicker encoded many at once
@@ -127,9 +127,10 @@ def file_fingerprint(field: Field, values: Sequence[Any]) -> str:
     for value in values:
         try:
             status = os.stat(value) if value is not None else None  # noqa: PTH116 -- once a file
-            line = f"{value}|{status.st_size}|{status.st_mtime_ns}\n" if status else "none\n"
+            path = os.path.abspath(value) if status else ""  # noqa: PTH100 -- the same file, wherever one stands
+            line = f"{path}|{status.st_size}|{status.st_mtime_ns}\n" if status else "none\n"
         except OSError:
-            line = f"{value}|missing\n"
+            line = f"{os.path.abspath(value)}|missing\n"  # noqa: PTH100
         digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:32]
 
@@ -140,6 +141,9 @@ def memory_fingerprint(field: Field, values: Sequence[Any]) -> str:
     if isinstance(values, Rows):
         for name, column in values.columns.items():
             digest.update(f"{name}:{_digest_of(column)}\n".encode())
+    elif isinstance(values, Views):
+        arrays: list[Any] = [values.flat, values.starts]
+        digest.update(f"{values.length}:{[_digest_of(array) for array in arrays]}".encode())
     else:
         digest.update(_digest_of(values).encode())
     return digest.hexdigest()[:32]
@@ -172,6 +176,9 @@ def _bytes_of(value: Any) -> bytes:
 
 
 def _encode_memory(field: Field, values: Sequence[Any], threads: int) -> tuple[Column, Errors]:
+    if isinstance(values, Views):
+        flat = torch.from_numpy(field.encode_flat(values))
+        return ViewColumn(flat, torch.from_numpy(values.starts), values.length), {}
     whole = field.encode_all(values)
     if whole is not None:
         return FixedColumn(_as_tensor(whole)), {}

@@ -16,6 +16,7 @@ from flambeau.core.findings import Finding, Severity
 from flambeau.data.archives import is_archive, unpack
 from flambeau.data.columns import from_polars, known_fields, without_empty
 from flambeau.data.dataset import Dataset
+from flambeau.data.series import from_series, from_ts, is_ts
 from flambeau.data.split import ALIASES, NAMES, TEST, TRAIN, VALID, Split
 from flambeau.data.tables import SUFFIXES as TABLE_SUFFIXES
 from flambeau.data.tables import read_table
@@ -395,6 +396,10 @@ def from_source(source: Mapping[str, Any]) -> Dataset:
         return from_table(source["path"], **options)
     if source["kind"] == "tagged":
         return from_tagged(source["path"], **options)
+    if source["kind"] == "series":
+        return from_series(source["path"], **options)
+    if source["kind"] == "ts":
+        return from_ts(source["path"], **options)
     raise DataError(
         "this run was trained on data in memory, which its recipe cannot bring back",
         fix="make the same Learner in Python and call fit(run=…, resume=True)",
@@ -406,9 +411,19 @@ def from_path(path: str | Path, **options: Any) -> Dataset:
     if is_archive(path):
         path = unpack(path)
     file = Path(path)
+    if "time" in options:
+        options.pop("pattern", None)
+        if "target" not in options:
+            raise UsageError("which column is to be forecast?", fix="give target= (--target)")
+        return from_series(path, **options)
+    for name in ("horizon", "length", "id", "known", "season"):
+        if options.pop(name, None) is not None:
+            raise UsageError(f"{name} is for series", where=path, fix="say which column holds the time: time= (--time)")
     if file.suffix.lower() in TABLE_SUFFIXES:
         options.pop("pattern", None)
         return from_table(path, **options)
+    if is_ts(file):
+        return from_ts(path, **{k: v for k, v in options.items() if k in ("split", "fields")})
     if _holds_tagged(file):
         return from_tagged(path, **{k: v for k, v in options.items() if k in ("split", "fields")})
     for name in ("target", "inputs", "encoding", "header", "columns"):

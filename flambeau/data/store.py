@@ -68,6 +68,30 @@ class RaggedColumn:
         return RaggedColumn(self.flat.to(device), self.offsets.to(device), self.padded)
 
 
+class ViewColumn:
+    """Windows of one array: `flat` (T, …) is kept once, and a window is copied out of it when it is gathered.
+
+    Args:
+        flat: contiguous.
+        starts: int64 (N), where each begins.
+        length: steps of each.
+    """
+
+    def __init__(self, flat: Tensor, starts: Tensor, length: int):
+        self.flat, self.starts, self.length = flat.contiguous(), starts, length
+        self.nbytes = flat.numel() * flat.element_size() + starts.numel() * starts.element_size()
+        step = flat[0].numel()
+        # every window of the array as a row of a matrix that overlaps itself: none of it is in memory twice
+        self._rows = self.flat.view(-1).as_strided((len(flat) - length + 1, length * step), (step, 1))
+
+    def gather(self, rows: Tensor) -> Tensor:
+        windows = self._rows.index_select(0, self.starts.index_select(0, rows))
+        return windows.view(len(rows), self.length, *self.flat.shape[1:])
+
+    def to(self, device: torch.device) -> ViewColumn:
+        return ViewColumn(self.flat.to(device), self.starts.to(device), self.length)
+
+
 class StreamedColumn:
     """Values decoded anew each time they are gathered, where the encoded ones would not fit on the disk."""
 

@@ -4,13 +4,17 @@ from flambeau.fields.audio import Audio
 from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition, Windows, recognise
 from flambeau.fields.category import Category
 from flambeau.fields.date import Date
+from flambeau.fields.forecast import Forecast
+from flambeau.fields.history import History, PastFuture
 from flambeau.fields.image import Image
 from flambeau.fields.multilabel import MultiLabel
 from flambeau.fields.number import Number
+from flambeau.fields.series import Series
 from flambeau.fields.table import Row, Rows, Table
 from flambeau.fields.tags import Tags
 from flambeau.fields.text import Text
 from flambeau.fields.tokens import Tokens
+from flambeau.fields.views import Views
 
 __all__ = [
     "FIELDS",
@@ -19,17 +23,22 @@ __all__ = [
     "Date",
     "Encoding",
     "Field",
+    "Forecast",
+    "History",
     "Image",
     "MultiLabel",
     "Number",
+    "PastFuture",
     "Ragged",
     "Recognition",
     "Row",
     "Rows",
+    "Series",
     "Table",
     "Tags",
     "Text",
     "Tokens",
+    "Views",
     "Windows",
     "recognise",
 ]

@@ -15,6 +15,7 @@ from torch import Tensor
 from flambeau.core.errors import DataError, UsageError
 from flambeau.core.findings import Finding
 from flambeau.core.registry import Registry
+from flambeau.fields.views import Views
 
 FIELDS: Registry[type[Field]] = Registry("kind of field")
 
@@ -126,6 +127,10 @@ class Field(ABC):
     def encode_all(self, values: Sequence[Any]) -> np.ndarray | None:
         """All values at once where that is cheap (arrays in memory), else None. Fixed fields only."""
         return None
+
+    def encode_flat(self, values: Views) -> np.ndarray:
+        """The array that windows lie in, encoded whole: (T, …), so that each window of it is the encoded window."""
+        raise UsageError(f"a field of kind '{self.kind}' has no windows")
 
     def prepare(self, gathered: Any, training: bool = False, generator: torch.Generator | None = None) -> Any:
         """The gathered batch to model input, on its device. All randomness comes from `generator`."""

@@ -13,7 +13,8 @@ from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 
 FORMATS = (
     "%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y/%m/%d", "%Y/%m/%d %H:%M",
-    "%Y/%m/%d %H:%M:%S", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%b %d %Y", "%d %b %Y", "%Y年%m月%d日",
+    "%Y/%m/%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M",
+    "%d.%m.%Y %H:%M", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%b %d %Y", "%d %b %Y", "%Y年%m月%d日",
 )  # fmt: skip
 CYCLES = {"year": 365.2425, "week": 7.0, "day": 1.0}
 """Days of each cycle that a date has a place in."""
@@ -114,7 +115,7 @@ class Date(Field):
     def example(self) -> str:
         """A date as this field reads it."""
         day = datetime.datetime(1970, 1, 1) + datetime.timedelta(days=round(self.mean))
-        return day.strftime(self.read_as or FORMATS[0])
+        return day.strftime((self.read_as or FORMATS[0]).replace("%.f", ""))
 
 
 def best_format(texts: Sequence[str]) -> tuple[str, float]:

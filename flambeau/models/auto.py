@@ -28,6 +28,10 @@ def choose(
         return "m5", "m5, because it was made for waves"
     if spec.kind == "table":
         return "tabm", f"tabm, because it is the strongest network here for {spec}"
+    if spec.kind == "history":
+        return "nbeats", "nbeats, because it learns what follows from the past and from what is known ahead, and fast"
+    if spec.kind == "series":
+        return "inceptiontime", "inceptiontime, because it sees short and long patterns of a series side by side"
     if spec.kind == "tokens":
         if len(spec.shape) == 1:
             raise UsageError("tokens of a pretrained tokeniser need its model", fix="give model='hf:FOLDER'")

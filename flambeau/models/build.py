@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import flambeau.models.audio
+import flambeau.models.series
 import flambeau.models.tabular
 import flambeau.models.text
 import flambeau.models.vision  # noqa: F401  enters our own models
@@ -49,7 +50,7 @@ PICTURE_SOURCES, TEXT_SOURCE = ("timm", "torchvision"), PREFIX.rstrip(":")
 # What a model of each kind of input is said to take.
 KINDS = {
     "image": "pictures", "number": "numbers", "text": "texts", "tokens": "sentences of tokens", "audio": "waves",
-    "table": "tables",
+    "table": "tables", "series": "series", "history": "histories to forecast from",
 }  # fmt: skip
 # Sides tried, smallest first, when a model cannot take the pictures that it is given.
 SIDES = (8, 16, 24, 32, 48, 64, 75, 96, 128, 160, 192, 224, 256, 299, 384)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from flambeau.core.errors import UsageError
 from flambeau.core.registry import Registry
-from flambeau.fields import Ragged, Row
+from flambeau.fields import PastFuture, Ragged, Row
 
 FUSION = "fusion"
 """The name of the model of several inputs, which `models.fuse` makes."""
@@ -24,6 +24,8 @@ SHAPES: dict[str, tuple[str, tuple[int, ...]]] = {
     "tokens": ("(V, A, M) or (V,), each", (1, 3)),
     "audio": ("(C, T), each", (2,)),
     "table": ("(D, K1, …), the K", ()),
+    "series": ("(C, T), each", (2,)),
+    "history": ("(C, L, K, H), all but K", (4,)),
 }
 
 
@@ -33,11 +35,12 @@ class InputSpec:
 
     Attributes:
         kind: `image` for (C, H, W), `number` for (D,), `text` for (V,), `tokens` for (V, A, M) or (V,), `audio` for
-            (C, T), waves, `table` for (D, K1, K2, …).
+            (C, T), waves, `table` for (D, K1, K2, …), `series` for (C, T), `history` for (C, L, K, H).
         shape: the sizes, without the batch; of texts the number of different tokens, padding and unknown among them;
             of sentences of tokens how many words and characters there are, and characters to a word, or how many
             pieces a pretrained tokeniser has; of tables how many numbers there are, from 0 on, then how many codes
-            each category has, unknown among them.
+            each category has, unknown among them; of histories channels, steps up to now, channels that are known
+            ahead, from 0 on, and steps ahead.
 
     Raises:
         UsageError: the shape is not one of these, or has a size below 1.
@@ -53,6 +56,8 @@ class InputSpec:
         expected, axes = SHAPES[self.kind]
         if self.kind == "table":
             fits = len(self.shape) > 0 and min(self.shape[1:], default=1) >= 1 and sum(self.shape) > 0
+        elif self.kind == "history":
+            fits = len(self.shape) in axes and min(*self.shape[:2], self.shape[2] + 1, self.shape[3]) >= 1
         else:
             fits = len(self.shape) in axes and min(self.shape) >= 1
         if not fits:
@@ -72,11 +77,16 @@ class InputSpec:
 
     def example(
         self, batch: int = 1, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
-    ) -> Tensor | Ragged | Row:
-        """Zeros (batch, *shape); of texts, Ragged with `EXAMPLE_TOKENS` unknown tokens each; of tables, a Row."""
+    ) -> Tensor | Ragged | Row | PastFuture:
+        """Zeros (batch, *shape); of texts, Ragged with `EXAMPLE_TOKENS` unknown tokens each; of tables, a
+        Row; of histories, a PastFuture."""
         if self.kind == "table":
             codes = torch.zeros(batch, len(self.shape) - 1, dtype=torch.int64, device=device)
             return Row(torch.zeros(batch, self.shape[0], device=device, dtype=dtype), codes)
+        if self.kind == "history":
+            channels, length, known, horizon = self.shape
+            past = torch.zeros(batch, channels, length, device=device, dtype=dtype)
+            return PastFuture(past, past.new_zeros(batch, known, horizon))
         if self.kind not in ("text", "tokens"):
             return torch.zeros(batch, *self.shape, device=device, dtype=dtype)
         tokens = torch.full((batch, EXAMPLE_TOKENS), min(1, self.shape[0] - 1), device=device)
@@ -98,6 +108,8 @@ class InputSpec:
             return f"{self.kind} of {self.shape[0]:,} different {'tokens' if self.kind == 'text' else 'words'}"
         if self.kind == "table":
             return f"a table of {self.shape[0]} numbers and {len(self.shape) - 1} categories"
+        if self.kind == "history":
+            return f"a history of {self.shape[1]} steps of {self.shape[0]} channels, {self.shape[3]} steps ahead"
         return f"{self.kind} " + "×".join(map(str, self.shape))
 
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flambeau.core.errors import UsageError, nearest
+from flambeau.objectives.forecasting import Pinball
 from flambeau.objectives.tagging import tag_cross_entropy
 
 Loss = Callable[..., Tensor]
@@ -47,8 +48,10 @@ LOSSES: dict[str, Loss] = {
     "l1": _elementwise(F.l1_loss),
     "huber": _elementwise(F.smooth_l1_loss),
     "tag_cross_entropy": tag_cross_entropy,
+    "pinball": Pinball([0.5]),
 }
-FOR_KIND = {"category": "cross_entropy", "multilabel": "bce", "number": "mse", "tags": "tag_cross_entropy"}
+FOR_KIND = {"category": "cross_entropy", "multilabel": "bce", "number": "mse", "tags": "tag_cross_entropy",
+            "forecast": "pinball"}  # fmt: skip
 
 
 def named(loss: str) -> Loss:

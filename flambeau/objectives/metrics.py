@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from flambeau.core.errors import UsageError
-from flambeau.fields import Category, Field, MultiLabel, Number, Tags
+from flambeau.fields import Category, Field, Forecast, MultiLabel, Number, Tags
 from flambeau.objectives.classification import Classification, Worst
+from flambeau.objectives.forecasting import Forecasting
 from flambeau.objectives.tagging import Tagging
 
 
@@ -168,8 +169,10 @@ def for_field(field: Field | None, detail: bool) -> list[Metric]:
         return [MultiLabelClassification(field, detail)]
     if isinstance(field, Number):
         return [Regression(field, detail)]
+    if isinstance(field, Forecast):
+        return [Forecasting(field, detail)]
     return []
 
 
 MONITORS = {"category": ("accuracy", True), "multilabel": ("f1", True), "number": ("rmse", False),
-            "tags": ("accuracy", True)}  # fmt: skip
+            "tags": ("accuracy", True), "forecast": ("mase", False)}  # fmt: skip

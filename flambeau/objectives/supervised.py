@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from flambeau.core.errors import UsageError
 from flambeau.data.batch import Batch
-from flambeau.fields import Field, Tags, Windows
+from flambeau.fields import Field, Forecast, Tags, Windows
 from flambeau.objectives.base import OBJECTIVES, Objective
+from flambeau.objectives.forecasting import Pinball, in_order
 from flambeau.objectives.losses import FOR_KIND, expects_classes, named
 from flambeau.objectives.metrics import MONITORS, Metric, Own, for_field
 from flambeau.objectives.tagging import count_tags, tag_probabilities
@@ -52,7 +54,7 @@ class Supervised(Objective):
         if loss == "auto":
             loss = FOR_KIND.get(kind, "cross_entropy")
         self.loss_name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
-        self.loss_function: Callable[..., Tensor] = named(loss) if isinstance(loss, str) else loss
+        self.loss_function: Callable[..., Tensor] = loss if callable(loss) else _loss_for(loss, target)
         self.own_metrics = list(metrics)
         self.monitor, self.higher_is_better = MONITORS.get(kind, ("loss", False))
         if isinstance(target, Tags) and target.has_spans:
@@ -74,6 +76,8 @@ class Supervised(Objective):
         return self.loss_function(output, target if apart == 1 else target.repeat_interleave(apart, 0))
 
     def weight(self, batch: Batch) -> float:
+        if isinstance(self.target, Forecast):
+            return float((~batch.target.isnan()).sum())
         return count_tags(batch.target) if isinstance(self.target, Tags) else len(batch)
 
     def head_parameters(self) -> list[nn.Parameter]:
@@ -97,6 +101,8 @@ class Supervised(Objective):
         kind = self.target.kind if self.target else ""
         if kind == "tags":
             return tag_probabilities(output)
+        if isinstance(self.target, Forecast):
+            return in_order(output, self.target)
         if kind == "category":
             return output.float().softmax(-1)
         if kind == "multilabel":
@@ -142,3 +148,20 @@ class Supervised(Objective):
     def describe(self) -> str:
         kind = f" for a target of the kind {self.target.kind}" if self.target else ""
         return f"{self.loss_name.replace('_', ' ')}{kind}"
+
+
+def _loss_for(name: str, target: Field | None) -> Callable[..., Tensor]:
+    if isinstance(target, Forecast):
+        if name == "pinball":
+            return Pinball(target.quantiles)
+        if len(target.quantiles) > 1:
+            raise UsageError(f"the loss {name} is for one number a step, not {len(target.quantiles)} quantiles",
+                             fix="set the forecast's quantiles=[0.5]")  # fmt: skip
+        loss = named(name)
+
+        def of_known(output: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+            output = output.reshape(target.shape)  # a step without a target is taken to be forecast right
+            return loss(output, torch.where(target.isnan(), output.detach(), target), reduction=reduction)
+
+        return of_known
+    return named(name)

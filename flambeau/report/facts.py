@@ -12,9 +12,10 @@ from flambeau.recipe import Recipe
 from flambeau.run import Run
 
 KINDS = {"category": "classification", "multilabel": "multilabel", "number": "regression",
-         "tags": "classification"}  # fmt: skip
+         "tags": "classification", "forecast": "forecast"}  # fmt: skip
 # the metric that comes first, and whether more of it is better
-MAIN = {"classification": ("accuracy", True), "multilabel": ("f1", True), "regression": ("rmse", False)}
+MAIN = {"classification": ("accuracy", True), "multilabel": ("f1", True), "regression": ("rmse", False),
+        "forecast": ("mase", False)}  # fmt: skip
 
 
 class Facts:

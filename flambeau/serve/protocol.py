@@ -41,12 +41,15 @@ class Predicted(BaseModel):
     file: str | None = Field(description="the name of the file, where it came with one")
     label: str | float | list[Any] = Field(
         description="the likeliest class (`unknown` under reject_below), the classes at or above the threshold, or the "
-        "number; of a sentence a tag for each token"
+        "number; of a sentence a tag for each token; of a series the numbers forecast"
     )
     confidence: float | None = Field(None, description="probability of the likeliest class; absent for numbers")
     probabilities: dict[str, float] | None = Field(None, description="by class, likeliest first; absent for numbers")
     tokens: list[str] | None = Field(None, description="of a sentence, what the tags are of")
     spans: list[dict[str, Any]] | None = Field(None, description="of a sentence whose tags mark spans: where, and what")
+    series: str | None = Field(None, description="of a forecast, whose it is")
+    times: list[str] | None = Field(None, description="of a forecast, when its steps are")
+    quantiles: dict[str, list[float]] | None = Field(None, description="of a forecast, each step's quantiles")
 
 
 class Failed(BaseModel):

@@ -13,7 +13,7 @@ import numpy as np
 
 from flambeau.core.errors import DataError, UsageError
 from flambeau.data.grouping import PRESENT
-from flambeau.fields import Field, Table
+from flambeau.fields import Field, History, Series, Table
 from flambeau.predictor import Predictor
 from flambeau.serve.batching import Batcher, Encoded
 from flambeau.serve.limits import Limits
@@ -175,6 +175,10 @@ class Service:
                 example[column] = "base64 …"
             elif isinstance(field, Table):
                 example |= field.example() if len(self.fields) > 1 else {column: field.example()}
+            elif isinstance(field, History):
+                example[column] = field.example()
+            elif isinstance(field, Series):
+                example[column] = np.zeros(field.shape).tolist()
             elif field.kind == "number":
                 example[column] = np.vectorize(_short)(field.decode(_blank(field))).tolist()
             else:

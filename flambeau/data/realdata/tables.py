@@ -9,6 +9,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from flambeau.core.errors import DataError, nearest
 from flambeau.core.files import write_atomic
 from flambeau.data.realdata import open_member
@@ -66,6 +68,9 @@ def write_r_frame(name: str, path: Path | str, *, cache: Path | None = None) -> 
     frame = r_frame(name, cache=cache)
     if frame["rownames"].dtype.kind == "i":
         frame = frame.drop(columns="rownames")
+    if name == "elecdemand":  # half-hours of 2014 in Victoria, which the frame does not say
+        start = np.datetime64("2014-01-01T00:00")
+        frame.insert(0, "Time", [str(start + np.timedelta64(30 * i, "m")).replace("T", " ") for i in range(len(frame))])
     path = Path(path)
     write_atomic(path, frame.to_csv(index=False).encode("utf-8"))
     return path
@@ -77,7 +82,6 @@ def write_stamps_table(folder: Path | str, *, cache: Path | None = None) -> Path
     The text is the stamp's English description, the ink the share of its pixels that are not transparent, and the label
     its category, one of eight. Raises as `fetch`.
     """
-    import numpy as np
     import polars as pl
     from PIL import Image
 
@@ -110,3 +114,19 @@ def vega_file(name: str, *, cache: Path | None = None) -> bytes:
     """A file of the package vega-datasets, such as `flights-3m.parquet` or `seattle-weather.csv`. Raises as `fetch`."""
     with open_member("vega-datasets", f"package/data/{name}", cache=cache) as file:
         return file.read()
+
+
+UCR = ("ArrowHead", "GunPoint", "ItalyPowerDemand", "JapaneseVowels")
+"""Sets of the UCR and UEA archives that the package aeon carries."""
+
+
+def write_ucr(name: str, folder: Path | str, *, cache: Path | None = None) -> Path:
+    """Writes `NAME_TRAIN.ts` and `NAME_TEST.ts` of one of `UCR` into a folder, and returns it. Raises as `fetch`."""
+    if name not in UCR:
+        raise DataError(f"no set of series is called '{name}'", fix=nearest(name, UCR))
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for side in ("TRAIN", "TEST"):
+        with open_member("aeon", f"aeon/datasets/data/{name}/{name}_{side}.ts", cache=cache) as file:
+            write_atomic(folder / f"{name}_{side}.ts", file.read())
+    return folder

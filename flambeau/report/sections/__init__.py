@@ -4,6 +4,7 @@ nothing where a run has nothing to say about it."""
 from flambeau.report.sections.about import environment, reasons, recipe
 from flambeau.report.sections.classes import classes, confusion
 from flambeau.report.sections.data import data
+from flambeau.report.sections.forecasts import forecasts
 from flambeau.report.sections.mistakes import worst
 from flambeau.report.sections.quality import calibration, regression
 from flambeau.report.sections.rivals import inputs, rivals
@@ -13,6 +14,7 @@ SECTIONS = (
     ("data", data),
     ("rivals", rivals),
     ("inputs", inputs),
+    ("forecasts", forecasts),
     ("curves", curves),
     ("confusion", confusion),
     ("classes", classes),

@@ -17,7 +17,7 @@ def worst(facts: Facts, words: Words) -> Markup | None:
         return None
     if not mistakes:
         return section(words, "worst", note(words("worst.none")))
-    remark = "worst.note_number" if facts.kind == "regression" else "worst.note"
+    remark = "worst.note_number" if facts.kind in ("regression", "forecast") else "worst.note"
     cards = tag("div", (_card(m, facts, words) for m in mistakes), class_="gallery")
     weighed = any(kind in str(m.get("html")) for m in mistakes for kind in ("class=for", "class=against"))
     return section(words, "worst", note(words(remark)), note(words("worst.note_tokens")) if weighed else None, cards)
@@ -26,7 +26,7 @@ def worst(facts: Facts, words: Words) -> Markup | None:
 def _card(mistake: dict[str, Any], facts: Facts, words: Words) -> Markup:
     place = str(mistake.get("place") or words("row", row=mistake.get("row", "?")))
     picture = tag("div", fragment(mistake["html"]), class_="thumb") if mistake.get("html") else None
-    taken = "guessed" if facts.kind == "regression" else "taken_for"
+    taken = "guessed" if facts.kind in ("regression", "forecast") else "taken_for"
     return tag(
         "article",
         picture,

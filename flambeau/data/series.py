@@ -1,0 +1,359 @@
+"""Series as sources: tables of observations in time, to be forecast; and files of whole series, to be told apart."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flambeau.core.errors import DataError, UsageError, nearest
+from flambeau.core.findings import Finding, Severity
+from flambeau.data.columns import from_polars
+from flambeau.data.dataset import Dataset
+from flambeau.data.split import TEST, TRAIN, VALID, Split, default_share
+from flambeau.data.tables import read_table
+from flambeau.fields import Field, Forecast, History, Series, Views
+from flambeau.fields.forecast import naive_error
+from flambeau.fields.timeline import Layout, Timeline, plan, seasons, timeline
+
+HISTORY = "history"
+TS_SUFFIX = ".ts"
+CYCLES = 4  # of a long season that training rows must span for it to be looked for
+SEASONAL = 0.9  # steps a season apart differ by less than this much of what steps beside it differ by
+LEAST_LENGTH, MOST_LENGTH = 16, 1024
+FEW = 100  # training series below which none is held out where the file gives no validation
+UNUSED = -1  # side of a row that is neither trained nor measured on
+
+
+def from_series(
+    data: str | Path | Any,
+    *,
+    time: str,
+    target: str,
+    horizon: int | None = None,
+    length: int | None = None,
+    id: str | None = None,
+    known: Sequence[str] = (),
+    inputs: Sequence[str] | None = None,
+    season: int | Sequence[int] | None = None,
+    quantiles: Sequence[float] | None = None,
+    fields: Mapping[str, Field] | None = None,
+    split: Split | str = "auto",
+    encoding: str | None = None,
+    layout: Layout | None = None,
+) -> Dataset:
+    """Observations in time, one a row, to forecast what follows: each sample is a window of the past and the steps
+    after it. Windows are views of one array. The latest times validate and test; statistics are those of the steps that
+    training windows forecast, and a training window ends before the first step that is measured on.
+
+    Args:
+        data: a CSV, TSV, Parquet or JSON Lines file, or a polars or pandas frame.
+        time: the column of times: dates, or numbers that rise.
+        target: the column that is forecast.
+        horizon: steps ahead; one cycle of the day, week or year that the steps have, else 1, if not given.
+        length: steps of the past that a forecast is made from; enough for two cycles if not given.
+        id: the column that tells several series apart.
+        known: columns that are known for the steps ahead too, such as holidays or planned prices. What the time tells
+            (hour, weekday, month), and what never changes in a series, is known anyway.
+        inputs: columns used beside the target; all if not given.
+        season: steps of a cycle, or of several; found from the times and the training values if not given.
+        quantiles: of each step; 0.1, 0.5 and 0.9 if not given.
+        fields: of the columns `history` and the target, set by hand.
+        layout: what the columns are, if it is known already; as a run's own data had them.
+        split: only how much validates and tests matters: time decides.
+
+    Raises:
+        DataError: times cannot be read, two rows of a series have one time, or the series are too short.
+    """
+    file = Path(data) if isinstance(data, (str, Path)) else None
+    findings: list[Finding] = []
+    if file is not None:
+        table = read_table(file, encoding=encoding)
+        frame, findings = table.frame, list(table.findings)
+    else:
+        frame = _as_polars(data)
+    for name in (time, target, *([id] if id else []), *known, *(inputs or ())):
+        if name not in frame.columns:
+            raise DataError(f"there is no column '{name}'", where=file or "the data frame",
+                            fix=nearest(name, frame.columns))  # fmt: skip
+    if len({time, target, id}) < 3:
+        raise UsageError("time, target and id must be different columns")
+    read = from_polars(frame, None)
+    told: list[Finding] = []
+    if layout is None:
+        layout, told = plan(read.values, time=time, target=target, id=id, known=known, inputs=inputs)
+    line = timeline(read.values, layout)
+    findings += [*read.findings, *told, *line.findings, *_of_steps(line, layout)]
+    how = Split(split) if isinstance(split, str) else split
+    if how.method not in ("auto", "time", "none") or how.folds:
+        raise UsageError(f"series are split by time, and not '{how.method}'", fix="leave the choice to auto")
+    until = _cuts(line, how)[0]
+    found = _seasons(line, until, seasons(layout)) if season is None else np.atleast_1d(season).astype(int).tolist()
+    horizon = horizon or (found[0] if found else 1)
+    length = length or _default_length(line, found, horizon)
+    starts, left_out = _starts(line, length, horizon)
+    findings += left_out
+    starts, sides = _sides(line, layout, starts, length, horizon, how)
+    columns: dict[str, Any] = {
+        HISTORY: Views(line.values, starts, length + horizon, line.segments),
+        target: Views(line.values[:, 0], starts + length, horizon, line.segments),
+    }
+    own = {HISTORY: History(layout.to_dict(), length, horizon),
+           target: Forecast(quantiles or Forecast().quantiles, found)}  # fmt: skip
+    source = {
+        "kind": "series" if file is not None else "memory", "path": str(file.resolve()) if file else None, "time": time,
+        "target": target, "horizon": horizon, "length": length, "id": id, "known": list(known) or None,
+        "inputs": list(inputs) if inputs is not None else None, "season": found, "split": vars(how).copy(),
+        "quantiles": list(quantiles) if quantiles else None, "encoding": encoding,
+    }  # fmt: skip
+
+    def place(row: int) -> str:
+        first = int(starts[row]) + length
+        name = line.names[line.segments[first]]
+        return (f"{name}, " if name else "") + f"from {layout.written(line.times[first])}"
+
+    return Dataset(columns, target=target, inputs=[HISTORY], fields={**own, **(fields or {})}, split=sides.tolist(),
+                   source=source, places=place, findings=findings)  # fmt: skip
+
+
+def _as_polars(frame: Any) -> Any:
+    import polars as pl
+
+    return frame if isinstance(frame, pl.DataFrame) else pl.from_pandas(frame)
+
+
+def _of_steps(line: Timeline, layout: Layout) -> list[Finding]:
+    if layout.unit != "order" or layout.weekdays:
+        return []
+    steps = np.diff(line.times.astype(np.float64))[np.diff(line.segments) == 0]
+    shortest, longest = (_span(s, line.times.dtype.kind == "M") for s in (steps.min(), steps.max()))
+    return [
+        Finding("irregular", Severity.WARNING,
+                f"steps are of different length, from {shortest} to {longest}; rows are taken in order",
+                fix="bring the series to one step if the time between rows matters")
+    ]  # fmt: skip
+
+
+def _span(step: float, dates: bool) -> str:
+    if not dates:
+        return f"{step:g}"
+    for unit, size in (("days", 86_400e6), ("hours", 3_600e6), ("minutes", 60e6)):
+        if step >= size:
+            return f"{step / size:.4g} {unit}"
+    return f"{step / 1e6:.4g} seconds"
+
+
+def _cuts(line: Timeline, how: Split) -> tuple[Any, Any]:
+    """The times from which on steps validate, and test: shares of the different times there are."""
+    times = np.unique(line.times)
+    share = how.valid if how.valid is not None else min(default_share(len(times)), (1 - how.test) / 2)
+    if how.method == "none":
+        share, test = 0.0, 0.0
+    else:
+        test = how.test
+    count = len(times)
+    n_test, n_valid = round(count * test), round(count * share)
+    end = times[-1] + (np.timedelta64(1, "us") if times.dtype.kind == "M" else 1.0)
+    test_from = times[count - n_test] if n_test else end
+    valid_from = times[count - n_test - n_valid] if n_valid else test_from
+    return valid_from, test_from
+
+
+def _seasons(line: Timeline, until: Any, candidates: Sequence[int]) -> list[int]:
+    """Those of some cycles that training values follow: steps a cycle apart are more alike than those beside it."""
+    flat = np.where(line.times < until, line.values[:, 0], np.nan)
+    found: list[int] = []
+    for season in candidates:
+        inner = found[0] if found else 1
+        aside = max(season // inner // 2, 1) * inner
+        if np.isfinite(flat).sum() < CYCLES * season or aside >= season:
+            continue
+        beside = [naive_error(flat, line.segments, season + s * aside) for s in (-1, 1)]
+        if naive_error(flat, line.segments, season) < SEASONAL * np.mean(beside):
+            found.append(season)
+    return found
+
+
+def _default_length(line: Timeline, found: Sequence[int], horizon: int) -> int:
+    """Two of the shortest cycle, one of the longest, and twice the horizon; but no more than half of a usual series."""
+    wanted = max(LEAST_LENGTH, 2 * horizon, 2 * found[0] if found else 0, max(found, default=0))
+    usual = int(np.median(np.bincount(line.segments)))
+    return max(1, min(wanted, MOST_LENGTH, (usual - horizon) // 2))
+
+
+def _starts(line: Timeline, length: int, horizon: int) -> tuple[np.ndarray, list[Finding]]:
+    """Where windows begin: all that lie in one series and whose steps ahead are not all missing."""
+    whole, short = length + horizon, []
+    parts = []
+    begin = 0
+    for number, count in enumerate(np.bincount(line.segments).tolist()):
+        if count < whole:
+            short.append(line.names[number] or "the series")
+        else:
+            parts.append(np.arange(begin, begin + count - whole + 1))
+        begin += count
+    if not parts:
+        raise DataError(
+            f"no series is as long as one window: {length} steps and {horizon} ahead; the longest has "
+            f"{int(np.bincount(line.segments).max())}", fix="take a smaller horizon or length, or more rows",
+        )  # fmt: skip
+    starts = np.concatenate(parts)
+    known = np.r_[0, np.cumsum(np.isfinite(line.values[:, 0]))]
+    ahead = known[starts + whole] - known[starts + length]
+    behind = known[starts + length] - known[starts]
+    starts = starts[(ahead > 0) & (behind > 0)]
+    findings = []
+    if short:
+        findings.append(
+            Finding("short-series", Severity.WARNING,
+                    f"{len(short)} series are shorter than one window of {whole} steps and are left out", places=short,
+                    fix="take a smaller length, or join them")
+        )  # fmt: skip
+    return starts, findings
+
+
+def _sides(
+    line: Timeline, layout: Layout, starts: np.ndarray, length: int, horizon: int, how: Split
+) -> tuple[np.ndarray, np.ndarray]:
+    """Windows and their sides: one that forecasts across a border is on neither."""
+    valid_from, test_from = _cuts(line, how)
+    first, last = line.times[starts + length], line.times[starts + length + horizon - 1]
+    side = np.full(len(starts), UNUSED)
+    side[last < valid_from] = TRAIN
+    side[(first >= valid_from) & (last < test_from)] = VALID
+    side[first >= test_from] = TEST
+    if not (side == TRAIN).any():
+        raise DataError(
+            f"no window of {length} steps and {horizon} ahead ends before the rows that are held out begin, "
+            f"at {layout.written(valid_from)}",
+            fix="take a smaller horizon or length, or hold less out with valid= and test=",
+        )  # fmt: skip
+    used = side != UNUSED
+    return starts[used], side[used]
+
+
+def from_ts(path: str | Path, *, split: Split | str = "auto", fields: Mapping[str, Field] | None = None) -> Dataset:
+    """Whole series with a class or a number each, as the UCR and UEA archives have them: a `.ts` file, or a folder with
+    `NAME_TRAIN.ts` and `NAME_TEST.ts`. Given one of the two, the other is read too where it lies beside it.
+
+    The test rows are those of the file TEST. Of 100 training series or more a part validates; of fewer none does, and
+    the last epoch's weights are kept.
+
+    Raises:
+        DataError: a line cannot be read; it names which.
+    """
+    root = Path(path)
+    files = _ts_files(root)
+    if not files:
+        raise DataError("there is no such file" if not root.exists() else "the folder holds no .ts files", where=path)
+    values: list[np.ndarray] = []
+    labels: list[Any] = []
+    sides: list[int] = []
+    places: list[str] = []
+    numeric = False
+    for file in files:
+        rows, classes, numeric = _read_ts(file)
+        values += rows
+        labels += classes
+        sides += [TEST if file.stem.upper().endswith("_TEST") else TRAIN] * len(rows)
+        places += [f"{file.name}, series {i + 1}" for i in range(len(rows))]
+    how = Split(split) if isinstance(split, str) else split
+    given: Any = how
+    if TEST in sides and how.method in ("auto", "given") and how.folds is None:
+        given = _with_validation(sides, labels, places, how, numeric)
+    source = {"kind": "ts", "path": str(root.resolve()), "split": vars(how).copy()}
+    return Dataset({"series": values, "label": labels}, target="label", inputs=["series"],
+                   fields={"series": Series(), **(fields or {})}, split=given, source=source, keys=places,
+                   places=places.__getitem__)  # fmt: skip
+
+
+def _with_validation(sides: list[int], labels: list[Any], keys: list[str], how: Split, numeric: bool) -> list[int]:
+    train = [i for i, side in enumerate(sides) if side == TRAIN]
+    if how.valid is None and len(train) < FEW:
+        return sides
+    part = Split("random" if numeric else "stratified", valid=how.valid, seed=how.seed)
+    drawn = part.assign([keys[i] for i in train], [labels[i] for i in train])
+    out = list(sides)
+    for i, side in zip(train, drawn, strict=True):
+        out[i] = int(side)
+    return out
+
+
+def _ts_files(path: Path) -> list[Path]:
+    """The files that a path stands for: TRAIN before TEST."""
+    if path.is_dir():
+        return sorted(path.glob(f"*{TS_SUFFIX}"), key=lambda f: (not f.stem.upper().endswith("_TRAIN"), f.name))
+    match = re.fullmatch(r"(.*)_(TRAIN|TEST)", path.stem)
+    if match is None:
+        return [path] if path.exists() else []
+    both = [path.with_name(f"{match[1]}_{side}{path.suffix}") for side in ("TRAIN", "TEST")]
+    return [file for file in both if file.exists()] if path.exists() else []
+
+
+def is_ts(path: Path) -> bool:
+    """Whether a path is a .ts file of series, or a folder of such."""
+    if path.is_dir():
+        return any(path.glob(f"*_TRAIN{TS_SUFFIX}"))
+    return path.suffix.lower() == TS_SUFFIX
+
+
+def read_series(file: Path) -> list[np.ndarray]:
+    """The series of a file, without labels: a `.ts` file, or one whose lines are numbers with commas between.
+
+    Raises:
+        DataError: the file is not there, or a line cannot be read.
+    """
+    if not file.exists():
+        raise DataError("there is no such file", where=file)
+    if file.suffix.lower() == TS_SUFFIX:
+        return _read_ts(file)[0]
+    rows = []
+    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        try:
+            rows.append(np.asarray([float(v) for v in line.split(",")])[None])
+        except ValueError as error:
+            raise DataError(f"the line cannot be read ({error})", where=f"{file.name}, line {number}",
+                            expected="numbers, with commas between") from None  # fmt: skip
+    return rows
+
+
+def _read_ts(file: Path) -> tuple[list[np.ndarray], list[Any], bool]:
+    """Series (C, T), their labels, and whether these are numbers.
+
+    The format: https://www.aeon-toolkit.org/en/stable/api_reference/file_specifications/ts.html
+    """
+    rows: list[np.ndarray] = []
+    labels: list[Any] = []
+    numeric, in_data = False, False
+    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        text = line.strip()
+        if not text or text.startswith(("#", "%")):
+            continue
+        if not in_data:
+            words = text.lower().split()
+            if words[0] == "@timestamps" and words[1:2] == ["true"]:
+                raise DataError("series with time stamps cannot be read", where=file, fix="give them as a table")
+            if words[0] == "@targetlabel":
+                numeric = words[1:2] == ["true"]
+            if words[0] in ("@classlabel", "@targetlabel") and words[1:2] == ["false"] and not numeric:
+                raise DataError("the series have no labels", where=file, expected="@classLabel true …")
+            in_data = words[0] == "@data"
+            continue
+        *channels, label = text.split(":")
+        if not channels:
+            raise DataError("the line has no label", where=f"{file.name}, line {number}", expected="values:label")
+        try:
+            parsed = [np.asarray([np.nan if v.strip() in ("?", "NaN", "") else float(v) for v in c.split(",")])
+                      for c in channels]  # fmt: skip
+            labels.append(float(label) if numeric else label.strip())
+        except ValueError as error:
+            raise DataError(f"the line cannot be read ({error})", where=f"{file.name}, line {number}",
+                            expected="numbers, with commas between") from None  # fmt: skip
+        longest = max(map(len, parsed))
+        rows.append(np.stack([np.r_[c, np.full(longest - len(c), np.nan)] for c in parsed]))
+    if not rows:
+        raise DataError("the file holds no series", where=file, expected="@data and a line for each")
+    return rows, labels, numeric

@@ -1,0 +1,179 @@
+"""History: what was up to now, and what is known ahead, as the input of a forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flambeau.core.errors import DataError, UsageError
+from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
+from flambeau.fields.series import Series
+from flambeau.fields.timeline import Layout, Timeline, timeline, times_after
+from flambeau.fields.views import Views
+
+
+class PastFuture(NamedTuple):
+    """A prepared batch of histories: past float32 (B, C, L), of which the first channel is what is forecast; and future
+    float32 (B, K, H), the last K of these channels in the steps that are forecast."""
+
+    past: Tensor
+    future: Tensor
+
+
+@FIELDS.register("history")
+class History(Field):
+    """The last L steps of a series and what is known of the next H. A raw value is a window float64 (L + H, C) of a
+    timeline, in natural units; or a table of observations as columns or rows, whose end is the window.
+
+    Encoded as float32 (L + H, C), each channel standardised by the training rows; a missing value is the last one
+    known, or the mean where there is none. Prepared as `PastFuture`: of the next H steps only the channels that are
+    known ahead get so far, so that a model cannot see what it is to forecast.
+
+    Args:
+        layout: what the channels are, see `Layout`; given by `from_series`.
+        length: L.
+        horizon: H.
+    """
+
+    kind = "history"
+    input_only = True
+    settings = ("layout", "length", "horizon")
+    fitted = ("mean", "std")
+
+    def __init__(self, layout: Mapping[str, Any], length: int, horizon: int):
+        if length < 1 or horizon < 1:
+            raise UsageError(f"length {length} and horizon {horizon} do not fit", expected="1 step or more of each")
+        self.layout, self.length, self.horizon = dict(layout), int(length), int(horizon)
+        self.mean: list[float] = [0.0] * self.channels
+        self.std: list[float] = [1.0] * self.channels
+
+    @property
+    def plan(self) -> Layout:
+        """The layout, as `timeline` takes it."""
+        return Layout(**self.layout)
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return len(self.plan.channels)
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of a table that a history is read from."""
+        return self.plan.columns
+
+    @classmethod
+    def recognise(cls, values: Sequence[Any]) -> Recognition:
+        return Recognition(0.0, "a history is made by from_series")
+
+    def fit(self, values: Sequence[Any]) -> None:
+        # of the steps that training rows forecast: the target's field is fitted to the same
+        if isinstance(values, Views):
+            array = values.flat[values.covered(self.length)]
+        else:
+            windows = [np.asarray(v)[self.length :] for v in values if np.shape(v) == self.encoding.shape]
+            array = np.concatenate([np.zeros((0, self.channels)), *windows])
+        known = np.where(np.isfinite(array), array, np.nan)
+        count = (~np.isnan(known)).sum(0)
+        mean = np.where(count > 0, np.nansum(known, 0) / np.maximum(count, 1), 0.0)
+        std = np.sqrt(np.nansum((known - mean) ** 2, 0) / np.maximum(count, 1))
+        self.mean, self.std = mean.tolist(), np.where(std > 0, std, 1.0).tolist()
+
+    @property
+    def encoding(self) -> Encoding:
+        return Encoding(np.dtype(np.float32), (self.length + self.horizon, self.channels))
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(C, L, K, H)."""
+        return (self.channels, self.length, self.plan.num_known, self.horizon)
+
+    def encode_flat(self, values: Views) -> np.ndarray:
+        flat = values.flat.copy()
+        for segment in np.unique(values.segments):
+            mine = values.segments == segment
+            flat[mine] = _last_known(flat[mine])
+        return self._standard(flat)
+
+    def encode(self, value: Any) -> np.ndarray:
+        if not isinstance(value, np.ndarray):
+            return self.encode(self.window(value)[0])
+        if value.shape != self.encoding.shape or value.dtype.kind not in "fiu":
+            raise DataError(f"the window has the shape {value.shape}", expected=f"numbers {self.encoding.shape}")
+        if np.isinf(value).any():
+            raise DataError("a value of the window is infinite", expected="finite numbers")
+        return self._standard(_last_known(value.astype(np.float64)))
+
+    def _standard(self, array: np.ndarray) -> np.ndarray:
+        return np.nan_to_num((array - np.asarray(self.mean)) / np.asarray(self.std)).astype(np.float32)
+
+    def window(self, value: Any) -> tuple[np.ndarray, Timeline]:
+        """The window at the end of a table with one series, float64 (L + H, C), and the timeline that it is of.
+
+        Raises:
+            DataError: there are several series, or fewer than L steps.
+        """
+        line = self.lines(value)
+        if len(line.names) != 1:
+            raise DataError(f"the rows are of {len(line.names)} series", expected="one at a time")
+        return self.ends(line)[0], line
+
+    def lines(self, value: Any) -> Timeline:
+        """A table, as columns or rows, as a timeline that goes on H steps after the last target of each series."""
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            names = list(dict.fromkeys(name for row in value for name in row))
+            value = {name: [row.get(name) for row in value] for name in names}
+        if not isinstance(value, Mapping) or not value:
+            raise DataError(f"a {type(value).__name__} is not a history", expected="rows of observations in time")
+        return timeline(value, self.plan, self.horizon)
+
+    def ends(self, line: Timeline) -> list[np.ndarray]:
+        """The last window of each series of a timeline."""
+        out = []
+        for number, name in enumerate(line.names):
+            values = line.values[line.segments == number]
+            if len(values) < self.length + self.horizon:
+                called = f" of {name}" if name else ""
+                raise DataError(
+                    f"the history{called} has {len(values) - self.horizon} steps", expected=f"{self.length} or more",
+                )  # fmt: skip
+            out.append(values[-self.length - self.horizon :])
+        return out
+
+    def example(self) -> list[dict[str, Any]]:
+        """Rows that could be asked about, as plain JSON: the mean of the training rows at every step."""
+        plan = self.plan
+        middle = dict(zip(plan.channels, self.mean, strict=True))
+        start = np.datetime64("2024-01-01T00:00:00") if plan.unit != "number" and plan.step else 0.0
+        times = [start, *times_after(np.asarray([start]), self.length + self.horizon - 1, plan)]
+        rows = []
+        for i, time in enumerate(times[: self.length + self.horizon * bool(plan.known)]):
+            row: dict[str, Any] = {plan.time: plan.written(time)} if plan.unit != "number" else {plan.time: float(time)}
+            row |= {plan.id: "a"} if plan.id else {}
+            row[plan.target] = float(f"{middle[plan.target]:.4g}") if i < self.length else None
+            for name in (*plan.past, *plan.known):
+                row[name] = plan.classes[name][0] if name in plan.classes else float(f"{middle[name]:.4g}")
+            rows.append(row)
+        return rows
+
+    def prepare(self, gathered: Tensor, training: bool = False, generator: torch.Generator | None = None) -> PastFuture:
+        known = self.channels - self.plan.num_known
+        past, future = gathered[:, : self.length], gathered[:, self.length :, known:]
+        return PastFuture(past.transpose(1, 2), future.transpose(1, 2))
+
+    def render(self, value: Any) -> str:
+        """The target's course as a small curve."""
+        return Series().render(value[: self.length, 0]) if isinstance(value, np.ndarray) else super().render(value)
+
+
+def _last_known(values: np.ndarray) -> np.ndarray:
+    """Missing values (T, C) as the last ones known before them; NaN where there is none."""
+    there = np.isfinite(values)
+    if there.all():
+        return values
+    last = np.maximum.accumulate(np.where(there, np.arange(len(values))[:, None], -1), 0)
+    return np.where(last >= 0, np.take_along_axis(values, np.maximum(last, 0), 0), np.nan)

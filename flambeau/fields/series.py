@@ -1,0 +1,130 @@
+"""Series: the course of one or more quantities, whole, to be told apart or measured."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image as PILImage
+from PIL import ImageDraw
+from torch import Tensor
+
+from flambeau.core.errors import DataError, UsageError
+from flambeau.core.findings import Finding, Severity
+from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
+
+SCALES = ("column", "row", "none")
+DRAWN = (320, 120)  # pixels of a small picture of a series
+
+
+@FIELDS.register("series")
+class Series(Field):
+    """The steps of one series (T), or of C series side by side (C, T). Encoded as float32 (C, L), L the longest of the
+    training rows: longer ones are cut at their end, shorter ones go on with the mean.
+
+    Args:
+        scale: what is subtracted and divided by: mean and standard deviation of the training rows, for each of the C
+            (`column`), of each row and each of the C on its own (`row`), or nothing (`none`).
+    """
+
+    kind = "series"
+    input_only = True
+    settings = ("scale",)
+    fitted = ("shape", "mean", "std")
+
+    def __init__(self, scale: str = "column"):
+        if scale not in SCALES:
+            raise UsageError(f"no scale of series is called '{scale}'", expected=", ".join(SCALES))
+        self.scale = scale
+        self.shape: list[int] = [1, 1]
+        self.mean: list[float] = [0.0]
+        self.std: list[float] = [1.0]
+
+    @classmethod
+    def recognise(cls, values: Sequence[Any]) -> Recognition:
+        return Recognition(0.0, "arrays are numbers unless they are said to be series")
+
+    def fit(self, values: Sequence[Any]) -> None:
+        arrays = [a for v in values if (a := _array(v)) is not None]
+        if not arrays:
+            raise DataError("no row holds a series", expected="numbers, one for each step")
+        channels = max({len(a) for a in arrays}, key=[len(a) for a in arrays].count)
+        arrays = [a for a in arrays if len(a) == channels]
+        self.shape = [channels, max(a.shape[1] for a in arrays)]
+        if self.scale == "column":
+            together = np.concatenate(arrays, 1)
+            together[~np.isfinite(together)] = np.nan
+            self.mean = np.nan_to_num(np.nanmean(together, 1)).tolist()
+            std = np.nan_to_num(np.nanstd(together, 1))
+            self.std = np.where(std > 0, std, 1.0).tolist()
+        else:
+            self.mean, self.std = [0.0] * channels, [1.0] * channels
+
+    @property
+    def encoding(self) -> Encoding:
+        return Encoding(np.dtype(np.float32), (self.shape[0], self.shape[1]))
+
+    def encode(self, value: Any) -> np.ndarray:
+        array = _array(value)
+        if array is None:
+            raise DataError("the value is not a series", expected="numbers, one for each step")
+        channels, length = self.shape
+        if len(array) != channels:
+            raise DataError(f"the series has {len(array)} channels", expected=str(channels))
+        if array.shape[1] == 0 or np.isnan(array).all():
+            raise DataError("the series is empty")
+        if np.isinf(array).any():
+            raise DataError(f"step {int(np.isinf(array).any(0).argmax()) + 1} is infinite", expected="finite numbers")
+        array = array[:, :length]
+        if self.scale == "row":
+            std = np.nanstd(array, 1, keepdims=True)
+            array = (array - np.nanmean(array, 1, keepdims=True)) / np.where(std > 0, std, 1.0)
+        array = (array - np.asarray(self.mean)[:, None]) / np.asarray(self.std)[:, None]
+        out = np.zeros((channels, length), np.float32)
+        out[:, : array.shape[1]] = np.nan_to_num(array)
+        return out
+
+    def prepare(self, gathered: Tensor, training: bool = False, generator: torch.Generator | None = None) -> Tensor:
+        return gathered
+
+    def check(self, values: Sequence[Any]) -> list[Finding]:
+        arrays = [_array(v) for v in values]
+        lengths = {a.shape[1] for a in arrays if a is not None}
+        findings = []
+        if len(lengths) > 1:
+            text = f"series have from {min(lengths)} to {max(lengths)} steps"
+            findings.append(Finding("mixed-lengths", Severity.NOTE, text + "; shorter ones go on with the mean"))
+        flat = [row for row, a in enumerate(arrays) if a is not None and a.size and np.ptp(np.nan_to_num(a)) == 0]
+        if flat:
+            findings.append(Finding("flat", Severity.WARNING, f"{len(flat)} series never change",
+                                    places=[f"row {r}" for r in flat], rows=flat))  # fmt: skip
+        return findings
+
+    def render(self, value: Any) -> str:
+        """The first of its channels as a small curve."""
+        array = _array(value)
+        if array is None or array.shape[1] < 2:
+            return super().render(value)
+        y = np.nan_to_num(array[0][:: max(1, array.shape[1] // DRAWN[0])])
+        low, span = float(y.min()), float(np.ptp(y))
+        x = np.linspace(2, DRAWN[0] - 3, len(y))
+        heights = DRAWN[1] - 4 - (y - low) / (span or 1.0) * (DRAWN[1] - 8)
+        picture = PILImage.new("L", DRAWN, 255)
+        ImageDraw.Draw(picture).line(list(zip(x.tolist(), heights.tolist(), strict=True)), fill=60, width=2)
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG")
+        told = f"{array.shape[1]} steps, {low:.4g} … {low + span:.4g}"
+        return f'<img src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}" alt="{told}">'
+
+
+def _array(value: Any) -> np.ndarray | None:
+    """A raw value as float64 (C, T); None where it is no series."""
+    try:
+        array = np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        return None
+    return None if array.ndim not in (1, 2) else np.atleast_2d(array).copy()

@@ -1,0 +1,112 @@
+"""Forecasts: the loss of quantiles, and how good forecasts are beside what was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flambeau.fields import Forecast
+from flambeau.objectives.classification import Worst
+
+SHOWN = 4  # forecasts that the report draws, beside the worst
+DRAWN = 200
+
+
+class Pinball:
+    """The quantile loss: Koenker & Bassett, "Regression quantiles", 1978. Steps without a target (NaN) do not count.
+
+    Called with output (B, H·Q) and target (B, H); gives the mean, or one number a sample (`reduction="none"`).
+    """
+
+    __name__ = "pinball"
+
+    def __init__(self, quantiles: list[float]):
+        self.quantiles = quantiles
+
+    def __call__(self, output: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+        output = output.view(*target.shape, len(self.quantiles))
+        known = ~target.isnan()
+        error = target.nan_to_num()[..., None] - output
+        levels = torch.tensor(self.quantiles, dtype=output.dtype, device=output.device)
+        loss = torch.maximum(levels * error, (levels - 1) * error).mean(-1) * known
+        if reduction == "none":
+            return loss.sum(1) / known.sum(1).clamp_min(1)
+        return loss.sum() / known.sum().clamp_min(1)
+
+
+def in_order(output: Tensor, field: Forecast) -> Tensor:
+    """Output (B, H·Q) as quantiles (B, H, Q), those that cross put in order."""
+    return output.float().view(len(output), -1, len(field.quantiles)).sort(-1).values
+
+
+class Forecasting:
+    """MASE, sMAPE, mean absolute and root mean squared error of the middle quantile, in natural units; and the share of
+    steps that lie between the outer quantiles.
+
+    MASE is the mean absolute error over that of a seasonal naive forecast of the training steps (Hyndman & Koehler
+    2006), of all series together; sMAPE is 200·|y-ŷ| / (|y|+|ŷ|) in percent (Makridakis 1993).
+    """
+
+    def __init__(self, field: Forecast, detail: bool):
+        self.field, self.keep = field, detail
+        self.sums = torch.zeros(5, dtype=torch.float64)  # n, |e|, e², sMAPE, inside
+        self.by_step = torch.zeros(2, field.horizon, dtype=torch.float64)  # n, |e|
+        self.worst = Worst()
+        self.shown: list[dict[str, Any]] = []
+        self._seen, self._every = 0, 1
+
+    def update(self, output: Tensor, target: Tensor, rows: Tensor) -> None:
+        truth = torch.from_numpy(self.field.natural(target.cpu().numpy()))  # (B, H)
+        guess = torch.from_numpy(self.field.natural(output.cpu().numpy()))
+        guess = guess if guess.ndim == 3 else guess[..., None]  # a rival's, one number a step
+        middle = guess[..., self.field.middle if guess.shape[-1] > 1 else 0]
+        known = ~truth.isnan()
+        filled = truth.nan_to_num()
+        error = (middle - filled).abs() * known
+        spread = (middle.abs() + filled.abs()).clamp_min(1e-12)
+        inside = (filled >= guess[..., 0]) & (filled <= guess[..., -1]) & known
+        self.sums += torch.stack([known.sum().double(), error.sum(), error.square().sum(), (200 * error / spread).sum(),
+                                  inside.sum().double()])  # fmt: skip
+        self.by_step += torch.stack([known.sum(0).double(), error.sum(0)])
+        if not self.keep:
+            return
+        mean = error.sum(1) / known.sum(1).clamp_min(1)
+
+        def tell(i: int) -> dict[str, Any]:
+            return {"true": _short(truth[i]), "predicted": _short(middle[i])}
+
+        self.worst.offer(mean, rows, tell)
+        for i, row in enumerate(rows.tolist()):
+            # ever fewer of ever more, so that those kept lie evenly over all
+            if self._seen % self._every == 0:
+                quantiles = guess[i].T.tolist()
+                self.shown.append(
+                    {"row": row, "true": [None if v != v else v for v in truth[i].tolist()], "quantiles": quantiles}
+                )
+                if len(self.shown) >= 2 * SHOWN:
+                    self.shown, self._every = self.shown[::2], 2 * self._every
+            self._seen += 1
+
+    def values(self) -> dict[str, float]:
+        n, absolute, squared, relative, inside = self.sums.tolist()
+        n = max(n, 1.0)
+        found = {
+            "mase": absolute / n / self.field.naive_error,
+            "smape": relative / n,
+            "mae": absolute / n,
+            "rmse": (squared / n) ** 0.5,
+        }
+        return found | ({"coverage": inside / n} if len(self.field.quantiles) > 1 else {})
+
+    def detail(self) -> dict[str, Any]:
+        count, absolute = self.by_step.tolist()
+        by_step = [a / max(c, 1.0) for c, a in zip(count, absolute, strict=True)]
+        return {"kind": "forecast", "worst": self.worst.listed(), "forecasts": self.shown[:SHOWN], "by_step": by_step,
+                "quantiles": self.field.quantiles, "naive_error": self.field.naive_error}  # fmt: skip
+
+
+def _short(values: Tensor) -> str:
+    numbers = [f"{v:.4g}" for v in values[:3].tolist()]
+    return ", ".join(numbers) + (", …" if len(values) > 3 else "")

@@ -1,0 +1,55 @@
+"""Forecasts against what came, and how the error grows with the steps ahead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau.report.facts import Facts
+from flambeau.report.markup import Markup, tag
+from flambeau.report.parts import figure, grid, note, section
+from flambeau.report.svg import Point, Series, line_chart
+from flambeau.report.words import Words
+
+
+def forecasts(facts: Facts, words: Words) -> Markup | None:
+    """Some windows: the past, what was forecast with its outer quantiles, and what came; then the error by step."""
+    shown = facts.detail.get("forecasts")
+    if not shown:
+        return None
+    middle = _middle(facts.detail["quantiles"])
+    charts = [figure(one.get("place", ""), _chart(one, middle, words)) for one in shown]
+    by_step = facts.detail.get("by_step") or []
+    if len(by_step) > 1:
+        curve = Series(words.name("metric", "mae"), [(i + 1.0, v) for i, v in enumerate(by_step)], 1)
+        chart = line_chart([curve], label=words("forecasts.by_step"), x_label=words("forecasts.step"), y_label="",
+                           floor=0.0, whole_x=True)  # fmt: skip
+        charts.append(figure(words("forecasts.by_step"), chart))
+    told = note(
+        words("forecasts.note", low=f"{facts.detail['quantiles'][0]:g}", high=f"{facts.detail['quantiles'][-1]:g}")
+    )
+    mase = facts.metrics.get("mase")
+    lead = (
+        tag("p", words("forecasts.mase", mase=mase, naive=facts.detail["naive_error"]), class_="lead") if mase else None
+    )
+    return section(words, "forecasts", lead, told, grid(*charts))
+
+
+def _middle(quantiles: list[float]) -> int:
+    return min(range(len(quantiles)), key=lambda i: abs(quantiles[i] - 0.5))
+
+
+def _chart(one: dict[str, Any], middle: int, words: Words) -> Markup:
+    past = one.get("past") or []
+    before = _points(past, -len(past))
+    series = [Series(words("forecasts.past"), before, 4), Series(words("true"), _points(one["true"], 0), 2)]
+    quantiles = one["quantiles"]
+    for i in (0, -1):
+        if len(quantiles) > 1:
+            series.append(Series(words("forecasts.outer"), _points(quantiles[i], 0), 1, "faint"))
+    series.append(Series(words("predicted"), _points(quantiles[middle], 0), 1))
+    return line_chart(series, label=one.get("place", ""), x_label=words("forecasts.step"), y_label="", whole_x=True,
+                      mark=(0.0, words("forecasts.now")))  # fmt: skip
+
+
+def _points(values: list[float | None], first: int) -> list[Point]:
+    return [(first + i + 1.0, v) for i, v in enumerate(values) if v is not None]

@@ -1,0 +1,70 @@
+"""Quantiles and the measures of forecasts, by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from flambeau.core.errors import UsageError
+from flambeau.data.batch import Batch
+from flambeau.fields import Forecast, Views
+from flambeau.objectives import Supervised
+from flambeau.objectives.forecasting import Forecasting, Pinball
+
+NAN = float("nan")
+
+
+def field(quantiles: tuple[float, ...] = (0.1, 0.5, 0.9), season: int = 2) -> Forecast:
+    made = Forecast(quantiles, [season])
+    flat = np.array([1.0, 5.0, 2.0, 7.0, 4.0, 8.0])
+    made.fit(Views(flat, np.arange(5), 2))
+    assert made.naive_error == pytest.approx(np.mean([1, 2, 2, 1])), "|y - y two steps before|"
+    return made
+
+
+def test_the_quantile_loss_by_hand_without_steps_that_are_missing() -> None:
+    loss = Pinball([0.1, 0.9])
+    output = torch.tensor([[1.0, 3.0, 0.0, 0.0]])  # two steps of two quantiles
+    expected = ((0.1 * 1.0) + (0.1 * 1.0)) / 2  # y = 2: over the first by 1, under the second by 1
+    assert float(loss(output, torch.tensor([[2.0, NAN]]))) == pytest.approx(expected)
+    assert loss(output, torch.tensor([[2.0, NAN]]), reduction="none").tolist() == pytest.approx([expected])
+    output.requires_grad_()
+    loss(output, torch.tensor([[2.0, NAN]])).backward()
+    assert output.grad is not None and output.grad[0, 2:].tolist() == [0.0, 0.0]
+
+
+def test_the_measures_by_hand() -> None:
+    target = field()
+    metric = Forecasting(target, True)
+    truth = torch.tensor([[4.0, 6.0], [5.0, NAN]], dtype=torch.float64)
+    guess = torch.tensor([[[3.0, 5.0, 6.0], [1.0, 2.0, 3.0]], [[4.0, 4.5, 9.0], [0.0, 0.0, 0.0]]], dtype=torch.float64)
+    metric.update((guess - target.mean) / target.std, (truth - target.mean) / target.std, torch.tensor([7, 8]))
+    found = metric.values()
+    assert found["mae"] == pytest.approx((1 + 4 + 0.5) / 3)
+    assert found["mase"] == pytest.approx((1 + 4 + 0.5) / 3 / target.naive_error)
+    assert found["rmse"] == pytest.approx(((1 + 16 + 0.25) / 3) ** 0.5)
+    assert found["smape"] == pytest.approx((200 * 1 / 9 + 200 * 4 / 8 + 200 * 0.5 / 9.5) / 3)
+    assert found["coverage"] == pytest.approx(2 / 3)
+    detail = metric.detail()
+    assert detail["by_step"] == pytest.approx([0.75, 4.0]) and detail["forecasts"][1]["true"][1] is None
+    assert [worst["row"] for worst in detail["worst"]] == [7, 8]
+
+
+def test_quantiles_that_cross_are_put_in_order() -> None:
+    class Crossing(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.new_tensor([[3.0, 1.0, 2.0] * 2]).expand(len(x), 6)
+
+    objective = Supervised(Crossing(), field())
+    output = objective.predict(Batch(torch.zeros(4, 1), None, torch.arange(4)))
+    assert output.shape == (4, 2, 3) and output[0, 0].tolist() == [1.0, 2.0, 3.0]
+
+
+def test_one_number_a_step_takes_any_loss_and_quantiles_only_their_own() -> None:
+    with pytest.raises(UsageError, match=r"the loss mse is for one number a step, not 3 quantiles.*quantiles=\[0.5\]"):
+        Supervised(nn.Linear(1, 6), field(), "mse")
+    objective = Supervised(nn.Linear(1, 2), field((0.5,)), "mse")
+    batch = Batch(torch.ones(3, 1), torch.tensor([[1.0, NAN]] * 3), torch.arange(3))
+    assert torch.isfinite(objective.loss(batch)) and objective.weight(batch) == 3.0

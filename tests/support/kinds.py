@@ -1,0 +1,88 @@
+"""A little data of each kind, as a user has it: the arguments of `flambeau train`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from sklearn.datasets import load_digits, load_sample_image, load_wine
+from tones import write_tones
+from words import sentences
+
+from flambeau.data.realdata.pictures import write_digits
+
+Kind = Callable[[Path], tuple[str, ...]]
+"""Writes its data into a folder; returns what follows `flambeau train`."""
+
+
+def light(rows: int = 1) -> pl.DataFrame:
+    """The brightness along rows of a photo, an hour a pixel: series with a course, and no two alike."""
+    china = load_sample_image("china.jpg")
+    start = np.datetime64("2024-01-01T00:00")
+    parts = [
+        pl.DataFrame({
+            "time": [str(start + np.timedelta64(h, "h")).replace("T", " ") for h in range(china.shape[1])],
+            "row": [f"row {30 * row}"] * china.shape[1],
+            "light": china[30 * row, :, 1].astype(np.float64),
+            "red": china[30 * row, :, 0].astype(np.float64),
+        })
+        for row in range(rows)
+    ]  # fmt: skip
+    return pl.concat(parts)
+
+
+def forecast(folder: Path) -> tuple[str, ...]:
+    light(2).gather_every(4).write_csv(folder / "light.csv")
+    return "light.csv", "--time", "time", "--id", "row", "--target", "light", "--horizon", "6"
+
+
+def series(folder: Path) -> tuple[str, ...]:
+    digits = load_digits()
+    lines = [
+        ",".join(f"{v:g}" for v in image.ravel()) + f":{t}"
+        for image, t in zip(digits.images, digits.target, strict=True)
+    ]
+    for side, part in (("TRAIN", lines[:120]), ("TEST", lines[120:200])):
+        text = "@problemName digits\n@classLabel true 0 1 2 3 4 5 6 7 8 9\n@data\n" + "\n".join(part)
+        (folder / f"digits_{side}.ts").write_text(text, encoding="utf-8")
+    return "digits_TRAIN.ts", "--model", "resnet1d", "--set", "model.options.width=8"
+
+
+def table(folder: Path) -> tuple[str, ...]:
+    wine = load_wine()
+    frame = pl.DataFrame(dict(zip(wine.feature_names[:5], wine.data.T[:5], strict=True)))
+    names = pl.Series("kind", [f"kind {t}" for t in wine.target])
+    frame.with_columns(names, pl.Series("strong", ["yes" if a > 13 else "no" for a in wine.data[:, 0]])).write_csv(
+        folder / "wine.csv"
+    )
+    return "wine.csv", "--target", "kind"
+
+
+def text(folder: Path) -> tuple[str, ...]:
+    texts, topics = sentences()
+    pl.DataFrame({"text": texts, "label": topics}).write_csv(folder / "topics.csv")
+    return "topics.csv", "--set", "augment=light"
+
+
+def pictures(folder: Path) -> tuple[str, ...]:
+    write_digits(folder / "digits")
+    return "digits", "--model", "lenet", "--valid", "0.9"
+
+
+def tags(folder: Path) -> tuple[str, ...]:
+    lines = [" ".join(f"{w}/{'digit' if w[0].isdigit() else 'word'}" for w in s.split()) for s in sentences()[0][:150]]
+    (folder / "words.pos").write_text("\n".join(lines), encoding="utf-8")
+    return ("words.pos",)
+
+
+def sound(folder: Path) -> tuple[str, ...]:
+    write_tones(folder / "tones")
+    return "tones", "--set", "augment=light"
+
+
+KINDS: dict[str, Kind] = {
+    "pictures": pictures, "forecast": forecast, "series": series, "table": table, "text": text, "tags": tags,
+    "sound": sound,
+}  # fmt: skip
