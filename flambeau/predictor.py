@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from flambeau.core.errors import DataError, RunError, UsageError
 from flambeau.data.batch import Batch
+from flambeau.data.columns import Texts
 from flambeau.data.grouping import PRESENT, missing, optional
 from flambeau.data.prepare import Preparer
 from flambeau.data.store import collate
@@ -275,6 +276,7 @@ class Predictor:
             if isinstance(values, Mapping) or not isinstance(values[0], (list, tuple)):  # else parted already
                 values = by_series(values, plan.id)
                 values = values if plan.id else values[0]
+        values = list(values) if isinstance(values, Texts) else values
         many = isinstance(values, list) or (isinstance(values, np.ndarray) and self._holds_many(values))
         listed = list(values) if many else [values]
         out: list[Prediction] = []

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from kinds import sound, tags, text
 from sklearn.datasets import load_digits, load_iris, load_wine
 
 import flambeau as fb
@@ -101,3 +102,34 @@ def test_a_run_keeps_them_and_what_each_column_brings(tmp_path: Path) -> None:
     assert "baselines" not in evaluate_run(tmp_path / "run", tmp_path / "t.csv")
     fb.Learner(data, model="linear", epochs=1, run=tmp_path / "bare", quiet=True, baseline=False).fit()
     assert "baselines" not in fb.Run.open(tmp_path / "bare").evaluation
+
+
+def test_each_input_and_each_kind_has_its_rival(tmp_path: Path) -> None:
+    sound(tmp_path)
+    heard = fb.Learner(fb.Dataset.from_folder(tmp_path / "tones"), model="melcnn", epochs=1, run=False, quiet=True)
+    found = by_name(heard)
+    assert found["a linear model on pooled features"]["accuracy"] > 0.9 > found["most frequent class"]["accuracy"]
+    waves = fb.Learner(fb.Dataset.from_folder(tmp_path / "tones"), model="m5", epochs=1, run=False, quiet=True)
+    assert by_name(waves)["a linear model on pooled features"]["accuracy"] > 0.9
+    (file,) = tags(tmp_path)
+    tagged = fb.Learner(fb.Dataset.from_tagged(tmp_path / file), epochs=1, run=False, quiet=True)
+    assert by_name(tagged)["the most frequent tag of each word"]["accuracy"] > 0.95
+    text(tmp_path)
+    frame = (
+        pl.read_csv(tmp_path / "topics.csv")
+        .with_row_index("row")
+        .with_columns(length=pl.col("text").str.len_chars().cast(pl.Float64))
+    )
+    data = fb.Dataset.from_frame(frame, target="label", inputs=["text", "length"])
+    both = by_name(fb.Learner(data, epochs=1, run=False, quiet=True))
+    alone = {name.split(" on ")[-1] for name in both if "alone" in name}
+    assert alone == {"text alone", "table alone"}
+    assert both["TF-IDF and a linear model on text alone"]["accuracy"] > both["most frequent class"]["accuracy"]
+
+
+def test_several_labels_have_rivals() -> None:
+    digits = load_digits()
+    labels = [[n for n, on in (("even", d % 2 == 0), ("small", d < 5)) if on] for d in digits.target.tolist()]
+    data = fb.Dataset.from_arrays(digits.images / 16, labels, fields={"y": fb.fields.MultiLabel()})
+    found = by_name(fb.Learner(data, model="mlp", epochs=1, run=False, quiet=True))
+    assert found["a linear model on small pixels"]["f1"] > 0.8 > found["how frequent each label is"]["f1"]

@@ -13,7 +13,7 @@ from flambeau.core.errors import DataError, UsageError, nearest
 from flambeau.core.findings import Finding
 from flambeau.data.matching import match_tags
 from flambeau.data.split import NAMES, TEST, TRAIN, VALID, Split
-from flambeau.fields import Category, Field, Rows, Views, recognise
+from flambeau.fields import Category, Field, recognise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,7 +121,7 @@ class Dataset:
         labels = None
         if self.target and split.method in ("auto", "stratified") and isinstance(self.fields[self.target], Category):
             labels = self.columns[self.target]
-        return split.assign(self.keys or [str(i) for i in range(len(self))], labels, by)
+        return split.assign(self.keys or range(len(self)), labels, by)
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -150,7 +150,7 @@ class Dataset:
         values = self.columns[column]
         if isinstance(values, np.ndarray):
             return values[np.asarray(rows, dtype=np.int64)]
-        if isinstance(values, (Rows, Views)):
+        if hasattr(values, "take"):  # Rows, Views, Texts
             return values.take(np.asarray(rows, dtype=np.int64))
         return [values[int(r)] for r in rows]
 

@@ -21,6 +21,7 @@ from flambeau.core.errors import DataError, RunError
 from flambeau.core.files import disk_full_named, read_json, sync_folder, write_atomic, write_json
 from flambeau.core.findings import Finding, Severity
 from flambeau.core.reporter import QUIET, Bar, Reporter
+from flambeau.data.columns import Texts
 from flambeau.data.dataset import Dataset
 from flambeau.data.store import Column, FixedColumn, RaggedColumn, Store, StreamedColumn, ViewColumn
 from flambeau.fields import Encoding, Field, Rows, Views
@@ -224,7 +225,7 @@ def _blocks(field: Field, values: Sequence[Any], threads: int) -> Iterator[Block
     def work(start: int) -> Block:
         arrays: list[np.ndarray] = []
         errors = Errors()
-        for row, encoded in enumerate(field.encode_batch(values[start : start + rows]), start):
+        for row, encoded in enumerate(field.encode_batch(_listed(values[start : start + rows])), start):
             if isinstance(encoded, DataError):
                 errors[row] = _message(encoded)
                 encoded = np.zeros((0, *encoding.shape) if encoding.ragged else encoding.shape, encoding.dtype)
@@ -248,6 +249,11 @@ def _blocks(field: Field, values: Sequence[Any], threads: int) -> Iterator[Block
             yield window.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _listed(values: Sequence[Any]) -> Sequence[Any]:
+    """Texts of a frame made once, for a field may look at each more than once."""
+    return list(values) if isinstance(values, Texts) else values
 
 
 def _encode_one(field: Field, value: Any) -> np.ndarray:

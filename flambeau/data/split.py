@@ -66,7 +66,7 @@ class Split:
             raise UsageError(f"a split of the kind '{self.method}' needs a column", fix="give by='column'")
 
     def assign(
-        self, keys: Sequence[str], labels: Sequence[Hashable] | None = None, by: Sequence[Any] | None = None
+        self, keys: Sequence[Hashable], labels: Sequence[Hashable] | None = None, by: Sequence[Any] | None = None
     ) -> np.ndarray:
         """The side of each row, int8 (N): TRAIN, VALID or TEST.
 
@@ -105,7 +105,9 @@ class Split:
             side[rows] = self._cut(np.arange(len(rows)))
         return side
 
-    def _parts(self, keys: Sequence[str], labels: Sequence[Hashable] | None, by: Sequence[Any] | None) -> np.ndarray:
+    def _parts(
+        self, keys: Sequence[Hashable], labels: Sequence[Hashable] | None, by: Sequence[Any] | None
+    ) -> np.ndarray:
         """The part of each row, int64 (N), 0…folds-1, alike in size."""
         assert self.folds is not None
         if self.method == "grouped":
@@ -131,7 +133,7 @@ class Split:
         parts[order] = np.arange(len(keys)) % self.folds
         return parts
 
-    def _draw(self, key: str) -> int:
+    def _draw(self, key: Hashable) -> int:
         text = f"{self.seed}/{key}".encode("utf-8", "surrogateescape")  # a file name may be any bytes
         return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,7 @@ def tokenizers() -> Any:
     return tokenizers
 
 
-def train_bpe(texts: Sequence[str], *, size: int, min_count: int, lower: bool) -> str:
+def train_bpe(texts: Iterable[str], *, size: int, min_count: int, lower: bool) -> str:
     """A byte-pair encoding (Sennrich et al. 2016) of training texts, as the JSON of `tokenizers`."""
     package = tokenizers()
     tokenizer = package.Tokenizer(package.models.BPE(unk_token=UNKNOWN))

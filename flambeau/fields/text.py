@@ -102,11 +102,11 @@ class Text(Field):
         return read_text(path)
 
     def fit(self, values: Sequence[Any]) -> None:
-        texts = [v for v in map(_usable, values) if v is not None]
-        if not texts:
+        if all(_usable(value) is None for value in values):
             raise DataError("every text of the training rows is empty", expected="some text")
         if self.tokens == "auto":
-            self.cut = cutting.suited(texts[:: max(1, len(texts) // 1000)][:1000])
+            drawn = values[:: max(1, len(values) // 1000)][:1000]
+            self.cut = cutting.suited(text for text in map(_usable, drawn) if text is not None)
         for derived in ("_ready", "_synonyms", "_fixed"):
             self.__dict__.pop(derived, None)
         assert self.cut is not None
@@ -114,11 +114,12 @@ class Text(Field):
             self.tokenizer = cutting.pretrained(self.cut.removeprefix(HF))
         elif self.cut == "bpe":
             size = self.max_vocabulary
+            texts = (text for text in map(_usable, values) if text is not None)
             self.tokenizer = cutting.train_bpe(texts, size=size, min_count=self.min_count, lower=self.lower)
         else:
             counts: Counter[str] = Counter()
-            for text in texts:
-                counts.update(self.tokenise(text))
+            for text in map(_usable, values):
+                counts.update(self.tokenise(text) if text is not None else ())
             self.vocabulary = cutting.vocabulary_of(counts, most=self.max_vocabulary, min_count=self.min_count)
             if len(self.vocabulary) < 3 and self.min_count > 1:  # few and short texts: rather rare tokens than none
                 self.vocabulary = cutting.vocabulary_of(counts, most=self.max_vocabulary, min_count=1)

@@ -49,8 +49,8 @@ class NBeats(Forecaster):
     """
 
     def __init__(
-        self, spec: InputSpec, num_outputs: int, blocks: int = 3, width: int = 256, layers: int = 3,
-        dropout: float = 0.1, context: int | None = None, level: str = "last",
+        self, spec: InputSpec, num_outputs: int, blocks: int = 3, width: int = 128, layers: int = 3,
+        dropout: float = 0.3, context: int | None = None, level: str = "last",
     ):  # fmt: skip
         super().__init__(spec, num_outputs, level)
         self.context = min(self.horizon if context is None else context, self.length)
@@ -77,7 +77,7 @@ class NBeats(Forecaster):
 
 @OWN.register("nbeats", kinds=("history",))
 def nbeats(
-    spec: InputSpec, num_outputs: int, blocks: int = 3, width: int = 256, layers: int = 3, dropout: float = 0.1,
+    spec: InputSpec, num_outputs: int, blocks: int = 3, width: int = 128, layers: int = 3, dropout: float = 0.3,
     context: int | None = None, level: str = "last",
 ) -> nn.Module:  # fmt: skip
     """`NBeats` for forecasts."""
