@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from flambeau import baselines, choices, preflight
+from flambeau import assembly, baselines, choices, preflight
 from flambeau.core.errors import DataError, ModelError, RunError, TrainingError, UsageError
 from flambeau.core.files import write_json
 from flambeau.core.findings import Finding, Severity, worst_first
@@ -20,34 +20,23 @@ from flambeau.data.batch import Batch
 from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions
-from flambeau.data.grouping import PRESENT, optional
 from flambeau.evaluation import measure, render
 from flambeau.feeds import SIDES, FieldFeed, as_feed, settings_of
-from flambeau.fields import Field, Image, Table, Text
+from flambeau.fields import Field, Image
 from flambeau.fields.augment import Augmentation
-from flambeau.fields.cutting import HF
 from flambeau.models import (
-    FUSION,
     InputSpec,
-    auto,
-    build,
-    fuse,
-    head_parameters,
-    max_positions,
-    recommended_size,
     starts_pretrained,
-    takes_waves,
 )  # fmt: skip
 from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.predictor import Predictor
-from flambeau.recipe import ModelChoice, Recipe, technique_settings
+from flambeau.recipe import Recipe, technique_settings
 from flambeau.run import Run, environment
 from flambeau.shuffling import importance
 from flambeau.techniques import TECHNIQUES, Technique
 from flambeau.techniques.transforms import Transforms
 from flambeau.training import Trainer, engine
 
-MELS_PRETRAINED = 128
 TELLS_WHAT_IS_LEFT_OUT = (
     "unreadable", "too-large", "missing", "not-finite", "not-a-number", "not-a-date", "unseen-class",
 )  # fmt: skip
@@ -167,7 +156,7 @@ class Learner:
         if self._built:
             return self
         reasons: list[str] = []
-        self._suit_weights(reasons)
+        assembly.suit_weights(self.recipe, self.own_model is None, reasons)
         if isinstance(self.feed, FieldFeed):
             self.feed.groups = self.own_model is None and self.own_objective is None
         num_train = self.feed.open(self.recipe, self.reporter, reasons)
@@ -205,38 +194,6 @@ class Learner:
         choice = self.recipe.model
         return self.own_model is None and starts_pretrained(choice.name, choice.pretrained)
 
-    def _suit_weights(self, reasons: list[str]) -> None:
-        """Pictures in the size, texts in the tokens, that the pretrained weights were trained with; sounds as the model
-        takes them."""
-        several = self.recipe.model.options.get("encoders") or {}
-        for name, field in self.recipe.fields.items():
-            own = {k: v for k, v in several.get(name, {}).items() if k in ("name", "pretrained")}
-            choice = ModelChoice(**own) if several else self.recipe.model
-            named = self.own_model is None
-            kind = field.get("kind")
-            if named and kind in ("text", "tokens") and choice.name.startswith(HF):
-                self._suit_tokens(choice.name, name, field, reasons)
-            size = recommended_size(choice.name, choice.pretrained) if named else None
-            if size is not None and kind == "image" and field.get("size") is None:
-                field["size"] = [size, size]
-                reasons.append(f"size {size} of {name}: that of the pretrained weights")
-            if kind == "audio" and field.get("features") is None:
-                waves = named and takes_waves(choice.name)
-                field["features"] = "wave" if waves else "log-mel"
-                reasons.append(f"features {field['features']} of {name}: what the model takes")
-            if size is not None and kind == "audio" and field.get("mels") is None:
-                field["mels"] = MELS_PRETRAINED
-                reasons.append(f"mels {MELS_PRETRAINED} of {name}: as fine as the pretrained weights know pictures")
-
-    def _suit_tokens(self, model: str, name: str, field: dict[str, Any], reasons: list[str]) -> None:
-        positions = max_positions(model)
-        if field.get("tokens") == "auto":
-            field["tokens"] = model
-            reasons.append(f"tokens of {name}: those of {model}")
-        if positions is not None and field.get("max_length", positions + 1) > positions:
-            field["max_length"] = positions
-            reasons.append(f"max_length {positions} of {name}: the most that {model} can take")
-
     def _supervised(self, num_train: int, reasons: list[str]) -> Objective:
         target = self.data.fields[self.data.target] if self.data is not None and self.data.target else None
         model, head = self.own_model, list[nn.Parameter]()
@@ -245,73 +202,11 @@ class Learner:
                 raise UsageError("your own data needs a model of your own", fix="give model=, an nn.Module")
             if target is None:
                 raise UsageError("the data has no target", fix="give target=, or an objective that needs none")
-            model, head = self._named_model(self.data, target, num_train, reasons)
+            model, head = assembly.named_model(self.recipe, self.data, target, num_train, reasons, self.reporter)
         loss = self.own_loss if self.own_loss is not None else self.recipe.objective.loss
         objective = OBJECTIVES[self.recipe.objective.name](model, target, loss, self.own_metrics, head)  # type: ignore[call-arg]
         reasons.append(f"objective: {objective.describe()}")
         return objective
-
-    def _named_model(
-        self, data: Dataset, target: Field, num_train: int, reasons: list[str]
-    ) -> tuple[nn.Module, list[nn.Parameter]]:
-        if len(data.inputs) != 1:
-            return self._fused_model(data, target, num_train, reasons)
-        field = data.fields[data.inputs[0]]
-        spec = InputSpec(field.input_kind, field.input_shape)
-        choice = self.recipe.model
-        if choice.name == "auto":
-            name, why = auto.choose(spec, num_train, choice.pretrained, field.kind)
-            choice = self.recipe.model = choice.model_copy(update={"name": name})
-            reasons.append(f"model {why}")
-            self.reporter.say(reasons[-1])
-        vocabulary = field.vocabulary if isinstance(field, Text) else ()
-        # a configuration kept from an earlier build stands for the source of the weights, which are wanted here
-        options = {k: v for k, v in choice.options.items() if k != "config" or not self._pretrained}
-        model = build(
-            choice.name, spec, target.num_outputs, pretrained=choice.pretrained, vocabulary=vocabulary, **options
-        )
-        choice.options |= getattr(model, "rebuild_options", {})
-        recommended = getattr(model, "recommended", None)
-        if recommended is not None and isinstance(field, Image):
-            wanted = recommended.for_channels(field.channels)
-            field.mean, field.std = list(wanted.mean), list(wanted.std)
-            reasons.append("normalisation: that of the pretrained weights")
-        head = head_parameters(model)
-        if self._pretrained:
-            # a random head would send noise through the weights that are worth keeping; from zero it sends none
-            for parameter in head:
-                nn.init.zeros_(parameter)
-        return model, head
-
-    def _fused_model(
-        self, data: Dataset, target: Field, num_train: int, reasons: list[str]
-    ) -> tuple[nn.Module, list[nn.Parameter]]:
-        """An encoder for each of several inputs."""
-        choice, names = self.recipe.model, [n for n in data.inputs if n != PRESENT]
-        if choice.name not in ("auto", FUSION):
-            tables = {n: f" ({', '.join(f.columns)})" for n, f in data.fields.items() if isinstance(f, Table)}
-            raise UsageError(
-                f"{choice.name} takes one input; the data has {len(names)}: "
-                f"{', '.join(n + tables.get(n, '') for n in names)}",
-                fix=f"choose one with inputs=, or set model.options.encoders.{names[0]}.name={choice.name}",
-            )
-        specs = {n: InputSpec(data.fields[n].input_kind, data.fields[n].input_shape) for n in names}
-        vocabularies = {n: f.vocabulary for n, f in data.fields.items() if isinstance(f, Text)}
-        others = optional(data.inputs, data.fields) if PRESENT in data.inputs else ()
-        model, encoders = fuse(specs, target.num_outputs, num_samples=num_train, vocabularies=vocabularies,
-                               optional=others, present=PRESENT, **choice.options)  # fmt: skip
-        for name, encoder in zip(model.names, model.encoders, strict=True):
-            recommended, field = getattr(encoder, "recommended", None), data.fields[name]
-            if recommended is not None and isinstance(field, Image):
-                wanted = recommended.for_channels(field.channels)
-                field.mean, field.std = list(wanted.mean), list(wanted.std)
-        told = ", ".join(f"{n} by {c['name']}" for n, c in encoders.items())
-        reasons.append(f"model {FUSION}: an encoder for each input: {told}")
-        self.reporter.say(reasons[-1])
-        self.recipe.model = choice.model_copy(
-            update={"name": FUSION, "options": {**choice.options, "encoders": encoders}}
-        )
-        return model, []
 
     def _try(self) -> None:
         """One batch through the model and the loss, so that what does not fit is told before the first step."""

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from flambeau.core.errors import DataError, RunError, UsageError
 from flambeau.data.batch import Batch
-from flambeau.data.columns import Texts
 from flambeau.data.grouping import PRESENT, missing, optional
 from flambeau.data.prepare import Preparer
 from flambeau.data.store import collate
 from flambeau.fields import Field, Forecast, History, Table, Tags, Tokens
+from flambeau.fields.strings import Strings
 from flambeau.fields.tags import Span, spans
 from flambeau.models import FUSION, InputSpec, build, fuse
 from flambeau.objectives import Objective, Supervised
@@ -276,7 +276,7 @@ class Predictor:
             if isinstance(values, Mapping) or not isinstance(values[0], (list, tuple)):  # else parted already
                 values = by_series(values, plan.id)
                 values = values if plan.id else values[0]
-        values = list(values) if isinstance(values, Texts) else values
+        values = list(values) if isinstance(values, Strings) else values
         many = isinstance(values, list) or (isinstance(values, np.ndarray) and self._holds_many(values))
         listed = list(values) if many else [values]
         out: list[Prediction] = []

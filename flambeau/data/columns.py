@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, overload
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from flambeau.core.errors import DataError
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields import Field, Number
+from flambeau.fields.strings import Names, Strings, Texts
 from flambeau.fields.table import MISSING, MOST
 
-PART = 8192  # texts made at a time
 _DUPLICATED = re.compile(r"(.*)_duplicated_\d+")
 
 
@@ -24,40 +24,6 @@ class Columns(NamedTuple):
     fields: dict[str, Field]
     empty: list[str]
     findings: list[Finding]
-
-
-class Texts(Sequence[str | None]):
-    """A column of texts as polars keeps them, tens of bytes smaller each than in a list; a text is made when it is
-    asked for."""
-
-    def __init__(self, series: Any):
-        self.series = series
-
-    def __len__(self) -> int:
-        return len(self.series)
-
-    @overload
-    def __getitem__(self, row: int) -> str | None: ...
-    @overload
-    def __getitem__(self, row: slice) -> Texts: ...
-    def __getitem__(self, row: int | slice) -> str | Texts | None:
-        return Texts(self.series[row]) if isinstance(row, slice) else self.series[int(row)]
-
-    def __iter__(self) -> Iterator[str | None]:
-        for start in range(0, len(self.series), PART):
-            yield from self.series[start : start + PART].to_list()
-
-    def take(self, rows: np.ndarray) -> Texts:
-        """Some of them, by their numbers, int64 (n)."""
-        return Texts(self.series.gather(rows))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and list(self) == list(other)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return f"Texts({len(self)}: {', '.join(repr(text) for text in self[:3])}{', …' if len(self) > 3 else ''})"
 
 
 def from_polars(frame: Any, target: str | None) -> Columns:
@@ -89,7 +55,7 @@ def from_polars(frame: Any, target: str | None) -> Columns:
         elif kind in (pl.Date, pl.Datetime):
             values[name] = _naive(series).to_numpy().astype("datetime64[us]")
         else:
-            values[name] = _shared(series) if kind == pl.String else series.to_list()
+            values[name] = _strings(series) if kind == pl.String else series.to_list()
     return Columns(values, fields, empty, findings)
 
 
@@ -136,17 +102,15 @@ def _numbers(name: str, series: Any) -> tuple[np.ndarray, Field | None, list[Fin
     return np.where(missing, np.nan, parsed), Number() if good < known else None, found
 
 
-def _shared(series: Any) -> Sequence[str | None]:
-    """Texts as a list, in which equal ones are one object: names that repeat take 8 bytes a row and not 60; and as
-    `Texts` where few repeat."""
+def _strings(series: Any) -> Strings:
+    """A column of strings: the different ones once where they repeat."""
     import polars as pl
 
     if series.n_unique() > len(series) // 2:
         return Texts(series)
     names = series.unique(maintain_order=True)
-    places = series.replace_strict(names, pl.Series(range(len(names))), return_dtype=pl.Int64).to_list()
-    shared = names.to_list()
-    return [shared[place] for place in places]
+    codes = series.replace_strict(names, pl.Series(range(len(names)), dtype=pl.Int32), return_dtype=pl.Int32)
+    return Names(codes.to_numpy(), names.to_list())
 
 
 def _naive(series: Any) -> Any:

@@ -21,10 +21,10 @@ from flambeau.core.errors import DataError, RunError
 from flambeau.core.files import disk_full_named, read_json, sync_folder, write_atomic, write_json
 from flambeau.core.findings import Finding, Severity
 from flambeau.core.reporter import QUIET, Bar, Reporter
-from flambeau.data.columns import Texts
 from flambeau.data.dataset import Dataset
 from flambeau.data.store import Column, FixedColumn, RaggedColumn, Store, StreamedColumn, ViewColumn
 from flambeau.fields import Encoding, Field, Rows, Views
+from flambeau.fields.strings import Names, Strings
 
 CHUNK = 32  # rows to a task, at most: long enough to be worth a thread's while, short enough for a smooth bar
 RAGGED_CHUNK = 1024  # where values are short, and quicker encoded many at once
@@ -155,6 +155,9 @@ def _digest_of(values: Sequence[Any]) -> str:
     if isinstance(values, np.ndarray) and values.dtype != object:
         digest.update(f"{values.dtype}{values.shape}".encode())
         digest.update(np.ascontiguousarray(values).view(np.uint8).data)
+    elif isinstance(values, Names):
+        digest.update(repr(values.names).encode("utf-8", "surrogatepass"))
+        digest.update(np.ascontiguousarray(values.codes).view(np.uint8).data)
     else:
         for start in range(0, len(values), DIGESTED):
             chunk = list(values[start : start + DIGESTED])
@@ -253,7 +256,7 @@ def _blocks(field: Field, values: Sequence[Any], threads: int) -> Iterator[Block
 
 def _listed(values: Sequence[Any]) -> Sequence[Any]:
     """Texts of a frame made once, for a field may look at each more than once."""
-    return list(values) if isinstance(values, Texts) else values
+    return list(values) if isinstance(values, Strings) else values
 
 
 def _encode_one(field: Field, value: Any) -> np.ndarray:

@@ -58,6 +58,15 @@ def optional(inputs: Sequence[str], fields: Mapping[str, Field]) -> list[str]:
     return [name for name in inputs if name != PRESENT and not isinstance(fields[name], Table)]
 
 
+def lacking(dataset: Dataset, name: str) -> np.ndarray:
+    """The rows without a value in an input that a row may lack, int64: none where there is one input only."""
+    names = tabular(dataset)
+    several = len(dataset.inputs) - len(names) + bool(names) > 1
+    if not several or name not in dataset.inputs or name in names:
+        return np.zeros(0, np.int64)
+    return np.flatnonzero([missing(value) for value in dataset.columns[name]])
+
+
 def present(dataset: Dataset, names: Sequence[str]) -> np.ndarray:
     """float32 (N, M): 1 where a row has the input, 0 where it is missing."""
     return np.stack([np.asarray([not missing(v) for v in dataset.columns[n]], np.float32) for n in names], 1)

@@ -10,6 +10,7 @@ import numpy as np
 from flambeau.core.errors import DataError, nearest
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
+from flambeau.fields.strings import Names
 
 FEW_CLASSES = 30
 
@@ -85,6 +86,7 @@ class Category(Field):
 
     def fit(self, values: Sequence[Any]) -> None:
         if not self._given:
+            values = [name for name, _ in values.counted()] if isinstance(values, Names) else values
             names = {class_name(v) for v in values if v is not None and v == v}
             self.classes = sorted(names, key=natural)
         self.__dict__.pop("_index", None)
@@ -111,6 +113,11 @@ class Category(Field):
         return np.asarray(self.index[name])
 
     def encode_all(self, values: Sequence[Any]) -> np.ndarray | None:
+        if isinstance(values, Names):
+            there = [name for name, _ in values.counted()]
+            if not all(name in self.index for name in there):
+                return None  # each is named where it is encoded alone
+            return np.asarray([self.index.get(name or "", 0) for name in values.names], np.int64)[values.codes]
         if isinstance(values, np.ndarray) or not all(type(value) is str for value in values):
             return None
         try:

@@ -16,6 +16,7 @@ from flambeau.fields.base import FIELDS, Encoding, Field, Recognition, recognise
 from flambeau.fields.category import Category, class_name
 from flambeau.fields.date import Date
 from flambeau.fields.number import Number
+from flambeau.fields.strings import Names, Strings
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "-", "?", "#n/a", "<na>", "missing", "unknown", "缺失"})
 """What stands for a missing number in a text, in lower case."""
@@ -53,9 +54,15 @@ class Rows(Sequence[dict[str, Any]]):
     def take(self, rows: np.ndarray) -> Rows:
         """Some rows, by their numbers, int64 (n)."""
         return Rows({
-            name: values[rows] if isinstance(values, np.ndarray) else [values[row] for row in rows.tolist()]
+            name: _taken(values, rows)
             for name, values in self.columns.items()
         })  # fmt: skip
+
+
+def _taken(values: Sequence[Any], rows: np.ndarray) -> Sequence[Any]:
+    if isinstance(values, np.ndarray):
+        return values[rows]
+    return values.take(rows) if isinstance(values, Strings) else [values[row] for row in rows.tolist()]
 
 
 class Row(NamedTuple):
@@ -331,6 +338,8 @@ def _fit_category(field: Category, values: Sequence[Any]) -> None:
 def _codes(field: Category, values: Sequence[Any]) -> np.ndarray:
     """The number of each value's category, from 1 on; 0 where it is unknown or missing."""
     index = {name: i + 1 for i, name in enumerate(field.classes)}
+    if isinstance(values, Names):
+        return np.asarray([index.get(_name(v) or "", 0) for v in values.names], np.float32)[values.codes]
     if isinstance(values, np.ndarray) and values.dtype != object:
         distinct, inverse = np.unique(values, return_inverse=True)
         codes = np.asarray([index.get(_name(v) or "", 0) for v in distinct.tolist()], np.float32)
@@ -350,6 +359,8 @@ def _codes(field: Category, values: Sequence[Any]) -> np.ndarray:
 
 def _counted(values: Sequence[Any]) -> list[tuple[Any, int]]:
     """Distinct values and how often each comes."""
+    if isinstance(values, Names):
+        return values.counted()
     if isinstance(values, np.ndarray) and values.dtype != object:
         distinct, counts = np.unique(values, return_counts=True)
         return list(zip(distinct.tolist(), counts.tolist(), strict=True))

@@ -109,3 +109,19 @@ def test_a_model_of_one_input_says_so(table: Path) -> None:
     data = fb.Dataset.from_arrays({"a": load_digits().images[:50], "b": [1.0] * 50}, [0, 1] * 25)
     with pytest.raises(UsageError, match=r"resnet9 takes one input; the data has 2.*encoders\.table\.name=resnet9"):
         fb.Learner(data, model="resnet9", run=False, quiet=True).build()
+
+
+def test_a_row_without_one_of_several_inputs_is_said_to_be_learned(tmp_path: Path) -> None:
+    write_digits(tmp_path / "digits")
+    files = sorted((tmp_path / "digits").rglob("*.png"))[::30]
+    frame = pl.DataFrame({
+        "picture": [None if i % 7 == 0 else str(file) for i, file in enumerate(files)],
+        "ink": [float(i) for i in range(len(files))],
+        "digit": [file.parent.name for file in files],
+    })  # fmt: skip
+    both = fb.Dataset.from_frame(frame, target="digit", inputs=["picture", "ink"])
+    told = {f.check: f for f in both.check()}
+    assert len(told["missing-input"].rows) == 9 and "learned as missing" in told["missing-input"].message
+    assert "unreadable" not in told
+    alone = fb.Dataset.from_frame(frame, target="digit", inputs=["picture"])
+    assert "left out" in next(f.message for f in alone.check() if f.check == "unreadable")

@@ -16,6 +16,7 @@ from flambeau.data.check.tables import table_findings
 from flambeau.data.check.texts import text_findings
 from flambeau.data.dataset import Dataset
 from flambeau.data.encode import usable_processors
+from flambeau.data.grouping import lacking
 from flambeau.fields import Audio, Image, Text
 
 __all__ = ["check"]
@@ -45,8 +46,9 @@ def check(dataset: Dataset, *, reporter: Reporter = QUIET, threads: int | None =
     `empty-column`, an `identifier`, a `duplicate-column`, `target-leakage` of a column that alone tells the target,
     `drift` between the sides of the split; notes: `missing-values`, `constant`, `outlier`, `unseen-category`.
 
-    Notes: `wrong-extension`, exotic pictures (`cmyk`, `16-bit`, `float`, `1-bit`, `palette`, `alpha`, `animated`,
-    `exif-rotated`), `huge`, `mixed-colour`, `duplicate` and `near-duplicate` inside a class, `nothing-held-out`.
+    Notes: rows that lack one of several inputs (`missing-input`), `wrong-extension`, exotic pictures (`cmyk`, `16-bit`,
+    `float`, `1-bit`, `palette`, `alpha`, `animated`, `exif-rotated`), `huge`, `mixed-colour`, `duplicate` and
+    `near-duplicate` inside a class, `nothing-held-out`; of whole series `mixed-lengths`, and those that are `flat`.
 
     What the source of the dataset found is in `dataset.findings`, and not here again. In findings about pairs,
     `rows` holds first and second row of each pair in turn.
@@ -64,7 +66,9 @@ def check(dataset: Dataset, *, reporter: Reporter = QUIET, threads: int | None =
         with reporter.bar(f"checking {name}", len(dataset)) as bar:
             seen = scan(dataset.columns[name], threads, bar)
         findings += picture_findings(dataset, name, seen.facts)
-        usable &= np.asarray([not fact.error for fact in seen.facts])
+        readable = np.asarray([not fact.error for fact in seen.facts])
+        readable[lacking(dataset, name)] = True
+        usable &= readable
         if name not in dataset.inputs:
             continue
         # blank pictures are told of as such: that they are equal says no more

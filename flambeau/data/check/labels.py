@@ -11,8 +11,9 @@ import numpy as np
 
 from flambeau.core.errors import DataError
 from flambeau.core.findings import Finding, Severity
-from flambeau.data.check.wording import counted, found
+from flambeau.data.check.wording import counted, found, told_missing
 from flambeau.data.dataset import Dataset
+from flambeau.data.grouping import lacking
 from flambeau.data.split import NAMES, TRAIN
 from flambeau.fields import Category, Field, Image, MultiLabel, Number
 from flambeau.fields.category import class_name
@@ -78,6 +79,8 @@ def _missing(dataset: Dataset, name: str) -> list[Finding]:
     if isinstance(values, np.ndarray) and values.dtype.kind in "iub":
         return []
     rows = [row for row, v in enumerate(values) if v is None or (isinstance(v, (float, np.floating)) and v != v)]
+    if len(without := lacking(dataset, name)):
+        return told_missing(dataset, name, without)
     what = f"without a value in the column '{name}', left out"
     return found(dataset, "missing", Severity.WARNING, rows, "row", what, fix="fill them in, or remove the rows")
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.check.files import TOO_LARGE, Facts
-from flambeau.data.check.wording import found
+from flambeau.data.check.wording import found, told_missing
 from flambeau.data.dataset import Dataset
+from flambeau.data.grouping import lacking
 from flambeau.fields import Image
 
 SMALLEST_SIDE = 8
@@ -34,7 +35,8 @@ SAME_FORMAT = {"MPO": "JPEG", "DIB": "BMP"}  # a telephone's .jpg is often an MP
 def picture_findings(dataset: Dataset, column: str, facts: Sequence[Facts]) -> list[Finding]:
     """Findings about the N pictures of a column, one by one."""
     good = [row for row, fact in enumerate(facts) if not fact.error]
-    findings = _unreadable(dataset, facts, good)
+    without = lacking(dataset, column)
+    findings = told_missing(dataset, column, without) + _unreadable(dataset, facts, good, set(without.tolist()))
     findings += _wrong_extensions(dataset, dataset.columns[column], facts)
     for trait, what in TRAITS.items():
         rows = [row for row in good if trait in facts[row].traits]
@@ -48,10 +50,10 @@ def picture_findings(dataset: Dataset, column: str, facts: Sequence[Facts]) -> l
     return findings + _colours(dataset, column, facts, good)
 
 
-def _unreadable(dataset: Dataset, facts: Sequence[Facts], good: list[int]) -> list[Finding]:
+def _unreadable(dataset: Dataset, facts: Sequence[Facts], good: list[int], without: set[int]) -> list[Finding]:
     reasons: dict[str, list[int]] = defaultdict(list)
     for row, fact in enumerate(facts):
-        if fact.error:
+        if fact.error and row not in without:
             reasons[fact.error].append(row)
     findings = []
     for reason, rows in reasons.items():

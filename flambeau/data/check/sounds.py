@@ -14,6 +14,7 @@ from flambeau.data.check.hearing import Heard, hear, low_wave, same_recording
 from flambeau.data.check.near import neighbours, num_trees
 from flambeau.data.check.wording import counted, found
 from flambeau.data.dataset import Dataset
+from flambeau.data.grouping import lacking
 from flambeau.fields import Audio
 from flambeau.fields.sound.files import MOST_SECONDS
 
@@ -42,8 +43,9 @@ def sound_findings(
         with reporter.bar(f"checking {name}", len(dataset)) as bar:
             facts, grey = hear(values, threads, bar)
         good = [row for row, heard in enumerate(facts) if not heard.error]
-        usable &= np.asarray([not heard.error for heard in facts])
-        findings += _unreadable(dataset, facts, good) + _bad(dataset, twins, facts, good)
+        without = set(lacking(dataset, name).tolist())  # told of with all other columns
+        usable &= np.asarray([not heard.error or row in without for row, heard in enumerate(facts)])
+        findings += _unreadable(dataset, facts, good, without) + _bad(dataset, twins, facts, good)
         findings += _formats(dataset, facts, good) + _giveaways(twins, facts, good)
         if name not in dataset.inputs:
             continue
@@ -62,10 +64,10 @@ def sound_findings(
     return findings, usable
 
 
-def _unreadable(dataset: Dataset, facts: Sequence[Heard], good: list[int]) -> list[Finding]:
+def _unreadable(dataset: Dataset, facts: Sequence[Heard], good: list[int], without: set[int]) -> list[Finding]:
     reasons: dict[str, list[int]] = defaultdict(list)
     for row, heard in enumerate(facts):
-        if heard.error:
+        if heard.error and row not in without:
             reasons[heard.error].append(row)
     findings = []
     for reason, rows in reasons.items():

@@ -32,6 +32,12 @@ def found(
     return [Finding(check, severity, message, places=[dataset.place(row) for row in rows], rows=rows, fix=fix)]
 
 
+def told_missing(dataset: Dataset, name: str, rows: Sequence[int] | np.ndarray) -> list[Finding]:
+    """The Finding about rows that lack one of several inputs, and train all the same."""
+    what = f"without a value in the column '{name}', which is learned as missing"
+    return found(dataset, "missing-input", Severity.NOTE, rows, "row", what)
+
+
 def counted(count: int, noun: str) -> str:
     """A number and its noun.
 

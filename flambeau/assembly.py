@@ -1,0 +1,129 @@
+"""Assembly: fields suited to the weights that a recipe asks for, and the model that it names, made to fit the data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from flambeau.core.errors import UsageError
+from flambeau.core.reporter import Reporter
+from flambeau.data.dataset import Dataset
+from flambeau.data.grouping import PRESENT, optional
+from flambeau.fields import Field, Image, Table, Text
+from flambeau.fields.cutting import HF
+from flambeau.models import (
+    FUSION,
+    InputSpec,
+    auto,
+    build,
+    fuse,
+    head_parameters,
+    max_positions,
+    recommended_size,
+    starts_pretrained,
+    takes_waves,
+)  # fmt: skip
+from flambeau.recipe import ModelChoice, Recipe
+
+MELS_PRETRAINED = 128
+
+
+def suit_weights(recipe: Recipe, named: bool, reasons: list[str]) -> None:
+    """Pictures in the size, texts in the tokens, that the pretrained weights were trained with; sounds as the model
+    takes them: into the recipe's fields.
+
+    Args:
+        named: whether the model is called by name, and not the user's own.
+    """
+    several = recipe.model.options.get("encoders") or {}
+    for name, field in recipe.fields.items():
+        own = {k: v for k, v in several.get(name, {}).items() if k in ("name", "pretrained")}
+        choice = ModelChoice(**own) if several else recipe.model
+        kind = field.get("kind")
+        if named and kind in ("text", "tokens") and choice.name.startswith(HF):
+            _suit_tokens(choice.name, name, field, reasons)
+        size = recommended_size(choice.name, choice.pretrained) if named else None
+        if size is not None and kind == "image" and field.get("size") is None:
+            field["size"] = [size, size]
+            reasons.append(f"size {size} of {name}: that of the pretrained weights")
+        if kind == "audio" and field.get("features") is None:
+            waves = named and takes_waves(choice.name)
+            field["features"] = "wave" if waves else "log-mel"
+            reasons.append(f"features {field['features']} of {name}: what the model takes")
+        if size is not None and kind == "audio" and field.get("mels") is None:
+            field["mels"] = MELS_PRETRAINED
+            reasons.append(f"mels {MELS_PRETRAINED} of {name}: as fine as the pretrained weights know pictures")
+
+
+def _suit_tokens(model: str, name: str, field: dict[str, Any], reasons: list[str]) -> None:
+    positions = max_positions(model)
+    if field.get("tokens") == "auto":
+        field["tokens"] = model
+        reasons.append(f"tokens of {name}: those of {model}")
+    if positions is not None and field.get("max_length", positions + 1) > positions:
+        field["max_length"] = positions
+        reasons.append(f"max_length {positions} of {name}: the most that {model} can take")
+
+
+def named_model(
+    recipe: Recipe, data: Dataset, target: Field, num_train: int, reasons: list[str], reporter: Reporter
+) -> tuple[nn.Module, list[nn.Parameter]]:
+    """The model that a recipe names, or one chosen for the data, and the parameters of its head; the recipe gets what
+    was chosen."""
+    if len(data.inputs) != 1:
+        return _fused_model(recipe, data, target, num_train, reasons, reporter)
+    field = data.fields[data.inputs[0]]
+    spec = InputSpec(field.input_kind, field.input_shape)
+    choice = recipe.model
+    if choice.name == "auto":
+        name, why = auto.choose(spec, num_train, choice.pretrained, field.kind)
+        choice = recipe.model = choice.model_copy(update={"name": name})
+        reasons.append(f"model {why}")
+        reporter.say(reasons[-1])
+    pretrained = starts_pretrained(choice.name, choice.pretrained)
+    vocabulary = field.vocabulary if isinstance(field, Text) else ()
+    # a configuration kept from an earlier build stands for the source of the weights, which are wanted here
+    options = {k: v for k, v in choice.options.items() if k != "config" or not pretrained}
+    model = build(choice.name, spec, target.num_outputs, pretrained=choice.pretrained, vocabulary=vocabulary, **options)
+    choice.options |= getattr(model, "rebuild_options", {})
+    recommended = getattr(model, "recommended", None)
+    if recommended is not None and isinstance(field, Image):
+        wanted = recommended.for_channels(field.channels)
+        field.mean, field.std = list(wanted.mean), list(wanted.std)
+        reasons.append("normalisation: that of the pretrained weights")
+    head = head_parameters(model)
+    if pretrained:
+        # a random head would send noise through the weights that are worth keeping; from zero it sends none
+        for parameter in head:
+            nn.init.zeros_(parameter)
+    return model, head
+
+
+def _fused_model(
+    recipe: Recipe, data: Dataset, target: Field, num_train: int, reasons: list[str], reporter: Reporter
+) -> tuple[nn.Module, list[nn.Parameter]]:
+    """An encoder for each of several inputs."""
+    choice, names = recipe.model, [n for n in data.inputs if n != PRESENT]
+    if choice.name not in ("auto", FUSION):
+        tables = {n: f" ({', '.join(f.columns)})" for n, f in data.fields.items() if isinstance(f, Table)}
+        raise UsageError(
+            f"{choice.name} takes one input; the data has {len(names)}: "
+            f"{', '.join(n + tables.get(n, '') for n in names)}",
+            fix=f"choose one with inputs=, or set model.options.encoders.{names[0]}.name={choice.name}",
+        )
+    specs = {n: InputSpec(data.fields[n].input_kind, data.fields[n].input_shape) for n in names}
+    vocabularies = {n: f.vocabulary for n, f in data.fields.items() if isinstance(f, Text)}
+    others = optional(data.inputs, data.fields) if PRESENT in data.inputs else ()
+    model, encoders = fuse(specs, target.num_outputs, num_samples=num_train, vocabularies=vocabularies,
+                           optional=others, present=PRESENT, **choice.options)  # fmt: skip
+    for name, encoder in zip(model.names, model.encoders, strict=True):
+        recommended, field = getattr(encoder, "recommended", None), data.fields[name]
+        if recommended is not None and isinstance(field, Image):
+            wanted = recommended.for_channels(field.channels)
+            field.mean, field.std = list(wanted.mean), list(wanted.std)
+    told = ", ".join(f"{n} by {c['name']}" for n, c in encoders.items())
+    reasons.append(f"model {FUSION}: an encoder for each input: {told}")
+    reporter.say(reasons[-1])
+    recipe.model = choice.model_copy(update={"name": FUSION, "options": {**choice.options, "encoders": encoders}})
+    return model, []
