@@ -82,15 +82,17 @@ def from_series(
     if len({time, target, id}) < 3:
         raise UsageError("time, target and id must be different columns")
     read = from_polars(frame, None)
-    told: list[Finding] = []
+    told: list[Finding] | None = None
     if layout is None:
         layout, told = plan(read.values, time=time, target=target, id=id, known=known, inputs=inputs)
     line = timeline(read.values, layout)
-    findings += [*read.findings, *told, *line.findings, *_of_steps(line, layout)]
     how = Split(split) if isinstance(split, str) else split
     if how.method not in ("auto", "time", "none") or how.folds:
         raise UsageError(f"series are split by time, and not '{how.method}'", fix="leave the choice to auto")
     until = _cuts(line, how)[0]
+    if told is not None and _forget_later_classes(layout, read.values, line, until):
+        line = timeline(read.values, layout)
+    findings += [*read.findings, *(told or ()), *line.findings, *_of_steps(line, layout)]
     found = _seasons(line, until, seasons(layout)) if season is None else np.atleast_1d(season).astype(int).tolist()
     horizon = horizon or (found[0] if found else 1)
     length = length or _default_length(line, found, horizon)
@@ -160,6 +162,16 @@ def _cuts(line: Timeline, how: Split) -> tuple[Any, Any]:
     test_from = times[count - n_test] if n_test else end
     valid_from = times[count - n_test - n_valid] if n_valid else test_from
     return valid_from, test_from
+
+
+def _forget_later_classes(layout: Layout, columns: Mapping[str, Sequence[Any]], line: Timeline, until: Any) -> bool:
+    """Leaves out categories that come first in what is held out; says whether there were any."""
+    rows = line.rows[(line.times < until) & (line.rows >= 0)].tolist()
+    before = dict(layout.classes)
+    for name, classes in before.items():
+        seen = {str(columns[name][row]) for row in rows}
+        layout.classes[name] = [c for c in classes if c in seen]
+    return layout.classes != before
 
 
 def _seasons(line: Timeline, until: Any, candidates: Sequence[int]) -> list[int]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from flambeau.core.errors import DataError, UsageError
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.series import Series
-from flambeau.fields.timeline import Layout, Timeline, timeline, times_after
+from flambeau.fields.timeline import Layout, Timeline, last_known, timeline, times_after
 from flambeau.fields.views import Views
 
 
@@ -93,11 +93,7 @@ class History(Field):
         return (self.channels, self.length, self.plan.num_known, self.horizon)
 
     def encode_flat(self, values: Views) -> np.ndarray:
-        flat = values.flat.copy()
-        for segment in np.unique(values.segments):
-            mine = values.segments == segment
-            flat[mine] = _last_known(flat[mine])
-        return self._standard(flat)
+        return self._standard(last_known(values.flat, values.segments))
 
     def encode(self, value: Any) -> np.ndarray:
         if not isinstance(value, np.ndarray):
@@ -106,7 +102,7 @@ class History(Field):
             raise DataError(f"the window has the shape {value.shape}", expected=f"numbers {self.encoding.shape}")
         if np.isinf(value).any():
             raise DataError("a value of the window is infinite", expected="finite numbers")
-        return self._standard(_last_known(value.astype(np.float64)))
+        return self._standard(last_known(value.astype(np.float64)))
 
     def _standard(self, array: np.ndarray) -> np.ndarray:
         return np.nan_to_num((array - np.asarray(self.mean)) / np.asarray(self.std)).astype(np.float32)
@@ -134,8 +130,8 @@ class History(Field):
     def ends(self, line: Timeline) -> list[np.ndarray]:
         """The last window of each series of a timeline."""
         out = []
-        for number, name in enumerate(line.names):
-            values = line.values[line.segments == number]
+        borders = np.flatnonzero(np.diff(line.segments)) + 1
+        for name, values in zip(line.names, np.split(line.values, borders), strict=True):
             if len(values) < self.length + self.horizon:
                 called = f" of {name}" if name else ""
                 raise DataError(
@@ -168,12 +164,3 @@ class History(Field):
     def render(self, value: Any) -> str:
         """The target's course as a small curve."""
         return Series().render(value[: self.length, 0]) if isinstance(value, np.ndarray) else super().render(value)
-
-
-def _last_known(values: np.ndarray) -> np.ndarray:
-    """Missing values (T, C) as the last ones known before them; NaN where there is none."""
-    there = np.isfinite(values)
-    if there.all():
-        return values
-    last = np.maximum.accumulate(np.where(there, np.arange(len(values))[:, None], -1), 0)
-    return np.where(last >= 0, np.take_along_axis(values, np.maximum(last, 0), 0), np.nan)

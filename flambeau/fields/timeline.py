@@ -140,10 +140,10 @@ def plan(
                 left_out.append(name)
                 continue
             layout.classes[name] = sorted(distinct)
-            numbers = np.asarray([hash(str(v)) for v in columns[name]], np.float64)
+            numbers = np.unique([str(v) for v in columns[name]], return_inverse=True)[1].astype(np.float64)
         if len(distinct) < 2:
             continue  # one value tells nothing
-        fixed = series.max() > 0 and all(np.ptp(np.nan_to_num(numbers[series == s])) == 0 for s in np.unique(series))
+        fixed = series.max() > 0 and _is_fixed(numbers, series)
         (layout.known if name in known or fixed else layout.past).append(name)
     if left_out:
         findings.append(
@@ -187,8 +187,7 @@ def timeline(columns: Values, layout: Layout, ahead: int = 0) -> Timeline:
     pieces: list[tuple[np.ndarray, ...]] = []
     gaps: list[str] = []
     filled = 0
-    for s in range(len(names)):
-        mine = np.flatnonzero(series == s)
+    for s, mine in enumerate(np.split(np.arange(len(series)), np.flatnonzero(np.diff(series)) + 1)):
         at, more = _places(times[mine], layout)
         if more:
             filled += more
@@ -247,7 +246,8 @@ def _channels(columns: Values, layout: Layout, rows: int) -> np.ndarray:
     for name in (layout.target, *layout.past, *layout.known):
         values = columns.get(name, [None] * rows)
         if name in layout.classes:
-            out += [np.asarray([str(v) == c for v in values], np.float64) for c in layout.classes[name]]
+            written = np.asarray([str(v) for v in values])
+            out += [(written == c).astype(np.float64) for c in layout.classes[name]]
             continue
         numbers, bad = as_numbers(values)
         if len(bad):
@@ -323,7 +323,7 @@ def _spread(
     length = int(at[-1]) + 1
     values = np.full((length, parts.shape[1]), np.nan)
     values[at] = parts
-    values[:, 1:] = _filled(values[:, 1:])
+    values[:, 1:] = last_known(values[:, 1:])
     source = np.full(length, -1, np.int64)
     source[at] = rows
     when = times if len(times) == length else _filled_times(times, at, length, layout)
@@ -342,7 +342,7 @@ def _with_future(
     end = last + 1 + ahead
     if len(values) < end:
         more = end - len(values)
-        missing = [name for name in layout.known if not _is_fixed(parts, layout, name)]
+        missing = [name for name in layout.known if not _never_changes(parts, layout, name)]
         if missing:
             raise DataError(
                 f"{', '.join(missing)} must be known for the {ahead} steps that are forecast; {more} are not there",
@@ -354,27 +354,43 @@ def _with_future(
     return values[:end], when[:end], np.full(end, number, np.int64), source[:end]
 
 
-def _is_fixed(parts: np.ndarray, layout: Layout, name: str) -> bool:
+def _is_fixed(numbers: np.ndarray, series: np.ndarray) -> bool:
+    """Whether numbers (N) are the same in all rows of each series."""
+    order = np.argsort(series, kind="stable")
+    numbers = np.nan_to_num(numbers)[order]
+    begins = np.flatnonzero(np.diff(series[order], prepend=-1))
+    return bool((np.maximum.reduceat(numbers, begins) == np.minimum.reduceat(numbers, begins)).all())
+
+
+def _never_changes(parts: np.ndarray, layout: Layout, name: str) -> bool:
     names = layout.channels
     places = [i for i, c in enumerate(names[: parts.shape[1]]) if c == name or c.startswith(f"{name} = ")]
     return bool(layout.id) and all(np.ptp(np.nan_to_num(parts[:, i])) == 0 for i in places)
 
 
-def _filled(values: np.ndarray) -> np.ndarray:
-    """Missing values as the last one known before them, down each column; NaN where there is none."""
-    there = ~np.isnan(values)
-    last = np.maximum.accumulate(np.where(there, np.arange(len(values))[:, None], -1), 0)
-    return np.where(last >= 0, np.take_along_axis(values, np.maximum(last, 0), 0), np.nan)
+def last_known(values: np.ndarray, segments: np.ndarray | None = None) -> np.ndarray:
+    """Missing values (T, C) as the last one known before them in the same series; NaN where there is none.
+
+    Args:
+        segments: int64 (T), the series of each step; one series if not given.
+    """
+    there = np.isfinite(values)
+    if there.all():
+        return values
+    steps = np.arange(len(values))
+    begins = np.zeros(len(values), np.int64)
+    if segments is not None:
+        begins = np.maximum.accumulate(np.where(np.diff(segments, prepend=segments[0]) != 0, steps, 0))
+    last = np.maximum.accumulate(np.where(there, steps[:, None], -1), 0)
+    known = last >= begins[:, None]
+    return np.where(known, np.take_along_axis(values, np.maximum(last, 0), 0), np.nan)
 
 
 def _filled_times(times: np.ndarray, at: np.ndarray, length: int, layout: Layout) -> np.ndarray:
-    when = np.empty(length, times.dtype)
-    when[at] = times
-    known = np.zeros(length, bool)
-    known[at] = True
-    for i in np.flatnonzero(~known):
-        when[i] = times_after(when[i - 1 : i], 1, layout)[0]
-    return when
+    """The times of all places of a series, from those of its rows."""
+    if times.dtype.kind != "M":
+        return np.interp(np.arange(length), at, times)
+    return np.concatenate((times[:1], times_after(times[:1], length - 1, layout)))
 
 
 def times_after(times: np.ndarray, count: int, layout: Layout) -> np.ndarray:
