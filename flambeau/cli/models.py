@@ -27,7 +27,9 @@ def command(
         common.emit({"models": [dataclasses.asdict(m) for m in found]})
         return
     for model in found:
-        size = f"  {model.parameters / 1e6:.1f} M parameters" if model.parameters else ""
+        count = model.parameters or 0
+        told = f"{count / 1e6:.1f} M" if count >= 100_000 else f"{count / 1e3:.0f} k"
+        size = f"  {told} parameters" if count else ""
         typer.echo(f"{model.name}{size}{f'  {model.note}' if model.note else ''}")
     if not found:
         typer.echo(f"no model's name fits '{pattern}'")

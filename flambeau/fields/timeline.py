@@ -220,6 +220,11 @@ def _times(values: Sequence[Any], layout: Layout) -> tuple[np.ndarray, str | Non
         if layout.date_format is None:
             reader.fit(values)
         days, bad = reader.days(values)
+        if len(bad) and layout.date_format is not None:  # new rows may be written in another way
+            other = Date()
+            other.fit([values[row] for row in bad.tolist()])
+            days[bad], still = other.days([values[row] for row in bad.tolist()])
+            bad = bad[still]
         times = np.round(days * DAY).astype("datetime64[us]") if not np.isnan(days).any() else days
         bad = np.union1d(bad, np.flatnonzero(np.isnan(days)))
         read_as = reader.read_as if any(isinstance(v, str) for v in values[:1]) else None
@@ -227,7 +232,8 @@ def _times(values: Sequence[Any], layout: Layout) -> tuple[np.ndarray, str | Non
         row = int(bad[0])
         many = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
         raise DataError(f"{_plain(values[row])!r} is not a time", where=f"column '{layout.time}', row {row + 1}{many}",
-                        expected=f"such as {Date().example()}, or a number", fix="mend or remove the row")  # fmt: skip
+                        expected=f"such as {Date(read_as or 'auto').example()}, or a number",
+                        fix="mend or remove the row")  # fmt: skip
     return times, read_as
 
 

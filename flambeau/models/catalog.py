@@ -23,6 +23,19 @@ NOTES = {
     "lstm": "texts, read in order, by default from both ends",
     "textcnn": "texts: the strongest phrases of a few words; fast",
     "transformer": "texts: small, from scratch; wants much data",
+    "gru-tagger": "tags of words, in order from both ends",
+    "lstm-tagger": "tags of words, in order from both ends; the default",
+    "transformer-tagger": "tags of words: attention from scratch",
+    "m5": "waves of sound: four convolutions",
+    "m11": "waves of sound: ten convolutions",
+    "melcnn": "log-mel pictures of sound; the default",
+    "dlinear": "forecasts: a linear map of the trend and of the rest",
+    "gru-forecaster": "forecasts: a recurrent layer over the past",
+    "lstm-forecaster": "forecasts: a recurrent layer over the past",
+    "nbeats": "forecasts: blocks that each explain a part of the past; the default",
+    "tcn": "forecasts: causal convolutions",
+    "inceptiontime": "whole series: short and long patterns side by side; the default",
+    "resnet-1d": "whole series: a residual network",
     "linear": "tables and numbers: a weight for each; the baseline",
     "resmlp": "tables and numbers: embeddings and residual blocks",
     "tabm": "tables and numbers: an ensemble in one network; the strongest",
@@ -108,20 +121,20 @@ def _matches(name: str, pattern: str) -> bool:
     return pattern in name
 
 
+COUNTED_ON: dict[str, tuple[int, ...]] = {
+    "image": (3, 32, 32), "number": (10,), "text": (10_000,), "tokens": (10_000, 100, 20), "audio": (1, 16_000),
+    "table": (10, 10, 10), "series": (1, 150), "history": (3, 96, 2, 10),
+}  # fmt: skip
+"""Inputs that a model of each kind is listed with."""
+
+
 @cache
 def _own_parameters(name: str) -> int:
     """Counted on a model without memory."""
-    resnet = name.startswith("resnet") and name != "resnet9"
-    if "text" in OWN.kinds[name]:
-        spec = InputSpec("text", (10_000,))
-    elif "audio" in OWN.kinds[name]:
-        spec = InputSpec("audio", (1, 16_000))
-    elif "table" in OWN.kinds[name]:
-        spec = InputSpec("table", (10, 10, 10))
-    else:
-        spec = InputSpec("image", (3, 224, 224) if resnet else (3, 32, 32))
+    kind = OWN.kinds[name][0]
+    resnet = kind == "image" and name.startswith("resnet") and name != "resnet9"
     with torch.device("meta"):
-        model = OWN[name](spec, 1000 if resnet else 10)
+        model = OWN[name](InputSpec(kind, (3, 224, 224) if resnet else COUNTED_ON[kind]), 1000 if resnet else 10)
     return sum(parameter.numel() for parameter in model.parameters())
 
 

@@ -11,8 +11,9 @@ import torch
 from flambeau.models import InputSpec, build, choose, list_models
 
 OURS = [
-    "bag", "gru", "gru-tagger", "lenet", "linear", "lstm", "lstm-tagger", "m11", "m5", "melcnn", "mlp", "resmlp",
-    "resnet18", "resnet34", "resnet50", "resnet9", "tabm", "textcnn", "transformer", "transformer-tagger",
+    "bag", "dlinear", "gru", "gru-forecaster", "gru-tagger", "inceptiontime", "lenet", "linear", "lstm",
+    "lstm-forecaster", "lstm-tagger", "m11", "m5", "melcnn", "mlp", "nbeats", "resmlp", "resnet-1d", "resnet18",
+    "resnet34", "resnet50", "resnet9", "tabm", "tcn", "textcnn", "transformer", "transformer-tagger",
 ]  # fmt: skip
 
 

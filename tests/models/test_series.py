@@ -52,7 +52,7 @@ def test_nbeats_begins_with_the_last_value() -> None:
     torch.testing.assert_close(build("nbeats", SPEC, 6)(x), x.past[:, 0, -1:].expand(3, 6))
 
 
-@pytest.mark.parametrize("name", ["resnet1d", "inceptiontime"])
+@pytest.mark.parametrize("name", ["resnet-1d", "inceptiontime"])
 def test_series_are_told_apart(name: str) -> None:
     for shape in ((1, 24), (3, 9), (2, 150)):
         model = build(name, InputSpec("series", shape), 5).eval()

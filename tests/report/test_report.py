@@ -19,7 +19,7 @@ SECTIONS = {
     "classification": [*ALWAYS, "confusion", "classes", "worst", "calibration", "learning_rate", "rivals"],
     "many_classes": [*ALWAYS, "confusion", "classes", "worst", "calibration", "rivals"],
     "regression": [*ALWAYS, "regression", "worst", "rivals"],
-    "multilabel": [*ALWAYS, "classes", "worst"],
+    "multilabel": [*ALWAYS, "classes", "worst", "rivals"],
     "own_parts": ALWAYS,
 }
 

@@ -47,7 +47,7 @@ def series(folder: Path) -> tuple[str, ...]:
     for side, part in (("TRAIN", lines[:120]), ("TEST", lines[120:200])):
         text = "@problemName digits\n@classLabel true 0 1 2 3 4 5 6 7 8 9\n@data\n" + "\n".join(part)
         (folder / f"digits_{side}.ts").write_text(text, encoding="utf-8")
-    return "digits_TRAIN.ts", "--model", "resnet1d", "--set", "model.options.width=8"
+    return "digits_TRAIN.ts", "--model", "resnet-1d", "--set", "model.options.width=8"
 
 
 def table(folder: Path) -> tuple[str, ...]:

@@ -164,7 +164,7 @@ def tcn(
     return TCN(spec, num_outputs, width, kernel, dropout, level)
 
 
-@OWN.register("resnet1d", kinds=("series",))
+@OWN.register("resnet-1d", kinds=("series",))
 def resnet1d(spec: InputSpec, num_outputs: int, width: int = 64) -> nn.Module:
     """`ResNet1d` for series."""
     return ResNet1d(spec, num_outputs, width)
