@@ -99,11 +99,12 @@ def from_series(
     starts, left_out = _starts(line, length, horizon)
     findings += left_out
     starts, sides = _sides(line, layout, starts, length, horizon, how)
+    past = HISTORY if target != HISTORY else f"{HISTORY}_"
     columns: dict[str, Any] = {
-        HISTORY: Views(line.values, starts, length + horizon, line.segments),
+        past: Views(line.values, starts, length + horizon, line.segments),
         target: Views(line.values[:, 0], starts + length, horizon, line.segments),
     }
-    own = {HISTORY: History(layout.to_dict(), length, horizon),
+    own = {past: History(layout.to_dict(), length, horizon),
            target: Forecast(quantiles or Forecast().quantiles, found)}  # fmt: skip
     source = {
         "kind": "series" if file is not None else "memory", "path": str(file.resolve()) if file else None, "time": time,
@@ -117,7 +118,7 @@ def from_series(
         name = line.names[line.segments[first]]
         return (f"{name}, " if name else "") + f"from {layout.written(line.times[first])}"
 
-    return Dataset(columns, target=target, inputs=[HISTORY], fields={**own, **(fields or {})}, split=sides.tolist(),
+    return Dataset(columns, target=target, inputs=[past], fields={**own, **(fields or {})}, split=sides.tolist(),
                    source=source, places=place, findings=findings)  # fmt: skip
 
 
