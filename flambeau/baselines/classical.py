@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from flambeau.baselines.rows import Guess, Rival, Rows
+from flambeau.data.grouping import PRESENT
 from flambeau.data.store import FixedColumn, RaggedColumn
 from flambeau.fields import Audio, Category, Field, Image, MultiLabel, Number, Series, Table, Text, Windows
 
@@ -34,7 +35,7 @@ class Recipe(NamedTuple):
 
 def classical(rows: Rows) -> list[Rival]:
     """One for each input of a kind that has one, where the rows are few enough."""
-    inputs = [name for name in rows.dataset.inputs if name in rows.store.columns]
+    inputs = [name for name in rows.dataset.inputs if name != PRESENT]
     found = []
     for name in inputs:
         make = _recipe(rows, name, rows.dataset.fields[name])
@@ -50,7 +51,7 @@ def _recipe(rows: Rows, name: str, field: Field) -> tuple[str, Callable[[], Reci
     many, column = len(rows.train), rows.store.columns[name]
     if rows.classes and len(rows.target.classes) > MOST_CLASSES:  # type: ignore[attr-defined]
         return None
-    if isinstance(field, Table) or (isinstance(field, Number) and len(field.shape) <= 1 and name in _told(rows)):
+    if isinstance(field, Table) or (isinstance(field, Number) and len(field.shape) <= 1):
         few = many <= MOST_ROWS["table"] and many * int(np.prod(field.encoding.shape)) <= MOST_CELLS
         return ("gradient-boosted trees", lambda: _trees(rows, field, column)) if few else None
     if isinstance(field, Text) and isinstance(column, RaggedColumn):
@@ -66,11 +67,6 @@ def _recipe(rows: Rows, name: str, field: Field) -> tuple[str, Callable[[], Reci
         few = many <= MOST_ROWS["image"] and max(field.encoding.shape[:2]) <= SMALL_PICTURE
         return ("a linear model on small pixels", lambda: _pixels(rows, name)) if few else None
     return None
-
-
-def _told(rows: Rows) -> list[str]:
-    """Inputs that say something by themselves: not the one that says which of the others a row has."""
-    return [name for name in rows.dataset.inputs if not name.startswith("__")]
 
 
 def _fitted(rows: Rows, recipe: Recipe) -> Guess:

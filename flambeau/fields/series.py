@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image as PILImage
 from PIL import ImageDraw
-from torch import Tensor
 
 from flambeau.core.errors import DataError, UsageError
 from flambeau.core.findings import Finding, Severity
@@ -87,9 +85,6 @@ class Series(Field):
         out = np.zeros((channels, length), np.float32)
         out[:, : array.shape[1]] = np.nan_to_num(array)
         return out
-
-    def prepare(self, gathered: Tensor, training: bool = False, generator: torch.Generator | None = None) -> Tensor:
-        return gathered
 
     def check(self, values: Sequence[Any]) -> list[Finding]:
         arrays = [_array(v) for v in values]

@@ -124,7 +124,7 @@ def plan(
         inputs: columns that may be used beside the target; all if not given.
 
     Raises:
-        DataError: times cannot be read or are there twice.
+        DataError: times cannot be read, or no series has two rows.
     """
     findings: list[Finding] = []
     layout = Layout(time, target, id)
