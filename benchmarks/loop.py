@@ -5,7 +5,8 @@
 
 The model is small on purpose (an MLP 32-64-10, batches of 32, one processor thread), so that the
 loop is most of the time. Every trainer gets the same model, data, AdamW and rate, and has its
-progress and logging on as they come; the peers' checkpoints are off. Each figure is a process of
+progress and logging on as they come; the peers' checkpoints are off, and so are Flambeau's rivals
+(gradient-boosted trees that it fits beside a model of a table, which no peer does). Each figure is a process of
 its own: it trains 200 steps that are not counted, then times a training of 200 steps and one of 200
 + N, each set up before. What is reported is their difference over N, in which beginning and ending
 a training cancel out. With --epochs E the N steps are E more epochs, each with its end (for
@@ -122,6 +123,7 @@ def flambeau(fused: bool, epochs: int, steps: int) -> Train:
         batch_size=BATCH,
         learning_rate=LEARNING_RATE,
         optimizer_options={} if fused else {"fused": False},
+        baseline=False,
     )
     learner.build()
     return lambda: learner.fit(check=False)

@@ -35,7 +35,7 @@ from flambeau.run import Run, environment
 from flambeau.shuffling import importance
 from flambeau.techniques import TECHNIQUES, Technique
 from flambeau.techniques.transforms import Transforms
-from flambeau.training import Trainer, engine
+from flambeau.training import Trainer, calibrate, engine
 
 TELLS_WHAT_IS_LEFT_OUT = (
     "unreadable", "too-large", "missing", "not-finite", "not-a-number", "not-a-date", "unseen-class",
@@ -358,8 +358,13 @@ class Learner:
             exhausted = True
         if exhausted:  # out here, where the error and what it held are gone
             raise self._out_of_memory()
+        valid = self.feed.sources.get("valid")
+        if valid is not None:
+            calibrate(self.objective, self.engine, valid, self.feed.prepare, self.reporter)
         result = self.evaluate()
         if run is not None:
+            if self.data is not None:
+                run.save_fields(self.data.fields, self.data.inputs, self.data.target)
             write_json(run.path / "evaluation.json", result)
             run.save_model(self.objective.model)
             if isinstance(self.feed, FieldFeed):

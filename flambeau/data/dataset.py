@@ -205,8 +205,8 @@ class Dataset:
 
     @classmethod
     def from_folder(cls, path: str | Path, **options: Any) -> Dataset:
-        """A folder with a folder for each class; see `flambeau.data.sources.from_folder`."""
-        from flambeau.data.sources import from_folder
+        """A folder with a folder for each class; see `flambeau.data.folders.from_folder`."""
+        from flambeau.data.folders import from_folder
 
         return from_folder(path, **options)
 

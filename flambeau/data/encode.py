@@ -187,19 +187,45 @@ def _encode_memory(field: Field, values: Sequence[Any], threads: int) -> tuple[C
     if whole is not None:
         return FixedColumn(_as_tensor(whole)), {}
     encoding, errors = field.encoding, Errors()
-    parts: list[np.ndarray] = []
+    joined = _Joined(encoding)
     lengths: list[int] = []
     # ragged values are texts, whose tokenisers leave Python meanwhile: the next block's begins beside this one's end
     for block in _blocks(field, values, threads if field.persistent else min(threads, 2 if encoding.ragged else 1)):
-        parts.append(block.values)
+        joined.add(block.values)
         lengths += block.lengths
         errors |= block.errors
-    together = torch.from_numpy(np.concatenate(parts))
+    together = torch.from_numpy(joined.whole())
     return (
         RaggedColumn(together, torch.from_numpy(_offsets(lengths)), encoding.padded)
         if encoding.ragged
         else FixedColumn(together)
     ), errors
+
+
+class _Joined:
+    """Blocks of values one after another, in memory that grows where it lies: joined at the end they would be there
+    twice."""
+
+    def __init__(self, encoding: Encoding):
+        self._shape = encoding.shape
+        self._array = np.empty((0, *encoding.shape), encoding.dtype)
+        self._used = 0
+
+    def add(self, values: np.ndarray) -> None:
+        """Values (n, …), behind those that are there."""
+        end = self._used + len(values)
+        if end > len(self._array):
+            self._resize(end + end // 8)
+        self._array[self._used : end] = values
+        self._used = end
+
+    def whole(self) -> np.ndarray:
+        """All of them (N, …); nothing can be added after."""
+        self._resize(self._used)
+        return self._array
+
+    def _resize(self, rows: int) -> None:
+        self._array.resize((rows, *self._shape), refcheck=False)  # no view of it is ever given away before the end
 
 
 def _offsets(lengths: Sequence[int]) -> np.ndarray:

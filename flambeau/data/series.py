@@ -13,11 +13,12 @@ from flambeau.core.errors import DataError, UsageError, nearest
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.columns import from_polars
 from flambeau.data.dataset import Dataset
-from flambeau.data.split import TEST, TRAIN, VALID, Split, default_share
+from flambeau.data.split import TEST, TRAIN, VALID, Split, default_share, with_validation
 from flambeau.data.tables import read_table
 from flambeau.fields import Field, Forecast, History, Series, Views
 from flambeau.fields.forecast import naive_error
-from flambeau.fields.timeline import Layout, Timeline, plan, seasons, timeline
+from flambeau.fields.layout import Layout, seasons
+from flambeau.fields.timeline import Timeline, plan, timeline
 
 HISTORY = "history"
 TS_SUFFIX = ".ts"
@@ -276,23 +277,12 @@ def from_ts(path: str | Path, *, split: Split | str = "auto", fields: Mapping[st
     how = Split(split) if isinstance(split, str) else split
     given: Any = how
     if TEST in sides and how.method in ("auto", "given") and how.folds is None:
-        given = _with_validation(sides, labels, places, how, numeric)
+        few = how.valid is None and sides.count(TRAIN) < FEW
+        given = sides if few else with_validation(sides, None if numeric else labels, places, how)
     source = {"kind": "ts", "path": str(root.resolve()), "split": vars(how).copy()}
     return Dataset({"series": values, "label": labels}, target="label", inputs=["series"],
                    fields={"series": Series(), **(fields or {})}, split=given, source=source, keys=places,
                    places=places.__getitem__)  # fmt: skip
-
-
-def _with_validation(sides: list[int], labels: list[Any], keys: list[str], how: Split, numeric: bool) -> list[int]:
-    train = [i for i, side in enumerate(sides) if side == TRAIN]
-    if how.valid is None and len(train) < FEW:
-        return sides
-    part = Split("random" if numeric else "stratified", valid=how.valid, seed=how.seed)
-    drawn = part.assign([keys[i] for i in train], [labels[i] for i in train])
-    out = list(sides)
-    for i, side in zip(train, drawn, strict=True):
-        out[i] = int(side)
-    return out
 
 
 def _ts_files(path: Path) -> list[Path]:

@@ -173,3 +173,21 @@ class Split:
 def default_share(rows: int) -> float:
     """The share of so many rows to validate on: by steps, so that one row more does not move the others."""
     return 0.2 if rows < 25_000 else 0.1 if rows < 100_000 else 0.05
+
+
+def with_validation(
+    sides: Sequence[int], labels: Sequence[Any] | None, keys: Sequence[Hashable], how: Split
+) -> list[int]:  # fmt: skip
+    """Given sides (N); where none validates, a share of the training rows does: of each class alike, where there are
+    labels."""
+    if VALID in sides or how.valid == 0:
+        return list(sides)
+    train = [i for i, side in enumerate(sides) if side == TRAIN]
+    kind = "random" if labels is None else "stratified"
+    drawn = Split(kind, valid=how.valid, seed=how.seed).assign(
+        [keys[i] for i in train], None if labels is None else [labels[i] for i in train]
+    )
+    out = list(sides)
+    for i, side in zip(train, drawn, strict=True):
+        out[i] = int(side)
+    return out

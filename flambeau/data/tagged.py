@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from flambeau.core.errors import DataError, UsageError
 from flambeau.data.dataset import Dataset
-from flambeau.data.split import ALIASES, TRAIN, VALID, Split
+from flambeau.data.split import ALIASES, TRAIN, Split, with_validation
 from flambeau.fields import Field, Tags, Tokens
 from flambeau.fields.charsets import read_text
 
@@ -71,7 +71,7 @@ def from_tagged(
     how = Split(split) if isinstance(split, str) else split
     given = None
     if TRAIN in sides and min(sides) >= 0 and how.method in ("auto", "given"):
-        given = sides if VALID in sides or how.valid == 0 else _with_validation(sides, places, how)
+        given = with_validation(sides, None, places, how)
     source = {
         "kind": "tagged", "path": str(root.resolve()), "split": vars(how).copy(), "token_column": token_column,
         "tag_column": tag_column,
@@ -168,13 +168,3 @@ def _column_sentences(
             begins = number
         tokens.append(token)
         tags.append(tag)
-
-
-def _with_validation(sides: Sequence[int], keys: Sequence[str], how: Split) -> list[int]:
-    """Given sides without a valid one: a share of the training rows validates."""
-    train = [i for i, side in enumerate(sides) if side == TRAIN]
-    drawn = Split("random", valid=how.valid, seed=how.seed).assign([keys[i] for i in train])
-    out = list(sides)
-    for i, side in zip(train, drawn, strict=True):
-        out[i] = int(side)
-    return out

@@ -29,7 +29,7 @@ class Forecast(Field):
     kind = "forecast"
     target_only = True
     settings = ("quantiles", "seasons")
-    fitted = ("horizon", "mean", "std", "naive_error")
+    fitted = ("horizon", "mean", "std", "naive_error", "spread")
 
     def __init__(self, quantiles: Sequence[float] = QUANTILES, seasons: Sequence[int] = ()):
         quantiles = [quantiles] if isinstance(quantiles, (int, float)) else [float(q) for q in quantiles]
@@ -42,6 +42,13 @@ class Forecast(Field):
         self.mean, self.std = 0.0, 1.0
         self.naive_error = 1.0
         """Mean absolute error, in natural units, of a seasonal naive forecast of the training steps."""
+        self.spread = [1.0] * len(quantiles)
+        """Factors to the distance of each quantile from the middle one, found on validation after a training."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What numbers depend on; how far apart quantiles are is not among it."""
+        return {name: value for name, value in self.to_dict().items() if name != "spread"}
 
     @property
     def season(self) -> int:
@@ -64,7 +71,7 @@ class Forecast(Field):
             apart = [a for a in apart if len(a) == horizon]
             values = Views(np.concatenate([np.zeros(0), *apart]), np.arange(len(apart)) * horizon, horizon,
                            np.arange(len(apart)).repeat(horizon))  # fmt: skip
-        self.horizon = values.length
+        self.horizon, self.spread = values.length, [1.0] * len(self.quantiles)
         covered = values.covered()
         known = values.flat[covered]
         known = known[np.isfinite(known)]

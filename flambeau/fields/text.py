@@ -176,8 +176,10 @@ class Text(Field):
             for text in good:
                 pieces = cut(text.lower() if self.lower else text)
                 encoded.append([index.get(piece, 1) for piece in itertools.islice(pieces, most)] or [1])
-        numbers = iter(encoded)
-        return [np.asarray(next(numbers), np.int32) if isinstance(text, str) else text for text in texts]
+        # one array for all of them, and a view for each: an array for each text takes as long as cutting it
+        flat = np.fromiter(itertools.chain.from_iterable(encoded), np.int32, sum(map(len, encoded)))
+        bounds = itertools.pairwise(itertools.accumulate(map(len, encoded), initial=0))
+        return [flat[slice(*next(bounds))] if isinstance(text, str) else text for text in texts]
 
     def prepare(self, gathered: Ragged, training: bool = False, generator: torch.Generator | None = None) -> Ragged:
         texts = Ragged(gathered.values.long(), gathered.lengths)

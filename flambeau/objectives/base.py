@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -60,6 +61,11 @@ class Objective(ABC):
     def detail(self) -> dict[str, Any]:
         """What was collected for the report, as plain JSON."""
         return {}
+
+    def calibrate(self, batches: Iterable[Batch]) -> str | None:
+        """After training: mends, on validation batches, what the model says of its own certainty. What was done, in
+        words; None for nothing, and then no batch was taken."""
+        return None
 
     def predict(self, batch: Batch) -> Tensor:
         """Model output after its activation: probabilities (B, K), or numbers (B, …)."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,7 +13,7 @@ from flambeau.fields import Forecast
 from flambeau.objectives.classification import Worst
 
 SHOWN = 4  # forecasts that the report draws, beside the worst
-DRAWN = 200
+ENOUGH = 10  # validation steps that must lie outside a quantile for it to be moved
 
 
 class Pinball:
@@ -37,8 +39,36 @@ class Pinball:
 
 
 def in_order(output: Tensor, field: Forecast) -> Tensor:
-    """Output (B, H·Q) as quantiles (B, H, Q), those that cross put in order."""
-    return output.float().view(len(output), -1, len(field.quantiles)).sort(-1).values
+    """Output (B, H·Q) as quantiles (B, H, Q), those that cross put in order, each as far from the middle one as
+    validation says it should be."""
+    quantiles = output.float().view(len(output), -1, len(field.quantiles)).sort(-1).values
+    if set(field.spread) == {1.0}:
+        return quantiles
+    middle = quantiles[..., field.middle, None]
+    spread = torch.tensor(field.spread, device=output.device)
+    return (middle + (quantiles - middle) * spread).sort(-1).values
+
+
+def spreads(output: np.ndarray, target: np.ndarray, quantiles: Sequence[float], middle: int) -> list[float]:
+    """For each quantile the factor to its distance from the middle one with which it holds what it says.
+
+    Split conformal prediction with a score relative to the width that the model gives: Romano, Patterson, Candès,
+    "Conformalized quantile regression", 2019, https://arxiv.org/abs/1905.03222; each quantile for itself, all steps
+    ahead together. Windows that overlap are not independent, so there is no guarantee as in that paper.
+
+    Args:
+        output: (N, H, Q), in order. target: (N, H), NaN where a step is missing.
+    """
+    error = (target - output[..., middle])[..., None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = error / (output - output[..., middle, None])
+    factors = []
+    for i, quantile in enumerate(quantiles):
+        level = max(quantile, 1 - quantile)
+        known = ratio[..., i][np.isfinite(ratio[..., i])]
+        few = len(known) * (1 - level) < ENOUGH
+        factors.append(1.0 if i == middle or few else max(float(np.quantile(known, level)), 0.0))
+    return factors
 
 
 class Forecasting:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +14,7 @@ from flambeau.core.errors import UsageError
 from flambeau.data.batch import Batch
 from flambeau.fields import Field, Forecast, Tags, Windows
 from flambeau.objectives.base import OBJECTIVES, Objective
-from flambeau.objectives.forecasting import Pinball, in_order
+from flambeau.objectives.forecasting import Pinball, in_order, spreads
 from flambeau.objectives.losses import FOR_KIND, expects_classes, named
 from flambeau.objectives.metrics import MONITORS, Metric, Own, for_field
 from flambeau.objectives.tagging import count_tags, tag_probabilities
@@ -140,6 +141,18 @@ class Supervised(Objective):
         for metric in self._metrics:
             detail |= metric.detail()
         return detail
+
+    def calibrate(self, batches: Iterable[Batch]) -> str | None:
+        """Moves the quantiles of forecasts to where they hold what they say."""
+        field = self.target
+        if not isinstance(field, Forecast) or len(field.quantiles) < 2:
+            return None
+        field.spread = [1.0] * len(field.quantiles)
+        pairs = [(self.predict(batch).cpu().numpy(), batch.target.cpu().numpy()) for batch in batches]
+        output, target = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+        field.spread = spreads(output, target, field.quantiles, field.middle)
+        moved = [f"{q:g} ×{s:.2f}" for q, s in zip(field.quantiles, field.spread, strict=True) if s != 1.0]
+        return f"quantiles were moved away from the middle, as validation asks: {', '.join(moved)}" if moved else None
 
     def predict(self, batch: Batch) -> Tensor:
         with torch.inference_mode():

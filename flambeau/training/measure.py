@@ -14,6 +14,7 @@ from flambeau.objectives import Objective
 from flambeau.training.engine import Engine
 from flambeau.training.interrupts import Interrupts
 
+CALIBRATED = 200  # batches, at most, that certainty is measured on
 Prepare = Callable[[Tensor, Any, bool, torch.Generator | None], Batch]
 
 
@@ -39,3 +40,19 @@ def evaluate(
             if interrupts is not None and interrupts.received is not None:
                 break
     return objective.metrics()
+
+
+def calibrate(
+    objective: Objective, engine: Engine, source: Source, prepare: Prepare, reporter: Reporter = QUIET
+) -> None:  # fmt: skip
+    """Lets the objective mend what its model says of its own certainty, on batches of validation rows."""
+    every = max(1, source.count(0) // CALIBRATED)
+    batches = (
+        prepare(rows, gathered, False, None)
+        for i, (rows, gathered) in enumerate(source.epoch(0)) if i % every == 0
+    )  # fmt: skip
+    objective.model.eval()
+    with torch.inference_mode(), engine.autocast():
+        said = objective.calibrate(batches)
+    if said:
+        reporter.say(said)

@@ -39,7 +39,7 @@ from flambeau.fields import (
     Tokens,
     Windows,
 )  # fmt: skip
-from flambeau.fields.timeline import Layout
+from flambeau.fields.layout import Layout
 
 
 @dataclass

@@ -128,6 +128,18 @@ def test_irregular_steps_are_said_and_kept_in_order() -> None:
     assert (np.diff(data.columns["load"].flat) > 0).all()
 
 
+def test_a_series_that_does_not_keep_the_common_step_is_named() -> None:
+    regular = [hourly(10).with_columns(name=pl.lit(name)) for name in ("a", "b")]
+    minutes = np.cumsum(np.random.default_rng(0).integers(7, 90, 100)).astype("timedelta64[m]")
+    times = (np.datetime64("2024-03-01T00:00:00") + minutes).astype("datetime64[us]")
+    odd = pl.DataFrame({"time": times, "load": np.arange(100.0), "name": ["odd"] * 100})
+    data = made(pl.concat([*regular, odd]), id="name", horizon=2, length=4)
+    (finding,) = [f for f in data.findings if f.check == "irregular"]
+    assert finding.places == ["odd"] and "1 series of 3" in finding.message
+    assert data.columns["load"].flat[-100:].tolist() == list(range(100)), "in order, and nothing filled in"
+    assert not [f for f in data.findings if f.check == "gaps"]
+
+
 def test_working_days_have_no_gaps_and_go_on_after_the_weekend() -> None:
     days = np.arange(np.datetime64("2024-01-01"), np.datetime64("2024-06-01"))
     days = days[np.is_busday(days)]

@@ -11,7 +11,7 @@ from flambeau.core.errors import UsageError
 from flambeau.data.batch import Batch
 from flambeau.fields import Forecast, Views
 from flambeau.objectives import Supervised
-from flambeau.objectives.forecasting import Forecasting, Pinball
+from flambeau.objectives.forecasting import Forecasting, Pinball, spreads
 
 NAN = float("nan")
 
@@ -60,6 +60,43 @@ def test_quantiles_that_cross_are_put_in_order() -> None:
     objective = Supervised(Crossing(), field())
     output = objective.predict(Batch(torch.zeros(4, 1), None, torch.arange(4)))
     assert output.shape == (4, 2, 3) and output[0, 0].tolist() == [1.0, 2.0, 3.0]
+
+
+def test_quantiles_hold_what_they_say_after_calibration() -> None:
+    class Narrow(nn.Module):
+        """Says half the width that there is below, and a third of it above; wider for the second step."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + x.new_tensor([-1.2816 / 2, 0.0, 1.2816 / 3, -1.2816, 0.0, 2 * 1.2816 / 3])
+
+    def batches(seed: int) -> list[Batch]:
+        draw = torch.Generator().manual_seed(seed)
+        x = torch.randn(4000, 1, generator=draw)
+        y = x + torch.randn(4000, 2, generator=draw) * torch.tensor([1.0, 2.0])
+        y[::7, 1] = NAN
+        return [Batch(a, b, torch.arange(len(a))) for a, b in zip(x.split(500), y.split(500), strict=True)]
+
+    target = field()
+    objective = Supervised(Narrow(), target)
+    before = objective.predict(batches(0)[0])
+    said = objective.calibrate(iter(batches(0)))
+    assert said is not None and "0.1 ×" in said and "0.9 ×" in said
+    assert target.spread == pytest.approx([2.0, 1.0, 3.0], rel=0.06)
+    after = objective.predict(batches(0)[0])
+    assert torch.equal(after[..., 1], before[..., 1]), "the forecast itself stays"
+    objective.start_evaluation()
+    for batch in batches(1):
+        objective.evaluate(batch)
+    assert objective.metrics()["coverage"] == pytest.approx(0.8, abs=0.02)
+    assert Forecast.from_dict(target.to_dict()).spread == target.spread  # type: ignore[attr-defined]
+    assert "spread" not in target.identity, "a store does not depend on it"
+
+
+def test_few_steps_do_not_move_a_quantile() -> None:
+    output, target = np.tile([[-1.0, 0.0, 1.0]], (99, 1, 1)), np.full((99, 1), 3.0)
+    assert spreads(output, target, [0.1, 0.5, 0.9], 1) == [1.0, 1.0, 1.0]
+    output, target = np.tile([[-1.0, 0.0, 1.0]], (101, 1, 1)), np.full((101, 1), 3.0)
+    assert spreads(output, target, [0.1, 0.5, 0.9], 1) == [0.0, 1.0, 3.0]
 
 
 def test_one_number_a_step_takes_any_loss_and_quantiles_only_their_own() -> None:
