@@ -14,6 +14,7 @@ from flambeau.fields import Field, Number
 from flambeau.fields.strings import Names, Strings, Texts
 from flambeau.fields.table import MISSING, MOST
 
+SAMPLED = 10_000  # values of a column that are looked at first
 _DUPLICATED = re.compile(r"(.*)_duplicated_\d+")
 
 
@@ -81,11 +82,9 @@ def without_empty(columns: Columns, inputs: Sequence[str], asked: bool) -> tuple
 
 def _numbers(name: str, series: Any) -> tuple[np.ndarray, Field | None, list[Finding]] | None:
     """A column of texts as numbers, where nearly all of them are; None where they are not."""
-    import polars as pl
-
-    texts = series.str.strip_chars()
-    missing = (texts.is_null() | texts.str.to_lowercase().is_in(list(MISSING))).to_numpy()
-    parsed = texts.cast(pl.Float64, strict=False).to_numpy()
+    if len(series) > SAMPLED and not _some_are_numbers(series.gather_every(len(series) // SAMPLED)):
+        return None  # told by a sample: to look at each of millions of texts would need their memory once more
+    missing, parsed = _parsed(series)
     known = int((~missing).sum())
     good = int((np.isfinite(parsed) & ~missing).sum())
     marked = missing & series.is_not_null().to_numpy()
@@ -102,11 +101,25 @@ def _numbers(name: str, series: Any) -> tuple[np.ndarray, Field | None, list[Fin
     return np.where(missing, np.nan, parsed), Number() if good < known else None, found
 
 
+def _parsed(series: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Which of some texts stand for a missing number, and the numbers that the others are, NaN where they are none."""
+    import polars as pl
+
+    texts = series.str.strip_chars()
+    missing = texts.is_null() | texts.str.to_lowercase().is_in(list(MISSING))
+    return missing.to_numpy(), texts.cast(pl.Float64, strict=False).to_numpy()
+
+
+def _some_are_numbers(series: Any) -> bool:
+    missing, parsed = _parsed(series)
+    return bool((np.isfinite(parsed) & ~missing).sum() >= MOST / 2 * (~missing).sum())
+
+
 def _strings(series: Any) -> Strings:
     """A column of strings: the different ones once where they repeat."""
     import polars as pl
 
-    if series.n_unique() > len(series) // 2:
+    if len(np.unique(series.hash().to_numpy())) > len(series) // 2:  # `n_unique` would keep a table of them all
         return Texts(series)
     names = series.unique(maintain_order=True)
     codes = series.replace_strict(names, pl.Series(range(len(names)), dtype=pl.Int32), return_dtype=pl.Int32)

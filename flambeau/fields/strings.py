@@ -53,25 +53,30 @@ class Strings(Sequence[str | None]):
 class Texts(Strings):
     """Texts few of which are equal, as a polars series keeps them.
 
+    Args:
+        series: of strings.
+        rows: int64 (N), those of the series that are meant; all of them, in order, if not given.
+
     >>> import polars as pl
     >>> Texts(pl.Series(["one", None, "three"]))[1:]
     Texts(2: None, 'three')
     """
 
-    def __init__(self, series: Any):
-        self.series = series
+    def __init__(self, series: Any, rows: np.ndarray | None = None):
+        self.series, self.rows = series, rows
 
     def __len__(self) -> int:
-        return len(self.series)
+        return len(self.series) if self.rows is None else len(self.rows)
 
     def _listed(self, start: int, end: int) -> list[str | None]:
-        return self.series[start:end].to_list()
+        part = self.series[start:end] if self.rows is None else self.series.gather(self.rows[start:end])
+        return part.to_list()
 
     def _part(self, rows: slice) -> Texts:
-        return Texts(self.series[rows])
+        return Texts(self.series[rows]) if self.rows is None else Texts(self.series, self.rows[rows])
 
     def take(self, rows: np.ndarray) -> Texts:
-        return Texts(self.series.gather(rows))
+        return Texts(self.series, rows if self.rows is None else self.rows[rows])
 
 
 class Names(Strings):
