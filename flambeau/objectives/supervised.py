@@ -152,7 +152,8 @@ class Supervised(Objective):
         output, target = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
         field.spread = spreads(output, target, field.quantiles, field.middle)
         moved = [f"{q:g} ×{s:.2f}" for q, s in zip(field.quantiles, field.spread, strict=True) if s != 1.0]
-        return f"quantiles were moved away from the middle, as validation asks: {', '.join(moved)}" if moved else None
+        said = "quantiles' distance from the middle one, so that they hold what they say on validation"
+        return f"{said}: {', '.join(moved)}" if moved else None
 
     def predict(self, batch: Batch) -> Tensor:
         with torch.inference_mode():
