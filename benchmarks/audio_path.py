@@ -33,7 +33,8 @@ from _timing import compare, interleave, summary
 
 import flambeau as fb
 from flambeau.core.errors import DataError
-from flambeau.data.encode import EncodeOptions, encode, usable_processors
+from flambeau.core.threads import usable_processors
+from flambeau.data.encode import EncodeOptions, encode
 from flambeau.data.realdata.sounds import LANGUAGES, write_stamps_speech
 from flambeau.fields.sound import LogMel, SoundAugmentation, decode
 from flambeau.fields.sound.augment import Draws

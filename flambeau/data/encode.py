@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import warnings
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,17 +20,17 @@ from flambeau.core.errors import DataError, RunError
 from flambeau.core.files import disk_full_named, read_json, sync_folder, write_atomic, write_json
 from flambeau.core.findings import Finding, Severity
 from flambeau.core.reporter import QUIET, Bar, Reporter
+from flambeau.core.threads import in_order, usable_processors
 from flambeau.data.dataset import Dataset
+from flambeau.data.fingerprint import file_fingerprint, memory_fingerprint
 from flambeau.data.store import Column, FixedColumn, RaggedColumn, Store, StreamedColumn, ViewColumn
-from flambeau.fields import Encoding, Field, Rows, Views
-from flambeau.fields.strings import Names, Strings
+from flambeau.fields import Encoding, Field, Views
+from flambeau.fields.strings import Strings
 
 CHUNK = 32  # rows to a task, at most: long enough to be worth a thread's while, short enough for a smooth bar
 RAGGED_CHUNK = 1024  # where values are short, and quicker encoded many at once
 CHUNK_BYTES = 8 << 20  # of encoded values to a task, so that few large ones do not fill the memory
 SYNC_BYTES = 32 << 20  # written between two syncs to the disk, which go on beside the encoding
-DIGESTED = 4096  # values in memory to one piece of a fingerprint
-PLAIN = frozenset({str, int, float, bool, type(None)})
 Errors = dict[int, str]
 
 
@@ -61,11 +60,6 @@ class EncodeOptions:
     def num_threads(self) -> int:
         """Decoding threads."""
         return self.threads or usable_processors()
-
-
-def usable_processors() -> int:
-    """Processors that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def encode(dataset: Dataset, options: EncodeOptions | None = None, reporter: Reporter = QUIET) -> Store:
@@ -120,63 +114,6 @@ def _are_files(values: Sequence[Any]) -> bool:
     return not isinstance(values, np.ndarray) and isinstance(
         next((v for v in values if v is not None), None), (str, Path)
     )
-
-
-def file_fingerprint(field: Field, values: Sequence[Any]) -> str:
-    """What an encoded column of files depends on: each path, size and time of change, and the field's encoding."""
-    digest = hashlib.sha256(json.dumps(field.identity, sort_keys=True, default=str).encode())
-    for value in values:
-        try:
-            status = os.stat(value) if value is not None else None  # noqa: PTH116 -- once a file
-            path = os.path.abspath(value) if status else ""  # noqa: PTH100 -- the same file, wherever one stands
-            line = f"{path}|{status.st_size}|{status.st_mtime_ns}\n" if status else "none\n"
-        except OSError:
-            line = f"{os.path.abspath(value)}|missing\n"  # noqa: PTH100
-        digest.update(line.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()[:32]
-
-
-def memory_fingerprint(field: Field, values: Sequence[Any]) -> str:
-    """The same for values in memory: of their bytes, or of their text."""
-    digest = hashlib.sha256(json.dumps(field.identity, sort_keys=True, default=str).encode())
-    if isinstance(values, Rows):
-        for name, column in values.columns.items():
-            digest.update(f"{name}:{_digest_of(column)}\n".encode())
-    elif isinstance(values, Views):
-        arrays: list[Any] = [values.flat, values.starts]
-        digest.update(f"{values.length}:{[_digest_of(array) for array in arrays]}".encode())
-    else:
-        digest.update(_digest_of(values).encode())
-    return digest.hexdigest()[:32]
-
-
-def _digest_of(values: Sequence[Any]) -> str:
-    digest = hashlib.sha256()
-    if isinstance(values, np.ndarray) and values.dtype != object:
-        digest.update(f"{values.dtype}{values.shape}".encode())
-        digest.update(np.ascontiguousarray(values).view(np.uint8).data)
-    elif isinstance(values, Names):
-        digest.update(repr(values.names).encode("utf-8", "surrogatepass"))
-        digest.update(np.ascontiguousarray(values.codes).view(np.uint8).data)
-    else:
-        for start in range(0, len(values), DIGESTED):
-            chunk = list(values[start : start + DIGESTED])
-            if PLAIN.issuperset(map(type, chunk)):  # many small ones, quicker together
-                digest.update(repr(chunk).encode("utf-8", "surrogatepass"))
-                continue
-            for value in chunk:
-                digest.update(_bytes_of(value) + b"\n")
-    return digest.hexdigest()
-
-
-def _bytes_of(value: Any) -> bytes:
-    """A value in memory as bytes that are the same in every process."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu().numpy()
-    if hasattr(value, "tobytes"):  # arrays and PIL images
-        shape, kind = ("size", "mode") if hasattr(value, "mode") else ("shape", "dtype")
-        return f"{getattr(value, shape, '')} {getattr(value, kind, '')} ".encode() + value.tobytes()
-    return repr(sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value).encode()
 
 
 def _encode_memory(field: Field, values: Sequence[Any], threads: int) -> tuple[Column, Errors]:
@@ -264,20 +201,7 @@ def _blocks(field: Field, values: Sequence[Any], threads: int) -> Iterator[Block
         return Block(together.astype(encoding.dtype, copy=False), lengths, errors)
 
     starts = range(0, len(values), rows)
-    if threads == 1:
-        yield from map(work, starts)
-        return
-    window: deque[Future[Block]] = deque()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="encode")
-    try:
-        for start in starts:
-            window.append(pool.submit(work, start))
-            if len(window) > 4 * threads:  # bounds what waits in memory
-                yield window.popleft().result()
-        while window:
-            yield window.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    return in_order(work, starts, threads)
 
 
 def _listed(values: Sequence[Any]) -> Sequence[Any]:

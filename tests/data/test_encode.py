@@ -18,7 +18,8 @@ from flambeau.core.errors import DataError
 from flambeau.core.randomness import generator
 from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
-from flambeau.data.encode import EncodeOptions, encode, file_fingerprint, memory_fingerprint
+from flambeau.data.encode import EncodeOptions, encode
+from flambeau.data.fingerprint import file_fingerprint, memory_fingerprint
 from flambeau.data.realdata.nasty import UNREADABLE
 from flambeau.data.store import FixedColumn, Store, StreamedColumn
 from flambeau.fields import Category, Field, Image, MultiLabel, Number

@@ -6,6 +6,7 @@ import numpy as np
 
 from flambeau.core.findings import Finding, worst_first
 from flambeau.core.reporter import QUIET, Reporter
+from flambeau.core.threads import usable_processors
 from flambeau.data.check.duplicates import Twins, may_coincide, row_digests
 from flambeau.data.check.files import scan
 from flambeau.data.check.labels import column_findings, split_findings
@@ -15,7 +16,6 @@ from flambeau.data.check.sounds import sound_findings
 from flambeau.data.check.tables import table_findings
 from flambeau.data.check.texts import text_findings
 from flambeau.data.dataset import Dataset
-from flambeau.data.encode import usable_processors
 from flambeau.data.grouping import lacking
 from flambeau.fields import Audio, Image, Text
 

@@ -7,9 +7,7 @@ import io
 import re
 import struct
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +17,7 @@ from PIL import Image as PILImage
 
 from flambeau.core.errors import DataError
 from flambeau.core.reporter import Bar
+from flambeau.core.threads import in_order
 from flambeau.fields.decoding import MAX_PIXELS, decode, from_pil, read_bytes
 
 SIDE = 24
@@ -82,24 +81,10 @@ def scan(values: Sequence[Any], threads: int, bar: Bar) -> Scan:
     with warnings.catch_warnings():
         # a large picture becomes a Finding, not a warning in the middle of a progress bar
         warnings.simplefilter("ignore", PILImage.DecompressionBombWarning)
-        for part in _in_order(work, range(0, len(values), CHUNK), threads):
+        for part in in_order(work, range(0, len(values), CHUNK), threads):
             facts += part
             bar.update(len(facts))
     return Scan(facts, grey, colour)
-
-
-def _in_order(work: Callable[[int], list[Facts]], starts: Sequence[int], threads: int) -> Iterator[list[Facts]]:
-    window: deque[Future[list[Facts]]] = deque()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="check")
-    try:
-        for start in starts:
-            window.append(pool.submit(work, start))
-            if len(window) > 4 * threads:
-                yield window.popleft().result()
-        while window:
-            yield window.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _look(value: Any, grey: np.ndarray, colour: np.ndarray) -> Facts:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,6 +13,7 @@ import torch
 
 from flambeau.core.errors import DataError
 from flambeau.core.reporter import Bar
+from flambeau.core.threads import in_order
 from flambeau.data.check.files import SIDE
 from flambeau.fields.sound import LogMel, decode, sound_info
 from flambeau.fields.sound.files import FULL, resample
@@ -81,24 +80,10 @@ def hear(values: Sequence[Any], threads: int, bar: Bar) -> Hearing:
     def work(start: int) -> list[Heard]:
         return [_listen(values[row], grey[row]) for row in range(start, min(start + CHUNK, len(values)))]
 
-    for part in _in_order(work, range(0, len(values), CHUNK), threads):
+    for part in in_order(work, range(0, len(values), CHUNK), threads):
         facts += part
         bar.update(len(facts))
     return Hearing(facts, grey)
-
-
-def _in_order(work: Any, starts: Sequence[int], threads: int) -> Iterator[list[Heard]]:
-    window: deque[Future[list[Heard]]] = deque()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="check")
-    try:
-        for start in starts:
-            window.append(pool.submit(work, start))
-            if len(window) > 4 * threads:
-                yield window.popleft().result()
-        while window:
-            yield window.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _listen(value: Any, grey: np.ndarray) -> Heard:
