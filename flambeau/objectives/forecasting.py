@@ -134,7 +134,8 @@ class Forecasting:
         count, absolute = self.by_step.tolist()
         by_step = [a / max(c, 1.0) for c, a in zip(count, absolute, strict=True)]
         return {"kind": "forecast", "worst": self.worst.listed(), "forecasts": self.shown[:SHOWN], "by_step": by_step,
-                "quantiles": self.field.quantiles, "naive_error": self.field.naive_error}  # fmt: skip
+                "quantiles": self.field.quantiles, "naive_error": self.field.naive_error,
+                "spread": self.field.spread}  # fmt: skip
 
 
 def _short(values: Tensor) -> str:

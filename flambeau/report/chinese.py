@@ -103,6 +103,8 @@ CHINESE: dict[str, str] = {
     "accuracy": "准确率",
     "forecasts": "预测与实际",
     "forecasts.note": "从留出部分均匀选取的窗口。浅色线是分位数 {low} 和 {high}。",
+    "forecasts.inside": "实际值中有 {inside:.0%} 落在这两条线之间，按其含义应为 {said:.0%}。",
+    "forecasts.moved": "训练之后，它们与预测值的距离分别乘以 {low:.2f} 和 {high:.2f}，这样在验证行上名副其实。",
     "forecasts.mase": "平均误差是训练步上提前一个季节的季节性朴素预测误差（{naive:.4g}）的 {mase:.3f} 倍。",
     "forecasts.past": "过去",
     "forecasts.outer": "外侧分位数",

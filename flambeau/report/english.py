@@ -114,6 +114,9 @@ ENGLISH: dict[str, str] = {
     # regression
     "forecasts": "Forecast against truth",
     "forecasts.note": "Windows taken evenly from what was held out. Faint: the quantiles {low} and {high}.",
+    "forecasts.inside": "{inside:.0%} of the steps that came lie between these two, which say {said:.0%}.",
+    "forecasts.moved": "After the training they were moved to {low:.2f} and {high:.2f} times their distance from the "
+    "forecast, with which they hold on the validation rows what they say.",
     "forecasts.mase": "The mean error is {mase:.3f} of what a seasonal naive forecast errs by, one season ahead, on "
     "the training steps ({naive:.4g}).",
     "forecasts.past": "past",

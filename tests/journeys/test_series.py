@@ -46,6 +46,7 @@ def test_several_series(flambeau: Forkserver, table: Path, tmp_path: Path) -> No
     assert flambeau("evaluate", "run", "light.csv", "--json", cwd=tmp_path).json["samples"] > 1000
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert 'id="forecasts"' in page and 'id="rivals"' in page and "drift" in page
+    assert "lie between these two, which say 80%" in page
     short = light(1).drop("red")
     short.write_csv(tmp_path / "short.csv")
     wrong = flambeau("predict", "run", "short.csv", cwd=tmp_path)

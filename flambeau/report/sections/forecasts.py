@@ -24,14 +24,23 @@ def forecasts(facts: Facts, words: Words) -> Markup | None:
         chart = line_chart([curve], label=words("forecasts.by_step"), x_label=words("forecasts.step"), y_label="",
                            floor=0.0, whole_x=True)  # fmt: skip
         charts.append(figure(words("forecasts.by_step"), chart))
-    told = note(
-        words("forecasts.note", low=f"{facts.detail['quantiles'][0]:g}", high=f"{facts.detail['quantiles'][-1]:g}")
-    )
     mase = facts.metrics.get("mase")
     lead = (
         tag("p", words("forecasts.mase", mase=mase, naive=facts.detail["naive_error"]), class_="lead") if mase else None
     )
-    return section(words, "forecasts", lead, told, grid(*charts))
+    return section(words, "forecasts", lead, note(_told(facts, words)), grid(*charts))
+
+
+def _told(facts: Facts, words: Words) -> str:
+    """What is drawn, and whether the outer quantiles hold what they say."""
+    low, high = (facts.detail["quantiles"][i] for i in (0, -1))
+    told = [words("forecasts.note", low=f"{low:g}", high=f"{high:g}")]
+    if "coverage" in facts.metrics:
+        told.append(words("forecasts.inside", inside=facts.metrics["coverage"], said=high - low))
+    spread = facts.detail.get("spread", [])
+    if set(spread) - {1.0}:
+        told.append(words("forecasts.moved", low=spread[0], high=spread[-1]))
+    return " ".join(told)
 
 
 def _middle(quantiles: list[float]) -> int:
