@@ -135,6 +135,19 @@ def test_what_it_measures_is_plain_json(make: Callable[[], Objective], kind: str
 
 
 @each
+def test_calibration_changes_no_weight_and_no_prediction_and_is_the_same_twice(
+    make: Callable[[], Objective], kind: str
+) -> None:
+    objective = make()
+    weights = {name: value.clone() for name, value in objective.model.state_dict().items()}
+    before = evaluated(objective, kind, [120])
+    said = [objective.calibrate(shaped(objective, b) for b in batches(kind, [60, 60])) for _ in range(2)]
+    assert said[0] == said[1]
+    assert {k: v for k, v in evaluated(objective, kind, [120]).items() if k != "coverage"} == before
+    assert all(torch.equal(value, weights[name]) for name, value in objective.model.state_dict().items())
+
+
+@each
 def test_the_memory_of_an_evaluation_does_not_grow(make: Callable[[], Objective], kind: str) -> None:
     objective = make()
 
