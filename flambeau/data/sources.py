@@ -174,7 +174,7 @@ def from_arrays(
         lengths = [len(next(iter(t.values()))) for t in tables]
         given = np.repeat(np.asarray(sides, np.int8), lengths).tolist()
         how = split if isinstance(split, Split) else Split()
-        labels = columns["y"] if y is not None and _are_classes(columns["y"], fields) else [""] * len(given)
+        labels = columns["y"] if y is not None and _are_classes(columns["y"], fields) else None
         split = given if valid else with_validation(given, labels, list(map(str, range(len(given)))), how)
     return Dataset(columns, target="y" if y is not None else None, fields=fields, split=split)
 

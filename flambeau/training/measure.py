@@ -46,13 +46,15 @@ def calibrate(
     objective: Objective, engine: Engine, source: Source, prepare: Prepare, reporter: Reporter = QUIET
 ) -> None:  # fmt: skip
     """Lets the objective mend what its model says of its own certainty, on batches of validation rows."""
-    every = max(1, source.count(0) // CALIBRATED)
-    batches = (
-        prepare(rows, gathered, False, None)
-        for i, (rows, gathered) in enumerate(source.epoch(0)) if i % every == 0
-    )  # fmt: skip
+
+    def batches() -> Iterator[Batch]:  # nothing of it is done for an objective that does not ask
+        every = max(1, source.count(0) // CALIBRATED)
+        for i, (rows, gathered) in enumerate(source.epoch(0)):
+            if i % every == 0:
+                yield prepare(rows, gathered, False, None)
+
     objective.model.eval()
     with torch.inference_mode(), engine.autocast():
-        said = objective.calibrate(batches)
+        said = objective.calibrate(batches())
     if said:
         reporter.say(said)
