@@ -31,6 +31,10 @@ EPOCHS_OF: dict[str, Listed] = {
 """By kind of field; of several, the first listed here."""
 EPOCHS_TABLE: Listed = ((1_000, 60), (3_000, 30), (10_000, 24), (100_000, 16), (1_000_000, 6))
 EPOCHS_PRETRAINED: Listed = ((1_000, 12), (3_000, 8), (10_000, 6), (200_000, 4))
+EPOCHS_PRETRAINED_OF: dict[str, Listed] = {
+    "audio": EPOCHS_OF["audio"],
+    "text": ((1_000, 10), (3_000, 5), (10_000, 4), (200_000, 3)),  # Devlin et al. 2018, "BERT": 2 to 4, of more rows
+}
 SAMPLES = 1 << 25  # of padded sounds in a batch, where whole clips are kept: a gigabyte while it is cut up
 TOKENS = 8192  # padded tokens in a batch of texts
 
@@ -60,7 +64,8 @@ def training_settings(
     size = default_batch_size(num_train, 32, 256) if quick else default_batch_size(num_train)
     choose("batch_size", size, f"{num_train:,} training samples")
     fresh = EPOCHS_TABLE if table else next((listed for kind, listed in EPOCHS_OF.items() if kind in kinds), EPOCHS)
-    listed = (EPOCHS_OF["audio"] if sound else EPOCHS_PRETRAINED) if pretrained else fresh
+    tuned = next((listed for kind, listed in EPOCHS_PRETRAINED_OF.items() if kind in kinds), EPOCHS_PRETRAINED)
+    listed = tuned if pretrained else fresh
     epochs = next((e for limit, e in listed if num_train < limit), listed[-1][1] // 2)
     start = "pretrained weights" if pretrained else "fresh weights"
     choose("epochs", epochs, f"{num_train:,} training samples, {start}")
