@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -11,7 +12,7 @@ from flambeau.core.reporter import Reporter
 from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import PRESENT, optional
 from flambeau.fields import Field, Image, Table, Text
-from flambeau.fields.cutting import HF
+from flambeau.fields.cutting import HF, WORDS
 from flambeau.models import (
     FUSION,
     InputSpec,
@@ -27,15 +28,25 @@ from flambeau.models import (
 from flambeau.recipe import ModelChoice, Recipe
 
 MELS_PRETRAINED = 128
+CHARACTERS = 2048  # of a text, for a model that looks at words and characters
 
 
-def suit_weights(recipe: Recipe, named: bool, reasons: list[str]) -> None:
-    """Pictures in the size, texts in the tokens, that the pretrained weights were trained with; sounds as the model
-    takes them: into the recipe's fields.
+def suit_model(recipe: Recipe, inputs: Sequence[str], reasons: list[str], reporter: Reporter) -> None:
+    """Pictures in the size, texts in the tokens, that the pretrained weights were trained with; sounds and texts as the
+    model takes them: into the recipe's fields. For texts alone the model is chosen here.
 
     Args:
-        named: whether the model is called by name, and not the user's own.
+        inputs: names of the input fields; none where the model is the user's own.
     """
+    named = bool(inputs)
+    if len(inputs) == 1 and recipe.fields.get(inputs[0], {}).get("kind") == "text":
+        if recipe.model.name == "auto":  # how texts are cut depends on it
+            _choose(recipe, InputSpec("text", (1,)), 0, "text", reasons, reporter)
+        field = recipe.fields[inputs[0]]
+        words = field.get("tokens", "auto") in ("auto", *WORDS)
+        if recipe.model.name == "ngrams" and words and field.get("characters") is None:
+            field["characters"] = CHARACTERS
+            reasons.append(f"characters {CHARACTERS} of {inputs[0]}: ngrams looks at words and characters")
     several = recipe.model.options.get("encoders") or {}
     for name, field in recipe.fields.items():
         own = {k: v for k, v in several.get(name, {}).items() if k in ("name", "pretrained")}
@@ -75,12 +86,9 @@ def named_model(
         return _fused_model(recipe, data, target, num_train, reasons, reporter)
     field = data.fields[data.inputs[0]]
     spec = InputSpec(field.input_kind, field.input_shape)
+    if recipe.model.name == "auto":
+        _choose(recipe, spec, num_train, field.kind, reasons, reporter)
     choice = recipe.model
-    if choice.name == "auto":
-        name, why = auto.choose(spec, num_train, choice.pretrained, field.kind)
-        choice = recipe.model = choice.model_copy(update={"name": name})
-        reasons.append(f"model {why}")
-        reporter.say(reasons[-1])
     pretrained = starts_pretrained(choice.name, choice.pretrained)
     vocabulary = field.vocabulary if isinstance(field, Text) else ()
     # a configuration kept from an earlier build stands for the source of the weights, which are wanted here
@@ -98,6 +106,15 @@ def named_model(
         for parameter in head:
             nn.init.zeros_(parameter)
     return model, head
+
+
+def _choose(
+    recipe: Recipe, spec: InputSpec, num_train: int, kind: str, reasons: list[str], reporter: Reporter
+) -> None:  # fmt: skip
+    name, why = auto.choose(spec, num_train, recipe.model.pretrained, kind)
+    recipe.model = recipe.model.model_copy(update={"name": name})
+    reasons.append(f"model {why}")
+    reporter.say(reasons[-1])
 
 
 def _fused_model(

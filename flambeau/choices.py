@@ -37,6 +37,7 @@ EPOCHS_PRETRAINED_OF: dict[str, Listed] = {
 }
 SAMPLES = 1 << 25  # of padded sounds in a batch, where whole clips are kept: a gigabyte while it is cut up
 TOKENS = 8192  # padded tokens in a batch of texts
+TOKENS_OF = {"ngrams": 1 << 17}  # where a token costs next to nothing
 
 
 def training_settings(
@@ -45,11 +46,13 @@ def training_settings(
     pretrained: bool,
     reporter: Reporter,
     kinds: Sequence[str] = (),
+    model: str = "",
 ) -> tuple[Settings, list[str]]:
     """The settings with None replaced, and the reasons.
 
     Args:
         kinds: of the fields, the inputs' and then the target's; none for a user's own data.
+        model: its name, where it is named.
     """
     text, sound, table = bool({"text", "tokens"} & set(kinds)), "audio" in kinds, tuple(kinds[:-1]) == ("table",)
     chosen: dict[str, Any] = {}
@@ -79,7 +82,11 @@ def training_settings(
     if sound:
         choose("tokens", SAMPLES, "the most samples of whole clips in a batch")
     if text:
-        choose("tokens", TOKENS, "texts of like length together, so that little of a batch is padding")
+        choose(
+            "tokens",
+            TOKENS_OF.get(model, TOKENS),
+            "texts of like length together, so that little of a batch is padding",
+        )
     batch_size = asked.batch_size or chosen["batch_size"]
     if batch_size > num_train:
         chosen["batch_size"] = num_train

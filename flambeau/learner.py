@@ -35,7 +35,7 @@ from flambeau.run import Run, environment
 from flambeau.shuffling import importance
 from flambeau.techniques import TECHNIQUES, Technique
 from flambeau.techniques.transforms import Transforms
-from flambeau.training import Trainer, calibrate, engine
+from flambeau.training import Trainer, calibrate, engine, prime
 
 TELLS_WHAT_IS_LEFT_OUT = (
     "unreadable", "too-large", "missing", "not-finite", "not-a-number", "not-a-date", "unseen-class",
@@ -156,9 +156,11 @@ class Learner:
         if self._built:
             return self
         reasons: list[str] = []
-        assembly.suit_weights(self.recipe, self.own_model is None, reasons)
+        named = self.own_model is None and self.own_objective is None
+        inputs = self.data.inputs if self.data is not None and named else ()
+        assembly.suit_model(self.recipe, inputs, reasons, self.reporter)
         if isinstance(self.feed, FieldFeed):
-            self.feed.groups = self.own_model is None and self.own_objective is None
+            self.feed.groups = named
         num_train = self.feed.open(self.recipe, self.reporter, reasons)
         if isinstance(self.feed, FieldFeed):
             told = {row for f in self.findings for row in f.rows if f.check in TELLS_WHAT_IS_LEFT_OUT}
@@ -167,7 +169,7 @@ class Learner:
             self.findings = worst_first([*self.findings, *new])
         kinds = [field.kind for field in self.data.fields.values()] if self.data else []
         settings, why = choices.training_settings(
-            self.recipe.training, num_train, self._pretrained, self.reporter, kinds
+            self.recipe.training, num_train, self._pretrained, self.reporter, kinds, self.recipe.model.name
         )
         self.recipe.training = settings
         torch.manual_seed(mix(settings.seed, "weights"))
@@ -350,6 +352,8 @@ class Learner:
         )  # fmt: skip
         exhausted = False
         try:
+            if isinstance(self.feed, FieldFeed):
+                prime(self.objective, self.feed.source("train"), self.feed.prepare)
             self.trainer.fit(resume=resume)
         except (RuntimeError, MemoryError) as error:
             if not preflight.is_out_of_memory(error):

@@ -13,6 +13,7 @@ from flambeau.core.errors import DataError, MissingExtra, UsageError, nearest
 
 PADDING, UNKNOWN = "<pad>", "<unk>"
 KINDS = ("auto", "words", "chinese", "characters", "bpe")
+WORDS = ("words", "chinese")  # kinds that a text's characters may follow
 WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
 HAN = re.compile(r"[\u3400-\u9fff]")
 LETTER = re.compile(r"[^\W\d_]")
@@ -37,6 +38,15 @@ def cutter(kind: str) -> Cut:
     assert kind == "chinese"
     jieba = _jieba()
     return lambda text: [piece for piece in jieba.lcut(text) if not piece.isspace()]
+
+
+def characters(text: str, most: int) -> list[str]:
+    """Its first characters that are no space.
+
+    >>> characters("天气 好", 2), characters("a b c", 2)
+    (['天', '气'], ['a', 'b'])
+    """
+    return [c for c in text[: 2 * most] if not c.isspace()][:most]
 
 
 def check_kind(kind: str) -> str:

@@ -18,7 +18,7 @@ from flambeau.core.errors import DataError, UsageError
 from flambeau.fields import cutting
 from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition
 from flambeau.fields.charsets import read_text
-from flambeau.fields.cutting import HF
+from flambeau.fields.cutting import HF, WORDS
 from flambeau.fields.rewording import Rewording
 from flambeau.fields.synonyms import find_wordnet, read_synonyms, synonym_table
 
@@ -41,6 +41,8 @@ class Text(Field):
         max_length: tokens of a text that are kept, from its beginning.
         max_vocabulary: different tokens that are kept, the most frequent ones.
         min_count: how often a token must come in the training rows to be kept.
+        characters: how many characters of a text follow its words as tokens, for a model that looks at both; of words
+            and Chinese words only. None for as many as the model wants, which most do not.
         augment: how training texts are changed, as `Rewording` takes it.
     """
 
@@ -48,7 +50,7 @@ class Text(Field):
     input_only = True
     suffixes = frozenset([".txt"])
     holds_content = True
-    settings = ("tokens", "lower", "max_length", "max_vocabulary", "min_count", "augment")
+    settings = ("tokens", "lower", "max_length", "max_vocabulary", "min_count", "characters", "augment")
     fitted = ("cut", "vocabulary", "tokenizer")
 
     def __init__(
@@ -58,12 +60,15 @@ class Text(Field):
         max_length: int = 512,
         max_vocabulary: int = 30_000,
         min_count: int = 2,
+        characters: int | None = None,
         augment: Mapping[str, Any] | None = None,
     ):
         self.augmentation: Rewording | None = Rewording.from_dict(augment) if augment else None
         self.tokens, self.lower = cutting.check_kind(tokens), lower
         cutting.check_numbers(max_length=(max_length, 1), max_vocabulary=(max_vocabulary, 3), min_count=(min_count, 1))
         self.max_length, self.max_vocabulary, self.min_count = max_length, max_vocabulary, min_count
+        cutting.check_numbers(characters=(characters or 0, 0))
+        self.characters = characters
         self.cut: str | None = None if tokens == "auto" else tokens
         self.vocabulary: list[str] = []
         self.tokenizer: str | None = None  # the JSON of `tokenizers`, of BPE and pretrained ones
@@ -130,7 +135,12 @@ class Text(Field):
         if kind == "bpe" or kind.startswith(HF):
             encoded = self._tool.encode(text)
             return [token for part in (encoded, *encoded.overflowing) for token in part.tokens]
-        return cutting.cutter(kind)(text.lower() if self.lower else text)
+        lowered = text.lower() if self.lower else text
+        return [*cutting.cutter(kind)(lowered), *self._letters(lowered)]
+
+    def _letters(self, lowered: str) -> list[str]:
+        """The characters that follow the words."""
+        return cutting.characters(lowered, self.characters) if self.characters and self.cut in WORDS else []
 
     @property
     def _tool(self) -> Any:
@@ -174,8 +184,9 @@ class Text(Field):
             cut = cutting.cutter(self.cut)
             encoded = []
             for text in good:
-                pieces = cut(text.lower() if self.lower else text)
-                encoded.append([index.get(piece, 1) for piece in itertools.islice(pieces, most)] or [1])
+                lowered = text.lower() if self.lower else text
+                pieces = itertools.chain(itertools.islice(cut(lowered), most), self._letters(lowered))
+                encoded.append([index.get(piece, 1) for piece in pieces] or [1])
         # one array for all of them, and a view for each: an array for each text takes as long as cutting it
         flat = np.fromiter(itertools.chain.from_iterable(encoded), np.int32, sum(map(len, encoded)))
         bounds = itertools.pairwise(itertools.accumulate(map(len, encoded), initial=0))
@@ -214,7 +225,9 @@ class Text(Field):
         if weights is None:
             text = SPACES.sub(" ", text[: 2 * SHOWN]).strip()
             return f"<span>{html.escape(text[:SHOWN])}{'…' if len(text) > SHOWN else ''}</span>"
-        places = self.places(text)[: len(weights)]
+        places = self.places(text)
+        words = len(places) - len(self._letters(text.lower() if self.lower else text))
+        places, weights = _by_word(places, weights, words)
         most = max(map(abs, weights), default=0.0) or 1.0
         heaviest = max(range(len(places)), key=lambda i: abs(weights[i]), default=0)
         start = max(0, places[heaviest][0] - SHOWN // 2) if places else 0
@@ -239,12 +252,29 @@ class Text(Field):
         lowered = text.lower() if self.lower else text
         if len(lowered) != len(text):  # a few letters become two
             return []
-        found, at = [], 0
-        for piece in self.tokenise(text)[: self.max_length]:
-            begins = lowered.find(piece, at)
-            found.append((begins, begins + len(piece)) if begins >= 0 else (0, 0))
-            at = max(at, found[-1][1])
+        found: list[tuple[int, int]] = []
+        letters = self._letters(lowered)
+        words = self.tokenise(text)[: -len(letters) or None][: self.max_length]
+        for pieces in (words, letters):
+            at = 0
+            for piece in pieces:
+                begins = lowered.find(piece, at)
+                found.append((begins, begins + len(piece)) if begins >= 0 else (0, 0))
+                at = max(at, found[-1][1])
         return found
+
+
+def _by_word(
+    places: list[tuple[int, int]], weights: Sequence[float], words: int
+) -> tuple[list[tuple[int, int]], list[float]]:  # fmt: skip
+    """The first so many places and weights, of words, each weight with those of the word's characters, which follow."""
+    summed, word = list(weights[:words]), 0
+    for (begins, _), weight in zip(places[words:], weights[words:], strict=False):
+        while word < len(summed) - 1 and places[word][1] <= begins:
+            word += 1
+        if word < len(summed) and places[word][0] <= begins < places[word][1]:
+            summed[word] += weight
+    return places[: len(summed)], summed
 
 
 def _checked(value: Any) -> str | DataError:

@@ -20,10 +20,9 @@ def choose(
         kind: of the field that pictures are made of, where they are not photos: `audio` for log-mel pictures.
     """
     if spec.kind == "text":
-        return (
-            "bag",
-            "bag, because which words a text has tells most of what it is about, and it trains in seconds",
-        )
+        if pretrained:
+            return "bag", "bag, because it takes word vectors, and trains in seconds"
+        return "ngrams", "ngrams, because which words and phrases a text has tells most of what it says"
     if spec.kind == "audio":
         return "m5", "m5, because it was made for waves"
     if spec.kind == "table":

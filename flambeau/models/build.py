@@ -74,8 +74,8 @@ def build(
 
     Args:
         name: one of ours, for pictures (`mlp`, `lenet`, `resnet9`, `resnet18`, `resnet34`, `resnet50`), numbers
-            (`mlp`), tables (`tabm`, `resmlp`, `linear`), texts (`bag`, `textcnn`, `lstm`, `gru`, `transformer`) or
-            sentences that are tagged (`lstm-tagger`, `gru-tagger`, `transformer-tagger`); `timm:NAME` or
+            (`mlp`), tables (`tabm`, `resmlp`, `linear`), texts (`ngrams`, `bag`, `textcnn`, `lstm`, `gru`,
+            `transformer`) or sentences that are tagged (`lstm-tagger`, `gru-tagger`, `transformer-tagger`); `timm:NAME` or
             `torchvision:NAME`; or `hf:NAME`, an encoder of transformers by its folder or its name on the hub.
         num_outputs: K classes, or how many numbers to predict.
         pretrained: True for the name's published weights; a .safetensors or .pth file; the name of other published
@@ -221,6 +221,10 @@ def _build_with_vectors(
         raise UsageError(
             f"word vectors for {spec.shape[0]:,} tokens were asked for, and a vocabulary of {len(vocabulary):,} given",
             fix="cut the texts into words, and give vocabulary=",
+        )
+    if "embedding" not in inspect.signature(OWN[name]).parameters:
+        raise ModelError(
+            "it has no word vectors", where=name, fix="use the model bag, textcnn, lstm, gru or transformer"
         )
     embeddings = load_embeddings(file, vocabulary)
     width = embeddings.matrix.shape[1]

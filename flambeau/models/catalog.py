@@ -18,9 +18,10 @@ from flambeau.models.spec import OWN, InputSpec
 from flambeau.models.text.huggingface import PREFIX
 
 NOTES = {
-    "bag": "texts: the mean of the words' vectors; the fastest",
+    "bag": "texts: the mean of the words' vectors",
     "gru": "texts, read in order, by default from both ends",
     "lstm": "texts, read in order, by default from both ends",
+    "ngrams": "texts: a weight for each phrase of words and of characters; the default",
     "textcnn": "texts: the strongest phrases of a few words; fast",
     "transformer": "texts: small, from scratch; wants much data",
     "gru-tagger": "tags of words, in order from both ends",

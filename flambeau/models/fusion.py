@@ -134,8 +134,9 @@ def fuse(
 
 
 def _default(spec: InputSpec, num_samples: int, pretrained: Any) -> str:
-    # an ensemble would answer each on its own: here a vector is wanted
-    return "resmlp" if spec.kind == "table" else auto.choose(spec, num_samples, pretrained)[0]
+    # an ensemble would answer each on its own, and n-grams have a weight for each output: here a vector is wanted
+    vectors = {"table": "resmlp", "text": "bag"}
+    return vectors.get(spec.kind) or auto.choose(spec, num_samples, pretrained)[0]
 
 
 def _set_rate(encoder: nn.Module, choice: Mapping[str, Any]) -> None:

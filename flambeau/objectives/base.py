@@ -62,6 +62,11 @@ class Objective(ABC):
         """What was collected for the report, as plain JSON."""
         return {}
 
+    def prime(self, batches: Iterable[Batch]) -> None:
+        """Before training: lets a model that begins with what it counts in the data look at the training rows once.
+        Takes no batch where it does not."""
+        return
+
     def calibrate(self, batches: Iterable[Batch]) -> str | None:
         """After training: mends, on validation batches, what the model says of its own certainty. What was done, in
         words; None for nothing, and then no batch was taken."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from flambeau.core.errors import UsageError
 from flambeau.data.batch import Batch
-from flambeau.fields import Field, Forecast, Tags, Windows
+from flambeau.fields import Category, Field, Forecast, MultiLabel, Tags, Windows
 from flambeau.objectives.base import OBJECTIVES, Objective
 from flambeau.objectives.forecasting import Pinball, in_order, spreads
 from flambeau.objectives.losses import FOR_KIND, expects_classes, named
@@ -141,6 +141,18 @@ class Supervised(Objective):
         for metric in self._metrics:
             detail |= metric.detail()
         return detail
+
+    def prime(self, batches: Iterable[Batch]) -> None:
+        """Calls the model's own `prime`, where it has one, with inputs and with which classes or labels each has, float
+        (B, K); ones (B, 1) for a target of another kind."""
+        prime = getattr(self.model, "prime", None)
+        if callable(prime):
+            prime((batch.input, self._answers(batch.target)) for batch in batches)
+
+    def _answers(self, target: Tensor) -> Tensor:
+        if isinstance(self.target, Category):
+            return nn.functional.one_hot(target, len(self.target.classes)).float()
+        return target.float() if isinstance(self.target, MultiLabel) else target.new_ones(len(target), 1).float()
 
     def calibrate(self, batches: Iterable[Batch]) -> str | None:
         """Moves the quantiles of forecasts to where they hold what they say."""

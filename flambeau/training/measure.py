@@ -15,6 +15,7 @@ from flambeau.training.engine import Engine
 from flambeau.training.interrupts import Interrupts
 
 CALIBRATED = 200  # batches, at most, that certainty is measured on
+PRIMED = 4000  # batches, at most about twice as many, that a model counts in before training
 Prepare = Callable[[Tensor, Any, bool, torch.Generator | None], Batch]
 
 
@@ -40,6 +41,14 @@ def evaluate(
             if interrupts is not None and interrupts.received is not None:
                 break
     return objective.metrics()
+
+
+def prime(objective: Objective, source: Source, prepare: Prepare) -> None:
+    """Lets the objective's model count in the training rows what it begins with, or in a share of very many."""
+    every = max(1, source.count(0) // PRIMED)
+    chosen = (pair for i, pair in enumerate(source.epoch(0)) if i % every == 0)
+    with torch.no_grad():
+        objective.prime(prepare(rows, gathered, False, None) for rows, gathered in chosen)
 
 
 def calibrate(

@@ -31,8 +31,15 @@ def attribute_tokens(model: nn.Module, texts: Ragged, outputs: Tensor) -> Tensor
         outputs: for each text, which output is asked about, int64 (B).
 
     Returns:
-        None for a model whose tokens are not looked up in a table.
+        None for a model whose tokens are not looked up in a table. A model that has a method `attribute` is asked.
     """
+    if callable(own := getattr(model, "attribute", None)):
+        training = model.training
+        model.eval()
+        with torch.no_grad():
+            shares: Tensor = own(texts, outputs)
+        model.train(training)
+        return shares.float()
     table = token_table(model)
     if table is None:
         return None

@@ -37,6 +37,8 @@ MODELS: list[tuple[str, dict[str, Any]]] = [
     ("bag", {"ngrams": 3, "buckets": 500}),
     ("bag", {"ngrams": 2, "buckets": 500, "pooling": "max"}),
     ("bag", {"ngrams": 1, "pooling": "attention"}),
+    ("ngrams", {"size": 500}),
+    ("ngrams", {"ngrams": 1, "size": 500}),
     ("textcnn", {}),
     ("textcnn", {"kernels": [2, 4, 5], "pooling": "mean"}),
     ("textcnn", {"pooling": "attention"}),
@@ -96,14 +98,14 @@ def test_padding_learns_nothing_and_all_else_does(name: str, options: dict[str, 
         if isinstance(module, nn.Dropout | nn.Dropout1d):
             module.p = 0.0
     model(texts(LENGTHS, width=12)).square().sum().backward()
-    table = model.embedding.table.weight
+    table = model.table.weight if name == "ngrams" else model.embedding.table.weight
     assert table.grad is not None and not table.grad[0].any() and table.grad[1:].any()
     assert all(p.grad is not None and p.grad.any() for p in model.parameters())
     torch.optim.AdamW(model.parameters(), lr=0.1).step()
     assert not table[0].any()
 
 
-@pytest.mark.parametrize("name", ["bag", "textcnn", "lstm", "gru", "transformer"])
+@pytest.mark.parametrize("name", ["bag", "ngrams", "textcnn", "lstm", "gru", "transformer"])
 def test_a_step_lowers_the_loss(name: str) -> None:
     """Which of two tokens a text has more of."""
     model = build(name, TEXTS, 2, generator=torch.Generator().manual_seed(3))
@@ -130,7 +132,7 @@ def test_the_order_of_words_is_seen_by_all_but_the_bag() -> None:
             for parameter in model.parameters():
                 nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(2))
             differs = not torch.allclose(model(forward), model(backward), atol=1e-6)
-        assert differs == (name != "bag" or options.get("ngrams", 1) > 1), (name, options)
+        assert differs == (name not in ("bag", "ngrams") or options.get("ngrams", 3 if name == "ngrams" else 1) > 1), (name, options)
 
 
 def test_pictures_models_take_no_texts_and_the_other_way_round() -> None:

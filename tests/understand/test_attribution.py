@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,17 +19,20 @@ SPEC = InputSpec("text", (30,))
 TEXTS = Ragged(torch.tensor([[3, 4, 5, 6], [7, 8, 0, 0]]), torch.tensor([4, 2]))
 
 
-@pytest.mark.parametrize("pooling", ["mean", "sqrt"])
-def test_the_shares_of_a_linear_model_add_up_to_its_answer(pooling: str) -> None:
-    model = build("bag", SPEC, 3, generator=torch.Generator().manual_seed(0), pooling=pooling).eval()
+@pytest.mark.parametrize(("name", "options"), [
+    ("bag", {"pooling": "mean"}), ("bag", {"pooling": "sqrt"}), ("ngrams", {"ngrams": 1}), ("ngrams", {}),
+])  # fmt: skip
+def test_the_shares_of_a_linear_model_add_up_to_its_answer(name: str, options: dict[str, Any]) -> None:
+    model = build(name, SPEC, 3, generator=torch.Generator().manual_seed(0), **options).eval()
+    torch.nn.init.normal_(model.bias if name == "ngrams" else model.head.bias)
     asked = torch.tensor([2, 0])
     shares = attribute_tokens(model, TEXTS, asked)
-    answer = model(TEXTS)[torch.arange(2), asked] - model.head.bias[asked]
+    answer = model(TEXTS)[torch.arange(2), asked] - (model.bias if name == "ngrams" else model.head.bias)[asked]
     assert torch.allclose(shares.sum(1), answer, atol=1e-5)
     assert not shares[1, 2:].any()
 
 
-@pytest.mark.parametrize("name", ["bag", "textcnn", "lstm", "gru", "transformer"])
+@pytest.mark.parametrize("name", ["bag", "ngrams", "textcnn", "lstm", "gru", "transformer"])
 def test_every_model_of_texts_says_what_counted_and_stays_as_it_was(name: str) -> None:
     model = build(name, SPEC, 3, generator=torch.Generator().manual_seed(0)).train()
     shares = attribute_tokens(model, TEXTS, torch.tensor([1, 1]))

@@ -1,9 +1,10 @@
 """Our own networks for texts, each readable in one sitting. Importing this enters them in the registry."""
 
 from flambeau.models.text.bag import Bag
+from flambeau.models.text.ngrams import NGrams
 from flambeau.models.text.recurrent import Recurrent
 from flambeau.models.text.taggers import Tagger
 from flambeau.models.text.textcnn import TextCNN
 from flambeau.models.text.transformer import TextTransformer
 
-__all__ = ["Bag", "Recurrent", "Tagger", "TextCNN", "TextTransformer"]
+__all__ = ["Bag", "NGrams", "Recurrent", "Tagger", "TextCNN", "TextTransformer"]
