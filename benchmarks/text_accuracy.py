@@ -122,9 +122,8 @@ def main() -> int:
             kept &= holds
             if not arguments.json:
                 told = f"at least {promise.accuracy}" + (f" in {promise.seconds} s" if promise.seconds else "")
-                print(
-                    f"{name:9} ours {accuracy:.4f}  baseline {mean(row['baseline']):.4f}  {longest:.0f} s the longest fold"
-                )
+                beside = f"baseline {mean(row['baseline']):.4f}  {longest:.0f} s the longest fold"
+                print(f"{name:9} ours {accuracy:.4f}  {beside}")
                 print(verdict(holds, told), flush=True)
     if arguments.json:
         print(json.dumps(found))

@@ -75,8 +75,8 @@ def build(
     Args:
         name: one of ours, for pictures (`mlp`, `lenet`, `resnet9`, `resnet18`, `resnet34`, `resnet50`), numbers
             (`mlp`), tables (`tabm`, `resmlp`, `linear`), texts (`ngrams`, `bag`, `textcnn`, `lstm`, `gru`,
-            `transformer`) or sentences that are tagged (`lstm-tagger`, `gru-tagger`, `transformer-tagger`); `timm:NAME` or
-            `torchvision:NAME`; or `hf:NAME`, an encoder of transformers by its folder or its name on the hub.
+            `transformer`) or sentences that are tagged (`lstm-tagger`, `gru-tagger`, `transformer-tagger`); `timm:NAME`
+            or `torchvision:NAME`; or `hf:NAME`, an encoder of transformers by its folder or its name on the hub.
         num_outputs: K classes, or how many numbers to predict.
         pretrained: True for the name's published weights; a .safetensors or .pth file; the name of other published
             weights (timm's tag or `hf-hub:…`, torchvision's `IMAGENET1K_V2`). A classifier of another size in them is

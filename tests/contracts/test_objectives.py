@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -196,3 +196,17 @@ def test_rows_without_a_target_are_not_measured() -> None:
     for rows, gathered in source.epoch(0):
         objective.evaluate(prepare(rows, gathered))
     assert objective.metrics()["loss"] == 0.0
+
+
+@each
+def test_priming_changes_nothing_where_the_model_does_not_count(make: Callable[[], Objective], kind: str) -> None:
+    objective = make()
+    before = {name: value.clone() for name, value in objective.model.state_dict().items()}
+
+    def given() -> Iterator[Batch]:
+        raise AssertionError("a batch was taken")
+        yield
+
+    objective.prime(given())
+    after = objective.model.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())

@@ -120,3 +120,34 @@ def test_chinese_is_cut_into_words() -> None:
     field.fit(["房间干净，服务态度很好", "服务态度不好，房间太小"])
     assert field.cut == "chinese"
     assert "房间" in field.vocabulary and "服务态度" in field.vocabulary
+
+
+def test_characters_follow_the_words_and_are_marked_with_them() -> None:
+    field = Text("words", characters=6, min_count=1)
+    field.fit(["bad good film", "so bad"])
+    assert field.tokenise("So bad film") == ["so", "bad", "film", *"sobadf"]
+    assert len(field.encode("So bad film")) == 3 + 6
+    places = field.places("So bad film")
+    assert ["So bad film"[a:b] for a, b in places] == ["So", "bad", "film", *"Sobadf"]
+    # 'bad' speaks little for itself, but its characters do
+    shown = field.render("So bad film", [0.2, 0.1, 0.0, 0.0, 0.0, 0.3, 0.3, 0.3, 0.0])
+    assert "<span class=for4>bad</span>" in shown and "for4>So" not in shown
+    assert field.render("bad", [0.0, 0.0, -1.0, 0.0]).startswith("<span class=against4>bad</span>")
+
+
+def test_characters_follow_words_only_and_change_the_field_s_identity() -> None:
+    pieces, plain, more = Text("characters", characters=5), Text("words"), Text("words", characters=5)
+    for field in (pieces, plain, more):
+        field.fit(["a fine day", "a fine night"])
+    assert pieces.tokenise("a fine day") == list("afineday")
+    assert plain.tokenise("a fine day") == ["a", "fine", "day"]
+    assert plain.identity != more.identity
+    assert Text.from_dict(more.to_dict()).tokenise("a fine day") == ["a", "fine", "day", *"afine"]
+    with pytest.raises(UsageError, match="characters -1 does not fit"):
+        Text(characters=-1)
+
+
+def test_few_words_leave_their_characters_behind_them() -> None:
+    field = Text("words", characters=4, max_length=2, min_count=1)
+    field.fit(["one two three"])
+    assert field.encode("one two three").tolist() == [field.vocabulary.index(p) for p in ("one", "two", *"onet")]

@@ -132,7 +132,10 @@ def test_the_order_of_words_is_seen_by_all_but_the_bag() -> None:
             for parameter in model.parameters():
                 nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(2))
             differs = not torch.allclose(model(forward), model(backward), atol=1e-6)
-        assert differs == (name not in ("bag", "ngrams") or options.get("ngrams", 3 if name == "ngrams" else 1) > 1), (name, options)
+        assert differs == (name not in ("bag", "ngrams") or options.get("ngrams", 3 if name == "ngrams" else 1) > 1), (
+            name,
+            options,
+        )
 
 
 def test_pictures_models_take_no_texts_and_the_other_way_round() -> None:

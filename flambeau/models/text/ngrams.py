@@ -75,8 +75,8 @@ class NGrams(nn.Module):
         return summed + self.bias
 
     def prime(self, batches: Iterable[tuple[Ragged, Tensor]]) -> None:
-        """Chooses the phrases: the most frequent ones of the training texts. Each counts as much as the largest absolute
-        log ratio of how often an answer's texts have it and how often all others do, smoothed by 1.
+        """Chooses the phrases: the most frequent ones of the training texts. Each counts as much as the largest
+        absolute log ratio of how often an answer's texts have it and how often all others do, smoothed by 1.
 
         Args:
             batches: tokens, and which answers each text has: float (B, M), 0 or 1, of any M; (B, 1) has all phrases
