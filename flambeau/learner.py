@@ -156,11 +156,11 @@ class Learner:
         if self._built:
             return self
         reasons: list[str] = []
-        named = self.own_model is None and self.own_objective is None
-        inputs = self.data.inputs if self.data is not None and named else ()
+        ours = self.own_model is None and self.own_objective is None
+        inputs = self.data.inputs if self.data is not None and ours else ()
         assembly.suit_model(self.recipe, inputs, reasons, self.reporter)
         if isinstance(self.feed, FieldFeed):
-            self.feed.groups = named
+            self.feed.groups = ours
         num_train = self.feed.open(self.recipe, self.reporter, reasons)
         if isinstance(self.feed, FieldFeed):
             told = {row for f in self.findings for row in f.rows if f.check in TELLS_WHAT_IS_LEFT_OUT}
