@@ -21,6 +21,7 @@ Listed = tuple[tuple[int, int], ...]
 """(rows, epochs): so many epochs below so many training rows; half as many as the last beyond."""
 EPOCHS: Listed = ((1_000, 40), (3_000, 30), (10_000, 20), (30_000, 12), (200_000, 10))
 EPOCHS_OF: dict[str, Listed] = {
+    "ngrams": ((3_000, 15), (30_000, 10), (200_000, 4)),  # phrases are many, and an epoch takes seconds
     "tags": ((1_000, 40), (3_000, 25), (10_000, 15), (200_000, 8)),  # each sentence is as many samples as it has words
     "image": EPOCHS,
     "text": ((3_000, 15), (10_000, 10), (30_000, 6), (200_000, 4)),  # learned by heart sooner than pictures
@@ -28,7 +29,7 @@ EPOCHS_OF: dict[str, Listed] = {
     "series": ((300, 200), (1_000, 100), (3_000, 50), (10_000, 25), (200_000, 10)),
     "history": ((1_000, 40), (3_000, 20), (10_000, 10), (30_000, 6), (200_000, 3)),  # windows overlap
 }
-"""By kind of field; of several, the first listed here."""
+"""By model or kind of field; of several, the first listed here."""
 EPOCHS_TABLE: Listed = ((1_000, 60), (3_000, 30), (10_000, 24), (100_000, 16), (1_000_000, 6))
 EPOCHS_PRETRAINED: Listed = ((1_000, 12), (3_000, 8), (10_000, 6), (200_000, 4))
 EPOCHS_PRETRAINED_OF: dict[str, Listed] = {
@@ -66,7 +67,8 @@ def training_settings(
     quick = table or "history" in kinds  # so little work a sample that larger batches pay
     size = default_batch_size(num_train, 32, 256) if quick else default_batch_size(num_train)
     choose("batch_size", size, f"{num_train:,} training samples")
-    fresh = EPOCHS_TABLE if table else next((listed for kind, listed in EPOCHS_OF.items() if kind in kinds), EPOCHS)
+    fresh = next((listed for name, listed in EPOCHS_OF.items() if name in (model, *kinds)), EPOCHS)
+    fresh = EPOCHS_TABLE if table else fresh
     tuned = next((listed for kind, listed in EPOCHS_PRETRAINED_OF.items() if kind in kinds), EPOCHS_PRETRAINED)
     listed = tuned if pretrained else fresh
     epochs = next((e for limit, e in listed if num_train < limit), listed[-1][1] // 2)
