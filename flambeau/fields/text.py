@@ -226,7 +226,7 @@ class Text(Field):
             text = SPACES.sub(" ", text[: 2 * SHOWN]).strip()
             return f"<span>{html.escape(text[:SHOWN])}{'…' if len(text) > SHOWN else ''}</span>"
         places = self.places(text)
-        words = len(places) - len(self._letters(text.lower() if self.lower else text))
+        words = max(0, len(places) - len(self._letters(text.lower() if self.lower else text)))
         places, weights = _by_word(places, weights, words)
         most = max(map(abs, weights), default=0.0) or 1.0
         heaviest = max(range(len(places)), key=lambda i: abs(weights[i]), default=0)

@@ -15,7 +15,7 @@ from flambeau.training.engine import Engine
 from flambeau.training.interrupts import Interrupts
 
 CALIBRATED = 200  # batches, at most, that certainty is measured on
-PRIMED = 4000  # batches, at most about twice as many, that a model counts in before training
+PRIMED = 1000  # batches, at most about twice as many, that a model counts in before training
 Prepare = Callable[[Tensor, Any, bool, torch.Generator | None], Batch]
 
 

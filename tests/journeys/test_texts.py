@@ -46,7 +46,7 @@ def test_a_table_of_texts(flambeau: Forkserver, table: Path, tmp_path: Path) -> 
     found = flambeau("check", table, "--input", "text", "--json", cwd=tmp_path)
     assert found.status == 0, found.err
     assert {"leakage", "duplicate"} <= {f["check"] for f in found.json["findings"]}
-    trained = flambeau("train", table, "--input", "text", "--model", "bag", "--epochs", 4, "--no-check", "--run", "run",
+    trained = flambeau("train", table, "--input", "text", "--epochs", 4, "--no-check", "--run", "run",
                        "--json", cwd=tmp_path)  # fmt: skip
     assert trained.status == 0, trained.err
     assert trained.json["metrics"]["accuracy"] > 0.7

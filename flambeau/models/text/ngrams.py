@@ -22,7 +22,7 @@ FACTORS = (1_000_003, 0x9E3779B97F4A7C15 - (1 << 64))  # odd: a product of int64
 LARGEST = 1 << 22  # numbers of the table, where its size is chosen
 SIZES = (1 << 14, 1 << 19)  # phrases at least and at most
 OFTEN = 2  # training texts that must have a phrase; one says nothing about others
-COUNTED = 1 << 25  # numbers held while phrases are counted
+COUNTED = 1 << 24  # numbers held while phrases are counted
 AT_ONCE = 1 << 23  # of them new ones
 RATE = 3.0  # a phrase has a gradient in few batches only
 
