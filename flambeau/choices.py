@@ -84,11 +84,8 @@ def training_settings(
     if sound:
         choose("tokens", SAMPLES, "the most samples of whole clips in a batch")
     if text:
-        choose(
-            "tokens",
-            TOKENS_OF.get(model, TOKENS),
-            "texts of like length together, so that little of a batch is padding",
-        )
+        budget = TOKENS_OF.get(model, TOKENS)
+        choose("tokens", budget, "texts of like length together, so that little of a batch is padding")
     batch_size = asked.batch_size or chosen["batch_size"]
     if batch_size > num_train:
         chosen["batch_size"] = num_train

@@ -83,9 +83,7 @@ def without_empty(columns: Columns, inputs: Sequence[str], asked: bool) -> tuple
 def _numbers(name: str, series: Any) -> tuple[np.ndarray, Field | None, list[Finding]] | None:
     """A column of texts as numbers, where nearly all of them are; None where they are not."""
     if len(series) > SAMPLED:  # to look at each of millions of texts would need their memory once more
-        drawn = np.random.default_rng(0).integers(
-            len(series), size=SAMPLED
-        )  # every n-th may be what comes every n rows
+        drawn = np.random.default_rng(0).integers(len(series), size=SAMPLED)  # each n-th may be what comes every n rows
         if not _some_are_numbers(series.gather(drawn)):
             return None
     missing, parsed = _parsed(series)

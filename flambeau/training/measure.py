@@ -45,25 +45,24 @@ def evaluate(
 
 def prime(objective: Objective, source: Source, prepare: Prepare) -> None:
     """Lets the objective's model count in the training rows what it begins with, or in a share of very many."""
-    every = max(1, source.count(0) // PRIMED)
-    chosen = (pair for i, pair in enumerate(source.epoch(0)) if i % every == 0)
     with torch.no_grad():
-        objective.prime(prepare(rows, gathered, False, None) for rows, gathered in chosen)
+        objective.prime(_some(source, prepare, PRIMED))
 
 
 def calibrate(
     objective: Objective, engine: Engine, source: Source, prepare: Prepare, reporter: Reporter = QUIET
 ) -> None:  # fmt: skip
     """Lets the objective mend what its model says of its own certainty, on batches of validation rows."""
-
-    def batches() -> Iterator[Batch]:  # nothing of it is done for an objective that does not ask
-        every = max(1, source.count(0) // CALIBRATED)
-        for i, (rows, gathered) in enumerate(source.epoch(0)):
-            if i % every == 0:
-                yield prepare(rows, gathered, False, None)
-
     objective.model.eval()
     with torch.inference_mode(), engine.autocast():
-        said = objective.calibrate(batches())
+        said = objective.calibrate(_some(source, prepare, CALIBRATED))
     if said:
         reporter.say(said)
+
+
+def _some(source: Source, prepare: Prepare, most: int) -> Iterator[Batch]:
+    """Every n-th batch, fewer than twice `most`; nothing is planned or gathered for who does not ask."""
+    every = max(1, source.count(0) // most)
+    for i, (rows, gathered) in enumerate(source.epoch(0)):
+        if i % every == 0:
+            yield prepare(rows, gathered, False, None)
