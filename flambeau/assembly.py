@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from torch import nn
@@ -15,11 +16,13 @@ from flambeau.fields import Field, Image, Table, Text
 from flambeau.fields.cutting import HF, WORDS
 from flambeau.models import (
     FUSION,
+    OWN,
     InputSpec,
     auto,
     build,
     fuse,
     head_parameters,
+    is_pair,
     max_positions,
     recommended_size,
     starts_pretrained,
@@ -28,25 +31,22 @@ from flambeau.models import (
 from flambeau.recipe import ModelChoice, Recipe
 
 MELS_PRETRAINED = 128
+CUTTING = ("tokens", "lower", "max_vocabulary", "min_count", "characters")  # settings that a vocabulary depends on
 CHARACTERS = 2048  # of a text, for a model that looks at words and characters
+PIECES = (1_500, 30_000)  # of words, for a model that compares texts: at least and at most
+ROWS_A_PIECE = 4
 
 
-def suit_model(recipe: Recipe, inputs: Sequence[str], reasons: list[str], reporter: Reporter) -> None:
+def suit_model(recipe: Recipe, inputs: Sequence[str], rows: int, reasons: list[str], reporter: Reporter) -> None:
     """Pictures in the size, texts in the tokens, that the pretrained weights were trained with; sounds and texts as the
     model takes them: into the recipe's fields. For texts alone the model is chosen here.
 
     Args:
         inputs: names of the input fields; none where the model is the user's own.
+        rows: how many the data has.
     """
     named = bool(inputs)
-    if len(inputs) == 1 and recipe.fields.get(inputs[0], {}).get("kind") == "text":
-        if recipe.model.name == "auto":  # how texts are cut depends on it
-            _choose(recipe, InputSpec("text", (1,)), 0, "text", reasons, reporter)
-        field = recipe.fields[inputs[0]]
-        words = field.get("tokens", "auto") in ("auto", *WORDS)
-        if recipe.model.name == "ngrams" and words and field.get("characters") is None:
-            field["characters"] = CHARACTERS
-            reasons.append(f"characters {CHARACTERS} of {inputs[0]}: ngrams looks at words and characters")
+    _suit_texts(recipe, inputs, rows, reasons, reporter)
     several = recipe.model.options.get("encoders") or {}
     for name, field in recipe.fields.items():
         own = {k: v for k, v in several.get(name, {}).items() if k in ("name", "pretrained")}
@@ -67,6 +67,38 @@ def suit_model(recipe: Recipe, inputs: Sequence[str], reasons: list[str], report
             reasons.append(f"mels {MELS_PRETRAINED} of {name}: as fine as the pretrained weights know pictures")
 
 
+def _may_compare(recipe: Recipe, inputs: Sequence[str]) -> bool:
+    """Whether two texts are cut in the same way, and nothing was said of encoders for each."""
+    cut = [{name: recipe.fields[n].get(name) for name in CUTTING} for n in inputs]
+    return cut[0] == cut[1] and not {"encoders", "fusion"} & set(recipe.model.options)
+
+
+def alike(choice: ModelChoice, inputs: Sequence[str]) -> Sequence[str]:
+    """The inputs that must have one vocabulary: two texts of which the model asks which words both have."""
+    return inputs if "texts" in OWN.kinds.get(choice.name, ()) else ()
+
+
+def _suit_texts(recipe: Recipe, inputs: Sequence[str], rows: int, reasons: list[str], reporter: Reporter) -> None:
+    """The model of one text or of two, where none is named, and the tokens that it wants: how texts are cut depends on
+    the model."""
+    kinds = [recipe.fields.get(name, {}).get("kind") for name in inputs]
+    two = is_pair(kinds) and _may_compare(recipe, inputs)
+    if recipe.model.name == "auto" and (two or kinds == ["text"]):
+        _choose(recipe, InputSpec("texts", (1, 1)) if two else InputSpec("text", (1,)), 0, "text", reasons, reporter)
+    fields = [recipe.fields[name] for name in inputs]
+    if recipe.model.name == "ngrams" and kinds == ["text"]:
+        (field,) = fields
+        if field.get("tokens", "auto") in ("auto", *WORDS) and field.get("characters") is None:
+            field["characters"] = CHARACTERS
+            reasons.append(f"characters {CHARACTERS} of {inputs[0]}: ngrams looks at words and characters")
+    undecided = all(field.get("tokens") == "auto" for field in fields)
+    if two and recipe.model.name == "pair" and undecided and not recipe.model.pretrained and find_spec("tokenizers"):
+        pieces = max(PIECES[0], min(PIECES[1], rows // ROWS_A_PIECE))
+        for field in fields:
+            field.update(tokens="bpe", max_vocabulary=min(pieces, field["max_vocabulary"]))
+        reasons.append(f"tokens: {pieces:,} pieces of words, for two texts may share a name that is new")
+
+
 def _suit_tokens(model: str, name: str, field: dict[str, Any], reasons: list[str]) -> None:
     positions = max_positions(model)
     if field.get("tokens") == "auto":
@@ -82,10 +114,12 @@ def named_model(
 ) -> tuple[nn.Module, list[nn.Parameter]]:
     """The model that a recipe names, or one chosen for the data, and the parameters of its head; the recipe gets what
     was chosen."""
-    if len(data.inputs) != 1:
+    fields = [data.fields[name] for name in data.inputs if name != PRESENT]
+    field = fields[0]
+    reads_both = recipe.model.name.startswith(HF) or bool(alike(recipe.model, data.inputs))
+    if len(fields) > 1 and not (reads_both and is_pair([f.kind for f in fields])):
         return _fused_model(recipe, data, target, num_train, reasons, reporter)
-    field = data.fields[data.inputs[0]]
-    spec = InputSpec(field.input_kind, field.input_shape)
+    spec = InputSpec.of(fields)
     if recipe.model.name == "auto":
         _choose(recipe, spec, num_train, field.kind, reasons, reporter)
     choice = recipe.model
@@ -93,6 +127,8 @@ def named_model(
     vocabulary = field.vocabulary if isinstance(field, Text) else ()
     # a configuration kept from an earlier build stands for the source of the weights, which are wanted here
     options = {k: v for k, v in choice.options.items() if k != "config" or not pretrained}
+    if spec.kind == "texts":
+        _suit_pair(choice.name, data, options)
     model = build(choice.name, spec, target.num_outputs, pretrained=choice.pretrained, vocabulary=vocabulary, **options)
     choice.options |= getattr(model, "rebuild_options", {})
     recommended = getattr(model, "recommended", None)
@@ -106,6 +142,22 @@ def named_model(
         for parameter in head:
             nn.init.zeros_(parameter)
     return model, head
+
+
+def _suit_pair(name: str, data: Dataset, options: dict[str, Any]) -> None:
+    """How a pretrained model's tokeniser puts two texts together, into the options; other models need one vocabulary.
+
+    Raises:
+        UsageError: the texts are cut in different ways.
+    """
+    first, second = (field for field in (data.fields[n] for n in data.inputs) if isinstance(field, Text))
+    if (first.vocabulary, first.tokenizer) != (second.vocabulary, second.tokenizer):
+        raise UsageError(
+            f"{name} compares words, and {' and '.join(n for n in data.inputs if n != PRESENT)} are cut differently",
+            fix=f"give both the same settings, or use the model {FUSION}",
+        )
+    if name.startswith(HF) and first.joint is not None:
+        options.setdefault("joint", first.joint)
 
 
 def _choose(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -90,6 +90,8 @@ class FieldFeed(Feed):
         self.findings: list[Finding] = []
         self.groups = True
         """Whether numbers, categories and dates become one input; a model of the user's own gets them one by one."""
+        self.alike: Sequence[str] = ()
+        """Inputs that have one vocabulary."""
 
     def open(self, recipe: Recipe, reporter: Reporter, reasons: list[str]) -> int:
         data = self.dataset
@@ -97,7 +99,7 @@ class FieldFeed(Feed):
         self._apply(recipe.fields)
         if self.groups:
             self.dataset = data = grouped(data)
-        data.fit()
+        data.fit(self.alike)
         self.store = encode(data, self.encoding, reporter)
         self.fingerprint = self.store.fingerprint
         self.findings = [*data.findings, *self.store.findings]

@@ -158,9 +158,10 @@ class Learner:
         reasons: list[str] = []
         ours = self.own_model is None and self.own_objective is None
         inputs = self.data.inputs if self.data is not None and ours else ()
-        assembly.suit_model(self.recipe, inputs, reasons, self.reporter)
+        assembly.suit_model(self.recipe, inputs, len(self.data or ()), reasons, self.reporter)
         if isinstance(self.feed, FieldFeed):
             self.feed.groups = ours
+            self.feed.alike = assembly.alike(self.recipe.model, inputs)
         num_train = self.feed.open(self.recipe, self.reporter, reasons)
         if isinstance(self.feed, FieldFeed):
             told = {row for f in self.findings for row in f.rows if f.check in TELLS_WHAT_IS_LEFT_OUT}
@@ -451,10 +452,9 @@ class Learner:
         from flambeau.models import summary
 
         self.build()
-        if self.data is None or len(self.data.inputs) != 1:
-            raise UsageError("a summary needs data with one input field")
-        field = self.data.fields[self.data.inputs[0]]
-        return summary(self.objective.model, InputSpec(field.input_kind, field.input_shape))
+        if self.data is None:
+            raise UsageError("a summary needs a Dataset")
+        return summary(self.objective.model, InputSpec.of([self.data.fields[n] for n in self.data.inputs]))
 
     @property
     def predictor(self) -> Predictor:

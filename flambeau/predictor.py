@@ -127,13 +127,14 @@ class Predictor:
                 )  # fmt: skip
             if not inputs or target is None:
                 raise RunError("the run has no fields yet, or has lost them", where=run.path / "fields.json")
-            specs = {n: InputSpec(fields[n].input_kind, fields[n].input_shape) for n in inputs if n != PRESENT}
+            seen = {n: fields[n] for n in inputs if n != PRESENT}
             outputs, options = fields[target].num_outputs, recipe.model.options
             if recipe.model.name == FUSION:
                 others = optional(inputs, fields) if PRESENT in inputs else ()
+                specs = {n: InputSpec.of([field]) for n, field in seen.items()}
                 model, _ = fuse(specs, outputs, weights=False, optional=others, present=PRESENT, **options)
             else:
-                model = build(recipe.model.name, specs[inputs[0]], outputs, **options)
+                model = build(recipe.model.name, InputSpec.of([*seen.values()]), outputs, **options)
         run.load_model(model)
         chosen = engine.choose(model, device=device, precision=precision)
         chosen.place(model)

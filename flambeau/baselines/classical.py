@@ -43,6 +43,8 @@ def classical(rows: Rows) -> list[Rival]:
             title, recipe = make
             alone = f" on {name} alone" if len(inputs) > 1 else ""
             found.append(Rival(title + alone, lambda recipe=recipe: _fitted(rows, recipe())))  # type: ignore[misc]
+    if _comparable(rows, inputs):
+        found.append(Rival("TF-IDF of both and a linear model", lambda: _fitted(rows, _compared(rows, inputs))))
     return found
 
 
@@ -114,18 +116,48 @@ def _trees(rows: Rows, field: Field, column: Any) -> Recipe:
 
 def _tf_idf(rows: Rows, name: str) -> Recipe:
     """Of the tokens as the field cut them, and of neighbouring pairs."""
+    vectors = _vectors(rows, [name])
+    return Recipe(lambda of: vectors.transform(_documents(rows, name, of)), _linear(rows, 10.0))
+
+
+def _comparable(rows: Rows, inputs: list[str]) -> bool:
+    """Whether the inputs are two texts, few enough, whose tokens have the same numbers."""
+    fields = [rows.dataset.fields[name] for name in inputs]
+    if len(fields) != 2 or not isinstance(a := fields[0], Text) or not isinstance(b := fields[1], Text):
+        return False
+    small = not rows.classes or len(rows.target.classes) <= MOST_CLASSES  # type: ignore[attr-defined]
+    same = (a.vocabulary, a.tokenizer) == (b.vocabulary, b.tokenizer)
+    return same and small and len(rows.train) <= MOST_ROWS["text"] // 2
+
+
+def _compared(rows: Rows, inputs: list[str]) -> Recipe:
+    """Of two texts, TF-IDF of each, how they differ, their product, and its sum, which is their cosine."""
+    from scipy.sparse import hstack
+
+    vectors = _vectors(rows, inputs)
+
+    def features(of: np.ndarray) -> Any:
+        a, b = (vectors.transform(_documents(rows, name, of)) for name in inputs)
+        product = a.multiply(b)
+        return hstack([a, b, abs(a - b), product, product.sum(1)]).tocsr()
+
+    return Recipe(features, _linear(rows, 10.0))
+
+
+def _vectors(rows: Rows, names: list[str]) -> Any:
+    """TF-IDF of single tokens and neighbouring pairs, fitted on the training rows of some texts."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    def documents(of: np.ndarray) -> list[list[str]]:
-        found = []
-        for gathered in rows.gathered(name, of):
-            lengths = gathered.lengths.tolist()
-            found += [[str(t) for t in row[:n]] for row, n in zip(gathered.values.tolist(), lengths, strict=True)]
-        return found
-
     vectors = TfidfVectorizer(analyzer=_single_and_pairs, min_df=2 if len(rows.train) > 200 else 1, sublinear_tf=True)
-    vectors.fit(documents(rows.train))
-    return Recipe(lambda of: vectors.transform(documents(of)), _linear(rows, 10.0))
+    return vectors.fit([text for name in names for text in _documents(rows, name, rows.train)])
+
+
+def _documents(rows: Rows, name: str, of: np.ndarray) -> list[list[str]]:
+    found = []
+    for gathered in rows.gathered(name, of):
+        lengths = gathered.lengths.tolist()
+        found += [[str(t) for t in row[:n]] for row, n in zip(gathered.values.tolist(), lengths, strict=True)]
+    return found
 
 
 def _single_and_pairs(tokens: list[str]) -> list[str]:

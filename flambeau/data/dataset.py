@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -154,14 +155,19 @@ class Dataset:
             return values.take(np.asarray(rows, dtype=np.int64))
         return [values[int(r)] for r in rows]
 
-    def fit(self) -> None:
-        """Fits every field on the training rows. Rows without a value are left to the store to name."""
+    def fit(self, alike: Sequence[str] = ()) -> None:
+        """Fits every field on the training rows. Rows without a value are left to the store to name.
+
+        Args:
+            alike: columns of one kind, each of which is fitted on the values of all of them.
+        """
         rows = self.rows(TRAIN)
         if len(rows) == 0:
             raise DataError("no row is left to train on", fix="check the split")
         for name, field in self.fields.items():
             try:
-                field.fit(self.take(name, rows))
+                values = [self.take(n, rows) for n in (alike if name in alike else [name])]
+                field.fit(values[0] if len(values) == 1 else list(itertools.chain(*values)))
             except DataError as error:
                 raise DataError(error.found, where=f"column '{name}'", expected=error.expected, fix=error.fix) from None
 

@@ -127,6 +127,33 @@ def train_bpe(texts: Iterable[str], *, size: int, min_count: int, lower: bool) -
     return str(tokenizer.to_str())
 
 
+def joint(tokenizer: str) -> dict[str, Any]:
+    """How a tokeniser puts two texts together, as plain JSON: {order, strip}.
+
+    Args:
+        tokenizer: the JSON of `tokenizers`.
+
+    Returns:
+        order: [what, kind] in a row: `first` and `second` for the texts' own tokens, or the number of a mark; and which
+            text the tokeniser says that it belongs to, 0 or 1.
+        strip: how many marks it puts before and behind a text that is alone.
+
+    >>> joint(pretrained("bert-base-uncased"))["order"]  # doctest: +SKIP
+    [[101, 0], ['first', 0], [102, 0], ['second', 1], [102, 1]]
+    """
+    tool = tokenizers().Tokenizer.from_str(tokenizer)
+    tool.no_padding()
+    tool.no_truncation()
+    alone = [of is not None for of in tool.encode("a").sequence_ids]
+    both = tool.encode("a", "a")
+    order: list[list[Any]] = []
+    for number, kind, of in zip(both.ids, both.type_ids, both.sequence_ids, strict=True):
+        item = [number if of is None else ("first", "second")[of], kind]
+        if of is None or not order or order[-1] != item:  # a letter may be several tokens
+            order.append(item)
+    return {"order": order, "strip": [alone.index(True), alone[::-1].index(True)]}
+
+
 def pretrained(name: str) -> str:
     """A pretrained tokeniser as the JSON of `tokenizers`.
 

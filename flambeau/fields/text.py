@@ -24,6 +24,8 @@ from flambeau.fields.synonyms import find_wordnet, read_synonyms, synonym_table
 
 LONGEST = 10_000_000  # characters of one text that are looked at
 MANY_CHARACTERS = 15  # from this mean length on, values are texts and not names
+MANY_SPACES = 4  # in the mean: names have fewer
+OFTEN_REPEATED = 0.2  # share of values that differ; texts of pairs come several times each
 SHOWN = 300
 SPACES = re.compile(r"\s+")
 
@@ -98,6 +100,8 @@ class Text(Field):
         distinct = len(set(sample)) / len(sample)
         if length >= MANY_CHARACTERS and distinct > 0.5:
             return Recognition(0.85, f"texts of {length:.0f} characters in the mean")
+        if distinct > OFTEN_REPEATED and sum(v.count(" ") for v in sample) >= MANY_SPACES * len(sample):
+            return Recognition(0.82, f"texts of several words, each {1 / distinct:.1f} times in the mean")
         if distinct > 0.5 and sum(" " in v for v in sample) > 0.5 * len(sample):
             return Recognition(0.6, "most values are several words")
         return Recognition(0.1, "values are short or repeat")
@@ -156,6 +160,11 @@ class Text(Field):
                 tool.enable_truncation(self.max_length)
                 self.__dict__["_ready"] = tool
         return self.__dict__["_ready"]
+
+    @property
+    def joint(self) -> dict[str, Any] | None:
+        """How two texts are put together, as `cutting.joint` tells it; None where no tokeniser says."""
+        return cutting.joint(self.tokenizer) if self.tokenizer is not None else None
 
     @property
     def encoding(self) -> Encoding:

@@ -13,12 +13,13 @@ from flambeau.models.build import (
 )
 from flambeau.models.catalog import ModelInfo, list_models
 from flambeau.models.fusion import Fusion, fuse
-from flambeau.models.spec import FUSION, InputSpec, Recommended
+from flambeau.models.spec import FUSION, OWN, InputSpec, Recommended, is_pair
 from flambeau.models.summary import Summary, summary
 from flambeau.models.text.vectors import Embeddings, load_embeddings
 
 __all__ = [
     "FUSION",
+    "OWN",
     "Embeddings",
     "Fusion",
     "InputSpec",
@@ -30,6 +31,7 @@ __all__ = [
     "choose",
     "fuse",
     "head_parameters",
+    "is_pair",
     "list_models",
     "load_embeddings",
     "max_positions",

@@ -23,6 +23,8 @@ def choose(
         if pretrained:
             return "bag", "bag, because it takes word vectors, and trains in seconds"
         return "ngrams", "ngrams, because which words and phrases a text has tells most of what it says"
+    if spec.kind == "texts":
+        return "pair", "pair, because what two texts have in common is told by neither alone"
     if spec.kind == "audio":
         return "m5", "m5, because it was made for waves"
     if spec.kind == "table":

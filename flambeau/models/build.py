@@ -49,8 +49,8 @@ INTERCHANGEABLE = ("resnet18", "resnet34", "resnet50")
 PICTURE_SOURCES, TEXT_SOURCE = ("timm", "torchvision"), PREFIX.rstrip(":")
 # What a model of each kind of input is said to take.
 KINDS = {
-    "image": "pictures", "number": "numbers", "text": "texts", "tokens": "sentences of tokens", "audio": "waves",
-    "table": "tables", "series": "series", "history": "histories to forecast from",
+    "image": "pictures", "number": "numbers", "text": "texts", "texts": "two texts", "tokens": "sentences of tokens",
+    "audio": "waves", "table": "tables", "series": "series", "history": "histories to forecast from",
 }  # fmt: skip
 # Sides tried, smallest first, when a model cannot take the pictures that it is given.
 SIDES = (8, 16, 24, 32, 48, 64, 75, 96, 128, 160, 192, 224, 256, 299, 384)
@@ -66,8 +66,8 @@ def build(
     vocabulary: Sequence[str] = (),
     **options: Any,
 ) -> nn.Module:
-    """The model `name` for inputs of `spec`: (B, *spec.shape) float, or Ragged (B, T) int64 of texts, to
-    (B, num_outputs) float; of sentences of tokens, Ragged (B, T, …), to (B, T, num_outputs).
+    """The model `name` for inputs of `spec`: (B, *spec.shape) float, or Ragged (B, T) int64 of texts, or a dict of two
+    of them, to (B, num_outputs) float; of sentences of tokens, Ragged (B, T, …), to (B, T, num_outputs).
 
     Any number of channels fits, with pretrained weights too. One sample is sent through, so that a size that the
     model cannot take is told here.
@@ -75,8 +75,9 @@ def build(
     Args:
         name: one of ours, for pictures (`mlp`, `lenet`, `resnet9`, `resnet18`, `resnet34`, `resnet50`), numbers
             (`mlp`), tables (`tabm`, `resmlp`, `linear`), texts (`ngrams`, `bag`, `textcnn`, `lstm`, `gru`,
-            `transformer`) or sentences that are tagged (`lstm-tagger`, `gru-tagger`, `transformer-tagger`); `timm:NAME`
-            or `torchvision:NAME`; or `hf:NAME`, an encoder of transformers by its folder or its name on the hub.
+            `transformer`), two texts (`pair`) or sentences that are tagged (`lstm-tagger`, `gru-tagger`,
+            `transformer-tagger`); `timm:NAME` or `torchvision:NAME`; or `hf:NAME`, an encoder of transformers by its
+            folder or its name on the hub.
         num_outputs: K classes, or how many numbers to predict.
         pretrained: True for the name's published weights; a .safetensors or .pth file; the name of other published
             weights (timm's tag or `hf-hub:…`, torchvision's `IMAGENET1K_V2`). A classifier of another size in them is
@@ -114,7 +115,7 @@ def build(
         suited = [known for known, kinds in OWN.kinds.items() if spec.kind in kinds]
         fix = f"use the model {suited[0]}" if len(suited) == 1 else f"use one of: {', '.join(suited)}"
         found = f"{name} takes {' or '.join(KINDS[kind] for kind in takes)}, the input is {spec}"
-        raise UsageError(found, fix=fix + (f", {PREFIX}FOLDER" if spec.kind in ("text", "tokens") else ""))
+        raise UsageError(found, fix=fix + (f", {PREFIX}FOLDER" if spec.kind in ("text", "texts", "tokens") else ""))
     with _seeded(generator):
         if source == TEXT_SOURCE:
             built = build_huggingface(rest, spec, num_outputs, pretrained, options)
@@ -152,7 +153,7 @@ def starts_pretrained(name: str, pretrained: bool | str | Path | None) -> bool:
     not make it one."""
     if name.startswith(PREFIX):
         return pretrained is not False
-    return bool(pretrained) and not (is_vectors(pretrained) and "text" in OWN.kinds.get(name, ()))
+    return bool(pretrained) and not (is_vectors(pretrained) and {"text", "texts"} & set(OWN.kinds.get(name, ())))
 
 
 def takes_waves(name: str) -> bool:
@@ -215,7 +216,7 @@ def _build_with_vectors(
     name: str, spec: InputSpec, num_outputs: int, file: str, vocabulary: Sequence[str], options: dict[str, Any]
 ) -> Built:
     """One of our models for texts, its table of tokens filled from a file of word vectors."""
-    if spec.kind != "text":
+    if spec.kind not in ("text", "texts"):
         raise ModelError("a file of word vectors is of no use here", where=file, fix="give weights of the whole model")
     if len(vocabulary) != spec.shape[0]:
         raise UsageError(
@@ -248,7 +249,7 @@ def _source(name: str) -> tuple[str, str]:
 def _kinds(source: str, name: str) -> tuple[str, ...]:
     """The kinds of input that a model takes."""
     if source == TEXT_SOURCE:
-        return ("text", "tokens")
+        return ("text", "texts", "tokens")
     return ("image",) if source else OWN.kinds[name]
 
 

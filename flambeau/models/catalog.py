@@ -22,6 +22,7 @@ NOTES = {
     "gru": "texts, read in order, by default from both ends",
     "lstm": "texts, read in order, by default from both ends",
     "ngrams": "texts: a weight for each phrase of words and of characters; the default",
+    "pair": "two texts: what each says, and the words that both have; their default",
     "textcnn": "texts: the strongest phrases of a few words; fast",
     "transformer": "texts: small, from scratch; wants much data",
     "gru-tagger": "tags of words, in order from both ends",
@@ -123,8 +124,8 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 COUNTED_ON: dict[str, tuple[int, ...]] = {
-    "image": (3, 32, 32), "number": (10,), "text": (10_000,), "tokens": (10_000, 100, 20), "audio": (1, 16_000),
-    "table": (10, 10, 10), "series": (1, 150), "history": (3, 96, 2, 10),
+    "image": (3, 32, 32), "number": (10,), "text": (10_000,), "texts": (10_000, 10_000), "tokens": (10_000, 100, 20),
+    "audio": (1, 16_000), "table": (10, 10, 10), "series": (1, 150), "history": (3, 96, 2, 10),
 }  # fmt: skip
 """Inputs that a model of each kind is listed with."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from flambeau.core.errors import UsageError
 from flambeau.core.registry import Registry
-from flambeau.fields import PastFuture, Ragged, Row
+from flambeau.fields import Field, PastFuture, Ragged, Row
 
 FUSION = "fusion"
 """The name of the model of several inputs, which `models.fuse` makes."""
@@ -21,6 +21,7 @@ SHAPES: dict[str, tuple[str, tuple[int, ...]]] = {
     "image": ("(C, H, W), each", (3,)),
     "number": ("(D,),", (1,)),
     "text": ("(V,),", (1,)),
+    "texts": ("(V, V), each", (2,)),
     "tokens": ("(V, A, M) or (V,), each", (1, 3)),
     "audio": ("(C, T), each", (2,)),
     "table": ("(D, K1, …), the K", ()),
@@ -29,13 +30,19 @@ SHAPES: dict[str, tuple[str, tuple[int, ...]]] = {
 }
 
 
+def is_pair(kinds: Sequence[str | None]) -> bool:
+    """Whether inputs, by the kinds of their fields, are two texts, which some models read together."""
+    return list(kinds) == ["text", "text"]
+
+
 @dataclass(frozen=True)
 class InputSpec:
     """The shape of one sample.
 
     Attributes:
-        kind: `image` for (C, H, W), `number` for (D,), `text` for (V,), `tokens` for (V, A, M) or (V,), `audio` for
-            (C, T), waves, `table` for (D, K1, K2, …), `series` for (C, T), `history` for (C, L, K, H).
+        kind: `image` for (C, H, W), `number` for (D,), `text` for (V,), `texts` for (V, V), two of them, `tokens` for
+            (V, A, M) or (V,), `audio` for (C, T), waves, `table` for (D, K1, K2, …), `series` for (C, T), `history` for
+            (C, L, K, H).
         shape: the sizes, without the batch; of texts the number of different tokens, padding and unknown among them;
             of sentences of tokens how many words and characters there are, and characters to a word, or how many
             pieces a pretrained tokeniser has; of tables how many numbers there are, from 0 on, then how many codes
@@ -65,6 +72,19 @@ class InputSpec:
                 f"an input of kind {self.kind} has the shape {self.shape}", expected=f"{expected} at least 1"
             )
 
+    @classmethod
+    def of(cls, fields: Sequence[Field]) -> InputSpec:
+        """What fields look like together: one as it is, two texts as a pair.
+
+        Raises:
+            UsageError: no model takes such fields as they are.
+        """
+        if len(fields) == 1:
+            return cls(fields[0].input_kind, fields[0].input_shape)
+        if not is_pair([field.kind for field in fields]):
+            raise UsageError(f"{len(fields)} inputs are no one input", fix=f"use the model {FUSION}")
+        return cls("texts", tuple(field.input_shape[0] for field in fields))
+
     @property
     def channels(self) -> int:
         """C of an image or of waves, D of numbers, V of texts."""
@@ -77,9 +97,9 @@ class InputSpec:
 
     def example(
         self, batch: int = 1, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
-    ) -> Tensor | Ragged | Row | PastFuture:
-        """Zeros (batch, *shape); of texts, Ragged with `EXAMPLE_TOKENS` unknown tokens each; of tables, a
-        Row; of histories, a PastFuture."""
+    ) -> Tensor | Ragged | dict[str, Ragged] | Row | PastFuture:
+        """Zeros (batch, *shape); of texts, Ragged with `EXAMPLE_TOKENS` unknown tokens each; of two texts, a dict of
+        them; of tables, a Row; of histories, a PastFuture."""
         if self.kind == "table":
             codes = torch.zeros(batch, len(self.shape) - 1, dtype=torch.int64, device=device)
             return Row(torch.zeros(batch, self.shape[0], device=device, dtype=dtype), codes)
@@ -87,11 +107,19 @@ class InputSpec:
             channels, length, known, horizon = self.shape
             past = torch.zeros(batch, channels, length, device=device, dtype=dtype)
             return PastFuture(past, past.new_zeros(batch, known, horizon))
+        if self.kind == "texts":
+            return dict.fromkeys(("first", "second"), self._text(batch, device))
         if self.kind not in ("text", "tokens"):
             return torch.zeros(batch, *self.shape, device=device, dtype=dtype)
+        text = self._text(batch, device)
+        if self.kind == "text":
+            return text
+        # a number and its characters, or a piece and whether a word begins with it
+        width = 1 + self.shape[2] if len(self.shape) == 3 else 2
+        return Ragged(text.values[:, :, None].repeat(1, 1, width), text.lengths)
+
+    def _text(self, batch: int, device: torch.device | str) -> Ragged:
         tokens = torch.full((batch, EXAMPLE_TOKENS), min(1, self.shape[0] - 1), device=device)
-        if self.kind == "tokens":  # a number and its characters, or a piece and whether a word begins with it
-            tokens = tokens[:, :, None].repeat(1, 1, 1 + self.shape[2] if len(self.shape) == 3 else 2)
         return Ragged(tokens, torch.full((batch,), EXAMPLE_TOKENS, device=device))
 
     def to_dict(self) -> dict[str, Any]:
@@ -106,6 +134,8 @@ class InputSpec:
     def __str__(self) -> str:
         if self.kind in ("text", "tokens"):
             return f"{self.kind} of {self.shape[0]:,} different {'tokens' if self.kind == 'text' else 'words'}"
+        if self.kind == "texts":
+            return f"two texts of {max(self.shape):,} different tokens"
         if self.kind == "table":
             return f"a table of {self.shape[0]} numbers and {len(self.shape) - 1} categories"
         if self.kind == "history":

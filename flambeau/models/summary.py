@@ -127,7 +127,9 @@ def summary(model: nn.Module, spec: InputSpec) -> Summary:
     )
 
 
-def _trace(model: nn.Module, example: Tensor | Ragged | Row | PastFuture) -> tuple[list[Layer], int, int]:
+def _trace(
+    model: nn.Module, example: Tensor | Ragged | dict[str, Ragged] | Row | PastFuture
+) -> tuple[list[Layer], int, int]:
     """The layers in order of execution, the bytes of their outputs, and of the largest one.
 
     A module with FLOPs or parameters of its own beside its children's (attention that multiplies matrices itself)
@@ -198,7 +200,7 @@ def _attention_flops(query: Any, key: Any, value: Any, *_rest: Any, **_more: Any
     return sdpa_flop_count(query, key, value)
 
 
-def _saved_bytes(model: nn.Module, examples: Tensor | Ragged | Row | PastFuture) -> int:
+def _saved_bytes(model: nn.Module, examples: Tensor | Ragged | dict[str, Ragged] | Row | PastFuture) -> int:
     """Bytes a sample that a training forward pass keeps for the backward pass, weights and buffers left out."""
     fixed = {t.untyped_storage().data_ptr() for t in [*model.parameters(), *model.buffers()]}
     kept: dict[int, Tensor] = {}  # holds each tensor, so that no address is used twice

@@ -35,6 +35,15 @@ def test_the_vocabulary_is_that_of_the_training_rows() -> None:
     assert field.vocabulary.index("the") < field.vocabulary.index("phone") < field.vocabulary.index("battery")
 
 
+def test_texts_that_come_again_are_texts_and_names_are_names() -> None:
+    """As the premises of pairs do, each with several answers."""
+    texts = SENTENCES.texts[:100]
+    assert isinstance(recognise([text for text in texts for _ in range(3)])[0], Text)
+    assert isinstance(recognise([text for text in texts[:4] for _ in range(75)])[0], Category)
+    streets = [f"{name} Street, Upper Village" for name in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
+    assert isinstance(recognise([street for street in streets for _ in range(3)])[0], Category)
+
+
 def test_words_that_are_not_known_are_number_one() -> None:
     field = Text("words")
     field.fit(SENTENCES.texts)

@@ -6,13 +6,17 @@ import shutil
 import signal
 from pathlib import Path
 
+import polars as pl
 import pytest
 from forkserver import Forkserver
+from kinds import pairs
 from safetensors.torch import load_file
 
 import flambeau as fb
-from flambeau.core.errors import ModelError, RunError
+from flambeau.core.errors import ModelError, RunError, UsageError
+from flambeau.core.files import read_json
 from flambeau.data.realdata.texts import write_sentences
+from flambeau.models.text.huggingface import PretrainedPair
 from flambeau.techniques import Technique
 from flambeau.training.interrupts import Interrupted
 
@@ -34,7 +38,7 @@ def encoder(tmp_path: Path) -> Path:
     trainer = trainers.WordPieceTrainer(vocab_size=600, special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
     tokenizer.train_from_iterator(fb.Dataset.from_table(write_sentences(tmp_path / "s.csv")).columns["text"], trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
-        "[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        "[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", [("[CLS]", 2), ("[SEP]", 3)]
     )
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
     BertModel(BertConfig(vocab_size=600, max_position_embeddings=40, **sizes)).save_pretrained(folder)
@@ -77,6 +81,54 @@ def test_a_pretrained_encoder_is_needed_for_the_training_alone(encoder: Path, ta
     again = fb.load(tmp_path / "run").predict(asked)
     for one, other in zip(again, expected, strict=True):
         assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+
+
+def test_two_texts_are_compared(flambeau: Forkserver, tmp_path: Path) -> None:
+    """Neither text tells the answer; an encoder for each, fused, gets one right by chance."""
+    arguments = pairs(tmp_path)
+    trained = flambeau("train", *arguments, "--no-check", "--run", "run", "--json", cwd=tmp_path)
+    assert trained.status == 0, trained.err
+    fused = flambeau("train", *arguments, "--no-check", "--model", "fusion", "--run", "fused", "--json", cwd=tmp_path)
+    assert trained.json["metrics"]["accuracy"] > 0.75 > 0.65 > fused.json["metrics"]["accuracy"]
+    measured = read_json(tmp_path / "run" / "evaluation.json")
+    assert [b["name"] for b in measured["baselines"]][-1] == "TF-IDF of both and a linear model"
+    assert max(measured["shuffled"]["without"].values()) < measured["shuffled"]["whole"] - 0.15
+    row = '{"first": "the debugger prompt is shown", "second": "when the debugger prompt appears"}'
+    (told,) = flambeau("predict", "run", row, "--json", cwd=tmp_path).json["predictions"]
+    assert told["label"] == "own" and told["confidence"] > 0.6
+    lacking = flambeau("predict", "run", '{"first": "alone"}', "--json", cwd=tmp_path).json["predictions"][0]
+    assert "second" in lacking["error"]
+
+
+def test_two_texts_are_read_by_one_encoder(encoder: Path, tmp_path: Path) -> None:
+    pairs(tmp_path)
+    frame = pl.read_csv(tmp_path / "pairs.csv").head(200)
+    holed = frame.with_columns(second=pl.when(pl.int_range(200) % 9 > 0).then("second"))
+    data = fb.Dataset.from_frame(holed, target="match", inputs=["first", "second"])
+    learner = fb.Learner(data, model=f"hf:{encoder}", epochs=1, run=tmp_path / "run", quiet=True)
+    learner.fit(check=False)
+    model = learner.objective.model
+    assert isinstance(model, PretrainedPair) and [item for item, _ in model.order] == [2, "first", 3, "second", 3]
+    asked = [{"first": "the debugger", "second": "a prompt " * 60}, {"first": "the debugger", "second": None}]
+    expected = learner.predict(asked)
+    shutil.rmtree(encoder)
+    for one, other in zip(fb.load(tmp_path / "run").predict(asked), expected, strict=True):
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+
+
+def test_texts_that_are_cut_differently_are_not_compared(tmp_path: Path) -> None:
+    pairs(tmp_path)
+
+    def learner(model: str | None = None) -> fb.Learner:
+        data = fb.Dataset.from_table(tmp_path / "pairs.csv", target="match", inputs=["first", "second"])
+        data.fields["second"] = fb.fields.Text("characters")
+        return fb.Learner(data, model=model, epochs=1, run=False, quiet=True)
+
+    assert learner().build().recipe.model.name == "fusion"
+    with pytest.raises(UsageError, match=r"first and second are cut differently.*the same settings.*fusion"):
+        learner("pair").build()
+    with pytest.raises(UsageError, match=r"bag takes one input; the data has 2"):
+        learner("bag").build()
 
 
 def test_pickled_weights_are_not_read(encoder: Path, table: Path, tmp_path: Path) -> None:

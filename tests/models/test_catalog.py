@@ -12,7 +12,7 @@ from flambeau.models import InputSpec, build, choose, list_models
 
 OURS = [
     "bag", "dlinear", "gru", "gru-forecaster", "gru-tagger", "inceptiontime", "lenet", "linear", "lstm",
-    "lstm-forecaster", "lstm-tagger", "m11", "m5", "melcnn", "mlp", "nbeats", "ngrams", "resmlp", "resnet-1d",
+    "lstm-forecaster", "lstm-tagger", "m11", "m5", "melcnn", "mlp", "nbeats", "ngrams", "pair", "resmlp", "resnet-1d",
     "resnet18", "resnet34", "resnet50", "resnet9", "tabm", "tcn", "textcnn", "transformer", "transformer-tagger",
 ]  # fmt: skip
 

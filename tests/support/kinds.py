@@ -66,6 +66,15 @@ def text(folder: Path) -> tuple[str, ...]:
     return "topics.csv", "--set", "augment=light"
 
 
+def pairs(folder: Path) -> tuple[str, ...]:
+    texts, _ = sentences()
+    cut = [words for words in map(str.split, texts) if len(words) > 8]
+    parts = [(" ".join(words[: 2 * len(words) // 3]), " ".join(words[len(words) // 3 :])) for words in cut]
+    rows = [(a, parts[i - k][1], "own" if k == 0 else "other") for i, (a, _) in enumerate(parts) for k in (0, 1)]
+    pl.DataFrame(rows, schema=["first", "second", "match"], orient="row").write_csv(folder / "pairs.csv")
+    return "pairs.csv", "--target", "match", "--input", "first", "--input", "second"
+
+
 def pictures(folder: Path) -> tuple[str, ...]:
     write_digits(folder / "digits")
     return "digits", "--model", "lenet", "--valid", "0.9"
@@ -84,5 +93,5 @@ def sound(folder: Path) -> tuple[str, ...]:
 
 KINDS: dict[str, Kind] = {
     "pictures": pictures, "forecast": forecast, "series": series, "table": table, "text": text, "tags": tags,
-    "sound": sound,
+    "sound": sound, "pairs": pairs,
 }  # fmt: skip

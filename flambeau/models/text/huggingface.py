@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
@@ -22,11 +22,13 @@ from flambeau.fields import Ragged
 from flambeau.models.external import CONSTRUCTION, Built, _offline_told_at_once
 from flambeau.models.spec import InputSpec
 from flambeau.models.text.crf import Chain, Transitions
+from flambeau.models.text.pair import two
 from flambeau.models.text.parts import Pooling, mask_padding
 from flambeau.models.weights import first_line, load_weights, read_weights
 
 PREFIX = "hf:"
 OPTIONS = ("config", "pooling", "dropout")
+PAIR_OPTIONS = (*OPTIONS, "joint")
 TAGGER_OPTIONS = ("config", "dropout", "crf")
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
@@ -64,6 +66,69 @@ class PretrainedText(nn.Module):
         values = values.masked_fill(~mask, self.padding)
         x = self.encoder(input_ids=values, attention_mask=mask.long()).last_hidden_state
         return self.head(self.dropout(self.pool(x, mask)))
+
+
+class PretrainedPair(PretrainedText):
+    """The same for two texts, which the encoder reads as one, with its own marks before, between and behind them: each
+    token of one sees all of the other. Devlin et al. 2018, "BERT", https://arxiv.org/abs/1810.04805, section 3.
+
+    Args:
+        joint: how the tokeniser puts two texts together, as `Text.joint` tells it; end to end if not given.
+
+    Shapes: two Ragged (B, T) int64, the first two of a dict, to (B, K). Where both are longer than the encoder can
+    take, the longer one loses its end.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, num_outputs: int, pooling: str = "mean", dropout: float = 0.1,
+        joint: Mapping[str, Any] | None = None,
+    ):  # fmt: skip
+        super().__init__(encoder, num_outputs, pooling, dropout)
+        joint = joint or {"order": [["first", 0], ["second", 1]], "strip": [0, 0]}
+        self.order = [(item, int(kind)) for item, kind in joint["order"]]
+        self.strip = tuple(joint["strip"])
+        self.most = _positions(encoder.config)
+        kinds = getattr(encoder.config, "type_vocab_size", None) or 0
+        self.takes_kinds = kinds > max(kind for _, kind in self.order) and "token_type_ids" in _arguments(encoder)
+
+    def forward(self, texts: Mapping[str, Ragged]) -> Tensor:  # type: ignore[override]
+        values, kinds, lengths = self.together(*two(texts))
+        values, mask = mask_padding(Ragged(values, lengths))
+        values = values.masked_fill(~mask, self.padding)
+        more = {"token_type_ids": kinds} if self.takes_kinds else {}
+        x = self.encoder(input_ids=values, attention_mask=mask.long(), **more).last_hidden_state
+        return self.head(self.dropout(self.pool(x, mask)))
+
+    def together(self, first: Ragged, second: Ragged) -> tuple[Tensor, Tensor, Tensor]:
+        """Token numbers and which text each is of, int64 (B, T), and lengths (B)."""
+        before, behind = self.strip
+        counts = {n: (t.lengths - before - behind).clamp_min(0) for n, t in (("first", first), ("second", second))}
+        marks = sum(not isinstance(item, str) for item, _ in self.order)
+        if self.most is not None:
+            room = self.most - marks
+            a, b = counts["first"], counts["second"]
+            half = room // 2
+            counts["first"] = torch.minimum(a, torch.clamp(room - b, min=room - half))
+            counts["second"] = torch.minimum(b, room - counts["first"])
+        lengths = counts["first"] + counts["second"] + marks
+        shape = len(lengths), max(int(lengths.max()), 1)
+        values = first.values.new_zeros(shape)
+        kinds = torch.zeros_like(values)
+        steps = torch.arange(shape[1], device=values.device).expand(shape)
+        at = torch.zeros_like(lengths)[:, None]
+        for item, kind in self.order:
+            if isinstance(item, str):
+                text, count = first if item == "first" else second, counts[item][:, None]
+                inside = (steps >= at) & (steps < at + count)
+                places = (steps - at + before).clamp(0, max(text.values.shape[1] - 1, 0))
+                tokens = text.values.gather(1, places) if text.values.shape[1] else values
+            else:
+                count = torch.ones_like(at)
+                inside, tokens = steps == at, torch.full_like(values, item)
+            values = torch.where(inside, tokens, values)
+            kinds = torch.where(inside, kind, kinds)
+            at = at + count
+        return values, kinds, lengths
 
 
 class PretrainedTagger(nn.Module):
@@ -115,8 +180,8 @@ def build_huggingface(
     Args:
         source: a folder with config.json and model.safetensors, or a name on the hub.
         pretrained: None or True for the source's weights, False for fresh ones, or a .safetensors file.
-        options: `pooling` (or, of taggers, `crf`), `dropout`; and `config`, the encoder's configuration as a dict: then
-            the source is not looked at, and the weights are fresh.
+        options: `pooling` (or, of taggers, `crf`), `dropout`; of two texts `joint`; and `config`, the encoder's
+            configuration as a dict: then the source is not looked at, and the weights are fresh.
 
     Raises:
         ModelError: the source is no such folder, has no configuration, no weights in safetensors, or ones that do
@@ -126,7 +191,7 @@ def build_huggingface(
     """
     where = f"{PREFIX}{source}"
     transformers = import_transformers(where)
-    known = TAGGER_OPTIONS if spec.kind == "tokens" else OPTIONS
+    known = {"tokens": TAGGER_OPTIONS, "texts": PAIR_OPTIONS}.get(spec.kind, OPTIONS)
     for option in options:
         if option not in known:
             raise UsageError(f"the model {where} has no option '{option}'", fix=nearest(option, known))
@@ -138,13 +203,14 @@ def build_huggingface(
         config = read_config(source, needs_weights=from_source)
     else:
         config = _config_from_dict(transformers, given, where)
-    if spec.shape[0] > config.vocab_size:
+    tokens = max(spec.shape) if spec.kind == "texts" else spec.shape[0]
+    if tokens > config.vocab_size:
         raise ModelError(
-            f"it knows {config.vocab_size:,} tokens, the texts have {spec.shape[0]:,}",
+            f"it knows {config.vocab_size:,} tokens, the texts have {tokens:,}",
             where=where, fix="use the tokenizer that belongs to it",
         )  # fmt: skip
     encoder = _encoder(transformers, source if from_source else None, config, where)
-    kind = PretrainedTagger if spec.kind == "tokens" else PretrainedText
+    kind = {"tokens": PretrainedTagger, "texts": PretrainedPair}.get(spec.kind, PretrainedText)
     model: Any = kind(encoder, num_outputs, **rest)
     model.rebuild_options = {"config": _plain(config), **rest}
     notes: list[str] = []
@@ -160,11 +226,18 @@ def max_positions(name: str) -> int | None:
     """
     if not name.startswith(PREFIX):
         return None
-    config = read_config(name.removeprefix(PREFIX), needs_weights=False)
+    return _positions(read_config(name.removeprefix(PREFIX), needs_weights=False))
+
+
+def _positions(config: Any) -> int | None:
     most = getattr(config, "max_position_embeddings", None)
     if not isinstance(most, int) or most < 1:
         return None
     return most - (config.pad_token_id or 0) - 1 if config.model_type in COUNT_FROM_PADDING else most
+
+
+def _arguments(encoder: nn.Module) -> Mapping[str, Any]:
+    return inspect.signature(encoder.forward).parameters
 
 
 def check_source(source: str) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from flambeau.core.errors import UsageError
 from flambeau.fields import Ragged
 from flambeau.models.spec import OWN, InputSpec
-from flambeau.models.text.parts import mask_padding
+from flambeau.models.text.parts import first_times, mask_padding
 
 FACTORS = (1_000_003, 0x9E3779B97F4A7C15 - (1 << 64))  # odd: a product of int64 wraps around and loses nothing
 LARGEST = 1 << 22  # numbers of the table, where its size is chosen
@@ -144,11 +144,7 @@ class NGrams(nn.Module):
             found.append(rest * FACTORS[1])  # neighbouring tokens get numbers far apart
             inside.append(steps < (tokens.lengths - more)[:, None])
         phrases, good = torch.cat(found, 1), torch.cat(inside, 1)
-        # of equal ones the first is kept: the sort is stable, and what is over the end comes last
-        ordered, place = phrases.masked_fill(~good, torch.iinfo(torch.int64).max).sort(dim=1, stable=True)
-        again = torch.zeros_like(good)
-        again[:, 1:] = ordered[:, 1:] == ordered[:, :-1]
-        return phrases, good & ~torch.zeros_like(good).scatter(1, place, again)
+        return phrases, good & first_times(phrases.masked_fill(~good, torch.iinfo(torch.int64).max))
 
 
 def _counted(before: tuple[Tensor, Tensor] | None, found: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

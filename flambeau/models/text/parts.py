@@ -60,6 +60,14 @@ def mask_padding(tokens: Ragged) -> tuple[Tensor, Tensor]:
     return values.masked_fill(steps >= lengths[:, None], 0), steps < lengths.clamp(min=1)[:, None]
 
 
+def first_times(values: Tensor) -> Tensor:
+    """Of int64 (B, T), bool: where a number comes for the first time in its row."""
+    ordered, place = values.sort(dim=1, stable=True)
+    again = torch.zeros_like(values, dtype=torch.bool)
+    again[:, 1:] = ordered[:, 1:] == ordered[:, :-1]
+    return ~torch.zeros_like(again).scatter(1, place, again)
+
+
 class Pooling(nn.Module):
     """Vectors over time to one vector, padding left out.
 
