@@ -7,6 +7,7 @@ minilm     3,000 sentences of reviews, a pretrained MiniLM-L6 fine-tuned (`--mod
 sentences  the same, from scratch
 chinese    17,410 Chinese reviews, from scratch
 bbc        2,225 articles of BBC News in five classes, from scratch
+headlines  4,114 pairs of a headline and a paragraph of BBC News: whether they belong together, from scratch
 brown      the parts of speech of the Brown corpus, a tenth of its sentences held out
 
 Five folds (`brown`: one part). The fold is seen at the end only: the best epoch is chosen on an eighth of the other
@@ -27,6 +28,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
+import numpy as np
 from _timing import verdict
 
 import flambeau as fb
@@ -46,6 +48,7 @@ PROMISES = {
     "sentences": Promise(0.80),
     "chinese": Promise(0.865),
     "bbc": Promise(0.965),
+    "headlines": Promise(0.90),
     "brown": Promise(0.960, 900),
 }
 
@@ -74,6 +77,21 @@ def datasets(x: list[str], y: list[str], validating: bool) -> Iterator[fb.Datase
         yield fb.Dataset({"text": x, "label": y}, target="label", split=sides)
 
 
+def headlines(folder: Path, validating: bool) -> Iterator[fb.Dataset]:
+    """Five times the pairs, other groups of articles held out each time."""
+    from flambeau.data.realdata.texts import write_headlines
+
+    whole = fb.Dataset.from_table(
+        write_headlines(folder / "headlines.csv"), target="match", inputs=["headline", "text"]
+    )
+    for data in whole.folds(FOLDS, by="group"):
+        if not validating:
+            inner = fb.Split("grouped", by="group", valid=0.125, seed=1)
+            valid = inner.assign(range(len(data)), by=data.columns["group"])
+            data.split = np.where(data.split > 0, 2, valid).astype(np.int8)
+        yield data
+
+
 def brown(folder: Path) -> fb.Dataset:
     from flambeau.data.realdata.texts import write_brown
 
@@ -96,7 +114,10 @@ def measure(name: str, folder: Path, validating: bool) -> dict[str, list[float]]
     from flambeau.data.realdata.texts import minilm
 
     settings = {"model": f"hf:{minilm()}"} if name == "minilm" else {}
-    made = iter([brown(folder)]) if name == "brown" else datasets(*texts(name), validating)
+    if name == "brown":
+        made = iter([brown(folder)])
+    else:
+        made = headlines(folder, validating) if name == "headlines" else datasets(*texts(name), validating)
     found: dict[str, list[float]] = {}
     for fold, data in enumerate(made):
         for key, value in fit(data, folder / f"{name}-{fold}", **settings).items():

