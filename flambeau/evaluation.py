@@ -13,7 +13,7 @@ from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions, encode
-from flambeau.data.grouping import PRESENT, regrouped
+from flambeau.data.grouping import PRESENT, missing, regrouped
 from flambeau.data.prepare import Preparer
 from flambeau.data.series import from_series
 from flambeau.data.sources import from_path, from_source
@@ -25,9 +25,11 @@ from flambeau.predictor import Predictor
 from flambeau.run import Run
 from flambeau.training import Prepare, Source, evaluate
 from flambeau.training.engine import Engine
-from flambeau.understand.attribution import attribute_tokens
+from flambeau.understand.attribution import attribute_pair, attribute_tokens
 
 PAST = 24  # steps drawn before a forecast, at least
+Weights = dict[str, list[float]]
+"""By input, what each token of a text weighed."""
 
 
 def measure(
@@ -57,40 +59,57 @@ def _add_past(dataset: Dataset, shown: dict[str, Any]) -> None:
     shown["place"] = dataset.place(shown["row"])
 
 
-def render(dataset: Dataset, row: int, at: int | None = None, weights: list[float] | None = None) -> str:
+def render(dataset: Dataset, row: int, at: int | None = None, weights: Weights | None = None) -> str:
     """The inputs of a row as HTML.
 
     Args:
         at: the token that stands out in a sentence that is tagged.
-        weights: what each token of a text weighed.
+        weights: what each token of each text weighed.
     """
     name = dataset.inputs[0]
     field = dataset.fields[name]
     if isinstance(field, Tokens):
         return field.render(dataset.columns[name][row], at)
-    if isinstance(field, Text) and weights is not None:
-        return field.render(dataset.columns[name][row], weights)
-    return " ".join(dataset.fields[c].render(dataset.columns[c][row]) for c in dataset.inputs if c != PRESENT)
+    inputs = [c for c in dataset.inputs if c != PRESENT]
+    if weights is not None:
+        texts = [(dataset.fields[c], dataset.columns[c][row], weights[c]) for c in inputs]
+        return " ".join(field.render(value, part) for field, value, part in texts if isinstance(field, Text))
+    return " ".join(dataset.fields[c].render(dataset.columns[c][row]) for c in inputs)
 
 
 def _token_weights(
     objective: Objective, engine: Engine, dataset: Dataset, mistakes: list[dict[str, Any]]
-) -> list[list[float]] | None:
+) -> list[Weights] | None:
     """How much each token of the worst texts spoke for what was predicted; None where nobody can say."""
-    if len(dataset.inputs) != 1 or not mistakes or not isinstance(field := dataset.fields[dataset.inputs[0]], Text):
-        return None
+    fields = {name: dataset.fields[name] for name in dataset.inputs if name != PRESENT}
     target = dataset.fields.get(dataset.target or "")
-    if not isinstance(target, (Category, Number)):
+    if not mistakes or len(fields) > 2 or not isinstance(target, (Category, Number)):
         return None
-    values = [dataset.columns[dataset.inputs[0]][mistake["row"]] for mistake in mistakes]
-    gathered = collate([field.encode(value) for value in values], field.encoding)
-    assert isinstance(gathered, Ragged)
     asked = [target.index[m["predicted"]] if isinstance(target, Category) else 0 for m in mistakes]
-    texts = field.prepare(gathered).to(engine.device)
-    found = attribute_tokens(objective.model, texts, torch.tensor(asked, device=engine.device))
+    outputs = torch.tensor(asked, device=engine.device)
+    texts: dict[str, Ragged] = {}
+    for name, field in fields.items():
+        if not isinstance(field, Text):
+            return None
+        values = [dataset.columns[name][mistake["row"]] for mistake in mistakes]
+        blank = np.zeros(0, field.encoding.dtype)  # one of two texts may be missing
+        encoded = [blank if missing(value) and len(fields) > 1 else field.encode(value) for value in values]
+        gathered = collate(encoded, field.encoding)
+        assert isinstance(gathered, Ragged)
+        texts[name] = field.prepare(gathered).to(engine.device)
+    if len(texts) == 2:
+        found: tuple[torch.Tensor, ...] | None = attribute_pair(objective.model, texts, outputs)
+    else:
+        alone = attribute_tokens(objective.model, next(iter(texts.values())), outputs)
+        found = None if alone is None else (alone,)
     if found is None:
         return None
-    return [row[:length] for row, length in zip(found.tolist(), gathered.lengths.tolist(), strict=True)]
+    lengths = [text.lengths.tolist() for text in texts.values()]
+    parts = [
+        [row[:length] for row, length in zip(shares.tolist(), of_text, strict=True)]
+        for shares, of_text in zip(found, lengths, strict=True)
+    ]
+    return [dict(zip(texts, row, strict=True)) for row in zip(*parts, strict=True)]
 
 
 def evaluate_run(

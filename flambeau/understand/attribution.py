@@ -6,6 +6,9 @@ over a token's vector.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -33,37 +36,77 @@ def attribute_tokens(model: nn.Module, texts: Ragged, outputs: Tensor) -> Tensor
     Returns:
         None for a model whose tokens are not looked up in a table. A model that has a method `attribute` is asked.
     """
-    if callable(own := getattr(model, "attribute", None)):
-        training = model.training
-        model.eval()
-        with torch.no_grad():
-            shares: Tensor = own(texts, outputs)
+    found = _asked(model, {"text": texts}, outputs, lambda given: given["text"])
+    return None if found is None else found[0]
+
+
+def attribute_pair(model: nn.Module, texts: Mapping[str, Ragged], outputs: Tensor) -> tuple[Tensor, ...] | None:
+    """The same for a model that compares two texts: float (B, T) of each."""
+    return _asked(model, texts, outputs, lambda given: given)
+
+
+def _asked(
+    model: nn.Module, texts: Mapping[str, Ragged], outputs: Tensor, form: Callable[[dict[str, Ragged]], Any]
+) -> tuple[Tensor, ...] | None:
+    """The shares, asked in evaluation mode; `form` makes of the texts what the model takes."""
+    training = model.training
+    model.eval()
+    try:
+        # recurrent layers of cuDNN have no gradient outside training
+        with torch.inference_mode(False), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+            copies = {name: Ragged(text.values.clone(), text.lengths.clone()) for name, text in texts.items()}
+            found = _attribute(model, form(copies), outputs.clone())
+    finally:
         model.train(training)
-        return shares.float()
+    return None if found is None else tuple(shares.detach().float() for shares in found)
+
+
+def _attribute(model: Any, texts: Any, outputs: Tensor) -> Sequence[Tensor] | None:
+    if callable(own := getattr(model, "attribute", None)):
+        found = own(texts, outputs)
+        return (found,) if isinstance(found, Tensor) else found
+    if isinstance(texts, Ragged):
+        found = _gradient_by_input(model, lambda: model(texts), texts.values.shape, outputs)
+        return None if found is None else (found * _inside(texts),)
+    listed = list(texts.values())
+    if not callable(together := getattr(model, "together", None)) or len(listed) != 2:
+        return None
+    both = together(*listed)
+    found = _gradient_by_input(model, lambda: model.read(both), both.values.shape, outputs)
+    if found is None:
+        return None
+    # each token's share goes back to where it came from; those of marks go behind all tokens, and away
+    widths = [text.values.shape[1] for text in listed]
+    shares = found.new_zeros(len(found), sum(widths) + 1)
+    shares.scatter_add_(1, both.sources.where(both.sources >= 0, sum(widths)), found * _inside(both))
+    return shares[:, :-1].split(widths, 1)
+
+
+def _gradient_by_input(
+    model: nn.Module, call: Callable[[], Tensor], shape: Sequence[int], outputs: Tensor
+) -> Tensor | None:  # fmt: skip
+    """Gradient × input of the vectors of tokens, float (B, T)."""
     table = token_table(model)
     if table is None:
         return None
     seen: list[Tensor] = []
 
     def watch(module: nn.Module, given: object, vectors: Tensor) -> Tensor:
-        if vectors.shape[:2] != texts.values.shape:  # a table of something else
+        if vectors.shape[:2] != shape:  # a table of something else
             return vectors
         seen.append(vectors.detach().requires_grad_())
         return seen[-1]
 
-    training = model.training
-    model.eval()
     handle = table.register_forward_hook(watch)
     try:
-        # recurrent layers of cuDNN have no gradient outside training
-        with torch.inference_mode(False), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
-            given = Ragged(texts.values.clone(), texts.lengths.clone())
-            scores = model(given).reshape(len(outputs), -1).gather(1, outputs.clone()[:, None]).sum()
-            if not seen:
-                return None
-            (gradient,) = torch.autograd.grad(scores, seen[0])
+        scores = call().reshape(len(outputs), -1).gather(1, outputs[:, None]).sum()
+        if not seen:
+            return None
+        (gradient,) = torch.autograd.grad(scores, seen[0])
     finally:
         handle.remove()
-        model.train(training)
-    inside = torch.arange(texts.values.shape[1], device=texts.lengths.device) < texts.lengths[:, None]
-    return (gradient * seen[0]).detach().sum(2).float() * inside
+    return (gradient * seen[0]).sum(2)
+
+
+def _inside(texts: Any) -> Tensor:
+    return torch.arange(texts.values.shape[1], device=texts.lengths.device) < texts.lengths[:, None]

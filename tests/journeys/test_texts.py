@@ -92,6 +92,8 @@ def test_two_texts_are_compared(flambeau: Forkserver, tmp_path: Path) -> None:
     assert trained.json["metrics"]["accuracy"] > 0.75 > 0.65 > fused.json["metrics"]["accuracy"]
     measured = read_json(tmp_path / "run" / "evaluation.json")
     assert [b["name"] for b in measured["baselines"]][-1] == "TF-IDF of both and a linear model"
+    worst = measured["detail"]["worst"][0]["html"]
+    assert " class=for" in worst or " class=against" in worst
     assert max(measured["shuffled"]["without"].values()) < measured["shuffled"]["whole"] - 0.15
     row = '{"first": "the debugger prompt is shown", "second": "when the debugger prompt appears"}'
     (told,) = flambeau("predict", "run", row, "--json", cwd=tmp_path).json["predictions"]

@@ -136,7 +136,7 @@ def test_two_texts_are_put_together_as_the_tokeniser_does(template: str) -> None
     tool = tokenizer(template)
     first, second = [TEXTS[0], TEXTS[1], TEXTS[2]], [TEXTS[1], TEXTS[2], TEXTS[2]]
     model = PretrainedPair(encoder(), 2, joint=joint(tool.to_str()))
-    values, kinds, lengths = model.together(encoded(tool, first), encoded(tool, second))
+    values, kinds, _, lengths = model.together(encoded(tool, first), encoded(tool, second))
     for row, (a, b) in enumerate(zip(first, second, strict=True)):
         wanted, n = tool.encode(a, b), int(lengths[row])
         assert values[row, :n].tolist() == wanted.ids and kinds[row, :n].tolist() == wanted.type_ids
@@ -156,7 +156,7 @@ def test_of_two_long_texts_the_longer_one_loses_its_end() -> None:
         (short, long, [2, *few, 3, *whole[: most - 3 - len(few)], 3]),
         (long, long, [2, *whole[:5], 3, *whole[:5], 3]),
     ):
-        values, kinds, lengths = model.together(first, second)
+        values, kinds, _, lengths = model.together(first, second)
         assert values[0, : lengths[0]].tolist() == expected
         assert kinds[0].tolist() == [0] * (expected[1:].index(3) + 2) + [1] * (most - expected[1:].index(3) - 2)
         assert model({"a": first, "b": second}).shape == (1, 2)
@@ -177,7 +177,7 @@ def test_a_text_that_is_missing_leaves_the_marks() -> None:
     model = PretrainedPair(encoder(), 2, joint=joint(tool.to_str())).eval()
     nothing = Ragged(torch.zeros(1, 0, dtype=torch.int64), torch.tensor([0]))
     first = encoded(tool, TEXTS[2:])
-    values, _, lengths = model.together(first, nothing)
+    values, _, _, lengths = model.together(first, nothing)
     assert values[0, : lengths[0]].tolist() == [*first.values[0].tolist(), 3]
     assert model({"a": nothing, "b": nothing}).isfinite().all()
 

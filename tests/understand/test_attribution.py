@@ -13,7 +13,8 @@ from flambeau.data.realdata.texts import write_sentences
 from flambeau.evaluation import evaluate_run
 from flambeau.fields import Ragged, Text
 from flambeau.models import InputSpec, build
-from flambeau.understand.attribution import attribute_tokens
+from flambeau.models.text.huggingface import Joined, PretrainedPair
+from flambeau.understand.attribution import attribute_pair, attribute_tokens
 
 SPEC = InputSpec("text", (30,))
 TEXTS = Ragged(torch.tensor([[3, 4, 5, 6], [7, 8, 0, 0]]), torch.tensor([4, 2]))
@@ -40,6 +41,58 @@ def test_every_model_of_texts_says_what_counted_and_stays_as_it_was(name: str) -
     assert model.training and all(p.grad is None for p in model.parameters())
     with torch.inference_mode():
         assert torch.equal(shares, attribute_tokens(model, TEXTS, torch.tensor([1, 1])))
+
+
+def test_of_two_texts_the_shared_word_spoke_for_it() -> None:
+    """The shares are the change of the answer when a token is a little less there."""
+    model = build("pair", InputSpec("texts", (30, 30)), 3, generator=torch.Generator().manual_seed(0)).train()
+    texts = {"a": TEXTS, "b": Ragged(torch.tensor([[9, 5, 1], [10, 0, 0]]), torch.tensor([3, 1]))}
+    first, second = attribute_pair(model, texts, torch.tensor([1, 0]))
+    assert first.shape == (2, 4) and second.shape == (2, 3) and not first[1, 2:].any() and not second[1, 1:].any()
+    assert model.training and all(p.grad is None for p in model.parameters())
+    model.eval()
+    little = 1e-3
+    there = [torch.ones(2, 4), torch.ones(2, 3)]
+    whole = model._compare(*texts.values(), *there)[0, 1].detach()
+    there[0][0, 2] -= little  # the token 5, which both texts have
+    less = model._compare(*texts.values(), *there)[0, 1].detach()
+    assert first[0, 2] == pytest.approx(float((whole - less) / little), rel=0.02, abs=1e-4)
+    assert first[0, 2].abs() > 0
+
+
+def test_of_two_texts_in_one_encoder_each_token_has_its_share() -> None:
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    torch.manual_seed(0)
+    body = transformers.BertModel(transformers.BertConfig(vocab_size=30, **sizes), add_pooling_layer=False)
+    joint = {"order": [[1, 0], ["first", 0], [2, 0], ["second", 1], [2, 1]], "strip": [1, 1]}
+    model = PretrainedPair(body, 2, joint=joint).eval()
+    texts = {
+        "a": Ragged(torch.tensor([[1, 5, 6, 2], [1, 7, 2, 0]]), torch.tensor([4, 3])),
+        "b": Ragged(torch.tensor([[1, 8, 2], [1, 9, 2]]), torch.tensor([3, 3])),
+    }
+    first, second = attribute_pair(model, texts, torch.tensor([0, 1]))
+    both = Ragged(torch.tensor([[1, 5, 6, 2, 8, 2], [1, 7, 2, 9, 2, 0]]), torch.tensor([6, 5]))
+    kinds = torch.tensor([[0, 0, 0, 0, 1, 1], [0, 0, 0, 1, 1, 0]])
+    read = lambda values, lengths: model.read(Joined(values, kinds, torch.zeros_like(kinds), lengths))  # noqa: E731
+    whole = attribute_tokens(Reads(model, read), both, torch.tensor([0, 1]))
+    assert torch.allclose(first, torch.stack([whole[0, [0, 1, 2, 3]], whole[1, [0, 1, 2, 5]]]) * MARKS, atol=1e-6)
+    assert torch.allclose(second[:, 1], torch.stack([whole[0, 4], whole[1, 3]]), atol=1e-6)
+    assert not second[:, [0, 2]].any() and second[:, 1].abs().min() > 0
+
+
+MARKS = torch.tensor([[0, 1, 1, 0], [0, 1, 0, 0]])  # the encoder's own are of no text
+
+
+class Reads(torch.nn.Module):
+    """A model of one text out of one that reads two."""
+
+    def __init__(self, model: torch.nn.Module, read: Any):
+        super().__init__()
+        self.model, self.read = model, read
+
+    def forward(self, text: Ragged) -> torch.Tensor:
+        return self.read(text.values, text.lengths)
 
 
 def test_a_model_of_ones_own_may_give_one_number_for_each_text() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -68,6 +68,16 @@ class PretrainedText(nn.Module):
         return self.head(self.dropout(self.pool(x, mask)))
 
 
+class Joined(NamedTuple):
+    """Two texts as one: token numbers, which text each is of as the tokeniser says, and where it was in both texts'
+    tokens end to end, -1 for marks, all int64 (B, T); and lengths, int64 (B)."""
+
+    values: Tensor
+    kinds: Tensor
+    sources: Tensor
+    lengths: Tensor
+
+
 class PretrainedPair(PretrainedText):
     """The same for two texts, which the encoder reads as one, with its own marks before, between and behind them: each
     token of one sees all of the other. Devlin et al. 2018, "BERT", https://arxiv.org/abs/1810.04805, section 3.
@@ -92,15 +102,18 @@ class PretrainedPair(PretrainedText):
         self.takes_kinds = kinds > max(kind for _, kind in self.order) and "token_type_ids" in _arguments(encoder)
 
     def forward(self, texts: Mapping[str, Ragged]) -> Tensor:  # type: ignore[override]
-        values, kinds, lengths = self.together(*two(texts))
-        values, mask = mask_padding(Ragged(values, lengths))
+        return self.read(self.together(*two(texts)))
+
+    def read(self, both: Joined) -> Tensor:
+        """The outputs for texts that are put together already."""
+        values, mask = mask_padding(Ragged(both.values, both.lengths))
         values = values.masked_fill(~mask, self.padding)
-        more = {"token_type_ids": kinds} if self.takes_kinds else {}
+        more = {"token_type_ids": both.kinds} if self.takes_kinds else {}
         x = self.encoder(input_ids=values, attention_mask=mask.long(), **more).last_hidden_state
         return self.head(self.dropout(self.pool(x, mask)))
 
-    def together(self, first: Ragged, second: Ragged) -> tuple[Tensor, Tensor, Tensor]:
-        """Token numbers and which text each is of, int64 (B, T), and lengths (B)."""
+    def together(self, first: Ragged, second: Ragged) -> Joined:
+        """Two texts as the encoder reads them."""
         before, behind = self.strip
         counts = {n: (t.lengths - before - behind).clamp_min(0) for n, t in (("first", first), ("second", second))}
         marks = sum(not isinstance(item, str) for item, _ in self.order)
@@ -113,7 +126,8 @@ class PretrainedPair(PretrainedText):
         lengths = counts["first"] + counts["second"] + marks
         shape = len(lengths), max(int(lengths.max()), 1)
         values = first.values.new_zeros(shape)
-        kinds = torch.zeros_like(values)
+        kinds, sources = torch.zeros_like(values), torch.full_like(values, -1)
+        begins = {"first": 0, "second": first.values.shape[1]}
         steps = torch.arange(shape[1], device=values.device).expand(shape)
         at = torch.zeros_like(lengths)[:, None]
         for item, kind in self.order:
@@ -122,13 +136,14 @@ class PretrainedPair(PretrainedText):
                 inside = (steps >= at) & (steps < at + count)
                 places = (steps - at + before).clamp(0, max(text.values.shape[1] - 1, 0))
                 tokens = text.values.gather(1, places) if text.values.shape[1] else values
+                sources = torch.where(inside, begins[item] + places, sources)
             else:
                 count = torch.ones_like(at)
                 inside, tokens = steps == at, torch.full_like(values, item)
             values = torch.where(inside, tokens, values)
             kinds = torch.where(inside, kind, kinds)
             at = at + count
-        return values, kinds, lengths
+        return Joined(values, kinds, sources, lengths)
 
 
 class PretrainedTagger(nn.Module):

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from flambeau.core.errors import UsageError
 from flambeau.fields import Ragged
 from flambeau.models.spec import OWN, InputSpec
-from flambeau.models.text.bag import Bag
-from flambeau.models.text.parts import first_times, mask_padding
+from flambeau.models.text.parts import Pooling, TokenEmbedding, first_times, mask_padding
 
 SHARED = 7  # numbers that `shared` gives
 LOUD = 4.0  # these are mostly far below 1, and are to be learned as soon as the rest
@@ -46,7 +45,9 @@ class Pair(nn.Module):
         token_dropout: float = 0.5,
     ):  # fmt: skip
         super().__init__()
-        self.bag = Bag(vocabulary_size, width, embedding, dropout, token_dropout)
+        self.embedding = TokenEmbedding(vocabulary_size, embedding, token_dropout=token_dropout)
+        self.pool = Pooling("sqrt", embedding)
+        self.lead = nn.Linear(embedding, width)
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
         self.hidden = nn.Linear(4 * width + SHARED, width)
@@ -58,10 +59,31 @@ class Pair(nn.Module):
 
     def forward(self, texts: Mapping[str, Ragged]) -> Tensor:
         first, second = two(texts)
-        u, v = self.norm(self.bag(first)), self.norm(self.bag(second))
+        return self._compare(first, second, *(mask_padding(text)[1].float() for text in (first, second)))
+
+    def _compare(self, first: Ragged, second: Ragged, there_first: Tensor, there_second: Tensor) -> Tensor:
+        u, v = self._vector(first, there_first), self._vector(second, there_second)
         compared = self.dropout(torch.cat([u, v, (u - v).abs(), u * v], 1))
-        x = self.hidden(torch.cat([compared, LOUD * shared(first, second, self.rarity).to(u.dtype)], 1))
+        common = shared(first, second, self.rarity, there_first, there_second)
+        x = self.hidden(torch.cat([compared, LOUD * common.to(u.dtype)], 1))
         return self.head(self.dropout(x.relu()))
+
+    def _vector(self, text: Ragged, there: Tensor) -> Tensor:
+        x, mask = self.embedding(text)
+        return self.norm(self.lead(self.dropout(self.pool(x * there[:, :, None].to(x.dtype), mask))))
+
+    def attribute(self, texts: Mapping[str, Ragged], outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """What each token of the two texts added to an answer, to first order, float (B, T) each: the gradient by how
+        much the token is there, in the text's vector and among what both texts have.
+
+        Args:
+            outputs: for each pair, which output is asked about, int64 (B).
+        """
+        first, second = two(texts)
+        there = [mask_padding(text)[1].float().requires_grad_() for text in (first, second)]
+        answers = self._compare(first, second, *there).gather(1, outputs[:, None]).sum()
+        a, b = torch.autograd.grad(answers, there)
+        return a * there[0].detach(), b * there[1].detach()
 
     def prime(self, batches: Iterable[tuple[Mapping[str, Ragged], Tensor]]) -> None:
         """Counts in how many training texts each word is, and makes the rare ones count more.
@@ -87,17 +109,22 @@ def two(texts: Mapping[str, Ragged]) -> tuple[Ragged, Ragged]:
     return found[0], found[1]
 
 
-def shared(first: Ragged, second: Ragged, rarity: Tensor) -> Tensor:
+def shared(
+    first: Ragged, second: Ragged, rarity: Tensor, there_first: Tensor | None = None, there_second: Tensor | None = None
+) -> Tensor:  # fmt: skip
     """How much two texts have in common, float (B, 7), about 0…1: the shared words' part of the first text, of the
     second, and of both, by weight; the heaviest shared word, and the logarithm of all shared weight; and the part of
     each text's different words.
 
     Args:
         rarity: the weight of each token, float (V); 0 for those that do not count.
+        there_first: how much each token of a text is there, float (B, T); likewise `there_second`; 1 if not given.
     """
     a, b = mask_padding(first)[0], mask_padding(second)[0]
     same = a[:, :, None] == b[:, None]
     in_first, in_second = rarity[a] * first_times(a), rarity[b] * first_times(b)
+    if there_first is not None and there_second is not None:
+        in_first, in_second = in_first * there_first, in_second * there_second
     common = in_first * same.any(2)
     weight, whole_a, whole_b = common.sum(1), in_first.sum(1).clamp_min(1e-6), in_second.sum(1).clamp_min(1e-6)
     count, count_a, count_b = ((x > 0).sum(1) for x in (common, in_first, in_second))
