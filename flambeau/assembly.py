@@ -73,9 +73,15 @@ def _may_compare(recipe: Recipe, inputs: Sequence[str]) -> bool:
     return cut[0] == cut[1] and not {"encoders", "fusion"} & set(recipe.model.options)
 
 
-def alike(choice: ModelChoice, inputs: Sequence[str]) -> Sequence[str]:
+def alike(recipe: Recipe, inputs: Sequence[str]) -> Sequence[str]:
     """The inputs that must have one vocabulary: two texts of which the model asks which words both have."""
-    return inputs if "texts" in OWN.kinds.get(choice.name, ()) else ()
+    two = is_pair([recipe.fields.get(name, {}).get("kind") for name in inputs])
+    return inputs if two and _compares(recipe.model) else ()
+
+
+def _compares(choice: ModelChoice) -> bool:
+    """Whether a model of ours takes two texts."""
+    return "texts" in OWN.kinds.get(choice.name, ())
 
 
 def _suit_texts(recipe: Recipe, inputs: Sequence[str], rows: int, reasons: list[str], reporter: Reporter) -> None:
@@ -116,7 +122,7 @@ def named_model(
     was chosen."""
     fields = [data.fields[name] for name in data.inputs if name != PRESENT]
     field = fields[0]
-    reads_both = recipe.model.name.startswith(HF) or bool(alike(recipe.model, data.inputs))
+    reads_both = recipe.model.name.startswith(HF) or _compares(recipe.model)
     if len(fields) > 1 and not (reads_both and is_pair([f.kind for f in fields])):
         return _fused_model(recipe, data, target, num_train, reasons, reporter)
     spec = InputSpec.of(fields)
@@ -177,7 +183,7 @@ def _fused_model(
     if choice.name not in ("auto", FUSION):
         tables = {n: f" ({', '.join(f.columns)})" for n, f in data.fields.items() if isinstance(f, Table)}
         raise UsageError(
-            f"{choice.name} takes one input; the data has {len(names)}: "
+            f"{choice.name} takes {'two texts' if _compares(choice) else 'one input'}; the data has {len(names)}: "
             f"{', '.join(n + tables.get(n, '') for n in names)}",
             fix=f"choose one with inputs=, or set model.options.encoders.{names[0]}.name={choice.name}",
         )

@@ -20,14 +20,12 @@ from flambeau.data.batch import Batch
 from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions
+from flambeau.data.grouping import PRESENT
 from flambeau.evaluation import measure, render
 from flambeau.feeds import SIDES, FieldFeed, as_feed, settings_of
 from flambeau.fields import Field, Image
 from flambeau.fields.augment import Augmentation
-from flambeau.models import (
-    InputSpec,
-    starts_pretrained,
-)  # fmt: skip
+from flambeau.models import InputSpec, is_pair, starts_pretrained
 from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.predictor import Predictor
 from flambeau.recipe import Recipe, technique_settings
@@ -161,7 +159,7 @@ class Learner:
         assembly.suit_model(self.recipe, inputs, len(self.data or ()), reasons, self.reporter)
         if isinstance(self.feed, FieldFeed):
             self.feed.groups = ours
-            self.feed.alike = assembly.alike(self.recipe.model, inputs)
+            self.feed.alike = assembly.alike(self.recipe, inputs)
         num_train = self.feed.open(self.recipe, self.reporter, reasons)
         if isinstance(self.feed, FieldFeed):
             told = {row for f in self.findings for row in f.rows if f.check in TELLS_WHAT_IS_LEFT_OUT}
@@ -452,9 +450,10 @@ class Learner:
         from flambeau.models import summary
 
         self.build()
-        if self.data is None:
-            raise UsageError("a summary needs a Dataset")
-        return summary(self.objective.model, InputSpec.of([self.data.fields[n] for n in self.data.inputs]))
+        fields = [self.data.fields[name] for name in self.data.inputs if name != PRESENT] if self.data else []
+        if len(fields) != 1 and not is_pair([field.kind for field in fields]):
+            raise UsageError("a summary needs data with one input field, or with two texts")
+        return summary(self.objective.model, InputSpec.of(fields))
 
     @property
     def predictor(self) -> Predictor:

@@ -110,6 +110,7 @@ def test_two_texts_are_read_by_one_encoder(encoder: Path, tmp_path: Path) -> Non
     learner = fb.Learner(data, model=f"hf:{encoder}", epochs=1, run=tmp_path / "run", quiet=True)
     learner.fit(check=False)
     model = learner.objective.model
+    assert learner.summary().parameters == sum(p.numel() for p in model.parameters()) and learner.summary().flops > 0
     assert isinstance(model, PretrainedPair) and [item for item, _ in model.order] == [2, "first", 3, "second", 3]
     asked = [{"first": "the debugger", "second": "a prompt " * 60}, {"first": "the debugger", "second": None}]
     expected = learner.predict(asked)
@@ -131,6 +132,11 @@ def test_texts_that_are_cut_differently_are_not_compared(tmp_path: Path) -> None
         learner("pair").build()
     with pytest.raises(UsageError, match=r"bag takes one input; the data has 2"):
         learner("bag").build()
+    frame = pl.read_csv(tmp_path / "pairs.csv").with_columns(length=pl.col("first").str.len_chars())
+    for inputs in (["first", "length"], ["first", "second", "length"]):
+        data = fb.Dataset.from_frame(frame, target="match", inputs=inputs)
+        with pytest.raises(UsageError, match=rf"pair takes two texts; the data has {len(inputs)}: "):
+            fb.Learner(data, model="pair", run=False, quiet=True).build()
 
 
 def test_pickled_weights_are_not_read(encoder: Path, table: Path, tmp_path: Path) -> None:
