@@ -93,7 +93,7 @@ class Split:
         if self.method == "grouped":
             assert by is not None
             return self._by_group([str(g) for g in by])
-        drawn = np.argsort(np.asarray([self._draw(k) for k in keys], np.uint64), kind="stable")
+        drawn = np.argsort(self._draw(keys), kind="stable")
         if self.method == "random" or labels is None:
             return self._cut(drawn)
         side = np.zeros(len(keys), np.int8)
@@ -121,21 +121,26 @@ class Split:
             if len(names) == self.folds:
                 return inverse
             part_of, sizes = np.zeros(len(names), np.int64), [0] * self.folds
-            for group in sorted(range(len(names)), key=lambda g: self._draw(str(names[g]))):
+            for group in np.argsort(self._draw([str(name) for name in names]), kind="stable").tolist():
                 smallest = sizes.index(min(sizes))
                 part_of[group] = smallest
                 sizes[smallest] += int(counts[group])
             return part_of[inverse]
-        order = np.argsort(np.asarray([self._draw(k) for k in keys], np.uint64), kind="stable")
+        order = np.argsort(self._draw(keys), kind="stable")
         if self.method != "random" and labels is not None:
             order = order[np.argsort(np.asarray([str(label) for label in labels])[order], kind="stable")]
         parts = np.zeros(len(keys), np.int64)
         parts[order] = np.arange(len(keys)) % self.folds
         return parts
 
-    def _draw(self, key: Hashable) -> int:
-        text = f"{self.seed}/{key}".encode("utf-8", "surrogateescape")  # a file name may be any bytes
-        return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+    def _draw(self, keys: Sequence[Hashable]) -> np.ndarray:
+        """A number for each key, uint64 (N), that depends on the key and the seed alone."""
+        start, digest = f"{self.seed}/", hashlib.blake2b
+        drawn = bytearray()
+        for key in keys:
+            text = f"{start}{key}".encode("utf-8", "surrogateescape")  # a file name may be any bytes
+            drawn += digest(text, digest_size=8).digest()
+        return np.frombuffer(drawn, ">u8")
 
     def _cut(self, order: np.ndarray) -> np.ndarray:
         """The first of `order` to test, the next to valid, the rest to train; one row always trains."""
@@ -154,7 +159,7 @@ class Split:
                 f"the column '{self.by}' has one group only",
                 fix="choose another column, or split='stratified'",
             )
-        drawn = sorted(range(len(names)), key=lambda g: self._draw(str(names[g])))
+        drawn = np.argsort(self._draw([str(name) for name in names]), kind="stable").tolist()
         side_of_group = np.zeros(len(names), np.int8)
         position = 0
         for side, share in ((TEST, self.test), (VALID, self.valid)):
