@@ -21,6 +21,7 @@ from flambeau.fields.charsets import read_text
 from flambeau.fields.cutting import HF, WORDS
 from flambeau.fields.rewording import Rewording
 from flambeau.fields.synonyms import find_wordnet, read_synonyms, synonym_table
+from flambeau.fields.wordwise import WordByWord, joined, works_by_word
 
 LONGEST = 10_000_000  # characters of one text that are looked at
 MANY_CHARACTERS = 15  # from this mean length on, values are texts and not names
@@ -116,7 +117,7 @@ class Text(Field):
         if self.tokens == "auto":
             drawn = values[:: max(1, len(values) // 1000)][:1000]
             self.cut = cutting.suited(text for text in map(_usable, drawn) if text is not None)
-        for derived in ("_ready", "_synonyms", "_fixed"):
+        for derived in ("_ready", "_by_word", "_synonyms", "_fixed"):
             self.__dict__.pop(derived, None)
         assert self.cut is not None
         if self.cut.startswith(HF):
@@ -161,6 +162,12 @@ class Text(Field):
                 self.__dict__["_ready"] = tool
         return self.__dict__["_ready"]
 
+    @cached_property
+    def _by_word(self) -> WordByWord | None:
+        """The same tokeniser for many texts, where its rules allow a quicker way."""
+        assert self.tokenizer is not None
+        return WordByWord(self._tool, self.max_length) if works_by_word(self.tokenizer) else None
+
     @property
     def joint(self) -> dict[str, Any] | None:
         """How two texts are put together, as `cutting.joint` tells it; None where no tokeniser says."""
@@ -184,22 +191,25 @@ class Text(Field):
     def encode_batch(self, values: Sequence[Any]) -> list[np.ndarray | DataError]:
         texts = [_checked(value) for value in values]
         good = [text for text in texts if isinstance(text, str)]
-        encoded: list[Sequence[int]]
-        if self.tokenizer is not None:
-            encoded = [e.ids for e in self._tool.encode_batch_fast(good)]
-        else:
-            index, most = self._tool, self.max_length
-            assert self.cut is not None
-            cut = cutting.cutter(self.cut)
-            encoded = []
-            for text in good:
-                lowered = text.lower() if self.lower else text
-                pieces = itertools.chain(itertools.islice(cut(lowered), most), self._letters(lowered))
-                encoded.append([index.get(piece, 1) for piece in pieces] or [1])
-        # one array for all of them, and a view for each: an array for each text takes as long as cutting it
-        flat = np.fromiter(itertools.chain.from_iterable(encoded), np.int32, sum(map(len, encoded)))
-        bounds = itertools.pairwise(itertools.accumulate(map(len, encoded), initial=0))
+        flat, starts = self._numbered(good)
+        bounds = itertools.pairwise(starts.tolist())  # one array, and a view for each text, which is quicker to make
         return [flat[slice(*next(bounds))] if isinstance(text, str) else text for text in texts]
+
+    def _numbered(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Token numbers of texts one after another, int32, and where each text's begin, int64 (texts + 1)."""
+        if self.tokenizer is not None:
+            if self._by_word is not None:
+                return self._by_word(texts)
+            return joined([encoded.ids for encoded in self._tool.encode_batch_fast(texts)])
+        index, most = self._tool, self.max_length
+        assert self.cut is not None
+        cut = cutting.cutter(self.cut)
+        encoded = []
+        for text in texts:
+            lowered = text.lower() if self.lower else text
+            pieces = itertools.chain(itertools.islice(cut(lowered), most), self._letters(lowered))
+            encoded.append([index.get(piece, 1) for piece in pieces] or [1])
+        return joined(encoded)
 
     def prepare(self, gathered: Ragged, training: bool = False, generator: torch.Generator | None = None) -> Ragged:
         texts = Ragged(gathered.values.long(), gathered.lengths)
