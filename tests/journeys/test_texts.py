@@ -16,7 +16,7 @@ import flambeau as fb
 from flambeau.core.errors import ModelError, RunError, UsageError
 from flambeau.core.files import read_json
 from flambeau.data.realdata.texts import write_sentences
-from flambeau.models.text.huggingface import PretrainedPair
+from flambeau.models.text.pretrained import PretrainedPair
 from flambeau.techniques import Technique
 from flambeau.training.interrupts import Interrupted
 

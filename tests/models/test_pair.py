@@ -13,7 +13,7 @@ from flambeau.core.errors import UsageError
 from flambeau.fields import Ragged, Text
 from flambeau.fields.cutting import joint
 from flambeau.models import InputSpec, auto, build
-from flambeau.models.text.huggingface import PretrainedPair
+from flambeau.models.text.pretrained import PretrainedPair
 from flambeau.models.text.pair import Pair, shared
 
 V = 12

@@ -13,7 +13,7 @@ from flambeau.data.realdata.texts import write_sentences
 from flambeau.evaluation import evaluate_run
 from flambeau.fields import Ragged, Text
 from flambeau.models import InputSpec, build
-from flambeau.models.text.huggingface import Joined, PretrainedPair
+from flambeau.models.text.pretrained import Joined, PretrainedPair
 from flambeau.understand.attribution import attribute_pair, attribute_tokens
 
 SPEC = InputSpec("text", (30,))

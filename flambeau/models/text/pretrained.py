@@ -1,0 +1,180 @@
+"""Encoders of transformers as models: for a text, for two texts that are read as one, for tags of words.
+
+How the encoders themselves are found and read is in `huggingface`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from flambeau.fields import Ragged
+from flambeau.models.text.crf import Chain, Transitions
+from flambeau.models.text.pair import two
+from flambeau.models.text.parts import Pooling, mask_padding
+
+# Positions count from behind the padding token's number, so that many of them are never used.
+COUNT_FROM_PADDING = (
+    "camembert", "data2vec-text", "esm", "ibert", "longformer", "luke", "mpnet", "roberta",
+    "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
+)  # fmt: skip
+
+
+class PretrainedText(nn.Module):
+    """An encoder of transformers, pooled over the tokens, and a linear layer.
+
+    Args:
+        encoder: called with token numbers (B, T) and an attention mask; gives `last_hidden_state` (B, T, D).
+        num_outputs: K.
+        pooling: `mean`, `cls`, `max`, `last` or `attention`.
+        dropout: probability, before the linear layer.
+
+    Shapes: Ragged (B, T) int64 to (B, K).
+    """
+
+    def __init__(self, encoder: nn.Module, num_outputs: int, pooling: str = "mean", dropout: float = 0.1):
+        super().__init__()
+        config: Any = encoder.config
+        self.padding = getattr(config, "pad_token_id", None) or 0
+        self.encoder = encoder
+        self.pool = Pooling(pooling, config.hidden_size)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(config.hidden_size, num_outputs)
+
+    def forward(self, tokens: Ragged) -> Tensor:
+        values, mask = mask_padding(tokens)
+        # Encoders such as RoBERTa count their positions by their own padding token.
+        values = values.masked_fill(~mask, self.padding)
+        x = self.encoder(input_ids=values, attention_mask=mask.long()).last_hidden_state
+        return self.head(self.dropout(self.pool(x, mask)))
+
+
+class Joined(NamedTuple):
+    """Two texts as one: token numbers, which text each is of as the tokeniser says, and where it was in both texts'
+    tokens end to end, -1 for marks, all int64 (B, T); and lengths, int64 (B)."""
+
+    values: Tensor
+    kinds: Tensor
+    sources: Tensor
+    lengths: Tensor
+
+
+class PretrainedPair(PretrainedText):
+    """The same for two texts, which the encoder reads as one, with its own marks before, between and behind them: each
+    token of one sees all of the other. Devlin et al. 2018, "BERT", https://arxiv.org/abs/1810.04805, section 3.
+
+    Args:
+        joint: how the tokeniser puts two texts together, as `Text.joint` tells it; end to end if not given.
+
+    Shapes: two Ragged (B, T) int64, the first two of a dict, to (B, K). Where both are longer than the encoder can
+    take, the longer one loses its end.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, num_outputs: int, pooling: str = "mean", dropout: float = 0.1,
+        joint: Mapping[str, Any] | None = None,
+    ):  # fmt: skip
+        super().__init__(encoder, num_outputs, pooling, dropout)
+        joint = joint or {"order": [["first", 0], ["second", 1]], "strip": [0, 0]}
+        self.order = [(item, int(kind)) for item, kind in joint["order"]]
+        self.strip = tuple(joint["strip"])
+        self.most = positions(encoder.config)
+        kinds = getattr(encoder.config, "type_vocab_size", None) or 0
+        self.takes_kinds = kinds > max(kind for _, kind in self.order) and "token_type_ids" in _arguments(encoder)
+
+    def forward(self, texts: Mapping[str, Ragged]) -> Tensor:  # type: ignore[override]
+        return self.read(self.together(*two(texts)))
+
+    def read(self, both: Joined) -> Tensor:
+        """The outputs for texts that are put together already."""
+        values, mask = mask_padding(Ragged(both.values, both.lengths))
+        values = values.masked_fill(~mask, self.padding)
+        more = {"token_type_ids": both.kinds} if self.takes_kinds else {}
+        x = self.encoder(input_ids=values, attention_mask=mask.long(), **more).last_hidden_state
+        return self.head(self.dropout(self.pool(x, mask)))
+
+    def together(self, first: Ragged, second: Ragged) -> Joined:
+        """Two texts as the encoder reads them."""
+        before, behind = self.strip
+        counts = {n: (t.lengths - before - behind).clamp_min(0) for n, t in (("first", first), ("second", second))}
+        marks = sum(not isinstance(item, str) for item, _ in self.order)
+        if self.most is not None:
+            room = self.most - marks
+            a, b = counts["first"], counts["second"]
+            half = room // 2
+            counts["first"] = torch.minimum(a, torch.clamp(room - b, min=room - half))
+            counts["second"] = torch.minimum(b, room - counts["first"])
+        lengths = counts["first"] + counts["second"] + marks
+        shape = len(lengths), max(int(lengths.max()), 1)
+        values = first.values.new_zeros(shape)
+        kinds, sources = torch.zeros_like(values), torch.full_like(values, -1)
+        begins = {"first": 0, "second": first.values.shape[1]}
+        steps = torch.arange(shape[1], device=values.device).expand(shape)
+        at = torch.zeros_like(lengths)[:, None]
+        for item, kind in self.order:
+            if isinstance(item, str):
+                text, count = first if item == "first" else second, counts[item][:, None]
+                inside = (steps >= at) & (steps < at + count)
+                places = (steps - at + before).clamp(0, max(text.values.shape[1] - 1, 0))
+                tokens = text.values.gather(1, places) if text.values.shape[1] else values
+                sources = torch.where(inside, begins[item] + places, sources)
+            else:
+                count = torch.ones_like(at)
+                inside, tokens = steps == at, torch.full_like(values, item)
+            values = torch.where(inside, tokens, values)
+            kinds = torch.where(inside, kind, kinds)
+            at = at + count
+        return Joined(values, kinds, sources, lengths)
+
+
+class PretrainedTagger(nn.Module):
+    """An encoder of transformers, and a linear layer on the first piece of each word: Devlin et al. 2018, "BERT",
+    https://arxiv.org/abs/1810.04805, section 5.3.
+
+    Args:
+        encoder: as for `PretrainedText`.
+        num_outputs: K tags.
+        crf: score tags in a row by a conditional random field.
+
+    Shapes: Ragged (B, S, 2) int64, pieces and whether a word begins with each, to (B, T, K) for T words; or a `Chain`.
+    """
+
+    def __init__(self, encoder: nn.Module, num_outputs: int, dropout: float = 0.1, crf: bool = False):
+        super().__init__()
+        config: Any = encoder.config
+        self.padding = getattr(config, "pad_token_id", None) or 0
+        self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(config.hidden_size, num_outputs)
+        self.transitions = Transitions(num_outputs) if crf else None
+
+    def forward(self, tokens: Ragged) -> Tensor | Chain:
+        values, mask = mask_padding(Ragged(tokens.values[:, :, 0], tokens.lengths))
+        begins = tokens.values[:, :, 1].bool() & mask
+        values = values.masked_fill(~mask, self.padding)
+        x = self.encoder(input_ids=values, attention_mask=mask.long()).last_hidden_state
+        count = begins.sum(1)
+        row, piece = begins.nonzero(as_tuple=True)
+        words = x.new_zeros(len(x), max(int(count.max()), 1), x.shape[2])
+        words = words.index_put((row, (begins.cumsum(1) - 1)[row, piece]), x[row, piece])
+        scores = self.head(self.dropout(words))
+        if self.transitions is None:
+            return scores
+        steps = torch.arange(words.shape[1], device=x.device)
+        return self.transitions(scores, steps < count.clamp_min(1)[:, None])
+
+
+def positions(config: Any) -> int | None:
+    """How many tokens an encoder of this configuration can take; None where any number will do."""
+    most = getattr(config, "max_position_embeddings", None)
+    if not isinstance(most, int) or most < 1:
+        return None
+    return most - (config.pad_token_id or 0) - 1 if config.model_type in COUNT_FROM_PADDING else most
+
+
+def _arguments(encoder: nn.Module) -> Mapping[str, Any]:
+    return inspect.signature(encoder.forward).parameters
