@@ -13,8 +13,8 @@ from flambeau.core.errors import UsageError
 from flambeau.fields import Ragged, Text
 from flambeau.fields.cutting import joint
 from flambeau.models import InputSpec, auto, build
-from flambeau.models.text.pretrained import PretrainedPair
 from flambeau.models.text.pair import Pair, shared
+from flambeau.models.text.pretrained import PretrainedPair
 
 V = 12
 A, B, C, D = 2, 3, 4, 5
