@@ -59,10 +59,18 @@ class Category(Field):
 
     kind = "category"
     settings = ("classes",)
+    fitted = ("temperature",)
 
     def __init__(self, classes: Sequence[str] | None = None):
         self.classes: list[str] = [str(c) for c in classes] if classes else []
         self._given = bool(classes)
+        self.temperature = 1.0
+        """What a model's logits are divided by, found on validation after a training."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What numbers depend on; how sure a model is is not among it."""
+        return {name: value for name, value in self.to_dict().items() if name != "temperature"}
 
     @classmethod
     def recognise(cls, values: Sequence[Any]) -> Recognition:
@@ -89,6 +97,7 @@ class Category(Field):
             values = [name for name, _ in values.counted()] if isinstance(values, Names) else values
             names = {class_name(v) for v in values if v is not None and v == v}
             self.classes = sorted(names, key=natural)
+        self.temperature = 1.0
         self.__dict__.pop("_index", None)
 
     @property

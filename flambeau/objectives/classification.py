@@ -39,6 +39,7 @@ class Classification:
 
     def __init__(self, field: Category | Tags, detail: bool):
         self.classes, self.keep = field.classes, detail
+        self.temperature = getattr(field, "temperature", 1.0)
         k = len(self.classes)
         self.confusion = torch.zeros(k, k, dtype=torch.int64)  # true × predicted
         self.bins = torch.zeros(3, CALIBRATION_BINS, dtype=torch.float64)  # count, sum of confidence, right
@@ -107,6 +108,7 @@ class Classification:
             # expected calibration error, Guo et al. 2017, arXiv:1706.04599
             "calibration": {
                 "error": gap,
+                "temperature": self.temperature,
                 "count": count.tolist(),
                 "confidence": (confidence / safe).tolist(),
                 "accuracy": (right / safe).tolist(),

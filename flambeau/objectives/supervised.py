@@ -14,12 +14,14 @@ from flambeau.core.errors import UsageError
 from flambeau.data.batch import Batch
 from flambeau.fields import Category, Field, Forecast, MultiLabel, Tags, Windows
 from flambeau.objectives.base import OBJECTIVES, Objective
+from flambeau.objectives.certainty import sharpened, temperature
 from flambeau.objectives.forecasting import Pinball, in_order, spreads
 from flambeau.objectives.losses import FOR_KIND, expects_classes, named
 from flambeau.objectives.metrics import MONITORS, Metric, Own, for_field
 from flambeau.objectives.tagging import count_tags, tag_probabilities
 
 WINDOWS_AT_ONCE = 256  # a long clip has more windows than fit into memory
+SLIGHTLY = 0.05  # a change of temperature that is not worth a line
 
 
 def over_windows(model: nn.Module, windows: Windows) -> Tensor:
@@ -104,8 +106,8 @@ class Supervised(Objective):
             return tag_probabilities(output)
         if isinstance(self.target, Forecast):
             return in_order(output, self.target)
-        if kind == "category":
-            return output.float().softmax(-1)
+        if isinstance(self.target, Category):
+            return sharpened(output, self.target.temperature)
         if kind == "multilabel":
             return output.float().sigmoid()
         return output.float() if kind else output
@@ -155,10 +157,14 @@ class Supervised(Objective):
         return target.float() if isinstance(self.target, MultiLabel) else target.new_ones(len(target), 1).float()
 
     def calibrate(self, batches: Iterable[Batch]) -> str | None:
-        """Moves the quantiles of forecasts to where they hold what they say."""
+        """Moves the quantiles of forecasts to where they hold what they say; makes a classifier as sure as it is often
+        right."""
         field = self.target
-        if not isinstance(field, Forecast) or len(field.quantiles) < 2:
-            return None
+        if isinstance(field, Forecast) and len(field.quantiles) > 1:
+            return self._widen(field, batches)
+        return self._temper(field, batches) if isinstance(field, Category) and len(field.classes) > 1 else None
+
+    def _widen(self, field: Forecast, batches: Iterable[Batch]) -> str | None:
         field.spread = [1.0] * len(field.quantiles)
         pairs = [(self.predict(batch).cpu().numpy(), batch.target.cpu().numpy()) for batch in batches]
         output, target = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
@@ -166,6 +172,16 @@ class Supervised(Objective):
         moved = [f"{q:g} ×{s:.2f}" for q, s in zip(field.quantiles, field.spread, strict=True) if s != 1.0]
         said = "quantiles' distance from the middle one, so that they hold what they say on validation"
         return f"{said}: {', '.join(moved)}" if moved else None
+
+    def _temper(self, field: Category, batches: Iterable[Batch]) -> str | None:
+        pairs = [(self.forward(batch).float().cpu(), batch.target.cpu()) for batch in batches]
+        output, target = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+        if output.shape[1:] != (len(field.classes),):
+            return None
+        field.temperature = temperature(output, target)
+        if abs(field.temperature - 1) < SLIGHTLY:
+            return None
+        return f"certainty: logits / {field.temperature:.2f}, so that it is as sure as it is right on validation"
 
     def predict(self, batch: Batch) -> Tensor:
         with torch.inference_mode():

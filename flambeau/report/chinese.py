@@ -97,6 +97,8 @@ CHINESE: dict[str, str] = {
     "calibration.title": "置信度与实际正确率",
     "confidence.title": "置信度的分布",
     "calibration.error": "期望校准误差 {error:.1%}",
+    "calibration.tempered": "训练之后，模型的输出除以了 {temperature:.2f}，使它在验证行上的置信度与正确率一致"
+    "（温度缩放）。答案不会因此改变。",
     "calibration.note": "每根柱子是该置信度下的正确率；颜色越浅，样本越少。落在虚线上时，80% 的置信度意味着 100 "
     "次中对 80 次。误差是与虚线的平均距离（Guo 等，2017）。",
     "confidence": "置信度",

@@ -106,6 +106,8 @@ ENGLISH: dict[str, str] = {
     "calibration.title": "How often it is right when it is so sure",
     "confidence.title": "How sure it is",
     "calibration.error": "expected calibration error {error:.1%}",
+    "calibration.tempered": "After the training the model's outputs were divided by {temperature:.2f}, which makes it "
+    "as sure as it is right on the validation rows (temperature scaling). No answer changes by it.",
     "calibration.note": "A bar is the share of right answers among those of a confidence; the fainter, the fewer "
     "samples. On the dashed line a confidence of 80 % is right 80 times in 100. The error is the mean distance "
     "from it (Guo et al. 2017).",

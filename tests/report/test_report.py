@@ -73,6 +73,14 @@ def test_metrics_and_thumbnails_are_there(classification):
         assert finding.message in page
 
 
+def test_by_what_the_outputs_were_divided_is_told(copy, read):
+    evaluation = read_json(copy.path / "evaluation.json")
+    for divided, told in ((1.0, False), (1.73, True)):
+        evaluation["detail"]["calibration"]["temperature"] = divided
+        write_json(copy.path / "evaluation.json", evaluation)
+        assert ("outputs were divided by 1.73" in read(report.build(copy)).text) is told
+
+
 def test_every_cell_of_the_confusion_matrix_is_shown(classification, read):
     page = report.build(classification)
     classes = classification.evaluation["detail"]["classes"]

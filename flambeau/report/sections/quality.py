@@ -6,7 +6,7 @@ import math
 
 from flambeau.report.facts import Facts
 from flambeau.report.markup import Markup, tag
-from flambeau.report.parts import figure, grid, section
+from flambeau.report.parts import figure, grid, note, section
 from flambeau.report.svg import bar_chart, percent, reliability, scatter
 from flambeau.report.words import Words
 
@@ -25,8 +25,10 @@ def calibration(facts: Facts, words: Words) -> Markup | None:
     counts = bar_chart([(i / k, (i + 1) / k, n) for i, n in enumerate(bins["count"])], label=words("confidence.title"),
                        x_label=words("confidence"), y_label=words("samples"), x_format=percent)  # fmt: skip
     error = tag("p", words("calibration.error", error=bins["error"]), class_="lead")
+    divided = bins.get("temperature", 1.0)
+    tempered = note(words("calibration.tempered", temperature=divided)) if divided != 1.0 else None
     return section(
-        words, "calibration", error,
+        words, "calibration", error, tempered,
         grid(figure(title, chart, remark=words("calibration.note")), figure(words("confidence.title"), counts)),
     )  # fmt: skip
 

@@ -1,0 +1,82 @@
+"""A classifier is made as sure as it is right, and its answers stay."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import sklearn.datasets
+import torch
+
+import flambeau as fb
+from flambeau.data.batch import Batch
+from flambeau.fields import Category, Field
+from flambeau.objectives import Supervised
+from flambeau.objectives.certainty import LEAST, temperature
+
+
+def drawn(by: float, count: int = 20_000, classes: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits, and classes as often as their softmax says once they are divided."""
+    draw = torch.Generator().manual_seed(0)
+    logits = torch.randn(count, classes, generator=draw) * 3
+    return logits, torch.multinomial((logits / by).softmax(1), 1, generator=draw)[:, 0]
+
+
+@pytest.mark.parametrize("by", [0.4, 1.0, 2.5])
+def test_the_temperature_that_classes_were_drawn_by_is_found(by: float):
+    logits, target = drawn(by)
+    assert temperature(logits, target) == pytest.approx(by, rel=0.04)
+    assert temperature(logits + 100 * torch.randn(len(logits), 1), target) == pytest.approx(by, rel=0.04)
+    assert temperature(logits[: LEAST - 1], target[: LEAST - 1]) == 1.0
+
+
+def test_it_stays_within_bounds_and_takes_nothing_for_1():
+    target = torch.arange(300) % 3
+    right = torch.nn.functional.one_hot(target, 3) * 20.0
+    assert temperature(right, target) == pytest.approx(0.1, rel=1e-3)
+    assert temperature(right, (target + 1) % 3) == pytest.approx(10, rel=1e-3)
+    assert temperature(torch.zeros(300, 3), target) == 1.0
+    assert temperature(torch.full((300, 3), float("nan")), target) == 1.0
+
+
+def test_confidence_becomes_what_is_right_so_often():
+    logits, target = drawn(2.5)
+    field = Category([str(i) for i in range(4)])
+    objective = Supervised(torch.nn.Identity(), field)
+    rows = torch.arange(len(logits))
+    batches = [Batch(*parts) for parts in zip(logits.split(500), target.split(500), rows.split(500), strict=True)]
+
+    def error() -> float:
+        objective.start_evaluation(detail=True)
+        for batch in batches:
+            objective.evaluate(batch)
+        return objective.detail()["calibration"]["error"]
+
+    before, answers = error(), objective.predict(batches[0]).argmax(1)
+    said = objective.calibrate(iter(batches))
+    assert said is not None and "logits / 2." in said
+    assert before > 0.15 and error() < 0.02
+    assert torch.equal(objective.predict(batches[0]).argmax(1), answers)
+
+
+def test_outputs_that_are_no_logits_of_the_classes_are_left_alone():
+    objective = Supervised(torch.nn.Identity(), Category(["a", "b", "c"]), loss=lambda output, target: output.sum())
+    batch = Batch(torch.randn(300, 5), torch.zeros(300, dtype=torch.int64), torch.arange(300))
+    assert objective.calibrate(iter([batch])) is None
+
+
+def test_a_run_keeps_it_and_the_store_does_not_depend_on_it(tmp_path: Path):
+    digits = sklearn.datasets.load_digits()
+    data = fb.Dataset.from_arrays(digits.images / 16, digits.target)
+    run = tmp_path / "run"
+    learner = fb.Learner(data, model="mlp", run=run, quiet=True, cache=tmp_path / "store", techniques=["mixup"])
+    learner.fit(epochs=4)
+    assert learner.data is not None
+    field = learner.data.fields["y"]
+    assert isinstance(field, Category) and field.temperature < 0.9, "mixup makes a model too modest"
+    assert "temperature" not in field.identity and Field.from_dict(field.to_dict()).to_dict() == field.to_dict()
+    again = fb.load(run).predict(list(digits.images[:20] / 16))
+    assert [p.confidence for p in again] == [p.confidence for p in learner.predict(list(digits.images[:20] / 16))]
+    told = json.loads((run / "evaluation.json").read_text())["detail"]["calibration"]
+    assert told["temperature"] == field.temperature
