@@ -21,6 +21,7 @@ from flambeau.objectives.metrics import MONITORS, Metric, Own, for_field
 from flambeau.objectives.tagging import count_tags, tag_probabilities
 
 WINDOWS_AT_ONCE = 256  # a long clip has more windows than fit into memory
+LOGITS = 10_000  # of a batch, that certainty is measured on: of very many classes, few samples do
 SLIGHTLY = 0.05  # a change of temperature that is not worth a line
 
 
@@ -174,10 +175,14 @@ class Supervised(Objective):
         return f"{said}: {', '.join(moved)}" if moved else None
 
     def _temper(self, field: Category, batches: Iterable[Batch]) -> str | None:
-        pairs = [(self.forward(batch).float().cpu(), batch.target.cpu()) for batch in batches]
+        pairs: list[tuple[Tensor, Tensor]] = []
+        for batch in batches:
+            output = self.forward(batch)
+            if output.shape[1:] != (len(field.classes),):
+                return None
+            every = -(-output.numel() // LOGITS)
+            pairs.append((output[::every].float().cpu(), batch.target[::every].cpu()))
         output, target = (torch.cat(parts) for parts in zip(*pairs, strict=True))
-        if output.shape[1:] != (len(field.classes),):
-            return None
         field.temperature = temperature(output, target)
         if abs(field.temperature - 1) < SLIGHTLY:
             return None

@@ -60,6 +60,15 @@ def test_confidence_becomes_what_is_right_so_often():
     assert torch.equal(objective.predict(batches[0]).argmax(1), answers)
 
 
+def test_of_many_classes_a_share_of_each_batch_is_enough(monkeypatch: pytest.MonkeyPatch):
+    kept: list[int] = []
+    monkeypatch.setattr("flambeau.objectives.supervised.temperature", lambda x, y: kept.append(x.numel()) or 1.0)
+    objective = Supervised(torch.nn.Identity(), Category([str(i) for i in range(500)]))
+    batch = Batch(torch.randn(100, 500), torch.arange(100), torch.arange(100))
+    objective.calibrate(iter([batch] * 7))
+    assert kept == [7 * 20 * 500]
+
+
 def test_outputs_that_are_no_logits_of_the_classes_are_left_alone():
     objective = Supervised(torch.nn.Identity(), Category(["a", "b", "c"]), loss=lambda output, target: output.sum())
     batch = Batch(torch.randn(300, 5), torch.zeros(300, dtype=torch.int64), torch.arange(300))
