@@ -1,5 +1,7 @@
 """How sure a classifier says that it is, fitted to how often it is right: temperature scaling, Guo et al. 2017, "On
-calibration of modern neural networks", https://arxiv.org/abs/1706.04599."""
+calibration of modern neural networks", https://arxiv.org/abs/1706.04599. N right answers of N are not taken for
+certainty, but for N + 1 of N + 2, as Platt 1999, "Probabilistic outputs for support vector machines", does.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,10 @@ def temperature(logits: Tensor, target: Tensor) -> float:
         return 1.0
     logits = logits.double()
     logits = logits - logits.amax(1, keepdim=True)
-    truth = logits.gather(1, target[:, None])[:, 0].mean()
+    right, every = logits.gather(1, target[:, None])[:, 0].mean(), logits.sum(1).mean()
+    N, K = logits.shape
+    wrong = 1 / (N + 2) / (K - 1)  # the share that each other class is given
+    truth = (1 - wrong * K) * right + wrong * every
 
     def slope(sharpness: float) -> float:
         """Of the log-likelihood, which is concave: above 0 where logits may be sharper."""

@@ -34,10 +34,18 @@ def test_the_temperature_that_classes_were_drawn_by_is_found(by: float):
 def test_it_stays_within_bounds_and_takes_nothing_for_1():
     target = torch.arange(300) % 3
     right = torch.nn.functional.one_hot(target, 3) * 20.0
-    assert temperature(right, target) == pytest.approx(0.1, rel=1e-3)
+    assert temperature(right / 100, target) == pytest.approx(0.1, rel=1e-3)
     assert temperature(right, (target + 1) % 3) == pytest.approx(10, rel=1e-3)
     assert temperature(torch.zeros(300, 3), target) == 1.0
     assert temperature(torch.full((300, 3), float("nan")), target) == 1.0
+
+
+@pytest.mark.parametrize("margin", [2.0, 6.0, 30.0])
+def test_answers_that_are_all_right_are_not_certain(margin: float):
+    target = torch.arange(300) % 3
+    logits = torch.nn.functional.one_hot(target, 3) * margin
+    probabilities = (logits / temperature(logits, target)).softmax(1)
+    assert probabilities.amax(1).mean() == pytest.approx(301 / 302, abs=1e-4)
 
 
 def test_confidence_becomes_what_is_right_so_often():
