@@ -84,6 +84,8 @@ class Field(ABC):
     """Names of the attributes that a user sets; `to_dict` keeps them."""
     fitted: ClassVar[tuple[str, ...]] = ()
     """Names of the attributes that `fit` sets; `to_dict` keeps them too."""
+    after: ClassVar[tuple[str, ...]] = ()
+    """Which of both no encoded value depends on, for they come in later."""
 
     @classmethod
     @abstractmethod
@@ -171,7 +173,7 @@ class Field(ABC):
     @property
     def identity(self) -> dict[str, Any]:
         """What the encoded form depends on; a part of the store's fingerprint."""
-        return self.to_dict()
+        return {name: value for name, value in self.to_dict().items() if name not in self.after}
 
     def to_dict(self) -> dict[str, Any]:
         """Kind, settings and fitted state as plain JSON."""

@@ -60,17 +60,13 @@ class Category(Field):
     kind = "category"
     settings = ("classes",)
     fitted = ("temperature",)
+    after = ("temperature",)
 
     def __init__(self, classes: Sequence[str] | None = None):
         self.classes: list[str] = [str(c) for c in classes] if classes else []
         self._given = bool(classes)
         self.temperature = 1.0
         """What a model's logits are divided by, found on validation after a training."""
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What numbers depend on; how sure a model is is not among it."""
-        return {name: value for name, value in self.to_dict().items() if name != "temperature"}
 
     @classmethod
     def recognise(cls, values: Sequence[Any]) -> Recognition:

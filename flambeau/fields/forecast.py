@@ -30,6 +30,7 @@ class Forecast(Field):
     target_only = True
     settings = ("quantiles", "seasons")
     fitted = ("horizon", "mean", "std", "naive_error", "spread")
+    after = ("spread",)
 
     def __init__(self, quantiles: Sequence[float] = QUANTILES, seasons: Sequence[int] = ()):
         quantiles = [quantiles] if isinstance(quantiles, (int, float)) else [float(q) for q in quantiles]
@@ -44,11 +45,6 @@ class Forecast(Field):
         """Mean absolute error, in natural units, of a seasonal naive forecast of the training steps."""
         self.spread = [1.0] * len(quantiles)
         """Factors to the distance of each quantile from the middle one, found on validation after a training."""
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What numbers depend on; how far apart quantiles are is not among it."""
-        return {name: value for name, value in self.to_dict().items() if name != "spread"}
 
     @property
     def season(self) -> int:

@@ -55,6 +55,7 @@ class Text(Field):
     holds_content = True
     settings = ("tokens", "lower", "max_length", "max_vocabulary", "min_count", "characters", "augment")
     fitted = ("cut", "vocabulary", "tokenizer")
+    after = ("augment",)
 
     def __init__(
         self,
@@ -84,11 +85,6 @@ class Text(Field):
     @property
     def random(self) -> bool:
         return bool(self.augmentation)
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What numbers depend on; how they are changed later is not among it."""
-        return {name: value for name, value in self.to_dict().items() if name != "augment"}
 
     @classmethod
     def recognise(cls, values: Sequence[Any]) -> Recognition:
