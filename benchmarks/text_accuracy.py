@@ -12,8 +12,9 @@ brown      the parts of speech of the Brown corpus, a tenth of its sentences hel
 
 Five folds (`brown`: one part). The fold is seen at the end only: the best epoch is chosen on an eighth of the other
 rows. With `--validating` it is chosen on the fold itself, and all other rows train: what `flambeau train` shows when
-there are no test rows. With `--last` they all train and the last epoch counts, so nothing is chosen on any row. Seconds are of a whole training, its check and its baselines (TF-IDF and logistic regression)
-included. Ends with status 1 where a promise does not hold.
+there are no test rows. With `--last` they all train and the last epoch counts, so nothing is chosen on any row. Seconds
+are of a whole training, its check and its baselines (TF-IDF and logistic regression) included. Ends with status 1 where
+a promise does not hold.
 """
 
 from __future__ import annotations
