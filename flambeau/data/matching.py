@@ -1,4 +1,5 @@
-"""Tags beside tokens: every sentence must have as many of one as of the other."""
+"""Lists of words: as tokens where each has a tag, and every sentence must have as many of one as of the other; as texts
+where a sentence has one answer."""
 
 from __future__ import annotations
 
@@ -6,10 +7,14 @@ from typing import TYPE_CHECKING
 
 from flambeau.core.errors import DataError, UsageError
 from flambeau.core.findings import Finding, Severity
-from flambeau.fields import Tags, Text, Tokens
+from flambeau.fields import MultiLabel, Tags, Text, Tokens
+from flambeau.fields.text import joined_words
 
 if TYPE_CHECKING:
     from flambeau.data.dataset import Dataset
+
+
+AS_LONG = 0.9  # share of the lists of names that must be as long as their sentence, to be its tags
 
 
 def match_tags(dataset: Dataset) -> None:
@@ -19,7 +24,13 @@ def match_tags(dataset: Dataset) -> None:
         UsageError: the tags have no column of tokens beside them. DataError: no sentence matches its tags.
     """
     target = dataset.target
-    if target is None or not isinstance(field := dataset.fields[target], Tags):
+    if target is None:
+        return
+    if _tags_after_all(dataset, target):
+        dataset.fields[target] = Tags()
+        dataset.reasons[target] = "tags: values are lists of names, one for each token"
+    if not isinstance(field := dataset.fields[target], Tags):
+        _join_words(dataset)
         return
     name = next((n for n in dataset.inputs if isinstance(dataset.fields[n], (Tokens, Text))), None)
     if name is None or len(dataset.inputs) > 1:
@@ -56,3 +67,27 @@ def match_tags(dataset: Dataset) -> None:
                 f"{len(wrong)} sentence{'s' * (len(wrong) > 1)} left out, whose tags are more or fewer than the "
                 f"tokens; the first: {told}", places=places, rows=wrong, fix="mend them")
     )  # fmt: skip
+
+
+def _tags_after_all(dataset: Dataset, target: str) -> bool:
+    """Whether a target that was taken for several labels has a name for each token: short sentences repeat none."""
+    if len(dataset.inputs) != 1 or target not in dataset.reasons or not isinstance(dataset.fields[target], MultiLabel):
+        return False
+    if not isinstance(dataset.fields[name := dataset.inputs[0]], Tokens):
+        return False
+    pairs = [
+        (len(words), len(names))
+        for words, names in zip(dataset.columns[name], dataset.columns[target], strict=True)
+        if isinstance(words, (list, tuple)) and isinstance(names, (list, tuple))
+    ]
+    return sum(words == names for words, names in pairs) > AS_LONG * len(pairs)
+
+
+def _join_words(dataset: Dataset) -> None:
+    """Makes lists of words one text each: where no word has an answer of its own, they are only a way of writing."""
+    for name in dataset.inputs:
+        if isinstance(dataset.fields[name], Tokens) and name in dataset.reasons:
+            dataset.fields[name] = Text()
+            dataset.reasons[name] = "text: values are lists of words, and the target has one answer for them"
+        if isinstance(dataset.fields[name], Text) and any(isinstance(v, (list, tuple)) for v in dataset.columns[name]):
+            dataset.columns[name] = [joined_words(value) for value in dataset.columns[name]]

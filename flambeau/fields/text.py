@@ -34,7 +34,8 @@ LETTER = " {}".format  # a character as a token: no word begins with a space, so
 
 @FIELDS.register("text")
 class Text(Field):
-    """Written language. Encoded as int32 (T), prepared as `Ragged`: numbers int64 (B, T) padded with 0, lengths (B).
+    """Written language, a string or a list of words. Encoded as int32 (T), prepared as `Ragged`: numbers int64 (B, T)
+    padded with 0, lengths (B).
 
     Number 0 is padding and 1 a token that is not in the vocabulary (a pretrained tokeniser has its own).
 
@@ -238,6 +239,7 @@ class Text(Field):
     def render(self, value: Any, weights: Sequence[float] | None = None) -> str:
         """Its beginning; with a weight for each token, the part around the heaviest, each token marked by its own:
         above 0 `for1` to `for4`, below `against1` to `against4`."""
+        value = joined_words(value)
         text = "" if value is None else str(value)
         if weights is None:
             text = SPACES.sub(" ", text[: 2 * SHOWN]).strip()
@@ -294,6 +296,17 @@ def _by_word(
     return places[: len(summed)], summed
 
 
+def joined_words(value: Any) -> Any:
+    """A list of words as one text; anything else as it is.
+
+    >>> joined_words(["a", "fine", "day"]), joined_words(3)
+    ('a fine day', 3)
+    """
+    if isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value):
+        return " ".join(value)
+    return value
+
+
 def _checked(value: Any) -> str | DataError:
     """The text of a raw value, or what is wrong with it."""
     if isinstance(value, PathLike):
@@ -301,6 +314,7 @@ def _checked(value: Any) -> str | DataError:
             value = read_text(value)  # type: ignore[arg-type]
         except DataError as error:
             return error
+    value = joined_words(value)
     if value is None:
         return DataError("the value is missing")
     if not isinstance(value, str):

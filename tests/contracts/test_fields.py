@@ -222,7 +222,7 @@ def examples() -> dict[str, Example]:
             ],
             [line.strip() for line in (iris.DESCR + wine.DESCR).splitlines() if len(line.split()) > 5],
             ["zebra quagga okapi"],
-            [None, "", " \n", 5, b"bytes", ["a", "list"], {}],
+            [None, "", " \n", 5, b"bytes", ["a", None], [], {}],
             [ragged_numbers, [0.5, 1.5], [None], [b"bytes"], days],
         ),
         "tokens": Example(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,6 +98,26 @@ def test_json_lines(tmp_path: Path) -> None:
     data = from_path(file)
     assert (data.fields["tokens"].kind, data.fields["tags"].kind) == ("tokens", "tags")
     assert [f.rows for f in data.findings] == [[8]]
+
+
+def test_a_tag_for_each_token_is_a_tag_even_where_short_sentences_repeat_none() -> None:
+    tokens, tags = [["a", "dog"], ["dogs", "bark"], ["bark"]], [["DT", "NN"], ["NN", "VB"], ["VB"]]
+    data = fb.Dataset({"tokens": tokens * 10, "tags": [*tags * 9, *tags[:2], ["VB", "NN"]]}, target="tags")
+    assert data.fields["tags"].kind == "tags" and [f.rows for f in data.findings] == [[29]]
+    several = fb.Dataset({"tokens": tokens * 10, "about": [["dogs"], ["dogs", "noise"], []] * 10}, target="about")
+    assert (several.fields["tokens"].kind, several.fields["about"].kind) == ("text", "multilabel")
+
+
+@pytest.mark.parametrize("label", [["good", "bad"], [["x", "y", "z"], ["z"]], [0.5, 1.25]])
+def test_lists_of_words_with_one_answer_are_texts(label: list[Any], tmp_path: Path) -> None:
+    sentences = [["a", "good", "film"] + ["fine"] * i + ["film"] for i in range(20)]
+    sentences += [["a", "bad", "film"] + ["poor"] * i + ["film"] for i in range(20)]
+    data = fb.Dataset({"words": sentences, "label": [label[0]] * 20 + [label[1]] * 20}, target="label")
+    assert data.columns["words"][0] == "a good film film" and data.fields["words"].kind == "text"
+    learner = fb.Learner(data, run=tmp_path / "run", quiet=True, cache=tmp_path / "store", epochs=1)
+    learner.fit()
+    typed, listed = learner.predict(["a bad film poor film", ["a", "bad", "film", "poor", "film"]])
+    assert typed == listed
 
 
 def test_folders_of_texts_stay_what_they_are(tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ def test_the_whole_way(
     served, told = done["served"]["predictions"][0], done["prediction"]
     assert served["label"] == told["label"] and served.get("tokens") == told.get("tokens")
     page = (tmp_path / done["report"]).read_text(encoding="utf-8")
+    if done["metrics"]["accuracy"] == 1:  # so some processors' rounding has it: nothing is wrong that could be shown
+        in_report = "There is no mistake to show."
     assert "<html" in page[:200].lower() and in_report in page
 
 
