@@ -27,9 +27,9 @@ def command(
     """Predict the class (or labels, or number) of files, or of texts.
 
     A file that cannot be read gets an error of its own; the others are predicted. Exit status 2 if any failed. For a
-    run that was trained on texts, whatever is not the path of a file is a text. For a run with columns, give a table
-    (CSV, Parquet, …), each row of which is predicted, or a row as JSON: '{"age": 30, "city": "Lyon"}'. For a run that
-    forecasts, give a table of what was up to now: what follows its last target is forecast, for each series.
+    run that was trained on texts, whatever is not the path of a file is a text. Of a table (CSV, Parquet, …) each row
+    is predicted; for a run with several columns, a row may be given as JSON: '{"age": 30, "city": "Lyon"}'. For a run
+    that forecasts, give a table of what was up to now: what follows its last target is forecast, for each series.
 
     Example: `flambeau predict runs/photos cat.jpg more/ --top 3 --csv out.csv`
     """
@@ -63,16 +63,22 @@ def _expand(inputs: list[str], predictor: Any) -> Any:
         for given in inputs:
             yield from _rows(given, predictor)
         return
+    from flambeau.data.tables import SUFFIXES
+
     field = predictor.fields[predictor.inputs[0]] if predictor.inputs else None
     suffixes = field.suffixes if field else frozenset()
     for given in inputs:
         file = Path(given)
         if field is not None and field.kind in ("text", "tokens") and not _exists(file):
+            if file.suffix.lower() in SUFFIXES and not any(map(str.isspace, given)):
+                raise DataError("there is no such table", where=given)
             yield given
         elif field is not None and field.kind == "series":
             from flambeau.data.series import read_series
 
             yield from read_series(file)
+        elif field is not None and file.suffix.lower() in SUFFIXES:
+            yield from _cells(given, predictor)
         elif file.is_dir():
             found = sorted(f for f in file.rglob("*") if f.suffix.lower() in suffixes and f.is_file())
             if not found:
@@ -149,6 +155,18 @@ def _rows(given: str, predictor: Any) -> Any:
             if isinstance(row[name], str) and _exists(file.parent / row[name]):
                 row[name] = predictor.fields[name].read(str(file.parent / row[name]))
         yield row
+
+
+def _cells(given: str, predictor: Any) -> Any:
+    """The values of the one column that the model reads, out of a table file."""
+    (name,) = predictor.columns
+    written = predictor.fields[name].kind in ("text", "tokens")
+    for row in _rows(given, predictor):
+        value = row[name]
+        if isinstance(value, str):
+            yield value if written or not _exists(Path(value)) else Path(value)
+        else:
+            yield row
 
 
 def _exists(path: Path) -> bool:

@@ -113,7 +113,11 @@ def test_a_table_without_the_target(run: Run, digits: Path, tmp_path: Path) -> N
 
 def test_labels_that_are_floats(run: Run, digits: Path, tmp_path: Path) -> None:
     table(tmp_path / "labels.csv", digits, "label", lambda label, i: f"{label}.0")
-    went(run("train", "labels.csv", *QUICK), "label (category)")
+    went(run("train", "labels.csv", *QUICK, "--run", "floats"), "label (category)")
+    told = run("predict", "floats", "labels.csv", "--json")  # a table of pictures: each row's picture
+    went(told, "not read: label")
+    files = sorted(digits.glob("*/*.png"))
+    assert [row["file"] for row in told.json["predictions"]] == [str(f.relative_to(tmp_path)) for f in files]
 
 
 def test_a_missing_number(run: Run, digits: Path, tmp_path: Path) -> None:

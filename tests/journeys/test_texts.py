@@ -60,6 +60,16 @@ def test_a_table_of_texts(flambeau: Forkserver, table: Path, tmp_path: Path) -> 
     good, bad, empty = told.json["predictions"]
     assert (good["text"], good["label"], bad["label"]) == (asked[0], "positive", "negative")
     assert empty["error"] == "the text is empty"
+    new = tmp_path / "new.csv"
+    new.write_text(f'id,text\n1,"{asked[0]}"\n2,{asked[1]}\n3,\n', encoding="utf-8")
+    rows = flambeau("predict", "run", new, "--json", cwd=tmp_path)
+    assert rows.status == 2 and "not read: id" in rows.err
+    assert rows.json["predictions"][:2] == [good, bad]
+    assert rows.json["predictions"][2]["error"] == "the value is missing"
+    for wrong, message in ((table.with_name("no.csv"), "no such table"), (new, "no column 'text'")):
+        new.write_text("id,review\n1,fine\n", encoding="utf-8")
+        refused = flambeau("predict", "run", wrong, cwd=tmp_path)
+        assert refused.status != 0 and message in refused.err
     report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "sentences.csv" in report or "confusion" in report.lower()
 
