@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from flambeau.core.errors import DataError, UsageError
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields import MultiLabel, Tags, Text, Tokens
+from flambeau.fields.strings import Strings
 from flambeau.fields.text import joined_words
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ AS_LONG = 0.9  # share of the lists of names that must be as long as their sente
 
 
 def match_tags(dataset: Dataset) -> None:
-    """Makes a text column that is tagged one of tokens, and leaves out sentences that do not match their tags.
+    """Settles by the target what lists of words are. With tags, a text column is made one of tokens, and sentences that
+    do not match their tags are left out; with one answer a sentence, lists of words are made texts.
 
     Raises:
         UsageError: the tags have no column of tokens beside them. DataError: no sentence matches its tags.
@@ -89,5 +91,8 @@ def _join_words(dataset: Dataset) -> None:
         if isinstance(dataset.fields[name], Tokens) and name in dataset.reasons:
             dataset.fields[name] = Text()
             dataset.reasons[name] = "text: values are lists of words, and the target has one answer for them"
-        if isinstance(dataset.fields[name], Text) and any(isinstance(v, (list, tuple)) for v in dataset.columns[name]):
-            dataset.columns[name] = [joined_words(value) for value in dataset.columns[name]]
+        values = dataset.columns[name]
+        if not isinstance(dataset.fields[name], Text) or isinstance(values, Strings):
+            continue
+        if any(isinstance(value, (list, tuple)) for value in values):
+            dataset.columns[name] = [joined_words(value) for value in values]
