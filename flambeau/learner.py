@@ -349,22 +349,21 @@ class Learner:
             prepare=self.feed.prepare, random=self.feed.random, techniques=self.techniques,
             folder=run.path if run else None, reporter=self.reporter,
         )  # fmt: skip
-        exhausted = False
+        result = None
         try:
             if isinstance(self.feed, FieldFeed):
                 prime(self.objective, self.feed.source("train"), self.feed.prepare)
             self.trainer.fit(resume=resume)
+            valid = self.feed.sources.get("valid")
+            if valid is not None:
+                calibrate(self.objective, self.engine, valid, self.feed.prepare, self.reporter)
+            result = self.evaluate()
         except (RuntimeError, MemoryError) as error:
             if not preflight.is_out_of_memory(error):
                 raise
             preflight.let_go(error)
-            exhausted = True
-        if exhausted:  # out here, where the error and what it held are gone
+        if result is None:  # out here, where the error and what it held are gone
             raise self._out_of_memory()
-        valid = self.feed.sources.get("valid")
-        if valid is not None:
-            calibrate(self.objective, self.engine, valid, self.feed.prepare, self.reporter)
-        result = self.evaluate()
         if run is not None:
             if self.data is not None:
                 run.save_fields(self.data.fields, self.data.inputs, self.data.target)

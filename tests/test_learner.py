@@ -425,6 +425,31 @@ def test_a_batch_larger_than_the_data_is_all_of_it() -> None:
     learner((images(), None), Own(), batch_size=5000, epochs=1).fit()
 
 
+class Hungry(nn.Module):
+    """Has no memory for all 40 validation samples at once, beyond the first times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.net, self.times = network(), times
+
+    def forward(self, x: Tensor) -> Tensor:
+        all_of_them = not self.training and len(x) == 40
+        self.times -= all_of_them
+        if all_of_them and self.times < 0:
+            raise RuntimeError("not enough memory")
+        return self.net(x)
+
+
+def test_memory_that_ends_after_the_last_epoch_is_told_and_the_training_kept(tmp_path: Path) -> None:
+    folder = str(tmp_path / "run")
+    with pytest.raises(TrainingError, match=r"a batch of 32 does not fit.*; 16 would: --set batch_size=16"):
+        learner(model=Hungry(times=2), run=folder).fit(check=False)
+    whole = learner(model=Hungry(times=100), run=folder)
+    metrics = whole.fit(check=False, resume=True)
+    assert whole.trainer is not None and whole.trainer.state.step == 10  # of 10: none was taken anew
+    assert metrics == learner(model=Hungry(times=100)).fit(check=False)
+
+
 class WithNorm(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -59,6 +59,11 @@ class Command:
         return (self.files / "err").read_text(encoding="utf-8")
 
     @property
+    def peak(self) -> int:
+        """The most bytes of address space that it had beyond what it began with; once it has ended."""
+        return int((self.files / "peak").read_text())
+
+    @property
     def json(self) -> Any:
         """Its stdout, which is one JSON document."""
         return json.loads(self.out)
@@ -167,7 +172,7 @@ class Forkserver:
         self._folder.cleanup()
 
 
-def serve() -> list[str]:
+def serve() -> dict[str, Any]:
     """Answers requests until stdin ends; in each child that it forks it returns the command's arguments."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever imports print is no answer
@@ -201,7 +206,7 @@ def serve() -> list[str]:
         if pid == 0:
             answers.close()
             _become(request)
-            return request["arguments"]
+            return request
         with contextlib.suppress(OSError):  # the child may have done it, or be over
             os.setpgid(pid, pid)
         answer(pid)
@@ -219,24 +224,32 @@ def _become(request: dict[str, Any]) -> None:
     sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", errors="backslashreplace")  # noqa: SIM115
     os.chdir(request["cwd"])
     sys.argv = ["flambeau", *request["arguments"]]
+    request["began"] = _address_space("VmSize")
     if request["memory"] is not None:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        most = pages * resource.getpagesize() + request["memory"]
+        most = request["began"] + request["memory"]
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
-def _run(arguments: list[str]) -> None:
+def _address_space(which: str) -> int:
+    """Bytes of address space that this process has now ("VmSize"), or had at most ("VmPeak")."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(which))
+
+
+def _run(request: dict[str, Any]) -> None:
     """The command and the end of the process, without taking its thousands of modules apart: that costs a second."""
     from flambeau.cli.main import main
 
     status: Any = 70
     try:
-        main(arguments)
+        main(request["arguments"])
     except SystemExit as error:
         status = error.code
     except BaseException:  # noqa: BLE001 -- shown, as the interpreter would
         traceback.print_exc()
         status = 1
+    peak = Path(request["files"]) / "peak"
+    peak.write_text(str(_address_space("VmPeak") - request["began"]))
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     sys.stdout.flush()
