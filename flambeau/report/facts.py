@@ -10,6 +10,7 @@ from flambeau.core.files import read_json
 from flambeau.core.findings import Finding
 from flambeau.recipe import Recipe
 from flambeau.run import Run
+from flambeau.training.state import merit
 
 KINDS = {"category": "classification", "multilabel": "multilabel", "number": "regression",
          "tags": "classification", "forecast": "forecast"}  # fmt: skip
@@ -110,11 +111,10 @@ class Facts:
     def best_epoch(self) -> int | None:
         """The epoch whose weights the run keeps; None where it keeps the last, or cannot know."""
         name, more = self.main
-        values = [(v, e) for e, v in self.valid(name) if math.isfinite(v)]
-        if self.recipe.training.keep != "best" or not values:
+        known = [e for e in self.epochs if math.isfinite(e.get("valid", {}).get(name, math.nan))]
+        if self.recipe.training.keep != "best" or not known:
             return None
-        best = (max if more else min)(v for v, _ in values)
-        return next(e for v, e in values if v == best)
+        return int(max(known, key=lambda e: merit(e["valid"][name], e["valid"].get("loss", 0.0), more))["epoch"])
 
     @property
     def shares(self) -> dict[str, float]:

@@ -10,6 +10,14 @@ from typing import Any
 from flambeau.core.errors import TrainingError
 
 
+def merit(score: float, loss: float, more_is_better: bool) -> tuple[float, float]:
+    """What epochs are compared by, the larger the better: the score, and where it is the same the validation loss.
+
+    A few validation rows have few scores: on an easy set the first epoch that has them all right is hardly sure of any.
+    """
+    return (score if more_is_better else -score), -loss
+
+
 @dataclass
 class State:
     """Where a training stands. All of it goes into a checkpoint."""
@@ -19,7 +27,7 @@ class State:
     step_in_epoch: int = 0
     loss_sum: float = 0.0  # over the steps of this epoch
     recent: list[float] = field(default_factory=list)  # losses since the last line of metrics.jsonl
-    best: dict[str, Any] | None = None  # value, epoch, step, checkpoint
+    best: dict[str, Any] | None = None  # value, loss, epoch, step, checkpoint
     stopped: str | None = None  # why it ended before its last epoch
     metrics: dict[str, float] = field(default_factory=dict)  # of the last validation
 

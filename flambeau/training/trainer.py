@@ -30,7 +30,7 @@ from flambeau.training.logging import Log
 from flambeau.training.measure import Prepare, Source, evaluate
 from flambeau.training.saver import Saver
 from flambeau.training.settings import Settings
-from flambeau.training.state import State
+from flambeau.training.state import State, merit
 from flambeau.training.stopwatch import Stopwatch
 
 
@@ -256,22 +256,22 @@ class Trainer:
         values = evaluate(self.objective, self.engine, self.valid, self.prepare, self.reporter, interrupts=interrupts)  # type: ignore[arg-type]
         received = interrupts.received
         if received is None:
-            self._compare(values.get(self.objective.monitor))
+            self._compare(values)
         for hook in self.hooks["on_evaluation"]:
             hook(self.objective, False)
         if received is not None:
             self._interrupted(received)  # validated anew by the resume
         return values
 
-    def _compare(self, score: float | None) -> None:
-        """Remembers the weights if their score is the best so far."""
-        state, best = self.state, self.state.best
-        if score is None or not math.isfinite(score):
+    def _compare(self, values: dict[str, float]) -> None:
+        """Remembers the weights if they are the best so far."""
+        state, best, more = self.state, self.state.best, self.objective.higher_is_better
+        score, loss = values.get(self.objective.monitor, math.nan), values.get("loss", 0.0)
+        if not math.isfinite(score):
             return
-        sign = 1 if self.objective.higher_is_better else -1
-        if best is None or sign * score > sign * best["value"]:
-            name = checkpoint.name(state.step, state.epoch + 1)
-            state.best = {"value": score, "epoch": state.epoch + 1, "step": state.step, "checkpoint": name}
+        if best is None or merit(score, loss, more) > merit(best["value"], best["loss"], more):
+            state.best = {"value": score, "loss": loss, "epoch": state.epoch + 1, "step": state.step,
+                          "checkpoint": checkpoint.name(state.step, state.epoch + 1)}  # fmt: skip
             if self.settings.keep == "best":
                 self.best_weights = {k: v.detach().clone() for k, v in self.objective.model.state_dict().items()}
 

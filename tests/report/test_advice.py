@@ -34,6 +34,7 @@ def facts_of(tmp_path: Path):
     def make(
         train: Sequence[float] = (), valid: Sequence[float] = (), evaluation: dict[str, Any] | None = None,
         findings: Sequence[Finding] = (), finished: bool = True, speed: dict[str, float] | None = None,
+        accuracy: Sequence[float] = (),
     ) -> Facts:  # fmt: skip
         run = Run(tmp_path / "run")
         run.path.mkdir()
@@ -42,7 +43,7 @@ def facts_of(tmp_path: Path):
         for i, loss in enumerate(train):
             line: dict[str, Any] = {"epoch": i + 1, "train_loss": loss, "speed": speed or {}}
             if valid:
-                line["valid"] = {"loss": valid[i]}
+                line["valid"] = {"loss": valid[i]} | ({"accuracy": accuracy[i]} if accuracy else {})
             log.write(10 * (i + 1), **line)
         log.close()
         write_json(run.path / "findings.json", {"findings": [f.to_dict() for f in findings], "thumbnails": []})
@@ -52,6 +53,12 @@ def facts_of(tmp_path: Path):
         return Facts(run)
 
     return make
+
+
+def test_the_epoch_that_is_kept_is_the_one_the_training_keeps(facts_of: Any) -> None:
+    """Of equal scores the one with the lowest loss."""
+    facts = facts_of(train=[1.0] * 4, valid=[0.9, 0.4, 0.2, 0.1], accuracy=[0.5, 1.0, 1.0, 0.9], evaluation=GOOD)
+    assert facts.best_epoch == 3
 
 
 def keys(facts: Facts) -> list[str]:

@@ -220,13 +220,15 @@ class Scripted(Supervised):
     """Scores that are given, so that the best epoch is known; each epoch's weights are its own."""
 
     scores = (0.5, 0.9, 0.7, 0.6, 0.65, 0.1)
+    losses = (1.0,) * 6
 
     def start_evaluation(self, detail: bool = False) -> None:
         super().start_evaluation(detail)
         self.times = getattr(self, "times", -1) + 1
 
     def metrics(self) -> dict[str, float]:
-        return {"loss": 1.0, "accuracy": self.scores[(self.times - 1) % len(self.scores)]}
+        epoch = (self.times - 1) % len(self.scores)
+        return {"loss": self.losses[epoch], "accuracy": self.scores[epoch]}
 
 
 class Snapshots(Technique):
@@ -260,6 +262,15 @@ def test_where_less_is_better_the_lowest_is_best() -> None:
     objective.higher_is_better = False
     training = fitted(objective=objective, epochs=6)
     assert training.state.best is not None and training.state.best["epoch"] == 6
+
+
+def test_of_epochs_with_the_same_score_the_one_with_the_lowest_loss_is_best() -> None:
+    class Easy(Scripted):
+        scores = (0.5, 1.0, 1.0, 1.0, 0.9, 1.0)
+        losses = (0.9, 0.7, 0.2, 0.3, 0.1, math.nan)
+
+    training = fitted(objective=Easy(network(), stored()[0].fields["y"]), epochs=6)
+    assert training.state.best is not None and training.state.best["epoch"] == 3
 
 
 def test_early_stopping_counts_the_epochs_without_improvement() -> None:
