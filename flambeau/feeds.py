@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from flambeau.core.findings import Finding
 from flambeau.core.randomness import generator
 from flambeau.core.reporter import Reporter
 from flambeau.data import custom
+from flambeau.data.batch import Batch
 from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions, encode
@@ -40,11 +41,13 @@ class Feed:
     Attributes:
         sources: batches by side; None where there are none.
         prepare: from gathered rows to a Batch.
+        device: where that lies.
     """
 
     dataset: Dataset | None = None
     sources: Mapping[str, Source | None]
     prepare: Prepare
+    device: torch.device
     fingerprint: str | None = None
 
     def open(self, recipe: Recipe, reporter: Reporter, reasons: list[str]) -> int:
@@ -72,6 +75,27 @@ class Feed:
     def samples(self, side: str) -> int | None:
         """How many samples a side has, where that is known."""
         return None
+
+    def first_batch(self) -> Batch:
+        """The training's first, as an evaluation would see it."""
+        rows, gathered = next(iter(self.training.epoch(0)))
+        return self.prepare(rows, gathered, False, None)
+
+    def largest_batch(self) -> tuple[int, int, Callable[[int], Batch]]:
+        """The training's largest batch: its samples, the tokens of each, and what makes a batch, augmented, of so many
+        of them at most."""
+        rows, gathered = next(iter(self.training.epoch(0)))
+        return len(rows), 1, lambda most: self._augmented(rows[:most], preflight.head(gathered, most))
+
+    def _augmented(self, rows: Tensor, gathered: Any) -> Batch:
+        return self.prepare(rows, gathered, True, torch.Generator(self.device).manual_seed(0))
+
+    @property
+    def training(self) -> Source:
+        """The batches that are trained on."""
+        source = self.sources["train"]
+        assert source is not None
+        return source
 
     @property
     def random(self) -> bool:
@@ -174,7 +198,19 @@ class FieldFeed(Feed):
         self._evaluation_tokens = None if settings.tokens is None else 2 * settings.tokens
         held_out = {s: self._in_order(self.rows[s]) if len(self.rows[s]) else None for s in ("valid", "test")}
         self.sources = {"train": train, **held_out}
-        self.prepare = Preparer(self.dataset.fields, self.dataset.inputs, self.dataset.target, engine.device)
+        self.device = engine.device
+        self.prepare = Preparer(self.dataset.fields, self.dataset.inputs, self.dataset.target, self.device)
+
+    def largest_batch(self) -> tuple[int, int, Callable[[int], Batch]]:
+        train, lengths = self.training, self.store.lengths()
+        assert isinstance(train, Batches)
+        rows, tokens = train.plan(0)[0].cpu(), 1
+        if lengths is not None:
+            rows = max((rows.cpu() for rows in train.plan(0)), key=lambda rows: len(rows) * int(lengths[rows].max()))
+            rows = rows[lengths[rows].argsort(descending=True)]
+            tokens = int(lengths[rows[0]])
+        rows = rows.to(self.store.device)
+        return len(rows), tokens, lambda most: self._augmented(rows[:most], self.store.gather(rows[:most]))
 
     def _in_order(self, rows: Tensor) -> Batches:
         return Batches(self.store, rows, self._evaluation_batch, tokens=self._evaluation_tokens)
@@ -217,7 +253,8 @@ class TorchFeed(Feed):
                 check=self._check,
             )  # fmt: skip
         self.sources = sources
-        self.prepare = custom.CustomPreparer(engine.device)
+        self.device = engine.device
+        self.prepare = custom.CustomPreparer(self.device)
 
     def check_targets(self, num_classes: int | None, ndim: int) -> None:
         if self._check is None:

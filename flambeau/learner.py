@@ -16,8 +16,6 @@ from flambeau.core.files import write_json
 from flambeau.core.findings import Finding, Severity, worst_first
 from flambeau.core.randomness import mix
 from flambeau.core.reporter import Reporter
-from flambeau.data.batch import Batch
-from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions
 from flambeau.data.grouping import PRESENT
@@ -212,8 +210,7 @@ class Learner:
     def _try(self) -> None:
         """One batch through the model and the loss, so that what does not fit is told before the first step."""
         try:
-            batch = self._first_batch()
-            output = preflight.try_batch(self.objective, self.engine, batch)
+            output = preflight.try_batch(self.objective, self.engine, self.feed.first_batch())
         except (RuntimeError, MemoryError) as error:
             if not preflight.is_out_of_memory(error):
                 raise
@@ -224,38 +221,8 @@ class Learner:
             return
         raise self._out_of_memory()
 
-    def _first_batch(self) -> Batch:
-        source = self.feed.sources["train"]
-        assert source is not None
-        rows, gathered = next(iter(source.epoch(0)))
-        return self.feed.prepare(rows, gathered, False, None)
-
-    def _training_batch(self, most: int) -> Batch:
-        """At most so many samples, augmented as in training."""
-        source = self.feed.sources["train"]
-        if isinstance(source, Batches):
-            rows = source.plan(0)[0][:most]
-            gathered: Any = source.store.gather(rows)
-        else:
-            assert source is not None
-            rows, gathered = next(iter(source.epoch(0)))
-            rows, gathered = rows[:most], preflight.head(gathered, most)
-        generator = torch.Generator(self.engine.device).manual_seed(0)
-        return self.feed.prepare(rows, gathered, True, generator)
-
     def _out_of_memory(self) -> TrainingError:
-        settings, where = self.recipe.training, self.engine.device
-        size = settings.batch_size or 1
-        fits = preflight.largest_that_fits(self.objective, self.engine, self._training_batch, size)
-        accumulate = -(-size * settings.accumulate // max(fits, 1))
-        if not fits:
-            return TrainingError(
-                f"not even one sample fits into the memory of {where}", fix="take a smaller model, or smaller inputs"
-            )
-        return TrainingError(
-            f"a batch of {size} does not fit into the memory of {where}",
-            fix=f"{fits} would: --set batch_size={fits} --set accumulate={accumulate} trains the same",
-        )
+        return preflight.out_of_memory(self.objective, self.engine, self.recipe.training, *self.feed.largest_batch())
 
     # -- training -----------------------------------------------------------------------------------------------
 
@@ -342,12 +309,11 @@ class Learner:
         self.build()
         if run is not None:
             self._write_down(run, resume)
-        train = self.feed.sources["train"]
-        assert train is not None
         self.trainer = Trainer(
-            self.objective, self.engine, self.recipe.training, train=train, valid=self.feed.sources.get("valid"),
-            prepare=self.feed.prepare, random=self.feed.random, techniques=self.techniques,
-            folder=run.path if run else None, reporter=self.reporter,
+            self.objective, self.engine, self.recipe.training,
+            train=self.feed.training, valid=self.feed.sources.get("valid"), prepare=self.feed.prepare,
+            random=self.feed.random, techniques=self.techniques, folder=run.path if run else None,
+            reporter=self.reporter,
         )  # fmt: skip
         result = None
         try:

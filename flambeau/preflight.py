@@ -13,6 +13,7 @@ from flambeau.core.errors import DataError, ModelError, TrainingError, UsageErro
 from flambeau.data.batch import Batch
 from flambeau.data.custom import split_batch
 from flambeau.objectives import Objective, Supervised
+from flambeau.training import Settings
 from flambeau.training.engine import Engine
 
 IGNORED = -100  # what torch's losses take for "no class" if not told otherwise
@@ -202,6 +203,31 @@ def _shape(value: Any) -> str:
 
 def _first(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def out_of_memory(
+    objective: Objective, engine: Engine, settings: Settings, size: int, tokens: int, make: Callable[[int], Batch]
+) -> TrainingError:
+    """What to say where memory ran out: how large a batch would fit, and how to train the same with it.
+
+    Args:
+        size: samples of the largest batch.
+        tokens: what each of them is padded to.
+        make: gives the longest of them, at most so many, as a batch.
+    """
+    where, fits = engine.device, largest_that_fits(objective, engine, make, size)
+    if not fits:
+        return TrainingError(
+            f"not even one sample fits into the memory of {where}", fix="take a smaller model, or smaller inputs"
+        )
+    setting, most, would = "batch_size", size, fits
+    if settings.tokens:
+        setting, most, would = "tokens", settings.tokens, fits * tokens
+    accumulate = -(-most * settings.accumulate // would)
+    return TrainingError(
+        f"a batch of {most}{' tokens' if settings.tokens else ''} does not fit into the memory of {where}",
+        fix=f"{would} would: --set {setting}={would} --set accumulate={accumulate} trains the same",
+    )
 
 
 def largest_that_fits(objective: Objective, engine: Engine, make: Callable[[int], Batch], size: int) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 import torch.nn.functional as F
@@ -18,6 +20,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 import flambeau as fb
 from flambeau.core.errors import DataError, FlambeauError, ModelError, RunError, TrainingError, UsageError
+from flambeau.fields import Ragged
 from flambeau.training import Interrupted
 
 X, Y = digits()
@@ -448,6 +451,30 @@ def test_memory_that_ends_after_the_last_epoch_is_told_and_the_training_kept(tmp
     metrics = whole.fit(check=False, resume=True)
     assert whole.trainer is not None and whole.trainer.state.step == 10  # of 10: none was taken anew
     assert metrics == learner(model=Hungry(times=100)).fit(check=False)
+
+
+class Narrow(nn.Module):
+    """Has memory for so many padded tokens."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.embedding, self.head, self.most = nn.Embedding(300, 8), nn.Linear(8, 2), most
+
+    def forward(self, x: Ragged) -> Tensor:
+        if x.values.numel() > self.most:
+            raise RuntimeError("not enough memory")
+        return self.head(self.embedding(x.values).mean(1))
+
+
+def test_memory_that_ends_with_texts_names_the_tokens_that_fit() -> None:
+    """The largest batch counts, not the first: who follows the advice comes to a training."""
+    texts = [f"row {i} " + " ".join(f"word{i * k % 83}" for k in range(38 if i % 20 == 7 else 4)) for i in range(200)]
+    data = fb.Dataset.from_frame(pl.DataFrame({"text": texts, "y": ["a", "b"] * 100}), target="y")
+    with pytest.raises(TrainingError, match="a batch of 2048 tokens does not fit") as told:
+        learner(data, Narrow(300), tokens=2048).fit(check=False)
+    tokens, accumulate = map(int, re.findall(r"--set tokens=(\d+) --set accumulate=(\d+)", str(told.value))[0])
+    assert tokens < 2048 <= tokens * accumulate
+    learner(data, Narrow(300), tokens=tokens, accumulate=accumulate).fit(check=False)
 
 
 class WithNorm(nn.Module):
