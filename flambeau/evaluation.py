@@ -142,6 +142,8 @@ def evaluate_run(
         reporter.say(str(finding), style="yellow")
     good = store.good.numpy()
     rows = good if side == "all" else np.intersect1d(dataset.rows(side), good, assume_unique=True)
+    if not len(rows):
+        raise DataError("no row is left to measure on", where=data, fix="look at what was left out, above")
     trained = run.recipe.training
     tokens = None if trained.tokens is None else 2 * trained.tokens
     source = Batches(store, torch.from_numpy(rows), 2 * (trained.batch_size or 32), tokens=tokens)

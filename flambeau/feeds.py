@@ -151,7 +151,7 @@ class FieldFeed(Feed):
                         f"a field of the kind {kind} has no setting '{setting}'", fix=nearest(setting, known)
                     )
             changed = {k: v for k, v in settings.items() if k != "kind" and v is not None}
-            kept = settings_of(field) if kind == field.kind else {"kind": kind}
+            kept = field.chosen() if kind == field.kind else {"kind": kind}
             self.dataset.fields[name] = Field.from_dict({**kept, **changed})
 
     def _augment(self, asked: str | Mapping[str, Any], reasons: list[str]) -> None:
@@ -290,14 +290,9 @@ def _reword(field: Text, name: str, asked: str | Mapping[str, Any], reasons: lis
         reasons.append(f"augmentation of {name}: {told}")
 
 
-def settings_of(field: Field) -> dict[str, Any]:
-    """A field's kind and settings, without what it was fitted to."""
-    return {"kind": field.kind, **{n: getattr(field, n) for n in field.settings}}
-
-
 def as_feed(data: Any, encoding: EncodeOptions) -> Feed:
     """The feed of whatever a user trains on."""
     return FieldFeed(data, encoding) if isinstance(data, Dataset) else TorchFeed(data)
 
 
-__all__ = ["SIDES", "Feed", "FieldFeed", "TorchFeed", "as_feed", "settings_of"]
+__all__ = ["SIDES", "Feed", "FieldFeed", "TorchFeed", "as_feed"]

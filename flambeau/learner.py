@@ -20,7 +20,7 @@ from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions
 from flambeau.data.grouping import PRESENT
 from flambeau.evaluation import measure, render
-from flambeau.feeds import SIDES, FieldFeed, as_feed, settings_of
+from flambeau.feeds import SIDES, FieldFeed, as_feed
 from flambeau.fields import Field, Image
 from flambeau.fields.augment import Augmentation
 from flambeau.models import InputSpec, is_pair, starts_pretrained
@@ -127,7 +127,7 @@ class Learner:
             recipe.own_parts["techniques"] = ", ".join(_qualified(t) for t in custom)
         if self.data is not None:
             recipe.data = self.data.source
-            kept = {n: settings_of(f) for n, f in self.data.fields.items()}
+            kept = {n: f.chosen() for n, f in self.data.fields.items()}
             for name, given in recipe.fields.items():
                 same = name in kept and given.get("kind", kept[name]["kind"]) == kept[name]["kind"]
                 kept[name] = {**kept[name], **given} if same else given

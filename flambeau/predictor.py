@@ -241,21 +241,22 @@ class Predictor:
         field = self.fields[name]
         assert isinstance(field, Tokens)
         tokens = field.words(value[name] if isinstance(value, Mapping) else value)
-        output = output[: len(tokens)]  # what follows is padding; a sentence longer than the model takes is cut
+        output = output[: len(tokens)]  # what follows is padding
+        output = output[output.sum(1) > 0]  # a sentence longer than the model takes is cut
         tags = target.decode(output)
         found = spans(tags) if target.has_spans else None
         sure = output.max(1)
         tags = [tag if p >= reject_below else UNKNOWN for tag, p in zip(tags, sure, strict=True)]
-        return Prediction(tags, float(sure.min()), tokens=tokens[: len(tags)], spans=found)
+        return Prediction(tags, float(sure.min(initial=1.0)), tokens=tokens[: len(tags)], spans=found)
 
     def predict(self, values: Any, *, batch_size: int = 64, reject_below: float = 0.0) -> Any:
         """Predictions for raw values.
 
         Args:
-            values: one raw value, or a list of them (a sentence cut into words is a tuple, or a list in a list); of
-                several columns, mappings or a polars or pandas frame; of series to forecast, their rows so far, which
-                are parted by the column that tells series apart. For a run without fields (a user's own data): a
-                tensor (B, …) as the model takes it; the outputs come back as an array.
+            values: one raw value, or a list or a frame's column of them (a sentence cut into words is a tuple, or a
+                list in a list); of several columns, mappings or a polars or pandas frame; of series to forecast, their
+                rows so far, which are parted by the column that tells series apart. For a run without fields (a user's
+                own data): a tensor (B, …) as the model takes it; the outputs come back as an array.
             reject_below: under this confidence the label is `unknown`.
 
         Returns:
@@ -277,7 +278,10 @@ class Predictor:
             if isinstance(values, Mapping) or not isinstance(values[0], (list, tuple)):  # else parted already
                 values = by_series(values, plan.id)
                 values = values if plan.id else values[0]
-        values = list(values) if isinstance(values, Strings) else values
+        if isinstance(values, Strings) or (isinstance(values, np.ndarray) and values.dtype.kind in "UO"):
+            values = list(values)
+        elif hasattr(values, "to_list"):  # a column of a frame
+            values = values.to_list()
         many = isinstance(values, list) or (isinstance(values, np.ndarray) and self._holds_many(values))
         listed = list(values) if many else [values]
         out: list[Prediction] = []

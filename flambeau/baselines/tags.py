@@ -2,40 +2,52 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from flambeau.baselines.rows import Rows
-from flambeau.fields import Ragged, Tags
+from flambeau.baselines.rows import CHUNK, Rows
+from flambeau.fields import Tags, Tokens
+from flambeau.fields.tags import NO_TAG
 from flambeau.objectives.metrics import for_field
 
 
 def most_frequent_tags(rows: Rows, held_out: np.ndarray) -> dict[str, float]:
     """The measures of tagging each word as most of its kind in the training rows; a word that they do not have as most
-    of those that they have once."""
-    field, inputs = rows.target, rows.dataset.inputs[0]
-    assert isinstance(field, Tags)
-    many = len(field.classes)
-    counts = np.zeros((rows.dataset.fields[inputs].input_shape[0], many), np.int64)
-    for words, tags in _sentences(rows, inputs, rows.train):
-        known = tags >= 0
-        np.add.at(counts, (words[known].numpy(), tags[known].numpy()), 1)
-    fallback = counts[1] if counts[1].any() else counts.sum(0)
-    counts[counts.sum(1) == 0] = fallback
+    of those that they have once.
+
+    Words are looked up as they are written, whatever a model makes of them.
+    """
+    field = rows.target
+    numbers: defaultdict[str, int] = defaultdict(lambda: len(numbers))
+    pairs = [
+        (numbers[word], tag)
+        for words, tags in _sentences(rows, rows.train)
+        for word, tag in zip(words, tags.tolist(), strict=True)
+        if tag >= 0
+    ]
+    counts = np.zeros((len(numbers) + 1, field.num_outputs), np.int64)  # the last one is of words never seen
+    np.add.at(counts, tuple(np.asarray(pairs, np.int64).reshape(-1, 2).T), 1)
+    once = counts[counts.sum(1) == 1]
+    counts[-1] = (once if len(once) else counts).sum(0)
     shares = torch.from_numpy(counts / np.maximum(counts.sum(1, keepdims=True), 1)).float()
     (metric,) = for_field(field, False)
-    for words, tags in _sentences(rows, inputs, held_out):
-        metric.update(shares[words], tags, torch.arange(len(words)))
+    for part in np.array_split(held_out, -(-len(held_out) // CHUNK)):
+        numbered = [
+            (torch.tensor([numbers.get(w, -1) for w in ws]), torch.from_numpy(t)) for ws, t in _sentences(rows, part)
+        ]
+        at, tags = (pad_sequence(list(values), True, NO_TAG) for values in zip(*numbered, strict=True))
+        metric.update(shares[at.clamp_min(-1)], tags, torch.from_numpy(part))
     return metric.values()
 
 
-def _sentences(rows: Rows, inputs: str, of: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
-    """The numbers of words (B, T) and of their tags (B, T), below 0 where there is none."""
-    target = rows.dataset.target or ""
-    for gathered, tags in zip(rows.gathered(inputs, of), rows.gathered(target, of), strict=True):
-        assert isinstance(gathered, Ragged)
-        values = gathered.values.long().cpu()
-        yield (values if values.ndim == 2 else values[:, :, 0]), rows.target.prepare(tags).cpu()
+def _sentences(rows: Rows, of: np.ndarray) -> Iterator[tuple[list[str], np.ndarray]]:
+    """The words of each sentence and the numbers of their tags (T), below 0 where there is none."""
+    columns, name, target = rows.dataset.columns, rows.dataset.inputs[0], rows.dataset.target or ""
+    field = rows.dataset.fields[name]
+    assert isinstance(field, Tokens) and isinstance(rows.target, Tags)
+    for row in of.tolist():
+        yield field.words(columns[name][row]), rows.target.encode(columns[target][row])

@@ -224,7 +224,7 @@ def _write_csv(path: Path, rows: list[dict[str, Any]], top: int) -> None:
         writer.writerow([*(head if classes else head[:2]), "error"])
         for row in rows:
             label = row.get("label", "")
-            cells = [row.get("file") or row["text"], ";".join(label) if isinstance(label, list) else label]
+            cells = [row.get("file") or row["text"], ";".join(map(str, label)) if isinstance(label, list) else label]
             if classes:
                 best = list(row.get("probabilities", {}).items())
                 best += [("", "")] * (top - len(best))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -60,7 +61,7 @@ class Batches:
         if self.lengths is None:
             batches = list(self.rows[order].to(self.store.device).split(self.batch_size))
         else:
-            batches = [self.rows[b].to(self.store.device) for b in self._by_length(order, self.lengths, random)]
+            batches = self._by_length(order, self.lengths, random)
         if self.drop_single and len(batches) > 1 and len(batches[-1]) == 1 and self.lengths is None:
             batches.pop()
         self._planned = (epoch, batches)
@@ -69,22 +70,23 @@ class Batches:
     def _by_length(self, order: Tensor, lengths: Tensor, random: torch.Generator | None) -> list[Tensor]:
         """Batches under the token budget, of rows of like length where a model sees the padding; their order is random
         again."""
-        batches: list[Tensor] = []
-        for pool in order.split(self.batch_size * POOL):
-            if self.store.padded:
-                pool = pool[lengths[pool].argsort(stable=True)]
-            length = lengths[pool].tolist()
-            start, longest = 0, length[0]
-            for end in range(1, len(pool) + 1):
-                full = end - start == self.batch_size
-                # the batch start:end+1 would be padded to its longest row
-                longest = max(longest, length[end]) if end < len(pool) else longest
-                over = self.tokens is not None and end < len(pool) and (end - start + 1) * longest > self.tokens
-                if end == len(pool) or full or over:
-                    batches.append(pool[start:end])
-                    start, longest = end, length[end] if end < len(pool) else 0
+        pools = order.split(self.batch_size * POOL)
+        if self.store.padded:
+            pools = tuple(pool[lengths[pool].argsort(stable=True)] for pool in pools)
+        most = self.tokens if self.tokens is not None else math.inf
+        sizes: list[int] = []
+        for pool in pools:
+            size = longest = 0
+            for length in lengths[pool].tolist():
+                longest = max(longest, length)  # the batch would be padded to its longest row
+                if size == self.batch_size or (size and (size + 1) * longest > most):
+                    sizes.append(size)
+                    size, longest = 0, length
+                size += 1
+            sizes.append(size)
+        batches = list(self.rows[torch.cat(pools)].to(self.store.device).split(sizes))
         if random is not None:
-            batches = [batches[i] for i in torch.randperm(len(batches), generator=random)]
+            batches = [batches[i] for i in torch.randperm(len(batches), generator=random).tolist()]
         if self.drop_single:
             batches = [b for b in batches if len(b) > 1] or batches
         return batches

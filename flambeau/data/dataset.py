@@ -181,8 +181,12 @@ class Dataset:
             seed: another seed, other folds.
 
         Raises:
-            DataError: there is no such column. UsageError: fewer groups than folds.
+            DataError: there is no such column. UsageError: fewer groups than folds, or rows that are rewritings of
+                others, which would be held out beside what they came from.
         """
+        if self.source.get("made") == "rewritten":
+            raise UsageError("rows that are rewritten from others cannot be dealt into folds",
+                             fix="make the folds first, and rewrite the training rows of each")  # fmt: skip
         if by is not None and by not in self.columns:
             raise DataError(f"there is no column '{by}' to split by", fix=nearest(by, self.columns))
         if count is None:

@@ -209,12 +209,6 @@ def _listed(values: Sequence[Any]) -> Sequence[Any]:
     return list(values) if isinstance(values, Strings) else values
 
 
-def _encode_one(field: Field, value: Any) -> np.ndarray:
-    if value is None:
-        raise DataError("the value is missing")
-    return field.encode(value)
-
-
 def _message(error: DataError) -> str:
     return error.found + (f"; expected {error.expected}" if error.expected else "")
 

@@ -12,7 +12,7 @@ from flambeau.core.errors import DataError, UsageError, nearest
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
 from flambeau.data.split import ALIASES, TRAIN, Split, with_validation
-from flambeau.fields import FIELDS, Field, Image
+from flambeau.fields import FIELDS, Field, Image, chosen
 
 
 def from_folder(
@@ -50,7 +50,8 @@ def from_folder(
         )  # fmt: skip
     how = Split(split) if isinstance(split, str) else split
     input_name = kind.kind
-    source = {"kind": "folder", "path": str(root.resolve()), "pattern": pattern, "split": vars(how).copy()}
+    source = {"kind": "folder", "path": str(root.resolve()), "pattern": pattern, "split": vars(how).copy(),
+              "fields": chosen(fields)}  # fmt: skip
     columns: dict[str, Sequence[Any]] = {input_name: [str(root / f) for f in files]}
     sides: list[int] | None = None
     if pattern is not None:

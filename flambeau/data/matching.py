@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from flambeau.core.errors import DataError, UsageError
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields import MultiLabel, Tags, Text, Tokens
+from flambeau.fields.cutting import HF
 from flambeau.fields.strings import Strings
 from flambeau.fields.text import joined_words
 
@@ -40,17 +41,20 @@ def match_tags(dataset: Dataset) -> None:
             f"'{target}' holds tags, and the inputs are {', '.join(dataset.inputs)}",
             expected="one column of tokens", fix="give inputs=, the column that is tagged",
         )  # fmt: skip
-    if isinstance(dataset.fields[name], Text):
-        dataset.fields[name] = Tokens()
+    if isinstance(text := dataset.fields[name], Text):
+        shared = {n: getattr(text, n) for n in ("lower", "max_length", "min_count")}
+        pieces = text.tokens if text.tokens.startswith(HF) else "auto"
+        dataset.fields[name] = Tokens(pieces, split="spaces", **shared)
+        dataset.reasons[name] = "tokens: the target has a tag for each word between spaces"
         dataset.columns[name] = [v.split() if isinstance(v, str) else v for v in dataset.columns[name]]
-    tokens = dataset.fields[name]
-    assert isinstance(tokens, Tokens)
+    sentences = dataset.fields[name]
+    assert isinstance(sentences, Tokens)
     values = list(dataset.columns[target])
     wrong: list[int] = []
     told = ""
     for row, (sentence, tags) in enumerate(zip(dataset.columns[name], values, strict=True)):
         try:
-            found = len(tokens.words(sentence)), len(field.tags(tags))
+            found = len(sentences.words(sentence)), len(field.tags(tags))
         except DataError:
             continue  # named when the store is built
         if found[0] != found[1]:

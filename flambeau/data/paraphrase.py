@@ -71,7 +71,7 @@ def paraphrase(
         return dataset.place(row) if row < len(dataset) else f"{dataset.place(sources[row - len(dataset)])}, rewritten"
 
     return Dataset(columns, target=dataset.target, inputs=dataset.inputs, fields=dataset.fields, split=sides,
-                   places=place, findings=dataset.findings)  # fmt: skip
+                   source={"kind": "memory", "made": "rewritten"}, places=place, findings=dataset.findings)  # fmt: skip
 
 
 def back_translation(there: Rewrite, back: Rewrite) -> Rewrite:

@@ -15,7 +15,7 @@ from flambeau.data.columns import from_polars
 from flambeau.data.dataset import Dataset
 from flambeau.data.split import TEST, TRAIN, VALID, Split, default_share, with_validation
 from flambeau.data.tables import read_table
-from flambeau.fields import Field, Forecast, History, Series, Views
+from flambeau.fields import Field, Forecast, History, Series, Views, chosen
 from flambeau.fields.forecast import naive_error
 from flambeau.fields.layout import Layout, seasons
 from flambeau.fields.timeline import Timeline, plan, timeline
@@ -279,7 +279,7 @@ def from_ts(path: str | Path, *, split: Split | str = "auto", fields: Mapping[st
     if TEST in sides and how.method in ("auto", "given") and how.folds is None:
         few = how.valid is None and sides.count(TRAIN) < FEW
         given = sides if few else with_validation(sides, None if numeric else labels, places, how)
-    source = {"kind": "ts", "path": str(root.resolve()), "split": vars(how).copy()}
+    source = {"kind": "ts", "path": str(root.resolve()), "split": vars(how).copy(), "fields": chosen(fields)}
     return Dataset({"series": values, "label": labels}, target="label", inputs=["series"],
                    fields={"series": Series(), **(fields or {})}, split=given, source=source, keys=places,
                    places=places.__getitem__)  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.core.errors import DataError, UsageError, nearest
-from flambeau.core.findings import Finding
+from flambeau.core.findings import Finding, Severity
 from flambeau.data.archives import is_archive, unpack
 from flambeau.data.columns import from_polars, known_fields, without_empty
 from flambeau.data.dataset import Dataset
@@ -21,7 +21,7 @@ from flambeau.data.split import NAMES, TEST, TRAIN, VALID, Split, with_validatio
 from flambeau.data.tables import SUFFIXES as TABLE_SUFFIXES
 from flambeau.data.tables import read_table
 from flambeau.data.tagged import from_tagged, is_tagged
-from flambeau.fields import FIELDS, Category, Field, recognise
+from flambeau.fields import FIELDS, Category, Field, chosen, recognise
 
 TARGET_NAMES = ("label", "target", "class", "category", "y", "labels", "tags")
 
@@ -52,7 +52,7 @@ def from_table(
     source = {
         "kind": "table", "path": str(file.resolve()), "target": target, "inputs": list(inputs) if inputs else None,
         "split": vars(how).copy(), "encoding": encoding, "header": header,
-        "columns": list(columns) if columns else None,
+        "columns": list(columns) if columns else None, "fields": chosen(fields),
     }  # fmt: skip
     return from_frame(table.frame, target=target, inputs=inputs, fields=fields, split=how, root=file.parent,
                       source=source, name=str(path), findings=table.findings)  # fmt: skip
@@ -97,7 +97,7 @@ def from_frame(
     read = from_polars(frame, target)
     columns = read.values
     as_written = dict(columns)  # the split goes by paths as the table has them, wherever the table lies
-    file_columns = _join_paths(columns, target, Path(root) if root else Path())
+    file_columns, unread = _join_paths(columns, target, Path(root) if root else Path())
     if inputs is None:
         reserved = {target, "split", getattr(split, "by", None)}
         inputs = [c for c in columns if c not in reserved]
@@ -114,18 +114,21 @@ def from_frame(
     first = inputs[0] if inputs else None
 
     def place(row: int) -> str:
-        return f"row {row + 1}" + (f" ({columns[first][row]})" if first in file_columns else "")
+        return f"row {row + 1}" + (f" ({as_written[first][row]})" if first in file_columns else "")
 
     keys = [str(p) for p in as_written[first]] if first in file_columns else None
-    findings = [*findings, *read.findings, *empty]
+    findings = [*findings, *read.findings, *empty, *unread]
     return Dataset(columns, target=target, inputs=inputs, fields=known_fields(read, fields), split=sides, source=source,
                    keys=keys, places=place, findings=findings)  # fmt: skip
 
 
-def _join_paths(columns: dict[str, Sequence[Any]], target: str | None, root: Path) -> list[str]:
-    """Makes paths absolute in columns of file names, in place; returns the names of these columns."""
+def _join_paths(
+    columns: dict[str, Sequence[Any]], target: str | None, root: Path
+) -> tuple[list[str], list[Finding]]:  # fmt: skip
+    """Makes columns of file names what the files hold, or their absolute paths, in place; returns the names of these
+    columns, and which files cannot be read."""
     suffixes = {s: kind for _, kind in FIELDS.items() for s in kind.suffixes}
-    found = []
+    found, unread = list[str](), dict[int, DataError]()
     for name, values in columns.items():
         if name == target or isinstance(values, np.ndarray):
             continue
@@ -133,9 +136,24 @@ def _join_paths(columns: dict[str, Sequence[Any]], target: str | None, root: Pat
         ends = Counter(isinstance(v, str) and os.path.splitext(v)[1].lower() in suffixes for v in sample)
         if ends[True] > 0.9 * len(sample) > 0:
             kind = _kind_of_files(sample, suffixes)
-            columns[name] = [v if v is None else kind.read(str(root / v)) for v in values]
+            read: list[Any] = []
+            for row, value in enumerate(values):
+                try:
+                    read.append(value if value is None else kind.read(str(root / value)))
+                except DataError as error:
+                    read.append(None)
+                    unread[row] = error
+            columns[name] = read
             found.append(name)
-    return found
+    if not unread:
+        return found, []
+    rows = sorted(unread)
+    first = unread[rows[0]]
+    return found, [
+        Finding("unreadable", Severity.WARNING,
+                f"{len(rows)} row{'s' * (len(rows) > 1)} left out, whose file cannot be read; the first: {first.found}",
+                places=[f"row {row + 1} ({unread[row].where})" for row in rows], rows=rows, fix="mend or remove them")
+    ]  # fmt: skip
 
 
 def _kind_of_files(names: Sequence[str], suffixes: Mapping[str, type[Field]]) -> type[Field]:
@@ -223,6 +241,8 @@ def from_source(source: Mapping[str, Any]) -> Dataset:
     options = {k: v for k, v in source.items() if k not in ("kind", "path") and v is not None}
     if "split" in options:
         options["split"] = Split(**options["split"])
+    if "fields" in options:
+        options["fields"] = {name: Field.from_dict(settings) for name, settings in options["fields"].items()}
     if source["kind"] == "folder":
         return from_folder(source["path"], **options)
     if source["kind"] == "table":
@@ -255,13 +275,13 @@ def from_path(path: str | Path, **options: Any) -> Dataset:
     if file.suffix.lower() in TABLE_SUFFIXES:
         options.pop("pattern", None)
         return from_table(path, **options)
-    if is_ts(file):
-        return from_ts(path, **{k: v for k, v in options.items() if k in ("split", "fields")})
-    if _holds_tagged(file):
-        return from_tagged(path, **{k: v for k, v in options.items() if k in ("split", "fields")})
-    for name in ("target", "inputs", "encoding", "header", "columns"):
+    tagged = _holds_tagged(file)
+    for name in ("target", "inputs", "header", "columns", *(() if tagged else ("encoding",))):
         if options.pop(name, None) is not None:
             raise UsageError(f"{name} is for tables", where=path, fix="give it with a CSV or Parquet file")
+    if tagged or is_ts(file):
+        options.pop("pattern", None)
+        return from_tagged(path, **options) if tagged else from_ts(path, **options)
     return from_folder(path, **options)
 
 

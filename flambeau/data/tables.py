@@ -12,7 +12,9 @@ from flambeau.core.findings import Finding, Severity
 from flambeau.fields.charsets import detect, to_text
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
+JSON_LINES = (".jsonl", ".ndjson")
 BLOCK = 16 << 20
+LOOKED_AT = 10_000  # rows, to find out what each column holds
 DAMAGED = "\ufffd"  # what stands for bytes that are not in the encoding
 
 
@@ -53,15 +55,10 @@ def read_table(
         if suffix in (".parquet", ".pq"):
             return Table(pl.read_parquet(file), None, [])
         source, name, damaged = _utf8(file, encoding)
-        if suffix in (".jsonl", ".ndjson"):
-            frame = pl.read_ndjson(source, infer_schema_length=10_000)
-        else:
-            frame = pl.read_csv(
-                source, separator="\t" if suffix == ".tsv" else ",", infer_schema_length=10_000, has_header=header,
-            )  # fmt: skip
-            if not header:
-                names = list(columns or ())
-                frame.columns = names + [f"column_{i + 1}" for i in range(len(names), frame.width)]
+        frame = _parsed(source, suffix, header)
+        if not header and suffix not in JSON_LINES:
+            names = list(columns or ())
+            frame.columns = names + [f"column_{i + 1}" for i in range(len(names), frame.width)]
     except pl.exceptions.PolarsError as error:
         raise DataError(f"the table cannot be read ({str(error).splitlines()[0]})", where=path) from None
     findings = []
@@ -73,6 +70,26 @@ def read_table(
         frame, more = _without_damage(frame, file, name)
         findings += more
     return Table(frame, name, findings)
+
+
+def _parsed(source: Any, suffix: str, header: bool) -> Any:
+    """A frame of what is UTF-8. Where the first rows mislead, all of them are asked what a column holds."""
+    import polars as pl
+
+    error = None
+    for rows in (LOOKED_AT, None):
+        # quotes around cells are taken off; where they do not come in pairs they belong to the text, as in many files
+        # of texts with tabs between
+        for quote in ('"', None) if suffix == ".tsv" else ('"',):
+            try:
+                if suffix in JSON_LINES:
+                    return pl.read_ndjson(source, infer_schema_length=rows)
+                return pl.read_csv(source, separator="\t" if suffix == ".tsv" else ",", quote_char=quote,
+                                   infer_schema_length=rows, has_header=header)  # fmt: skip
+            except pl.exceptions.PolarsError as wrong:
+                error = error or wrong
+    assert error is not None
+    raise error
 
 
 def _utf8(file: Path, encoding: str | None) -> tuple[Any, str, bool]:

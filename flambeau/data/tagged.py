@@ -10,11 +10,13 @@ from typing import NamedTuple
 from flambeau.core.errors import DataError, UsageError
 from flambeau.data.dataset import Dataset
 from flambeau.data.split import ALIASES, TRAIN, Split, with_validation
-from flambeau.fields import Field, Tags, Tokens
+from flambeau.fields import Field, Tags, Tokens, chosen
 from flambeau.fields.charsets import read_text
 
 SUFFIXES = (".conll", ".conllu", ".conll2003", ".bio", ".bioes", ".iob", ".iob2", ".pos", ".ner", ".tagged")
 LOOKED_AT = 200  # lines, to find out how a file is written
+LINES = re.compile(r"\r\n|\n|\r")  # and no other of the breaks of Unicode, which come within words
+BLANKS = re.compile(r"[ \t]+")
 DOCUMENT = "-DOCSTART-"
 NUMBERED = re.compile(r"\d+([-.]\d+)?")  # CoNLL-U; 3-4 is a word cut in two, 3.1 one that is not there
 
@@ -34,6 +36,7 @@ def from_tagged(
     fields: Mapping[str, Field] | None = None,
     token_column: int | None = None,
     tag_column: int | None = None,
+    encoding: str | None = None,
 ) -> Dataset:
     """Tagged sentences: a file, or a folder of them. Columns `tokens` and `tags`.
 
@@ -43,6 +46,7 @@ def from_tagged(
     Args:
         token_column, tag_column: of CoNLL's columns, from 0; the first and the last if not given, in CoNLL-U the word
             and its universal part of speech.
+        encoding: of the files; found out if not given.
 
     Raises:
         DataError: there is no such file, it is not written so, or a token has no tag; with file and line.
@@ -61,7 +65,7 @@ def from_tagged(
     for file in files:
         name = file.name if root.is_file() else file.relative_to(root).as_posix()
         side = next((ALIASES[p] for p in re.split(r"[\W_]+", name.lower()) if p in ALIASES), -1)
-        for sentence in read_tagged(file, name, token_column, tag_column):
+        for sentence in read_tagged(file, name, token_column, tag_column, encoding):
             tokens.append(sentence.tokens)
             tags.append(sentence.tags)
             places.append(f"{name}, line {sentence.line}")
@@ -70,11 +74,11 @@ def from_tagged(
         raise DataError("there is no sentence", where=path)
     how = Split(split) if isinstance(split, str) else split
     given = None
-    if TRAIN in sides and min(sides) >= 0 and how.method in ("auto", "given"):
+    if TRAIN in sides and min(sides) >= 0 and how.method in ("auto", "given") and how.folds is None:
         given = with_validation(sides, None, places, how)
     source = {
         "kind": "tagged", "path": str(root.resolve()), "split": vars(how).copy(), "token_column": token_column,
-        "tag_column": tag_column,
+        "tag_column": tag_column, "encoding": encoding, "fields": chosen(fields),
     }  # fmt: skip
     kinds = {"tokens": Tokens(), "tags": Tags(), **(fields or {})}
     return Dataset({"tokens": tokens, "tags": tags}, inputs=["tokens"], target="tags", fields=kinds, source=source,
@@ -91,10 +95,10 @@ def is_tagged(path: Path) -> bool:
         return False
     try:
         with path.open("rb") as stream:
-            head = stream.read(1 << 16).decode("latin-1").splitlines()[:LOOKED_AT]
+            head = LINES.split(stream.read(1 << 16).decode("latin-1"))[:LOOKED_AT]
     except OSError:
         return False
-    lines = [line.split() for line in head if line.strip() and not line.startswith("#")]
+    lines = [_cells(line) for line in head if line.strip() and not line.startswith("#")]
     if not lines or any("\0" in word for line in lines for word in line):
         return False
     if _slashed(lines):
@@ -104,14 +108,19 @@ def is_tagged(path: Path) -> bool:
 
 
 def read_tagged(
-    path: Path, name: str, token_column: int | None = None, tag_column: int | None = None
+    path: Path, name: str, token_column: int | None = None, tag_column: int | None = None, encoding: str | None = None
 ) -> list[Sentence]:
     """The sentences of a file in either form; `name` is what messages call it. Raises as `from_tagged`."""
-    lines = read_text(path).splitlines()
-    looked_at = [line.split() for line in lines[:LOOKED_AT] if line.strip() and not line.startswith("#")]
+    lines = LINES.split(read_text(path, encoding))
+    looked_at = [_cells(line) for line in lines[:LOOKED_AT] if line.strip() and not line.startswith("#")]
     if _slashed(looked_at):
         return list(_slash_sentences(lines, name))
     return list(_column_sentences(lines, name, token_column, tag_column))
+
+
+def _cells(line: str) -> list[str]:
+    """What stands between blanks; a no-break space is a part of a word."""
+    return [cell for cell in BLANKS.split(line) if cell]
 
 
 def _slashed(lines: Sequence[Sequence[str]]) -> bool:
@@ -121,7 +130,7 @@ def _slashed(lines: Sequence[Sequence[str]]) -> bool:
 
 def _slash_sentences(lines: Sequence[str], name: str) -> Iterator[Sentence]:
     for number, line in enumerate(lines, 1):
-        pairs = [item.rpartition("/") for item in line.split()]
+        pairs = [item.rpartition("/") for item in _cells(line)]
         for word, _, tag in pairs:
             if not word or not tag:
                 raise DataError(f"'{word or tag}' has no tag", where=f"{name}, line {number}", expected="word/tag")
@@ -144,7 +153,7 @@ def _column_sentences(
             tokens, tags = [], []
             continue
         # tabs hold words with blanks in them, as CoNLL-U has
-        cells = line.rstrip("\r\n").split("\t") if "\t" in line else line.split()
+        cells = line.split("\t") if "\t" in line else _cells(line)
         universal = len(cells) == 10 and NUMBERED.fullmatch(cells[0]) is not None
         if cells[0] == DOCUMENT or (line.startswith("#") and (not tokens or len(cells) != width)):
             continue
@@ -157,8 +166,8 @@ def _column_sentences(
         width = len(cells)
         at = (1, 3) if universal else (0, -1)
         try:
-            token = cells[at[0] if token_column is None else token_column].strip()
-            tag = cells[at[1] if tag_column is None else tag_column].strip()
+            token = cells[at[0] if token_column is None else token_column].strip(" ")
+            tag = cells[at[1] if tag_column is None else tag_column].strip(" ")
         except IndexError:
             raise UsageError(f"there is no column {max(token_column or 0, tag_column or 0)}", where=where,
                              expected=f"0 to {width - 1}") from None  # fmt: skip

@@ -1,7 +1,7 @@
 """Fields: one file per kind of data. A new kind is a new file here, entered into FIELDS."""
 
 from flambeau.fields.audio import Audio
-from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition, Windows, recognise
+from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition, Windows, chosen, recognise
 from flambeau.fields.category import Category
 from flambeau.fields.date import Date
 from flambeau.fields.forecast import Forecast
@@ -40,5 +40,6 @@ __all__ = [
     "Tokens",
     "Views",
     "Windows",
+    "chosen",
     "recognise",
 ]

@@ -179,6 +179,10 @@ class Field(ABC):
         """Kind, settings and fitted state as plain JSON."""
         return {"kind": self.kind, **{name: getattr(self, name) for name in (*self.settings, *self.fitted)}}
 
+    def chosen(self) -> dict[str, Any]:
+        """Its kind and settings, without what it was fitted to: `from_dict` makes it anew."""
+        return {"kind": self.kind, **{name: getattr(self, name) for name in self.settings}}
+
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> Field:
         """The field that `to_dict` wrote, of whichever kind it is."""
@@ -192,6 +196,11 @@ class Field(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{n}={getattr(self, n)!r}' for n in self.settings)})"
+
+
+def chosen(fields: Mapping[str, Field] | None) -> dict[str, dict[str, Any]] | None:
+    """What was chosen by hand, as plain data; None where nothing was."""
+    return {name: field.chosen() for name, field in fields.items()} if fields else None
 
 
 def recognise(values: Sequence[Any], *, target: bool = False) -> tuple[Field, str]:

@@ -127,6 +127,21 @@ def train_bpe(texts: Iterable[str], *, size: int, min_count: int, lower: bool) -
     return str(tokenizer.to_str())
 
 
+def truncating(tokenizer: str, max_length: int) -> Any:
+    """A tokeniser out of its JSON that keeps so many tokens of a text, its own marks among them.
+
+    Raises:
+        UsageError: they leave no room for the text.
+    """
+    tool = tokenizers().Tokenizer.from_str(tokenizer)
+    marks = tool.num_special_tokens_to_add(False)
+    if max_length <= marks:
+        raise UsageError(f"max_length={max_length} leaves no room for a text", expected=f"{marks + 1} or more")
+    tool.no_padding()
+    tool.enable_truncation(max_length)
+    return tool
+
+
 def joint(tokenizer: str) -> dict[str, Any]:
     """How a tokeniser puts two texts together, as plain JSON: {order, strip}.
 
@@ -176,7 +191,7 @@ def pretrained(name: str) -> str:
     except ImportError:
         raise MissingExtra("transformers", "text", "this tokeniser") from None
     try:
-        return str(AutoTokenizer.from_pretrained(name).backend_tokenizer.to_str())
+        return str(AutoTokenizer.from_pretrained(name, trust_remote_code=False).backend_tokenizer.to_str())
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(
             f"the tokeniser cannot be loaded ({str(error).splitlines()[0]})", where=name,

@@ -74,20 +74,21 @@ class Rewording:
         """Texts (B, T) int64, changed.
 
         Args:
-            generator: all randomness; on the CPU, so that draws are equal on every device.
+            generator: all randomness, on any device.
             table: synonyms (V, S) and their count (V), as `synonym_table` makes them.
-            fixed: numbers of tokens that stay where they are, such as a pretrained tokeniser's own.
+            fixed: (B, T) bool, the tokens that stay as they are, such as a pretrained tokeniser's own.
         """
         values, lengths = texts
         device = values.device
+        drawn_on = generator.device if generator is not None else device
 
         def draw() -> Tensor:
-            return torch.rand(values.shape, generator=generator).to(device)
+            return torch.rand(values.shape, generator=generator, device=drawn_on).to(device)
 
         steps = torch.arange(values.shape[1], device=device)
         free = steps < lengths[:, None]
         if fixed is not None:
-            free &= ~torch.isin(values, fixed.to(device))
+            free &= ~fixed
         order = steps.expand(values.shape).float()
         if self.synonyms and table is not None:
             there, other = _synonyms(values, table, draw())

@@ -116,7 +116,7 @@ class Text(Field):
         if self.tokens == "auto":
             drawn = values[:: max(1, len(values) // 1000)][:1000]
             self.cut = cutting.suited(text for text in map(_usable, drawn) if text is not None)
-        for derived in ("_ready", "_by_word", "_synonyms", "_fixed"):
+        for derived in ("_ready", "_by_word", "_synonyms", "_no_words"):
             self.__dict__.pop(derived, None)
         assert self.cut is not None
         if self.cut.startswith(HF):
@@ -155,10 +155,7 @@ class Text(Field):
                     raise UsageError("the text field is not fitted", fix="call fit first")
                 self.__dict__["_ready"] = {piece: i for i, piece in enumerate(self.vocabulary)}
             else:
-                tool = cutting.tokenizers().Tokenizer.from_str(self.tokenizer)
-                tool.no_padding()
-                tool.enable_truncation(self.max_length)
-                self.__dict__["_ready"] = tool
+                self.__dict__["_ready"] = cutting.truncating(self.tokenizer, self.max_length)
         return self.__dict__["_ready"]
 
     @cached_property
@@ -214,8 +211,9 @@ class Text(Field):
         texts = Ragged(gathered.values.long(), gathered.lengths)
         if not training or not self.augmentation:
             return texts
-        changed = self.augmentation(texts, generator, self._synonyms, self._fixed)
-        return Ragged(changed.values[:, : self.max_length], changed.lengths.clamp_max(self.max_length))
+        changed = self.augmentation(texts, generator, self._synonyms, self._fixed(texts.values))
+        most = self.max_length + (self.characters or 0)
+        return Ragged(changed.values[:, :most], changed.lengths.clamp_max(most))
 
     @cached_property
     def _synonyms(self) -> tuple[torch.Tensor, torch.Tensor] | None:
@@ -231,10 +229,21 @@ class Text(Field):
             raise UsageError("synonyms need a dictionary, and WordNet is not installed", fix=fix)
         return synonym_table(read_synonyms(source), self.vocabulary)
 
+    def _fixed(self, values: torch.Tensor) -> torch.Tensor | None:
+        """(B, T) bool: what a pretrained tokeniser adds, or the characters that follow the words; None for neither."""
+        if self.tokenizer is None and not self.characters:
+            return None
+        fixed = torch.isin(values, self._no_words.to(values.device))
+        # a character that is not known is told by standing behind one that is
+        return fixed if self.tokenizer is not None else fixed.int().cummax(1).values.bool()
+
     @cached_property
-    def _fixed(self) -> torch.Tensor:
-        """Tokens that a pretrained tokeniser adds, which keep their places."""
-        return torch.tensor(self._tool.encode("").ids if self.tokenizer is not None else [], dtype=torch.int64)
+    def _no_words(self) -> torch.Tensor:
+        """Numbers of tokens that are not changed by an augmentation."""
+        if self.tokenizer is not None:
+            return torch.tensor(self._tool.encode("").ids, dtype=torch.int64)
+        letters = [number for number, piece in enumerate(self.vocabulary) if piece.startswith(LETTER(""))]
+        return torch.tensor(letters, dtype=torch.int64)
 
     def render(self, value: Any, weights: Sequence[float] | None = None) -> str:
         """Its beginning; with a weight for each token, the part around the heaviest, each token marked by its own:

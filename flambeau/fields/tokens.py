@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from flambeau.core.errors import DataError, UsageError
 from flambeau.fields import cutting
@@ -21,6 +22,14 @@ SPLITS = ("auto", "words", "spaces", "characters")
 # Words of a typed sentence: what stands inside a word, a number or an abbreviation stays in it.
 TYPED = re.compile(r"\w+(?:[-'’.,:/&@]\w+)*|[^\w\s]")
 SHOWN = 40
+
+
+def words_seen(tokens: Ragged) -> Tensor:
+    """(B), int64: how many words of each prepared sentence a model sees; those behind them were cut off."""
+    if tokens.values.shape[2] > 2:
+        return tokens.lengths
+    steps = torch.arange(tokens.values.shape[1], device=tokens.values.device)
+    return tokens.values[:, :, 1].where(steps < tokens.lengths[:, None], 0).sum(1)
 
 
 @FIELDS.register("tokens")
@@ -133,9 +142,7 @@ class Tokens(Field):
         """The pretrained tokeniser, or two tables: from word and from character to number."""
         if "_ready" not in self.__dict__:
             if self.tokenizer is not None:
-                tool = cutting.tokenizers().Tokenizer.from_str(self.tokenizer)
-                tool.no_padding()
-                tool.enable_truncation(self.max_length)
+                tool = cutting.truncating(self.tokenizer, self.max_length)
             elif not self.vocabulary:
                 raise UsageError("the tokens field is not fitted", fix="call fit first")
             else:
@@ -162,12 +169,7 @@ class Tokens(Field):
     def encode(self, value: Any) -> np.ndarray:
         words = self.words(value)
         if self.pretrained:
-            encoded = self._tool.encode(words, is_pretokenized=True)
-            first, last = [], None
-            for word in encoded.word_ids:  # None of what the tokeniser adds
-                first.append(int(word is not None and word != last))
-                last = word
-            return np.asarray([encoded.ids, first], np.int32).T.copy()
+            return self._pieces(words)
         known, letters = self._tool
         out = np.zeros((min(len(words), self.max_length), 1 + CHARACTERS), np.int32)
         for row, word in zip(out, words, strict=False):
@@ -176,6 +178,29 @@ class Tokens(Field):
                 word = word[: CHARACTERS // 2] + word[-CHARACTERS // 2 :]
             row[1 : 1 + len(word)] = [letters.get(c, 1) for c in word]
         return out
+
+    def _pieces(self, words: list[str]) -> np.ndarray:
+        """Pieces of words and which of them begin one, int32 (S, 2).
+
+        Raises:
+            DataError: the tokeniser makes nothing of a word, so that the tags behind it would belong to others.
+        """
+        encoded = self._tool.encode(words, is_pretokenized=True)
+        first, last = [], None
+        for word in encoded.word_ids:  # None of what the tokeniser adds
+            first.append(int(word is not None and word != last))
+            last = word if word is not None else last
+        # as many as there are, or, where the sentence was cut, up to the last one that is there
+        seen = last + 1 if encoded.overflowing and last is not None else len(words)
+        if sum(first) < seen:
+            there = set(encoded.word_ids)
+            lost = next(i for i in range(seen) if i not in there)
+            unknown = getattr(self._tool.model, "unk_token", None)
+            if unknown is None or words[lost] == unknown:
+                raise DataError(f"token {lost + 1} is {words[lost]!r}, of which the tokeniser makes nothing",
+                                expected="a word")  # fmt: skip
+            return self._pieces([unknown if i < seen and i not in there else word for i, word in enumerate(words)])
+        return np.asarray([encoded.ids, first], np.int32).T.copy()
 
     def prepare(self, gathered: Ragged, training: bool = False, generator: torch.Generator | None = None) -> Ragged:
         return Ragged(gathered.values.long(), gathered.lengths)

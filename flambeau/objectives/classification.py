@@ -20,18 +20,20 @@ class Worst:
     """The rows with the highest score so far."""
 
     def __init__(self) -> None:
-        self.heap: list[tuple[float, int, dict[str, Any]]] = []
+        self.heap: list[tuple[float, int, int, dict[str, Any]]] = []
+        self._offered = 0  # so that no two entries are alike: a row of tags is offered once for each of its words
 
     def offer(self, scores: Tensor, rows: Tensor, tell: Callable[[int], dict[str, Any]]) -> None:
         best = scores.topk(min(WORST, len(scores)))
         for score, i in zip(best.values.tolist(), best.indices.tolist(), strict=True):
             if score <= 0 or (len(self.heap) == WORST and score <= self.heap[0][0]):
                 break
-            entry = (score, int(rows[i]), tell(i))
+            self._offered += 1
+            entry = (score, int(rows[i]), self._offered, tell(i))
             (heapq.heappushpop if len(self.heap) == WORST else heapq.heappush)(self.heap, entry)
 
     def listed(self) -> list[dict[str, Any]]:
-        return [{"row": row, "score": score, **told} for score, row, told in sorted(self.heap, key=lambda e: -e[0])]
+        return [{"row": row, "score": score, **told} for score, row, _, told in sorted(self.heap, key=lambda e: -e[0])]
 
 
 class Classification:

@@ -18,7 +18,7 @@ from flambeau.objectives.certainty import sharpened, temperature
 from flambeau.objectives.forecasting import Pinball, in_order, spreads
 from flambeau.objectives.losses import FOR_KIND, expects_classes, named
 from flambeau.objectives.metrics import MONITORS, Metric, Own, for_field
-from flambeau.objectives.tagging import count_tags, tag_probabilities
+from flambeau.objectives.tagging import answered, seen, tag_probabilities
 
 WINDOWS_AT_ONCE = 256  # a long clip has more windows than fit into memory
 LOGITS = 10_000  # of a batch, that certainty is measured on: of very many classes, few samples do
@@ -75,14 +75,18 @@ class Supervised(Objective):
         return self.model(batch.input)
 
     def loss(self, batch: Batch, phase: str = "train") -> Tensor:
-        output, target = self.forward(batch), batch.target
+        output, target = self.forward(batch), self._learned(batch)
         apart = getattr(self.model, "apart", 1) if self.model.training else 1  # members of an ensemble, see TabM
         return self.loss_function(output, target if apart == 1 else target.repeat_interleave(apart, 0))
 
     def weight(self, batch: Batch) -> float:
         if isinstance(self.target, Forecast):
             return float((~batch.target.isnan()).sum())
-        return count_tags(batch.target) if isinstance(self.target, Tags) else len(batch)
+        return int((self._learned(batch) >= 0).sum()) if isinstance(self.target, Tags) else len(batch)
+
+    def _learned(self, batch: Batch) -> Any:
+        """The batch's target, without the tags of words that the model does not see."""
+        return seen(batch.target, batch.input) if isinstance(self.target, Tags) else batch.target
 
     def head_parameters(self) -> list[nn.Parameter]:
         return self._head
@@ -124,12 +128,12 @@ class Supervised(Objective):
             return
         # float32, so that a validation in bf16 measures the model and not the rounding of its loss
         output = output.float() if isinstance(output, Tensor) else output
-        loss = self.loss_function(output, batch.target).detach()
+        loss = self.loss_function(output, self._learned(batch)).detach()
         exact = loss if loss.device.type == "mps" else loss.double()  # mps has no float64
         weight = self.weight(batch)
         self._loss = self._loss + exact * weight
         self._count += weight
-        activated = self.activate(output)
+        activated = self._answer(batch, output)
         for metric in self._metrics:
             metric.update(activated, batch.target, batch.rows)
 
@@ -188,9 +192,13 @@ class Supervised(Objective):
             return None
         return f"certainty: logits / {field.temperature:.2f}, so that it is as sure as it is right on validation"
 
+    def _answer(self, batch: Batch, output: Tensor) -> Tensor:
+        activated = self.activate(output)
+        return answered(activated, batch.input) if isinstance(self.target, Tags) else activated
+
     def predict(self, batch: Batch) -> Tensor:
         with torch.inference_mode():
-            return self.activate(self.forward(batch))
+            return self._answer(batch, self.forward(batch))
 
     def describe(self) -> str:
         kind = f" for a target of the kind {self.target.kind}" if self.target else ""

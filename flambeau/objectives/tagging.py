@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flambeau.fields import Tags
+from flambeau.core.errors import UsageError
+from flambeau.fields import Ragged, Tags
 from flambeau.fields.tags import NO_TAG, UNSEEN, spans
+from flambeau.fields.tokens import words_seen
 from flambeau.models.text.crf import Chain, marginals, negative_log_likelihood
 from flambeau.objectives.classification import Classification
 
@@ -21,13 +24,18 @@ def tag_cross_entropy(
 
     Output (B, T, K) as logits, or a `Chain`, whose negative log-likelihood it is, a token; target int64 (B, T'), below
     0 where there is nothing to learn. A sentence that the model has cut off (T < T') is scored as far as it goes.
+
+    Raises:
+        UsageError: label smoothing is asked of a chain, which has no one distribution for each token.
     """
     scores = output.scores if isinstance(output, Chain) else output
     target = target[:, : scores.shape[1]]
     there = target >= 0
     if isinstance(output, Chain):
+        if label_smoothing:
+            raise UsageError("a conditional random field has no label smoothing", fix="leave out one of the two")
         chain = output._replace(scores=scores[:, : target.shape[1]], mask=output.mask[:, : target.shape[1]])
-        loss = negative_log_likelihood(chain, target.clamp_min(0))
+        loss = negative_log_likelihood(chain, target)
     else:
         flat = F.cross_entropy(scores[:, : target.shape[1]].flatten(0, 1), target.where(there, NO_TAG).flatten(),
                                reduction="none", label_smoothing=label_smoothing)  # fmt: skip
@@ -42,14 +50,30 @@ def tag_probabilities(output: Tensor | Chain) -> Tensor:
     return marginals(output) if isinstance(output, Chain) else output.float().softmax(-1)
 
 
-def count_tags(target: Tensor) -> int:
-    """How many tokens of a prepared target have a tag."""
-    return int((target != NO_TAG).sum())
+def seen(target: Tensor, tokens: Any) -> Tensor:
+    """Tags (B, T) of which those of words that the model does not see are marked as never seen: nothing is learned of
+    them, and whatever is said there is wrong.
+
+    Args:
+        tokens: the input as `Tokens.prepare` gives it; anything else is taken to be whole.
+    """
+    if not isinstance(tokens, Ragged) or tokens.values.ndim != 3:
+        return target
+    behind = torch.arange(target.shape[1], device=target.device) >= words_seen(tokens)[:, None]
+    return target.masked_fill(behind & (target != NO_TAG), UNSEEN)
+
+
+def answered(probabilities: Tensor, tokens: Any) -> Tensor:
+    """Probabilities (B, T, K), 0 where a sentence has no more words that the model sees. `tokens` as for `seen`."""
+    if not isinstance(tokens, Ragged) or tokens.values.ndim != 3:
+        return probabilities
+    behind = torch.arange(probabilities.shape[1], device=probabilities.device) >= words_seen(tokens)[:, None]
+    return probabilities.masked_fill(behind[:, :, None], 0)
 
 
 class Tagging(Classification):
     """Accuracy of tokens, macro F1 of tags and, where tags mark spans, F1 of whole spans, from probabilities
-    (B, T, K) and targets (B, T')."""
+    (B, T, K), all 0 where the model says nothing, and targets (B, T')."""
 
     def __init__(self, field: Tags, detail: bool):
         super().__init__(field, detail)
@@ -59,21 +83,22 @@ class Tagging(Classification):
             self.spans = {"right": Counter(), "predicted": Counter(), "true": Counter()}
 
     def update(self, output: Tensor, target: Tensor, rows: Tensor) -> None:
-        length = min(output.shape[1], target.shape[1])
-        self.lost += int((target[:, length:] != NO_TAG).sum() + (target[:, :length] == UNSEEN).sum())
-        output, target = output[:, :length], target[:, :length]
+        length = target.shape[1]
+        output = F.pad(output[:, :length], (0, 0, 0, length - min(output.shape[1], length)))
+        said = output.sum(2) > 0
+        self.lost += int(((target != NO_TAG) & ~(said & (target != UNSEEN))).sum())
         if self.spans is not None:
-            self._count_spans(output, target)
-        at = (target >= 0).nonzero()
+            self._count_spans(output.argmax(2).masked_fill(~said, UNSEEN), target)
+        at = ((target >= 0) & said).nonzero()
         self._at = at[:, 1].tolist() if self.keep else []
         super().update(output[at[:, 0], at[:, 1]], target[at[:, 0], at[:, 1]], rows.to(at.device)[at[:, 0]])
 
     def tell_more(self, i: int) -> dict[str, Any]:
         return {"at": self._at[i]}
 
-    def _count_spans(self, output: Tensor, target: Tensor) -> None:
+    def _count_spans(self, predicted: Tensor, target: Tensor) -> None:
         assert self.spans is not None
-        for guessed, true in zip(output.argmax(2).tolist(), target.tolist(), strict=True):
+        for guessed, true in zip(predicted.tolist(), target.tolist(), strict=True):
             length = sum(tag != NO_TAG for tag in true)
             found = {
                 what: set(spans([self.classes[tag] if tag >= 0 else "O" for tag in tags[:length]]))
@@ -108,4 +133,4 @@ class Tagging(Classification):
         return detail
 
 
-__all__ = ["Tagging", "count_tags", "tag_cross_entropy", "tag_probabilities"]
+__all__ = ["Tagging", "answered", "seen", "tag_cross_entropy", "tag_probabilities"]

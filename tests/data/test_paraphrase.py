@@ -100,3 +100,9 @@ def test_there_and_back_through_local_models(data: fb.Dataset, tmp_path: Path) -
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match="cannot be loaded"):
         translator(tmp_path / "empty")
+
+
+def test_rows_that_are_rewritten_are_not_dealt_into_folds(data: fb.Dataset, tmp_path: Path) -> None:
+    more = paraphrase(data, lambda texts: [t + " again" for t in texts], name="again", cache=tmp_path)
+    with pytest.raises(UsageError, match="cannot be dealt into folds; make the folds first"):
+        next(more.folds(5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -19,7 +20,7 @@ from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions, encode
 from flambeau.data.sources import from_path
 from flambeau.data.split import Split
-from flambeau.fields import Category, Image, MultiLabel, Number
+from flambeau.fields import Category, Image, MultiLabel, Number, Tokens
 
 
 def take(digits_folder: Path, dest: Path, classes: str, number: int, start: int = 0) -> Path:
@@ -374,6 +375,20 @@ def test_a_dataset_comes_back_from_its_source(digits_folder: Path, table: polars
         assert again.split.tolist() == data.split.tolist()
         assert again.columns.keys() == data.columns.keys() and again.target == data.target
         assert list(again.columns[again.inputs[0]]) == list(data.columns[data.inputs[0]])
+
+
+def test_kinds_set_by_hand_come_back_with_their_split(digits_folder: Path, tmp_path: Path) -> None:
+    """Else a resumed training, or an evaluation, takes other rows: classes are split alike, and numbers are not."""
+    polars.DataFrame({"x": range(300), "y": [i * i % 4 for i in range(300)]}).write_csv(tmp_path / "table.csv")
+    (tmp_path / "sentences.conll").write_text("".join(f"w{i} A\nx B\n\n" for i in range(60)))
+    for data in (
+        Dataset.from_table(tmp_path / "table.csv", target="y", fields={"y": Number()}),
+        Dataset.from_folder(digits_folder, fields={"label": Number()}),
+        Dataset.from_tagged(tmp_path / "sentences.conll", fields={"tokens": Tokens(max_length=7)}),
+    ):
+        again = Dataset.from_source(json.loads(json.dumps(data.source)))
+        assert again.split.tolist() == data.split.tolist()
+        assert {n: f.chosen() for n, f in again.fields.items()} == {n: f.chosen() for n, f in data.fields.items()}
 
 
 def test_data_in_memory_does_not_come_back_by_itself() -> None:

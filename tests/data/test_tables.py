@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 
 import flambeau as fb
@@ -102,3 +104,38 @@ def test_paths_of_texts_in_a_table_are_opened(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_text("another text")
     (tmp_path / "list.csv").write_text("file,label\na.txt,x\nb.txt,y\n")
     assert fb.Dataset.from_table(tmp_path / "list.csv").columns["file"] == ["a first text", "another text"]
+
+
+@pytest.mark.parametrize("late", ["n/a", "1.5"])
+def test_a_value_that_comes_late_is_read_as_one_that_comes_early(tmp_path: Path, late: str) -> None:
+    """No table is refused for its 12,000th row."""
+    lines = ["number,label", *(f"{i},{'ab'[i % 2]}" for i in range(12_000)), f"{late},a", "7,b"]
+    (tmp_path / "late.csv").write_text("\n".join(lines))
+    data = fb.Dataset.from_table(tmp_path / "late.csv", target="label")
+    numbers = np.asarray(data.columns["number"], float)
+    assert data.fields["number"].kind == "number" and len(numbers) == 12_002 and numbers[-1] == 7
+    assert np.isnan(numbers[-2]) if late == "n/a" else numbers[-2] == 1.5
+
+
+def test_json_lines_whose_late_rows_differ(tmp_path: Path) -> None:
+    lines = [f'{{"x": {i}, "y": "a"}}' for i in range(12_000)] + ['{"x": 0.5, "y": "b"}']
+    (tmp_path / "late.jsonl").write_text("\n".join(lines))
+    assert read_table(tmp_path / "late.jsonl").frame["x"][-1] == 0.5
+
+
+def test_quotes_that_are_part_of_a_text_between_tabs(tmp_path: Path) -> None:
+    (tmp_path / "texts.tsv").write_text('text\tlabel\n"Well" he said\ta\n"unclosed\tb\nplain\ta\n')
+    assert read_table(tmp_path / "texts.tsv").frame["text"].to_list() == ['"Well" he said', '"unclosed', "plain"]
+    (tmp_path / "cells.tsv").write_text('text\tlabel\n"two\nlines"\ta\n')
+    assert read_table(tmp_path / "cells.tsv").frame["text"].to_list() == ["two\nlines"]
+
+
+def test_a_text_whose_file_is_missing_is_left_out_and_named(tmp_path: Path) -> None:
+    for i in range(20):
+        (tmp_path / f"{i}.txt").write_text(f"the words of text number {i}")
+    frame = pl.DataFrame({"text": [f"{i}.txt" for i in range(20)] + ["gone.txt"], "label": ["a", "b", "a"] * 7})
+    frame.write_csv(tmp_path / "list.csv")
+    data = fb.Dataset.from_table(tmp_path / "list.csv")
+    (finding,) = [f for f in data.findings if f.check == "unreadable"]
+    assert finding.rows == [20] and "gone.txt" in finding.places[0] and "missing" in finding.message
+    assert data.place(20) == "row 21 (gone.txt)" and data.columns["text"][3] == "the words of text number 3"

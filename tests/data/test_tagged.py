@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 import flambeau as fb
 from flambeau.core.errors import DataError, UsageError
 from flambeau.data.sources import from_path
+from flambeau.fields import Tags, Text, Tokens
 
 CONLL2003 = """-DOCSTART- -X- -X- O
 
@@ -71,6 +73,39 @@ def test_files_called_train_dev_and_test_are_the_split(tmp_path: Path) -> None:
     assert [len(data.rows(side)) for side in ("train", "valid", "test")] == [2, 1, 1]
     again = fb.Dataset.from_source(data.source)
     assert rows(again) == rows(data) and (again.split == data.split).all()
+
+
+def test_a_fold_of_files_that_have_sides_comes_back(tmp_path: Path) -> None:
+    for name, count in (("train", 30), ("dev", 10), ("test", 10)):
+        (tmp_path / f"{name}.conll").write_text("".join(f"w{i} A\nx B\n\n" for i in range(count)))
+    fold = next(fb.Dataset.from_tagged(tmp_path).folds(5))
+    assert fb.Dataset.from_source(fold.source).split.tolist() == fold.split.tolist()
+
+
+def test_blanks_that_belong_to_a_word_part_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "odd.conll"
+    file.write_text("10\u00a0000 CD\na\u2028b NN\nc\u0085 X\n", encoding="utf-8")
+    assert rows(from_path(file)) == [("10\u00a0000 a\u2028b c\u0085", "CD NN X")]
+    slashed = tmp_path / "odd.txt"
+    slashed.write_text("Ça/PRO coûte/V 10\u00a0000/CD Å/NN\n" * 3, encoding="utf-8")
+    assert rows(from_path(slashed))[0] == ("Ça coûte 10\u00a0000 Å", "PRO V CD NN")
+
+
+def test_what_is_for_tables_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "ner.conll"
+    file.write_text(CONLL2003.replace("Peter", "Péter"), encoding="latin-1")
+    assert rows(from_path(file, encoding="latin-1"))[1][0] == "Péter Blackburn"
+    with pytest.raises(UsageError, match="target is for tables"):
+        from_path(file, target="nosuch")
+
+
+def test_texts_with_tags_are_cut_where_they_were_when_they_are_typed(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"text": [f"Mr. Grey (Ltd.) grew {i}%" for i in range(60)], "tags": ["A B C D E"] * 60})
+    data = fb.Dataset.from_frame(frame, target="tags", fields={"text": Text(max_length=9), "tags": Tags()})
+    tokens = data.fields["text"]
+    assert isinstance(tokens, Tokens) and tokens.max_length == 9 and "tokens" in data.reasons["text"]
+    tokens.fit(data.columns["text"])
+    assert tokens.words("Mr. Grey (Ltd.) grew 0%") == data.columns["text"][0]
 
 
 @pytest.mark.parametrize(

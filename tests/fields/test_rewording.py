@@ -27,7 +27,8 @@ def texts(repeat: int = 50) -> Ragged:
 
 
 def changed(given: Ragged, seed: int = 0, fixed: torch.Tensor | None = None, **shares: Any) -> list[list[int]]:
-    out = Rewording(**shares)(given, torch.Generator().manual_seed(seed), TABLE, fixed)
+    still = None if fixed is None else torch.isin(given.values, fixed)
+    out = Rewording(**shares)(given, torch.Generator().manual_seed(seed), TABLE, still)
     assert (out.values[torch.arange(out.values.shape[1]) >= out.lengths[:, None]] == 0).all(), "zeros behind the end"
     return [row[:n] for row, n in zip(out.values.tolist(), out.lengths.tolist(), strict=True)]
 

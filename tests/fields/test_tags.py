@@ -9,8 +9,10 @@ import pytest
 
 import flambeau as fb
 from flambeau.core.errors import DataError, UsageError
+from flambeau.data.store import collate
 from flambeau.fields import Ragged, Tags, Tokens, recognise
 from flambeau.fields.tags import Span, spans
+from flambeau.fields.tokens import words_seen
 
 SENTENCES = [["The", "mayor", "'s", "jazz", "."], ["The", "well-known", "mayor"], ["Jazz", "for", "the", "mayor", "."]]
 TAGS = [["at", "nn", "pos", "nn", "."], ["at", "jj", "nn"], ["nn", "in", "at", "nn", "."]]
@@ -100,6 +102,14 @@ def test_the_pieces_of_a_pretrained_tokeniser_know_where_words_begin(tmp_path: P
     assert encoded[:, 1].sum() == 3, "each word begins once"
     assert (encoded[0] == [2, 0]).all() and (encoded[-1] == [3, 0]).all(), "what the tokeniser adds begins no word"
     assert len(encoded) > 5, "words are cut into pieces"
+    there = field.encode([SENTENCES[1][0], "\u200b", SENTENCES[1][1]])
+    assert there[:, 1].sum() == 3 and 1 in there[there[:, 1] == 1, 0], "a word of which nothing is left is unknown"
+    first = np.flatnonzero(encoded[:, 1])[1]
+    cut = Tokens(f"hf:{tmp_path}", max_length=int(first) + 1)  # and one for the end
+    cut.fit(SENTENCES)
+    assert cut.encode(SENTENCES[1])[:, 1].sum() == 1
+    batch = cut.prepare(collate([cut.encode(SENTENCES[1]), cut.encode(SENTENCES[0][:1])], cut.encoding))
+    assert words_seen(batch).tolist() == [1, 1]
 
 
 def test_columns_of_tokens_and_tags_are_recognised() -> None:

@@ -7,12 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
+import tokenizers.models
+import tokenizers.processors
+import torch
 
 import flambeau as fb
 from flambeau.core.errors import DataError, UsageError
 from flambeau.data.encode import EncodeOptions, encode
 from flambeau.data.realdata.texts import uci_sentences
-from flambeau.fields import Category, Field, Ragged, Text, recognise
+from flambeau.data.store import collate
+from flambeau.fields import Category, Field, Ragged, Text, Tokens, recognise
 
 SENTENCES = uci_sentences()
 
@@ -171,3 +176,45 @@ def test_few_words_leave_their_characters_behind_them() -> None:
     field.fit(["one two three"])
     kept = ("one", "two", " o", " n", " e", " t")
     assert field.encode("one two three").tolist() == [field.vocabulary.index(piece) for piece in kept]
+
+
+def test_an_augmentation_changes_words_and_leaves_their_characters(tmp_path: Path) -> None:
+    field = Text(tokens="words", characters=60, max_length=6, min_count=1, augment={"swap": 0.5, "deletion": 0.2})
+    field.fit(SENTENCES.texts[:200])
+    batch = collate([field.encode(text) for text in SENTENCES.texts[:50]], field.encoding)
+    plain, changed = (field.prepare(batch, training, torch.Generator().manual_seed(0)) for training in (False, True))
+    letters = {i for i, piece in enumerate(field.vocabulary) if piece.startswith(" ")}
+    differ = 0
+    for (values, length), (other, shorter) in zip(zip(*plain, strict=True), zip(*changed, strict=True), strict=True):
+        before, after = values[:length].tolist(), other[:shorter].tolist()
+        first, then = (next(i for i, t in enumerate(row) if t in letters) for row in (before, after))
+        assert before[first:] == after[then:] and set(after[:then]) <= set(before[:first])
+        differ += before != after
+    assert differ > 40
+
+
+def test_a_length_without_room_for_a_text_is_told(tmp_path: Path) -> None:
+    tool = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "a": 3}, "[UNK]"))
+    marks = [("[CLS]", 1), ("[SEP]", 2)]
+    tool.post_processor = tokenizers.processors.TemplateProcessing("[CLS] $A [SEP]", special_tokens=marks)
+    tool.save(str(tmp_path / "tokenizer.json"))
+    for field in (Text(tokens=f"hf:{tmp_path}", max_length=2), Tokens(tokens=f"hf:{tmp_path}", max_length=2)):
+        field.fit(["a b", "b a"])
+        with pytest.raises(UsageError, match="max_length=2 leaves no room for a text; expected 3 or more"):
+            field.encode("a b")
+
+
+def test_no_code_in_a_folder_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even for who would say yes."""
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    (tmp_path / "tok.py").write_text(
+        f"open({str(tmp_path / 'ran')!r}, 'w')\nfrom transformers import PreTrainedTokenizerFast\n"
+        "class Own(PreTrainedTokenizerFast): pass\n"
+    )
+    own = {"auto_map": {"AutoTokenizer": ["tok.Own", None]}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "Own", **own}))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "own", **own}))
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\na\n")
+    with pytest.raises(DataError, match="the tokeniser cannot be loaded"):
+        Text(tokens=f"hf:{tmp_path}").fit(["a b c"])
+    assert not (tmp_path / "ran").exists()

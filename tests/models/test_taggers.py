@@ -100,6 +100,20 @@ def test_a_chain_is_the_sum_over_every_way_to_tag() -> None:
         assert not likelihood[row, length:].any()
 
 
+def test_a_tag_that_is_not_known_may_be_any() -> None:
+    chain = random_chain([4, 2, 3])
+    tags = torch.tensor([[2, -1, 1, -1], [0, 1, -1, -1], [-1, -1, -1, -1]])
+    some = negative_log_likelihood(chain, tags)
+    ways = [negative_log_likelihood(chain, tags.index_put((torch.tensor([0, 0]), torch.tensor([1, 3])),
+            torch.tensor(way)))[0] for way in itertools.product(range(3), repeat=2)]  # fmt: skip
+    assert torch.allclose(some[0], -torch.logsumexp(-torch.stack(ways), 0))
+    assert torch.allclose(some[1], negative_log_likelihood(chain, tags.clamp_min(0))[1]), "behind the end it is as ever"
+    assert float(some[2]) == pytest.approx(0, abs=1e-9)
+    scores = chain.scores.clone().requires_grad_()
+    negative_log_likelihood(chain._replace(scores=scores), tags).sum().backward()
+    assert scores.grad is not None and scores.grad.isfinite().all() and not scores.grad[2].abs().gt(1e-9).any()
+
+
 def test_a_chain_learns_what_may_follow_what() -> None:
     model = build("lstm-tagger", SPEC, K, crf=True, generator=torch.Generator().manual_seed(1))
     batch = sentences([6, 4])

@@ -5,9 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-from flambeau.fields import Tags
+from flambeau.core.errors import UsageError
+from flambeau.data.batch import Batch
+from flambeau.fields import Ragged, Tags
+from flambeau.fields.tokens import words_seen
 from flambeau.models.text.crf import Chain
+from flambeau.objectives import Supervised
 from flambeau.objectives.tagging import Tagging, tag_cross_entropy, tag_probabilities
 
 TARGET = torch.tensor([[0, 1, 2, -100], [2, -1, -100, -100]])
@@ -57,6 +62,60 @@ def test_the_worst_mistake_names_its_sentence_and_its_token() -> None:
     metric.update(output, TARGET, torch.tensor([10, 11]))
     (worst,) = metric.detail()["worst"]
     assert (worst["row"], worst["at"], worst["true"], worst["predicted"]) == (10, 2, "c", "a")
+
+
+def test_one_sentence_may_have_many_mistakes_of_the_same_weight() -> None:
+    metric = Tagging(Tags(["a", "b", "c"]), detail=True)
+    sure = F.one_hot(torch.zeros(1, 60, dtype=torch.int64), 3).float()
+    metric.update(sure, torch.ones(1, 60, dtype=torch.int64), torch.tensor([3]))
+    assert {w["row"] for w in metric.detail()["worst"]} == {3} and len(metric.detail()["worst"]) == 24
+
+
+def test_label_smoothing_of_a_chain_is_refused() -> None:
+    chain = Chain(torch.zeros(2, 4, 3), TARGET != -100, torch.zeros(3, 3), torch.zeros(3), torch.zeros(3))
+    with pytest.raises(UsageError, match="has no label smoothing"):
+        tag_cross_entropy(chain, TARGET, label_smoothing=0.1)
+
+
+class Pieces(torch.nn.Module):
+    """A score for each word that a pretrained tokeniser's pieces hold, up to the most of any sentence."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scores = torch.nn.Embedding(10, 3)
+
+    def forward(self, tokens: Ragged) -> Tensor:
+        return self.scores(tokens.values[:, :, 0].clamp_max(9)[:, : int(words_seen(tokens).max())])
+
+
+def batch(rows: slice) -> Batch:
+    """Of three sentences of four words, of which a model sees 4, 2 and 1."""
+    begins = torch.tensor([[1, 1, 1, 1], [1, 0, 1, 0], [1, 0, 0, 1]])
+    pieces = torch.arange(1, 13).view(3, 4) % 10
+    lengths = torch.tensor([4, 4, 2])
+    target = torch.tensor([[0, 1, 2, 0], [2, 1, 0, 1], [1, 1, -100, -100]])
+    return Batch(Ragged(torch.stack([pieces, begins], 2)[rows], lengths[rows]), target[rows], torch.arange(3)[rows])
+
+
+def test_what_a_model_does_not_see_is_wrong_and_nothing_is_learned_of_it() -> None:
+    objective = Supervised(Pieces(), Tags(["a", "b", "c"]))
+    assert [objective.weight(batch(slice(i, i + 1))) for i in range(3)] == [4, 2, 1]
+    whole, alone = (objective.predict(batch(rows)) for rows in (slice(0, 3), slice(2, 3)))
+    assert whole[2, 0].equal(alone[0, 0]) and not whole[2, 1:].any(), "whatever stands beside it"
+    objective.evaluate(batch(slice(0, 3)))
+    objective.start_evaluation(detail=True)
+    objective.evaluate(batch(slice(0, 3)))
+    assert objective.detail()["lost"] == 3 and objective.detail()["tokens"] == 10
+
+
+def test_parts_of_a_batch_have_the_gradient_of_all_of_it() -> None:
+    objective = Supervised(Pieces(), Tags(["a", "b", "c"]))
+    (whole,) = torch.autograd.grad(objective.loss(batch(slice(0, 3))), objective.model.scores.weight)
+    parts = [batch(slice(0, 1)), batch(slice(1, 3))]
+    weights = [objective.weight(part) for part in parts]
+    loss = sum(objective.loss(p) * w for p, w in zip(parts, weights, strict=True)) / sum(weights)
+    (summed,) = torch.autograd.grad(loss, objective.model.scores.weight)
+    assert torch.allclose(whole, summed, atol=1e-7)
 
 
 def test_whole_spans_count() -> None:

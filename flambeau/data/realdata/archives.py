@@ -40,9 +40,6 @@ def members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
             yield from _tar_members(tar)
 
 
-_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, EOFError)
-
-
 @contextmanager
 def _damage_named(archive: Path) -> Iterator[None]:
     """Around the reading of members too: damage shows when bytes are read, not when a file is opened."""

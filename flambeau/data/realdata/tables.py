@@ -114,19 +114,3 @@ def vega_file(name: str, *, cache: Path | None = None) -> bytes:
     """A file of the package vega-datasets, such as `flights-3m.parquet` or `seattle-weather.csv`. Raises as `fetch`."""
     with open_member("vega-datasets", f"package/data/{name}", cache=cache) as file:
         return file.read()
-
-
-UCR = ("ArrowHead", "GunPoint", "ItalyPowerDemand", "JapaneseVowels")
-"""Sets of the UCR and UEA archives that the package aeon carries."""
-
-
-def write_ucr(name: str, folder: Path | str, *, cache: Path | None = None) -> Path:
-    """Writes `NAME_TRAIN.ts` and `NAME_TEST.ts` of one of `UCR` into a folder, and returns it. Raises as `fetch`."""
-    if name not in UCR:
-        raise DataError(f"no set of series is called '{name}'", fix=nearest(name, UCR))
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for side in ("TRAIN", "TEST"):
-        with open_member("aeon", f"aeon/datasets/data/{name}/{name}_{side}.ts", cache=cache) as file:
-            write_atomic(folder / f"{name}_{side}.ts", file.read())
-    return folder

@@ -43,9 +43,14 @@ class Transitions(nn.Module):
 
 
 def negative_log_likelihood(chain: Chain, tags: Tensor) -> Tensor:
-    """(B): of the true tags, int64 (B, T) in 0…K-1; what stands behind a sentence's end is not looked at."""
+    """(B): of the true tags, int64 (B, T) in 0…K-1, or below 0 where any tag may be; what stands behind a sentence's
+    end is not looked at."""
     scores, mask, transitions, start, end = chain
     tags = tags.where(mask, 0)
+    known = tags >= 0
+    if not bool(known.all()):  # all ways through the tags that are known
+        other = known[:, :, None] & (torch.arange(scores.shape[2], device=tags.device) != tags[:, :, None])
+        return _forward(chain)[1] - _forward(chain._replace(scores=scores.masked_fill(other, -torch.inf)))[1]
     rows = torch.arange(len(tags), device=tags.device)
     last = tags[rows, mask.sum(1) - 1]
     own = scores.gather(2, tags[:, :, None]).squeeze(2).where(mask, 0).sum(1)

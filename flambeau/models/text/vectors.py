@@ -188,16 +188,15 @@ def _read_words(path: Path) -> Iterable[str]:
         if len(texts) != 1:
             raise ModelError(f"it has {len(texts)} columns of text", where=path, expected="one, of the words")
         return (frame.sort(numbers[0]) if len(numbers) == 1 else frame)[texts[0]].to_list()
-    if path.suffix == ".json":
-        listed = json.loads(path.read_text(encoding="utf-8"))
-        return [
-            str(word)
-            for word in (sorted(listed, key=lambda word: listed[word]) if isinstance(listed, dict) else listed)
-        ]
-    return _each_line(path)
-
-
-def _each_line(path: Path) -> Iterator[str]:
-    with path.open(encoding="utf-8", newline="\n") as file:
-        for line in file:
-            yield line.rstrip("\r\n")
+    try:
+        if path.suffix == ".json":
+            listed = json.loads(path.read_text(encoding="utf-8"))
+            return list(map(str, sorted(listed, key=lambda word: listed[word]) if isinstance(listed, dict) else listed))
+        with path.open(encoding="utf-8", newline="\n") as file:
+            return [line.rstrip("\r\n") for line in file]
+    except UnicodeDecodeError as error:
+        raise ModelError(f"its words are not UTF-8 (byte {error.start})", where=path) from None
+    except (ValueError, TypeError):
+        raise ModelError(
+            "this is not JSON of words", where=path, expected="a list, or an object of their rows"
+        ) from None
