@@ -85,6 +85,17 @@ def test_data_without_the_runs_columns_or_classes_is_told(
         measured(run, tmp_path / "sevens")
 
 
+def test_held_out_rows_that_have_all_gone_bad_are_told(folder: Path, tmp_path: Path) -> None:
+    for side in ("train", "test"):
+        shutil.copytree(folder / "photos", tmp_path / "data" / side)
+    learner = fb.Learner(fb.Dataset.from_folder(tmp_path / "data"), "mlp", run=tmp_path / "run", quiet=True, epochs=1)
+    learner.fit(check=False)
+    for file in (tmp_path / "data" / "test").rglob("*.png"):
+        file.write_bytes(b"")
+    with pytest.raises(DataError, match="no row is left to measure on"):
+        measured(tmp_path / "run")
+
+
 def test_the_users_dataset_is_left_as_it_was(trained: tuple[Path, dict[str, float]]) -> None:
     run, _ = trained
     data = fb.Dataset.from_folder(run.parent / "others")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 from pathlib import Path
@@ -91,6 +92,25 @@ def test_a_pretrained_encoder_is_needed_for_the_training_alone(encoder: Path, ta
     again = fb.load(tmp_path / "run").predict(asked)
     for one, other in zip(again, expected, strict=True):
         assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+
+
+def test_words_are_tagged_by_a_pretrained_encoder_as_far_as_it_reads(
+    flambeau: Forkserver, encoder: Path, tmp_path: Path
+) -> None:  # fmt: skip
+    texts = fb.Dataset.from_table(write_sentences(tmp_path / "t.csv")).columns["text"][:300]
+    words = [text.split() for text in texts]
+    lines = [json.dumps({"tokens": ws, "tags": ["UP" if w[0].isupper() else "low" for w in ws]}) for ws in words if ws]
+    (tmp_path / "words.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    options = ("--model", f"hf:{encoder}", "--epochs", 1, "--set", "learning_rate=0.003", "--run", "run", "--json")
+    trained = flambeau("train", "words.jsonl", *options, cwd=tmp_path)
+    assert trained.status == 0, trained.err
+    assert (tmp_path / "run" / "report.html").exists() and "the most frequent tag of each word" in trained.err
+    assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["detail"]["lost"] > 0
+    long = "Well it works and " * 20
+    alone = flambeau("predict", "run", long, "--json", cwd=tmp_path).json["predictions"]
+    beside = flambeau("predict", "run", "a " * 30, long, "--json", cwd=tmp_path).json["predictions"][1:]
+    assert len(alone[0]["label"]) == len(beside[0]["label"]) == len(beside[0]["tokens"]) < 40
+    assert alone[0]["label"] == beside[0]["label"]
 
 
 def test_two_texts_are_compared(flambeau: Forkserver, tmp_path: Path) -> None:

@@ -261,6 +261,12 @@ def test_vectors_that_do_not_fit_are_told(tmp_path: Path) -> None:
     (tmp_path / "w.words").write_text("good\nbad\n", encoding="utf-8")
     with pytest.raises(ModelError, match="3 rows, its list of words 2"):
         load_embeddings(tmp_path / "w.npy", VOCABULARY)
+    (tmp_path / "w.words").write_bytes("café\nbad\n".encode("latin-1"))
+    with pytest.raises(ModelError, match=r"its words are not UTF-8 \(byte 3\)"):
+        load_embeddings(tmp_path / "w.npy", VOCABULARY)
+    (tmp_path / "w.json").write_text("{bad")
+    with pytest.raises(ModelError, match="this is not JSON of words"):
+        load_embeddings(tmp_path / "w.npy", VOCABULARY, words=tmp_path / "w.json")
     np.save(tmp_path / "o.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(ModelError, match="no array of numpy"):
         load_embeddings(tmp_path / "o.npy", VOCABULARY)

@@ -102,9 +102,9 @@ def test_what_a_model_does_not_see_is_wrong_and_nothing_is_learned_of_it() -> No
     assert [objective.weight(batch(slice(i, i + 1))) for i in range(3)] == [4, 2, 1]
     whole, alone = (objective.predict(batch(rows)) for rows in (slice(0, 3), slice(2, 3)))
     assert whole[2, 0].equal(alone[0, 0]) and not whole[2, 1:].any(), "whatever stands beside it"
-    objective.evaluate(batch(slice(0, 3)))
     objective.start_evaluation(detail=True)
-    objective.evaluate(batch(slice(0, 3)))
+    with torch.no_grad():
+        objective.evaluate(batch(slice(0, 3)))
     assert objective.detail()["lost"] == 3 and objective.detail()["tokens"] == 10
 
 
