@@ -81,11 +81,11 @@ def scan(dataset: Dataset, name: str, reporter: Reporter) -> Seen:
     count = len(values)
     seen = Seen(np.zeros(count, np.int64), np.zeros(count, np.uint64), {}, [], [], [], {}, [], {})
     with reporter.bar(f"checking {name}", count) as bar:
-        for row in range(count):
+        for row, value in enumerate(values):
             if row % CHUNK == 0:
                 bar.update(row)
             try:
-                _look(values[row], row, seen)
+                _look(value, row, seen)
             except DataError as error:
                 seen.errors[row] = error.found
     return seen
