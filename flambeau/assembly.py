@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -12,7 +12,7 @@ from flambeau.core.errors import UsageError
 from flambeau.core.reporter import Reporter
 from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import PRESENT, optional
-from flambeau.fields import Field, Image, Table, Text
+from flambeau.fields import Field, Image, Table, Text, Tokens
 from flambeau.fields.cutting import HF, WORDS
 from flambeau.models import (
     FUSION,
@@ -23,6 +23,7 @@ from flambeau.models import (
     fuse,
     head_parameters,
     is_pair,
+    is_vectors,
     max_positions,
     recommended_size,
     starts_pretrained,
@@ -48,12 +49,18 @@ def suit_model(recipe: Recipe, inputs: Sequence[str], rows: int, reasons: list[s
     named = bool(inputs)
     _suit_texts(recipe, inputs, rows, reasons, reporter)
     several = recipe.model.options.get("encoders") or {}
+    if not isinstance(several, Mapping) or not all(isinstance(own, Mapping) for own in several.values()):
+        raise UsageError(
+            f"encoders={several!r} does not fit", expected="settings by input, such as {photo: {name: lenet}}"
+        )
     for name, field in recipe.fields.items():
         own = {k: v for k, v in several.get(name, {}).items() if k in ("name", "pretrained")}
         choice = ModelChoice(**own) if several else recipe.model
         kind = field.get("kind")
         if named and kind in ("text", "tokens") and choice.name.startswith(HF):
             _suit_tokens(choice.name, name, field, reasons)
+        elif named and kind in ("text", "tokens") and is_vectors(choice.pretrained):
+            _check_words(name, str(field.get("tokens")))
         size = recommended_size(choice.name, choice.pretrained) if named else None
         if size is not None and kind == "image" and field.get("size") is None:
             field["size"] = [size, size]
@@ -110,9 +117,23 @@ def _suit_tokens(model: str, name: str, field: dict[str, Any], reasons: list[str
     if field.get("tokens") == "auto":
         field["tokens"] = model
         reasons.append(f"tokens of {name}: those of {model}")
+    elif not str(field.get("tokens")).startswith(HF):
+        raise UsageError(
+            f"{model} reads the pieces of its own tokeniser, and {name} is cut into {field['tokens']}",
+            fix=f"leave fields.{name}.tokens out, or choose another model",
+        )
     if positions is not None and field.get("max_length", positions + 1) > positions:
         field["max_length"] = positions
         reasons.append(f"max_length {positions} of {name}: the most that {model} can take")
+
+
+def _check_words(name: str, tokens: str) -> None:
+    """Raises UsageError where word vectors are given for tokens that are pieces of words."""
+    if tokens == "bpe" or tokens.startswith(HF):
+        raise UsageError(
+            f"word vectors need tokens that are words, and {name} is cut into {tokens}",
+            fix=f"use --set fields.{name}.tokens=words",
+        )
 
 
 def named_model(
@@ -130,13 +151,16 @@ def named_model(
         _choose(recipe, spec, num_train, field.kind, reasons, reporter)
     choice = recipe.model
     pretrained = starts_pretrained(choice.name, choice.pretrained)
-    vocabulary = field.vocabulary if isinstance(field, Text) else ()
+    vocabulary = field.vocabulary if isinstance(field, (Text, Tokens)) else ()
     # a configuration kept from an earlier build stands for the source of the weights, which are wanted here
     options = {k: v for k, v in choice.options.items() if k != "config" or not pretrained}
     if spec.kind == "texts":
         _suit_pair(choice.name, data, options)
     model = build(choice.name, spec, target.num_outputs, pretrained=choice.pretrained, vocabulary=vocabulary, **options)
     choice.options |= getattr(model, "rebuild_options", {})
+    for note in getattr(model, "notes", []):
+        reasons.append(note)
+        reporter.say(note)
     recommended = getattr(model, "recommended", None)
     if recommended is not None and isinstance(field, Image):
         wanted = recommended.for_channels(field.channels)

@@ -125,11 +125,13 @@ def evaluate_run(
     predictor = Predictor.load(run, device=device)
     if predictor.target is None:
         raise UsageError("this run has no target to measure against", where=run.path)
+    if data is None and run.recipe.data.get("kind") == "memory":
+        raise DataError("this run was trained on data in memory", fix="give the data to measure on")
     if data is None:
         dataset = from_source({k: v for k, v in run.recipe.data.items() if k != "fingerprint"})
         side = dataset.evaluation_side
     else:
-        dataset = data if isinstance(data, Dataset) else _opened(data, predictor, source_options)
+        dataset = data if isinstance(data, Dataset) else _opened(data, run, predictor, source_options)
         side = "all"
     try:
         dataset = regrouped(dataset, predictor.fields, predictor.inputs, predictor.target)
@@ -155,7 +157,7 @@ def evaluate_run(
     return {**result, "left_out": [f.to_dict() for f in store.findings]}
 
 
-def _opened(path: str | Path, predictor: Predictor, options: dict[str, Any]) -> Dataset:
+def _opened(path: str | Path, run: Run, predictor: Predictor, options: dict[str, Any]) -> Dataset:
     """Other data than a run's own, read as that was."""
     field = predictor.fields[predictor.inputs[0]]
     if isinstance(field, History):
@@ -167,4 +169,7 @@ def _opened(path: str | Path, predictor: Predictor, options: dict[str, Any]) -> 
         )  # fmt: skip
     if Path(path).suffix.lower() in TABLE_SUFFIXES:
         options = {"target": predictor.target, "inputs": predictor.columns, **options}
+    elif run.recipe.data.get("kind") == "tagged":
+        tokens, tags = (run.recipe.data.get(name) for name in ("token_column", "tag_column"))
+        options = {"inputs": tokens if tokens is None else [tokens], "target": tags, **options}
     return from_path(path, split="none", **options)

@@ -157,6 +157,12 @@ class FieldFeed(Feed):
     def _augment(self, asked: str | Mapping[str, Any], reasons: list[str]) -> None:
         from flambeau.fields.augment import Augmentation, policy
 
+        if isinstance(asked, str) and asked not in policy.LEVELS:
+            raise UsageError(f"no augmentation is called '{asked}'", fix=nearest(asked, policy.LEVELS))
+        kinds = [self.dataset.fields[name].kind for name in self.dataset.inputs]
+        if self.groups and asked not in ("auto", "none") and not {"image", "audio", "text"} & set(kinds):
+            raise UsageError(f"inputs of the kind {', '.join(sorted(set(kinds)))} are not augmented",
+                             expected="pictures, sounds or texts", fix="leave augment out")  # fmt: skip
         for name in self.dataset.inputs:
             field = self.dataset.fields[name]
             if isinstance(field, Audio) and field.augmentation is None:

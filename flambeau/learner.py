@@ -115,6 +115,8 @@ class Learner:
             recipe.model = recipe.model.model_copy(update={"name": model})
         if isinstance(loss, str):
             recipe.objective = recipe.objective.model_copy(update={"loss": loss})
+        if augment is not None and not isinstance(augment, (str, Mapping)):
+            raise UsageError(f"augment={augment!r} does not fit", expected="auto, none, light, strong, or settings")
         if augment is not None:
             recipe.augment = augment if isinstance(augment, str) else dict(augment)
         if techniques is not None:

@@ -119,6 +119,8 @@ def _find(values: dict[str, Any], name: str) -> tuple[dict[str, Any], str]:
             return values, name
         known = [k for s in ("training", "model", "objective") for k in values[s]] + list(values)
         raise UsageError(f"there is no setting '{name}'", fix=nearest(name, known))
+    if parts[0] == "data":
+        raise UsageError(f"'{name}' cannot be set", fix="what is read, and how, is said where the data is given")
     section: Any = values
     if parts[0] in values["training"]:  # optimizer_options
         section = values["training"]
@@ -129,7 +131,7 @@ def _find(values: dict[str, Any], name: str) -> tuple[dict[str, Any], str]:
             else:
                 raise UsageError(f"there is no section '{part}' in '{name}'", fix=nearest(part, section))
         section = section[part]
-    free = parts[0] in ("fields", "techniques", "augment", "data") or {"optimizer_options", "options"} & set(parts)
+    free = parts[0] in ("fields", "techniques", "augment") or {"optimizer_options", "options"} & set(parts)
     if parts[-1] not in section and not free:
         raise UsageError(f"there is no setting '{name}'", fix=nearest(parts[-1], section))
     return section, parts[-1]

@@ -17,8 +17,13 @@ DataPath = Annotated[
     Path,
     typer.Argument(help="A folder of class folders, a CSV or Parquet file, or a zip of a folder.", show_default=False),
 ]
-Target = Annotated[str | None, typer.Option(help="Tables: the column to predict.", show_default=False)]
-Input = Annotated[list[str] | None, typer.Option("--input", help="Tables: a column to predict from; repeatable.")]
+Target = Annotated[
+    str | None, typer.Option(help="Tables: the column to predict (of CoNLL's columns its number).", show_default=False)
+]
+Input = Annotated[
+    list[str] | None,
+    typer.Option("--input", help="Tables: a column to predict from (of CoNLL's columns its number); repeatable."),
+]
 Pattern = Annotated[
     str | None,
     typer.Option(help="Labels in file names, such as '{fold}-{clip}-{take}-{class}.wav'.", show_default=False),

@@ -10,6 +10,7 @@ import typer
 from flambeau.cli import common
 
 NAME = "evaluate"
+MOST_ROWS = 30  # classes that are shown
 
 
 def command(
@@ -41,6 +42,12 @@ def command(
     typer.echo(common.show_metrics(result["metrics"]))
     for rival in result.get("baselines", []):
         typer.echo(f"  {rival['name']} ({rival['seconds']:.1f} s): {common.show_metrics(rival['metrics'])}")
-    classes = result["detail"].get("per_class", [])
-    for row in sorted(classes, key=lambda c: c["recall"])[:30]:
-        typer.echo(f"  {row['class']}: precision {row['precision']:.3f}  recall {row['recall']:.3f}  of {row['count']}")
+    detail = result["detail"]
+    if lost := detail.get("lost"):
+        why = "the model does not read so far, or their tag is none of training's"
+        typer.echo(f"  {lost} of {detail['tokens']} words are wrong in any case: {why}")
+    for rows in (detail.get("spans", []), detail.get("per_class", [])):
+        there = [row for row in rows if row["count"]]
+        for row in sorted(there, key=lambda c: c["recall"])[:MOST_ROWS]:
+            measures = "  ".join(f"{name} {row[name]:.3f}" for name in ("precision", "recall", "f1"))
+            typer.echo(f"  {row['class']}: {measures}  of {row['count']}")

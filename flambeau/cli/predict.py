@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flambeau.cli import common
+
+if TYPE_CHECKING:
+    from flambeau.cli.asked import Asked
 
 NAME = "predict"
 
@@ -27,18 +30,20 @@ def command(
     """Predict the class (or labels, or number) of files, or of texts.
 
     A file that cannot be read gets an error of its own; the others are predicted. Exit status 2 if any failed. For a
-    run that was trained on texts, whatever is not the path of a file is a text. Of a table (CSV, Parquet, …) each row
-    is predicted; for a run with several columns, a row may be given as JSON: '{"age": 30, "city": "Lyon"}'. For a run
+    run that was trained on texts, whatever is not the path of a file is a text, and of `-` each line of the standard
+    input; where words are tagged, each sentence of a file is (CoNLL's columns, word/tag, or a sentence a line). Of a
+    table (CSV, Parquet, …) each row is predicted; a row may be given as JSON: '{"age": 30, "city": "Lyon"}'. For a run
     that forecasts, give a table of what was up to now: what follows its last target is forecast, for each series.
 
     Example: `flambeau predict runs/photos cat.jpg more/ --top 3 --csv out.csv`
     """
+    from flambeau.cli.asked import asked
     from flambeau.predictor import Predictor
 
     predictor = Predictor.load(run, device=device)
     if predictor.inputs and predictor.fields[predictor.inputs[0]].kind == "history":
         return _forecast(predictor, inputs, csv_, json)
-    values = list(_expand(inputs, predictor))
+    values = list(asked(inputs, predictor))
     rows: list[dict[str, Any]] = []
     reporter = common.reporter()
     with reporter.bar("predicting", len(values)) as bar:
@@ -53,39 +58,6 @@ def command(
         for row in rows:
             typer.echo(_line(row))
     return 2 if any("error" in row for row in rows) else 0
-
-
-def _expand(inputs: list[str], predictor: Any) -> Any:
-    """A Path for each file, a string for each text, a mapping for each row."""
-    from flambeau.core.errors import DataError
-
-    if _takes_rows(predictor):
-        for given in inputs:
-            yield from _rows(given, predictor)
-        return
-    from flambeau.data.tables import SUFFIXES
-
-    field = predictor.fields[predictor.inputs[0]] if predictor.inputs else None
-    suffixes = field.suffixes if field else frozenset()
-    for given in inputs:
-        file = Path(given)
-        if field is not None and field.kind in ("text", "tokens") and not _exists(file):
-            if file.suffix.lower() in SUFFIXES and not any(map(str.isspace, given)):
-                raise DataError("there is no such table", where=given)
-            yield given
-        elif field is not None and field.kind == "series":
-            from flambeau.data.series import read_series
-
-            yield from read_series(file)
-        elif field is not None and file.suffix.lower() in SUFFIXES:
-            yield from _cells(given, predictor)
-        elif file.is_dir():
-            found = sorted(f for f in file.rglob("*") if f.suffix.lower() in suffixes and f.is_file())
-            if not found:
-                raise DataError("the folder holds no files that this run can read", where=file)
-            yield from found
-        else:
-            yield file
 
 
 def _forecast(predictor: Any, inputs: list[str], csv_: Path | None, json: bool) -> int:
@@ -123,78 +95,23 @@ def _forecast(predictor: Any, inputs: list[str], csv_: Path | None, json: bool) 
     return 0
 
 
-def _takes_rows(predictor: Any) -> bool:
-    return any(predictor.fields[name].kind == "table" for name in predictor.inputs) or len(predictor.inputs) > 1
-
-
-def _rows(given: str, predictor: Any) -> Any:
-    """The rows of a table file, or one written as JSON; columns that the model does not read are left out, and said."""
-    import json as jsonlib
-
-    from flambeau.core.errors import DataError
-    from flambeau.data.tables import read_table
-
-    known = predictor.columns
-    if given.lstrip().startswith("{"):
-        try:
-            yield jsonlib.loads(given)
-        except ValueError as error:
-            raise DataError(f"the row is not JSON ({error})", where=given[:60]) from None
-        return
-    file = Path(given)
-    frame = read_table(file).frame
-    for name in known:
-        if name not in frame.columns:
-            raise DataError(f"the table has no column '{name}'", where=file, expected=", ".join(known))
-    extra = [name for name in frame.columns if name not in known]
-    if extra:
-        common.reporter().say(f"{file.name}: not read: {', '.join(extra)}")
-    files = [n for n in predictor.inputs if predictor.fields[n].suffixes]
-    for row in frame.select(known).iter_rows(named=True):
-        for name in files:
-            if isinstance(row[name], str) and _exists(file.parent / row[name]):
-                row[name] = predictor.fields[name].read(str(file.parent / row[name]))
-        yield row
-
-
-def _cells(given: str, predictor: Any) -> Any:
-    """The values of the one column that the model reads, out of a table file."""
-    (name,) = predictor.columns
-    written = predictor.fields[name].kind in ("text", "tokens")
-    for row in _rows(given, predictor):
-        value = row[name]
-        if isinstance(value, str):
-            yield value if written or not _exists(Path(value)) else Path(value)
-        else:
-            yield row
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):  # too long for a path, or with a null character
-        return False
-
-
-def _predict(predictor: Any, values: list[Any], reject_below: float, top: int) -> list[dict[str, Any]]:
+def _predict(predictor: Any, values: list[Asked], reject_below: float, top: int) -> list[dict[str, Any]]:
     from flambeau.core.errors import DataError
 
     encoded: list[Any] = []
     rows: list[dict[str, Any]] = []
-    for value in values:
-        row: dict[str, Any] = {"file" if isinstance(value, Path) else "text": str(value)}
-        if not isinstance(value, (Path, str, dict)):
-            row = {"text": f"series {len(rows) + 1}"}
-        if isinstance(value, dict):
-            row = {"text": ", ".join(f"{k}={v}" for k, v in value.items())}
+    for kind, name, value in values:
+        row: dict[str, Any] = {kind: name}
         try:
+            if isinstance(value, DataError):
+                raise value
             encoded.append(predictor.encode(value))
         except DataError as error:
             row["error"] = error.found
         rows.append(row)
     if encoded:
         outputs = iter(predictor.outputs(encoded))
-        for row, value in zip(rows, values, strict=True):
+        for row, (_, _, value) in zip(rows, values, strict=True):
             if "error" not in row:
                 row |= predictor.decode(next(outputs), reject_below, value).to_dict(top)
     return rows
@@ -224,7 +141,11 @@ def _write_csv(path: Path, rows: list[dict[str, Any]], top: int) -> None:
         writer.writerow([*(head if classes else head[:2]), "error"])
         for row in rows:
             label = row.get("label", "")
-            cells = [row.get("file") or row["text"], ";".join(map(str, label)) if isinstance(label, list) else label]
+            name = row.get("file") or row["text"]
+            if "tokens" in row:  # word by word, as the tags are
+                cells = [" ".join(row["tokens"]), " ".join(label)]
+            else:
+                cells = [name, ";".join(map(str, label)) if isinstance(label, list) else label]
             if classes:
                 best = list(row.get("probabilities", {}).items())
                 best += [("", "")] * (top - len(best))

@@ -127,6 +127,8 @@ def _name(rewrite: Rewrite) -> str:
 
 
 def _kept_at(cache: str | Path, rewrite: Rewrite, name: str | None) -> Path:
+    if name is None and "<lambda>" in _name(rewrite):
+        raise UsageError("a lambda has no name to keep its texts by", fix="give name=, another for each function")
     digest = hashlib.sha256((name or _name(rewrite)).encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return Path(cache) / f"{digest}.jsonl"
 

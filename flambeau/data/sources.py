@@ -23,6 +23,7 @@ from flambeau.data.tables import read_table
 from flambeau.data.tagged import from_tagged, is_tagged
 from flambeau.fields import FIELDS, Category, Field, chosen, recognise
 
+FEW_FILES = 20  # of a folder, that are opened to see whether it holds tagged sentences
 TARGET_NAMES = ("label", "target", "class", "category", "y", "labels", "tags")
 
 
@@ -97,7 +98,7 @@ def from_frame(
     read = from_polars(frame, target)
     columns = read.values
     as_written = dict(columns)  # the split goes by paths as the table has them, wherever the table lies
-    file_columns, unread = _join_paths(columns, target, Path(root) if root else Path())
+    file_columns, unread = join_paths(columns, [target], Path(root) if root else Path())
     if inputs is None:
         reserved = {target, "split", getattr(split, "by", None)}
         inputs = [c for c in columns if c not in reserved]
@@ -117,20 +118,20 @@ def from_frame(
         return f"row {row + 1}" + (f" ({as_written[first][row]})" if first in file_columns else "")
 
     keys = [str(p) for p in as_written[first]] if first in file_columns else None
-    findings = [*findings, *read.findings, *empty, *unread]
+    findings = [*findings, *read.findings, *empty, *_unread(unread)]
     return Dataset(columns, target=target, inputs=inputs, fields=known_fields(read, fields), split=sides, source=source,
                    keys=keys, places=place, findings=findings)  # fmt: skip
 
 
-def _join_paths(
-    columns: dict[str, Sequence[Any]], target: str | None, root: Path
-) -> tuple[list[str], list[Finding]]:  # fmt: skip
-    """Makes columns of file names what the files hold, or their absolute paths, in place; returns the names of these
-    columns, and which files cannot be read."""
+def join_paths(
+    columns: dict[str, Sequence[Any]], others: Sequence[str], root: Path
+) -> tuple[list[str], dict[int, DataError]]:  # fmt: skip
+    """Makes columns of file names what the files hold, or their absolute paths, in place, but for the columns `others`;
+    returns the names of these columns, and by row what cannot be read."""
     suffixes = {s: kind for _, kind in FIELDS.items() for s in kind.suffixes}
     found, unread = list[str](), dict[int, DataError]()
     for name, values in columns.items():
-        if name == target or isinstance(values, np.ndarray):
+        if name in others or isinstance(values, np.ndarray):
             continue
         sample = [v for v in values[:1000] if v is not None]
         ends = Counter(isinstance(v, str) and os.path.splitext(v)[1].lower() in suffixes for v in sample)
@@ -145,11 +146,16 @@ def _join_paths(
                     unread[row] = error
             columns[name] = read
             found.append(name)
+    return found, unread
+
+
+def _unread(unread: Mapping[int, DataError]) -> list[Finding]:
+    """That some files cannot be read."""
     if not unread:
-        return found, []
+        return []
     rows = sorted(unread)
     first = unread[rows[0]]
-    return found, [
+    return [
         Finding("unreadable", Severity.WARNING,
                 f"{len(rows)} row{'s' * (len(rows) > 1)} left out, whose file cannot be read; the first: {first.found}",
                 places=[f"row {row + 1} ({unread[row].where})" for row in rows], rows=rows, fix="mend or remove them")
@@ -275,25 +281,37 @@ def from_path(path: str | Path, **options: Any) -> Dataset:
     if file.suffix.lower() in TABLE_SUFFIXES:
         options.pop("pattern", None)
         return from_table(path, **options)
-    tagged = _holds_tagged(file)
+    tagged = "pattern" not in options and _holds_tagged(file)
+    if tagged:
+        options |= _numbered_columns(path, options.pop("inputs", None), options.pop("target", None))
     for name in ("target", "inputs", "header", "columns", *(() if tagged else ("encoding",))):
         if options.pop(name, None) is not None:
             raise UsageError(f"{name} is for tables", where=path, fix="give it with a CSV or Parquet file")
     if tagged or is_ts(file):
-        options.pop("pattern", None)
         return from_tagged(path, **options) if tagged else from_ts(path, **options)
     return from_folder(path, **options)
 
 
+def _numbered_columns(path: str | Path, inputs: Sequence[Any] | None, target: Any) -> dict[str, int]:
+    """Which of CoNLL's columns hold the words and their tags, where it is said."""
+    given = {"token_column": inputs[0] if inputs else None, "tag_column": target}
+    try:
+        return {name: int(column) for name, column in given.items() if column is not None}
+    except ValueError:
+        raise UsageError(
+            f"tagged files have no column called {' or '.join(str(c) for c in given.values() if c)}", where=path,
+            expected="their numbers, from 0",
+        ) from None  # fmt: skip
+
+
 def _holds_tagged(path: Path) -> bool:
-    """Whether a path is a file of tagged sentences, or a folder with nothing but such files in it."""
+    """Whether a path is a file of tagged sentences, or a folder without folders that has such files in it."""
     if path.is_file():
         return is_tagged(path)
     if not path.is_dir():
         return False
     inside = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
-    files = [entry for entry in inside if entry.is_file()]
-    return len(files) == len(inside) > 0 and is_tagged(files[0]) and is_tagged(files[-1])
+    return all(entry.is_file() for entry in inside) and any(map(is_tagged, inside[:FEW_FILES]))
 
 
 __all__ = ["NAMES", "from_arrays", "from_folder", "from_frame", "from_path", "from_source", "from_table"]

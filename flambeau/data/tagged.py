@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flambeau.core.errors import DataError, UsageError
+from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
-from flambeau.data.split import ALIASES, TRAIN, Split, with_validation
+from flambeau.data.split import ALIASES, TEST, TRAIN, VALID, Split, with_validation
 from flambeau.fields import Field, Tags, Tokens, chosen
 from flambeau.fields.charsets import read_text
 
 SUFFIXES = (".conll", ".conllu", ".conll2003", ".bio", ".bioes", ".iob", ".iob2", ".pos", ".ner", ".tagged")
+SIDES = ALIASES | {"testa": VALID, "testb": TEST}  # as CoNLL-2003 calls them
+PLAIN = ("", ".txt", *(f".{name}" for name in SIDES))  # endings that say nothing of how a file is written
 LOOKED_AT = 200  # lines, to find out how a file is written
 LINES = re.compile(r"\r\n|\n|\r")  # and no other of the breaks of Unicode, which come within words
 BLANKS = re.compile(r"[ \t]+")
@@ -54,7 +57,14 @@ def from_tagged(
     root = Path(path)
     if not root.exists():
         raise DataError("there is no such file or folder", where=path)
-    files = [root] if root.is_file() else [f for f in sorted(root.rglob("*")) if f.is_file() and is_tagged(f)]
+    inside = [root] if root.is_file() else [f for f in sorted(root.rglob("*")) if f.is_file()]
+    files = [f for f in inside if root.is_file() or is_tagged(f)]
+    rest = sorted({*inside} - {*files})
+    others = [f.relative_to(root).as_posix() for f in rest if not f.name.startswith(".")]
+    findings = [
+        Finding("other-files", Severity.NOTE, f"{len(others)} file{'s' * (len(others) > 1)} without tagged sentences "
+                f"left out, such as {others[0]}", places=others)
+    ] if others else []  # fmt: skip
     if not files:
         raise DataError("no file in the folder holds tagged sentences", where=path,
                         expected="a token and its tag on each line, or word/tag word/tag")  # fmt: skip
@@ -64,7 +74,7 @@ def from_tagged(
     sides: list[int] = []
     for file in files:
         name = file.name if root.is_file() else file.relative_to(root).as_posix()
-        side = next((ALIASES[p] for p in re.split(r"[\W_]+", name.lower()) if p in ALIASES), -1)
+        side = next((SIDES[p] for p in re.split(r"[\W_]+", name.lower()) if p in SIDES), -1)
         for sentence in read_tagged(file, name, token_column, tag_column, encoding):
             tokens.append(sentence.tokens)
             tags.append(sentence.tags)
@@ -82,7 +92,8 @@ def from_tagged(
     }  # fmt: skip
     kinds = {"tokens": Tokens(), "tags": Tags(), **(fields or {})}
     return Dataset({"tokens": tokens, "tags": tags}, inputs=["tokens"], target="tags", fields=kinds, source=source,
-                   split=how if given is None else given, keys=places, places=places.__getitem__)  # fmt: skip
+                   split=how if given is None else given, keys=places, places=places.__getitem__,
+                   findings=findings)  # fmt: skip
 
 
 def is_tagged(path: Path) -> bool:
@@ -91,7 +102,7 @@ def is_tagged(path: Path) -> bool:
         return False
     if path.suffix.lower() in SUFFIXES:
         return True
-    if path.suffix.lower() not in ("", ".txt"):
+    if path.suffix.lower() not in PLAIN:
         return False
     try:
         with path.open("rb") as stream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -14,12 +15,25 @@ from flambeau.core.errors import DataError, MissingExtra, UsageError, nearest
 PADDING, UNKNOWN = "<pad>", "<unk>"
 KINDS = ("auto", "words", "chinese", "characters", "bpe")
 WORDS = ("words", "chinese")  # kinds that a text's characters may follow
-WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
 HAN = re.compile(r"[\u3400-\u9fff]")
 LETTER = re.compile(r"[^\W\d_]")
 HF = "hf:"  # a pretrained tokeniser: its folder, or its name on the hub
 
 Cut = Callable[[str], list[str]]
+
+
+@cache
+def words(joints: str) -> re.Pattern[str]:
+    """Words with what stands inside them: letters and digits, with the accents and vowel signs that belong to them, and
+    between those one of `joints`; any other character, but for spaces, is a word by itself.
+
+    >>> words("'").findall("l'été, हिन्दी भाषा")
+    ["l'été", ',', 'हिन्दी', 'भाषा']
+    """
+    # \w has no combining marks, of which Hindi, Thai, vocalised Arabic and decomposed letters are full
+    marks = "".join(c for c in map(chr, range(0x300, 0x1F000)) if unicodedata.category(c)[0] == "M")
+    inside = rf"\w[\w{marks}]*"
+    return re.compile(rf"{inside}(?:[{joints}]{inside})*|[^\w\s][{marks}]*")
 
 
 @cache
@@ -32,7 +46,7 @@ def cutter(kind: str) -> Cut:
     ['天', '气', '好']
     """
     if kind == "words":
-        return WORD.findall
+        return words("'’").findall
     if kind == "characters":
         return lambda text: [c for c in text if not c.isspace()]
     assert kind == "chinese"

@@ -19,7 +19,7 @@ from flambeau.fields.category import class_name, natural
 NO_TAG = -100  # behind a sentence's end, as `torch.nn.functional.cross_entropy` leaves it out
 UNSEEN = -1  # a tag that no training row has: nothing to learn from, and always wrong
 RARE, FEW = 10, 30
-SPAN_TAG = re.compile(r"([BIESLU])-(.+)")
+SPAN_TAG = re.compile(r"([BIMESLU])-(.+)")
 
 
 class Span(NamedTuple):
@@ -72,7 +72,10 @@ class Tags(Field):
         if not isinstance(value, (list, tuple)):
             raise DataError("the tags are missing" if value is None else f"the tags are {value!r}",
                             expected="a list with one tag for each token")  # fmt: skip
-        return [class_name(tag) for tag in value]
+        names = [class_name(tag) for tag in value]
+        if "" in names:
+            raise DataError(f"tag {names.index('') + 1} is empty", expected="a name")
+        return names
 
     def _tags_or_none(self, value: Any) -> list[str]:
         try:
@@ -110,9 +113,10 @@ class Tags(Field):
 
     @property
     def has_spans(self) -> bool:
-        """Whether the tags mark spans: `O`, and `B-`, `I-` (also `E-`, `S-`, `L-`, `U-`) before the name of one."""
+        """Whether the tags mark spans: `O`, and `B-`, `I-` (also `M-`, `E-`, `S-`, `L-`, `U-`) before the name of one.
+        A few that are misspelt do not count."""
         marked = [tag for tag in self.classes if tag != "O"]
-        return "O" in self.classes and bool(marked) and all(SPAN_TAG.fullmatch(tag) for tag in marked)
+        return "O" in self.classes and sum(bool(SPAN_TAG.fullmatch(tag)) for tag in marked) > len(marked) / 2
 
     def check(self, values: Sequence[Any]) -> list[Finding]:
         counts = Counter(tag for value in values for tag in self._tags_or_none(value))

@@ -222,7 +222,8 @@ class Text(Field):
         if not self.augmentation.needs_synonyms:
             return None
         if self.tokenizer is not None:
-            raise UsageError("synonyms are of whole words, and the tokens are pieces", fix="set tokens='words'")
+            fix = "set tokens='words'" if self.cut == "bpe" else "leave synonyms and insertion out"
+            raise UsageError("synonyms are of whole words, and the tokens are pieces", fix=fix)
         source = self.augmentation.dictionary or find_wordnet()
         if source is None:
             fix = "give augment.dictionary, or install the package wordnet"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -19,8 +18,7 @@ from flambeau.fields.cutting import HF
 
 CHARACTERS = 16  # of a word that its model sees: half from its beginning, half from its end
 SPLITS = ("auto", "words", "spaces", "characters")
-# Words of a typed sentence: what stands inside a word, a number or an abbreviation stays in it.
-TYPED = re.compile(r"\w+(?:[-'’.,:/&@]\w+)*|[^\w\s]")
+JOINTS = "-'’.,:/&@"  # what stands inside a word, a number or an abbreviation of a typed sentence
 SHOWN = 40
 
 
@@ -114,7 +112,7 @@ class Tokens(Field):
         """
         if isinstance(value, str):
             if self.cut == "words":
-                words = TYPED.findall(value)
+                words = cutting.words(JOINTS).findall(value)
             else:
                 words = value.split() if self.cut == "spaces" else [c for c in value if not c.isspace()]
         elif isinstance(value, (list, tuple)):

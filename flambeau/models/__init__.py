@@ -15,7 +15,7 @@ from flambeau.models.catalog import ModelInfo, list_models
 from flambeau.models.fusion import Fusion, fuse
 from flambeau.models.spec import FUSION, OWN, InputSpec, Recommended, is_pair
 from flambeau.models.summary import Summary, summary
-from flambeau.models.text.vectors import Embeddings, load_embeddings
+from flambeau.models.text.vectors import Embeddings, is_vectors, load_embeddings
 
 __all__ = [
     "FUSION",
@@ -32,6 +32,7 @@ __all__ = [
     "fuse",
     "head_parameters",
     "is_pair",
+    "is_vectors",
     "list_models",
     "load_embeddings",
     "max_positions",

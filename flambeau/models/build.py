@@ -30,7 +30,7 @@ from flambeau.models.external import (
 from flambeau.models.spec import EXAMPLE_TOKENS, FUSION, IMAGENET, OWN, InputSpec
 from flambeau.models.text.crf import Chain
 from flambeau.models.text.huggingface import PREFIX, build_huggingface, check_source, import_transformers, max_positions
-from flambeau.models.text.vectors import is_vectors, load_embeddings, put_vectors
+from flambeau.models.text.vectors import RESERVED, is_vectors, load_embeddings, put_vectors
 from flambeau.models.weights import find_head, first_line, load_weights, read_weights
 
 __all__ = [
@@ -52,6 +52,7 @@ KINDS = {
     "image": "pictures", "number": "numbers", "text": "texts", "texts": "two texts", "tokens": "sentences of tokens",
     "audio": "waves", "table": "tables", "series": "series", "history": "histories to forecast from",
 }  # fmt: skip
+WORDY = ("text", "texts", "tokens")  # kinds of input that word vectors are of use to
 # Sides tried, smallest first, when a model cannot take the pictures that it is given.
 SIDES = (8, 16, 24, 32, 48, 64, 75, 96, 128, 160, 192, 224, 256, 299, 384)
 
@@ -81,8 +82,8 @@ def build(
         num_outputs: K classes, or how many numbers to predict.
         pretrained: True for the name's published weights; a .safetensors or .pth file; the name of other published
             weights (timm's tag or `hf-hub:…`, torchvision's `IMAGENET1K_V2`). A classifier of another size in them is
-            left out. Of our models for texts also a file of word vectors (.txt, .vec or .npy, as GloVe and word2vec
-            have them). `hf:` models load the weights beside their configuration unless this is False.
+            left out. Of our models for texts and sentences also a file of word vectors, as `load_embeddings` takes it.
+            `hf:` models load the weights beside their configuration unless this is False.
         generator: where the fresh weights' randomness comes from; the global one where it is None.
         vocabulary: V tokens, by number; only word vectors need it.
         options: arguments of the model's constructor, such as `width=64`, `stem="large"`, or timm's `drop_rate=0.2`;
@@ -115,15 +116,15 @@ def build(
         suited = [known for known, kinds in OWN.kinds.items() if spec.kind in kinds]
         fix = f"use the model {suited[0]}" if len(suited) == 1 else f"use one of: {', '.join(suited)}"
         found = f"{name} takes {' or '.join(KINDS[kind] for kind in takes)}, the input is {spec}"
-        raise UsageError(found, fix=fix + (f", {PREFIX}FOLDER" if spec.kind in ("text", "texts", "tokens") else ""))
+        raise UsageError(found, fix=fix + (f", {PREFIX}FOLDER" if spec.kind in WORDY else ""))
     with _seeded(generator):
-        if source == TEXT_SOURCE:
+        if is_vectors(pretrained):
+            built = _build_with_vectors(name, spec, num_outputs, str(pretrained), vocabulary, options)
+        elif source == TEXT_SOURCE:
             built = build_huggingface(rest, spec, num_outputs, pretrained, options)
         elif source:
             maker = build_timm if source == "timm" else build_torchvision
             built = maker(rest, spec, num_outputs, pretrained or None, options)
-        elif is_vectors(pretrained):
-            built = _build_with_vectors(name, spec, num_outputs, str(pretrained), vocabulary, options)
         else:
             built = _build_own(name, spec, num_outputs, pretrained or None, options)
     model, head, recommended, notes = built
@@ -153,7 +154,7 @@ def starts_pretrained(name: str, pretrained: bool | str | Path | None) -> bool:
     not make it one."""
     if name.startswith(PREFIX):
         return pretrained is not False
-    return bool(pretrained) and not (is_vectors(pretrained) and {"text", "texts"} & set(OWN.kinds.get(name, ())))
+    return bool(pretrained) and not (is_vectors(pretrained) and set(WORDY) & set(OWN.kinds.get(name, ())))
 
 
 def takes_waves(name: str) -> bool:
@@ -215,8 +216,8 @@ def _build_own(
 def _build_with_vectors(
     name: str, spec: InputSpec, num_outputs: int, file: str, vocabulary: Sequence[str], options: dict[str, Any]
 ) -> Built:
-    """One of our models for texts, its table of tokens filled from a file of word vectors."""
-    if spec.kind not in ("text", "texts"):
+    """One of our models for texts or sentences, its table of tokens filled from a file of word vectors."""
+    if name not in OWN.kinds or spec.kind not in WORDY:
         raise ModelError("a file of word vectors is of no use here", where=file, fix="give weights of the whole model")
     if len(vocabulary) != spec.shape[0]:
         raise UsageError(
@@ -234,7 +235,7 @@ def _build_with_vectors(
     model, head, _, _ = _build_own(name, spec, num_outputs, None, {**options, "embedding": width})
     put_vectors(model, embeddings)
     model.rebuild_options = {**options, "embedding": width}  # type: ignore[assignment]
-    note = f"{Path(file).name}: vectors of {embeddings.found:.1%} of the {spec.shape[0]:,} tokens"
+    note = f"{Path(file).name}: vectors of {embeddings.found:.1%} of the {spec.shape[0] - RESERVED:,} words"
     return model, head, None, [note]
 
 

@@ -44,6 +44,7 @@ class Classification:
         self.temperature = getattr(field, "temperature", 1.0)
         k = len(self.classes)
         self.confusion = torch.zeros(k, k, dtype=torch.int64)  # true × predicted
+        self.besides = torch.zeros(k, dtype=torch.int64)  # predicted where the truth is none of the classes
         self.bins = torch.zeros(3, CALIBRATION_BINS, dtype=torch.float64)  # count, sum of confidence, right
         self.worst = Worst()
 
@@ -88,7 +89,7 @@ class Classification:
     def per_class(self) -> list[dict[str, Any]]:
         """Precision, recall, F1 and count by class."""
         hits = self.confusion.diagonal().double()
-        truth, guessed = self.confusion.sum(1), self.confusion.sum(0)
+        truth, guessed = self.confusion.sum(1), self.confusion.sum(0) + self.besides
         recall, precision = hits / truth.clamp_min(1), hits / guessed.clamp_min(1)
         f1 = 2 * precision * recall / (precision + recall).clamp_min(1e-12)
         return [

@@ -16,6 +16,8 @@ from flambeau.fields.tokens import words_seen
 from flambeau.models.text.crf import Chain, marginals, negative_log_likelihood
 from flambeau.objectives.classification import Classification
 
+UNKNOWN_SPAN = "(not in training)"  # what a span is called whose tags training never saw
+
 
 def tag_cross_entropy(
     output: Tensor | Chain, target: Tensor, reduction: str = "mean", label_smoothing: float = 0.0
@@ -89,6 +91,8 @@ class Tagging(Classification):
         self.lost += int(((target != NO_TAG) & ~(said & (target != UNSEEN))).sum())
         if self.spans is not None:
             self._count_spans(output.argmax(2).masked_fill(~said, UNSEEN), target)
+        said_there = output[(target == UNSEEN) & said].argmax(1).cpu()
+        self.besides += torch.bincount(said_there, minlength=len(self.classes))
         at = ((target >= 0) & said).nonzero()
         self._at = at[:, 1].tolist() if self.keep else []
         super().update(output[at[:, 0], at[:, 1]], target[at[:, 0], at[:, 1]], rows.to(at.device)[at[:, 0]])
@@ -101,8 +105,8 @@ class Tagging(Classification):
         for guessed, true in zip(predicted.tolist(), target.tolist(), strict=True):
             length = sum(tag != NO_TAG for tag in true)
             found = {
-                what: set(spans([self.classes[tag] if tag >= 0 else "O" for tag in tags[:length]]))
-                for what, tags in (("predicted", guessed), ("true", true))
+                what: set(spans([self.classes[tag] if tag >= 0 else other for tag in tags[:length]]))
+                for what, tags, other in (("predicted", guessed, "O"), ("true", true, f"I-{UNKNOWN_SPAN}"))
             }
             for what, there in (*found.items(), ("right", found["predicted"] & found["true"])):
                 self.spans[what].update(span.label for span in there)

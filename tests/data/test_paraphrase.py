@@ -63,9 +63,15 @@ def test_what_was_paid_for_is_kept(data: fb.Dataset, tmp_path: Path) -> None:
     assert third.asked
 
 
+def test_a_function_without_a_name_of_its_own_is_refused(data: fb.Dataset, tmp_path: Path) -> None:
+    """Two of them would be given one another's texts."""
+    with pytest.raises(UsageError, match="a lambda has no name to keep its texts by; give name="):
+        paraphrase(data, lambda texts: texts, cache=tmp_path)
+
+
 def test_a_function_that_loses_texts_is_told(data: fb.Dataset, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="gave 1 texts for"):
-        paraphrase(data, lambda texts: texts[:1], cache=tmp_path)
+        paraphrase(data, lambda texts: texts[:1], name="loses", cache=tmp_path)
     with pytest.raises(UsageError, match="no one column of texts called 'n'"):
         paraphrase(data, Counting(), column="n", cache=tmp_path)
 

@@ -95,8 +95,23 @@ def test_what_is_for_tables_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "ner.conll"
     file.write_text(CONLL2003.replace("Peter", "Péter"), encoding="latin-1")
     assert rows(from_path(file, encoding="latin-1"))[1][0] == "Péter Blackburn"
-    with pytest.raises(UsageError, match="target is for tables"):
+    assert rows(from_path(file, inputs=["0"], target="1"))[1] == ("Péter Blackburn", "NNP NNP")
+    with pytest.raises(UsageError, match="no column called nosuch; expected their numbers"):
         from_path(file, target="nosuch")
+    with pytest.raises(UsageError, match="header is for tables"):
+        from_path(file, header=False)
+
+
+def test_a_folder_as_conll_2003_has_it(tmp_path: Path) -> None:
+    for name in ("eng.train", "eng.testa", "eng.testb"):
+        (tmp_path / name).write_text(CONLL2003)
+    (tmp_path / "README.txt").write_text("What this is, in a few lines of words.\n\nAnd how it may be used.\n")
+    data = from_path(tmp_path)
+    files = [data.place(int(data.rows(side)[0])).split(",")[0] for side in ("valid", "test")]
+    assert files == ["eng.testa", "eng.testb"]
+    (finding,) = data.findings
+    assert finding.places == ["README.txt"]
+    assert len(from_path(tmp_path / "eng.train")) == 2
 
 
 def test_texts_with_tags_are_cut_where_they_were_when_they_are_typed(tmp_path: Path) -> None:

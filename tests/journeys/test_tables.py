@@ -58,7 +58,7 @@ def test_rows_that_do_not_fit_are_named(flambeau: Forkserver, table: Path, tmp_p
     assert short["error"] == "the row has no column 'strong'"
     assert wrong["error"] == "the column 'alcohol' has 'much'; expected a number"
     pl.read_csv(table).drop("strong").write_csv(tmp_path / "short.csv")
-    assert "the table has no column 'strong'" in flambeau("predict", "run", "short.csv", cwd=tmp_path).err
+    assert "the table has no column 'strong'" in flambeau("predict", "run", "short.csv", cwd=tmp_path).out
     assert "there is no column 'strong'" in flambeau("evaluate", "run", "short.csv", cwd=tmp_path).err
     frame = pl.read_csv(table)[:3].select("alcohol", "strong")
     assert len(learner.predict(frame)) == 3

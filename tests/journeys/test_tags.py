@@ -77,10 +77,10 @@ def test_a_resumed_tagger_ends_where_it_would_have(file: Path, tmp_path: Path, c
     assert many[0].confidence == pytest.approx(predictor.predict("Anna left.").confidence, abs=1e-5)
 
 
-def test_a_batch_of_sentences_weighs_as_many_tokens_as_it_has(file: Path) -> None:
+def test_a_batch_of_sentences_weighs_as_many_tokens_as_it_is_learned_from(file: Path) -> None:
     """So that accumulated batches are one large batch: each of its tokens counts alike."""
     objective = fb.Learner(fb.Dataset.from_tagged(file), epochs=1, run=False, quiet=True).build().objective
-    assert objective.weight(Batch(None, torch.tensor([[1, 2, -100], [0, -1, 2]]), torch.arange(2))) == 5
+    assert objective.weight(Batch(None, torch.tensor([[1, 2, -100], [0, -1, 2]]), torch.arange(2))) == 4
 
 
 @pytest.mark.parametrize(
@@ -95,6 +95,21 @@ def test_bad_files_are_told_in_one_line(flambeau: Forkserver, tmp_path: Path, te
     command = flambeau("train", "bad.conll", cwd=tmp_path)
     assert command.status in (1, 2) and told in command.err, command.err
     assert "Traceback" not in command.err
+
+
+def test_a_file_is_tagged_sentence_by_sentence(flambeau: Forkserver, file: Path, tmp_path: Path) -> None:
+    assert flambeau("train", file, "--no-check", "--epochs", 1, "--run", "run", cwd=tmp_path).status == 0
+    (tmp_path / "plain.txt").write_text("Anna left.\n\nClara met Anna today.\n", encoding="utf-8")
+    told = flambeau("predict", "run", "plain.txt", "--csv", "out.csv", "--json", cwd=tmp_path).json["predictions"]
+    assert [p["tokens"] for p in told] == [["Anna", "left", "."], ["Clara", "met", "Anna", "today", "."]]
+    assert [p["file"] for p in told] == ["plain.txt, line 1", "plain.txt, line 3"]
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert lines[1].startswith("Anna left .,") and len(lines[1].split(",")[1].split()) == 3
+    tagged = flambeau("predict", "run", file, "--json", cwd=tmp_path).json["predictions"]
+    assert len(tagged) == len(fb.Dataset.from_tagged(file)) and "line 1" in tagged[0]["file"]
+    row = flambeau("predict", "run", '{"tokens": ["Anna", "left", "."]}', "gone.conll", "--json", cwd=tmp_path)
+    one, gone = row.json["predictions"]
+    assert one["label"] == told[0]["label"] and gone["error"] == "there is no such file"
 
 
 def test_an_empty_sentence_is_told(flambeau: Forkserver, file: Path, tmp_path: Path) -> None:

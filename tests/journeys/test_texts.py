@@ -70,7 +70,16 @@ def test_a_table_of_texts(flambeau: Forkserver, table: Path, tmp_path: Path) -> 
     for wrong, message in ((table.with_name("no.csv"), "no such table"), (new, "no column 'text'")):
         new.write_text("id,review\n1,fine\n", encoding="utf-8")
         refused = flambeau("predict", "run", wrong, cwd=tmp_path)
-        assert refused.status != 0 and message in refused.err
+        assert refused.status == 2 and message in refused.out
+    told = flambeau("predict", "run", "", "missing.txt", '{"text": "a fine film"}', asked[0], "--json", cwd=tmp_path)
+    empty, slip, row, right = told.json["predictions"]
+    assert told.status == 2 and (empty["error"], slip["error"]) == ("the text is empty", "there is no such file")
+    assert right == good and row["label"] == flambeau("predict", "run", "a fine film", "--json", cwd=tmp_path).json[
+        "predictions"][0]["label"]  # fmt: skip
+    new.write_text(f'text\n{new.resolve()}\n"run"\n""\n123\n', encoding="utf-8")
+    cells = flambeau("predict", "run", new, "--json", cwd=tmp_path).json["predictions"]
+    assert [c["text"] for c in cells] == [str(new.resolve()), "run", "", "123"], "no cell is opened as a file"
+    assert cells[2]["error"] == "the text is empty" and all("label" in cells[i] for i in (0, 1, 3))
     report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "sentences.csv" in report or "confusion" in report.lower()
 

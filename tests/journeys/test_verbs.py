@@ -222,7 +222,7 @@ def test_predict_what_is_not_there(run: Run, trained: Path, tmp_path: Path) -> N
     (tmp_path / "empty").mkdir()
     command = run("predict", trained, "empty")
     assert command.status == 2
-    assert command.told == "empty: the folder holds no files that this run can read"
+    assert command.out == "empty: error: the folder holds no files that this run can read\n"
     command = run("predict", trained.parent / "digit", "a.png")
     assert command.status == 2
     assert "there is no such run; did you mean 'digits'?" in command.told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
@@ -14,7 +15,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import flambeau as fb
 from flambeau.core.errors import ModelError, UsageError
+from flambeau.core.reporter import Reporter
 from flambeau.data.realdata.texts import minilm
 from flambeau.fields import Ragged
 from flambeau.models import (
@@ -22,6 +25,7 @@ from flambeau.models import (
     build,
     choose,
     head_parameters,
+    is_vectors,
     load_embeddings,
     max_positions,
     starts_pretrained,
@@ -209,6 +213,23 @@ def write_vectors(path: Path, header: str = "") -> Path:
     return path
 
 
+def write_zipped(file: Path) -> Path:
+    with gzip.open(f"{file}.gz", "wb") as zipped:
+        zipped.write(file.read_bytes())
+    file.unlink()
+    return Path(f"{file}.gz")
+
+
+def write_binary(path: Path, end: bytes = b"\n") -> Path:
+    """As word2vec does with `-binary 1`, whose words have no spaces."""
+    with path.open("wb") as file:
+        file.write(b"4 3\n")
+        for word, numbers in {**VECTORS, "été": [1.0, 0.5, 0.25]}.items():
+            if " " not in word:
+                file.write(word.encode() + b" " + np.array(numbers, "<f4").tobytes() + end)
+    return path
+
+
 def write_array(folder: Path, words: str) -> Path:
     folder.mkdir()
     np.save(folder / "v.npy", np.array(list(VECTORS.values()), np.float16))
@@ -222,10 +243,11 @@ def write_array(folder: Path, words: str) -> Path:
     return folder / "v.npy"
 
 
-@pytest.mark.parametrize("form", ["glove", "word2vec", "v.words", "v.json", "index.parquet"])
+@pytest.mark.parametrize("form", ["glove", "word2vec", "glove.gz", "word2vec.gz", "v.words", "v.json", "index.parquet"])
 def test_vectors_come_to_the_words_that_they_belong_to(form: str, tmp_path: Path) -> None:
-    if form in ("glove", "word2vec"):
-        file = write_vectors(tmp_path / "v.txt", "5 3" if form == "word2vec" else "")
+    if form.startswith(("glove", "word2vec")):
+        file = write_vectors(tmp_path / "v.txt", "5 3" if form.startswith("word2vec") else "")
+        file = write_zipped(file) if form.endswith(".gz") else file
     else:
         file = write_array(tmp_path / "array", form)
     matrix, found = load_embeddings(file, VOCABULARY)
@@ -234,6 +256,72 @@ def test_vectors_come_to_the_words_that_they_belong_to(form: str, tmp_path: Path
     assert not matrix[0].any() and matrix[1].any() and matrix[5].any()
     for number, word in ((2, "good"), (3, "paris"), (4, "bad"), (6, "new york")):
         assert matrix[number].tolist() == VECTORS[word]
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_binary_vectors_come_to_the_words_that_they_belong_to(end: bytes, zipped: bool, tmp_path: Path) -> None:
+    file = write_binary(tmp_path / "v.bin", end)
+    file = write_zipped(file) if zipped else file
+    matrix, found = load_embeddings(file, ["<pad>", "<unk>", "été", "bad", "Paris", "good"])
+    assert matrix[2:].tolist() == [[1.0, 0.5, 0.25], VECTORS["bad"], VECTORS["paris"], VECTORS["good"]] and found == 1
+
+
+def test_binary_vectors_longer_than_what_is_read_at_once(tmp_path: Path) -> None:
+    vectors = np.arange(4000 * 100, dtype="<f4").reshape(4000, 100)  # 1.6 MB
+    with (tmp_path / "v.bin").open("wb") as file:
+        file.write(b"4000 100\n")
+        for i, vector in enumerate(vectors):
+            file.write(f"w{i} ".encode() + vector.tobytes())
+    matrix, _ = load_embeddings(tmp_path / "v.bin", ["<pad>", "<unk>", *(f"w{i}" for i in range(4000))])
+    assert np.array_equal(matrix[2:], vectors)
+
+
+def test_a_checkpoint_is_no_file_of_vectors_though_both_may_end_in_bin(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(3)}, tmp_path / "pytorch_model.bin")
+    assert not is_vectors(tmp_path / "pytorch_model.bin") and not is_vectors(tmp_path / "absent.bin")
+    assert is_vectors(write_binary(tmp_path / "v.bin")) and is_vectors("absent.vec.gz") and is_vectors("absent.bin.gz")
+    assert not is_vectors("weights.pth.gz") and not is_vectors("v.npy.gz") and not is_vectors(True)
+
+
+def test_damaged_and_foreign_files_of_vectors_are_told(tmp_path: Path) -> None:
+    whole = write_binary(tmp_path / "v.bin").read_bytes()
+    text = write_zipped(write_vectors(tmp_path / "v.txt")).read_bytes()
+    for name, content, message in (
+        ("v.txt.gz", text[:-12], r"cannot be read to its end \(Compressed file ended before"),
+        ("v.txt.gz", text[:14] + b"\xff\xff\xff" + text[17:], "cannot be read to its end"),
+        ("v.txt.gz", b"good 1 2 3\n", r"cannot be read to its end \(Not a gzipped file"),
+        ("v.bin", whole[:-8], "it ends or breaks at word 4 of 4"),
+        ("v.bin", whole.replace(b"4 3", b"9 3"), "it ends or breaks at word 5 of 9"),
+        ("v.bin", whole.replace(b"4 3", b"3 3"), "there is more in it than its 3 words"),
+        ("v.bin", b"4 3\n" + b"x" * 99_999, "it ends or breaks at word 1 of 4"),
+        (
+            "v.bin.gz",
+            gzip.compress(b"PK\x03\x04"),
+            "does not begin as word2vec.s binary files do",
+        ),
+        ("v.bin", (793712314).to_bytes(4, "little") + b"\x0c\0\0\0", "fastText's own model; use its vectors, the .vec"),
+        ("v.txt", b"9 " + b"9" * 5000 + b"\ngood 1 2 3\n", "line 1 is no word with its numbers"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ModelError, match=message):
+            load_embeddings(tmp_path / name, VOCABULARY)
+
+
+@pytest.mark.parametrize("number", ["nan", "-inf", "1e39"])  # the last is infinite as float32
+def test_a_number_that_is_not_finite_is_told_with_its_line(number: str, tmp_path: Path) -> None:
+    (tmp_path / "v.txt").write_text(f"good 1 2 3\nother nan 0 0\nbad 1 {number} 3\n")
+    with pytest.raises(ModelError, match=r"v\.txt: line 3 has a number that is NaN or infinite"):
+        load_embeddings(tmp_path / "v.txt", VOCABULARY)
+    np.save(tmp_path / "w.npy", np.array([[1, 2], [1, float(number)]]))
+    (tmp_path / "w.words").write_text("good\nbad\n")
+    with pytest.raises(ModelError, match=r"w\.npy: row 2 has a number that is NaN or infinite"):
+        load_embeddings(tmp_path / "w.npy", VOCABULARY)
+    with np.errstate(over="ignore"):
+        vectors = np.array([1, float(number)]).astype("<f4").tobytes()
+    (tmp_path / "v.bin").write_bytes(b"2 2\ngood " + bytes(8) + b"\nbad " + vectors + b"\n")
+    with pytest.raises(ModelError, match=r"v\.bin: word 2 has a number that is NaN or infinite"):
+        load_embeddings(tmp_path / "v.bin", VOCABULARY)
 
 
 def test_a_word_as_it_is_written_goes_before_its_lower_case(tmp_path: Path) -> None:
@@ -282,7 +370,7 @@ def test_a_model_starts_from_vectors_and_can_be_rebuilt_without_the_file(name: s
     spec = InputSpec("text", (len(VOCABULARY),))
     model = build(name, spec, 2, pretrained=file, vocabulary=VOCABULARY, **options)
     assert model.embedding.table.weight[4].tolist() == [7, 8, 9, 0]
-    assert model.notes == ["v.txt: vectors of 80.0% of the 7 tokens"]
+    assert model.notes == ["v.txt: vectors of 80.0% of the 5 words"]
     assert not starts_pretrained(name, file) and starts_pretrained(name, "weights.safetensors")
     file.unlink()
     again = build(name, spec, 2, **json.loads(json.dumps(model.rebuild_options)))
@@ -295,6 +383,62 @@ def test_vectors_without_a_vocabulary_or_of_another_width(tmp_path: Path) -> Non
         build("lstm", InputSpec("text", (7,)), 2, pretrained=file)
     with pytest.raises(UsageError, match="vectors of 64 numbers were asked for; expected 3"):
         build("lstm", InputSpec("text", (7,)), 2, pretrained=file, vocabulary=VOCABULARY, embedding=64)
+
+
+@pytest.mark.parametrize("name", ["lstm-tagger", "gru-tagger", "transformer-tagger"])
+def test_a_tagger_starts_from_vectors_and_can_be_rebuilt_without_the_file(name: str, tmp_path: Path) -> None:
+    file = write_vectors(tmp_path / "v.txt")
+    spec = InputSpec("tokens", (len(VOCABULARY), 30, 16))
+    model = build(name, spec, 4, pretrained=file, vocabulary=VOCABULARY, crf=True)
+    assert model.features.words.table.weight[3].tolist() == VECTORS["paris"]
+    assert not starts_pretrained(name, file)
+    file.unlink()
+    build(name, spec, 4, **model.rebuild_options).load_state_dict(model.state_dict())
+
+
+def test_a_learner_puts_vectors_into_a_tagger_and_says_of_how_many_words(tmp_path: Path) -> None:
+    file = write_vectors(tmp_path / "v.txt")
+    (tmp_path / "t.pos").write_text("Good/JJ Paris/NNP\nbad/JJ nonesuch/NN\n" * 20)
+    told = Heard()
+    data = fb.Dataset.from_tagged(tmp_path / "t.pos")
+    learner = fb.Learner(data, model="lstm-tagger", pretrained=str(file), run=False, reporter=told, device="cpu")
+    model: Any = learner.build().objective.model
+    number = learner.data.fields["tokens"].vocabulary.index("good")
+    assert model.features.words.table.weight[number].tolist() == VECTORS["good"]
+    assert "v.txt: vectors of 75.0% of the 4 words" in told.lines
+    assert "v.txt: vectors of 75.0% of the 4 words" in learner.recipe.reasons
+
+
+class Heard(Reporter):
+    """A reporter that keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+        self.lines: list[str] = []
+
+    def say(self, text: str, style: str | None = None) -> None:
+        self.lines.append(text)
+
+
+def test_vectors_for_pieces_of_words_are_refused_with_the_setting_that_helps(tmp_path: Path) -> None:
+    file = write_vectors(tmp_path / "v.txt")
+    (tmp_path / "x.csv").write_text("review,label\n" + "a good film it is,yes\na bad film it is,no\n" * 20)
+    field = fb.fields.Text(tokens="bpe")
+    data = fb.Dataset.from_table(tmp_path / "x.csv", inputs=["review"], fields={"review": field})
+    learner = fb.Learner(data, model="bag", pretrained=str(file), run=False, quiet=True)
+    message = "need tokens that are words, and review is cut into bpe; use --set fields.review.tokens=words"
+    with pytest.raises(UsageError, match=message):
+        learner.build()
+
+
+def test_vectors_are_of_no_use_to_a_pretrained_encoder(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    (tmp_path / "encoder").mkdir()
+    (tmp_path / "encoder" / "config.json").write_text("{}")
+    (tmp_path / "encoder" / "model.safetensors").touch()
+    file = write_vectors(tmp_path / "v.txt")
+    with pytest.raises(ModelError, match="a file of word vectors is of no use here"):
+        build(f"hf:{tmp_path}/encoder", TEXTS, 2, pretrained=file)
 
 
 @pytest.mark.network

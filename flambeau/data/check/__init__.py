@@ -14,6 +14,7 @@ from flambeau.data.check.near import near_duplicates, num_trees
 from flambeau.data.check.pictures import picture_findings
 from flambeau.data.check.sounds import sound_findings
 from flambeau.data.check.tables import table_findings
+from flambeau.data.check.tagged import tagged_findings
 from flambeau.data.check.texts import text_findings
 from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import lacking
@@ -34,9 +35,11 @@ def check(dataset: Dataset, *, reporter: Reporter = QUIET, threads: int | None =
 
     Of texts, warnings: `unreadable`, `empty`, `numbers-as-text`, `mojibake`, `lost-characters`, a token that gives the
     label away (`giveaway`), `truncation` and `unknown-tokens` where they are grave; notes: `near-empty`,
-    `extreme-length`, `markup`, `mixed-language`; an error where none can be read or cut (`tokeniser`). Texts are equal
-    whatever their capitals and spaces. Of more than 300,000 texts a draw is looked at for languages, tokens and
-    near-duplicates, and the findings say so.
+    `extreme-length`, `markup`, `invisible-characters`, `mixed-language`; an error where none can be read or cut
+    (`tokeniser`). Texts are equal whatever their capitals and spaces. Of more than 300,000 texts a draw is looked at
+    for languages, tokens and near-duplicates, and the findings say so.
+
+    Of tagged sentences, warnings: `unreadable` (a token or a tag is empty) and `truncation`, which costs tags.
 
     Of sounds, warnings: `unreadable`, `silent`, `silent-class`, `clipping`, `short`, `long`, classes that their level
     (`level-giveaway`) or the form of their files (`format-giveaway`) tells apart, recordings on both sides of the split
@@ -50,8 +53,8 @@ def check(dataset: Dataset, *, reporter: Reporter = QUIET, threads: int | None =
     `float`, `1-bit`, `palette`, `alpha`, `animated`, `exif-rotated`), `huge`, `mixed-colour`, `duplicate` and
     `near-duplicate` inside a class, `nothing-held-out`; of whole series `mixed-lengths`, and those that are `flat`.
 
-    What the source of the dataset found is in `dataset.findings`, and not here again. In findings about pairs,
-    `rows` holds first and second row of each pair in turn.
+    What the source of the dataset found is in `dataset.findings`, and not here again: rows that it left out are not
+    told of as missing. In findings about pairs, `rows` holds first and second row of each pair in turn.
 
     Args:
         reporter: shows progress.
@@ -86,4 +89,6 @@ def check(dataset: Dataset, *, reporter: Reporter = QUIET, threads: int | None =
     if dataset.inputs and not any(isinstance(dataset.fields[name], (Audio, Image, Text)) for name in dataset.inputs):
         findings += twins.equal(twins.groups(row_digests(dataset)), "row", may_coincide(dataset))
     told, in_tables = table_findings(dataset)
-    return worst_first([*findings, *told, *column_findings(dataset, usable, told_of=in_tables)])
+    return worst_first(
+        [*findings, *told, *tagged_findings(dataset), *column_findings(dataset, usable, told_of=in_tables)]
+    )

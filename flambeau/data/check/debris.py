@@ -1,4 +1,4 @@
-"""What careless reading leaves in a text: characters of a wrong encoding, and HTML."""
+"""What careless reading leaves in a text: signs for lost characters, invisible characters, and HTML."""
 
 from __future__ import annotations
 
@@ -8,34 +8,18 @@ import re
 LOST = re.compile("\ufffd|锟斤拷")
 """The sign for a byte that could not be read; and two of it, written as UTF-8 and read as GBK."""
 
-
-def _bytes_of_characters() -> dict[str, int]:
-    """From a character to the byte, 0x80…0xFF, that Windows-1252 or Latin-1 reads as it."""
-    found = {chr(byte): byte for byte in range(0x80, 0x100)}
-    for byte in range(0x80, 0x100):
-        character = bytes([byte]).decode("cp1252", "ignore")
-        if character:
-            found[character] = byte
-    return found
-
-
-_BYTE = _bytes_of_characters()
-
-
-def _class(first: int, last: int) -> str:
-    return "[" + re.escape("".join(c for c, byte in _BYTE.items() if first <= byte <= last)) + "]"
-
-
-_NEXT = _class(0x80, 0xBF)
-_SEQUENCE = re.compile(
-    f"(?:{_class(0xC2, 0xDF)}{_NEXT}|{_class(0xE0, 0xEF)}{_NEXT}{{2}}|{_class(0xF0, 0xF4)}{_NEXT}{{3}})+"
+_JOINERS = "\u200c\u200d"
+# between these a joiner says nothing: spaces; Latin, Greek, Cyrillic, Chinese, Japanese and Korean letters
+_WITHOUT_JOINERS = r"\s0-9A-Za-z\u00c0-\u052f\u1e00-\u1fff\u3040-\u9fff\uac00-\ud7af"
+_WITHOUT_SPACES = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+"""Thai, Lao, Burmese and Khmer, in which U+200B stands between words."""
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u2060\ufeff]"
+    f"|(?<![{_WITHOUT_SPACES}])\u200b(?![{_WITHOUT_SPACES}])"
+    f"|(?<![^{_WITHOUT_JOINERS}])[{_JOINERS}](?![^{_WITHOUT_JOINERS}])"
 )
-# characters that were meant, if a run of one or two bytes stands alone: accented letters and signs of Western texts,
-# punctuation, currencies, emoji; «là\xa0»», read as UTF-8, would be a letter of Samaritan
-_MEANT = re.compile("[\u00a0-\u017f\u0192\u2000-\u206f\u20a0-\u20cf\u2100-\u27bf\ufeff\ufe0f\U0001f000-\U0001faff]+")
-_FEW = 3
-_QUOTED = re.compile("[^ÂÃ][«»“”‘’‹›]")
-"""A letter before a quotation mark, which would be "ī" and the like: only where there are several."""
+_DIRECTION = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 
 TAGS = (
     "a abbr article aside b big blockquote body br button center code dd del div dl dt em embed fieldset figcaption "
@@ -49,37 +33,19 @@ _MARKUP = re.compile(
 )
 
 
-def mojibake(text: str) -> tuple[str, str] | None:
-    """The first word that is UTF-8 read as Windows-1252 or Latin-1, and what it should be; None where there is none.
+def invisible(text: str) -> str:
+    """The characters of a text that show nothing and that it does not need: of control, but for tabs and ends of lines;
+    of no width, but for joiners in scripts and emoji that they belong to; of direction, where all runs left to right.
 
-    >>> mojibake("a cafÃ© in the rain"), mojibake("itâ€™s"), mojibake("un café, déjà vu")
-    (('cafÃ©', 'café'), ('itâ€™s', 'it’s'), None)
+    >>> invisible("a\\x00b\\u200bc\\td"), invisible("👩\\u200d🔬 می\\u200cشود")
+    ('\\x00\\u200b', '')
     """
-    if text.isascii():
-        return None
-    found = [match for match in _SEQUENCE.finditer(text) if _spoilt(match.group())]
-    if not found or (len({match.group() for match in found}) == 1 and _QUOTED.fullmatch(found[0].group())):
-        return None
-    start, end = found[0].span()
-    before, after = (
-        re.search(r"\S{0,20}$", text[max(0, start - 20) : start]),
-        re.match(r"\S{0,20}", text[end : end + 20]),
-    )
-    assert before and after
-    word = before.group() + found[0].group() + after.group()
-    return word, _SEQUENCE.sub(lambda match: _meant(match.group()) or match.group(), word)
-
-
-def _spoilt(sequence: str) -> bool:
-    meant = _meant(sequence)
-    return bool(meant) and (_MEANT.fullmatch(meant) is not None or len(meant) >= _FEW)
-
-
-def _meant(sequence: str) -> str:
-    try:
-        return bytes(_BYTE[c] for c in sequence).decode("utf-8")
-    except UnicodeDecodeError:
+    if text.isprintable():  # which costs next to nothing, and is so of nearly all texts of one line
         return ""
+    found = "".join(_INVISIBLE.findall(text))
+    if not text.isascii() and _DIRECTION.search(text) and not _RIGHT_TO_LEFT.search(text):
+        found += "".join(_DIRECTION.findall(text))
+    return found
 
 
 def markup(text: str) -> str:

@@ -21,6 +21,8 @@ from flambeau.fields.category import class_name
 INPUT_NOTES = ("one-class", "constant")
 """What makes a target pointless is only of little use in an input column."""
 INPUT_SILENT = ("few-samples", "imbalance")
+TELLS_WHAT_IS_LEFT_OUT = ("unequal-tags", "undecodable", "unreadable")
+"""Findings of a dataset's source, which has taken a value out of each of their rows."""
 
 
 def class_names(field: Field, values: Sequence[Any]) -> list[list[str] | None]:
@@ -81,6 +83,9 @@ def _missing(dataset: Dataset, name: str) -> list[Finding]:
     rows = [row for row, v in enumerate(values) if v is None or (isinstance(v, (float, np.floating)) and v != v)]
     if len(without := lacking(dataset, name)):
         return told_missing(dataset, name, without)
+    if (~np.isin(dataset.rows("train"), rows)).any():  # else it is an error, which is told whatever was told before
+        told = {row for finding in dataset.findings if finding.check in TELLS_WHAT_IS_LEFT_OUT for row in finding.rows}
+        rows = [row for row in rows if row not in told]
     what = f"without a value in the column '{name}', left out"
     return found(dataset, "missing", Severity.WARNING, rows, "row", what, fix="fill them in, or remove the rows")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -13,9 +14,10 @@ import numpy as np
 from flambeau.core.errors import DataError
 from flambeau.core.findings import Finding, Severity
 from flambeau.core.reporter import Reporter
-from flambeau.data.check.debris import LOST, markup, mojibake
+from flambeau.data.check.debris import LOST, invisible, markup
 from flambeau.data.check.draw import READ, draw, of_a_draw
 from flambeau.data.check.duplicates import Twins, row_digests
+from flambeau.data.check.garbled import NAMES, WESTERN, Garbled, mojibake
 from flambeau.data.check.language import languages
 from flambeau.data.check.minhash import near_duplicate_texts
 from flambeau.data.check.plain import as_text, combined, digest, few_words, groups_of, squeezed
@@ -46,8 +48,9 @@ class Seen(NamedTuple):
     empty: list[int]
     few: list[int]
     numbers: list[int]
-    wrong: dict[int, tuple[str, str]]
+    wrong: dict[int, Garbled]
     lost: list[int]
+    invisible: dict[int, str]
     markup: dict[int, str]
 
 
@@ -79,7 +82,7 @@ def scan(dataset: Dataset, name: str, reporter: Reporter) -> Seen:
     """One pass over the texts of a column."""
     values = dataset.columns[name]
     count = len(values)
-    seen = Seen(np.zeros(count, np.int64), np.zeros(count, np.uint64), {}, [], [], [], {}, [], {})
+    seen = Seen(np.zeros(count, np.int64), np.zeros(count, np.uint64), {}, [], [], [], {}, [], {}, {})
     with reporter.bar(f"checking {name}", count) as bar:
         for row, value in enumerate(values):
             if row % CHUNK == 0:
@@ -110,6 +113,8 @@ def _look(value: Any, row: int, seen: Seen) -> None:
         seen.wrong[row] = wrong
     elif not text.isascii() and LOST.search(text):
         seen.lost.append(row)
+    elif unseen := invisible(text):  # in a text of a wrong encoding they are parts of letters
+        seen.invisible[row] = unseen
     if left := markup(text):
         seen.markup[row] = left
 
@@ -163,18 +168,20 @@ def _bad(dataset: Dataset, name: str, seen: Seen) -> list[Finding]:
 
 
 def _damaged(dataset: Dataset, seen: Seen) -> list[Finding]:
-    findings = []
-    if seen.wrong:
-        (wrong, meant), _ = Counter(seen.wrong.values()).most_common(1)[0]
-        findings += found(
-            dataset, "mojibake", Severity.WARNING, list(seen.wrong), "text",
-            f"in UTF-8 that was read as Windows-1252: {wrong!r} should be {meant!r}",
-            fix="read the file with encoding='utf-8', or repair them: text.encode('cp1252').decode('utf-8')",
-        )  # fmt: skip
+    findings = _garbled(dataset, seen.wrong)
     findings += found(
         dataset, "lost-characters", Severity.WARNING, seen.lost, "text",
         "with characters that a wrong encoding has lost (� or 锟斤拷)", fix="make them again from the source",
     )  # fmt: skip
+    if seen.invisible:
+        counts = Counter(character for unseen in seen.invisible.values() for character in unseen)
+        listed = ", ".join(f"{_called(character)} ({count:,})" for character, count in counts.most_common(5))
+        more = f" and {len(counts) - 5} more" if len(counts) > 5 else ""
+        findings += found(
+            dataset, "invisible-characters", Severity.NOTE, list(seen.invisible), "text",
+            f"with characters that nobody sees: {listed}{more}",
+            fix="take them out: they cut words in two, and make others of equal ones",
+        )  # fmt: skip
     if seen.markup:
         often = [bit for bit, _ in Counter(seen.markup.values()).most_common(3)]
         examples = ", ".join(bit if len(bit) <= 40 else bit[:40] + "…" for bit in often)
@@ -184,6 +191,43 @@ def _damaged(dataset: Dataset, seen: Seen) -> list[Finding]:
             fix="take it out, unless it tells something: html.unescape, and a pattern for the tags",
         )  # fmt: skip
     return findings
+
+
+def _garbled(dataset: Dataset, wrong: dict[int, Garbled]) -> list[Finding]:
+    """A Finding for each way in which texts came into a wrong encoding."""
+    sure = Counter(bit.read[0] for bit in wrong.values() if len(bit.read) == 1 and bit.read[0] in WESTERN)
+    maybe = {bit.read[0] for bit in wrong.values() if bit.read[0] in WESTERN}
+    likely = sure.most_common(1)[0][0] if sure else max(maybe, default="")  # of texts that both explain
+    ways: dict[tuple[str, str, int], list[int]] = defaultdict(list)
+    for row, bit in wrong.items():
+        ways[bit.written, likely if likely in bit.read else bit.read[0], bit.times].append(row)
+    findings = []
+    for (written, read, times), rows in ways.items():
+        (word, meant), _ = Counter(wrong[row][:2] for row in rows).most_common(1)[0]
+        again = {1: "", 2: ", twice"}.get(times, f", {times} times over")
+        what = "them" if all(wrong[row].whole for row in rows) else "what is garbled in them"
+        undo = f"text.encode('{read}')"
+        if not all(read in wrong[row].plain for row in rows):  # bytes that mean nothing in it were let pass
+            undo = f"b''.join(c.encode('latin-1' if c < '\\xa0' else '{read}') for c in text)"
+        anew = f"read the file with encoding='{written}'" if times == 1 else "read the source anew in its own encoding"
+        findings += found(
+            dataset, "mojibake", Severity.WARNING, rows, "text",
+            f"in {NAMES[written]} that was read as {NAMES[read]}{again}: {word!r} should be {meant!r}",
+            fix=f"{anew}, or repair {what}: {undo}.decode('{written}'){again}",
+        )  # fmt: skip
+    return findings
+
+
+def _called(character: str) -> str:
+    """A character by its number and its name, or by the sign that it was where Windows-1252 was read as Latin-1.
+
+    >>> _called("\\u200b"), _called("\\x00"), _called("\\x96")
+    ('U+200B zero width space', 'U+0000 control character', "U+0096, which is '–' in Windows-1252")
+    """
+    number = f"U+{ord(character):04X}"
+    if "\x80" <= character < "\xa0" and (meant := character.encode("latin-1").decode("cp1252", "ignore")):
+        return f"{number}, which is '{meant}' in Windows-1252"
+    return f"{number} {unicodedata.name(character, 'control character').lower()}"
 
 
 def _mixed(dataset: Dataset, rows: np.ndarray, texts: Sequence[str]) -> list[Finding]:

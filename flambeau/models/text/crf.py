@@ -39,7 +39,10 @@ class Transitions(nn.Module):
         self.end = nn.Parameter(torch.zeros(num_tags))
 
     def forward(self, scores: Tensor, mask: Tensor) -> Chain:
-        return Chain(scores, mask, self.between, self.start, self.end)
+        # sums over whole sentences: in bfloat16 a likelihood may come out above 1
+        return Chain(
+            scores.to(torch.promote_types(scores.dtype, torch.float32)), mask, self.between, self.start, self.end
+        )
 
 
 def negative_log_likelihood(chain: Chain, tags: Tensor) -> Tensor:

@@ -5,10 +5,14 @@ Pennington et al. 2014, "GloVe: global vectors for word representation"; Mikolov
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -18,10 +22,17 @@ from flambeau.core.errors import ModelError
 from flambeau.models.text.parts import TokenEmbedding
 from flambeau.models.weights import first_line
 
-TEXTS = (".txt", ".vec")
+TEXTS, BINARY, ARRAY = (".txt", ".vec"), ".bin", ".npy"
 WORD_LISTS = (".txt", ".words", ".vocab", ".json", ".parquet")
 RESERVED = 2  # padding and unknown come first in every vocabulary
 LONGEST_LINE = 1 << 20
+LONGEST_WORD = 1 << 12  # bytes, in a binary file
+CHUNK = 1 << 20  # bytes of a binary file that are read at once
+COUNTS = re.compile(rb"\s*(\d{1,12})\s+([1-9]\d{0,4})\s*")  # word2vec's first line: how many words, and numbers of each
+FASTTEXT = (793712314).to_bytes(4, "little")  # what fastText's own models begin with
+
+# Where in the file a word stands, the word, and its vector (D) in any float.
+Found = tuple[str, str, np.ndarray]
 
 
 class Embeddings(NamedTuple):
@@ -32,8 +43,19 @@ class Embeddings(NamedTuple):
 
 
 def is_vectors(pretrained: object) -> bool:
-    """Whether `pretrained` names a file of word vectors, by its ending."""
-    return isinstance(pretrained, (str, Path)) and Path(pretrained).suffix.lower() in (*TEXTS, ".npy")
+    """Whether `pretrained` names a file of word vectors: by its ending; a `.bin`, which may also be a checkpoint of
+    PyTorch, by its first bytes."""
+    if not isinstance(pretrained, (str, Path)):
+        return False
+    path = Path(pretrained)
+    ending = _ending(path)
+    if ending != BINARY or _zipped(path):
+        return ending in (*TEXTS, BINARY, ARRAY)
+    if not path.is_file():
+        return False
+    with _opened(path) as file:
+        head = file.readline(LONGEST_WORD)
+    return head.startswith(FASTTEXT) or COUNTS.fullmatch(head) is not None
 
 
 def load_embeddings(
@@ -51,13 +73,15 @@ def load_embeddings(
 
     Args:
         path: a `.txt` or `.vec` file, one word and its D numbers a line, with or without word2vec's first line of two
-            counts; or a `.npy` array (N, D), with its N words beside it.
+            counts; word2vec's `.bin`; each of them also in gzip, with `.gz` behind its name; or a `.npy` array (N, D),
+            with its N words beside it.
         vocabulary: V words; number 0 is padding and 1 unknown.
         words: of a `.npy` file, the file of words: one a line, a JSON list, or a parquet column. Where not given, the
             file beside it of the same name with another ending, or the only one there is.
 
     Raises:
-        ModelError: the file cannot be read, or a line of it does not fit; or it has none of the words.
+        ModelError: the file cannot be read, or a line of it does not fit; a word's number is NaN or infinite; or it has
+            none of the words.
     """
     path = Path(path)
     if not path.is_file():
@@ -70,10 +94,18 @@ def load_embeddings(
         if word.lower() != word:
             lower.setdefault(word.lower(), []).extend(numbers)
     asked = wanted.keys() | lower.keys()
-    pairs = _from_array(path, words, asked) if path.suffix.lower() == ".npy" else _from_text(path, asked)
+    ending = _ending(path)
+    if ending == ARRAY:
+        entries = _from_array(path, words, asked)
+    else:
+        entries = (_from_binary if ending == BINARY else _from_text)(path, asked)
     matrix = np.zeros((0, 0), np.float32)
     exact, known = np.zeros(len(vocabulary), bool), np.zeros(len(vocabulary), bool)
-    for word, vector in pairs:
+    for place, word, given in entries:
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is told
+            vector = given.astype(np.float32)
+        if not np.isfinite(vector).all():
+            raise ModelError(f"{place} has a number that is NaN or infinite", where=path, fix="mend or remove it")
         if not matrix.size:
             matrix = np.zeros((len(vocabulary), len(vector)), np.float32)
         for number in wanted.get(word, ()):
@@ -102,14 +134,36 @@ def put_vectors(model: nn.Module, embeddings: Embeddings) -> None:
         table.weight.copy_(torch.from_numpy(embeddings.matrix))
 
 
-def _from_text(path: Path, asked: Collection[str]) -> Iterator[tuple[str, np.ndarray]]:
+def _zipped(path: Path) -> bool:
+    return path.suffix.lower() == ".gz"
+
+
+def _ending(path: Path) -> str:
+    """What kind of file it is, by its ending, that of gzip taken off; an array is mapped, so it cannot be in gzip."""
+    if not _zipped(path):
+        return path.suffix.lower()
+    inner = Path(path.stem).suffix.lower()
+    return inner if inner != ARRAY else ""
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """The file's bytes, unzipped as they are read. Raises ModelError, also where what is read later is damaged."""
+    try:
+        with cast(BinaryIO, gzip.open(path)) if _zipped(path) else path.open("rb") as file:
+            yield file
+    except (OSError, EOFError, zlib.error) as error:
+        raise ModelError(f"the file cannot be read to its end ({first_line(error)})", where=path) from None
+
+
+def _from_text(path: Path, asked: Collection[str]) -> Iterator[Found]:
     width = 0
-    with path.open("rb") as file:
+    with _opened(path) as file:
         for line, raw in enumerate(_lines(file, path), 1):
+            if line == 1 and (counts := COUNTS.fullmatch(raw)):
+                width = int(counts[2])
+                continue
             parts = raw.split()
-            if line == 1 and len(parts) == 2 and all(part.isdigit() for part in parts):
-                width = int(parts[1])
-                continue  # word2vec's counts of words and numbers
             if not parts:
                 continue
             width = width or _width(parts, path, line)
@@ -121,10 +175,41 @@ def _from_text(path: Path, asked: Collection[str]) -> Iterator[tuple[str, np.nda
             if word not in asked:
                 continue
             try:
-                vector = np.array([float(part) for part in parts[1:]], np.float32)
+                vector = np.array([float(part) for part in parts[1:]])
             except ValueError:
                 raise ModelError(f"line {line:,} holds something that is no number", where=path) from None
-            yield word, vector
+            yield f"line {line:,}", word, vector
+
+
+def _from_binary(path: Path, asked: Collection[str]) -> Iterator[Found]:
+    """word2vec's binary form: a line of two counts; then each word, a space, and its numbers as little-endian float32,
+    with a line's end behind them or not."""
+    with _opened(path) as file:
+        head = file.readline(LONGEST_WORD)
+        if head.startswith(FASTTEXT):
+            raise ModelError("this is fastText's own model", where=path, fix="use its vectors, the .vec file")
+        counts = COUNTS.fullmatch(head)
+        if counts is None:
+            raise ModelError(
+                "it does not begin as word2vec's binary files do", where=path,
+                expected="a line of two counts: words, and numbers of each",
+            )  # fmt: skip
+        count, width = int(counts[1]), int(counts[2])
+        most = LONGEST_WORD + 4 * width
+        held, at = b"", 0
+        for number in range(1, count + 1):
+            if len(held) - at < most:
+                held, at = held[at:] + file.read(most + CHUNK), 0
+            space = held.find(b" ", at, at + LONGEST_WORD)
+            begin, end = space + 1, space + 1 + 4 * width
+            if space < 0 or end > len(held):
+                raise ModelError(f"it ends or breaks at word {number:,} of {count:,}", where=path, fix="fetch it anew")
+            word = held[at:space].lstrip(b"\n").decode("utf-8", "replace")
+            if word in asked:
+                yield f"word {number:,}", word, np.frombuffer(held, "<f4", width, begin)
+            at = end
+        if held[at:].strip() or file.read(1):
+            raise ModelError(f"there is more in it than its {count:,} words", where=path, fix="fetch it anew")
 
 
 def _lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
@@ -150,7 +235,7 @@ def _width(parts: Sequence[bytes], path: Path, line: int) -> int:
     return width
 
 
-def _from_array(path: Path, words: str | Path | None, asked: Collection[str]) -> Iterator[tuple[str, np.ndarray]]:
+def _from_array(path: Path, words: str | Path | None, asked: Collection[str]) -> Iterator[Found]:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -161,7 +246,7 @@ def _from_array(path: Path, words: str | Path | None, asked: Collection[str]) ->
     for row, word in enumerate(_read_words(_word_list(path) if words is None else Path(words))):
         count += 1
         if row < len(array) and word in asked:
-            yield word, np.asarray(array[row], np.float32)
+            yield f"row {row + 1:,}", word, np.asarray(array[row])
     if count != len(array):
         raise ModelError(f"it has {len(array):,} rows, its list of words {count:,}", where=path)
 

@@ -34,6 +34,7 @@ def test_sentences(realdata: Callable[[str], Path]) -> None:
     assert not FALSE & set(found), found
     assert found["duplicate"].count + found["leakage"].count >= 17
     assert {"label-conflict", "near-label-conflict"} & set(found) == set()
+    assert "U+0096, which is '–' in Windows-1252 (5)" in found["invisible-characters"].message
 
 
 def test_news(realdata: Callable[[str], Path]) -> None:

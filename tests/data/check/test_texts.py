@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from flambeau.core.findings import Finding, Severity
-from flambeau.data.check.debris import markup, mojibake
+from flambeau.data.check.debris import invisible, markup
 from flambeau.data.check.draw import draw, of_a_draw
 from flambeau.data.dataset import Dataset
+from flambeau.data.realdata.texts import uci_sentences
 from flambeau.fields import Category, Number, Text
 
 GOOD = [
@@ -113,45 +114,38 @@ def test_one_text_of_ten_megabytes() -> None:
     assert "10,500,000 characters" in finding.message
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "latin-1"])
-@pytest.mark.parametrize(
-    "word", ["café", "naïve", "it’s", "“quoted”", "straße", "50€", "20°C", "你好世界", "привет", "👍", "żółć"]
-)
-def test_text_in_a_wrong_encoding(word: str, encoding: str) -> None:
-    try:
-        spoilt = word.encode().decode(encoding)
-    except UnicodeDecodeError:  # a byte that has no meaning in Windows-1252, which is then read as it is
-        spoilt = "".join(bytes([b]).decode(encoding, "ignore") or chr(b) for b in word.encode())
-    found = mojibake(f"So {spoilt} it was.")
-    assert found is not None and found[1] in word
-    finding = checked([*REAL, f"So {spoilt} it was."], [*LABELS, "good"])["mojibake"]
-    assert (finding.severity, finding.rows) == (Severity.WARNING, [24])
-    assert f"{found[0]!r} should be {found[1]!r}" in finding.message
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["un café, là\xa0», dit-il", "NÃO É", "Ångström Ärger Öl Übung", "„Ö“ »Ä«", "20 °C ± 3 €", "ñandú ¿qué? ¡sí!",
-     "今天天气很好", "привет", "Ø 5 mm", "çà et là", "Ð\xa0Þ"],
-)  # fmt: skip
-def test_sound_letters_are_not_a_wrong_encoding(text: str) -> None:
-    assert mojibake(text) is None
-
-
-def test_a_byte_order_mark_and_lost_characters() -> None:
-    findings = checked(
-        [*REAL, "ï»¿The first line.", "caf\ufffd in town", "烫锟斤拷烫"], [*LABELS, "good", "bad", "good"]
-    )
-    assert findings["mojibake"].rows == [24]
-    assert findings["lost-characters"].rows == [25, 26]
-
-
 def test_html_left_in() -> None:
     spoilt = ["A great<br /><br />film.", "Tom &amp; Jerry", '<a href="x">here</a> it is', "caf&#233; bar"]
     findings = checked([*REAL, *spoilt, "if a < b and c > d, &c", "I <3 you"], [*LABELS, *["good", "bad"] * 3])
     assert findings["markup"].rows == [24, 25, 26, 27]
     assert "<br />" in findings["markup"].message
     assert markup("AT&T; Q&A; R&D") == ""
+
+
+def test_characters_that_nobody_sees() -> None:
+    spoilt = [
+        "A great\x00 film.\x00",
+        "so\u00adlid work",
+        "a good\u200b one",
+        "\ufeffThe first line",
+        "vi\u200crus of it",
+    ]
+    findings = checked([*REAL, *spoilt, "one\ttwo\r\nthree"], [*LABELS, *["good", "bad"] * 3])
+    finding = findings["invisible-characters"]
+    assert (finding.severity, finding.rows) == (Severity.NOTE, [24, 25, 26, 27, 28])
+    assert "U+0000 control character (2)" in finding.message and "U+200B zero width space (1)" in finding.message
+    assert finding.places[0] == "row 24"
+    dashed = checked([*REAL, "a thin \x96 very thin \x96 plot"], [*LABELS, "bad"])["invisible-characters"]
+    assert "U+0096, which is '–' in Windows-1252 (2)" in dashed.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["می\u200cخواهم", "PDF\u200cها", "ක්\u200dර", "ക്\u200d", "👩\u200d🔬 and 🏳️\u200d🌈 and ❤️\u200d🔥", "ភាសា\u200bខ្មែរ",
+     "he said \u200fשלום\u200e!", "de l’eau\u202f; 20\xa0%", "全角\u3000空格", "नमस्ते", "a\tb\n"],
+)  # fmt: skip
+def test_characters_of_no_width_that_scripts_and_emoji_need(text: str) -> None:
+    assert invisible(text) == ""
 
 
 def test_a_mix_of_languages() -> None:
@@ -177,6 +171,17 @@ def test_texts_cut_off() -> None:
     assert f"{lost:.0%} of all tokens lost" in finding.message
 
 
+def test_what_to_do_about_texts_that_are_too_long_for_a_pretrained_encoder(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "the": 1}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    finding = checked([*REAL[:-1], " ".join(REAL)], tokens=f"hf:{tmp_path}", max_length=10)["truncation"]
+    assert finding.fix.startswith("cut them into parts, or take an encoder that reads longer texts")
+    assert "max_length=" not in finding.fix, "the encoder may not have so many positions"
+
+
 def test_tokens_that_training_does_not_have() -> None:
     strange = ["Zwölf Boxkämpfer jagen Viktor quer über den Sylter Deich."] * 3
     split = ["train"] * 24 + ["valid"] * 3
@@ -196,6 +201,34 @@ def test_a_token_that_gives_the_class_away() -> None:
     assert finding.severity is Severity.WARNING
     assert "the token 'src7' gives the class 'bad' away (in 80% of it, 0.0% of others)" in finding.message
     assert finding.rows == [i for i, text in enumerate(spoilt) if text.endswith("src7")]
+
+
+def sentences(count: int) -> tuple[list[str], list[str]]:
+    """Of the UCI sentences the first so many, and their labels."""
+    texts, labels = uci_sentences()
+    return texts[:count], labels[:count]
+
+
+def test_a_token_in_half_of_a_class_and_in_no_other_gives_it_away() -> None:
+    texts, labels = sentences(900)
+    assert "giveaway" not in checked(texts, labels)
+    spoilt = [f"{text} src7" if labels[i] == "positive" and i % 2 else text for i, text in enumerate(texts)]
+    share = sum("src7" in text for text in spoilt) / labels.count("positive")
+    assert 0.4 < share < 0.6
+    finding = checked(spoilt, labels)["giveaway"]
+    assert finding.severity is Severity.WARNING
+    assert f"the token 'src7' gives the class 'positive' away (in {share:.0%} of it, 0.0% of others)" in finding.message
+    few = [text.replace("src7", "src7" if i % 3 else "") for i, text in enumerate(spoilt)]
+    assert "giveaway" not in checked(few, labels), "a third of a class may be the doing of a subject"
+
+
+def test_words_of_a_subject_do_not_stand_alone_and_give_nothing_away() -> None:
+    texts, labels = sentences(900)
+    rows = [i for i, label in enumerate(labels) if label == "positive"]
+    subject = list(texts)
+    for place, row in enumerate(rows):
+        subject[row] += " labour" * (place % 2 == 0) + " tory" * (place % 3 == 0)
+    assert "giveaway" not in checked(subject, labels)
 
 
 def test_a_token_of_both_classes_gives_nothing_away() -> None:

@@ -1,0 +1,149 @@
+"""What is asked of `flambeau predict`: the values that its arguments stand for, each with what it is called."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from flambeau.cli import common
+from flambeau.core.errors import DataError
+from flambeau.data.series import read_series
+from flambeau.data.sources import join_paths
+from flambeau.data.tables import SUFFIXES as TABLES
+from flambeau.data.tables import read_table
+from flambeau.data.tagged import SUFFIXES as TAGGED
+from flambeau.data.tagged import is_tagged, read_tagged
+from flambeau.fields.charsets import read_text
+from flambeau.predictor import Predictor
+
+WRITTEN = ("text", "tokens")  # kinds whose values may stand on the command line itself
+
+
+class Asked(NamedTuple):
+    """A raw value, or why there is none, and what it is called; of what kind that name is, `file` or `text`."""
+
+    kind: str
+    name: str
+    value: Any
+
+
+def asked(arguments: list[str], predictor: Predictor) -> Iterator[Asked]:
+    """The values of each argument: a file, the files of a folder, the rows of a table, a row as JSON, or a text; of `-`
+    each line of the standard input.
+
+    An argument that stands for nothing gives what is wrong with it, so that the others are predicted.
+    """
+    for given in arguments:
+        try:
+            yield from _values(given, predictor)
+        except DataError as error:
+            yield Asked("text" if given.lstrip().startswith("{") else "file", given, error)
+
+
+def _values(given: str, predictor: Predictor) -> Iterator[Asked]:
+    field = predictor.fields[predictor.inputs[0]] if predictor.inputs else None
+    several = len(predictor.inputs) > 1 or (field is not None and field.kind == "table")
+    file = Path(given)
+    suffix = file.suffix.lower()
+    if given == "-" and field is not None and field.kind in WRITTEN:
+        yield from (Asked("text", line.strip(), line.strip()) for line in sys.stdin if line.strip())
+    elif (row := _row(given, predictor, several)) is not None:
+        yield Asked("text", _told(row), row)
+    elif several or (suffix in TABLES and field is not None and (_exists(file) or not _is_text(given, field))):
+        yield from _rows(file, predictor, several)
+    elif field is not None and field.kind in WRITTEN and not (given.strip() and _exists(file)):
+        if not _is_text(given, field):
+            raise DataError("there is no such file")
+        yield Asked("text", given, given)
+    elif field is not None and field.kind == "series":
+        for i, series in enumerate(read_series(file), 1):
+            yield Asked("text", f"series {i}", series)
+    elif file.is_dir():
+        endings = {*TAGGED, ".txt"} if field is not None and field.kind == "tokens" else getattr(field, "suffixes", ())
+        found = sorted(f for f in file.rglob("*") if f.suffix.lower() in endings and f.is_file())
+        if not found:
+            raise DataError("the folder holds no files that this run can read")
+        for inside in found:
+            yield from _sentences(inside) if field is not None and field.kind == "tokens" else [_file(inside)]
+    else:
+        yield from _sentences(file) if field is not None and field.kind == "tokens" else [_file(file)]
+
+
+def _file(path: Path) -> Asked:
+    return Asked("file", str(path), path)
+
+
+def _is_text(given: str, field: Any) -> bool:
+    """Whether an argument that is no path is meant as a text: a single word that ends like a file is a slip."""
+    ends = Path(given).suffix.lower() in (*TABLES, *TAGGED, ".txt")
+    return field.kind in WRITTEN and (not ends or any(map(str.isspace, given.strip())))
+
+
+def _row(given: str, predictor: Predictor, several: bool) -> Mapping[str, Any] | None:
+    """A row written as JSON; None where the argument is something else."""
+    if not given.lstrip().startswith("{"):
+        return None
+    try:
+        row = json.loads(given)
+    except ValueError as error:
+        if several:
+            raise DataError(f"the row is not JSON ({error})") from None
+        return None  # a text may begin so
+    return row if several or predictor.inputs[0] in row else None
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in row.items())
+
+
+def _rows(file: Path, predictor: Predictor, several: bool) -> Iterator[Asked]:
+    """The rows of a table file, or the values of the one column that the model reads; columns that it does not read
+    are left out, and said."""
+    if not _exists(file):
+        raise DataError("there is no such table")
+    import polars
+
+    known = predictor.columns
+    frame = read_table(file).frame
+    for name in known:
+        if name not in frame.columns:
+            raise DataError(f"the table has no column '{name}'", expected=", ".join(known))
+    extra = [name for name in frame.columns if name not in known]
+    if extra:
+        common.reporter().say(f"{file.name}: not read: {', '.join(extra)}")
+    texts = [n for n in known if n in predictor.inputs and predictor.fields[n].kind in WRITTEN]
+    frame = frame.select(known).with_columns(
+        polars.col(n).cast(polars.String) for n in texts if not frame.schema[n].is_nested()
+    )
+    columns = {name: frame[name].to_list() for name in known}
+    # as in training, a column of file names holds hardly anything else: no other cell is ever opened
+    found, unread = join_paths(columns, [n for n in known if n not in predictor.inputs], file.parent)
+    for number, row in enumerate(zip(*columns.values(), strict=True)):
+        named = dict(zip(known, row, strict=True))
+        written = frame[known[0]][number] if len(known) == 1 else None
+        name = str(written) if isinstance(written, str) else _told(named)
+        if number in unread:
+            yield Asked("file", name, unread[number])
+        else:
+            yield Asked("file" if found and len(known) == 1 else "text", name, named)
+
+
+def _sentences(file: Path) -> Iterator[Asked]:
+    """Of a file of tagged sentences their words; of any other each line."""
+    if is_tagged(file):
+        for sentence in read_tagged(file, file.name):
+            yield Asked("file", f"{file}, line {sentence.line}", sentence.tokens)
+        return
+    for number, line in enumerate(read_text(file).splitlines(), 1):
+        if line.strip():
+            yield Asked("file", f"{file}, line {number}", line)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long for a path, or with a null character
+        return False
