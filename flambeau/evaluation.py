@@ -132,6 +132,8 @@ def evaluate_run(
         side = dataset.evaluation_side
     else:
         dataset = data if isinstance(data, Dataset) else _opened(data, run, predictor, source_options)
+        if dataset.target not in (None, predictor.target) and predictor.target not in dataset.columns:
+            dataset.rename(dataset.target, predictor.target)  # the truth may be called otherwise there
         side = "all"
     try:
         dataset = regrouped(dataset, predictor.fields, predictor.inputs, predictor.target)
@@ -168,7 +170,12 @@ def _opened(path: str | Path, run: Run, predictor: Predictor, options: dict[str,
             horizon=field.horizon, season=target.seasons, quantiles=target.quantiles, split="none", **options,
         )  # fmt: skip
     if Path(path).suffix.lower() in TABLE_SUFFIXES:
-        options = {"target": predictor.target, "inputs": predictor.columns, **options}
+        # a table without names of columns is read as the training's was
+        kept = {name: run.recipe.data.get(name) for name in ("header", "columns")}
+        kept = {name: value for name, value in kept.items() if value is not None}
+        texts = [n for n in predictor.inputs if isinstance(predictor.fields[n], Text)]
+        options = {"target": predictor.target, "inputs": predictor.columns, **kept,
+                   "fields": {n: predictor.fields[n] for n in texts}, **options}  # fmt: skip
     elif run.recipe.data.get("kind") == "tagged":
         tokens, tags = (run.recipe.data.get(name) for name in ("token_column", "tag_column"))
         options = {"inputs": tokens if tokens is None else [tokens], "target": tags, **options}

@@ -120,7 +120,7 @@ class FieldFeed(Feed):
     def open(self, recipe: Recipe, reporter: Reporter, reasons: list[str]) -> int:
         data = self.dataset
         reasons += [f"{name} is {why}" for name, why in data.reasons.items()]
-        self._apply(recipe.fields)
+        self.set_fields(recipe.fields)
         if self.groups:
             self.dataset = data = grouped(data)
         data.fit(self.alike)
@@ -136,7 +136,7 @@ class FieldFeed(Feed):
         self._augment(recipe.augment, reasons)
         return len(self.rows["train"])
 
-    def _apply(self, given: Mapping[str, Mapping[str, Any]]) -> None:
+    def set_fields(self, given: Mapping[str, Mapping[str, Any]]) -> None:
         """Field settings of a recipe, where they are given."""
         for name, settings in given.items():
             if name not in self.dataset.fields:

@@ -34,7 +34,8 @@ from flambeau.techniques.transforms import Transforms
 from flambeau.training import Trainer, calibrate, engine, prime
 
 TELLS_WHAT_IS_LEFT_OUT = (
-    "unreadable", "too-large", "missing", "not-finite", "not-a-number", "not-a-date", "unseen-class",
+    "unreadable", "undecodable", "unequal-tags", "too-large", "missing", "not-finite", "not-a-number", "not-a-date",
+    "unseen-class",
 )  # fmt: skip
 
 
@@ -81,7 +82,6 @@ class Learner:
         cache = Path(settings.pop("cache", None) or EncodeOptions.cache)
         encoding = EncodeOptions(cache, settings.pop("cache_limit", None), settings.pop("threads", None))
         size = settings.pop("size", None)
-        self._wants_baseline = bool(settings.pop("baseline", True))
         self.feed = as_feed(data, encoding)
         self.own_model = model if isinstance(model, nn.Module) else None
         self.own_loss = None if isinstance(loss, str) else loss
@@ -162,7 +162,8 @@ class Learner:
             self.feed.alike = assembly.alike(self.recipe, inputs)
         num_train = self.feed.open(self.recipe, self.reporter, reasons)
         if isinstance(self.feed, FieldFeed):
-            told = {row for f in self.findings for row in f.rows if f.check in TELLS_WHAT_IS_LEFT_OUT}
+            before = [*self.findings, *self.feed.dataset.findings]
+            told = {row for f in before for row in f.rows if f.check in TELLS_WHAT_IS_LEFT_OUT}
             again = [f for f in self.feed.findings if f.check == "left-out" and told.issuperset(f.rows)]
             new = [f for f in self.feed.findings if f not in self.findings and f not in again]
             self.findings = worst_first([*self.findings, *new])
@@ -296,6 +297,8 @@ class Learner:
     def _check(self, wanted: bool) -> None:
         if not wanted or self.data is None or self._built:
             return
+        if isinstance(self.feed, FieldFeed):
+            self.feed.set_fields(self.recipe.fields)
         self.findings, self._checked = self.data.check(reporter=self.reporter), True
         styles = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: None}
         for finding in worst_first([*self.findings, *self.data.findings]):
@@ -362,7 +365,7 @@ class Learner:
         assert isinstance(self.feed, FieldFeed)
         found: dict[str, Any] = {}
         try:
-            if self._wants_baseline:
+            if self.recipe.baseline:
                 found["baselines"] = self.baselines(result["side"])
                 target = self.feed.dataset.fields.get(self.feed.dataset.target or "")
                 line = baselines.verdict(found["baselines"], result["metrics"], target.kind if target else "")

@@ -49,6 +49,7 @@ class Recipe(BaseModel):
     objective: ObjectiveChoice = Field(default_factory=ObjectiveChoice)
     augment: str | dict[str, Any] = "auto"
     techniques: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    baseline: bool = True
     training: Settings = Field(default_factory=Settings)
     own_parts: dict[str, str] = Field(default_factory=dict)
     reasons: list[str] = Field(default_factory=list)

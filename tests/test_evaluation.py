@@ -96,6 +96,19 @@ def test_held_out_rows_that_have_all_gone_bad_are_told(folder: Path, tmp_path: P
         measured(tmp_path / "run")
 
 
+def test_a_table_is_read_as_the_trainings_was_and_its_truth_may_have_another_name(tmp_path: Path) -> None:
+    lines = [f"words of text {i} {'good' if i % 2 else 'bad'},{'ab'[i % 2]}" for i in range(80)]
+    (tmp_path / "plain.csv").write_text("\n".join(lines))
+    data = fb.Dataset.from_table(tmp_path / "plain.csv", header=False, target="column_2", inputs=["column_1"])
+    fb.Learner(data, "bag", run=tmp_path / "run", quiet=True, epochs=3, learning_rate=0.05).fit(check=False)
+    assert measured(tmp_path / "run", tmp_path / "plain.csv")["samples"] == 80
+    (tmp_path / "named.csv").write_text("\n".join(["column_1,truth", *lines]))
+    assert measured(tmp_path / "run", tmp_path / "named.csv", target="truth", header=True)["samples"] == 80
+    numbers = "\n".join(f"{i},{'ab'[i % 2]}" for i in range(40))
+    (tmp_path / "numbers.csv").write_text(numbers)
+    assert measured(tmp_path / "run", tmp_path / "numbers.csv")["samples"] == 40
+
+
 def test_the_users_dataset_is_left_as_it_was(trained: tuple[Path, dict[str, float]]) -> None:
     run, _ = trained
     data = fb.Dataset.from_folder(run.parent / "others")

@@ -592,6 +592,34 @@ def test_settings_of_fit_and_what_is_built_already() -> None:
         fb.Learner(arrays(), "mlp", quiet=True).fit(resume=True)
 
 
+def test_the_check_looks_at_fields_as_they_are_set(tmp_path: Path) -> None:
+    texts = [f"text number {i} " + "with very many words " * 10 for i in range(60)]
+    data = fb.Dataset.from_frame(pl.DataFrame({"text": texts, "y": ["a", "b"] * 30}), target="y")
+    for most, cut in ((20, True), (100, False)):
+        recipe = fb.Recipe().with_settings({"fields.text.max_length": most})
+        trained = fb.Learner(data, "bag", recipe=recipe, run=False, quiet=True, epochs=1)
+        trained.fit()
+        assert cut == any(f.check == "truncation" for f in trained.findings)
+
+
+def test_a_resumed_run_fits_no_rival_that_was_not_wanted(tmp_path: Path) -> None:
+    learner(baseline=False, run=tmp_path / "run").fit(check=False)
+    assert fb.Recipe.load(tmp_path / "run" / "recipe.yaml").baseline is False
+
+
+@pytest.mark.parametrize(("given", "message"), [
+    ({"augment": "medium"}, "no augmentation is called 'medium'"),
+    ({"augment": 0.3}, r"augment=0\.3 does not fit"),
+    ({"data.tag_column": 1}, r"'data\.tag_column' cannot be set"),
+])  # fmt: skip
+def test_settings_that_would_do_nothing_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        learner(**given).build()
+    sentences = fb.Dataset({"x": [["a", "b", "a"]] * 20, "y": [["O", "N", "O"]] * 20}, target="y")
+    with pytest.raises(UsageError, match="inputs of the kind tokens are not augmented"):
+        learner(sentences, "lstm-tagger", augment="light").build()
+
+
 def test_a_run_is_named_after_its_data_and_counted(tmp_path: Path) -> None:
     for name in ("run", "run-2"):
         made = fb.Learner(arrays(), "mlp", **{**TINY, "epochs": 1})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,14 @@ from flambeau.predictor import Predictor
 WRITTEN = ("text", "tokens")  # kinds whose values may stand on the command line itself
 
 
+class Layout(NamedTuple):
+    """How tables are written: as the training's was, and in which encoding; found out if not given."""
+
+    encoding: str | None = None
+    header: bool = True
+    columns: Sequence[str] | None = None
+
+
 class Asked(NamedTuple):
     """A raw value, or why there is none, and what it is called; of what kind that name is, `file` or `text`."""
 
@@ -30,7 +38,7 @@ class Asked(NamedTuple):
     value: Any
 
 
-def asked(arguments: list[str], predictor: Predictor) -> Iterator[Asked]:
+def asked(arguments: list[str], predictor: Predictor, layout: Layout) -> Iterator[Asked]:
     """The values of each argument: a file, the files of a folder, the rows of a table, a row as JSON, or a text; of `-`
     each line of the standard input.
 
@@ -38,12 +46,12 @@ def asked(arguments: list[str], predictor: Predictor) -> Iterator[Asked]:
     """
     for given in arguments:
         try:
-            yield from _values(given, predictor)
+            yield from _values(given, predictor, layout)
         except DataError as error:
             yield Asked("text" if given.lstrip().startswith("{") else "file", given, error)
 
 
-def _values(given: str, predictor: Predictor) -> Iterator[Asked]:
+def _values(given: str, predictor: Predictor, layout: Layout) -> Iterator[Asked]:
     field = predictor.fields[predictor.inputs[0]] if predictor.inputs else None
     several = len(predictor.inputs) > 1 or (field is not None and field.kind == "table")
     file = Path(given)
@@ -53,7 +61,7 @@ def _values(given: str, predictor: Predictor) -> Iterator[Asked]:
     elif (row := _row(given, predictor, several)) is not None:
         yield Asked("text", _told(row), row)
     elif several or (suffix in TABLES and field is not None and (_exists(file) or not _is_text(given, field))):
-        yield from _rows(file, predictor, several)
+        yield from _rows(file, predictor, several, layout)
     elif field is not None and field.kind in WRITTEN and not (given.strip() and _exists(file)):
         if not _is_text(given, field):
             raise DataError("there is no such file")
@@ -99,7 +107,7 @@ def _told(row: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in row.items())
 
 
-def _rows(file: Path, predictor: Predictor, several: bool) -> Iterator[Asked]:
+def _rows(file: Path, predictor: Predictor, several: bool, layout: Layout) -> Iterator[Asked]:
     """The rows of a table file, or the values of the one column that the model reads; columns that it does not read
     are left out, and said."""
     if not _exists(file):
@@ -107,7 +115,10 @@ def _rows(file: Path, predictor: Predictor, several: bool) -> Iterator[Asked]:
     import polars
 
     known = predictor.columns
-    frame = read_table(file).frame
+    read = read_table(file, encoding=layout.encoding, header=layout.header, columns=layout.columns)
+    for finding in read.findings:
+        common.reporter().say(str(finding), style="yellow")
+    frame = read.frame
     for name in known:
         if name not in frame.columns:
             raise DataError(f"the table has no column '{name}'", expected=", ".join(known))

@@ -30,7 +30,9 @@ Pattern = Annotated[
 ]
 Charset = Annotated[
     str | None,
-    typer.Option("--encoding", help="Tables: utf-8, gb18030, cp1252, …; found out if not given.", show_default=False),
+    typer.Option(
+        "--encoding", help="Texts and tables: utf-8, gb18030, cp1252, …; found out if not given.", show_default=False
+    ),
 ]
 NoHeader = Annotated[bool, typer.Option("--no-header", help="Tables: the first row holds data, not names.")]
 Time = Annotated[

@@ -22,8 +22,12 @@ def command(
                                                 show_default=False)],
     top: Annotated[int, typer.Option(help="How many classes to show.", min=1)] = 3,
     csv_: Annotated[Path | None, typer.Option("--csv", help="Write a table there too.", show_default=False)] = None,
-    reject_below: Annotated[float, typer.Option(help="Under this confidence the answer is `unknown`.")] = 0.0,
+    reject_below: Annotated[
+        float, typer.Option(help="Under this confidence the answer is `unknown`.", min=0, max=1)
+    ] = 0.0,
     batch_size: Annotated[int, typer.Option(help="Files to a forward pass.", min=1)] = 64,
+    encoding: common.Charset = None,
+    no_header: common.NoHeader = False,
     device: common.Device = "auto",
     json: common.Json = False,
 ) -> int:  # fmt: skip
@@ -37,13 +41,16 @@ def command(
 
     Example: `flambeau predict runs/photos cat.jpg more/ --top 3 --csv out.csv`
     """
-    from flambeau.cli.asked import asked
+    from flambeau.cli.asked import Layout, asked
     from flambeau.predictor import Predictor
+    from flambeau.run import Run
 
     predictor = Predictor.load(run, device=device)
     if predictor.inputs and predictor.fields[predictor.inputs[0]].kind == "history":
         return _forecast(predictor, inputs, csv_, json)
-    values = list(asked(inputs, predictor))
+    data = Run(run).recipe.data
+    layout = Layout(encoding, not no_header and data.get("header", True), data.get("columns"))
+    values = list(asked(inputs, predictor, layout))
     rows: list[dict[str, Any]] = []
     reporter = common.reporter()
     with reporter.bar("predicting", len(values)) as bar:

@@ -75,8 +75,9 @@ def command(
         "cache_limit": parse_size(cache_limit),
         "threads": threads,
         "size": size,
-        "baseline": not no_baseline,
     }
+    if no_baseline:
+        base = base.model_copy(update={"baseline": False})
     if data is None:
         if recipe is None:
             raise UsageError("what is to be trained on?", fix="give a folder, a table, or --recipe")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,8 @@ class Dataset:
             if name not in columns:
                 raise DataError(f"a field is given for '{name}', but there is no such column",
                                 fix=nearest(name, columns))  # fmt: skip
+        if twice := next((name for name, count in Counter(inputs or ()).items() if count > 1), None):
+            raise DataError(f"the input '{twice}' is given twice", fix="give it once")
         if target is not None and target in (inputs or ()):
             raise DataError(f"the target '{target}' is among its own inputs", fix="leave it out of inputs")
         self.columns: dict[str, Values] = dict(columns)
@@ -145,6 +148,14 @@ class Dataset:
     def place(self, row: int) -> str:
         """Where a row came from: its file, or its number."""
         return self._places(row) if self._places else f"row {row}"
+
+    def rename(self, column: str, name: str) -> None:
+        """Calls a column by another name."""
+        self.columns = {name if key == column else key: values for key, values in self.columns.items()}
+        self.fields = {name if key == column else key: field for key, field in self.fields.items()}
+        self.reasons = {name if key == column else key: why for key, why in self.reasons.items()}
+        self.target = name if self.target == column else self.target
+        self.inputs = [name if each == column else each for each in self.inputs]
 
     def take(self, column: str, rows: Sequence[int] | np.ndarray) -> Values:
         """Raw values of some rows of a column."""

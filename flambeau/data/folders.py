@@ -13,6 +13,7 @@ from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
 from flambeau.data.split import ALIASES, TRAIN, Split, with_validation
 from flambeau.fields import FIELDS, Field, Image, chosen
+from flambeau.fields.charsets import read_texts
 
 
 def from_folder(
@@ -21,6 +22,7 @@ def from_folder(
     pattern: str | None = None,
     split: Split | str = "auto",
     fields: Mapping[str, Field] | None = None,
+    encoding: str | None = None,
 ) -> Dataset:
     """A folder of class folders, with or without `train/ valid/ test/` above them; or a flat one with a pattern.
 
@@ -30,6 +32,7 @@ def from_folder(
             `{fold}-{clip}-{take}-{class}.wav` for ESC-50. All names become columns, to split by for instance.
         split: see `Split`. `auto` uses the folders `train`, `valid`, `test` where they are there.
         fields: kinds set by hand: the input column is called `image` for pictures, the target `label`.
+        encoding: of texts; found out if not given.
 
     Raises:
         DataError: there is no such folder, or nothing in it that Flambeau can read.
@@ -41,7 +44,8 @@ def from_folder(
             "there is no such folder", where=path, fix=nearest(root.name, [p.name for p in parent.iterdir()])
         )
     if not root.is_dir():
-        raise DataError("this is a file", where=path, expected="a folder; for a table use from_table")
+        raise DataError("this is a file", where=path,
+                        expected="a folder, an archive of one, or a table (.csv, .tsv, .parquet, .jsonl)")  # fmt: skip
     files, kind, findings = _files_of_one_kind(root)
     if not files:
         raise DataError(
@@ -49,9 +53,11 @@ def from_folder(
             fix="put one folder per class into it, each with its files",
         )  # fmt: skip
     how = Split(split) if isinstance(split, str) else split
+    if encoding is not None and not kind.holds_content:
+        raise UsageError("encoding is for texts and tables", where=path)
     input_name = kind.kind
     source = {"kind": "folder", "path": str(root.resolve()), "pattern": pattern, "split": vars(how).copy(),
-              "fields": chosen(fields)}  # fmt: skip
+              "fields": chosen(fields), "encoding": encoding}  # fmt: skip
     columns: dict[str, Sequence[Any]] = {input_name: [str(root / f) for f in files]}
     sides: list[int] | None = None
     if pattern is not None:
@@ -86,7 +92,11 @@ def from_folder(
         columns["label"] = [p[0] for p in parts]
         findings += _empty_classes(root, set(columns["label"]), bool(sides))
     target = "label"
-    columns[input_name] = [kind.read(str(file)) for file in columns[input_name]]
+    if kind.holds_content:
+        columns[input_name], told = read_texts(columns[input_name], encoding)
+        findings += told
+    else:
+        columns[input_name] = [kind.read(str(file)) for file in columns[input_name]]
     dataset = Dataset(
         columns, inputs=[input_name], target=target, fields=fields, source=source, keys=files, findings=findings,
         places=files.__getitem__, split=with_validation(sides, columns[target], files, how) if sides else how,

@@ -21,7 +21,7 @@ from flambeau.data.split import NAMES, TEST, TRAIN, VALID, Split, with_validatio
 from flambeau.data.tables import SUFFIXES as TABLE_SUFFIXES
 from flambeau.data.tables import read_table
 from flambeau.data.tagged import from_tagged, is_tagged
-from flambeau.fields import FIELDS, Category, Field, chosen, recognise
+from flambeau.fields import FIELDS, Category, Field, Text, chosen, recognise
 
 FEW_FILES = 20  # of a folder, that are opened to see whether it holds tagged sentences
 TARGET_NAMES = ("label", "target", "class", "category", "y", "labels", "tags")
@@ -85,7 +85,13 @@ def from_frame(
         twice = [str(c) for c, n in Counter(frame.columns).items() if n > 1]
         if twice:
             raise DataError(f"two columns are called '{twice[0]}'", where=name, fix="give each a name of its own")
-        frame = pl.from_pandas(frame)
+        try:
+            frame = pl.from_pandas(frame.rename(columns=str))
+        except (TypeError, ValueError) as error:  # pyarrow's are of both
+            raise DataError(f"the frame cannot be read ({str(error).splitlines()[0]})", where=name,
+                            fix="make each column of one kind") from None  # fmt: skip
+    target = None if target is None else str(target)
+    inputs = None if inputs is None else list(map(str, inputs))
     if target is None:
         target = next((c for want in TARGET_NAMES for c in frame.columns if c.lower() == want), None)
         if target is None:
@@ -93,6 +99,10 @@ def from_frame(
                 f"no column of {name} looks like the target", expected=f"one called {', '.join(TARGET_NAMES[:4])}",
                 fix=f"give target=, one of: {', '.join(frame.columns)}",
             )  # fmt: skip
+    numbers = [
+        n for n, f in (fields or {}).items() if isinstance(f, Text) and n in frame and frame[n].dtype.is_numeric()
+    ]
+    frame = frame.with_columns(pl.col(numbers).cast(pl.String))  # they are to be texts all the same
     if target not in frame.columns:
         raise DataError(f"there is no column '{target}'", where=name, fix=nearest(target, frame.columns))
     read = from_polars(frame, target)
@@ -284,7 +294,7 @@ def from_path(path: str | Path, **options: Any) -> Dataset:
     tagged = "pattern" not in options and _holds_tagged(file)
     if tagged:
         options |= _numbered_columns(path, options.pop("inputs", None), options.pop("target", None))
-    for name in ("target", "inputs", "header", "columns", *(() if tagged else ("encoding",))):
+    for name in ("target", "inputs", "header", "columns", *(("encoding",) if is_ts(file) else ())):
         if options.pop(name, None) is not None:
             raise UsageError(f"{name} is for tables", where=path, fix="give it with a CSV or Parquet file")
     if tagged or is_ts(file):

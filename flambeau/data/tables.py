@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import csv
+import itertools
+import mmap
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +18,10 @@ from flambeau.fields.charsets import detect, to_text
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
 JSON_LINES = (".jsonl", ".ndjson")
 BLOCK = 16 << 20
+SEEN = 1 << 16  # bytes, to find out what stands between cells
+ESCAPED = re.compile(rb'\\"(?=[^",;\t\r\n])')  # before a letter: a folder's name may end with a backslash
 LOOKED_AT = 10_000  # rows, to find out what each column holds
+MOST_DAMAGED = 0.1  # of the lines of a file that is in the encoding it is said to be in
 DAMAGED = "\ufffd"  # what stands for bytes that are not in the encoding
 
 
@@ -41,7 +48,8 @@ def read_table(
         columns: names for the columns of a file without a header; column_1, column_2, … if not given.
 
     Raises:
-        DataError: the file is missing, cannot be read, or is not in the encoding given.
+        DataError: the file is missing, cannot be read, or is not in the encoding given (a few rows that are not are
+            left out and named).
     """
     import polars as pl
 
@@ -55,13 +63,20 @@ def read_table(
         if suffix in (".parquet", ".pq"):
             return Table(pl.read_parquet(file), None, [])
         source, name, damaged = _utf8(file, encoding)
-        frame = _parsed(source, suffix, header)
+        separator = "\t" if suffix == ".tsv" else _separator(source) if suffix not in JSON_LINES else ""
+        unescaped = source if suffix in JSON_LINES else _unescaped(source)
+        frame = _parsed(unescaped, suffix, separator, header)
         if not header and suffix not in JSON_LINES:
             names = list(columns or ())
             frame.columns = names + [f"column_{i + 1}" for i in range(len(names), frame.width)]
     except pl.exceptions.PolarsError as error:
         raise DataError(f"the table cannot be read ({str(error).splitlines()[0]})", where=path) from None
     findings = []
+    ways = [f"'{separator}' between its cells"] * (separator not in "\t,")
+    ways += ["backslashes before its quotes"] * (unescaped is not source)
+    if ways:
+        said = f"{file.name} is read as a table with {' and '.join(ways)}"
+        findings.append(Finding("layout", Severity.NOTE, said, places=[str(path)]))
     if name not in ("utf-8", "utf-8-sig"):
         said = "as asked" if encoding else "as its bytes look"
         findings.append(Finding("encoding", Severity.NOTE, f"{file.name} is read as {name}, {said}", places=[str(path)],
@@ -72,7 +87,43 @@ def read_table(
     return Table(frame, name, findings)
 
 
-def _parsed(source: Any, suffix: str, header: bool) -> Any:
+def _separator(source: Any) -> str:
+    """What stands between the cells of a CSV: the comma, unless that gives rows of one cell or of different length
+    where another character gives rows alike."""
+    if isinstance(source, bytes):
+        head = source[:SEEN]
+    else:
+        with source.open("rb") as stream:
+            head = stream.read(SEEN)
+    lines = head.decode("utf-8", errors="replace").removeprefix("\ufeff").splitlines(keepends=True)
+    for separator in ",;\t|":
+        try:
+            rows = list(itertools.islice(csv.reader(lines, delimiter=separator), 20))
+        except csv.Error:
+            continue
+        if len(rows) > 1 and len({len(row) for row in rows if row}) == 1 < len(rows[0]):
+            return separator
+    return ","
+
+
+def _unescaped(source: Any) -> Any:
+    """The same table with quotes within cells doubled, where a backslash stands before most of them: read as they are,
+    two rows would become one."""
+    if isinstance(source, bytes):
+        return source if source.find(b'\\"') < 0 else _doubled(source)
+    if not source.stat().st_size:
+        return source
+    with source.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return source if data.find(b'\\"') < 0 else _doubled(data[:], source)
+
+
+def _doubled(data: bytes, otherwise: Any = None) -> Any:
+    if len(ESCAPED.findall(data)) <= data.count(b'""'):
+        return data if otherwise is None else otherwise
+    return data.replace(b'\\"', b'""')
+
+
+def _parsed(source: Any, suffix: str, separator: str, header: bool) -> Any:
     """A frame of what is UTF-8. Where the first rows mislead, all of them are asked what a column holds."""
     import polars as pl
 
@@ -84,7 +135,7 @@ def _parsed(source: Any, suffix: str, header: bool) -> Any:
             try:
                 if suffix in JSON_LINES:
                     return pl.read_ndjson(source, infer_schema_length=rows)
-                return pl.read_csv(source, separator="\t" if suffix == ".tsv" else ",", quote_char=quote,
+                return pl.read_csv(source, separator=separator, quote_char=quote,
                                    infer_schema_length=rows, has_header=header)  # fmt: skip
             except pl.exceptions.PolarsError as wrong:
                 error = error or wrong
@@ -98,9 +149,14 @@ def _utf8(file: Path, encoding: str | None) -> tuple[Any, str, bool]:
         return file, "utf-8", False
     data = file.read_bytes()
     name = encoding or detect(data)
-    if name == "utf-8" and encoding is None:
-        return data.decode(name, errors="replace").encode(), name, True
-    return to_text(data, name, file)[0].encode("utf-8", errors="replace"), name, False
+    try:
+        return to_text(data, name, file)[0].encode("utf-8", errors="replace"), name, False
+    except DataError:
+        text = data.decode(name, errors="replace").removeprefix("\ufeff")
+        lines = text.splitlines()
+        if sum(DAMAGED in line for line in lines) > MOST_DAMAGED * len(lines):
+            raise  # it is in another encoding
+        return text.encode(), name, True
 
 
 def _is_utf8(file: Path) -> bool:

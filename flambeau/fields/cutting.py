@@ -54,6 +54,13 @@ def cutter(kind: str) -> Cut:
     return lambda text: [piece for piece in jieba.lcut(text) if not piece.isspace()]
 
 
+def plain(text: str, lower: bool) -> str:
+    """A text with each accent in its letter (Unicode's form C), and in lower case where that is wanted."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    return text.lower() if lower else text
+
+
 def characters(text: str, most: int) -> list[str]:
     """Its first characters that are no space.
 
@@ -69,10 +76,10 @@ def check_kind(kind: str) -> str:
     Raises:
         UsageError: there is none of that name.
     """
-    if kind not in KINDS and not (kind.startswith(HF) and len(kind) > len(HF)):
+    if not isinstance(kind, str) or (kind not in KINDS and not (kind.startswith(HF) and len(kind) > len(HF))):
         raise UsageError(
-            f"no kind of token is called '{kind}'", expected=f"{', '.join(KINDS)}, or hf: and a folder or name",
-            fix=nearest(kind, KINDS),
+            f"no kind of token is called {kind!r}", expected=f"{', '.join(KINDS)}, or hf: and a folder or name",
+            fix=nearest(str(kind), KINDS),
         )  # fmt: skip
     return kind
 
@@ -80,8 +87,15 @@ def check_kind(kind: str) -> str:
 def check_numbers(**given: tuple[Any, int]) -> None:
     """Raises UsageError where one of some settings, each with the least that it may be, is no such whole number."""
     for name, (value, least) in given.items():
-        if not isinstance(value, int) or value < least:
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise UsageError(f"{name} {value!r} does not fit", expected=f"a whole number from {least} on")
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """The value itself. Raises UsageError where it is neither true nor false."""
+    if not isinstance(value, bool):
+        raise UsageError(f"{name} {value!r} does not fit", expected="true or false")
+    return value
 
 
 def suited(sample: Iterable[str]) -> str:

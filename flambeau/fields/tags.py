@@ -19,6 +19,7 @@ from flambeau.fields.category import class_name, natural
 NO_TAG = -100  # behind a sentence's end, as `torch.nn.functional.cross_entropy` leaves it out
 UNSEEN = -1  # a tag that no training row has: nothing to learn from, and always wrong
 RARE, FEW = 10, 30
+MOST = 0.9  # of the values that are lists of names, so that the column is taken for tags
 SPAN_TAG = re.compile(r"([BIMESLU])-(.+)")
 
 
@@ -52,8 +53,10 @@ class Tags(Field):
     @classmethod
     def recognise(cls, values: Sequence[Any]) -> Recognition:
         sample = [v for v in values if v is not None]
-        if not sample or not all(isinstance(v, (list, tuple)) and all(isinstance(x, str) for x in v) for v in sample):
+        lists = [v for v in sample if isinstance(v, (list, tuple)) and all(isinstance(x, str) for x in v)]
+        if not lists or len(lists) <= MOST * len(sample):  # a bad one is named when the store is built
             return Recognition(0.0, "values are not lists of tags")
+        sample = lists
         # several labels of one sample differ; tags of one sentence come again
         again = sum(len(set(v)) < len(v) for v in sample)
         distinct, total = len({tag for v in sample for tag in v}), sum(map(len, sample))

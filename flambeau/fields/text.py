@@ -71,7 +71,7 @@ class Text(Field):
         augment: Mapping[str, Any] | None = None,
     ):
         self.augmentation: Rewording | None = Rewording.from_dict(augment) if augment else None
-        self.tokens, self.lower = cutting.check_kind(tokens), lower
+        self.tokens, self.lower = cutting.check_kind(tokens), cutting.check_flag("lower", lower)
         cutting.check_numbers(max_length=(max_length, 1), max_vocabulary=(max_vocabulary, 3), min_count=(min_count, 1))
         self.max_length, self.max_vocabulary, self.min_count = max_length, max_vocabulary, min_count
         cutting.check_numbers(characters=(characters or 0, 0))
@@ -139,7 +139,7 @@ class Text(Field):
         if kind == "bpe" or kind.startswith(HF):
             encoded = self._tool.encode(text)
             return [token for part in (encoded, *encoded.overflowing) for token in part.tokens]
-        lowered = text.lower() if self.lower else text
+        lowered = cutting.plain(text, self.lower)
         return [*cutting.cutter(kind)(lowered), *map(LETTER, self._letters(lowered))]
 
     def _letters(self, lowered: str) -> list[str]:
@@ -202,7 +202,7 @@ class Text(Field):
         cut = cutting.cutter(self.cut)
         encoded = []
         for text in texts:
-            lowered = text.lower() if self.lower else text
+            lowered = cutting.plain(text, self.lower)
             pieces = itertools.chain(itertools.islice(cut(lowered), most), map(LETTER, self._letters(lowered)))
             encoded.append([index.get(piece, 1) for piece in pieces] or [1])
         return joined(encoded)
@@ -255,7 +255,7 @@ class Text(Field):
             text = SPACES.sub(" ", text[: 2 * SHOWN]).strip()
             return f"<span>{html.escape(text[:SHOWN])}{'…' if len(text) > SHOWN else ''}</span>"
         places = self.places(text)
-        words = max(0, len(places) - len(self._letters(text.lower() if self.lower else text)))
+        words = max(0, len(places) - len(self._letters(cutting.plain(text, self.lower))))
         places, weights = _by_word(places, weights, words)
         most = max(map(abs, weights), default=0.0) or 1.0
         heaviest = max(range(len(places)), key=lambda i: abs(weights[i]), default=0)
@@ -278,7 +278,7 @@ class Text(Field):
         """Where each token of a text stands in it, from and to; nowhere (0, 0) where it does not as it is."""
         if self.tokenizer is not None:
             return [tuple(offsets) for offsets in self._tool.encode(text).offsets]
-        lowered = text.lower() if self.lower else text
+        lowered = cutting.plain(text, self.lower)
         if len(lowered) != len(text):  # a few letters become two
             return []
         found: list[tuple[int, int]] = []

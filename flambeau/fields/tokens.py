@@ -20,6 +20,7 @@ CHARACTERS = 16  # of a word that its model sees: half from its beginning, half 
 SPLITS = ("auto", "words", "spaces", "characters")
 JOINTS = "-'’.,:/&@"  # what stands inside a word, a number or an abbreviation of a typed sentence
 SHOWN = 40
+MOST = 0.9  # of the values that are lists of words, so that the column is taken for sentences
 
 
 def words_seen(tokens: Ragged) -> Tensor:
@@ -64,12 +65,14 @@ class Tokens(Field):
         max_vocabulary: int = 50_000,
         min_count: int = 2,
     ):
-        if tokens not in ("auto", "words") and not (tokens.startswith(HF) and len(tokens) > len(HF)):
-            raise UsageError(f"no kind of token is called '{tokens}'", expected="auto, words, or hf: and a folder")
+        if not isinstance(tokens, str) or (
+            tokens not in ("auto", "words") and not (tokens.startswith(HF) and len(tokens) > len(HF))
+        ):
+            raise UsageError(f"no kind of token is called {tokens!r}", expected="auto, words, or hf: and a folder")
         if split not in SPLITS:
             raise UsageError(f"a sentence cannot be split by '{split}'", expected=", ".join(SPLITS))
         cutting.check_numbers(max_length=(max_length, 1), max_vocabulary=(max_vocabulary, 3), min_count=(min_count, 1))
-        self.tokens, self.split, self.lower = tokens, split, lower
+        self.tokens, self.split, self.lower = tokens, split, cutting.check_flag("lower", lower)
         self.max_length, self.max_vocabulary, self.min_count = max_length, max_vocabulary, min_count
         self.cut = "words" if split == "auto" else split
         self.vocabulary: list[str] = []
@@ -79,8 +82,9 @@ class Tokens(Field):
     @classmethod
     def recognise(cls, values: Sequence[Any]) -> Recognition:
         sample = [v for v in values if v is not None]
-        if sample and all(isinstance(v, (list, tuple)) and v and all(isinstance(w, str) for w in v) for v in sample):
-            again = sum(len(set(v)) < len(v) for v in sample) >= 0.2 * len(sample)
+        good = [v for v in sample if isinstance(v, (list, tuple)) and v and all(isinstance(w, str) for w in v)]
+        if len(good) > MOST * len(sample):  # a bad one is named when the store is built
+            again = sum(len(set(v)) < len(v) for v in good) >= 0.2 * len(good)
             return Recognition(0.93 if again else 0.8, "values are lists of words")
         return Recognition(0.0, "values are not lists of words")
 
@@ -133,7 +137,7 @@ class Tokens(Field):
             return None  # named when the store is built
 
     def _form(self, word: str) -> str:
-        return word.lower() if self.lower else word
+        return cutting.plain(word, self.lower)
 
     @property
     def _tool(self) -> Any:

@@ -131,7 +131,10 @@ def test_what_is_wrong_with_a_folder_is_told_in_a_line(digits_folder: Path, tmp_
     (tmp_path / "words" / "a.doc").write_text("words")
     cases: list[tuple[Any, str]] = [
         (lambda: Dataset.from_folder(tmp_path / "fotos"), r"fotos: there is no such folder; did you mean 'photos'\?"),
-        (lambda: Dataset.from_folder(flat / "00000.png"), "this is a file; expected a folder; for a table"),
+        (
+            lambda: Dataset.from_folder(flat / "00000.png"),
+            "this is a file; expected a folder, an archive of one, or a table",
+        ),
         (lambda: Dataset.from_folder(tmp_path / "void"), "void: the folder holds no files .* put one folder per class"),
         (lambda: Dataset.from_folder(tmp_path / "words"), "words: the folder holds no files that Flambeau can read"),
         (lambda: Dataset.from_folder(flat), "the 3 files lie flat .* give a pattern such as"),
@@ -407,3 +410,17 @@ def test_from_path_knows_folders_tables_and_archives(
     assert len(from_path("photos")) == len(from_path("photos.zip")) == 8
     with pytest.raises(UsageError, match="photos: target is for tables"):
         from_path("photos", target="label")
+
+
+def test_frames_whose_columns_are_numbers_or_mixed(tmp_path: Path) -> None:
+    data = Dataset.from_frame(
+        pandas.DataFrame({0: ["a b c d e f", "g h i j k l"] * 9, 1: ["x", "y"] * 9}), target=1, inputs=[0]
+    )
+    assert data.inputs == ["0"] and data.target == "1"
+    with pytest.raises(DataError, match="make each column of one kind"):
+        Dataset.from_frame(pandas.DataFrame({"text": ["a", 1, "b"], "label": ["x", "y", "x"]}), target="label")
+    with pytest.raises(DataError, match="the input 'text' is given twice"):
+        Dataset({"text": ["a"], "y": ["b"]}, target="y", inputs=["text", "text"])
+    (tmp_path / "book.xlsx").write_bytes(b"PK")
+    with pytest.raises(DataError, match="this is a file; expected a folder"):
+        from_path(tmp_path / "book.xlsx")

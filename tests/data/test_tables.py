@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from forkserver import Forkserver
 
 import flambeau as fb
 from flambeau.core.errors import DataError
-from flambeau.data.sources import from_source
+from flambeau.data.sources import from_path, from_source
 from flambeau.data.tables import read_table
 
 SENTENCES = [
@@ -139,3 +141,65 @@ def test_a_text_whose_file_is_missing_is_left_out_and_named(tmp_path: Path) -> N
     (finding,) = [f for f in data.findings if f.check == "unreadable"]
     assert finding.rows == [20] and "gone.txt" in finding.places[0] and "missing" in finding.message
     assert data.place(20) == "row 21 (gone.txt)" and data.columns["text"][3] == "the words of text number 3"
+
+
+def test_an_encoding_that_is_given_leaves_out_the_rows_that_are_damaged(tmp_path: Path) -> None:
+    lines = [f"a text with number {i},{'ab'[i % 2]}".encode() for i in range(60)]
+    lines[40] = b"bytes \xff\xfe\x80 here,a"
+    (tmp_path / "late.csv").write_bytes(b"text,label\n" + b"\n".join(lines))
+    for encoding in ("utf-8", None):
+        table = read_table(tmp_path / "late.csv", encoding=encoding)
+        assert len(table.frame) == 60
+        if encoding:
+            assert [f.rows for f in table.findings if f.check == "undecodable"] == [[40]]
+
+
+def test_what_stands_between_cells_is_found_out_and_said(tmp_path: Path) -> None:
+    rows = [("Fünf Sterne, gern wieder", "gut"), ('nie; "nie" wieder, nein', "schlecht")] * 10
+    for separator in ";|\t":
+        with (tmp_path / "out.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, delimiter=separator).writerows([("text", "label"), *rows])
+        table = read_table(tmp_path / "out.csv")
+        assert table.frame.rows() == rows
+        assert [repr(separator) in f.message for f in table.findings] == [True] * (separator != "\t")
+    (tmp_path / "one.csv").write_text("text\na; b\nc; d; e\n")
+    assert read_table(tmp_path / "one.csv").frame["text"].to_list() == ["a; b", "c; d; e"]
+
+
+def test_quotes_behind_backslashes_do_not_make_one_row_of_two(tmp_path: Path) -> None:
+    lines = [f'"back\\"slash quoted {i}",{"ab"[i % 2]}' for i in range(30)]
+    (tmp_path / "spark.csv").write_text("\n".join(["text,label", *lines]))
+    table = read_table(tmp_path / "spark.csv")
+    assert len(table.frame) == 30 and table.frame["text"][0] == 'back"slash quoted 0'
+    assert "backslashes" in table.findings[0].message
+    (tmp_path / "paths.csv").write_text('path,label\n"C:\\dir\\",a\n"D:\\x\\",b\n')
+    assert read_table(tmp_path / "paths.csv").frame["path"].to_list() == ["C:\\dir\\", "D:\\x\\"]
+
+
+def test_a_folder_of_texts_says_its_encoding_and_takes_one(tmp_path: Path) -> None:
+    for i in range(12):
+        folder = tmp_path / ("gut" if i % 2 else "schlecht")
+        folder.mkdir(exist_ok=True)
+        (folder / f"{i}.txt").write_bytes(f"Die Größe passt mir sehr gut Nummer {i}".encode("cp1252"))
+    data = from_path(tmp_path)
+    assert all("Größe" in text for text in data.columns["text"])
+    assert "12 files read as cp1252" in data.findings[0].message
+    again = from_source(from_path(tmp_path, encoding="latin-1").source)
+    assert "as asked" in again.findings[0].message
+
+
+def test_what_is_predicted_is_read_as_the_training_was(flambeau: Forkserver, tmp_path: Path) -> None:
+    """A table without names of columns, in a code page."""
+    lines = [f"Größe und Länge von {i} sind {'gut' if i % 2 else 'schlecht'},{'ab'[i % 2]}" for i in range(80)]
+    (tmp_path / "plain.csv").write_text("\n".join(lines), encoding="cp1252")
+    data = fb.Dataset.from_table(tmp_path / "plain.csv", header=False, target="column_2", inputs=["column_1"])
+    fb.Learner(data, "bag", run=tmp_path / "run", quiet=True, epochs=1).fit(check=False)
+    told = flambeau("predict", "run", "plain.csv", "--json", cwd=tmp_path)
+    assert told.status == 0 and "is read as cp1252" in told.err
+    assert [p["text"] for p in told.json["predictions"][:1]] == [lines[0].split(",")[0]]
+
+
+def test_numbers_that_are_to_be_texts_are(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"text": [123, 456] * 30, "label": ["a", "b"] * 30})
+    data = fb.Dataset.from_frame(frame, target="label", fields={"text": fb.fields.Text()})
+    assert data.columns["text"][0] == "123"

@@ -10,6 +10,7 @@ import pytest
 
 import flambeau as fb
 from flambeau.core.errors import DataError, UsageError
+from flambeau.data.encode import EncodeOptions, encode
 from flambeau.data.sources import from_path
 from flambeau.fields import Tags, Text, Tokens
 
@@ -148,6 +149,19 @@ def test_json_lines(tmp_path: Path) -> None:
     data = from_path(file)
     assert (data.fields["tokens"].kind, data.fields["tags"].kind) == ("tokens", "tags")
     assert [f.rows for f in data.findings] == [[8]]
+
+
+@pytest.mark.parametrize("bad", ['{"tokens": [], "tags": []}', '{"tokens": ["a", null], "tags": ["O", "O"]}',
+                                 '{"tokens": ["a", "b"], "tags": ["O", ""]}'])  # fmt: skip
+def test_one_bad_row_is_left_out_and_not_the_file(tmp_path: Path, bad: str) -> None:
+    lines = ['{"tokens": ["Anna", "met", "Anna", "B", "."], "tags": ["B", "O", "B", "I", "O"]}'] * 40
+    (tmp_path / "ner.jsonl").write_text("\n".join([*lines, bad]), encoding="utf-8")
+    data = from_path(tmp_path / "ner.jsonl")
+    data.fit()
+    store = encode(data, EncodeOptions(tmp_path / "store"))
+    assert (data.fields["tokens"].kind, data.fields["tags"].kind) == ("tokens", "tags")
+    assert store.good.tolist() == list(range(40))
+    assert {row for f in (*data.findings, *store.findings) for row in f.rows} == {40}
 
 
 def test_a_tag_for_each_token_is_a_tag_even_where_short_sentences_repeat_none() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flambeau.core.errors import DataError, UsageError
-from flambeau.fields.charsets import detect, read_text, to_text
+from flambeau.fields.charsets import detect, read_text, read_texts, to_text
 
 ENGLISH = "The naïve café’s façade: “déjà vu”, she said. "
 GERMAN = "Die Straße führt über die Brücke; größer wäre schöner. "
@@ -50,3 +50,23 @@ def test_what_is_asked_for_and_wrong_is_named_by_its_line(tmp_path: Path) -> Non
         read_text(file, "utf9")
     with pytest.raises(DataError, match="the file is missing"):
         read_text(tmp_path / "none.txt")
+
+
+@pytest.mark.parametrize("text", ["Die Größe der Schöße", "ÀÉ", "Füße"])
+def test_western_letters_that_stand_together_are_no_chinese(text: str) -> None:
+    assert to_text(text.encode("cp1252")) == (text, "cp1252")
+
+
+def test_few_good_letters_are_enough_where_one_place_is_damaged() -> None:
+    assert detect("clichés ".encode() * 3 + b"bytes \xff\xfe\x80 here") == "utf-8"
+
+
+def test_short_files_are_looked_at_together(tmp_path: Path) -> None:
+    texts = ["好", "差劲的东西", "这本书写得非常精彩", "naïve"]
+    for i, text in enumerate(texts):
+        (tmp_path / f"{i}.txt").write_bytes(text.encode("utf-8" if i == 3 else "gb18030"))
+    paths = [str(tmp_path / f"{i}.txt") for i in range(4)]
+    read, (finding,) = read_texts(paths)
+    assert read == texts and finding.places == paths[:3] and "3 files read as gb18030" in finding.message
+    with pytest.raises(DataError, match="is not utf-8"):
+        read_texts(paths, "utf-8")

@@ -193,6 +193,17 @@ def test_an_augmentation_changes_words_and_leaves_their_characters(tmp_path: Pat
     assert differ > 40
 
 
+def test_letters_keep_their_marks_and_are_one_however_they_are_written() -> None:
+    """Vowel signs of Hindi and decomposed accents, as macOS writes them, stand in no word of their own."""
+    field = Text(tokens="words", min_count=1)
+    field.fit(["हिन्दी भाषा café ไทยนี้"])
+    assert field.tokenise("हिन्दी भाषा café ไทยนี้") == ["हिन्दी", "भाषा", "café", "ไทยนี้"]
+    assert field.encode("cafe\u0301").tolist() == field.encode("caf\u00e9").tolist() != [1]
+    for wrong in ({"tokens": ["words"]}, {"lower": "maybe"}, {"max_length": True}):
+        with pytest.raises(UsageError, match=r"does not fit|no kind of token"):
+            Text(**wrong)
+
+
 def test_a_length_without_room_for_a_text_is_told(tmp_path: Path) -> None:
     tool = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "a": 3}, "[UNK]"))
     marks = [("[CLS]", 1), ("[SEP]", 2)]

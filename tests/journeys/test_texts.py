@@ -88,6 +88,9 @@ def test_a_pretrained_encoder_is_needed_for_the_training_alone(encoder: Path, ta
     data = fb.Dataset.from_table(table, inputs=["text"])
     learner = fb.Learner(data, model=f"hf:{encoder}", epochs=1, run=tmp_path / "run", quiet=True)
     learner.fit(check=False)
+    own = fb.Recipe().with_settings({"fields.text.tokens": "words"})
+    with pytest.raises(UsageError, match=r"reads the pieces of its own tokeniser, and text is cut into words"):
+        fb.Learner(data, model=f"hf:{encoder}", recipe=own, run=False, quiet=True).build()
     text = learner.recipe.fields["text"]
     assert text["tokens"] == f"hf:{encoder}" and text["max_length"] == 40
     weights = load_file(encoder / "model.safetensors")["embeddings.word_embeddings.weight"]

@@ -118,6 +118,19 @@ def test_parts_of_a_batch_have_the_gradient_of_all_of_it() -> None:
     assert torch.allclose(whole, summed, atol=1e-7)
 
 
+def test_spans_that_training_never_saw_are_missed_ones() -> None:
+    field = Tags(["B-PER", "M-PER", "E-PER", "b-PER", "O"])
+    assert field.has_spans, "one that is misspelt does not count"
+    number = {name: i for i, name in enumerate(field.classes)}
+    truth = torch.tensor([[number["B-PER"], number["M-PER"], number["E-PER"], number["O"], -1, -1]])
+    guess = truth.where(truth >= 0, number["O"])
+    metric = Tagging(field, detail=True)
+    metric.update(F.one_hot(guess, 5).float(), truth, torch.tensor([0]))
+    values = metric.values()
+    assert (values["span_precision"], values["span_recall"]) == (1.0, 0.5)
+    assert {c["class"]: c["precision"] for c in metric.per_class()}["O"] == pytest.approx(1 / 3)
+
+
 def test_whole_spans_count() -> None:
     field = Tags(["B-LOC", "B-PER", "I-LOC", "I-PER", "O"])
     number = {name: i for i, name in enumerate(field.classes)}

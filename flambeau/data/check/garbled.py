@@ -194,7 +194,7 @@ _COMMON = frozenset(
     "资命山金指克许统区保至队形社便空决治展马科司五基眼书非则听白却界达光放强即像难且权思王象完设式色路记南品住告类求据程北边死张该交"
     "规万取拉格望觉术领共确传师观清今切院让识候带导争运"
 )
-_HIGH = re.compile("[\u00a1-\u00fe]+")
+_HIGH, _SEVERAL = re.compile("[\u00a1-\u00fe]+"), re.compile("[\u00a1-\u00ff]{3}")
 _HAN = re.compile("[\u4e00-\u9fff]")
 _CHINESE = re.compile("[\u3001-\u3011\u2014\u2018-\u201d\u2026\u4e00-\u9fff\uff01-\uff5e·]+")
 _MIXED = re.compile("[\u00a1-\u00bf×÷].*[À-ÖØ-öø-þ]|[À-ÖØ-öø-þ].*[\u00a1-\u00bf×÷]")
@@ -217,6 +217,8 @@ def _chinese(run: str) -> str:
 
 
 def _find_chinese(text: str) -> Runs:
+    if not _SEVERAL.search(text):  # as in nearly all texts, of which each accent would be looked at else
+        return []
     runs = [(*match.span(), _chinese(match.group())) for match in _HIGH.finditer(text)]
     good = [run for run in runs if run[2]]
     if not any(len(_HAN.findall(meant)) > 1 and _MIXED.search(text[a:b]) for a, b, meant in good):
@@ -241,6 +243,8 @@ _FREQUENT, _ENOUGH, _WORDS = frozenset("оеаинтсрвлк"), 0.55, 2
 
 
 def _find_russian(text: str) -> Runs:
+    if not _SEVERAL.search(text):
+        return []
     runs = [(*m.span(), m.group().encode("latin-1").decode("cp1251")) for m in _ACCENTED.finditer(text)]
     runs = [run for run in runs if _RUSSIAN.fullmatch(run[2]) and len(set(run[2].lower())) >= _FEW]
     letters = "".join(meant for *_, meant in runs).lower()

@@ -130,7 +130,7 @@ def test_a_byte_order_mark_and_lost_characters() -> None:
 
 @pytest.mark.network
 def test_a_program_in_many_languages_has_nothing_garbled(realdata: Callable[[str], Path]) -> None:
-    found = {}
+    found: dict[str, object] = {}
     for name, stream in members(realdata("mediawiki")):
         language = Path(name).stem
         if "/i18n/" in name and language in ("en", "fr", "de", "ru", "uk", "sr-ec", "zh-hans", "is", "pt", "vi", "el"):
