@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from flambeau.core.errors import DataError, MissingExtra, UsageError, nearest
 
 PADDING, UNKNOWN = "<pad>", "<unk>"
@@ -23,15 +25,37 @@ Cut = Callable[[str], list[str]]
 
 
 @cache
-def words(joints: str) -> re.Pattern[str]:
-    """Words with what stands inside them: letters and digits, with the accents and vowel signs that belong to them, and
-    between those one of `joints`; any other character, but for spaces, is a word by itself.
+def words(joints: str) -> Cut:
+    """What cuts a text into words with what stands inside them: letters and digits, with the accents and vowel signs
+    that belong to them, and between those one of `joints`; any other character, but for spaces, is a word by itself.
 
-    >>> words("'").findall("l'été, हिन्दी भाषा")
+    >>> words("'")("l'été, हिन्दी भाषा")
     ["l'été", ',', 'हिन्दी', 'भाषा']
     """
-    # \w has no combining marks, of which Hindi, Thai, vocalised Arabic and decomposed letters are full
-    marks = "".join(c for c in map(chr, range(0x300, 0x1F000)) if unicodedata.category(c)[0] == "M")
+    plain = re.compile(rf"\w+(?:[{joints}]\w+)*|[^\w\s]").findall
+
+    def cut(text: str) -> list[str]:
+        return plain(text) if text.isascii() or not _has_marks(text) else _marked(joints).findall(text)
+
+    return cut
+
+
+@cache
+def _marks() -> np.ndarray:
+    r"""Which characters are combining marks: `\w` leaves them out, and Hindi, Thai, vocalised Arabic and decomposed
+    letters are full of them. Bool, by number."""
+    return np.asarray([unicodedata.category(chr(number))[0] == "M" for number in range(0x1F000)])
+
+
+def _has_marks(text: str) -> bool:
+    # a regular expression would take longer for this than for the words
+    numbers = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    return bool(_marks()[numbers[numbers < len(_marks())]].any())
+
+
+@cache
+def _marked(joints: str) -> re.Pattern[str]:
+    marks = "".join(map(chr, np.flatnonzero(_marks())))
     inside = rf"\w[\w{marks}]*"
     return re.compile(rf"{inside}(?:[{joints}]{inside})*|[^\w\s][{marks}]*")
 
@@ -46,7 +70,7 @@ def cutter(kind: str) -> Cut:
     ['天', '气', '好']
     """
     if kind == "words":
-        return words("'’").findall
+        return words("'’")
     if kind == "characters":
         return lambda text: [c for c in text if not c.isspace()]
     assert kind == "chinese"

@@ -116,7 +116,7 @@ class Tokens(Field):
         """
         if isinstance(value, str):
             if self.cut == "words":
-                words = cutting.words(JOINTS).findall(value)
+                words = cutting.words(JOINTS)(value)
             else:
                 words = value.split() if self.cut == "spaces" else [c for c in value if not c.isspace()]
         elif isinstance(value, (list, tuple)):
