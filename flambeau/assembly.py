@@ -211,6 +211,11 @@ def _fused_model(
             f"{', '.join(n + tables.get(n, '') for n in names)}",
             fix=f"choose one with inputs=, or set model.options.encoders.{names[0]}.name={choice.name}",
         )
+    if choice.pretrained:
+        raise UsageError(
+            f"pretrained={choice.pretrained!r} is for one model, and each of the {len(names)} inputs has its own",
+            fix=f"set model.options.encoders.{names[0]}.pretrained={choice.pretrained}",
+        )
     specs = {n: InputSpec(data.fields[n].input_kind, data.fields[n].input_shape) for n in names}
     vocabularies = {n: f.vocabulary for n, f in data.fields.items() if isinstance(f, Text)}
     others = optional(data.inputs, data.fields) if PRESENT in data.inputs else ()

@@ -607,6 +607,14 @@ def test_a_resumed_run_fits_no_rival_that_was_not_wanted(tmp_path: Path) -> None
     assert fb.Recipe.load(tmp_path / "run" / "recipe.yaml").baseline is False
 
 
+def test_weights_of_one_model_are_not_passed_over_for_several_inputs() -> None:
+    both = fb.Dataset.from_arrays({"left": X, "right": X}, Y)
+    with pytest.raises(
+        UsageError, match=r"each of the 2 inputs has its own; set model\.options\.encoders\.left\.pretrained"
+    ):
+        learner(both, "auto", pretrained="weights.safetensors").build()
+
+
 @pytest.mark.parametrize(("given", "message"), [
     ({"augment": "medium"}, "no augmentation is called 'medium'"),
     ({"augment": 0.3}, r"augment=0\.3 does not fit"),

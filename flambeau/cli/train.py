@@ -93,6 +93,10 @@ def command(
     finish(learner, json, check=not no_check)
 
 
+SIDES = {"test": "test", "valid": "validation", "train": "measured on the rows that it trained on"}
+"""What the last line of a training was measured on."""
+
+
 def finish(learner: Any, as_json: bool, **options: Any) -> None:
     """Trains, writes the report, and tells."""
     from flambeau import report
@@ -101,7 +105,8 @@ def finish(learner: Any, as_json: bool, **options: Any) -> None:
         learner.reporter.say(learner.data.describe())
     metrics = learner.fit(**options)
     path = report.write(learner.run)
-    learner.reporter.say(common.show_metrics(metrics), style="bold")
+    side = learner.run.evaluation.get("side")
+    learner.reporter.say(f"{SIDES[side]}: {common.show_metrics(metrics)}", style="bold")
     learner.reporter.say(f"report: {path}")
     learner.reporter.say(f"next: flambeau predict {learner.run.path} FILE, or flambeau serve {learner.run.path}")
     if as_json:
