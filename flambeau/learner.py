@@ -13,7 +13,7 @@ from torch import nn
 from flambeau import assembly, baselines, choices, preflight
 from flambeau.core.errors import DataError, ModelError, RunError, TrainingError, UsageError
 from flambeau.core.files import write_json
-from flambeau.core.findings import Finding, Severity, worst_first
+from flambeau.core.findings import TELLS_LEFT_OUT, Finding, Severity, worst_first
 from flambeau.core.randomness import mix
 from flambeau.core.reporter import Reporter
 from flambeau.data.dataset import Dataset
@@ -34,7 +34,7 @@ from flambeau.techniques.transforms import Transforms
 from flambeau.training import Trainer, calibrate, engine, prime
 
 TELLS_WHAT_IS_LEFT_OUT = (
-    "unreadable", "undecodable", "unequal-tags", "too-large", "missing", "not-finite", "not-a-number", "not-a-date",
+    *TELLS_LEFT_OUT, "too-large", "missing", "not-finite", "not-a-number", "not-a-date",
     "unseen-class",
 )  # fmt: skip
 

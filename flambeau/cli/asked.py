@@ -15,7 +15,7 @@ from flambeau.data.sources import join_paths
 from flambeau.data.tables import SUFFIXES as TABLES
 from flambeau.data.tables import read_table
 from flambeau.data.tagged import SUFFIXES as TAGGED
-from flambeau.data.tagged import is_tagged, read_tagged
+from flambeau.data.tagged import is_tagged, read_tagged, split_lines
 from flambeau.fields.charsets import read_text
 from flambeau.predictor import Predictor
 
@@ -23,9 +23,10 @@ WRITTEN = ("text", "tokens")  # kinds whose values may stand on the command line
 
 
 class Layout(NamedTuple):
-    """How tables are written: as the training's was, and in which encoding; found out if not given."""
+    """How files are written: as the training's was, and in which encoding; found out if not given."""
 
     encoding: str | None = None
+    token_column: int | None = None
     header: bool = True
     columns: Sequence[str] | None = None
 
@@ -75,13 +76,22 @@ def _values(given: str, predictor: Predictor, layout: Layout) -> Iterator[Asked]
         if not found:
             raise DataError("the folder holds no files that this run can read")
         for inside in found:
-            yield from _sentences(inside) if field is not None and field.kind == "tokens" else [_file(inside)]
+            yield from _of_file(inside, field, layout)
     else:
-        yield from _sentences(file) if field is not None and field.kind == "tokens" else [_file(file)]
+        yield from _of_file(file, field, layout)
 
 
-def _file(path: Path) -> Asked:
-    return Asked("file", str(path), path)
+def _of_file(path: Path, field: Any, layout: Layout) -> Iterator[Asked]:
+    """The one value of a file, or its sentences where words are tagged."""
+    try:
+        if field is not None and field.kind == "tokens":
+            yield from _sentences(path, layout)
+        elif field is not None and field.kind == "text":
+            yield Asked("file", str(path), read_text(path, layout.encoding))
+        else:
+            yield Asked("file", str(path), path)
+    except DataError as error:  # the other files of the folder are predicted
+        yield Asked("file", str(path), error)
 
 
 def _is_text(given: str, field: Any) -> bool:
@@ -92,7 +102,7 @@ def _is_text(given: str, field: Any) -> bool:
 
 def _row(given: str, predictor: Predictor, several: bool) -> Mapping[str, Any] | None:
     """A row written as JSON; None where the argument is something else."""
-    if not given.lstrip().startswith("{"):
+    if not predictor.inputs or not given.lstrip().startswith("{"):
         return None
     try:
         row = json.loads(given)
@@ -130,25 +140,25 @@ def _rows(file: Path, predictor: Predictor, several: bool, layout: Layout) -> It
         polars.col(n).cast(polars.String) for n in texts if not frame.schema[n].is_nested()
     )
     columns = {name: frame[name].to_list() for name in known}
+    names = columns[known[0]]  # as the table has them
     # as in training, a column of file names holds hardly anything else: no other cell is ever opened
     found, unread = join_paths(columns, [n for n in known if n not in predictor.inputs], file.parent)
     for number, row in enumerate(zip(*columns.values(), strict=True)):
         named = dict(zip(known, row, strict=True))
-        written = frame[known[0]][number] if len(known) == 1 else None
-        name = str(written) if isinstance(written, str) else _told(named)
+        name = names[number] if len(known) == 1 and isinstance(names[number], str) else _told(named)
         if number in unread:
             yield Asked("file", name, unread[number])
         else:
             yield Asked("file" if found and len(known) == 1 else "text", name, named)
 
 
-def _sentences(file: Path) -> Iterator[Asked]:
+def _sentences(file: Path, layout: Layout) -> Iterator[Asked]:
     """Of a file of tagged sentences their words; of any other each line."""
     if is_tagged(file):
-        for sentence in read_tagged(file, file.name):
+        for sentence in read_tagged(file, file.name, layout.token_column, encoding=layout.encoding):
             yield Asked("file", f"{file}, line {sentence.line}", sentence.tokens)
         return
-    for number, line in enumerate(read_text(file).splitlines(), 1):
+    for number, line in enumerate(split_lines(read_text(file, layout.encoding)), 1):
         if line.strip():
             yield Asked("file", f"{file}, line {number}", line)
 

@@ -59,6 +59,10 @@ class Finding:
         return f"{self.severity}: {self.message}{places}{f'; {self.fix}' if self.fix else ''}"
 
 
+TELLS_LEFT_OUT = ("unequal-tags", "undecodable", "unreadable")
+"""Findings of a dataset's source that have taken a value out of each of their rows."""
+
+
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
     """Findings sorted by severity, then by how many samples they concern."""
     order = list(Severity)

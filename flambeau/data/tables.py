@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from flambeau.core.errors import DataError
 from flambeau.core.findings import Finding, Severity
-from flambeau.fields.charsets import detect, to_text
+from flambeau.fields.charsets import MOST_DAMAGED, detect, to_text
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
 JSON_LINES = (".jsonl", ".ndjson")
@@ -21,7 +21,6 @@ BLOCK = 16 << 20
 SEEN = 1 << 16  # bytes, to find out what stands between cells
 ESCAPED = re.compile(rb'\\"(?=[^",;\t\r\n])')  # before a letter: a folder's name may end with a backslash
 LOOKED_AT = 10_000  # rows, to find out what each column holds
-MOST_DAMAGED = 0.1  # of the lines of a file that is in the encoding it is said to be in
 DAMAGED = "\ufffd"  # what stands for bytes that are not in the encoding
 
 
@@ -154,7 +153,7 @@ def _utf8(file: Path, encoding: str | None) -> tuple[Any, str, bool]:
     except DataError:
         text = data.decode(name, errors="replace").removeprefix("\ufeff")
         lines = text.splitlines()
-        if sum(DAMAGED in line for line in lines) > MOST_DAMAGED * len(lines):
+        if encoding and sum(DAMAGED in line for line in lines) > MOST_DAMAGED * len(lines):
             raise  # it is in another encoding
         return text.encode(), name, True
 

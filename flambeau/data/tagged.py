@@ -106,7 +106,7 @@ def is_tagged(path: Path) -> bool:
         return False
     try:
         with path.open("rb") as stream:
-            head = LINES.split(stream.read(1 << 16).decode("latin-1"))[:LOOKED_AT]
+            head = split_lines(stream.read(1 << 16).decode("latin-1"))[:LOOKED_AT]
     except OSError:
         return False
     lines = [_cells(line) for line in head if line.strip() and not line.startswith("#")]
@@ -122,11 +122,17 @@ def read_tagged(
     path: Path, name: str, token_column: int | None = None, tag_column: int | None = None, encoding: str | None = None
 ) -> list[Sentence]:
     """The sentences of a file in either form; `name` is what messages call it. Raises as `from_tagged`."""
-    lines = LINES.split(read_text(path, encoding))
+    lines = split_lines(read_text(path, encoding))
     looked_at = [_cells(line) for line in lines[:LOOKED_AT] if line.strip() and not line.startswith("#")]
     if _slashed(looked_at):
         return list(_slash_sentences(lines, name))
     return list(_column_sentences(lines, name, token_column, tag_column))
+
+
+def split_lines(text: str) -> list[str]:
+    """Its lines, without their ends."""
+    lines = LINES.split(text)
+    return lines if lines[-1] else lines[:-1]
 
 
 def _cells(line: str) -> list[str]:

@@ -18,6 +18,7 @@ BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 WESTERN = ("cp1252", "latin-1")
+MOST_DAMAGED = 0.1  # of the lines or files that are in the encoding they are said to be in
 HEAD = 1 << 20  # bytes that are looked at to tell one encoding from another
 BEYOND_ASCII = re.compile(r"[^\x00-\x7f\ufffd]")
 HIGH = re.compile(rb"[\x80-\xff]")
@@ -90,16 +91,17 @@ def to_text(data: bytes, encoding: str | None = None, where: str | Path | None =
         ) from None  # fmt: skip
 
 
-def read_texts(paths: Sequence[str], encoding: str | None = None) -> tuple[list[str], list[Finding]]:
-    """The texts of some files, and what was found out of their encodings: files that are not UTF-8 and bear no mark are
-    looked at together, for a short one alone tells little.
+def read_texts(paths: Sequence[str], encoding: str | None = None) -> tuple[list[str | None], list[Finding]]:
+    """The texts of some files, None for one with bytes that are not in its encoding, and what was found out of their
+    encodings: files that are not UTF-8 and bear no mark are looked at together, for a short one alone tells little.
 
     Raises:
-        DataError: one is missing, cannot be read, or is not in the encoding given.
+        DataError: one is missing or cannot be read, or many are not in the encoding given.
     """
     kept: dict[int, bytes] = {}
     names: dict[str, list[str]] = {}
-    texts: list[str] = []
+    texts: list[str | None] = []
+    wrong: dict[int, DataError] = {}
     for i, path in enumerate(paths):
         data = _bytes(path)
         name = encoding or detect(data)
@@ -107,8 +109,14 @@ def read_texts(paths: Sequence[str], encoding: str | None = None) -> tuple[list[
             kept[i] = data
             texts.append("")
         else:
-            texts.append(to_text(data, name, path)[0])
-            names.setdefault(name, []).append(path)
+            try:
+                texts.append(to_text(data, name, path)[0])
+                names.setdefault(name, []).append(path)
+            except DataError as error:
+                texts.append(None)
+                wrong[i] = error
+    if wrong and (len(wrong) == len(paths) or (encoding and len(wrong) > MOST_DAMAGED * len(paths))):
+        raise next(iter(wrong.values()))
     together = detect(b"\n".join(kept.values())) if kept else ""
     for i, data in kept.items():
         try:
@@ -116,7 +124,12 @@ def read_texts(paths: Sequence[str], encoding: str | None = None) -> tuple[list[
         except UnicodeDecodeError:
             texts[i], name = to_text(data, None, paths[i])
         names.setdefault(name, []).append(paths[i])
-    return texts, [
+    damaged = [
+        Finding("undecodable", Severity.WARNING, f"{len(wrong)} file{'s' * (len(wrong) > 1)} left out; the first: "
+                f"{next(iter(wrong.values())).found}", places=[paths[i] for i in wrong], rows=list(wrong),
+                fix="mend them")
+    ] if wrong else []  # fmt: skip
+    return texts, damaged + [
         Finding("encoding", Severity.NOTE, f"{len(files)} file{'s' * (len(files) > 1)} read as {name}, as "
                 f"{'asked' if encoding else 'their bytes look'}", places=files,
                 fix="" if encoding else "if letters look wrong, give encoding=")

@@ -184,6 +184,11 @@ def test_a_folder_of_texts_says_its_encoding_and_takes_one(tmp_path: Path) -> No
     data = from_path(tmp_path)
     assert all("Größe" in text for text in data.columns["text"])
     assert "12 files read as cp1252" in data.findings[0].message
+    (tmp_path / "gut" / "1.txt").write_bytes("Ähnliche Größen: öäü".encode() * 9 + b"\xff")
+    one_bad = from_path(tmp_path)
+    assert [f.rows for f in one_bad.findings if f.check == "undecodable"] == [[0]] and one_bad.columns["text"][
+        0
+    ] is None
     again = from_source(from_path(tmp_path, encoding="latin-1").source)
     assert "as asked" in again.findings[0].message
 

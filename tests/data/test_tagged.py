@@ -12,6 +12,7 @@ import flambeau as fb
 from flambeau.core.errors import DataError, UsageError
 from flambeau.data.encode import EncodeOptions, encode
 from flambeau.data.sources import from_path
+from flambeau.data.tagged import is_tagged
 from flambeau.fields import Tags, Text, Tokens
 
 CONLL2003 = """-DOCSTART- -X- -X- O
@@ -90,6 +91,14 @@ def test_blanks_that_belong_to_a_word_part_nothing(tmp_path: Path) -> None:
     slashed = tmp_path / "odd.txt"
     slashed.write_text("Ça/PRO coûte/V 10\u00a0000/CD Å/NN\n" * 3, encoding="utf-8")
     assert rows(from_path(slashed))[0] == ("Ça coûte 10\u00a0000 Å", "PRO V CD NN")
+
+
+def test_lines_of_equally_many_words_are_no_tagged_sentences(tmp_path: Path) -> None:
+    """Between sentences there is an empty line; the end of the file is none."""
+    (tmp_path / "labels.txt").write_text("a.png cat\nb.png dog\n")
+    assert not is_tagged(tmp_path / "labels.txt")
+    (tmp_path / "labels.txt").write_text("a X\nb Y\n\n")
+    assert is_tagged(tmp_path / "labels.txt")
 
 
 def test_what_is_for_tables_is_refused(tmp_path: Path) -> None:

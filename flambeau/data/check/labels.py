@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.core.errors import DataError
-from flambeau.core.findings import Finding, Severity
+from flambeau.core.findings import TELLS_LEFT_OUT, Finding, Severity
 from flambeau.data.check.wording import counted, found, told_missing
 from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import lacking
@@ -21,8 +21,6 @@ from flambeau.fields.category import class_name
 INPUT_NOTES = ("one-class", "constant")
 """What makes a target pointless is only of little use in an input column."""
 INPUT_SILENT = ("few-samples", "imbalance")
-TELLS_WHAT_IS_LEFT_OUT = ("unequal-tags", "undecodable", "unreadable")
-"""Findings of a dataset's source, which has taken a value out of each of their rows."""
 
 
 def class_names(field: Field, values: Sequence[Any]) -> list[list[str] | None]:
@@ -84,7 +82,7 @@ def _missing(dataset: Dataset, name: str) -> list[Finding]:
     if len(without := lacking(dataset, name)):
         return told_missing(dataset, name, without)
     if (~np.isin(dataset.rows("train"), rows)).any():  # else it is an error, which is told whatever was told before
-        told = {row for finding in dataset.findings if finding.check in TELLS_WHAT_IS_LEFT_OUT for row in finding.rows}
+        told = {row for finding in dataset.findings if finding.check in TELLS_LEFT_OUT for row in finding.rows}
         rows = [row for row in rows if row not in told]
     what = f"without a value in the column '{name}', left out"
     return found(dataset, "missing", Severity.WARNING, rows, "row", what, fix="fill them in, or remove the rows")
