@@ -28,7 +28,7 @@ def diamonds() -> Any:
 
     from flambeau.data.realdata.tables import r_frame
 
-    frame = r_frame("diamonds").drop(columns="rownames")
+    frame = r_frame("diamonds").drop("rownames").to_pandas()
     frame["log_price"] = np.log(frame.pop("price").to_numpy(float))
     return frame
 
@@ -36,13 +36,13 @@ def diamonds() -> Any:
 def boston() -> Any:
     from flambeau.data.realdata.tables import r_frame
 
-    return r_frame("boston").drop(columns="rownames")
+    return r_frame("boston").drop("rownames").to_pandas()
 
 
 def titanic() -> Any:
     from flambeau.data.realdata.tables import r_frame
 
-    return r_frame("titanic").drop(columns="rownames")
+    return r_frame("titanic").drop("rownames").to_pandas()
 
 
 # the frame, its target, how many folds are tried, whether more is better

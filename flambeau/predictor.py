@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from flambeau.core.errors import DataError, RunError, UsageError
 from flambeau.data.batch import Batch
+from flambeau.data.frames import as_polars
 from flambeau.data.grouping import PRESENT, missing, optional
 from flambeau.data.prepare import Preparer
 from flambeau.data.store import collate
@@ -313,9 +314,7 @@ class Predictor:
 
 def rows_of(frame: Any) -> list[dict[str, Any]]:
     """The rows of a polars or pandas data frame as mappings."""
-    import polars as pl
-
-    return list((frame if isinstance(frame, pl.DataFrame) else pl.from_pandas(frame)).iter_rows(named=True))
+    return list(as_polars(frame).iter_rows(named=True))
 
 
 def by_series(rows: Any, id: str | None) -> list[tuple[Mapping[str, Any], ...]]:

@@ -13,6 +13,7 @@ from flambeau.core.errors import DataError, UsageError, nearest
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.columns import from_polars
 from flambeau.data.dataset import Dataset
+from flambeau.data.frames import as_polars
 from flambeau.data.split import TEST, TRAIN, VALID, Split, default_share, with_validation
 from flambeau.data.tables import read_table
 from flambeau.fields import Field, Forecast, History, Series, Views, chosen
@@ -75,7 +76,7 @@ def from_series(
         table = read_table(file, encoding=encoding)
         frame, findings = table.frame, list(table.findings)
     else:
-        frame = _as_polars(data)
+        frame = as_polars(data)
     for name in (time, target, *([id] if id else []), *known, *(inputs or ())):
         if name not in frame.columns:
             raise DataError(f"there is no column '{name}'", where=file or "the data frame",
@@ -121,12 +122,6 @@ def from_series(
 
     return Dataset(columns, target=target, inputs=[past], fields={**own, **(fields or {})}, split=sides.tolist(),
                    source=source, places=place, findings=findings)  # fmt: skip
-
-
-def _as_polars(frame: Any) -> Any:
-    import polars as pl
-
-    return frame if isinstance(frame, pl.DataFrame) else pl.from_pandas(frame)
 
 
 def _of_steps(line: Timeline, layout: Layout) -> list[Finding]:

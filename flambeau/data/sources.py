@@ -16,6 +16,7 @@ from flambeau.data.archives import is_archive, unpack
 from flambeau.data.columns import from_polars, known_fields, without_empty
 from flambeau.data.dataset import Dataset
 from flambeau.data.folders import from_folder
+from flambeau.data.frames import as_polars
 from flambeau.data.series import from_series, from_ts, is_ts
 from flambeau.data.split import NAMES, TEST, TRAIN, VALID, Split, with_validation
 from flambeau.data.tables import SUFFIXES as TABLE_SUFFIXES
@@ -81,15 +82,7 @@ def from_frame(
     """
     import polars as pl
 
-    if not isinstance(frame, pl.DataFrame):
-        twice = [str(c) for c, n in Counter(frame.columns).items() if n > 1]
-        if twice:
-            raise DataError(f"two columns are called '{twice[0]}'", where=name, fix="give each a name of its own")
-        try:
-            frame = pl.from_pandas(frame.rename(columns=str))
-        except (TypeError, ValueError) as error:  # pyarrow's are of both
-            raise DataError(f"the frame cannot be read ({str(error).splitlines()[0]})", where=name,
-                            fix="make each column of one kind") from None  # fmt: skip
+    frame = as_polars(frame, name)
     target = None if target is None else str(target)
     inputs = None if inputs is None else list(map(str, inputs))
     if target is None:

