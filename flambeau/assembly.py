@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from flambeau.core.errors import UsageError
+from flambeau.core.errors import UsageError, shown
 from flambeau.core.reporter import Reporter
 from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import PRESENT, optional
@@ -51,7 +51,7 @@ def suit_model(recipe: Recipe, inputs: Sequence[str], rows: int, reasons: list[s
     several = recipe.model.options.get("encoders") or {}
     if not isinstance(several, Mapping) or not all(isinstance(own, Mapping) for own in several.values()):
         raise UsageError(
-            f"encoders={several!r} does not fit", expected="settings by input, such as {photo: {name: lenet}}"
+            f"encoders={shown(several)} does not fit", expected="settings by input, such as {photo: {name: lenet}}"
         )
     for name, field in recipe.fields.items():
         own = {k: v for k, v in several.get(name, {}).items() if k in ("name", "pretrained")}
@@ -213,7 +213,7 @@ def _fused_model(
         )
     if choice.pretrained:
         raise UsageError(
-            f"pretrained={choice.pretrained!r} is for one model, and each of the {len(names)} inputs has its own",
+            f"pretrained={shown(choice.pretrained)} is for one model, and each of the {len(names)} inputs has its own",
             fix=f"set model.options.encoders.{names[0]}.pretrained={choice.pretrained}",
         )
     specs = {n: InputSpec(data.fields[n].input_kind, data.fields[n].input_shape) for n in names}

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from flambeau import assembly, baselines, choices, preflight
-from flambeau.core.errors import DataError, ModelError, RunError, TrainingError, UsageError
+from flambeau.core.errors import DataError, ModelError, RunError, TrainingError, UsageError, shown
 from flambeau.core.files import write_json
 from flambeau.core.findings import TELLS_LEFT_OUT, Finding, Severity, worst_first
 from flambeau.core.randomness import mix
@@ -116,7 +116,7 @@ class Learner:
         if isinstance(loss, str):
             recipe.objective = recipe.objective.model_copy(update={"loss": loss})
         if augment is not None and not isinstance(augment, (str, Mapping)):
-            raise UsageError(f"augment={augment!r} does not fit", expected="auto, none, light, strong, or settings")
+            raise UsageError(f"augment={shown(augment)} does not fit", expected="auto, none, light, strong or settings")
         if augment is not None:
             recipe.augment = augment if isinstance(augment, str) else dict(augment)
         if techniques is not None:

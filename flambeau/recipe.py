@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from flambeau.core.errors import RunError, UsageError, nearest
+from flambeau.core.errors import RunError, UsageError, nearest, shown
 from flambeau.core.files import write_atomic
+from flambeau.hints import unknown
 from flambeau.training.settings import Settings
 from flambeau.version import RUN_FORMAT, __version__
 
@@ -108,8 +110,31 @@ class Recipe(BaseModel):
         return Recipe.from_dict(values)
 
 
+PART = re.compile(r"""\.?(?:"([^"]*)"|'([^']*)'|\[([^\]]*)\]|([^.]+))""")
+NESTED = ("augment", "columns", "layout")  # settings of fields that have settings of their own
+LEARNER = ("size", "run", "quiet", "threads", "metrics")  # what is said beside a recipe
+
+
+def _parts(name: str, fields: Mapping[str, Any]) -> list[str]:
+    """The sections of a setting's name, and its own. A column's name may hold dots, as R writes them, or be quoted.
+
+    >>> _parts("fields.Sepal.Length.transform", {}), _parts('fields."a.augment.b".size', {})
+    (['fields', 'Sepal.Length', 'transform'], ['fields', 'a.augment.b', 'size'])
+    """
+    quoted = [found for found in PART.finditer(name) if found[4] is None]
+    parts = [next(group for group in found.groups() if group is not None) for found in PART.finditer(name)]
+    begins = 1 if parts[:1] == ["fields"] else parts.index("encoders") + 1 if "encoders" in parts else None
+    if begins is None or quoted:
+        return parts or [name]
+    last = len(parts) - 1
+    ends = next((i for i in range(last, begins, -1) if ".".join(parts[begins:i]) in fields), None)
+    if ends is None:  # a column that is not known yet: what follows is one setting, or one of a setting's own
+        ends = next((i for i in range(begins + 1, last) if parts[i] in NESTED), last)
+    return [*parts[:begins], ".".join(parts[begins:ends]), *parts[ends:]] if ends > begins else parts
+
+
 def _find(values: dict[str, Any], name: str) -> tuple[dict[str, Any], str]:
-    parts = name.split(".")
+    parts = _parts(name, values["fields"])
     if len(parts) == 1:
         homes = [s for s in ("training", "model", "objective") if name in values[s]]
         if homes:
@@ -119,7 +144,7 @@ def _find(values: dict[str, Any], name: str) -> tuple[dict[str, Any], str]:
         if name in values:
             return values, name
         known = [k for s in ("training", "model", "objective") for k in values[s]] + list(values)
-        raise UsageError(f"there is no setting '{name}'", fix=nearest(name, known))
+        raise UsageError(f"there is no setting '{name}'", fix=unknown(name, [*known, *LEARNER]))
     if parts[0] == "data":
         raise UsageError(f"'{name}' cannot be set", fix="what is read, and how, is said where the data is given")
     section: Any = values
@@ -134,7 +159,7 @@ def _find(values: dict[str, Any], name: str) -> tuple[dict[str, Any], str]:
         section = section[part]
     free = parts[0] in ("fields", "techniques", "augment") or {"optimizer_options", "options"} & set(parts)
     if parts[-1] not in section and not free:
-        raise UsageError(f"there is no setting '{name}'", fix=nearest(parts[-1], section))
+        raise UsageError(f"there is no setting '{name}'", fix=unknown(parts[-1], section))
     return section, parts[-1]
 
 
@@ -147,10 +172,10 @@ def _tell(error: Any) -> str:
         }  # fmt: skip
         inside = str(error["loc"][0]) if len(error["loc"]) > 1 else ""
         known = sections.get(inside, list(Recipe.model_fields))
-        return f"there is no setting '{place}'; {nearest(str(error['loc'][-1]), known)}"
+        return f"there is no setting '{place}'; {unknown(str(error['loc'][-1]), known)}"
     if isinstance(error.get("ctx", {}).get("error"), Exception):
         return str(error["ctx"]["error"])
-    return f"{place}={error['input']!r} does not fit ({error['msg'].lower()})"
+    return f"{place}={shown(error['input'])} does not fit ({error['msg'].lower()})"
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -162,9 +187,11 @@ def parse_setting(text: str) -> tuple[str, Any]:
     Raises:
         UsageError: there is no equals sign.
     """
-    name, equals, value = text.partition("=")
-    if not equals or not name:
+    # the first equals sign that is in no quoted name
+    match = re.match(r"""((?:"[^"]*"|'[^']*'|[^="'])+)=(.*)""", text, re.DOTALL)
+    if match is None:
         raise UsageError(f"'{text}' is not a setting", expected="key=value, such as batch_size=64")
+    name, value = match.groups()
     number = _as_number(value)
     try:
         return name.strip(), yaml.safe_load(value) if number is None else number

@@ -47,11 +47,42 @@ def test_settings_by_their_full_or_last_name(name: str, value: Any, where: Any) 
 
 
 @pytest.mark.parametrize(
+    ("name", "column", "setting"),
+    [
+        ("fields.Sepal.Length.transform", "Sepal.Length", "transform"),
+        ('fields."Sepal.Length".transform', "Sepal.Length", "transform"),
+        ("fields.'Sepal.Length'.transform", "Sepal.Length", "transform"),
+        ("fields.[Sepal.Length].transform", "Sepal.Length", "transform"),
+        ("fields.a.b.c.size", "a.b.c", "size"),
+        ("fields.a.b.augment.rotation", "a.b", "augment"),
+    ],
+)
+def test_a_column_may_have_dots_in_its_name(name: str, column: str, setting: str) -> None:
+    assert setting in Recipe().with_settings({name: 1}).fields[column]
+
+
+def test_of_columns_that_are_known_the_longest_counts() -> None:
+    recipe = Recipe(fields={"a": {"kind": "table"}, "a.columns": {"kind": "image"}})
+    assert recipe.with_settings({"fields.a.columns.size": 8}).fields["a.columns"]["size"] == 8
+    chosen = Recipe().with_settings({"model.options.encoders.photo.path.name": "lenet"}).model.options
+    assert chosen == {"encoders": {"photo.path": {"name": "lenet"}}}
+
+
+@pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"epoch": 3}, r"there is no setting 'epoch'; did you mean 'epochs'\?"),
         ({"training.learnig_rate": 1}, r"no setting 'training.learnig_rate'; did you mean 'learning_rate'\?"),
         ({"trainin.epochs": 1}, r"no section 'trainin' in 'trainin.epochs'; did you mean 'training'\?"),
+        ({"bs": 3}, r"there is no setting 'bs'; did you mean 'batch_size'\?"),
+        ({"lr": 3}, r"there is no setting 'lr'; did you mean 'learning_rate'\?"),
+        ({"training.lr": 3}, r"there is no setting 'training.lr'; did you mean 'learning_rate'\?"),
+        ({"callbacks": []}, r"there is no setting 'callbacks'; did you mean 'techniques'\?"),
+        ({"criterion": []}, r"there is no setting 'criterion'; did you mean 'loss'\?"),
+        ({"val_loader": []}, r"there is no setting 'val_loader'; give both at once as data=\(train, valid\)"),
+        ({"val_split": 0.1}, r"there is no setting 'val_split'; say it where the data is read: .*valid="),
+        ({"zzz": 1}, r"there is no setting 'zzz'; all settings: docs/reference/recipe.md"),
+        ({"epochs": list(range(1000))}, r"training.epochs=a list of 1000 does not fit"),
         ({"epochs": "many"}, r"training.epochs='many' does not fit"),
         ({"learning_rate": -1}, r"learning_rate=-1.0 does not fit; expected a number above 0"),
         ({"keep": "worst"}, r"keep='worst' does not fit; expected best or last"),
@@ -105,6 +136,7 @@ def test_yaml_of_a_recipe_is_data_and_never_code(tmp_path: Path) -> None:
         ("fields.image.size=[32, 48]", ("fields.image.size", [32, 48])),
         ("model.pretrained=a=b.pth", ("model.pretrained", "a=b.pth")),
         ("keep=", ("keep", None)),
+        ('fields."a=b".transform=none', ('fields."a=b".transform', "none")),
     ],
 )
 def test_settings_of_a_command_line(text: str, value: tuple[str, Any]) -> None:

@@ -122,7 +122,26 @@ def _usage(error: Any) -> UsageError:
     message = error.format_message().strip().rstrip(".")
     context = getattr(error, "ctx", None)
     place = context.command_path if context is not None else "flambeau"
-    return UsageError(message[:1].lower() + message[1:], fix=f"see {place} --help")
+    option = getattr(error, "option_name", None)
+    if type(error).__name__ == "NoSuchOption" and isinstance(option, str):
+        message, fix = f"no such option: {option}", _instead(option, context)
+    else:
+        fix = None
+    return UsageError(message[:1].lower() + message[1:], fix=fix or f"see {place} --help")
+
+
+def _instead(option: str, context: Any) -> str | None:
+    """What to say in place of an option that a command has not: one that it has, or a setting of the recipe."""
+    from flambeau import hints
+
+    options = {o.lstrip("-").replace("-", "_"): o for p in context.command.params for o in p.opts if o.startswith("--")}
+    answer = hints.unknown(option.lstrip("-"), [*options, *hints.SETTINGS])
+    name = answer.split("'")[1] if answer.startswith("did") else None
+    if name is None:
+        return None
+    if name in options:
+        return f"did you mean {options[name]}?"
+    return f"say --set {name}=…" if context.command.name == train.NAME else None
 
 
 def _first_line(error: BaseException) -> str:

@@ -21,6 +21,12 @@ def command(
     pretrained: Annotated[str | None, typer.Option(help="Weights: a file, a hub name, or `yes` for the model's own.",
                                                    show_default=False)] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training rows.", show_default=False)] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples in a batch.", show_default=False)] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", "--lr", help="The highest of the schedule.",
+                                                        show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="All randomness follows from it; 0 if not given.",
+                                             show_default=False)] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", show_default=False)] = None,
     size: Annotated[int | None, typer.Option(help="Pixels a side that pictures are brought to.",
                                              show_default=False)] = None,
     run: Annotated[Path | None, typer.Option(help="The folder to leave; under runs/ if not given.",
@@ -52,7 +58,7 @@ def command(
 ) -> None:  # fmt: skip
     """Train a model on labelled data and leave a run: weights, metrics, report.
 
-    Example: `flambeau train photos/ --model resnet18 --epochs 5 --set learning_rate=1e-3`
+    Example: `flambeau train photos/ --model resnet18 --epochs 5 --learning-rate 1e-3`
 
     Example: `flambeau train load.csv --time hour --target megawatts --horizon 24 --known holiday`
     """
@@ -63,8 +69,8 @@ def command(
 
     base = Recipe.load(recipe) if recipe else Recipe()
     settings: dict[str, Any] = dict(parse_setting(s) for s in set_ or ())
-    if epochs is not None:
-        settings["epochs"] = epochs
+    given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed, "device": device}
+    settings |= {name: value for name, value in given.items() if value is not None}
     if model is not None:
         settings["model.name"] = model
     if pretrained is not None:

@@ -70,3 +70,21 @@ def nearest(name: str, known: Iterable[str]) -> str:
         return f"did you mean '{close[0]}'?"
     shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
     return f"known: {shown}" if names else "there is none"
+
+
+def shown(value: object, most: int = 80) -> str:
+    """A value as a message names it: as Python writes it where that is short, else what it is and of which shape.
+
+    >>> shown("gpu"), shown([0] * 99)
+    ("'gpu'", 'a list of 99')
+    """
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if shape is not None and dtype is not None and getattr(value, "ndim", 0):
+        return f"{str(dtype).removeprefix('torch.')} {tuple(shape)}"
+    text = repr(value)
+    if len(text) <= most and "\n" not in text and " at 0x" not in text:
+        return text
+    name = getattr(value, "__qualname__", None)
+    if isinstance(value, (list, tuple, dict, set, str, bytes)):
+        return f"a {type(value).__name__} of {len(value)}"
+    return name if isinstance(name, str) else f"a {type(value).__name__}"

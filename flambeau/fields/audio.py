@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flambeau.core.errors import DataError, UsageError, nearest
+from flambeau.core.errors import DataError, UsageError, nearest, shown
 from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition, Windows
 from flambeau.fields.sound.augment import Draws, SoundAugmentation, by_level
 from flambeau.fields.sound.files import MOST_SECONDS, RATES, SUFFIXES, decode, looks_like_sound, sound_info
@@ -71,9 +71,11 @@ class Audio(Field):
             if value is not None and value not in known:
                 raise UsageError(f"no {what} called '{value}'", fix=nearest(str(value), known))
         if rate is not None and not (isinstance(rate, int) and RATES[0] <= rate <= RATES[1]):
-            raise UsageError(f"rate {rate!r} does not fit", expected=f"samples a second, {RATES[0]} to {RATES[1]:,}")
+            raise UsageError(
+                f"rate {shown(rate)} does not fit", expected=f"samples a second, {RATES[0]} to {RATES[1]:,}"
+            )
         if length is not None and not (isinstance(length, (int, float)) and 0.01 <= length <= MOST_SECONDS):
-            raise UsageError(f"length {length!r} does not fit", expected=f"seconds, 0.01 to {MOST_SECONDS}")
+            raise UsageError(f"length {shown(length)} does not fit", expected=f"seconds, 0.01 to {MOST_SECONDS}")
         self.features, self.rate, self.segment = features, rate, segment
         self.length = None if length is None else float(length)
         self.mels, self.n_fft, self.hop = mels, n_fft, hop

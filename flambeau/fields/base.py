@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flambeau.core.errors import DataError, UsageError
+from flambeau.core.errors import DataError, UsageError, shown
 from flambeau.core.findings import Finding
 from flambeau.core.registry import Registry
 from flambeau.fields.views import Views
@@ -221,7 +221,7 @@ def recognise(values: Sequence[Any], *, target: bool = False) -> tuple[Field, st
     if best is None or best[0] <= 0:
         example = values[0] if len(values) else None
         raise UsageError(
-            f"no kind of field suits values such as {example!r}",
+            f"no kind of field suits values such as {shown(example)}",
             fix="set one by hand: fields={'column': fb.fields.…}",
         )
     return best[2](), best[1]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.core.errors import DataError, MissingExtra, UsageError, nearest
+from flambeau.core.errors import DataError, MissingExtra, UsageError, nearest, shown
 
 PADDING, UNKNOWN = "<pad>", "<unk>"
 KINDS = ("auto", "words", "chinese", "characters", "bpe")
@@ -102,7 +102,7 @@ def check_kind(kind: str) -> str:
     """
     if not isinstance(kind, str) or (kind not in KINDS and not (kind.startswith(HF) and len(kind) > len(HF))):
         raise UsageError(
-            f"no kind of token is called {kind!r}", expected=f"{', '.join(KINDS)}, or hf: and a folder or name",
+            f"no kind of token is called {shown(kind)}", expected=f"{', '.join(KINDS)}, or hf: and a folder or name",
             fix=nearest(str(kind), KINDS),
         )  # fmt: skip
     return kind
@@ -112,13 +112,13 @@ def check_numbers(**given: tuple[Any, int]) -> None:
     """Raises UsageError where one of some settings, each with the least that it may be, is no such whole number."""
     for name, (value, least) in given.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise UsageError(f"{name} {value!r} does not fit", expected=f"a whole number from {least} on")
+            raise UsageError(f"{name} {shown(value)} does not fit", expected=f"a whole number from {least} on")
 
 
 def check_flag(name: str, value: Any) -> bool:
     """The value itself. Raises UsageError where it is neither true nor false."""
     if not isinstance(value, bool):
-        raise UsageError(f"{name} {value!r} does not fit", expected="true or false")
+        raise UsageError(f"{name} {shown(value)} does not fit", expected="true or false")
     return value
 
 

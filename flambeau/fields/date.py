@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.core.errors import DataError, UsageError
+from flambeau.core.errors import DataError, UsageError, shown
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 
 FORMATS = (
@@ -103,7 +103,7 @@ class Date(Field):
     def encode(self, value: Any) -> np.ndarray:
         days, bad = self.days([value])
         if len(bad):
-            raise DataError(f"{value!r} is not a date", expected=f"such as {self.example()}")
+            raise DataError(f"{shown(value)} is not a date", expected=f"such as {self.example()}")
         if not np.isfinite(days[0]):
             raise DataError("the date is missing")
         return self.parts(days)[0]

@@ -14,7 +14,7 @@ import torch
 from PIL import Image as PILImage
 from torch import Tensor
 
-from flambeau.core.errors import DataError, UsageError, nearest
+from flambeau.core.errors import DataError, UsageError, nearest, shown
 from flambeau.fields.augment import Augmentation, normalise
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.colour_spaces import COLOURS, convert
@@ -239,7 +239,7 @@ def _pair(size: int | Sequence[int]) -> list[int]:
     except (TypeError, ValueError):
         pair = []
     if len(pair) != 2 or min(pair) < 1:
-        raise UsageError(f"the size {size!r} does not fit", expected="pixels, or (height, width)")
+        raise UsageError(f"the size {shown(size)} does not fit", expected="pixels, or (height, width)")
     if pair[0] * pair[1] > MAX_PIXELS:
-        raise UsageError(f"the size {size!r} is too large", expected=f"at most {MAX_PIXELS:,} pixels in a picture")
+        raise UsageError(f"the size {shown(size)} is too large", expected=f"at most {MAX_PIXELS:,} pixels in a picture")
     return pair

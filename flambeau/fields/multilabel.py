@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.core.errors import DataError
+from flambeau.core.errors import DataError, shown
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.category import class_name, natural, unknown_class
 
@@ -40,7 +40,7 @@ class MultiLabel(Field):
         if value is None or (isinstance(value, float) and value != value):
             raise DataError("the labels are missing", expected="a list of classes (an empty one for none)")
         if not isinstance(value, Iterable):
-            raise DataError(f"the labels are {value!r}", expected="a list of classes")
+            raise DataError(f"the labels are {shown(value)}", expected="a list of classes")
         return [class_name(v) for v in value]
 
     def _names_or_none(self, value: Any) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from flambeau.core.errors import DataError, UsageError
+from flambeau.core.errors import DataError, UsageError, shown
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 
@@ -122,7 +122,7 @@ class Number(Field):
         try:
             array = np.asarray(value, dtype=np.float64)
         except (TypeError, ValueError):
-            raise DataError(f"the value {value!r} is not a number", expected="a number") from None
+            raise DataError(f"the value {shown(value)} is not a number", expected="a number") from None
         if list(array.shape) != list(self.shape):
             raise DataError(f"the value has the shape {array.shape}", expected=f"the shape {tuple(self.shape)}")
         if not np.isfinite(array).all():
@@ -131,7 +131,7 @@ class Number(Field):
                 expected="finite numbers",
             )
         if self.transform == "log" and not (array > 0).all():
-            raise DataError(f"the value {value!r} has no logarithm", expected="numbers above 0")
+            raise DataError(f"the value {shown(value)} has no logarithm", expected="numbers above 0")
         return self.standard(array)
 
     def encode_all(self, values: Sequence[Any]) -> np.ndarray | None:

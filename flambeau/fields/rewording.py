@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flambeau.core.errors import UsageError, nearest
+from flambeau.core.errors import UsageError, nearest, shown
 from flambeau.fields.base import Ragged
 
 LEVELS = {"none": 0.0, "light": 0.05, "strong": 0.1}
@@ -41,7 +41,9 @@ class Rewording:
         for name in ("synonyms", "insertion", "swap", "deletion"):
             share = getattr(self, name)
             if not isinstance(share, (int, float)) or not 0 <= share < 1:
-                raise UsageError(f"augment.{name}={share!r} does not fit", expected="a share of the tokens, 0 to 1")
+                raise UsageError(
+                    f"augment.{name}={shown(share)} does not fit", expected="a share of the tokens, 0 to 1"
+                )
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Rewording:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flambeau.core.errors import DataError
+from flambeau.core.errors import DataError, shown
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition
 from flambeau.fields.category import class_name, natural
@@ -73,7 +73,7 @@ class Tags(Field):
         if isinstance(value, str):
             value = value.split()
         if not isinstance(value, (list, tuple)):
-            raise DataError("the tags are missing" if value is None else f"the tags are {value!r}",
+            raise DataError("the tags are missing" if value is None else f"the tags are {shown(value)}",
                             expected="a list with one tag for each token")  # fmt: skip
         names = [class_name(tag) for tag in value]
         if "" in names:

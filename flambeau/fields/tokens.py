@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flambeau.core.errors import DataError, UsageError
+from flambeau.core.errors import DataError, UsageError, shown
 from flambeau.fields import cutting
 from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition
 from flambeau.fields.cutting import HF
@@ -68,7 +68,7 @@ class Tokens(Field):
         if not isinstance(tokens, str) or (
             tokens not in ("auto", "words") and not (tokens.startswith(HF) and len(tokens) > len(HF))
         ):
-            raise UsageError(f"no kind of token is called {tokens!r}", expected="auto, words, or hf: and a folder")
+            raise UsageError(f"no kind of token is called {shown(tokens)}", expected="auto, words, or hf: and a folder")
         if split not in SPLITS:
             raise UsageError(f"a sentence cannot be split by '{split}'", expected=", ".join(SPLITS))
         cutting.check_numbers(max_length=(max_length, 1), max_vocabulary=(max_vocabulary, 3), min_count=(min_count, 1))
@@ -123,7 +123,7 @@ class Tokens(Field):
             words = list(value)
             for i, word in enumerate(words):
                 if not isinstance(word, str) or not word or word.isspace():
-                    raise DataError(f"token {i + 1} is {word!r}", expected="a word")
+                    raise DataError(f"token {i + 1} is {shown(word)}", expected="a word")
         else:
             raise DataError(f"a {type(value).__name__} is not a sentence", expected="a list of words, or a text")
         if not words:

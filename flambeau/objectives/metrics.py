@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flambeau.core.errors import UsageError
+from flambeau.core.errors import UsageError, shown
 from flambeau.fields import Category, Field, Forecast, MultiLabel, Number, Tags
 from flambeau.objectives.classification import Classification, Worst
 from flambeau.objectives.forecasting import Forecasting
@@ -138,7 +138,9 @@ class Own:
         self.name = getattr(metric, "__name__", type(metric).__name__).lower()
         self.streams = hasattr(metric, "update") and hasattr(metric, "compute")
         if not self.streams and not callable(metric):
-            raise UsageError(f"{metric!r} is not a metric", expected="a function, or an object with update and compute")
+            raise UsageError(
+                f"{shown(metric)} is not a metric", expected="a function, or an object with update and compute"
+            )
         if self.streams and hasattr(metric, "reset"):
             metric.reset()
         self.total, self.count = 0.0, 0

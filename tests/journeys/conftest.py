@@ -37,7 +37,7 @@ def run(flambeau: Forkserver, tmp_path: Path) -> Callable[..., Command]:
 def trained(flambeau: Forkserver, some_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run on the 200 digits; read only."""
     folder = tmp_path_factory.mktemp("trained")
-    done = flambeau("train", some_digits, "--model", "lenet", "--epochs", 6, "--set", "batch_size=20", cwd=folder)
+    done = flambeau("train", some_digits, "--model", "lenet", "--epochs", 6, "--batch-size", 20, cwd=folder)
     assert done.status == 0, done.err
     return folder / "runs" / "digits"
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
-from flambeau.core.errors import UsageError, nearest
+from flambeau.core.errors import UsageError, nearest, shown
 
 FILLS = ("mean", "noise")
 
@@ -39,7 +39,7 @@ class Effect:
         if not fits or (pair and (len(value) != 2 or value[0] > value[1])):
             form = "a pair (smaller, larger)" if pair else "a number"
             raise UsageError(
-                f"{name} is {value!r}", where=type(self).__name__, expected=f"{form} within {low:g}…{high:g}"
+                f"{name} is {shown(value)}", where=type(self).__name__, expected=f"{form} within {low:g}…{high:g}"
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -206,7 +206,7 @@ class RandomErasing(Effect):
         self.require("scale", 0, 1)
         self.require("ratio", 0.05, 20)
         if self.fill not in FILLS:
-            raise UsageError(f"fill is {self.fill!r}", where="RandomErasing", fix=nearest(str(self.fill), FILLS))
+            raise UsageError(f"fill is {shown(self.fill)}", where="RandomErasing", fix=nearest(str(self.fill), FILLS))
 
 
 EFFECTS: dict[str, type[Effect]] = {
@@ -259,7 +259,7 @@ def make(name: str, value: Any) -> Effect | None:
     if isinstance(value, (int, float)) or (isinstance(value, Sequence) and not isinstance(value, str)):
         return kind(value)  # type: ignore[call-arg]
     raise UsageError(
-        f"the setting is {value!r}",
+        f"the setting is {shown(value)}",
         where=name,
         expected=f"a number, a mapping of settings, or {kind.__name__}(…)",
     )

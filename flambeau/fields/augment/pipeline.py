@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from flambeau.core.errors import DataError, UsageError, nearest
+from flambeau.core.errors import DataError, UsageError, nearest, shown
 from flambeau.fields.augment import colour, geometry, noise, resample
 from flambeau.fields.augment.draws import Draws
 from flambeau.fields.augment.effects import (
@@ -93,10 +93,10 @@ class Augmentation:
         given = [getattr(self, name) for name in EFFECTS]
         self.effects = {type(effect): effect for effect in given if effect is not None and effect.p > 0}
         if self.padding not in resample.PADDINGS:
-            raise UsageError(f"padding is {self.padding!r}", fix=nearest(str(self.padding), resample.PADDINGS))
+            raise UsageError(f"padding is {shown(self.padding)}", fix=nearest(str(self.padding), resample.PADDINGS))
         self.fill = self.fill if isinstance(self.fill, (int, float)) else tuple(self.fill)
         if not all(0 <= f <= 1 for f in _tuple(self.fill)):
-            raise UsageError(f"fill is {self.fill!r}", expected="numbers within 0…1")
+            raise UsageError(f"fill is {shown(self.fill)}", expected="numbers within 0…1")
         if RandomCrop in self.effects and RandomResizedCrop in self.effects:
             raise UsageError("random_crop and random_resized_crop both choose the window", fix="keep one of them")
         self.custom = tuple(self.custom)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flambeau.core.errors import UsageError, nearest
+from flambeau.core.errors import UsageError, nearest, shown
 from flambeau.fields.sound import masks, vocoder, wave
 
 STRIPES = 4  # of each kind, at most
@@ -62,13 +62,13 @@ class SoundAugmentation:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
                 raise UsageError(
-                    f"the augmentation {name}={value!r} does not fit", expected=f"a number from 0 to {most}"
+                    f"the augmentation {name}={shown(value)} does not fit", expected=f"a number from 0 to {most}"
                 )
         if self.noise is not None:
             pair = tuple(self.noise) if isinstance(self.noise, (list, tuple)) else (self.noise, self.noise)
             if len(pair) != 2 or not all(isinstance(d, (int, float)) for d in pair) or pair[0] > pair[1]:
                 raise UsageError(
-                    f"the augmentation noise={self.noise!r} does not fit", expected="(least, most) decibels"
+                    f"the augmentation noise={shown(self.noise)} does not fit", expected="(least, most) decibels"
                 )
             object.__setattr__(self, "noise", pair)
 
