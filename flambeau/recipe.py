@@ -144,7 +144,8 @@ def _find(values: dict[str, Any], name: str) -> tuple[dict[str, Any], str]:
         if name in values:
             return values, name
         known = [k for s in ("training", "model", "objective") for k in values[s]] + list(values)
-        raise UsageError(f"there is no setting '{name}'", fix=unknown(name, [*known, *LEARNER]))
+        beside = "it is no part of a recipe: give it to the Learner, or as an option" if name in LEARNER else None
+        raise UsageError(f"there is no setting '{name}'", fix=beside or unknown(name, [*known, *LEARNER]))
     if parts[0] == "data":
         raise UsageError(f"'{name}' cannot be set", fix="what is read, and how, is said where the data is given")
     section: Any = values
