@@ -79,7 +79,7 @@ def shown(value: object, most: int = 80) -> str:
     ("'gpu'", 'a list of 99')
     """
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
-    if shape is not None and dtype is not None and getattr(value, "ndim", 0):
+    if isinstance(shape, tuple) and shape and dtype is not None:
         return f"{str(dtype).removeprefix('torch.')} {tuple(shape)}"
     text = repr(value)
     if len(text) <= most and "\n" not in text and " at 0x" not in text:
