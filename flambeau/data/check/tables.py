@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,6 +49,9 @@ def table_findings(dataset: Dataset) -> tuple[list[Finding], set[str]]:
         findings += [*_gaps(dataset, column), *_alike(column), *_drift(dataset, column)]
         if isinstance(column.field, Number):
             findings += _far_out(dataset, column)
+        if isinstance(column.field, Date):
+            said = column.field.check(dataset.columns[column.name])
+            findings += [replace(f, message=f"the column '{column.name}': {f.message}") for f in said]
     findings += [*_same(columns), *_giveaways(dataset, columns)]
     return findings, set(names)
 
