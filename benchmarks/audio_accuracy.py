@@ -106,7 +106,7 @@ def speech(folder: Path) -> list[fb.Dataset]:
     from flambeau.data.realdata.sounds import write_stamps_speech
 
     root = write_stamps_speech(folder / "speech")
-    return [fb.Dataset.from_folder(root, pattern="{class}-{stamp}", split=fb.Split("grouped", by="stamp"))]
+    return [fb.Dataset.from_folder(root, pattern="{class}-{stamp}", split=fb.Split("grouped", by="stamp", test=0.0))]
 
 
 def drums(folder: Path) -> list[fb.Dataset]:

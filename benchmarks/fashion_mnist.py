@@ -99,7 +99,7 @@ def find(tree: Any, key: str) -> Any:
 
 def plan_of(run: Path, data: Path) -> dict[str, Any]:
     """What our run trained, as the peers' plan."""
-    from flambeau.data.split import default_share
+    from flambeau.data.split import Split
     from flambeau.run import Run
 
     opened = Run.open(run)
@@ -111,6 +111,7 @@ def plan_of(run: Path, data: Path) -> dict[str, Any]:
     if unknown:
         raise SystemExit(f"the peers' scripts do not know the technique {sorted(unknown)[0]}")
     smoothing = recipe.techniques.get("label_smoothing")
+    files = sum(1 for _ in (data / "train").glob("*/*"))
     assert training.batch_size and image.size and image.augmentation is not False
     return {
         "model": recipe.model.name,
@@ -122,7 +123,7 @@ def plan_of(run: Path, data: Path) -> dict[str, Any]:
         "weight_decay": training.weight_decay,
         "warmup": training.warmup,
         "seed": training.seed,
-        "valid": recipe.data["split"]["valid"] or default_share(sum(1 for _ in (data / "train").glob("*/*"))),
+        "valid": recipe.data["split"]["valid"] or Split(test=0.0).decided(files, few=False).valid,
         "label_smoothing": 0.0 if smoothing is None else smoothing.get("amount", 0.1),
         "augment": image.augment or {},
         "mean": image.mean,

@@ -72,7 +72,9 @@ def datasets(x: list[str], y: list[str], validating: bool) -> Iterator[fb.Datase
         sides = ["train" if side == 0 else "valid" if validating else "test" for side in held_out]
         if not validating:
             rest = [i for i, side in enumerate(sides) if side == "train"]
-            inner = fb.Split("stratified", valid=0.125, seed=1).assign([keys[i] for i in rest], [y[i] for i in rest])
+            inner = fb.Split("stratified", valid=0.125, test=0.0, seed=1).assign(
+                [keys[i] for i in rest], [y[i] for i in rest]
+            )
             for i, side in zip(rest, inner, strict=True):
                 sides[i] = "valid" if side else "train"
         yield fb.Dataset({"text": x, "label": y}, target="label", split=sides)
@@ -87,7 +89,7 @@ def headlines(folder: Path, validating: bool) -> Iterator[fb.Dataset]:
     )
     for data in whole.folds(FOLDS, by="group"):
         if not validating:
-            inner = fb.Split("grouped", by="group", valid=0.125, seed=1)
+            inner = fb.Split("grouped", by="group", valid=0.125, test=0.0, seed=1)
             valid = inner.assign(range(len(data)), by=data.columns["group"])
             data.split = np.where(data.split > 0, 2, valid).astype(np.int8)
         yield data

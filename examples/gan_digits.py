@@ -91,7 +91,7 @@ def nearest(pictures: np.ndarray) -> tuple[float, Tensor]:
 
 random = np.random.default_rng(0)
 noise = random.permuted(images, axis=0)[:500]  # each pixel as it is in some digit: noise of the best kind
-held_out, painted, by_chance = (nearest(x)[0] for x in (images[data.rows("valid")], made, noise))
+held_out, painted, by_chance = (nearest(x)[0] for x in (images[data.rows("test")], made, noise))
 print(
     f"to the nearest real digit: {held_out:.2f} from a held out digit, {painted:.2f} generated, {by_chance:.2f} noise"
 )

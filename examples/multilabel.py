@@ -28,7 +28,7 @@ metrics = learner.fit()
 print(metrics)
 
 # a digit counts only if all of its labels are found and no other
-rows = data.rows("valid")
+rows = data.rows("test")
 predictions = learner.predict(list(pictures[rows]))
 right = np.mean([sorted(p.label) == sorted(labels[row]) for p, row in zip(predictions, rows, strict=True)])
 print(

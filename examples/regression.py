@@ -27,7 +27,7 @@ print(data.describe())
 learner = fb.Learner(data, model="lenet", augment={"shift": 0.05}, epochs=12, run=False)
 print(learner.fit())
 
-rows = data.rows("valid")
+rows = data.rows("test")
 answers = np.array([p.label for p in learner.predict(list(pictures[rows]))])
 error = np.abs(answers - angles[rows]).mean()
 guess = np.abs(angles[rows] - np.median(angles)).mean()

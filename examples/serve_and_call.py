@@ -30,7 +30,7 @@ def ask(url: str, body: bytes) -> dict:
         return json.load(response)["predictions"][0]
 
 
-files = [Path(data.columns["image"][row]) for row in data.rows("valid")[:40]]
+files = [Path(data.columns["image"][row]) for row in data.rows("test")[:40]]
 with background_server(run) as url, ThreadPoolExecutor(8) as clients:
     answers = list(clients.map(lambda file: ask(url, file.read_bytes()), files))
     print(answers[0])

@@ -26,7 +26,7 @@ assert metrics["accuracy"] >= 0.95, metrics
 
 assert learner.run is not None
 predictor = fb.load(learner.run.path)
-file = Path(data.columns["audio"][int(data.rows("valid")[0])])
+file = Path(data.columns["audio"][int(data.rows("test")[0])])
 prediction = predictor.predict(file)
 print(file.name, prediction.label, prediction.confidence)
 assert predictor.predict(file.read_bytes()).label == prediction.label

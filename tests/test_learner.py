@@ -53,13 +53,14 @@ def test_images_to_a_class() -> None:
     trained = learner(epochs=10)
     metrics = trained.fit()
     assert metrics["accuracy"] > 0.8
-    assert trained.evaluate() == {**trained.evaluate(), "metrics": metrics, "side": "valid", "samples": 40}
-    assert trained.evaluate("train")["samples"] == 160
+    assert trained.evaluate() == {**trained.evaluate(), "metrics": metrics, "side": "test", "samples": 30}
+    assert [trained.evaluate(s)["samples"] for s in ("train", "valid")] == [140, 30]
     predictions = trained.predict(X[:20])
     assert sum(p.label == str(y) for p, y in zip(predictions, Y[:20], strict=True)) > 15
     assert sum(predictions[0].probabilities.values()) == pytest.approx(1, abs=1e-5)
+    without = learner(arrays(split=fb.Split(test=0)))
     with pytest.raises(UsageError, match="the data has no test rows"):
-        trained.evaluate("test")
+        without.evaluate("test")
 
 
 def test_images_to_several_labels() -> None:
@@ -263,7 +264,7 @@ def test_own_transforms_see_training_batches_alone() -> None:
 
     trained = learner(arrays(), augment=[brighten, lambda x: x * 1.1], epochs=2)
     trained.fit(check=False)
-    assert seen == [(32, 1, 8, 8)] * 10
+    assert seen == [*[(32, 1, 8, 8)] * 4, (12, 1, 8, 8)] * 2  # 140 of 200 train
     assert trained.recipe.augment == "none" and "Transforms" in trained.recipe.own_parts["techniques"]
 
 
@@ -408,7 +409,7 @@ def test_missing_numbers_are_left_out_and_told() -> None:
     trained.fit()
     places = [p for f in trained.findings for p in f.places]
     assert any("row 3" in p for p in places) and any("row 50" in p for p in places)
-    assert sum(trained.evaluate(s)["samples"] for s in ("train", "valid")) == 198
+    assert sum(trained.evaluate(s)["samples"] for s in ("train", "valid", "test")) == 198
 
 
 def test_a_class_that_only_validates_is_left_out_and_told() -> None:
@@ -423,8 +424,8 @@ def test_a_class_that_only_validates_is_left_out_and_told() -> None:
 def test_a_batch_larger_than_the_data_is_all_of_it() -> None:
     trained = learner(batch_size=5000)
     trained.fit(check=False)
-    assert trained.recipe.training.batch_size == 160
-    assert any("there are only 160 training samples" in r for r in trained.recipe.reasons)
+    assert trained.recipe.training.batch_size == 140
+    assert any("there are only 140 training samples" in r for r in trained.recipe.reasons)
     learner((images(), None), Own(), batch_size=5000, epochs=1).fit()
 
 
@@ -445,12 +446,13 @@ class Hungry(nn.Module):
 
 def test_memory_that_ends_after_the_last_epoch_is_told_and_the_training_kept(tmp_path: Path) -> None:
     folder = str(tmp_path / "run")
+    data = arrays(split=fb.Split(test=0))  # 160 train, 40 validate
     with pytest.raises(TrainingError, match=r"a batch of 32 does not fit.*; 16 would: --set batch_size=16"):
-        learner(model=Hungry(times=2), run=folder).fit(check=False)
-    whole = learner(model=Hungry(times=100), run=folder)
+        learner(data, model=Hungry(times=2), run=folder).fit(check=False)
+    whole = learner(data, model=Hungry(times=100), run=folder)
     metrics = whole.fit(check=False, resume=True)
     assert whole.trainer is not None and whole.trainer.state.step == 10  # of 10: none was taken anew
-    assert metrics == learner(model=Hungry(times=100)).fit(check=False)
+    assert metrics == learner(data, model=Hungry(times=100)).fit(check=False)
 
 
 class Narrow(nn.Module):

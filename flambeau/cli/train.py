@@ -46,9 +46,10 @@ def command(
     known: common.Known = None,
     split: Annotated[str, typer.Option(help="auto, given, random, stratified, grouped, time or none.")] = "auto",
     by: Annotated[str | None, typer.Option(help="The column of the groups or times.", show_default=False)] = None,
-    valid: Annotated[float | None, typer.Option(help="Share of rows that validate; 0.2 or less by their number if "
-                                                "not given.", show_default=False)] = None,
-    test: Annotated[float, typer.Option(help="Share of rows kept for the test.")] = 0.0,
+    valid: Annotated[float | None, typer.Option(help="Share of rows that validate and choose the epoch; 0.15 or less "
+                                                "by their number if not given.", show_default=False)] = None,
+    test: Annotated[float | None, typer.Option(help="Share of rows kept for the test; as many, from 200 rows on, if "
+                                               "not given; 0 keeps none.", show_default=False)] = None,
     no_check: Annotated[bool, typer.Option("--no-check", help="Do not look for mistakes in the data first.")] = False,
     no_baseline: Annotated[bool, typer.Option("--no-baseline", help="Fit no simple rival beside the model.")] = False,
     cache_limit: Annotated[str | None, typer.Option(help="Most that encoded data may take, such as 20GB; half of the "

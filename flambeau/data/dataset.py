@@ -14,7 +14,7 @@ import numpy as np
 from flambeau.core.errors import DataError, UsageError, nearest
 from flambeau.core.findings import Finding
 from flambeau.data.matching import match_tags
-from flambeau.data.split import NAMES, TEST, TRAIN, VALID, Split
+from flambeau.data.split import ALIASES, NAMES, TEST, TRAIN, VALID, Split
 from flambeau.fields import Category, Field, recognise
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Dataset:
         if isinstance(split, str):
             split = Split(split)
         if not isinstance(split, Split):
-            sides = np.asarray([_side(s, i) for i, s in enumerate(split)], np.int8)
+            sides = np.asarray([split_of(s, i) for i, s in enumerate(split)], np.int8)
             if len(sides) != len(self):
                 raise DataError(f"the split has {len(sides)} rows", expected=f"{len(self)}, one for each row")
             return sides
@@ -217,12 +217,21 @@ class Dataset:
 
     def describe(self) -> str:
         """One line: rows, split, fields."""
-        counts = ", ".join(f"{n} {NAMES[s]}" for s in (TRAIN, VALID, TEST) if (n := int((self.split == s).sum())))
+        counts = self.describe_split()
         kinds = " + ".join(f"{c} ({self.fields[c].kind})" for c in self.inputs[:MANY_INPUTS])
         if len(self.inputs) > MANY_INPUTS:
             kinds += f" + {len(self.inputs) - MANY_INPUTS} more"
         goal = f" → {self.target} ({self.fields[self.target].kind})" if self.target else ""
         return f"{len(self)} rows ({counts}): {kinds}{goal}"
+
+    def describe_split(self) -> str:
+        """How many rows train, validate and test, and what for."""
+        counts = [int((self.split == s).sum()) for s in (TRAIN, VALID, TEST)]
+        if counts[TEST]:
+            uses = ("train", "validate and choose the epoch", "test and are reported")
+        else:
+            uses = ("train", "validate, choose the epoch and are reported", "")
+        return ", ".join(f"{count:,} {use}" for count, use in zip(counts, uses, strict=True) if count)
 
     @classmethod
     def from_folder(cls, path: str | Path, **options: Any) -> Dataset:
@@ -276,8 +285,12 @@ class Dataset:
         return from_source(source)
 
 
-def _side(value: Any, row: int) -> int:
-    from flambeau.data.split import ALIASES
+def split_of(value: Any, row: int) -> int:
+    """The number of a split by its name or number.
+
+    Raises:
+        DataError: there is none of that name; it gives the row.
+    """
 
     if isinstance(value, (int, np.integer)) and 0 <= int(value) < len(NAMES):
         return int(value)

@@ -14,7 +14,7 @@ from flambeau.core.findings import Finding, Severity
 from flambeau.data.columns import from_polars
 from flambeau.data.dataset import Dataset
 from flambeau.data.frames import as_polars
-from flambeau.data.split import TEST, TRAIN, VALID, Split, default_share, with_validation
+from flambeau.data.split import LEAST_FOR_TEST, TEST, TRAIN, VALID, Split, with_validation
 from flambeau.data.tables import read_table
 from flambeau.fields import Field, Forecast, History, Series, Views, chosen
 from flambeau.fields.forecast import naive_error
@@ -91,7 +91,7 @@ def from_series(
     how = Split(split) if isinstance(split, str) else split
     if how.method not in ("auto", "time", "none") or how.folds:
         raise UsageError(f"series are split by time, and not '{how.method}'", fix="leave the choice to auto")
-    until = _cuts(line, how)[0]
+    until = _cuts(line, how, horizon or 1, length or 1)[0]
     if told is not None and _forget_later_classes(layout, read.values, line, until):
         line = timeline(read.values, layout)
     findings += [*read.findings, *(told or ()), *line.findings, *_of_steps(line, layout)]
@@ -145,16 +145,20 @@ def _span(step: float, dates: bool) -> str:
     return f"{step / 1e6:.4g} seconds"
 
 
-def _cuts(line: Timeline, how: Split) -> tuple[Any, Any]:
+def _cuts(line: Timeline, how: Split, horizon: int, length: int) -> tuple[Any, Any]:
     """The times from which on steps validate, and test: shares of the different times there are."""
     times = np.unique(line.times)
-    share = how.valid if how.valid is not None else min(default_share(len(times)), (1 - how.test) / 2)
-    if how.method == "none":
-        share, test = 0.0, 0.0
-    else:
-        test = how.test
     count = len(times)
-    n_test, n_valid = round(count * test), round(count * share)
+
+    def held_out(few: bool) -> tuple[int, int]:
+        shares = how.decided(count, few)
+        return round(count * (shares.valid or 0)), round(count * (shares.test or 0))
+
+    n_valid, n_test = held_out(len(line.times) < LEAST_FOR_TEST)
+    if how.test is None and (n_test < 2 * horizon or count - n_valid - n_test < length + horizon):
+        n_valid, n_test = held_out(True)
+    if how.method == "none":
+        n_valid = n_test = 0
     end = times[-1] + (np.timedelta64(1, "us") if times.dtype.kind == "M" else 1.0)
     test_from = times[count - n_test] if n_test else end
     valid_from = times[count - n_test - n_valid] if n_valid else test_from
@@ -228,7 +232,7 @@ def _sides(
     line: Timeline, layout: Layout, starts: np.ndarray, length: int, horizon: int, how: Split
 ) -> tuple[np.ndarray, np.ndarray]:
     """Windows and their sides: one that forecasts across a border is on neither."""
-    valid_from, test_from = _cuts(line, how)
+    valid_from, test_from = _cuts(line, how, horizon, length)
     first, last = line.times[starts + length], line.times[starts + length + horizon - 1]
     side = np.full(len(starts), UNUSED)
     side[last < valid_from] = TRAIN

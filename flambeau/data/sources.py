@@ -14,7 +14,7 @@ from flambeau.core.errors import DataError, UsageError, nearest
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.archives import is_archive, unpack
 from flambeau.data.columns import from_polars, known_fields, without_empty
-from flambeau.data.dataset import Dataset
+from flambeau.data.dataset import Dataset, split_of
 from flambeau.data.folders import from_folder
 from flambeau.data.frames import as_polars
 from flambeau.data.series import from_series, from_ts, is_ts
@@ -112,7 +112,10 @@ def from_frame(
     method = split if isinstance(split, str) else getattr(split, "method", None)
     sides: Split | str | Sequence[Any] = split
     if "split" in columns and method in ("auto", "given") and getattr(split, "folds", None) is None:
-        sides = columns["split"]
+        given = [split_of(value, row) for row, value in enumerate(columns["split"])]
+        labels = columns[target] if _are_classes(columns[target], fields, target) else None
+        how = split if isinstance(split, Split) else Split()
+        sides = with_validation(given, labels, range(len(given)), how)
     elif method == "given":
         raise DataError("there is no column 'split'", where=name, expected="one with train, valid and test")
     first = inputs[0] if inputs else None
@@ -201,13 +204,13 @@ def from_arrays(
         lengths = [len(next(iter(t.values()))) for t in tables]
         given = np.repeat(np.asarray(sides, np.int8), lengths).tolist()
         how = split if isinstance(split, Split) else Split()
-        labels = columns["y"] if y is not None and _are_classes(columns["y"], fields) else None
+        labels = columns["y"] if y is not None and _are_classes(columns["y"], fields, "y") else None
         split = given if valid else with_validation(given, labels, list(map(str, range(len(given)))), how)
     return Dataset(columns, target="y" if y is not None else None, fields=fields, split=split)
 
 
-def _are_classes(y: Sequence[Any], fields: Mapping[str, Field] | None) -> bool:
-    field = (fields or {}).get("y") or recognise(y[:1000], target=True)[0]
+def _are_classes(y: Sequence[Any], fields: Mapping[str, Field] | None, name: str) -> bool:
+    field = (fields or {}).get(name) or recognise(y[:1000], target=True)[0]
     return isinstance(field, Category)
 
 

@@ -19,6 +19,8 @@ ALIASES = {
     "valid": VALID, "val": VALID, "validation": VALID, "dev": VALID,
     "test": TEST, "testing": TEST,
 }  # fmt: skip
+LEAST_FOR_TEST = 200  # rows from which some are kept for a test
+LEAST = 10  # rows for each class, and groups, below which none are
 METHODS = ("auto", "given", "random", "stratified", "grouped", "time", "none")
 
 
@@ -30,9 +32,13 @@ class Split:
         method: `given` (by the source), `random`, `stratified` (each class alike), `grouped` (no group on both
             sides), `time` (the latest rows validate and test), `none` (all rows train), or `auto`: given where the
             source has one, else stratified for classes and random for the rest.
-        valid: share of the rows that validate, 0…1. If not given: a fifth below 25,000 rows, a tenth below 100,000,
-            a twentieth above, which measures well enough and leaves more to train on.
-        test: share of the rows kept for the test.
+        valid: share of the rows that validate and choose the epoch, 0…1.
+        test: share of the rows kept for the test, whose figures are reported: those of the validation rows are too
+            good, for they chose the epoch. 0 keeps none.
+
+            Of 200 rows or more (and 10 for each class, or 10 groups), what is not given of `valid` and `test` is 15 %
+            each, 10 % from 25,000 rows on, 5 % from 100,000 on, which measures well enough and leaves more to train
+            on. Of fewer rows a fifth validates and none is kept for a test.
         by: the column of the groups or of the times.
         seed: another seed, another split.
         folds: for cross-validation: rows (or groups) are dealt into so many parts, and `valid` and `test` do not count.
@@ -41,7 +47,7 @@ class Split:
 
     method: str = "auto"
     valid: float | None = None
-    test: float = 0.0
+    test: float | None = None
     by: str | None = None
     seed: int = 0
     folds: int | None = None
@@ -50,7 +56,8 @@ class Split:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise UsageError(f"no split is called '{self.method}'", fix=nearest(self.method, METHODS))
-        if not ((self.valid or 0) >= 0 and self.test >= 0 and (self.valid or 0) + self.test < 1):
+        valid, test = self.valid or 0, self.test or 0
+        if not (valid >= 0 and test >= 0 and valid + test < 1):
             raise UsageError(
                 f"the shares valid={self.valid} and test={self.test} do not fit",
                 expected="two shares, together below 1",
@@ -80,8 +87,12 @@ class Split:
             return np.zeros(len(keys), np.int8)
         if self.folds is not None:
             return np.where(self._parts(keys, labels, by) == self.fold, VALID, TRAIN).astype(np.int8)
-        if self.valid is None:
-            return replace(self, valid=min(default_share(len(keys)), (1 - self.test) / 2)).assign(keys, labels, by)
+        if self.valid is None or self.test is None:
+            grouped = self.method == "grouped"
+            named = by if grouped else labels
+            kinds = 0 if named is None else len({str(value) for value in named})
+            few = len(keys) < LEAST_FOR_TEST or (kinds < LEAST if grouped else len(keys) < LEAST * kinds)
+            return self.decided(len(keys), few).assign(keys, labels, by)
         if self.method == "time":
             assert by is not None
             missing = next((row for row, time in enumerate(by) if time is None or time != time), None)
@@ -104,6 +115,21 @@ class Split:
             rows = order[start:end]
             side[rows] = self._cut(np.arange(len(rows)))
         return side
+
+    def decided(self, rows: int, few: bool) -> Split:
+        """With both shares, for so many rows: by steps, so that one row more does not move the others.
+
+        Args:
+            few: there are too few of them for a test, unless one is asked for.
+        """
+        share = 0.15 if rows < 25_000 else 0.1 if rows < 100_000 else 0.05
+        valid, test = self.valid, self.test
+        if test is None:
+            test = 0.0 if few or valid == 0 else min(share, (1 - (valid or 0)) / 2)
+        if valid is None:
+            # all that is held out, where it is not shared with a test
+            valid = min(0.2 if rows < 25_000 and (self.test is not None or not test) else share, (1 - test) / 2)
+        return replace(self, valid=valid, test=test)
 
     def _parts(
         self, keys: Sequence[Hashable], labels: Sequence[Hashable] | None, by: Sequence[Any] | None
@@ -145,7 +171,7 @@ class Split:
     def _cut(self, order: np.ndarray) -> np.ndarray:
         """The first of `order` to test, the next to valid, the rest to train; one row always trains."""
         n = len(order)
-        n_test = min(round(n * self.test), n - 1)
+        n_test = min(round(n * (self.test or 0)), n - 1)
         n_valid = min(round(n * (self.valid or 0)), n - 1 - n_test)
         side = np.zeros(n, np.int8)
         side[order[:n_test]] = TEST
@@ -175,21 +201,16 @@ class Split:
         return side_of_group[inverse]
 
 
-def default_share(rows: int) -> float:
-    """The share of so many rows to validate on: by steps, so that one row more does not move the others."""
-    return 0.2 if rows < 25_000 else 0.1 if rows < 100_000 else 0.05
-
-
 def with_validation(
     sides: Sequence[int], labels: Sequence[Any] | None, keys: Sequence[Hashable], how: Split
 ) -> list[int]:  # fmt: skip
     """Given sides (N); where none validates, a share of the training rows does: of each class alike, where there are
-    labels."""
+    labels. Rows that all train are split as if nothing was given."""
     if VALID in sides or how.valid == 0:
         return list(sides)
     train = [i for i, side in enumerate(sides) if side == TRAIN]
     kind = "random" if labels is None else "stratified"
-    drawn = Split(kind, valid=how.valid, seed=how.seed).assign(
+    drawn = Split(kind, valid=how.valid, test=0.0 if TEST in sides else how.test, seed=how.seed).assign(
         [keys[i] for i in train], None if labels is None else [labels[i] for i in train]
     )
     out = list(sides)

@@ -25,7 +25,10 @@ def test_fields_set_by_hand_win_and_the_rest_is_recognised() -> None:
     data = Dataset({"x": [1, 2] * 10, "z": X, "y": Y}, target="y", fields={"x": Number()})
     assert [data.fields[c].kind for c in ("x", "z", "y")] == ["number", "number", "category"]
     assert "z" in data.reasons and "x" not in data.reasons
-    assert data.describe() == "20 rows (16 train, 4 valid): x (number) + z (number) → y (category)"
+    assert (
+        data.describe()
+        == "20 rows (16 train, 4 validate, choose the epoch and are reported): x (number) + z (number) → y (category)"
+    )
 
 
 def test_fields_are_fitted_on_training_rows_alone() -> None:

@@ -6,6 +6,7 @@ import datetime
 from collections import Counter
 
 import numpy as np
+import polars
 import pytest
 
 from flambeau.core.errors import DataError, UsageError
@@ -190,3 +191,65 @@ def test_folds_that_do_not_fit_are_told(wrong: dict[str, object]) -> None:
         Split(**wrong)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="has 2 groups"):
         Split("grouped", by="g", folds=3).assign(["a", "b"], by=["a", "b"])
+
+
+def counts(rows: int, how: Split, classes: int = 0, by: list[int] | None = None) -> list[int]:
+    labels = [i % classes for i in range(rows)] if classes else None
+    split = how.assign(range(rows), labels, by)
+    return [int((split == s).sum()) for s in (TRAIN, VALID, TEST)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "classes", "how", "expected"),
+    [
+        (1000, 2, Split(), [700, 150, 150]),
+        (200, 0, Split(), [140, 30, 30]),
+        (199, 0, Split(), [159, 40, 0]),  # too few to lose any
+        (300, 31, Split("random"), [240, 60, 0]),  # fewer than ten for each class
+        (30_000, 0, Split(), [24_000, 3_000, 3_000]),
+        (100_000, 0, Split(), [90_000, 5_000, 5_000]),
+        (1000, 2, Split(test=0), [800, 200, 0]),
+        (1000, 2, Split(valid=0.3), [550, 300, 150]),
+        (1000, 2, Split(test=0.3), [500, 200, 300]),
+        (1000, 2, Split(valid=0), [1000, 0, 0]),
+        (1000, 2, Split("none"), [1000, 0, 0]),
+    ],
+)
+def test_rows_are_kept_for_a_test_where_there_are_enough(
+    rows: int, classes: int, how: Split, expected: list[int]
+) -> None:
+    assert counts(rows, how, classes) == expected
+
+
+def test_the_latest_test_and_those_before_validate() -> None:
+    split = Split("time", by="day").assign(range(400), None, list(range(400)))
+    assert split.tolist() == [TRAIN] * 280 + [VALID] * 60 + [TEST] * 60
+
+
+def test_groups_are_kept_for_a_test_whole_where_there_are_ten() -> None:
+    for groups, tested in ((20, True), (9, False)):
+        by = [i % groups for i in range(400)]
+        split = Split("grouped", by="person").assign(range(400), None, by)
+        assert (TEST in split) == tested
+        assert len(set(zip(by, split.tolist(), strict=True))) == groups
+
+
+def test_a_recipe_of_before_splits_as_it_did() -> None:
+    old = {"method": "auto", "valid": None, "test": 0.0, "by": None, "seed": 0, "folds": None, "fold": 0}
+    assert counts(1000, Split(**old), 2) == [800, 200, 0]
+    assert counts(30_000, Split(**old)) == [27_000, 3_000, 0]
+
+
+def test_a_given_split_is_taken_as_it_is() -> None:
+    x, y = [float(i) for i in range(400)], ["a", "b"] * 200
+    given = ["train"] * 300 + ["valid"] * 100
+    assert not len(Dataset({"x": x, "y": y}, target="y", split=given).rows("test")), "none is made up"
+    frame = polars.DataFrame({"x": x, "y": y, "split": ["train"] * 300 + ["test"] * 100})
+    data = Dataset.from_frame(frame, target="y")
+    assert [len(data.rows(s)) for s in ("train", "valid", "test")] == [240, 60, 100]
+    assert data.rows("test").tolist() == list(range(300, 400))
+
+
+def test_what_each_part_is_for_is_said() -> None:
+    data = Dataset({"x": [float(i) for i in range(1000)], "y": ["a", "b"] * 500}, target="y")
+    assert data.describe_split() == "700 train, 150 validate and choose the epoch, 150 test and are reported"

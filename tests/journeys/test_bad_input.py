@@ -185,7 +185,22 @@ def test_a_batch_larger_than_the_data(run: Run, digits: Path) -> None:
 
 
 def test_a_last_batch_of_one_sample(run: Run, digits: Path) -> None:
-    went(run("train", "digits", "--model", "resnet9", "--epochs", 1, "--valid", 0.195, "--set", "batch_size=32"))
+    went(
+        run(
+            "train",
+            "digits",
+            "--model",
+            "resnet9",
+            "--epochs",
+            1,
+            "--valid",
+            0.195,
+            "--test",
+            0,
+            "--set",
+            "batch_size=32",
+        )
+    )
 
 
 def test_two_pictures_are_enough(run: Run, digits: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def document(command: Command, status: int = 0) -> dict[str, Any]:
 def test_check_of_good_data(run: Run, digits: Path) -> None:
     command = run("check", "digits")
     assert command.status == 0, command.err
-    assert "200 rows (160 train, 40 valid): image (image) → label (category)" in command.err
+    assert "200 rows (140 train, 30 validate and choose the epoch, 30 test and are reported): image (" in command.err
     found = document(run("check", "digits", "--json"))
     assert found["data"].startswith("200 rows")
     assert not [f for f in found["findings"] if f["severity"] == "error"]
@@ -91,7 +91,7 @@ def test_fields_of_a_recipe_hold_for_other_data_too(run: Run, digits: Path, tmp_
         (("--set", "fields.label.kind=number"), lambda run: fields_of(run)["label"]["kind"] == "number"),
         (("--set", "augment=none"), lambda run: "augment: none" in recipe_of(run)),
         (("--set", "accumulate=4"), lambda run: "accumulate: 4" in recipe_of(run)),
-        (("--split", "random", "--valid", "0.5"), lambda run: evaluation_of(run)["samples"] == 100),
+        (("--split", "random", "--valid", "0.5", "--test", "0"), lambda run: evaluation_of(run)["samples"] == 100),
         (("--valid", "0.1", "--test", "0.3"), lambda run: evaluation_of(run)["side"] == "test"),
         (("--split", "none"), lambda run: evaluation_of(run)["side"] == "train"),
         (("--cache-limit", "0", "--threads", "2"), lambda run: True),
@@ -132,7 +132,7 @@ def test_train_on_tables(run: Run, digits: Path, tmp_path: Path) -> None:
     quick = ("--model", "lenet", "--epochs", 1, "--target", "digit", "--input", "photo", "--no-check", "--json")
     for options, side in (
         (("--split", "grouped", "--by", "writer"), "valid"),
-        (("--split", "time", "--by", "year"), "valid"),
+        (("--split", "time", "--by", "year"), "test"),
         (("--split", "given"), "test"),
     ):
         name = options[1]
@@ -158,7 +158,7 @@ def test_train_on_an_archive(run: Run, digits: Path, tmp_path: Path) -> None:
 
 def test_evaluate_held_out_and_other_data(run: Run, trained: Path, digits: Path) -> None:
     held_out = document(run("evaluate", trained, "--json"))
-    assert (held_out["side"], held_out["samples"]) == ("valid", 40)
+    assert (held_out["side"], held_out["samples"]) == ("test", 30)
     assert held_out["metrics"] == json.loads((trained / "evaluation.json").read_text())["metrics"]
     shutil.rmtree(digits / "0")
     other = document(run("evaluate", trained, "digits", "--json"))

@@ -77,7 +77,7 @@ def pairs(folder: Path) -> tuple[str, ...]:
 
 def pictures(folder: Path) -> tuple[str, ...]:
     write_digits(folder / "digits")
-    return "digits", "--model", "lenet", "--valid", "0.9"
+    return "digits", "--model", "lenet", "--valid", "0.9", "--test", "0"
 
 
 def tags(folder: Path) -> tuple[str, ...]:
