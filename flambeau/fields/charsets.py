@@ -25,14 +25,21 @@ HIGH = re.compile(rb"[\x80-\xff]")
 PAIRS = re.compile(rb"(?:[\xa1-\xf7][\xa1-\xfe])+")  # GB 2312, where all everyday letters of GB 18030 are
 EVERYDAY = re.compile(rb"[\xa1-\xa3\xb0-\xd7]")  # first bytes of its punctuation and of its 3,755 commonest letters
 DAMAGE = re.compile("\ufffd+")
+# Thai in TIS-620: a vowel before its consonant, a consonant, the marks above and below it, a vowel after it
+THAI = re.compile(rb"(?:[\xe0-\xe4]?[\xa1-\xce][\xd1\xd4-\xd9]?[\xe7-\xec]?[\xd0\xd2\xd3]?|[\xcf\xe6\xf0-\xf9])+")
+THAI_MARKS = re.compile(rb"[\xd1\xd4-\xd9\xe7-\xec]")  # a fifth to a quarter of its letters
+THAI_OFTEN = re.compile(
+    rb"[\xa1\xa4\xa7\xb4\xb5\xb7\xb9\xba\xbb\xc1-\xc3\xc5\xc7\xca\xcb\xcd]"
+)  # nine of ten consonants
+THAI_CONSONANT = re.compile(rb"[\xa1-\xce]")
 
 
 def detect(data: bytes) -> str:
     """The name of the encoding that bytes are most likely in.
 
     A byte order mark decides; then zeros at every other byte (UTF-16), then whether it is valid UTF-8 (but for a few
-    damaged bytes among many good letters), then whether its letters are pairs of bytes as in GB 18030; what is left is
-    cp1252, in which any byte but five means something.
+    damaged bytes among many good letters), then whether its letters are Thai syllables of TIS-620, or pairs of bytes as
+    in GB 18030; what is left is cp1252, in which any byte but five means something.
 
     >>> detect("naïve".encode()), detect("naïve".encode("cp1252")), detect("你好，世界".encode("gb18030"))
     ('utf-8', 'cp1252', 'gb18030')
@@ -53,7 +60,22 @@ def detect(data: bytes) -> str:
         # what is in another encoding has hardly a letter that is right by chance
         if len(BEYOND_ASCII.findall(lenient)) > 2 * len(DAMAGE.findall(lenient)):
             return "utf-8"
+    if is_thai(head):
+        return "cp874"
     return "gb18030" if _chinese(head) else _western(data)
+
+
+def is_thai(data: bytes) -> bool:
+    """Whether nearly all high bytes are Thai syllables of TIS-620, in runs as Thai has them: no spaces between words.
+
+    >>> is_thai("ร้านนี้อร่อยมาก".encode("cp874")), is_thai("你好，世界很大".encode("gb18030")), is_thai(b"caf\\xe9")
+    (True, False, False)
+    """
+    runs = [run for run in THAI.findall(data) if len(run) >= 3]
+    covered, high = sum(map(len, runs)), len(HIGH.findall(data))
+    marks, often, consonants = (len(p.findall(b"".join(runs))) for p in (THAI_MARKS, THAI_OFTEN, THAI_CONSONANT))
+    fewest = 0.12 if covered < 24 else 0.06  # of a short text more is asked for: pairs of bytes may look so by chance
+    return covered >= 8 and covered >= 0.9 * high and marks >= fewest * covered and often >= 0.75 * consonants
 
 
 def _chinese(head: bytes) -> bool:
@@ -105,7 +127,7 @@ def read_texts(paths: Sequence[str], encoding: str | None = None) -> tuple[list[
     for i, path in enumerate(paths):
         data = _bytes(path)
         name = encoding or detect(data)
-        if encoding is None and name in (*WESTERN, "gb18030"):
+        if encoding is None and name in (*WESTERN, "gb18030", "cp874"):
             kept[i] = data
             texts.append("")
         else:

@@ -29,6 +29,11 @@ def test_a_western_code_page_is_found_out(text: str) -> None:
     assert to_text(text.encode("cp1252")) == (text, "cp1252")
 
 
+def test_thai_of_the_old_code_page_is_found_out() -> None:
+    text = "ร้านนี้อร่อยมาก แนะนำเลยค่ะ ราคา ๑๐๐ บาท"
+    assert to_text(text.encode("cp874")) == (text, "cp874")
+
+
 def test_plain_ascii_is_utf_8() -> None:
     assert detect(b"just letters") == detect(b"") == "utf-8"
 

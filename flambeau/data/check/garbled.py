@@ -6,8 +6,11 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from flambeau.fields.charsets import is_thai
+
 NAMES = {
     "utf-8": "UTF-8", "gb18030": "GB 18030", "cp1252": "Windows-1252", "cp1251": "Windows-1251", "latin-1": "Latin-1",
+    "cp874": "TIS-620 (Thai)",
 }  # fmt: skip
 MOST = 4  # times that a text is undone
 CONTROLS = "\x80-\x9f"
@@ -164,8 +167,16 @@ _AS_WESTERN = _Utf8("cp1252", _western)
 
 def _find_western(text: str) -> Runs:
     runs = _AS_WESTERN.find(text)
+    # what is garbled lies among plain letters; in the bytes of another alphabet, such as Thai's, it comes about by chance
+    inside = {i for start, end, _ in runs for i in range(start, end)}
+    runs = [(a, b, meant) for a, b, meant in runs if not {a - 1, b} & _high_letters(text, a - 1, b) - inside]
     sequences = {text[start:end] for start, end, _ in runs}
     return [] if len(sequences) == 1 and _QUOTED.fullmatch(sequences.pop()) else runs
+
+
+def _high_letters(text: str, *places: int) -> set[int]:
+    """Those of the places in a text where there is a letter or sign of the upper half of Latin-1, but for spaces."""
+    return {i for i in places if 0 <= i < len(text) and "\xa1" <= text[i] <= "\xff" and text[i] not in "«»"}
 
 
 # as Windows-1251, UTF-8 is Cyrillic letters and signs, and so is real text: in Ukrainian, «дії» would be a Chinese
@@ -257,10 +268,24 @@ def _undo_russian(text: str) -> str:
     return re.sub("[À-ÿ¨¸]+", lambda match: match.group().encode("latin-1").decode("cp1251"), text)
 
 
+_THAI_BYTES = re.compile("[\u00a1-\u00fb]{3,}")
+
+
+def _find_thai(text: str) -> Runs:
+    if not _SEVERAL.search(text) or not is_thai(text.encode("latin-1", "replace")):
+        return []
+    return [(*m.span(), m.group().encode("latin-1").decode("cp874", "replace")) for m in _THAI_BYTES.finditer(text)]
+
+
+def _undo_thai(text: str) -> str:
+    return re.sub("[\u00a1-\u00fb]+", lambda m: m.group().encode("latin-1").decode("cp874", "replace"), text)
+
+
 WESTERN = ("cp1252", "latin-1")
 READINGS = (
     Reading("utf-8", WESTERN, _find_western, _AS_WESTERN.undo),
     Reading("utf-8", ("cp1251",), _AS_CYRILLIC.find, _AS_CYRILLIC.undo),
     Reading("gb18030", WESTERN, _find_chinese, _undo_chinese),
     Reading("cp1251", WESTERN, _find_russian, _undo_russian),
+    Reading("cp874", WESTERN, _find_thai, _undo_thai),
 )

@@ -138,3 +138,35 @@ def test_a_program_in_many_languages_has_nothing_garbled(realdata: Callable[[str
             texts = [text for text in messages.values() if isinstance(text, str)]
             found |= {text: bit for text in texts if (bit := mojibake(text))}
     assert not found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "สวัสดีครับ ผมชื่อสมชาย วันนี้อากาศดีมาก", "ร้านนี้อร่อยมากกก แนะนำเลยค่ะ 😍 ราคา ๑๐๐ บาท", "ສະບາຍດີ ຂ້ອຍຊື່ສົມ", "សួស្តី ខ្ញុំឈ្មោះសុខ",
+        "שלום עולם, מה שלומך היום?", "Καλημέρα κόσμε, τι κάνεις σήμερα;", "مرحبا بالعالم، كيف حالك اليوم؟",
+        "नमस्ते दुनिया, आप कैसे हैं?", "வணக்கம், எப்படி இருக்கிறீர்கள்?", "გამარჯობა, როგორ ხარ?", "Բարեւ աշխարհ", "မင်္ဂလာပါ", "한국어 문장입니다",
+        "Việt Nam đất nước tôi", "Україна — дії",
+    ],
+)  # fmt: skip
+def test_sound_texts_of_every_script_are_left_alone(text: str) -> None:
+    assert mojibake(text) is None
+
+
+THAI = ["อาหารอร่อย บริการดี พนักงานสุภาพ แต่รอนานมาก", "ร้านนี้อร่อยมาก แนะนำเลยค่ะ", "กรุงเทพมหานครเป็นเมืองหลวงของประเทศไทย"]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1"])
+@pytest.mark.parametrize("text", THAI)
+def test_thai_read_as_a_western_encoding_is_no_utf_8_read_twice(text: str, encoding: str) -> None:
+    spoilt = garbled(text, "cp874", encoding)
+    found = mojibake(spoilt)
+    assert found is not None and (found.written, found.times) == ("cp874", 1) and found.meant in text
+    (finding,) = told(spoilt)
+    assert "TIS-620" in finding.message and repaired(spoilt, finding) == text
+
+
+@pytest.mark.parametrize("text", ["한국어 문장입니다. 정말 좋아요", "中文句子，非常好看的電影"])
+def test_other_bytes_that_lie_next_to_each_other_are_not_said_to_be_utf_8(text: str) -> None:
+    found = mojibake(garbled(text, "euc-kr" if text[0] > "가" else "big5", "latin-1"))
+    assert found is None or found.written not in ("utf-8", "cp874")
