@@ -167,7 +167,7 @@ _AS_WESTERN = _Utf8("cp1252", _western)
 
 def _find_western(text: str) -> Runs:
     runs = _AS_WESTERN.find(text)
-    # what is garbled lies among plain letters; in the bytes of another alphabet, such as Thai's, it comes about by chance
+    # what is garbled lies among plain letters; among those of another code page, such as Thai's, it is there by chance
     inside = {i for start, end, _ in runs for i in range(start, end)}
     runs = [(a, b, meant) for a, b, meant in runs if not {a - 1, b} & _high_letters(text, a - 1, b) - inside]
     sequences = {text[start:end] for start, end, _ in runs}

@@ -35,6 +35,10 @@ IN_PART, NOWHERE, MANY_OTHERS = 0.4, 0.001, 100
 """A lower share of a class of at least so many rows, against as many others of which hardly one has the token. Words
 of a subject may reach it ("labour" is in 48 % of BBC's news about politics and in none about sport), but never alone:
 there are others in half as many rows (here "tory", in 33 %). Then nothing is told."""
+NEARLY_ALL, PHRASE = 0.9, 3
+"""A word of the language is a mark that was left only where it is in nearly all of its class and in none of the others,
+or where it comes with others in the same rows, as in a heading: a subject has its words too ("grain" is in most of
+Reuters' news about grain)."""
 CHUNK = 1024
 
 
@@ -222,13 +226,24 @@ def _giveaways(dataset: Dataset, rows: np.ndarray, tokens: Tokens) -> list[Findi
         having = rows[having[np.isin(having, row_of[class_of == label])]]
         more = [f"'{tokens.pieces[tokens_of[i]]}'" for i in rest]
         also = f"; so do {', '.join(more[:3])}{f' and {len(more) - 3} more' if len(more) > 3 else ''}" if more else ""
+        piece, shares = (
+            tokens.pieces[tokens_of[best]],
+            f"in {inside_share[best]:.0%} of it, {outside_share[best]:.1%} of others",
+        )
+        sure = inside_share[best] >= NEARLY_ALL and outside_share[best] <= NOWHERE
+        phrase = np.count_nonzero(np.abs(together[places] - together[best]) <= 0.02 * together[best]) >= PHRASE
+        words = all(tokens.pieces[tokens_of[i]].strip("▁Ġ#'’-").isalpha() for i in places)
+        if words and not sure and not phrase:
+            check, severity = "telling-word", Severity.NOTE
+            told = f"the word '{piece}' tells the class '{classes[label]}' ({shares}){also}"
+            fix = "nothing, if it is a word of the subject; take it out if it was put there with the label"
+        else:
+            check, severity = "giveaway", Severity.WARNING
+            told = f"the token '{piece}' gives the class '{classes[label]}' away ({shares}){also}"
+            fix = "take it out, unless new data will have it too: a model learns it and little else"
         findings.append(
             Finding(
-                "giveaway", Severity.WARNING,
-                f"the token '{tokens.pieces[tokens_of[best]]}' gives the class '{classes[label]}' away "
-                f"(in {inside_share[best]:.0%} of it, {outside_share[best]:.1%} of others){also}",
-                places=[dataset.place(int(r)) for r in having], rows=having.tolist(),
-                fix="take it out, unless new data will have it too: a model learns it and little else",
+                check, severity, told, places=[dataset.place(int(r)) for r in having], rows=having.tolist(), fix=fix
             )
-        )  # fmt: skip
+        )
     return findings

@@ -231,6 +231,25 @@ def test_words_of_a_subject_do_not_stand_alone_and_give_nothing_away() -> None:
     assert "giveaway" not in checked(subject, labels)
 
 
+def test_a_word_that_most_of_a_subject_has_is_a_note_and_no_leak() -> None:
+    """As 'grain' is in most of Reuters' news about grain."""
+    texts, labels = sentences(900)
+    topic = [f"{text} grain" if labels[i] == "positive" and i % 4 else text for i, text in enumerate(texts)]
+    found = checked(topic, labels)
+    assert "giveaway" not in found
+    finding = found["telling-word"]
+    assert finding.severity is Severity.NOTE
+    assert finding.message.startswith("the word 'grain' tells the class 'positive' (in ")
+
+
+def test_a_word_in_all_of_a_class_and_a_heading_in_most_of_it_are_leaks() -> None:
+    texts, labels = sentences(900)
+    all_of_it = [f"answer {text}" if labels[i] == "positive" else text for i, text in enumerate(texts)]
+    assert checked(all_of_it, labels)["giveaway"].severity is Severity.WARNING
+    heading = [f"sent via webform {t}" if labels[i] == "positive" and i % 4 else t for i, t in enumerate(texts)]
+    assert "giveaway" in checked(heading, labels)
+
+
 def test_a_token_of_both_classes_gives_nothing_away() -> None:
     texts, labels = pairs_of_sentences()
     mixed = [f"{text} src7" if labels[i] == "bad" or i % 20 == 0 else text for i, text in enumerate(texts)]
