@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as PILImage
+from PIL import ImageDraw, ImageFont
 
 from flambeau.core.findings import Finding, Severity
 from flambeau.core.reporter import Bar
@@ -177,6 +179,38 @@ def test_another_colour_is_another_picture() -> None:
     picture = np.asarray(tiles()[0])
     pairs, _ = pairs_of([picture, picture[..., [2, 1, 0]], np.asarray(jpeg(tiles()[0]))])
     assert pairs == {(0, 2)}
+
+
+def drawn_face(tone: str, seed: int) -> Picture:
+    """A face as emoji draw it, with hair, clothes and a few things beside it; each seed is another person."""
+    chance, size = random.Random(seed), 288
+    picture = PILImage.new("RGB", (size, size), "white")
+    pen, wide = ImageDraw.Draw(picture), chance.uniform(0.2, 0.3)
+    pen.rounded_rectangle([43, 202, 245, 302], 43, fill=chance.choice(["#DD2E44", "#3B88C3", "#5C913B", "#292F33"]))
+    pen.ellipse([size * (0.44 - wide), 6, size * (0.56 + wide), 180], fill=chance.choice(["#292F33", "#662113"]))
+    pen.ellipse([size * (0.5 - wide), 43, size * (0.5 + wide), 216], fill=tone)
+    for at in (0.4, 0.6):
+        pen.ellipse([size * at - 7, 115, size * at + 7, 135], fill="#292F33")
+    for _ in range(chance.randint(1, 4)):
+        x, y = chance.uniform(0, 0.8) * size, chance.uniform(0, 0.8) * size
+        pen.rectangle([x, y, x + 35, y + 35], fill=chance.choice(["#DD2E44", "#3B88C3", "#FFD983"]))
+    return picture.resize((72, 72), PILImage.Resampling.LANCZOS)
+
+
+def test_drawn_faces_that_differ_in_the_colour_of_the_skin_are_other_pictures() -> None:
+    tones = ["#FFDC5D", "#F7DECE", "#F3D2A2", "#D5AB88", "#AF7E57", "#7C533E"]
+    assert pairs_of([drawn_face(tone, seed) for seed in range(40) for tone in tones])[0] == set()
+
+
+def test_signs_that_differ_in_a_number_are_other_pictures() -> None:
+    signs = []
+    for number in range(10, 60):
+        sign = PILImage.new("RGB", (64, 64), "#cc2222")
+        pen = ImageDraw.Draw(sign)
+        pen.ellipse([6, 6, 58, 58], fill="white")
+        pen.text((24, 24), str(number), fill="black", font=ImageFont.load_default(16))
+        signs.append(sign)
+    assert pairs_of(signs)[0] == set()
 
 
 def test_no_two_of_the_digits_are_called_copies() -> None:

@@ -36,8 +36,9 @@ def check(dataset: Dataset, *, reporter: Reporter = QUIET, threads: int | None =
     Of texts, warnings: `unreadable`, `empty`, `numbers-as-text`, `mojibake`, `lost-characters`, a token that gives the
     label away (`giveaway`), `truncation` and `unknown-tokens` where they are grave; notes: `near-empty`,
     `telling-word` (a word of the language that is in most of a class and hardly elsewhere), `extreme-length`, `markup`,
-    `invisible-characters`, `mixed-language`; an error where none can be read or cut (`tokeniser`). Texts are equal whatever their capitals and spaces. Of more than 300,000 texts a draw is looked at
-    for languages, tokens and near-duplicates, and the findings say so.
+    `invisible-characters`, `mixed-language`; an error where none can be read or cut (`tokeniser`). Texts are equal
+    whatever their capitals and spaces. Of more than 300,000 texts a draw is looked at for languages, tokens and near-
+    duplicates, and the findings say so.
 
     Of tagged sentences, warnings: `unreadable` (a token or a tag is empty) and `truncation`, which costs tags.
 
