@@ -197,6 +197,24 @@ def drawn_face(tone: str, seed: int) -> Picture:
     return picture.resize((72, 72), PILImage.Resampling.LANCZOS)
 
 
+def test_where_classes_are_alike_throughout_it_is_one_note_and_no_conflict_of_labels() -> None:
+    pictures = [np.asarray(p) for tile in tiles() for p in (tile, darker(tile))]
+    few = Dataset.from_arrays(
+        np.stack([*pictures[:2], *digits_like(60)]), ["light", "dark", *["other"] * 60], split="none"
+    )
+    findings = {f.check: f for f in few.check()}
+    assert findings["near-label-conflict"].severity is Severity.WARNING
+    many = Dataset.from_arrays(np.stack(pictures), ["light", "dark"] * 12, split="none")
+    (told,) = [f for f in many.check() if "conflict" in f.check]
+    assert (told.severity, told.count) == (Severity.NOTE, 12)
+    assert "classes differ in a detail" in told.fix
+
+
+def digits_like(count: int) -> list[np.ndarray]:
+    """Handwritten digits, as large as the photos."""
+    return [np.asarray(PILImage.fromarray(x).resize((200, 200)).convert("RGB")) for x in digits()[0][:count]]
+
+
 def test_drawn_faces_that_differ_in_the_colour_of_the_skin_are_other_pictures() -> None:
     tones = ["#FFDC5D", "#F7DECE", "#F3D2A2", "#D5AB88", "#AF7E57", "#7C533E"]
     assert pairs_of([drawn_face(tone, seed) for seed in range(40) for tone in tones])[0] == set()

@@ -25,6 +25,8 @@ KINDS = {
     "duplicate": (", in one class and on one side", Severity.NOTE, "remove the copies, which only count double"),
 }  # fmt: skip
 """What is said of each kind of link, how bad it is, and what to do."""
+MANY_ALIKE = 0.1
+"""Share of the rows that are alike across classes from which it is the classes that are alike, not labels wrong."""
 
 
 class Link(NamedTuple):
@@ -127,6 +129,11 @@ class Twins:
                 message = f"{counted(len(links_of), 'pair')} of {noun}s {same}{what}"
                 places = [self._place(link, "≈" if near else "=") for link in links_of]
                 rows_of = [row for link in links_of for row in (link.first, link.second)]
+                if near and check == "label-conflict":
+                    fix = "look at them: where they show the same, keep the label that is right"
+                    if len(linked[check]) > MANY_ALIKE * len(self.dataset):
+                        severity = Severity.NOTE
+                        fix = "look at a few: so many are alike where classes differ in a detail"
                 severity = Severity.NOTE if coincidence else severity
                 findings.append(Finding(near + check, severity, message, places, rows_of, fix, len(links_of)))
         return findings
