@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint install clean
+.PHONY: demo test extras lint install clean
 
 demo: $(VENV)/.installed
 	$(BIN)/flambeau demo
 
 test: $(VENV)/.tools
 	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadscope
+
+# each page and demo in an environment with the extras that it names, and no others
+extras: $(VENV)/.tools
+	$(BIN)/python -m pytest -n 2 tests/extras -m extras
 
 lint: $(VENV)/.tools
 	$(BIN)/ruff check .
@@ -30,4 +34,4 @@ $(VENV)/.tools: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) .venv-extras .pytest_cache .mypy_cache .ruff_cache build *.egg-info

@@ -307,7 +307,7 @@ class Learner:
         if errors:
             raise DataError(
                 f"the check found {len(errors)} error{'s' * (len(errors) > 1)}: {errors[0].message}",
-                fix="mend the data, or train anyway with --no-check",
+                fix=f"{errors[0].fix or 'mend the data'}, or train anyway with --no-check",
             )
 
     def _fit(self, run: Run | None, resume: bool) -> dict[str, float]:

@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
+from pages import FENCE, blocks, run_page
 
 import flambeau as fb
-from flambeau.cli.main import app, run
+from flambeau.cli.main import app
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").rglob("*.md"))]
 A_CLASS = 24
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-COMMAND = "$ flambeau "
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
-
-
-@dataclass
-class Block:
-    """One fenced block: its language, its text and the line of the page that the text begins at."""
-
-    language: str
-    text: str
-    line: int
-
-
-def blocks(page: Path) -> Iterator[Block]:
-    whole = page.read_text(encoding="utf-8")
-    for match in FENCE.finditer(whole):
-        yield Block(match[1], match[2], whole.count("\n", 0, match.start(2)) + 1)
 
 
 def name(page: Path) -> str:
@@ -57,18 +37,8 @@ def folder(digits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("page", RUNNABLE, ids=name)
-def test_every_example_of_the_page_runs(page: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Blocks share one namespace and one folder, as they do for a reader who types them one after another."""
-    names: dict[str, Any] = {"__name__": page.stem}
-    for block in blocks(page):
-        if block.language == "python":
-            # as many lines above as on the page, so that a traceback points into it
-            exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), names)
-        elif block.language == "console":
-            for line in block.text.splitlines():
-                assert line.startswith(COMMAND), f"{name(page)}: no command: {line}"
-                status = run(shlex.split(line, comments=True)[2:])
-                assert status == 0, f"{name(page)}: {line}: exit status {status}: {capsys.readouterr().err}"
+def test_every_example_of_the_page_runs(page: Path, folder: Path) -> None:
+    run_page(page)
 
 
 def test_blocks_are_of_known_kinds() -> None:
