@@ -35,7 +35,8 @@ log = logging.getLogger(__name__)
 
 REFUSALS = {
     400: "the body cannot be parsed",
-    413: "too many bytes, pixels, files or rows",
+    403: "a page of another site has sent it",
+    413: "too many bytes, pixels, files, rows or values",
     415: "another content type is expected",
     422: "the input or a parameter does not fit",
     500: "the model failed on the input",

@@ -20,19 +20,26 @@ LINGER_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Limits:
-    """What a server takes on. The memory for uploads is at most `max_queue` × `max_body`.
+    """What a server takes on.
 
     Attributes:
         max_body: bytes of a request.
+        max_memory: bytes of all bodies that are held at one time. Where more come, the upload that has lasted longest
+            without being whole gets 503.
         max_pixels: pixels of a picture, told from its head before it is decoded; also of all that are being decoded
             at one time.
         max_files: pictures in a request.
         max_rows: rows in a request, for models that take JSON.
-        max_queue: requests that are being read, waiting or computed at one time; further ones get 503.
-        max_connections: open connections.
+        max_values: values in the JSON of a request, those within lists and objects counted.
+        max_queue: requests that have arrived whole and wait or are computed; further ones get 503. An upload takes no
+            place before it is whole.
+        max_connections: open connections. Where more come, the one that has waited longest for its client gives way.
+        max_per_address: those of one address (of IPv6 one network of 64 bits). Behind a proxy all are the proxy's.
         max_batch: inputs in a forward pass.
         max_wait: seconds that a forward pass waits at most for inputs that are still being decoded.
-        timeout: seconds for a request, the upload included; then 504.
+        header_timeout: seconds for the head of a request, from its first byte; then 408.
+        keep_alive: seconds that a connection may be silent between requests.
+        timeout: seconds for a request, the upload included; then 504. As many for the client to take the answer.
         decode_threads: threads that decode pictures.
 
     Raises:
@@ -40,13 +47,18 @@ class Limits:
     """
 
     max_body: int = 16 * 2**20
+    max_memory: int = 256 * 2**20
     max_pixels: int = 50_000_000
     max_files: int = 32
     max_rows: int = 1024
-    max_queue: int = 64
-    max_connections: int = 512
+    max_values: int = 1_000_000
+    max_queue: int = 1024
+    max_connections: int = 2048
+    max_per_address: int = 1024
     max_batch: int = 32
     max_wait: float = 0.004
+    header_timeout: float = 10.0
+    keep_alive: float = 5.0
     timeout: float = 30.0
     decode_threads: int = 2
 
@@ -57,83 +69,125 @@ class Limits:
                 raise UsageError(f"the limit {entry.name} is {value}", expected="a number above 0")
 
 
-class BodyTooLarge(Exception):
-    """The body that is arriving has passed the limit. No handler of the application knows it: the guard answers."""
+@dataclass(eq=False)
+class _Upload:
+    """A request whose body arrives, or has arrived."""
+
+    limit: asyncio.Timeout
+    size: int = 0
+    whole: bool = False
+    refusal: Problem | None = None
 
 
 class Guard:
     """ASGI middleware: refuses bodies that are too large, requests beyond the queue, and ends those that last too long.
 
     A body is refused by its Content-Length before any of it is read, and one without a length as soon as it has
-    passed the limit.
+    passed the limit. The application gets a body when it is whole, and only then does the request take a place.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits):
         self.app, self.limits = app, limits
         self.in_flight = 0
+        self._held = 0
+        self._uploads: dict[_Upload, None] = {}  # those that are not whole, the oldest first
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if (_content_length(scope) or 0) > self.limits.max_body:
-            await self._refuse(body_too_large(self.limits.max_body), receive, send)
-        elif scope["method"] != "POST":
-            await self._serve(scope, receive, send)
-        elif self.in_flight >= self.limits.max_queue:
-            await self._refuse(overloaded("the server is busy: too many requests are waiting"), receive, send)
-        else:
-            self.in_flight += 1
-            try:
-                await self._serve(scope, receive, send)
-            finally:
-                self.in_flight -= 1
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        received, more, started = 0, True, False
-
-        async def counted() -> Message:
-            nonlocal received, more
-            message = await receive()
-            received += len(message.get("body", b""))
-            more = message.get("more_body", False)
-            if received > self.limits.max_body:
-                raise BodyTooLarge
-            return message
+        if problem := _refused(scope, self.limits):
+            await self._refuse(problem, receive, send)
+            return
+        started = False
 
         async def noted(message: Message) -> None:
             nonlocal started
             started = True
             await send(message)
 
-        limit = asyncio.timeout(self.limits.timeout)
+        upload = _Upload(asyncio.timeout(self.limits.timeout))
         try:
-            async with limit:
-                await self.app(scope, counted, noted)
+            async with upload.limit:
+                if scope["method"] == "POST":
+                    await self._in_queue(scope, _once(await self._read(upload, receive), receive), noted)
+                else:
+                    await self.app(scope, receive, noted)
             return
         except ClientDisconnect:
             return
-        except BodyTooLarge:
-            problem = body_too_large(self.limits.max_body)
+        except Problem as refusal:
+            problem = refusal
         except TimeoutError:
-            if not limit.expired():
+            if not upload.limit.expired():
                 raise
-            problem = Problem(504, "timeout", f"this took longer than {self.limits.timeout:g} seconds")
+            late = Problem(504, "timeout", f"this took longer than {self.limits.timeout:g} seconds")
+            problem = upload.refusal or late
+        finally:
+            self._uploads.pop(upload, None)
+            self._held -= upload.size
         if not started:
-            await self._refuse(problem, receive if more else _ended, send)
+            await self._refuse(problem, receive, send, upload.whole)
 
-    async def _refuse(self, problem: Problem, receive: Receive, send: Send) -> None:
-        """Answers without the body having been read.
+    async def _in_queue(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.in_flight >= self.limits.max_queue:
+            raise overloaded("the server is busy: too many requests are waiting")
+        self.in_flight += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.in_flight -= 1
+
+    async def _read(self, upload: _Upload, receive: Receive) -> bytes:
+        """The whole body.
+
+        Raises:
+            Problem: it is too large, or there is no room for it.
+        """
+        body = bytearray()
+        self._uploads[upload] = None
+        while not upload.whole:
+            message = await receive()
+            if message["type"] != "http.request":
+                raise ClientDisconnect
+            body += (chunk := message.get("body", b""))
+            upload.size += len(chunk)
+            self._held += len(chunk)
+            if upload.size > self.limits.max_body:
+                raise body_too_large(self.limits.max_body)
+            if self._held > self.limits.max_memory:
+                self._make_room(upload)
+            upload.whole = not message.get("more_body", False)
+        del self._uploads[upload]
+        return bytes(body)
+
+    def _make_room(self, newest: _Upload) -> None:
+        """Refuses the upload that has lasted longest, which may be the one that asks for room."""
+        oldest = next(iter(self._uploads))
+        refusal = overloaded("the server holds too many uploads")
+        if oldest is newest:
+            raise refusal
+        del self._uploads[oldest]
+        self._held -= oldest.size
+        oldest.size, oldest.refusal = 0, refusal
+        with contextlib.suppress(RuntimeError):  # its own time is over just now
+            oldest.limit.reschedule(asyncio.get_running_loop().time())
+
+    async def _refuse(self, problem: Problem, receive: Receive, send: Send, whole: bool = False) -> None:
+        """Answers; where the body is not whole, what still arrives of it is thrown away.
 
         A socket that is closed with unread bytes in it resets the connection, and the client may lose the answer. So
-        the answer goes first, then what still arrives is thrown away, up to the body limit and for some seconds.
+        the answer goes first, then what still arrives is read, up to the body limit and for some seconds.
         """
         body = problem.body()
-        headers = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
+        headers = {"content-type": "application/json", "content-length": str(len(body))}
+        headers |= {} if whole else {"connection": "close"}
         headers |= {name.lower(): value for name, value in problem.headers.items()}
         encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": problem.status, "headers": encoded})
-        await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body", "body": body, "more_body": not whole})
+        if whole:
+            return
         left = self.limits.max_body
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(LINGER_SECONDS, self.limits.timeout)):
@@ -145,12 +199,31 @@ class Guard:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _ended() -> Message:
-    return {"type": "http.disconnect"}
+def _once(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives this body, then what the other gives."""
+    given = False
+
+    async def receive_body() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive_body
 
 
-def _content_length(scope: Scope) -> int | None:
-    for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit():
-            return int(value)
+def _refused(scope: Scope, limits: Limits) -> Problem | None:
+    """What is wrong with a request by its head alone."""
+    headers = dict(scope["headers"])
+    length = headers.get(b"content-length", b"")
+    if length.isdigit() and int(length) > limits.max_body:
+        return body_too_large(limits.max_body)
+    if length and b"transfer-encoding" in headers:
+        return Problem(400, "bad-request", "the request has both a Content-Length and a Transfer-Encoding")
+    encoding = headers.get(b"content-encoding", b"identity").decode("latin-1")
+    if encoding.lower() != "identity":
+        return Problem(415, "content-encoding", f"the body is encoded as {encoding}; expected it as it is")
+    if scope["method"] == "POST" and headers.get(b"sec-fetch-site") == b"cross-site":
+        return Problem(403, "cross-site", "a page of another site has sent this; only this server's own page may")
     return None

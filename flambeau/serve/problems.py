@@ -33,12 +33,14 @@ class Problem(Exception):
 
 
 def one_line(text: str) -> str:
-    """The text on one line of at most 300 characters: messages may quote what a client sent.
+    """The text on one line of at most 300 characters: messages may quote what a client sent, escapes for terminals and
+    marks that turn the direction of writing among it.
 
-    >>> one_line("two\\nlines")
-    'two lines'
+    >>> one_line("two\\nlines"), one_line("\\x1b[2J")
+    ('two lines', '\\\\x1b[2J')
     """
-    line = " ".join(text.split())
+    line = " ".join(text[: 4 * LONGEST_MESSAGE].split())
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
     return line if len(line) <= LONGEST_MESSAGE else line[: LONGEST_MESSAGE - 1] + "…"
 
 

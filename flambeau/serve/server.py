@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import ipaddress
+import resource
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -16,7 +18,11 @@ from flambeau.core.reporter import QUIET, Reporter
 from flambeau.predictor import Predictor
 from flambeau.run import Run
 from flambeau.serve.app import create_app
+from flambeau.serve.connection import connections
 from flambeau.serve.limits import Limits
+
+OTHER_FILES = 256
+"""File descriptors that are kept for all but connections."""
 
 
 class Server(uvicorn.Server):
@@ -112,6 +118,7 @@ def _prepare(
     predictor: Predictor, host: str, port: int, limits: Limits, title: str,
     ready: Callable[[int], None] | None, reporter: Reporter,
 ) -> tuple[Server, socket.socket]:  # fmt: skip
+    limits = _with_room(limits)
     app = create_app(predictor, limits=limits, title=title)
     listener = _listen(host, port)
     address, number = listener.getsockname()[:2]
@@ -122,11 +129,23 @@ def _prepare(
             style="yellow",
         )
     config = uvicorn.Config(
-        app, http="h11", ws="none", lifespan="on", log_config=None, access_log=False, server_header=False,
-        proxy_headers=False, limit_concurrency=limits.max_connections,
-        timeout_graceful_shutdown=int(limits.timeout) + 1,
+        app, http=connections(limits), ws="none", lifespan="on", log_config=None, access_log=False, server_header=False,
+        proxy_headers=False, timeout_graceful_shutdown=int(limits.timeout) + 1,
     )  # fmt: skip
     return Server(config, lambda: ready(number) if ready else None), listener
+
+
+def _with_room(limits: Limits) -> Limits:
+    """The limits with no more connections than this process may have; it lets itself have as many as it can."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = limits.max_connections + OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return limits
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    with contextlib.suppress(ValueError, OSError):  # some systems have a lower bound than they tell
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    return dataclasses.replace(limits, max_connections=max(1, min(limits.max_connections, soft - OTHER_FILES)))
 
 
 def _listen(host: str, port: int) -> socket.socket:

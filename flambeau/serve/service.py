@@ -34,6 +34,9 @@ from flambeau.version import __version__
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
+DECODED_BATCHES = 4
+"""How many batches' inputs are decoded, or being decoded, at one time."""
+
 
 class Service:
     """What the routes call.
@@ -64,6 +67,7 @@ class Service:
         """Starts the threads, and one forward pass in the background: after it the service is ready."""
         self._threads = ThreadPoolExecutor(self.limits.decode_threads, thread_name_prefix="flambeau-decode")
         self._batcher = Batcher(self.predictor.outputs, max_batch=self.limits.max_batch, max_wait=self.limits.max_wait)
+        self._room = asyncio.Semaphore(DECODED_BATCHES * self.limits.max_batch)
         self._batcher.start()
         self._warming = asyncio.create_task(self._warm_up())
 
@@ -99,9 +103,10 @@ class Service:
         return entries
 
     async def _one(self, raw: Raw, top: int, reject_below: float) -> Predicted:
-        with self._batcher.coming():
-            encoded = await self.in_thread(self._encode, raw.value)
-        row = await self._batcher.submit(encoded)
+        async with self._room:  # so that of a crowd only the next few are held decoded
+            with self._batcher.coming():
+                encoded = await self.in_thread(self._encode, raw.value)
+            row = await self._batcher.submit(encoded)
         return await self.in_thread(self._decode, raw, row, top, reject_below)
 
     async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
