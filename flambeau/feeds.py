@@ -1,4 +1,4 @@
-"""Feeds: what a Learner trains on, as sources of batches: a Dataset by its fields, or a user's own torch data."""
+"""Feeds: what a Learner trains on, as sources of batches; here a Dataset by its fields."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from flambeau import preflight
 from flambeau.core.errors import DataError, UsageError, nearest
 from flambeau.core.findings import Finding
 from flambeau.core.randomness import generator
 from flambeau.core.reporter import Reporter
-from flambeau.data import custom
 from flambeau.data.batch import Batch
 from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
@@ -26,7 +24,7 @@ from flambeau.data.prepare import Preparer
 from flambeau.fields import FIELDS, Audio, Category, Field, Image, Ragged, Text
 from flambeau.fields.rewording import LEVELS, Rewording
 from flambeau.fields.synonyms import find_wordnet
-from flambeau.objectives import Objective, Supervised
+from flambeau.objectives import Objective
 from flambeau.recipe import Recipe
 from flambeau.training import Prepare, Settings, Source
 from flambeau.training.engine import Engine
@@ -191,7 +189,7 @@ class FieldFeed(Feed):
             reasons.append(f"augmentation of {name}: {why}")
 
     def make_batches(self, settings: Settings, objective: Objective, engine: Engine) -> None:
-        has_norm = _has_batch_norm(objective.model)
+        has_norm = has_batch_norm(objective.model)
         if has_norm and len(self.rows["train"]) == 1:
             raise DataError("there is one training sample only, which batch normalisation cannot train on")
         assert settings.batch_size is not None
@@ -228,55 +226,8 @@ class FieldFeed(Feed):
         return len(self.rows[side])
 
 
-class TorchFeed(Feed):
-    """A user's own torch Datasets or DataLoaders: (train, valid)."""
-
-    def __init__(self, data: Any):
-        pair = data if isinstance(data, (tuple, list)) else (data, None)
-        readable = [d is None or custom.is_torch_data(d) or hasattr(d, "__getitem__") for d in pair]
-        if len(pair) != 2 or not all(readable) or pair[0] is None:
-            raise UsageError(
-                f"a {type(data).__name__} is not data",
-                expected="a Dataset, a torch Dataset or DataLoader, or (train, valid)",
-            )
-        self.data = dict(zip(("train", "valid"), pair, strict=True))
-
-    def open(self, recipe: Recipe, reporter: Reporter, reasons: list[str]) -> int:
-        train = _dataset_of(self.data["train"])
-        return len(train) if hasattr(train, "__len__") else 10_000  # a stream: a guess, for the defaults only
-
-    def make_batches(self, settings: Settings, objective: Objective, engine: Engine) -> None:
-        has_norm = _has_batch_norm(objective.model)
-        self._check: preflight.TargetCheck | None = None
-        if isinstance(objective, Supervised) and objective.class_numbers:
-            ignore = getattr(objective.loss_function, "ignore_index", preflight.IGNORED)
-            self._check = preflight.TargetCheck(ignore=ignore)
-        sources: dict[str, Source | None] = {}
-        for side, data in self.data.items():
-            train = side == "train"
-            sources[side] = None if data is None else custom.batches_of(
-                data, settings.batch_size, seed=settings.seed if train else None, drop_single=has_norm and train,
-                check=self._check,
-            )  # fmt: skip
-        self.sources = sources
-        self.device = engine.device
-        self.prepare = custom.CustomPreparer(self.device)
-
-    def check_targets(self, num_classes: int | None, ndim: int) -> None:
-        if self._check is None:
-            return
-        self._check.num_classes, self._check.ndim = num_classes, ndim
-        for data in self.data.values():
-            if data is not None:
-                self._check.scan(_dataset_of(data))
-
-
-def _dataset_of(data: Any) -> Any:
-    """The Dataset behind a DataLoader. (A Subset has a `dataset` too, but is not all of it.)"""
-    return data.dataset if isinstance(data, DataLoader) else data
-
-
-def _has_batch_norm(model: nn.Module) -> bool:
+def has_batch_norm(model: nn.Module) -> bool:
+    """Whether a model learns from the mean of a batch, which one sample has not."""
     return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
 
 
@@ -296,9 +247,4 @@ def _reword(field: Text, name: str, asked: str | Mapping[str, Any], reasons: lis
         reasons.append(f"augmentation of {name}: {told}")
 
 
-def as_feed(data: Any, encoding: EncodeOptions) -> Feed:
-    """The feed of whatever a user trains on."""
-    return FieldFeed(data, encoding) if isinstance(data, Dataset) else TorchFeed(data)
-
-
-__all__ = ["SIDES", "Feed", "FieldFeed", "TorchFeed", "as_feed"]
+__all__ = ["SIDES", "Feed", "FieldFeed", "has_batch_norm"]

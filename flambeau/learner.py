@@ -20,7 +20,7 @@ from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions
 from flambeau.data.grouping import PRESENT
 from flambeau.evaluation import measure, render
-from flambeau.feeds import SIDES, FieldFeed, as_feed
+from flambeau.feeds import SIDES, FieldFeed
 from flambeau.fields import Field, Image
 from flambeau.fields.augment import Augmentation
 from flambeau.models import InputSpec, is_pair, starts_pretrained
@@ -31,6 +31,7 @@ from flambeau.run import Run, environment
 from flambeau.shuffling import importance
 from flambeau.techniques import TECHNIQUES, Technique
 from flambeau.techniques.transforms import Transforms
+from flambeau.torchfeed import as_feed
 from flambeau.training import Trainer, calibrate, engine, prime
 
 TELLS_WHAT_IS_LEFT_OUT = (

@@ -374,7 +374,7 @@ def test_probabilities_are_right_for_cross_entropy() -> None:
          r"the loss is nan before the first step"),
         (lambda: learner((images(), None), "mlp"), UsageError, r"your own data needs a model of your own"),
         (lambda: learner(arrays(y=None)), UsageError, r"the data has no target; give target="),
-        (lambda: learner(3), UsageError, r"a int is not data; expected a Dataset"),
+        (lambda: learner(3), UsageError, r"3 is not data; expected a Dataset"),
         (lambda: learner((None, images()), Own()), UsageError, r"is not data"),
         (lambda: learner(model="restnet18"), UsageError, r"no model is called 'restnet18'; did you mean 'resnet18'"),
         (lambda: learner(loss="cross_entropi"), UsageError, r"did you mean 'cross_entropy'"),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import random
+from collections.abc import Iterator
 
+import numpy as np
 import torch
 
 
@@ -20,3 +24,18 @@ def mix(*keys: int | str) -> int:
 def generator(*keys: int | str, device: torch.device | str = "cpu") -> torch.Generator:
     """A new generator on `device`, seeded by `mix(*keys)`."""
     return torch.Generator(device).manual_seed(mix(*keys))
+
+
+@contextlib.contextmanager
+def isolated(seed: int) -> Iterator[None]:
+    """Global randomness of Python, NumPy and torch on the CPU begins at `seed`; afterwards it is as it was."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed & 0xFFFFFFFF)
+    torch.default_generator.manual_seed(seed)  # of no other device
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])

@@ -1,0 +1,92 @@
+"""The feed of a user's own torch data: Datasets or DataLoaders, without fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sized
+from typing import Any
+
+from torch.utils.data import DataLoader, IterableDataset
+
+from flambeau import preflight
+from flambeau.core.errors import UsageError, shown
+from flambeau.core.reporter import Reporter
+from flambeau.data import custom
+from flambeau.data.dataset import Dataset
+from flambeau.data.encode import EncodeOptions
+from flambeau.data.items import length
+from flambeau.feeds import SIDES, Feed, FieldFeed, has_batch_norm
+from flambeau.objectives import Objective, Supervised
+from flambeau.recipe import Recipe
+from flambeau.training import Settings, Source
+from flambeau.training.engine import Engine
+
+STREAMED = 10_000  # samples that a stream is taken to have, for the defaults only
+
+
+class TorchFeed(Feed):
+    """A user's own torch Datasets or DataLoaders: (train, valid) or (train, valid, test)."""
+
+    def __init__(self, data: Any):
+        given = tuple(data) if isinstance(data, (tuple, list)) else (data, None)
+        readable = [d is None or custom.is_torch_data(d) or hasattr(d, "__getitem__") for d in given]
+        if len(given) not in (2, 3) or not all(readable) or given[0] is None or isinstance(data, Mapping):
+            raise UsageError(
+                f"{shown(data)} is not data",
+                expected="a Dataset, a torch Dataset or DataLoader, or (train, valid)",
+            )
+        self.data = dict(zip(SIDES, given, strict=False))
+
+    def open(self, recipe: Recipe, reporter: Reporter, reasons: list[str]) -> int:
+        self.reporter, self.reasons = reporter, reasons
+        loader = self.data["train"]
+        if isinstance(loader, DataLoader) and loader.batch_size is not None:
+            asked = recipe.training.batch_size
+            if asked not in (None, loader.batch_size):
+                self._note(f"batch_size {loader.batch_size}: the DataLoader's, not the {asked} that is set")
+            recipe.training.batch_size = loader.batch_size
+        train = _dataset_of(loader)
+        if isinstance(train, IterableDataset):
+            return STREAMED
+        count, sampler = length(train), getattr(loader, "sampler", None)
+        return len(sampler) if isinstance(sampler, Sized) else count
+
+    def _note(self, text: str) -> None:
+        self.reasons.append(text)
+        self.reporter.say(text, style="yellow")
+
+    def make_batches(self, settings: Settings, objective: Objective, engine: Engine) -> None:
+        has_norm = has_batch_norm(objective.model)
+        self._check: preflight.TargetCheck | None = None
+        if isinstance(objective, Supervised) and objective.class_numbers:
+            ignore = getattr(objective.loss_function, "ignore_index", preflight.IGNORED)
+            self._check = preflight.TargetCheck(ignore=ignore)
+        sources: dict[str, Source | None] = {}
+        for side, data in self.data.items():
+            train = side == "train"
+            source = sources[side] = None if data is None else custom.batches_of(
+                data, settings.batch_size, seed=settings.seed if train else None, drop_single=has_norm and train,
+                check=self._check,
+            )  # fmt: skip
+            for note in source.notes if source is not None and train else ():
+                self._note(note)
+        self.sources = sources
+        self.device = engine.device
+        self.prepare = custom.CustomPreparer(self.device)
+
+    def check_targets(self, num_classes: int | None, ndim: int) -> None:
+        if self._check is None:
+            return
+        self._check.num_classes, self._check.ndim = num_classes, ndim
+        for data in self.data.values():
+            if data is not None:
+                self._check.scan(_dataset_of(data))
+
+
+def _dataset_of(data: Any) -> Any:
+    """The Dataset behind a DataLoader. (A Subset has a `dataset` too, but is not all of it.)"""
+    return data.dataset if isinstance(data, DataLoader) else data
+
+
+def as_feed(data: Any, encoding: EncodeOptions) -> Feed:
+    """The feed of whatever a user trains on."""
+    return FieldFeed(data, encoding) if isinstance(data, Dataset) else TorchFeed(data)
