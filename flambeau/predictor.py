@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from flambeau.core.errors import DataError, RunError, UsageError
 from flambeau.data.batch import Batch
-from flambeau.data.frames import as_polars
+from flambeau.data.frames import as_polars, with_index
 from flambeau.data.grouping import PRESENT, missing, optional
 from flambeau.data.prepare import Preparer
 from flambeau.data.store import collate
@@ -272,9 +272,12 @@ class Predictor:
             return self._forward(Batch(values.to(self.engine.device), None, torch.arange(len(values))))
         if isinstance(values, Tensor):
             values = values.detach().cpu().numpy()
+        field = self.fields[self.inputs[0]]
+        if isinstance(field, History):
+            values = with_index(values, field.plan.time, field.plan.target)
         if hasattr(values, "columns") and not isinstance(values, Mapping):
             values = rows_of(values)
-        if isinstance(field := self.fields[self.inputs[0]], History) and not isinstance(values, np.ndarray):
+        if isinstance(field, History) and not isinstance(values, np.ndarray):
             plan = field.plan
             if isinstance(values, Mapping) or not isinstance(values[0], (list, tuple)):  # else parted already
                 values = by_series(values, plan.id)

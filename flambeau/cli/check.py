@@ -15,6 +15,7 @@ def command(
     encoding: common.Charset = None,
     no_header: common.NoHeader = False,
     time: common.Time = None,
+    time_format: common.TimeFormat = None,
     id_: common.Id = None,
     json: common.Json = False,
 ) -> int:
@@ -26,7 +27,8 @@ def command(
     from flambeau.data.sources import from_path
 
     reporter = common.reporter()
-    options = common.dataset_options(target, input_, pattern, encoding=encoding, no_header=no_header, time=time, id=id_)
+    options = common.dataset_options(target, input_, pattern, encoding=encoding, no_header=no_header, time=time, id=id_,
+                                     time_format=time_format)  # fmt: skip
     dataset = from_path(data, **options)
     reporter.say(dataset.describe())
     findings = worst_first([*dataset.findings, *dataset.check(reporter=reporter)])

@@ -46,6 +46,11 @@ Known = Annotated[
 Horizon = Annotated[
     int | None, typer.Option(help="Series: steps ahead; one cycle of the data if not given.", show_default=False, min=1)
 ]
+TimeFormat = Annotated[
+    str | None,
+    typer.Option(help="Series: how times are written, such as '%d/%m/%Y %H:%M' or 'unix s'; found if not given.",
+                 show_default=False),
+]  # fmt: skip
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 
 

@@ -21,6 +21,7 @@ def command(
     pattern: common.Pattern = None,
     encoding: common.Charset = None,
     no_header: common.NoHeader = False,
+    time_format: common.TimeFormat = None,
     device: common.Device = "auto",
     json: common.Json = False,
 ) -> None:  # fmt: skip
@@ -31,7 +32,8 @@ def command(
     from flambeau.evaluation import evaluate_run
 
     reporter = common.reporter()
-    options = common.dataset_options(target, None, pattern, encoding=encoding, no_header=no_header)
+    options = common.dataset_options(target, None, pattern, encoding=encoding, no_header=no_header,
+                                     time_format=time_format)  # fmt: skip
     result = evaluate_run(run, data, device=device, reporter=reporter, **options)
     for mistake in result["detail"].get("worst", []):
         mistake.pop("html", None)  # thumbnails are for the report

@@ -221,7 +221,7 @@ class Dataset:
         kinds = " + ".join(f"{c} ({self.fields[c].kind})" for c in self.inputs[:MANY_INPUTS])
         if len(self.inputs) > MANY_INPUTS:
             kinds += f" + {len(self.inputs) - MANY_INPUTS} more"
-        goal = f" → {self.target} ({self.fields[self.target].kind})" if self.target else ""
+        goal = f" → {self.target} ({self.fields[self.target].summary})" if self.target else ""
         return f"{len(self)} rows ({counts}): {kinds}{goal}"
 
     def describe_split(self) -> str:

@@ -38,6 +38,20 @@ def as_polars(frame: Any, name: str = "the data frame") -> Any:
     return pl.DataFrame(columns)
 
 
+def with_index(frame: Any, time: str, target: str) -> Any:
+    """A frame or Series of pandas whose index holds the times, with them as a column; anything else as it is."""
+    index = getattr(frame, "index", None)
+    if not hasattr(index, "names"):
+        return frame
+    if not hasattr(frame, "columns"):
+        frame = frame.to_frame(target if frame.name is None else frame.name)
+    if time in frame.columns or (type(index).__name__ == "RangeIndex" and index.name != time):
+        return frame
+    if len(index.names) == 1:
+        frame = frame.rename_axis(time)
+    return frame.reset_index()
+
+
 def _series(column: Any) -> Any:
     import polars as pl
 

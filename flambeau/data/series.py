@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from flambeau.core.errors import DataError, UsageError, nearest
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.columns import from_polars
 from flambeau.data.dataset import Dataset
-from flambeau.data.frames import as_polars
+from flambeau.data.frames import as_polars, with_index
 from flambeau.data.split import LEAST_FOR_TEST, TEST, TRAIN, VALID, Split, with_validation
 from flambeau.data.tables import read_table
 from flambeau.fields import Field, Forecast, History, Series, Views, chosen
@@ -45,6 +46,7 @@ def from_series(
     fields: Mapping[str, Field] | None = None,
     split: Split | str = "auto",
     encoding: str | None = None,
+    time_format: str | None = None,
     layout: Layout | None = None,
 ) -> Dataset:
     """Observations in time, one a row, to forecast what follows: each sample is a window of the past and the steps
@@ -53,7 +55,7 @@ def from_series(
 
     Args:
         data: a CSV, TSV, Parquet or JSON Lines file, or a polars or pandas frame.
-        time: the column of times: dates, or numbers that rise.
+        time: the column of times: dates, or numbers that rise; of a pandas frame or Series its index too.
         target: the column that is forecast.
         horizon: steps ahead; one cycle of the day, week or year that the steps have, else 1, if not given.
         length: steps of the past that a forecast is made from; enough for two cycles if not given.
@@ -64,6 +66,8 @@ def from_series(
         season: steps of a cycle, or of several; found from the times and the training values if not given.
         quantiles: of each step; 0.1, 0.5 and 0.9 if not given.
         fields: of the columns `history` and the target, set by hand.
+        time_format: how times are written, as for `strptime` (`%d/%m/%Y %H:%M`; `%q` is a quarter), or `unix s`,
+            `unix ms`; found from all values if not given, and said where they leave it open.
         layout: what the columns are, if it is known already; as a run's own data had them.
         split: only how much validates and tests matters: time decides.
 
@@ -76,17 +80,23 @@ def from_series(
         table = read_table(file, encoding=encoding)
         frame, findings = table.frame, list(table.findings)
     else:
-        frame = as_polars(data)
+        frame = as_polars(with_index(data, time, target))
     for name in (time, target, *([id] if id else []), *known, *(inputs or ())):
         if name not in frame.columns:
             raise DataError(f"there is no column '{name}'", where=file or "the data frame",
                             fix=nearest(name, frame.columns))  # fmt: skip
     if len({time, target, id}) < 3:
         raise UsageError("time, target and id must be different columns")
+    if getattr(frame[time].dtype, "time_zone", None):  # with the offset that each has
+        frame = frame.with_columns(frame[time].dt.strftime("%Y-%m-%d %H:%M:%S%.f%:z"))
     read = from_polars(frame, None)
     told: list[Finding] | None = None
     if layout is None:
-        layout, told = plan(read.values, time=time, target=target, id=id, known=known, inputs=inputs)
+        layout, told = plan(
+            read.values, time=time, target=target, id=id, known=known, inputs=inputs, time_format=time_format
+        )
+    elif time_format:
+        layout = replace(layout, date_format=time_format)
     line = timeline(read.values, layout)
     how = Split(split) if isinstance(split, str) else split
     if how.method not in ("auto", "time", "none") or how.folds:
@@ -96,6 +106,11 @@ def from_series(
         line = timeline(read.values, layout)
     findings += [*read.findings, *(told or ()), *line.findings, *_of_steps(line, layout)]
     found = _seasons(line, until, seasons(layout)) if season is None else np.atleast_1d(season).astype(int).tolist()
+    if not (horizon or found):
+        findings.append(
+            Finding("no-cycle", Severity.NOTE, "the training values follow no cycle of a day, a week or a year, so one "
+                    "step ahead is forecast", fix="say how many steps with horizon= (--horizon)")
+        )  # fmt: skip
     horizon = horizon or (found[0] if found else 1)
     length = length or _default_length(line, found, horizon)
     starts, left_out = _starts(line, length, horizon)
@@ -108,11 +123,13 @@ def from_series(
     }
     own = {past: History(layout.to_dict(), length, horizon),
            target: Forecast(quantiles or Forecast().quantiles, found)}  # fmt: skip
+    own[target].horizon = horizon
     source = {
         "kind": "series" if file is not None else "memory", "path": str(file.resolve()) if file else None, "time": time,
         "target": target, "horizon": horizon, "length": length, "id": id, "known": list(known) or None,
         "inputs": list(inputs) if inputs is not None else None, "season": found, "split": vars(how).copy(),
         "quantiles": list(quantiles) if quantiles else None, "encoding": encoding,
+        "time_format": time_format,
     }  # fmt: skip
 
     def place(row: int) -> str:

@@ -281,7 +281,7 @@ def from_path(path: str | Path, **options: Any) -> Dataset:
         if "target" not in options:
             raise UsageError("which column is to be forecast?", fix="give target= (--target)")
         return from_series(path, **options)
-    for name in ("horizon", "length", "id", "known", "season"):
+    for name in ("horizon", "length", "id", "known", "season", "time_format"):
         if options.pop(name, None) is not None:
             raise UsageError(f"{name} is for series", where=path, fix="say which column holds the time: time= (--time)")
     if file.suffix.lower() in TABLE_SUFFIXES:

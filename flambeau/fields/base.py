@@ -171,6 +171,11 @@ class Field(ABC):
         return f"<span>{html.escape(str(value))}</span>"
 
     @property
+    def summary(self) -> str:
+        """What a line about a dataset calls it."""
+        return self.kind
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What the encoded form depends on; a part of the store's fingerprint."""
         return {name: value for name, value in self.to_dict().items() if name not in self.after}

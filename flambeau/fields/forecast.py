@@ -47,6 +47,10 @@ class Forecast(Field):
         """Factors to the distance of each quantile from the middle one, found on validation after a training."""
 
     @property
+    def summary(self) -> str:
+        return f"forecast of {self.horizon} step{'s' * (self.horizon > 1)}"
+
+    @property
     def season(self) -> int:
         """Steps of the shortest cycle, or 1."""
         return self.seasons[0] if self.seasons else 1

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.core.errors import DataError
+from flambeau.fields.times import TimeForm
 
 DAY = 86_400_000_000  # in microseconds, as times are counted
 REGULAR = 0.6  # share of steps that must be of one length
@@ -30,8 +31,11 @@ class Layout:
         unit: what a step is counted in: `us`, `month`, `number`, or `order` where steps have no common length.
         step: length of a step in that unit (of `order` in `us`); 0 for numbers without a common step.
         weekdays: whether there is no row on a Saturday or Sunday.
-        date_format: how times are written, where they are texts.
+        date_format: how times are written, where they are texts or numbers that stand for dates; see `TimeForm`.
         yearly: whether the time of the year is told to the model.
+        zone, since: the offset of the clock that times are kept in, and the first of two-digit years; see `TimeForm`.
+        month_day: of steps of months that do not all have one day: the day of the month they are at, or the last one
+            there is of shorter months; 0 for the last working day.
     """
 
     time: str
@@ -45,6 +49,14 @@ class Layout:
     weekdays: bool = False
     date_format: str | None = None
     yearly: bool = False
+    zone: str | None = None
+    since: int = TimeForm.since
+    month_day: int | None = None
+
+    @property
+    def form(self) -> TimeForm:
+        """How times are written."""
+        return TimeForm(self.date_format, self.zone, self.since)
 
     @property
     def columns(self) -> list[str]:
@@ -82,8 +94,7 @@ class Layout:
         if not isinstance(time, np.datetime64):
             return f"{float(time):.10g}"
         whole_days = self.unit == "month" or self.step >= DAY
-        form = self.date_format or ("%Y-%m-%d" if whole_days else "%Y-%m-%d %H:%M:%S")
-        return time.astype("datetime64[us]").item().strftime(form.replace("%.f", ""))
+        return self.form.written(time, "%Y-%m-%d" if whole_days else "%Y-%m-%d %H:%M:%S%z")
 
     def _expanded(self, names: Sequence[str]) -> list[str]:
         return [c for n in names for c in ([f"{n} = {v}" for v in self.classes[n]] if n in self.classes else [n])]
@@ -127,15 +138,32 @@ def find_step(times: np.ndarray, series: np.ndarray, layout: Layout) -> None:
         jumps = np.diff(months)[inside]
         size = Counter(jumps.tolist()).most_common(1)[0][0]
         days = (times - times.astype("datetime64[M]")).astype("timedelta64[D]").astype(np.int64)
-        if size > 0 and (jumps % size == 0).all() and (jumps > 0).all() and (np.ptp(days) == 0 or days.min() >= 27):
-            layout.unit, layout.step = "month", float(size)
-            return
+        if size > 0 and (jumps % size == 0).all() and (jumps > 0).all():
+            layout.month_day = _month_day(times)
+            if np.ptp(days) == 0 or layout.month_day is not None or days.min() >= 27:
+                layout.unit, layout.step = "month", float(size)
+                return
+            layout.month_day = None
     weekday = (times.astype("datetime64[D]").astype(np.int64) + 3) % 7  # Monday is 0
     layout.weekdays = bool(common == DAY and len(times) > 14 and weekday.max() < 5)
     odd = np.bincount(owners[steps % common != 0], minlength=int(owners.max()) + 1) > 0
     keeps = 1 - odd[owners].mean()  # share of the steps that are of series without an odd one
     if not layout.weekdays and keeps >= REGULAR and (steps == common).mean() >= REGULAR:
         layout.unit = "us"
+
+
+def _month_day(times: np.ndarray) -> int | None:
+    """The day of the month that times are at, where shorter months have their last day instead; 0 for the last working
+    day of each; None where all have the same day, or there is no rule."""
+    months, days = times.astype("datetime64[M]"), times.astype("datetime64[D]")
+    last = (months + 1).astype("datetime64[D]") - 1
+    day = (days - months.astype("datetime64[D]")).astype(np.int64) + 1
+    if (days == last).all():
+        return 31
+    if day.min() > 27 and (days == np.busday_offset(last, 0, roll="backward")).all():
+        return 0
+    size = (last - months.astype("datetime64[D]")).astype(np.int64) + 1
+    return int(day.max()) if np.ptp(day) and (day == np.minimum(day.max(), size)).all() else None
 
 
 def filled_times(times: np.ndarray, at: np.ndarray, length: int, layout: Layout) -> np.ndarray:
@@ -150,7 +178,15 @@ def times_after(times: np.ndarray, count: int, layout: Layout) -> np.ndarray:
     last, steps = times[-1], np.arange(1, count + 1)
     if layout.unit == "month":
         start = last.astype("datetime64[M]")
-        return (start + (steps * int(layout.step))).astype("datetime64[us]") + (last - start)
+        months = start + steps * int(layout.step)
+        if layout.month_day is None:
+            return months.astype("datetime64[us]") + (last - start)
+        ends = (months + 1).astype("datetime64[D]") - 1
+        if layout.month_day:
+            days = np.minimum(months.astype("datetime64[D]") + (layout.month_day - 1), ends)
+        else:
+            days = np.busday_offset(ends, 0, roll="backward")
+        return days.astype("datetime64[us]") + (last - last.astype("datetime64[D]"))
     if times.dtype.kind != "M":
         return last + steps * (layout.step or 1.0)
     if layout.weekdays:

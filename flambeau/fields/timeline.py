@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from flambeau.core.errors import DataError
+from flambeau.core.errors import DataError, shown
 from flambeau.core.findings import Finding, Severity
-from flambeau.fields.date import Date
 from flambeau.fields.layout import DAY, Layout, clock_of, filled_times, find_step, times_after
 from flambeau.fields.table import as_numbers
+from flambeau.fields.timeforms import find_form
+from flambeau.fields.times import read
 
 MOST_CLASSES = 30
 MOST_FILLED = 0.5  # of a series: with more gaps than this its rows are taken in order
@@ -33,7 +35,7 @@ class Timeline(NamedTuple):
 
 def plan(
     columns: Values, *, time: str, target: str, id: str | None = None, known: Sequence[str] = (),
-    inputs: Sequence[str] | None = None,
+    inputs: Sequence[str] | None = None, time_format: str | None = None,
 ) -> tuple[Layout, list[Finding]]:  # fmt: skip
     """The layout of a table, found from its values, and what was left out of it.
 
@@ -41,13 +43,14 @@ def plan(
         columns: raw values by column.
         known: columns that are known for the steps ahead.
         inputs: columns that may be used beside the target; all if not given.
+        time_format: how times are written, as `TimeForm` has it; found if not given.
 
     Raises:
         DataError: times cannot be read, or no series has two rows.
     """
-    findings: list[Finding] = []
     layout = Layout(time, target, id)
-    times, layout.date_format = _times(columns[time], layout)
+    findings = _set_form(columns[time], layout, time_format)
+    times = _times(columns[time], layout)
     series, _ = _series_of(columns, layout)
     rest = [c for c in columns if c not in (time, target, id) and (inputs is None or c in inputs or c in known)]
     left_out = []
@@ -89,20 +92,16 @@ def timeline(columns: Values, layout: Layout, ahead: int = 0) -> Timeline:
     for name in layout.columns:
         if name not in columns and (name != layout.target or not ahead):
             raise DataError(f"the table has no column '{name}'", expected=", ".join(layout.columns))
-    times, _ = _times(columns[layout.time], layout)
+    times = _times(columns[layout.time], layout)
     series, names = _series_of(columns, layout)
     order = np.lexsort((times, series))
     times, series = times[order], series[order]
-    same = np.flatnonzero((np.diff(series) == 0) & (times[1:] == times[:-1]))
-    if len(same):
-        first, second = sorted(order[same[0] : same[0] + 2] + 1)
-        raise DataError(
-            f"two rows of one series have the same time, {layout.written(times[same[0]])}",
-            where=f"rows {first} and {second}",
-            fix="remove one of them" if layout.id else "name the column that tells series apart with id= (--id)",
-        )  # fmt: skip
-    parts, findings = _channels(columns, layout, len(order)), list[Finding]()
-    parts = parts[order]
+    findings = _unsorted(order, series, layout)
+    twice = np.flatnonzero((np.diff(series) == 0) & (times[1:] == times[:-1])) + 1
+    if len(twice):
+        findings.append(_came_twice(times, series, twice, order, layout))
+        order, times, series = (np.delete(array, twice) for array in (order, times, series))
+    parts = _channels(columns, layout, len(columns[layout.time]))[order]
     pieces: list[tuple[np.ndarray, ...]] = []
     gaps: list[str] = []
     unfit: list[str] = []
@@ -135,35 +134,98 @@ def timeline(columns: Values, layout: Layout, ahead: int = 0) -> Timeline:
     return Timeline(np.concatenate((values, clock), 1), when, segments, names, rows, findings)
 
 
-def _times(values: Sequence[Any], layout: Layout) -> tuple[np.ndarray, str | None]:
-    """Times as datetime64[us] or float64 (N), and the format of texts."""
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "iufM":
+def _unsorted(order: np.ndarray, series: np.ndarray, layout: Layout) -> list[Finding]:
+    """Rows that come before an earlier one of their series in the table."""
+    late = np.flatnonzero((np.diff(order) < 0) & (np.diff(series) == 0))
+    if not len(late):
+        return []
+    return [
+        Finding("unsorted", Severity.NOTE,
+                f"the rows are not in the order of the column '{layout.time}' ({len(late)} come before an earlier one, "
+                f"as row {int(order[late + 1].min()) + 1}); they are put in order", count=len(late))
+    ]  # fmt: skip
+
+
+def _came_twice(
+    times: np.ndarray, series: np.ndarray, twice: np.ndarray, order: np.ndarray, layout: Layout
+) -> Finding:  # fmt: skip
+    """What is to be said of an hour that comes twice where clocks are put back.
+
+    Raises:
+        DataError: times come twice otherwise.
+    """
+    if times.dtype.kind == "M" and layout.unit == "us" and layout.step < DAY and _clock_put_back(times, series, twice):
+        return Finding(
+            "clock-put-back", Severity.WARNING,
+            f"{len(twice)} times come twice, where clocks were put back, as {layout.written(times[twice[0]])}; the "
+            "first row of each is used", count=len(twice), fix="give times in UTC, or with their offset from it",
+        )  # fmt: skip
+    first, second = sorted(order[twice[0] - 1 : twice[0] + 1] + 1)
+    many = f", and {len(twice) - 1} more do" if len(twice) > 1 else ""
+    raise DataError(
+        f"two rows of one series have the same time, {layout.written(times[twice[0]])}{many}",
+        where=f"rows {first} and {second}",
+        fix="remove one of them" if layout.id else "name the column that tells series apart with id= (--id)",
+    )
+
+
+def _clock_put_back(times: np.ndarray, series: np.ndarray, twice: np.ndarray) -> bool:
+    """Whether times that come twice are an hour of one night a year, at a weekend of spring or autumn."""
+    days = times[twice].astype("datetime64[D]")
+    weekday, month = (days.astype(np.int64) + 3) % 7, days.astype("datetime64[M]").astype(np.int64) % 12 + 1
+    hour = (times[twice] - days).astype("timedelta64[h]").astype(np.int64)
+    nights = np.unique(np.stack((series[twice], days.astype(np.int64), hour)), axis=1)
+    years = np.stack((nights[0], nights[1].astype("datetime64[D]").astype("datetime64[Y]").astype(np.int64)))
+    once = np.unique(years, axis=1).shape[1] == nights.shape[1]
+    return bool(once and (weekday >= 5).all() and np.isin(month, (2, 3, 4, 9, 10, 11)).all()
+                and ((hour < 4) | (hour == 23)).all())  # fmt: skip
+
+
+def _times(values: Sequence[Any], layout: Layout) -> np.ndarray:
+    """Times as datetime64[us] or float64 (N).
+
+    Raises:
+        DataError: one is missing or cannot be read.
+    """
+    dates = isinstance(values, np.ndarray) and values.dtype.kind == "M"
+    if layout.date_format is None and not dates:
         numbers, bad = as_numbers(values)
         if len(bad) == 0 and np.isfinite(numbers).all():
-            return numbers, None
-    if isinstance(values, np.ndarray) and values.dtype.kind in "iuf":
-        times, read_as = values.astype(np.float64), None
-        bad = np.flatnonzero(~np.isfinite(times))
-    else:
-        reader = Date(layout.date_format or "auto")
-        if layout.date_format is None:
-            reader.fit(values)
-        days, bad = reader.days(values)
-        if len(bad) and layout.date_format is not None:  # new rows may be written in another way
-            other = Date()
-            other.fit([values[row] for row in bad.tolist()])
-            days[bad], still = other.days([values[row] for row in bad.tolist()])
+            return numbers
+    form = layout.form
+    if layout.date_format is None and not dates:  # the training's were no texts
+        form = replace(find_form(values, time_column=True).form, zone=layout.zone)
+    times, bad = read(values, form)
+    if len(bad) and layout.date_format is not None:  # new rows may be written in another way, if it is a clear one
+        rest = [values[row] for row in bad.tolist()]
+        found = find_form(rest, time_column=True)
+        if not any(note.other for note in found.notes):
+            times[bad], still = read(rest, replace(found.form, zone=layout.zone))
             bad = bad[still]
-        times = np.round(days * DAY).astype("datetime64[us]") if not np.isnan(days).any() else days
-        bad = np.union1d(bad, np.flatnonzero(np.isnan(days)))
-        read_as = reader.read_as if any(isinstance(v, str) for v in values[:1]) else None
+    bad = np.union1d(bad, np.flatnonzero(np.isnat(times)))
     if len(bad):
         row = int(bad[0])
         many = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
-        raise DataError(f"{_plain(values[row])!r} is not a time", where=f"column '{layout.time}', row {row + 1}{many}",
-                        expected=f"such as {Date(read_as or 'auto').example()}, or a number",
-                        fix="mend or remove the row")  # fmt: skip
-    return times, read_as
+        example = form.written(np.datetime64("2024-01-31T14:00"))
+        raise DataError(
+            f"{shown(_plain(values[row]))} is not a time", where=f"column '{layout.time}', row {row + 1}{many}",
+            expected=f"such as {example}, or a number",
+            fix="mend or remove the row, or say how times are written: time_format= (--time-format '%d/%m/%Y %H:%M')",
+        )  # fmt: skip
+    return times
+
+
+def _set_form(values: Sequence[Any], layout: Layout, format: str | None) -> list[Finding]:
+    """Finds how times are written, and says what there is to be known of it."""
+    found = find_form(values, format, time_column=True)
+    if format or found.share:
+        layout.date_format, layout.zone, layout.since = found.form.format, found.form.zone, found.form.since
+    return [
+        Finding(note.check, Severity.WARNING if note.other else Severity.NOTE,
+                f"column '{layout.time}': {note.message}",
+                fix=f"if that is wrong: time_format='{note.other}' (--time-format)" if note.other else "")
+        for note in found.notes
+    ]  # fmt: skip
 
 
 def _series_of(columns: Values, layout: Layout) -> tuple[np.ndarray, list[str]]:

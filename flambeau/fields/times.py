@@ -179,7 +179,7 @@ def texts_of(values: Sequence[Any]) -> Any:
         column = pl.Series(listed, dtype=pl.String)
     except UnicodeEncodeError:  # a file name of any bytes is no time, but must not stop the asking
         column = pl.Series([v and v.encode("utf-8", "replace").decode() for v in listed], dtype=pl.String)
-    column = column.str.strip_chars()
+    column = column.str.strip_chars().str.replace(r"^(\d{4}-\d\d-\d\d)/\d{4}-\d\d-\d\d$", "$1")  # a period of pandas
     return column.set(column.str.to_lowercase().is_in(["", "nan", "nat", "none", "null", "na", "n/a"]), None)
 
 
@@ -190,7 +190,7 @@ def _text(value: Any) -> str | None:
         return str(value.astype("datetime64[us]")).replace("T", " ")
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
         return str(int(value))
-    return str(value).split("/")[0] if hasattr(value, "to_timestamp") else str(value)  # a period of pandas: its begin
+    return str(value)
 
 
 def parse(texts: Sequence[str], format: str) -> np.ndarray:
