@@ -40,7 +40,7 @@ def as_polars(frame: Any, name: str = "the data frame") -> Any:
 
 def with_index(frame: Any, time: str, target: str) -> Any:
     """A frame or Series of pandas whose index holds the times, with them as a column; anything else as it is."""
-    index = getattr(frame, "index", None)
+    index: Any = getattr(frame, "index", None)
     if not hasattr(index, "names"):
         return frame
     if not hasattr(frame, "columns"):

@@ -121,9 +121,9 @@ def from_series(
         past: Views(line.values, starts, length + horizon, line.segments),
         target: Views(line.values[:, 0], starts + length, horizon, line.segments),
     }
-    own = {past: History(layout.to_dict(), length, horizon),
-           target: Forecast(quantiles or Forecast().quantiles, found)}  # fmt: skip
-    own[target].horizon = horizon
+    steps = Forecast(quantiles or Forecast().quantiles, found)
+    steps.horizon = horizon
+    own = {past: History(layout.to_dict(), length, horizon), target: steps}
     source = {
         "kind": "series" if file is not None else "memory", "path": str(file.resolve()) if file else None, "time": time,
         "target": target, "horizon": horizon, "length": length, "id": id, "known": list(known) or None,

@@ -160,7 +160,7 @@ def _month_day(times: np.ndarray) -> int | None:
     day = (days - months.astype("datetime64[D]")).astype(np.int64) + 1
     if (days == last).all():
         return 31
-    if day.min() > 27 and (days == np.busday_offset(last, 0, roll="backward")).all():
+    if day.min() > 25 and (days == np.busday_offset(last, 0, roll="backward")).all():
         return 0
     size = (last - months.astype("datetime64[D]")).astype(np.int64) + 1
     return int(day.max()) if np.ptp(day) and (day == np.minimum(day.max(), size)).all() else None
