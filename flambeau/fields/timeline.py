@@ -155,10 +155,10 @@ def _came_twice(
         DataError: times come twice otherwise.
     """
     if times.dtype.kind == "M" and layout.unit == "us" and layout.step < DAY and _clock_put_back(times, series, twice):
-        come = "time comes" if len(twice) == 1 else "times come"
+        come = "1 time comes" if len(twice) == 1 else f"{len(twice)} times come"
         return Finding(
             "clock-put-back", Severity.WARNING,
-            f"{len(twice)} {come} twice, where clocks were put back, as {layout.written(times[twice[0]])}; the first row "
+            f"{come} twice, where clocks were put back, as {layout.written(times[twice[0]])}; the first row "
             "of each is used", count=len(twice), fix="give times in UTC, or with their offset from it",
         )  # fmt: skip
     first, second = sorted(order[twice[0] - 1 : twice[0] + 1] + 1)
