@@ -1,7 +1,8 @@
 """What to do next, by rules over a run's own numbers. Each advice names the numbers that it follows from.
 
 The rules are careful: they speak where the numbers are plain and keep silent where chance would explain them.
-The order of `RULES` is the order of urgency: what makes the other figures wrong comes first.
+Their order is the order of urgency: what makes the other figures wrong comes first. Of a model that has not learned,
+nothing is said that holds for models only that have.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from flambeau.core.findings import Severity
 from flambeau.report.facts import Facts
@@ -24,9 +25,19 @@ class Advice:
     section: str = ""
 
 
+GRAVE = 0.05
+"""Share of the measured samples that copies may concern before they come before all else."""
+RARE = 0.7
+"""Share of the most frequent class from which accuracy alone does not show what a model knows of the others."""
+
+
 def advise(facts: Facts) -> list[Advice]:
     """All that the rules find, the most urgent first; never empty."""
-    return [a for rule in RULES for a in rule(facts)] or [Advice("advice.fine")]
+    first = [a for rule in FIRST for a in rule(facts)]
+    failed = [a for rule in FAILED for a in rule(facts)][:1]
+    then = [] if failed else [a for rule in LEARNED for a in rule(facts)]
+    last = [a for rule in LAST for a in rule(facts)]
+    return first + failed + then + last or [Advice("advice.fine")]
 
 
 def wilson(right: float, total: int, z: float = 1.96) -> tuple[float, float]:
@@ -73,34 +84,93 @@ def _unfinished(facts: Facts) -> Iterator[Advice]:
 
 def _bad_data(facts: Facts) -> Iterator[Advice]:
     """Leakage makes the figures too good, label conflicts make them too bad; both before any tuning."""
+    yield from (a for grave, a in _blemishes(facts) if grave)
+
+
+def _small_blemishes(facts: Facts) -> Iterator[Advice]:
+    yield from (a for grave, a in _blemishes(facts) if not grave)
+
+
+def _blemishes(facts: Facts) -> Iterator[tuple[bool, Advice]]:
+    """(whether it comes before all else, what to do) of the findings that bear on the figures."""
     order = {"leakage": 0, "conflict": 1}
+    samples = facts.samples or 0
     for finding in sorted(facts.findings, key=lambda f: min((order[o] for o in order if o in f.check), default=2)):
-        values = {"message": finding.message.rstrip(" ."), "count": finding.count}
-        if "leakage" in finding.check:
-            yield Advice("advice.leakage", values, "data")
+        values = {"message": finding.message.rstrip(" .")}
+        if finding.severity is Severity.NOTE:
+            continue
+        if finding.check == "target-leakage":
+            yield True, Advice("advice.telling_column", values, "data")
+        elif "leakage" in finding.check and samples:
+            # one held-out sample of each pair at most is known from the training
+            bound = {"count": min(finding.count, samples), "samples": samples, "most": min(finding.count / samples, 1)}
+            grave = bound["most"] >= GRAVE
+            yield grave, Advice("advice.leakage" if grave else "advice.small_leakage", values | bound, "data")
+        elif "leakage" in finding.check:
+            yield True, Advice("advice.leakage_unknown", values, "data")
         elif "conflict" in finding.check:
-            yield Advice("advice.conflict", values, "data")
+            grave = not facts.rows or finding.count >= 0.02 * facts.rows
+            yield grave, Advice("advice.conflict" if grave else "advice.small_conflict", values, "data")
         elif finding.severity is Severity.ERROR:
-            yield Advice("advice.data_error", values, "data")
+            yield True, Advice("advice.data_error", values, "data")
+
+
+def _losses(facts: Facts) -> dict[str, float]:
+    """The training loss of the first and the last epoch, and the learning rate."""
+    rate = facts.recipe.training.learning_rate or 0.0
+    return {"first": facts.epochs[0]["train_loss"], "last": facts.epochs[-1]["train_loss"], "rate": rate}
 
 
 def _diverged(facts: Facts) -> Iterator[Advice]:
+    if not facts.epochs:
+        return
+    losses = _losses(facts)
+    if not math.isfinite(losses["last"]):
+        yield Advice("advice.not_finite", losses, "curves")
+    elif len(facts.epochs) > 1 and losses["last"] > losses["first"] * 1.05 and losses["first"] > 0:
+        yield Advice("advice.diverged", losses, "curves")
+
+
+def _stuck(facts: Facts) -> Iterator[Advice]:
+    """The training loss hardly moved, or is what knowing nothing but the classes' shares gives, and nothing else shows
+    that the first epoch had learned all."""
     if len(facts.epochs) < 2:
         return
-    first, last = facts.epochs[0]["train_loss"], facts.epochs[-1]["train_loss"]
-    if not last <= first * 1.05 and first > 0:  # NaN is caught too
-        yield Advice("advice.diverged", {"first": first, "last": last,
-                                         "rate": facts.recipe.training.learning_rate or 0.0}, "curves")  # fmt: skip
+    losses, chance, accuracy, guess = _losses(facts), chance_loss(facts), facts.metrics.get("accuracy"), baseline(facts)
+    if accuracy is not None and guess is not None:
+        weak = accuracy - guess[1] < 0.2 * (1 - guess[1]) and not _ranks(facts)
+    else:
+        weak = facts.metrics.get("r2", 0.0) < 0.1
+    still = losses["last"] > 0.97 * losses["first"] > 0
+    if weak and (still or (chance is not None and losses["last"] > 0.95 * chance)):
+        yield Advice("advice.stuck", losses, "curves")
 
 
 def _no_better_than_guessing(facts: Facts) -> Iterator[Advice]:
     guess, accuracy = baseline(facts), facts.metrics.get("accuracy")
-    if guess and accuracy is not None and facts.samples:
+    if guess and accuracy is not None and facts.samples and not _ranks(facts):
         low, _ = wilson(accuracy, facts.samples)
         if low <= guess[1] < 1:
             yield Advice("advice.guessing", {"accuracy": accuracy, "class": guess[0], "guess": guess[1]}, "curves")
     if facts.kind == "regression" and facts.metrics.get("r2", 1.0) <= 0:
         yield Advice("advice.guessing_mean", {"r2": facts.metrics["r2"]}, "curves")
+
+
+def chance_loss(facts: Facts) -> float | None:
+    """The cross-entropy of answering each class with its share, in nats: what a classifier has that knows no more."""
+    counts = [sum(row) for row in facts.detail.get("confusion") or []]
+    total = sum(counts)
+    return -sum(n / total * math.log(n / total) for n in counts if n) if total and len(counts) > 1 else None
+
+
+def _ranks(facts: Facts) -> bool:
+    """Whether the model tells rare classes from others although it hardly ever answers them: accuracy does not show
+    that, the order of its answers and its loss do."""
+    guess, chance, losses = baseline(facts), chance_loss(facts), [v for _, v in facts.valid("loss")]
+    if guess is None or guess[1] < RARE:
+        return False
+    area = max((v for n, v in facts.metrics.items() if "auc" in n), default=0.0)
+    return area > 0.6 or (bool(losses) and chance is not None and min(losses) < 0.95 * chance)
 
 
 def _baseline_wins(facts: Facts) -> Iterator[Advice]:
@@ -133,7 +203,7 @@ def _overfits(facts: Facts) -> Iterator[Advice]:
 def _still_falling(facts: Facts) -> Iterator[Advice]:
     """Validation loss fell by over 5 % in the last quarter, and training is not far ahead of it."""
     losses = [v for _, v in facts.valid("loss")]
-    if len(losses) < 2 or _solved(facts) or any(_overfits(facts)):
+    if len(losses) < 2 or _solved(facts) or any(_overfits(facts)) or facts.best_epoch not in (None, len(losses)):
         return
     back = max(1, len(losses) // 4)
     before, last = losses[-1 - back], losses[-1]
@@ -143,14 +213,13 @@ def _still_falling(facts: Facts) -> Iterator[Advice]:
         yield Advice("advice.more_epochs", values, "curves")
 
 
-def _too_small(facts: Facts) -> Iterator[Advice]:
-    """Neither overfitting nor getting better, and still wrong often: the model holds it back."""
+def _settled(facts: Facts) -> Iterator[Advice]:
+    """Neither overfitting nor getting better, and still wrong often. What holds it back does not show here."""
     losses, accuracy = [v for _, v in facts.valid("loss")], facts.metrics.get("accuracy")
-    if len(losses) < 4 or accuracy is None or accuracy >= 0.9 or any(_no_better_than_guessing(facts)):
+    if len(losses) < 4 or accuracy is None or accuracy >= 0.9 or any(_overfits(facts)) or any(_still_falling(facts)):
         return
-    if not any(_overfits(facts)) and not any(_still_falling(facts)):
-        values = {"accuracy": accuracy, "train": facts.epochs[-1]["train_loss"], "valid": losses[-1]}
-        yield Advice("advice.larger_model", values, "curves")
+    values = {"accuracy": accuracy, "train": facts.epochs[-1]["train_loss"], "valid": losses[-1]}
+    yield Advice("advice.settled", values, "worst" if facts.detail.get("worst") else "curves")
 
 
 def _weak_class(facts: Facts) -> Iterator[Advice]:
@@ -190,7 +259,8 @@ def _data_path(facts: Facts) -> Iterator[Advice]:
     """Over 30 % of a step, and over half a minute of the training: less is not worth a thought."""
     share = facts.shares.get("data", 0.0)
     if share > 0.3 and share * facts.seconds > 30:
-        yield Advice("advice.data_path", {"share": share}, "speed")
+        key = "advice.data_path_pictures" if "image" in facts.input_kinds else "advice.data_path"
+        yield Advice(key, {"share": share}, "speed")
 
 
 def _rough_figure(facts: Facts) -> Iterator[Advice]:
@@ -209,7 +279,9 @@ def _solved(facts: Facts) -> bool:
     return facts.metrics.get("accuracy", 0.0) >= 0.99
 
 
-RULES: tuple[Callable[[Facts], Iterator[Advice]], ...] = (
-    _unfinished, _bad_data, _diverged, _no_better_than_guessing, _baseline_wins, _measured_on_training_rows, _overfits,
-    _still_falling, _too_small, _weak_class, _confused_pair, _calibration, _data_path, _rough_figure,
-)  # fmt: skip
+Rules: TypeAlias = tuple[Callable[[Facts], Iterator[Advice]], ...]
+FIRST: Rules = (_unfinished, _bad_data)
+FAILED: Rules = (_diverged, _no_better_than_guessing, _stuck)
+LEARNED: Rules = (_baseline_wins, _measured_on_training_rows, _overfits, _still_falling, _settled, _weak_class,
+                  _confused_pair, _calibration, _rough_figure)  # fmt: skip
+LAST: Rules = (_small_blemishes, _data_path)

@@ -146,14 +146,30 @@ CHINESE: dict[str, str] = {
     "written_by": "由 Flambeau {version} 生成",
     "advice.fine": "这些数字没有异常：请在实际使用中会遇到的新数据上试用模型。",
     "advice.unfinished": "训练尚未完成（{epochs} 轮中完成了 {done} 轮）：请等待，或继续：flambeau resume {path}",
-    "advice.leakage": "请先修正数据划分，否则这里的数字过于乐观：{message}。",
+    "advice.leakage": "请先修正数据划分：{message}。所测 {samples:,} 个样本中至多 {count:,} 个（{most:.0%}）在划分的"
+    "另一部分有副本，因此数字至多偏高 {most:.0%}。",
+    "advice.leakage_unknown": "请先修正数据划分，否则数字可能过于乐观：{message}。",
+    "advice.small_leakage": "请把副本放在划分的同一部分：{message}。至多涉及所测 {samples:,} 个样本中的 {count:,} 个"
+    "，因此数字至多偏高 {most:.1%}。",
+    "advice.telling_column": "请确认它在目标之前就已知道：{message}。若不是，请去掉它：这些数字不代表新数据上的表现。",
     "advice.conflict": "请先修正标签：{message}。",
+    "advice.small_conflict": "有些标签值得查看：{message}。",
+    "advice.not_finite": "训练崩溃了：最后一轮的训练损失是 {last}。请检查输入中的极端数值、损失函数和学习率（{rate:g}"
+    "）。",
+    "advice.diverged": "模型没有学到东西：训练损失从第一轮的 {first:.3g} 升到最后一轮的 {last:.3g}。请检查学习率（"
+    "{rate:g}）、损失函数和标签。",
+    "advice.stuck": "模型没有学到东西：训练损失第一轮为 {first:.3g}，之后一直停在 {last:.3g}。请检查一些标签和输入，"
+    "再看学习率（{rate:g}）和损失函数。",
+    "advice.guessing": "看不出模型学到了什么：准确率 {accuracy:.1%}，而总是回答“{class}”就有 {guess:.1%}。请检查一些"
+    "标签和输入，再看学习率。",
+    "advice.guessing_mean": "看不出模型学到了什么：R² 为 {r2:.2f}，而总是回答平均值就是 0。请检查一些目标值和输入，再"
+    "看学习率。",
+    "advice.settled": "请先查看错误：准确率停在 {accuracy:.1%}，训练损失（{train:.3g}）与验证损失（{valid:.3g}）不再"
+    "下降。原因无法从这些数字中看出。",
+    "advice.data_path": "等待数据占一步时间的 {share:.0%}：更轻的数据增强或更多线程会加快训练。",
+    "advice.data_path_pictures": "等待数据占一步时间的 {share:.0%}：更小的图片尺寸、更轻的数据增强或更多线程会加快训"
+    "练。",
     "advice.data_error": "请先修正数据：{message}。",
-    "advice.diverged": "请降低学习率（{rate:g}）：训练损失从第一轮的 {first:.3g} 升到最后一轮的 {last:.3g}。",
-    "advice.guessing": "看不出模型学到了什么：准确率 {accuracy:.1%}，而总是回答“{class}”就有 {guess:.1%}。请查看"
-    "一些标签，再换一个学习率。",
-    "advice.guessing_mean": "看不出模型学到了什么：R² 为 {r2:.2f}，而总是回答平均值就是 0。请查看一些目标值，再换"
-    "一个学习率。",
     "advice.baseline": "请考虑是否需要神经网络：{name}用 {seconds:.1f} 秒拟合，在相同样本上达到 {theirs}，"
     "本模型为 {ours}。",
     "advice.no_held_out": "请留出一部分样本：这些数字是在训练样本本身上测得的，不能说明新数据上的表现。",
@@ -163,8 +179,6 @@ CHINESE: dict[str, str] = {
     " 升到 {valid:.3g}。更多数据、更强的数据增强或更少的轮次会有帮助。",
     "advice.more_epochs": "请训练更久：验证损失仍从第 {since} 轮的 {before:.3g} 降到最后一轮（第 {epochs} 轮）的 "
     "{last:.3g}。可以试 {more} 轮。",
-    "advice.larger_model": "请试更大的或预训练的模型：准确率停在 {accuracy:.1%}，训练损失（{train:.3g}）与验证损"
-    "失（{valid:.3g}）接近且不再下降。",
     "advice.few_samples": "请多收集“{class}”：只找到其中的 {recall:.0%}，平均为 {mean:.0%}；它在这里只有 "
     "{count:,} 个样本，通常为 {middle:,} 个。",
     "advice.weak_class": "请查看“{class}”：它的 {count:,} 个样本只找到 {recall:.0%}，平均为 {mean:.0%}，而且不是"
@@ -175,7 +189,6 @@ CHINESE: dict[str, str] = {
     "多数据会有帮助。",
     "advice.too_modest": "不要直接相信置信度：平均偏低 {points:.0f} 个百分点（校准误差 {error:.1%}）。Mixup、标签"
     "平滑或训练过短都会造成这种情况。",
-    "advice.data_path": "等待数据占一步时间的 {share:.0%}：更小的图片尺寸、更轻的数据增强或更多线程会加快训练。",
     "advice.rough": "请在更多样本上测量：只有 {samples:,} 个样本时，{accuracy:.1%} 的准确率也可能是 {low:.0%} 或 "
     "{high:.0%}。",
 }

@@ -163,15 +163,33 @@ ENGLISH: dict[str, str] = {
     "advice.fine": "Nothing stands out in these figures: try the model on new data that it will meet in use.",
     "advice.unfinished": "The training is not finished ({done} of {epochs} epochs are): wait for it, or go on "
     "with: flambeau resume {path}",
-    "advice.leakage": "Mend the split first, for the figures here are too good: {message}.",
+    "advice.leakage": "Mend the split first: {message}. Up to {count:,} of the {samples:,} measured samples "
+    "({most:.0%}) have a copy elsewhere in the split, so the figures may be too good by up to {most:.0%}.",
+    "advice.leakage_unknown": "Mend the split first, for the figures may be too good: {message}.",
+    "advice.small_leakage": "Keep copies in one part of the split: {message}. That is at most {count:,} of the "
+    "{samples:,} measured samples, so the figures are too good by {most:.1%} at most.",
+    "advice.telling_column": "Ask whether it is known before the target is: {message}. If not, leave it out: the "
+    "figures are not those of new data.",
     "advice.conflict": "Mend the labels first: {message}.",
+    "advice.small_conflict": "Some labels are worth a look: {message}.",
+    "advice.not_finite": "The training broke down: the training loss was {last} in the last epoch. Check the inputs "
+    "for extreme numbers, the loss, and the learning rate ({rate:g}).",
+    "advice.diverged": "The model has not learned: the training loss rose from {first:.3g} in the first epoch to "
+    "{last:.3g} in the last. Check the learning rate ({rate:g}), the loss and the labels.",
+    "advice.stuck": "The model has not learned: the training loss was {first:.3g} in the first epoch and stayed at "
+    "{last:.3g}. Check some labels and inputs, then the learning rate ({rate:g}) and the loss.",
+    "advice.guessing": "The model has not learned anything that shows: accuracy {accuracy:.1%}, where always "
+    "answering “{class}” reaches {guess:.1%}. Check some labels and inputs, then the learning rate.",
+    "advice.guessing_mean": "The model has not learned anything that shows: R² is {r2:.2f}, where always answering "
+    "the mean reaches 0. Check some targets and inputs, then the learning rate.",
+    "advice.settled": "Look at the mistakes first: accuracy has settled at {accuracy:.1%}, and training loss "
+    "({train:.3g}) and validation loss ({valid:.3g}) no longer fall. What holds it back does not show in these "
+    "figures.",
+    "advice.data_path": "Waiting for data takes {share:.0%} of a step: lighter augmentation or more threads would "
+    "make training faster.",
+    "advice.data_path_pictures": "Waiting for data takes {share:.0%} of a step: a smaller picture size, lighter "
+    "augmentation or more threads would make training faster.",
     "advice.data_error": "Mend the data first: {message}.",
-    "advice.diverged": "Lower the learning rate ({rate:g}): the training loss rose from {first:.3g} in the first "
-    "epoch to {last:.3g} in the last.",
-    "advice.guessing": "The model has learned nothing that shows: accuracy {accuracy:.1%}, where always "
-    "answering “{class}” reaches {guess:.1%}. Look at some labels, then try another learning rate.",
-    "advice.guessing_mean": "The model has learned nothing that shows: R² is {r2:.2f}, where always answering "
-    "the mean reaches 0. Look at some targets, then try another learning rate.",
     "advice.baseline": "Ask whether a network is needed: {name}, fitted in {seconds:.1f} s, reaches {theirs} on the "
     "same samples, and this model {ours}.",
     "advice.no_held_out": "Hold samples out: these figures were measured on the training samples themselves and "
@@ -183,8 +201,6 @@ ENGLISH: dict[str, str] = {
     "fewer epochs help.",
     "advice.more_epochs": "Train longer: the validation loss still fell from {before:.3g} in epoch {since} to "
     "{last:.3g} in epoch {epochs}, the last. Try {more} epochs.",
-    "advice.larger_model": "Try a larger or pretrained model: accuracy stays at {accuracy:.1%}, and training "
-    "loss ({train:.3g}) and validation loss ({valid:.3g}) lie close together and no longer fall.",
     "advice.few_samples": "Collect more of “{class}”: {recall:.0%} of it is found, against {mean:.0%} on "
     "average, and it has {count:,} samples here where {middle:,} are usual.",
     "advice.weak_class": "Look at “{class}”: {recall:.0%} of its {count:,} samples are found, against {mean:.0%} "
@@ -195,8 +211,6 @@ ENGLISH: dict[str, str] = {
     "(calibration error {error:.1%}). Label smoothing or more data helps.",
     "advice.too_modest": "Do not take its confidence at its word: it is {points:.0f} points too low on average "
     "(calibration error {error:.1%}). Mixup and label smoothing do this; so does a training that is too short.",
-    "advice.data_path": "Waiting for data takes {share:.0%} of a step: a smaller picture size, lighter "
-    "augmentation or more threads would make training faster.",
     "advice.rough": "Measure on more samples: with {samples:,} the accuracy of {accuracy:.1%} may as well be "
     "{low:.0%} or {high:.0%}.",
 }

@@ -37,6 +37,7 @@ class Facts:
         self.checked: bool | None = kept.get("checked")  # None: the run does not say
         shown = kept.get("thumbnails") or []
         self.thumbnails: list[list[str]] = [*shown, *([] for _ in self.findings[len(shown) :])]
+        self.overview: dict[str, Any] = kept.get("overview") or {}
         fields = run.path / "fields.json"
         self.fields: dict[str, Any] = read_json(fields) if fields.exists() else {}
         lines = run.metrics
@@ -52,6 +53,17 @@ class Facts:
     def kind(self) -> str:
         """classification, multilabel, regression, or empty where the report cannot know."""
         return self.detail.get("kind") or KINDS.get(self.target.get("kind", ""), "")
+
+    @property
+    def rows(self) -> int:
+        """How many rows the data has; 0 where the run does not say."""
+        return sum(self.overview.get("rows", {}).values())
+
+    @property
+    def input_kinds(self) -> set[str]:
+        """The kinds of the inputs' fields."""
+        fields = self.fields.get("fields", {})
+        return {fields[name].get("kind", "") for name in self.fields.get("inputs", []) if name in fields}
 
     @property
     def main(self) -> tuple[str, bool]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def facts_of(tmp_path: Path):
     def make(
         train: Sequence[float] = (), valid: Sequence[float] = (), evaluation: dict[str, Any] | None = None,
         findings: Sequence[Finding] = (), finished: bool = True, speed: dict[str, float] | None = None,
-        accuracy: Sequence[float] = (),
+        accuracy: Sequence[float] = (), rows: int = 0, inputs: str = "",
     ) -> Facts:  # fmt: skip
         run = Run(tmp_path / "run")
         run.path.mkdir()
@@ -46,7 +47,10 @@ def facts_of(tmp_path: Path):
                 line["valid"] = {"loss": valid[i]} | ({"accuracy": accuracy[i]} if accuracy else {})
             log.write(10 * (i + 1), **line)
         log.close()
-        write_json(run.path / "findings.json", {"findings": [f.to_dict() for f in findings], "thumbnails": []})
+        told = {"findings": [f.to_dict() for f in findings], "thumbnails": []}
+        write_json(run.path / "findings.json", told | ({"overview": {"rows": {"train": rows}}} if rows else {}))
+        if inputs:
+            write_json(run.path / "fields.json", {"fields": {"x": {"kind": inputs}}, "inputs": ["x"]})
         write_json(run.path / "evaluation.json", evaluation or {})
         if finished:
             (run.path / "model.safetensors").touch()
@@ -67,6 +71,9 @@ def keys(facts: Facts) -> list[str]:
 
 LEAK = Finding("leakage", Severity.WARNING, "7 pictures are on both sides", ["a"] * 7)
 CONFLICT = Finding("label-conflict", Severity.WARNING, "3 pictures carry two labels", ["a"] * 3)
+COLUMN = Finding("target-leakage", Severity.WARNING, "the column 'paid_back' alone tells 'default'", ["paid_back"])
+BARELY = matrix([[65, 35], [45, 55]])
+WAITING = {"data": 0.45, "seconds": 100.0}
 SURE = {"error": 0.12, "count": [0, 300], "confidence": [0.0, 0.95], "accuracy": [0.0, 0.83]}
 MODEST = {"error": 0.12, "count": [0, 300], "confidence": [0.0, 0.71], "accuracy": [0.0, 0.83]}
 TREES = {"name": "trees", "seconds": 1.5, "metrics": {"accuracy": 0.97}}
@@ -77,11 +84,19 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     # key, what the run says, the numbers that the sentence must cite
     ("fine", {"evaluation": GOOD}, []),
     ("unfinished", {"finished": False, "train": [1.0, 0.9]}, ["2 of 8"]),
-    ("leakage", {"findings": [CONFLICT, LEAK]}, ["7 pictures"]),
+    ("leakage", {"findings": [CONFLICT, LEAK], "evaluation": matrix([[40, 10], [10, 40]])},
+     ["7 pictures", "7 of the 100", "7%"]),
+    ("leakage_unknown", {"findings": [CONFLICT, LEAK]}, ["7 pictures"]),
+    ("small_leakage", {"findings": [LEAK], "evaluation": GOOD}, ["7 pictures", "7 of the 2,000", "0.4%"]),
+    ("telling_column", {"findings": [COLUMN], "evaluation": GOOD}, ["'paid_back'"]),
     ("conflict", {"findings": [CONFLICT]}, ["3 pictures"]),
+    ("small_conflict", {"findings": [CONFLICT], "rows": 1000}, ["3 pictures"]),
     ("data_error", {"findings": [Finding("unreadable", Severity.ERROR, "4 files are cut off")]}, ["4 files"]),
     ("diverged", {"train": [1.0, 5.5]}, ["0.1", "from 1 ", "5.5"]),
-    ("diverged", {"train": [1.0, float("nan")]}, ["nan"]),
+    ("not_finite", {"train": [1.0, float("nan")]}, ["nan", "0.1"]),
+    ("not_finite", {"train": [float("nan")]}, ["nan"]),
+    ("stuck", {"train": [2.31, 2.3], "valid": [2.31, 2.3]}, ["2.31", "stayed at 2.3.", "0.1"]),
+    ("stuck", {"train": [0.75, 0.69], "valid": [0.75, 0.69], "evaluation": BARELY}, ["0.75", "0.69"]),
     ("guessing", {"evaluation": matrix([[52, 0], [48, 0]])}, ["52.0%", "“a”"]),
     ("guessing_mean", {"evaluation": {"metrics": {"r2": -0.25}, "detail": {"kind": "regression"}}}, ["-0.25"]),
     ("baseline", {"evaluation": {**GOOD, "baselines": [TREES]}},
@@ -90,15 +105,16 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("overfits", {"train": [1, 0.5, 0.2], "valid": [1, 0.7, 0.65]}, ["0.2", "0.65"]),
     ("overfits_rising", {"train": [1, 0.5, 0.2], "valid": [1, 0.7, 0.9]}, ["0.2", "0.7", "0.9", "epoch 2"]),
     ("more_epochs", {"train": [2, 1.5, 1.2], "valid": [2, 1.4, 1.1]}, ["1.4 in epoch 2", "1.1 in epoch 3", "6 epochs"]),
-    ("larger_model", {"train": [2, 1, 1, 1], "valid": [2, 1, 1, 1], "evaluation": matrix([[60, 40], [40, 60]])},
-     ["60.0%", "(1)"]),
+    ("settled", {"train": [0.6, 0.5, 0.5, 0.5], "valid": [0.6, 0.5, 0.5, 0.5],
+                 "evaluation": matrix([[80, 20], [20, 80]])}, ["80.0%", "(0.5)"]),
     ("few_samples", {"evaluation": matrix(RARE)}, ["“c”", "33%", "71%", "30 samples", "100 are usual"]),
     ("weak_class", {"evaluation": matrix(HARD)}, ["“c”", "50%", "77%", "100 samples"]),
     ("confused_pair", {"evaluation": matrix([[480, 15, 5], [2, 490, 8], [1, 1, 498]])},
      ["“a” taken for “b”", "15 times", "3%", "32 mistakes"]),
     ("too_sure", {"evaluation": matrix([[83, 17], [17, 83]], calibration=SURE)}, ["12 points too high", "12.0%"]),
     ("too_modest", {"evaluation": matrix([[83, 17], [17, 83]], calibration=MODEST)}, ["12 points too low", "12.0%"]),
-    ("data_path", {"train": [0.4], "speed": {"data": 0.45, "seconds": 100.0}}, ["45%"]),
+    ("data_path", {"train": [0.4], "speed": WAITING, "inputs": "audio"}, ["45%"]),
+    ("data_path_pictures", {"train": [0.4], "speed": WAITING, "inputs": "image"}, ["45%", "picture size"]),
     ("rough", {"evaluation": matrix([[27, 3], [3, 27]])}, ["60", "90.0%", "80%", "95%"]),
 ]  # fmt: skip
 
@@ -135,6 +151,43 @@ SILENT: list[tuple[str, dict[str, Any]]] = [
     ("data_path", {"train": [0.4], "speed": {"data": 0.9, "seconds": 2.0}}),  # two seconds in all
     ("rough", {"evaluation": GOOD}),
 ]
+
+
+RARE_CLASS = matrix([[950, 0], [50, 0]])
+FAILED: list[dict[str, Any]] = [
+    # a rate far too high, a loss that is wrong, pictures that are all white: nothing may be said of size or time
+    {"train": [2.4, 2.31, 2.3, 2.3], "valid": [9.0, 4.0, 2.6, 2.3], "evaluation": matrix([[30, 0], [30, 0]])},
+    {"train": [0.7, 0.69, 0.69, 0.69], "valid": [0.9, 0.8, 0.7, 0.6], "evaluation": matrix([[40, 60], [60, 40]])},
+    {"train": [1.0, 3.0, 7.0, 9.0], "valid": [1.0, 0.9, 0.8, 0.7], "evaluation": matrix([[60, 40], [40, 60]])},
+    {"train": [float("nan")] * 4, "valid": [1.0, 0.9, 0.8, 0.7], "evaluation": matrix([[60, 40], [40, 60]])},
+]
+
+
+@pytest.mark.parametrize("said", FAILED, ids=range(len(FAILED)))
+def test_of_a_model_that_has_not_learned_nothing_else_is_said(said, facts_of):
+    assert keys(facts_of(**said)) in (["guessing"], ["stuck"], ["diverged"], ["not_finite"])
+
+
+def test_no_advice_speaks_of_larger_models():
+    for key, sentence in LANGUAGES["en"].items():
+        assert not (key.startswith("advice.") and "larger model" in sentence)
+
+
+def test_where_a_class_is_rare_a_model_that_ranks_has_learned(facts_of):
+    """Its accuracy is that of always answering the other class, and its loss is lower."""
+    chance = -(0.95 * math.log(0.95) + 0.05 * math.log(0.05))
+    facts = facts_of(train=[chance, 0.8 * chance], valid=[chance, 0.85 * chance], evaluation=RARE_CLASS)
+    assert not {"guessing", "stuck"} & set(keys(facts))
+
+
+def test_the_few_copies_of_a_poor_model_do_not_come_first(facts_of):
+    few = Finding("leakage", Severity.WARNING, "3 pairs of sounds are on different sides of the split", ["a"] * 3)
+    told = keys(facts_of(findings=[few], evaluation=matrix([[110, 43], [45, 107]])))
+    assert "leakage" not in told and told[-1] == "small_leakage"
+
+
+def test_sounds_and_texts_have_no_picture_size(facts_of):
+    assert "data_path_pictures" not in keys(facts_of(train=[0.4], speed=WAITING, inputs="audio"))
 
 
 @pytest.mark.parametrize(("key", "said"), SILENT, ids=[f"{c[0]}-{i}" for i, c in enumerate(SILENT)])
