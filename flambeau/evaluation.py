@@ -18,7 +18,7 @@ from flambeau.data.prepare import Preparer
 from flambeau.data.series import from_series
 from flambeau.data.sources import from_path, from_source
 from flambeau.data.store import collate
-from flambeau.data.tables import SUFFIXES as TABLE_SUFFIXES
+from flambeau.data.tables import is_table
 from flambeau.fields import Category, Forecast, History, Number, Ragged, Text, Tokens
 from flambeau.objectives import Objective
 from flambeau.predictor import Predictor
@@ -169,7 +169,7 @@ def _opened(path: str | Path, run: Run, predictor: Predictor, options: dict[str,
             path, time=plan.time, target=plan.target, id=plan.id, layout=plan, length=field.length,
             horizon=field.horizon, season=target.seasons, quantiles=target.quantiles, split="none", **options,
         )  # fmt: skip
-    if Path(path).suffix.lower() in TABLE_SUFFIXES:
+    if is_table(path):
         # a table without names of columns is read as the training's was
         kept = {name: run.recipe.data.get(name) for name in ("header", "columns")}
         kept = {name: value for name, value in kept.items() if value is not None}

@@ -12,8 +12,7 @@ from flambeau.cli import common
 from flambeau.core.errors import DataError
 from flambeau.data.series import read_series
 from flambeau.data.sources import join_paths
-from flambeau.data.tables import SUFFIXES as TABLES
-from flambeau.data.tables import read_table
+from flambeau.data.tables import is_table, read_table
 from flambeau.data.tagged import SUFFIXES as TAGGED
 from flambeau.data.tagged import is_tagged, read_tagged, split_lines
 from flambeau.fields.charsets import read_text
@@ -56,12 +55,11 @@ def _values(given: str, predictor: Predictor, layout: Layout) -> Iterator[Asked]
     field = predictor.fields[predictor.inputs[0]] if predictor.inputs else None
     several = len(predictor.inputs) > 1 or (field is not None and field.kind == "table")
     file = Path(given)
-    suffix = file.suffix.lower()
     if given == "-" and field is not None and field.kind in WRITTEN:
         yield from (Asked("text", line.strip(), line.strip()) for line in sys.stdin if line.strip())
     elif (row := _row(given, predictor, several)) is not None:
         yield Asked("text", _told(row), row)
-    elif several or (suffix in TABLES and field is not None and (_exists(file) or not _is_text(given, field))):
+    elif several or (is_table(file) and field is not None and (_exists(file) or not _is_text(given, field))):
         yield from _rows(file, predictor, several, layout)
     elif field is not None and field.kind in WRITTEN and not (given.strip() and _exists(file)):
         if not _is_text(given, field):
@@ -96,7 +94,7 @@ def _of_file(path: Path, field: Any, layout: Layout) -> Iterator[Asked]:
 
 def _is_text(given: str, field: Any) -> bool:
     """Whether an argument that is no path is meant as a text: a single word that ends like a file is a slip."""
-    ends = Path(given).suffix.lower() in (*TABLES, *TAGGED, ".txt")
+    ends = is_table(given) or Path(given).suffix.lower() in (*TAGGED, ".txt")
     return field.kind in WRITTEN and (not ends or any(map(str.isspace, given.strip())))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
 import lzma
 import os
@@ -11,18 +13,41 @@ import tarfile
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
-from flambeau.core.errors import DataError
+from flambeau.core.errors import DataError, MissingExtra
 from flambeau.core.files import disk_full_named
 from flambeau.core.reporter import QUIET, Reporter
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 MAX_MEMBERS = 5_000_000
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 
 def is_archive(path: str | Path) -> bool:
     """Whether a file's name ends as an archive's does."""
     return str(path).lower().endswith(SUFFIXES)
+
+
+def inner_suffix(path: str | Path) -> str:
+    """The ending of a file's name, in small letters; where the file is compressed, that before it.
+
+    >>> inner_suffix("rows.CSV.gz"), inner_suffix("rows.csv")
+    ('.csv', '.csv')
+    """
+    file = Path(path)
+    return (Path(file.stem) if file.suffix.lower() in COMPRESSED else file).suffix.lower()
+
+
+def decompressed(path: str | Path, cache: Path = Path(".flambeau/archives")) -> Path:
+    """A file as it is; where its name says that it is compressed (.csv.gz, .tsv.zst, …), the file that it holds, which
+    is unpacked once.
+
+    Raises:
+        DataError: it is damaged, or would fill the disk. MissingExtra.
+    """
+    file = Path(path)
+    return unpack(file, cache) / file.stem if file.suffix.lower() in COMPRESSED and not is_archive(file) else file
 
 
 def unpack(path: str | Path, cache: Path = Path(".flambeau/archives"), reporter: Reporter = QUIET) -> Path:
@@ -47,6 +72,8 @@ def unpack(path: str | Path, cache: Path = Path(".flambeau/archives"), reporter:
         with disk_full_named(folder):
             if file.suffix.lower() == ".zip":
                 _unzip(file, temporary, reporter)
+            elif not is_archive(file):
+                _expand(file, temporary / file.stem)
             else:
                 _untar(file, temporary, reporter)
         temporary.rename(folder)
@@ -107,6 +134,30 @@ def _unzip(file: Path, root: Path, reporter: Reporter) -> None:
                     # zipfile stops at the declared size, so the sum above holds
                     shutil.copyfileobj(source, out, 1 << 20)
                 bar.update(i + 1)
+
+
+def _expand(file: Path, target: Path) -> None:
+    """A compressed file; how large it will be is known only by unpacking it."""
+    suffix = file.suffix.lower()
+    if suffix == ".zst":
+        try:
+            import zstandard
+        except ImportError:
+            raise MissingExtra("zstandard", "tables", "reading .zst files") from None
+        opened: Any = zstandard.open(file, "rb")
+        damaged: type[Exception] = zstandard.ZstdError
+    else:
+        openers: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+        opened, damaged = openers[suffix](file, "rb"), EOFError
+    written = 0
+    with opened as source, target.open("wb") as out:
+        try:
+            while block := source.read(1 << 20):
+                written += len(block)
+                _check_size(written, 1, target.parent, file)
+                out.write(block)
+        except damaged as error:
+            raise OSError(str(error)) from None
 
 
 def _untar(file: Path, root: Path, reporter: Reporter) -> None:

@@ -13,14 +13,15 @@ import numpy as np
 from flambeau.core.errors import DataError, UsageError, nearest
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.archives import is_archive, unpack
+from flambeau.data.array_files import SUFFIXES as ARRAYS
+from flambeau.data.array_files import from_array_file
 from flambeau.data.columns import from_polars, known_fields, without_empty
 from flambeau.data.dataset import Dataset, split_of
 from flambeau.data.folders import from_folder
 from flambeau.data.frames import as_polars
 from flambeau.data.series import from_series, from_ts, is_ts
 from flambeau.data.split import NAMES, TEST, TRAIN, VALID, Split, with_validation
-from flambeau.data.tables import SUFFIXES as TABLE_SUFFIXES
-from flambeau.data.tables import read_table
+from flambeau.data.tables import is_table, read_table
 from flambeau.data.tagged import from_tagged, is_tagged
 from flambeau.fields import FIELDS, Category, Field, Text, chosen, recognise
 
@@ -259,6 +260,8 @@ def from_source(source: Mapping[str, Any]) -> Dataset:
         return from_folder(source["path"], **options)
     if source["kind"] == "table":
         return from_table(source["path"], **options)
+    if source["kind"] == "arrays":
+        return from_array_file(source["path"], **options)
     if source["kind"] == "tagged":
         return from_tagged(source["path"], **options)
     if source["kind"] == "series":
@@ -284,9 +287,13 @@ def from_path(path: str | Path, **options: Any) -> Dataset:
     for name in ("horizon", "length", "id", "known", "season", "time_format"):
         if options.pop(name, None) is not None:
             raise UsageError(f"{name} is for series", where=path, fix="say which column holds the time: time= (--time)")
-    if file.suffix.lower() in TABLE_SUFFIXES:
+    if is_table(file):
         options.pop("pattern", None)
         return from_table(path, **options)
+    if file.suffix.lower() in ARRAYS:
+        for name in ("pattern", "encoding", "header", "columns"):
+            options.pop(name, None)
+        return from_array_file(path, **options)
     tagged = "pattern" not in options and _holds_tagged(file)
     if tagged:
         options |= _numbered_columns(path, options.pop("inputs", None), options.pop("target", None))

@@ -13,15 +13,22 @@ from typing import Any, NamedTuple
 
 from flambeau.core.errors import DataError
 from flambeau.core.findings import Finding, Severity
+from flambeau.data.archives import decompressed, inner_suffix
+from flambeau.data.formats import READERS
 from flambeau.fields.charsets import MOST_DAMAGED, detect, to_text
 
-SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
+SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson", *READERS)
 JSON_LINES = (".jsonl", ".ndjson")
 BLOCK = 16 << 20
 SEEN = 1 << 16  # bytes, to find out what stands between cells
 ESCAPED = re.compile(rb'\\"(?=[^",;\t\r\n])')  # before a letter: a folder's name may end with a backslash
 LOOKED_AT = 10_000  # rows, to find out what each column holds
 DAMAGED = "\ufffd"  # what stands for bytes that are not in the encoding
+
+
+def is_table(path: str | Path) -> bool:
+    """Whether a file's name ends as a table's does, compressed or not."""
+    return inner_suffix(path) in SUFFIXES
 
 
 class Table(NamedTuple):
@@ -55,10 +62,14 @@ def read_table(
     file = Path(path)
     if not file.exists():
         raise DataError("there is no such file", where=path)
+    file = decompressed(file)
     suffix = file.suffix.lower()
     if suffix not in (*SUFFIXES, ".txt"):
         raise DataError(f"no table has the ending '{suffix}'", where=path, expected=" ".join(SUFFIXES))
     try:
+        if suffix in READERS:
+            frame, findings = READERS[suffix](file)
+            return Table(frame, None, findings)
         if suffix in (".parquet", ".pq"):
             return Table(pl.read_parquet(file), None, [])
         source, name, damaged = _utf8(file, encoding)

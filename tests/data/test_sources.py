@@ -421,6 +421,6 @@ def test_frames_whose_columns_are_numbers_or_mixed(tmp_path: Path) -> None:
         Dataset.from_frame(pandas.DataFrame({"text": ["a", 1, "b"], "label": ["x", "y", "x"]}), target="label")
     with pytest.raises(DataError, match="the input 'text' is given twice"):
         Dataset({"text": ["a"], "y": ["b"]}, target="y", inputs=["text", "text"])
-    (tmp_path / "book.xlsx").write_bytes(b"PK")
+    (tmp_path / "book.docx").write_bytes(b"PK")
     with pytest.raises(DataError, match="this is a file; expected a folder"):
-        from_path(tmp_path / "book.xlsx")
+        from_path(tmp_path / "book.docx")
