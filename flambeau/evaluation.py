@@ -142,7 +142,7 @@ def evaluate_run(
     if side == "all":
         dataset.split = np.zeros(len(dataset), np.int8)
     store = encode(dataset, options, reporter)
-    for finding in store.findings:
+    for finding in (*(dataset.findings if data is not None else ()), *store.findings):
         reporter.say(str(finding), style="yellow")
     good = store.good.numpy()
     rows = good if side == "all" else np.intersect1d(dataset.rows(side), good, assume_unique=True)

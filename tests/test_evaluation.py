@@ -6,11 +6,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import flambeau as fb
 from flambeau.core.errors import DataError, FlambeauError
 from flambeau.data.encode import EncodeOptions
+from flambeau.data.series import from_ts
 from flambeau.evaluation import evaluate_run
 
 
@@ -115,3 +117,32 @@ def test_the_users_dataset_is_left_as_it_was(trained: tuple[Path, dict[str, floa
     split, fields = data.split.copy(), dict(data.fields)
     assert measured(run, data)["samples"] == 90
     assert (data.split == split).all() and data.fields == fields
+
+
+def test_what_is_named_is_measured_and_nothing_that_lies_beside_it(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for part, count in (("TRAIN", 40), ("TEST", 13)):
+        lines = [f"{','.join(f'{v:.3f}' for v in random.normal(size=8) + i % 2)}:{'ab'[i % 2]}" for i in range(count)]
+        (tmp_path / f"two_{part}.ts").write_text("\n".join(["@classLabel true a b", "@data", *lines]))
+    data = from_ts(tmp_path / "two_TRAIN.ts")
+    assert data.split.tolist() == [0] * 40 + [2] * 13
+    fb.Learner(data, "resnet-1d", run=tmp_path / "series", quiet=True, epochs=1, **{"model.options.width": 4}).fit(
+        check=False
+    )
+    assert measured(tmp_path / "series", tmp_path / "two_TEST.ts")["samples"] == 13
+    assert measured(tmp_path / "series", tmp_path / "two_TRAIN.ts")["samples"] == 40
+
+    for part, count in (("train", 30), ("testa", 7), ("testb", 5)):
+        text = "".join(f"word{i % 3} {'AB'[i % 2]}\nend B\n\n" for i in range(count))
+        (tmp_path / f"eng.{part}").write_text(text)
+    data = fb.Dataset.from_tagged(tmp_path / "eng.train")
+    fb.Learner(data, "gru-tagger", run=tmp_path / "tags", quiet=True, epochs=1).fit(check=False)
+    assert measured(tmp_path / "tags", tmp_path / "eng.testb")["samples"] == 5
+
+
+def test_the_parts_of_a_folder_are_no_classes(trained: tuple[Path, dict[str, float]], tmp_path: Path) -> None:
+    run, _ = trained
+    for part in ("train", "test"):
+        shutil.copytree(run.parent / "others", tmp_path / "all" / part)
+    assert measured(run, tmp_path / "all")["samples"] == 180
+    assert measured(run, tmp_path / "all" / "test")["samples"] == 90

@@ -66,6 +66,8 @@ def from_folder(
         parts = [f.split(os.sep) for f in files]
         sides = [ALIASES.get(p[0].lower(), -1) for p in parts]
         given = any(s == TRAIN for s in sides) and how.method in ("auto", "given") and how.folds is None
+        if how.method == "none" and min(sides) >= 0 and min(map(len, parts)) > 2:
+            parts = [p[1:] for p in parts]  # all of them are asked for; what the folders above are called is no class
         if given:
             outside = [f for f, s in zip(files, sides, strict=True) if s < 0]
             if outside:

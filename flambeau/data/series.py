@@ -267,16 +267,17 @@ def _sides(
 
 def from_ts(path: str | Path, *, split: Split | str = "auto", fields: Mapping[str, Field] | None = None) -> Dataset:
     """Whole series with a class or a number each, as the UCR and UEA archives have them: a `.ts` file, or a folder with
-    `NAME_TRAIN.ts` and `NAME_TEST.ts`. Given one of the two, the other is read too where it lies beside it.
+    `NAME_TRAIN.ts` and `NAME_TEST.ts`. Given the first of these, the second is the test where it lies beside it, which
+    a Finding says; of any other file, and with `split="none"`, nothing is read but what is named.
 
-    The test rows are those of the file TEST. Of 100 training series or more a part validates; of fewer none does, and
-    the last epoch's weights are kept.
+    Of 100 training series or more a part validates; of fewer none does, and the last epoch's weights are kept.
 
     Raises:
         DataError: a line cannot be read; it names which.
     """
     root = Path(path)
-    files = _ts_files(root)
+    how = Split(split) if isinstance(split, str) else split
+    files = _ts_files(root, beside=how.method in ("auto", "given") and how.folds is None)
     if not files:
         raise DataError("there is no such file" if not root.exists() else "the folder holds no .ts files", where=path)
     values: list[np.ndarray] = []
@@ -290,26 +291,27 @@ def from_ts(path: str | Path, *, split: Split | str = "auto", fields: Mapping[st
         labels += classes
         sides += [TEST if file.stem.upper().endswith("_TEST") else TRAIN] * len(rows)
         places += [f"{file.name}, series {i + 1}" for i in range(len(rows))]
-    how = Split(split) if isinstance(split, str) else split
     given: Any = how
-    if TEST in sides and how.method in ("auto", "given") and how.folds is None:
+    if TEST in sides and TRAIN in sides and how.method in ("auto", "given") and how.folds is None:
         few = how.valid is None and sides.count(TRAIN) < FEW
         given = sides if few else with_validation(sides, None if numeric else labels, places, how)
+    findings = [
+        Finding("read-beside", Severity.NOTE, f"the series of {file.name}, which lies beside, are the test",
+                places=[str(file)]) for file in files if root.is_file() and file.name != root.name
+    ]  # fmt: skip
     source = {"kind": "ts", "path": str(root.resolve()), "split": vars(how).copy(), "fields": chosen(fields)}
     return Dataset({"series": values, "label": labels}, target="label", inputs=["series"],
                    fields={"series": Series(), **(fields or {})}, split=given, source=source, keys=places,
-                   places=places.__getitem__)  # fmt: skip
+                   places=places.__getitem__, findings=findings)  # fmt: skip
 
 
-def _ts_files(path: Path) -> list[Path]:
+def _ts_files(path: Path, beside: bool) -> list[Path]:
     """The files that a path stands for: TRAIN before TEST."""
     if path.is_dir():
         return sorted(path.glob(f"*{TS_SUFFIX}"), key=lambda f: (not f.stem.upper().endswith("_TRAIN"), f.name))
-    match = re.fullmatch(r"(.*)_(TRAIN|TEST)", path.stem)
-    if match is None:
-        return [path] if path.exists() else []
-    both = [path.with_name(f"{match[1]}_{side}{path.suffix}") for side in ("TRAIN", "TEST")]
-    return [file for file in both if file.exists()] if path.exists() else []
+    match = re.fullmatch(r"(.*)_(TRAIN)", path.stem, re.IGNORECASE)
+    tests = [path.with_name(f"{match[1]}_TEST{path.suffix}")] if match and beside else []
+    return [file for file in (path, *tests) if file.exists()] if path.exists() else []
 
 
 def is_ts(path: Path) -> bool:

@@ -233,10 +233,13 @@ def test_series_with_classes_are_read_with_their_given_sides(tmp_path: Path) -> 
     head = "#a comment\n@problemName two\n@timeStamps false\n@classLabel true up down\n@data\n"
     (tmp_path / "two_TRAIN.ts").write_text(head + "1,2,3:up\n3,2,1:down\n1,?,4:up\n", encoding="utf-8")
     (tmp_path / "two_TEST.ts").write_text(head + "2,1,0:down\n", encoding="utf-8")
-    for path in (tmp_path, tmp_path / "two_TRAIN.ts", tmp_path / "two_TEST.ts"):
+    for path in (tmp_path, tmp_path / "two_TRAIN.ts"):
         data = from_ts(path)
+        assert [f.check for f in data.findings] == ["read-beside"] * (path != tmp_path)
         assert data.split.tolist() == [0, 0, 0, 2] and data.columns["label"] == ["up", "down", "up", "down"]
     assert np.isnan(data.columns["series"][2][0, 1]) and data.place(3) == "two_TEST.ts, series 1"
+    for path, rows in ((tmp_path / "two_TRAIN.ts", 3), (tmp_path / "two_TEST.ts", 1)):
+        assert len(from_ts(path, split="none")) == rows, "what is named, and nothing beside it"
     (tmp_path / "two_TEST.ts").write_text(head + "2,one,0:down\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"two_TEST.ts, line 6: the line cannot be read"):
         from_ts(tmp_path)
