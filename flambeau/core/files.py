@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written under a temporary name, synced, then renamed."""
+"""Files: written whole or not at all (a temporary name, a sync, a rename), and read where regular and not too large."""
 
 from __future__ import annotations
 
@@ -6,12 +6,74 @@ import errno
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from flambeau.core.errors import RunError
+from flambeau.core.errors import DataError, RunError
+
+MOST_BYTES = 1 << 30
+"""Of a file that is read whole."""
+KINDS = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device",
+         stat.S_IFBLK: "device"}  # fmt: skip
+# a pipe is opened at once, and not when somebody writes into it
+OPENING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+def read_bytes(path: str | os.PathLike[str], count: int | None = None) -> bytes:
+    """The bytes of a file, or its first `count`. It is a regular one, which never waits for a writer.
+
+    Raises:
+        DataError: it is missing, no regular file (a pipe, a device, a folder), larger than MOST_BYTES, or cannot be
+            read.
+    """
+    with _told(path):
+        handle = os.open(path, OPENING)
+        try:
+            status = os.fstat(handle)
+            _check_regular(status.st_mode, path)
+            if count is None and status.st_size > MOST_BYTES:
+                raise DataError(f"the file is {status.st_size / 2**30:.1f} GiB large", where=path,
+                                expected=f"at most {MOST_BYTES / 2**30:g} GiB where all of it is read")  # fmt: skip
+            left = status.st_size if count is None else min(count, status.st_size)
+            parts = []
+            while left > 0 and (part := os.read(handle, left)):
+                parts.append(part)
+                left -= len(part)
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+        finally:
+            os.close(handle)
+
+
+def check_regular(path: str | os.PathLike[str]) -> None:
+    """That a file, which something else will open, is there and a regular one. Raises DataError."""
+    with _told(path):
+        _check_regular(os.stat(path).st_mode, path)  # noqa: PTH116 -- once a file of many
+
+
+def _check_regular(mode: int, path: object) -> None:
+    if not stat.S_ISREG(mode):
+        raise DataError(f"this is a {KINDS.get(stat.S_IFMT(mode), 'thing of the system')}", where=path,
+                        expected="a regular file")  # fmt: skip
+
+
+@contextmanager
+def _told(path: str | os.PathLike[str]) -> Iterator[None]:
+    """What the system says of a file, as a DataError."""
+    try:
+        yield
+    except FileNotFoundError:
+        link = os.path.islink(path)  # noqa: PTH114
+        raise DataError("this is a link to a file that is missing" if link else "the file is missing",
+                        where=path) from None  # fmt: skip
+    except OSError as error:
+        with suppress(OSError):
+            _check_regular(os.stat(path).st_mode, path)  # noqa: PTH116 -- a socket cannot be opened at all
+        raise DataError(f"the file cannot be read ({error.strerror})", where=path) from None
+    except ValueError as error:  # a null character in the path
+        raise DataError(f"this is not a path ({error})", where=repr(path)) from None
 
 
 @contextmanager

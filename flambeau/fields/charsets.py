@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flambeau.core.errors import DataError, UsageError
+from flambeau.core.files import read_bytes
 from flambeau.core.findings import Finding, Severity
 
 BOMS = (
@@ -125,7 +126,7 @@ def read_texts(paths: Sequence[str], encoding: str | None = None) -> tuple[list[
     texts: list[str | None] = []
     wrong: dict[int, DataError] = {}
     for i, path in enumerate(paths):
-        data = _bytes(path)
+        data = read_bytes(path)
         name = encoding or detect(data)
         if encoding is None and name in (*WESTERN, "gb18030", "cp874"):
             kept[i] = data
@@ -165,13 +166,4 @@ def read_text(path: Path | str, encoding: str | None = None) -> str:
     Raises:
         DataError: it is missing, cannot be read, or is not in the encoding given.
     """
-    return to_text(_bytes(path), encoding, path)[0]
-
-
-def _bytes(path: Path | str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except FileNotFoundError:
-        raise DataError("the file is missing", where=path) from None
-    except OSError as error:
-        raise DataError(f"the file cannot be read ({error.strerror})", where=path) from None
+    return to_text(read_bytes(path), encoding, path)[0]

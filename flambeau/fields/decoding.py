@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from pathlib import Path
 from typing import Any
@@ -10,60 +9,41 @@ from typing import Any
 import numpy as np
 import simplejpeg
 from PIL import Image as PILImage
-from PIL import ImageOps
 
+from flambeau.core import files
 from flambeau.core.errors import DataError
+from flambeau.fields.pixels import MAX_PIXELS, Range, check_pixels, from_pil, open_picture, scaled
 
-MAX_PIXELS = 178_956_970
-"""Pictures of more pixels (512 MiB as RGB) are refused before they are decoded: Pillow's own limit, for all formats."""
+__all__ = ["MAX_PIXELS", "SUFFIXES", "check_pixels", "decode", "from_pil", "read_bytes", "resize"]
 
-SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".gif",
-        ".bmp",
-        ".dib",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".tga",
-        ".ico",
-        ".avif",
-        ".jp2",
-    ]
-)
+ENDINGS = """
+jpg jpeg jpe jfif png apng gif bmp dib webp tif tiff ppm pgm pbm pnm tga ico avif avifs jp2 j2k jpx jpf j2c dds qoi sgi
+pcx"""
+SUFFIXES = frozenset(f".{ending}" for ending in ENDINGS.split())
 """File name endings that sources take for pictures."""
+BASELINE = 30_000_000  # pixels of a JPEG from which on it matters how it is stored
 
 
 def read_bytes(path: Path | str) -> bytes:
     """The file's bytes.
 
     Raises:
-        DataError: it is missing, empty or cannot be read.
+        DataError: it is missing, empty, no regular file, or cannot be read.
     """
-    try:
-        with open(path, "rb") as handle:  # noqa: PTH123 -- a Path costs 10 µs, and this runs once a picture
-            data = handle.read()
-    except FileNotFoundError:
-        raise DataError("the file is missing", where=path) from None
-    except OSError as error:
-        raise DataError(f"the file cannot be read ({error.strerror})", where=path) from None
-    except ValueError as error:  # a null character in the path
-        raise DataError(f"this is not a path ({error})", where=repr(path)) from None
+    data = files.read_bytes(path)
     if not data:
         raise DataError("the file is empty", where=path)
     return data
 
 
-def decode(source: Any, channels: int, size: tuple[int, int] | None = None, *, background: int = 255) -> np.ndarray:
+def decode(
+    source: Any,
+    channels: int,
+    size: tuple[int, int] | None = None,
+    *,
+    background: int = 255,
+    values: Range | None = None,
+) -> np.ndarray:
     """A picture to uint8 (H, W, C) in RGB or grey.
 
     Args:
@@ -71,33 +51,40 @@ def decode(source: Any, channels: int, size: tuple[int, int] | None = None, *, b
         channels: 3 for RGB, 1 for grey.
         size: (height, width) that will be wanted. A JPEG is then decoded at the smallest scale that is not below it.
         background: grey level put behind transparent pixels.
+        values: what black and white are where there are more than 8 bits or floats: 0…65535 of 16 bits, and 0…1 of
+            floats, if not given.
 
     Animated pictures give their first frame; EXIF rotation is applied; 16 bits are scaled to 8.
 
     Raises:
-        DataError: the picture cannot be decoded, or has more than MAX_PIXELS.
+        DataError: the picture cannot be decoded, has more than MAX_PIXELS or takes more memory than MOST_MEMORY, or has
+            values outside of their range where none is given.
     """
     if isinstance(source, (str, Path)):
-        return _decode_bytes(read_bytes(source), channels, size, background, where=source)
+        return _decode_bytes(read_bytes(source), channels, size, background, values, where=source)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _decode_bytes(bytes(source), channels, size, background, where=None)
+        return _decode_bytes(bytes(source), channels, size, background, values, where=None)
     if isinstance(source, PILImage.Image):
-        return from_pil(source, channels, background)
-    return _from_array(source, channels, background)
+        return from_pil(source, channels, background, values)
+    return _from_array(source, channels, background, values)
 
 
-def _decode_bytes(data: bytes, channels: int, size: tuple[int, int] | None, background: int, where: Any) -> np.ndarray:
+def _decode_bytes(
+    data: bytes, channels: int, size: tuple[int, int] | None, background: int, values: Range | None, where: Any
+) -> np.ndarray:
     if data[:2] == b"\xff\xd8" and _upright(data):
         array = _decode_jpeg(data, channels, size, where)
         if array is not None:
             return array
     try:
-        with PILImage.open(io.BytesIO(data)) as picture:
-            check_pixels(picture.size, where)
+        with open_picture(data) as picture:
+            check_pixels(picture.size, where, 6 if _is_progressive(data) else 1)
             if size is not None and picture.format == "JPEG":
                 picture.draft("RGB" if channels == 3 else "L", (size[1], size[0]))
-            return from_pil(picture, channels, background)
-    except DataError:
+            return from_pil(picture, channels, background, values, where)
+    except DataError as error:
+        if error.where is None and where is not None:
+            raise DataError(error.found, where=where, expected=error.expected, fix=error.fix) from None
         raise
     except PILImage.DecompressionBombError as error:
         found = str(error).partition(",")[0]
@@ -107,7 +94,7 @@ def _decode_bytes(data: bytes, channels: int, size: tuple[int, int] | None, back
         ) from None  # fmt: skip
     except PILImage.UnidentifiedImageError:
         raise DataError(
-            f"this is not a picture (it starts with {data[:12]!r})",
+            f"this is not a picture of a kind that is read (it starts with {data[:12]!r})",
             where=where,
             fix="remove it or replace it",
         ) from None
@@ -125,21 +112,22 @@ def _decode_jpeg(data: bytes, channels: int, size: tuple[int, int] | None, where
         if colour not in ("YCbCr", "Gray", "RGB"):
             return None
         check_pixels((width, height), where)
+        if width * height > BASELINE and _is_progressive(data):
+            check_pixels((width, height), where, channels + 6)
         wanted = {"min_height": size[0], "min_width": size[1], "min_factor": 1} if size else {}
         return simplejpeg.decode_jpeg(data, colorspace="RGB" if channels == 3 else "GRAY", fastdct=False, **wanted)
     except ValueError:
         return None
 
 
-def check_pixels(size: tuple[int, int], where: Any) -> None:
-    """Raises DataError where a picture of this (width, height) is too large to decode."""
-    if size[0] * size[1] > MAX_PIXELS:
-        raise DataError(
-            f"the picture has {size[0]}×{size[1]} pixels",
-            where=where,
-            expected=f"at most {MAX_PIXELS:,}",
-            fix="make it smaller first",
-        )
+def _is_progressive(data: bytes) -> bool:
+    """Whether a JPEG's coefficients are all kept in memory until it is decoded, two bytes each."""
+    at = 2
+    while data[:2] == b"\xff\xd8" and data[at : at + 1] == b"\xff" and data[at + 1 : at + 2] not in (b"\xda", b""):
+        if data[at + 1] == 0xC2:
+            return True
+        at += 1 if data[at + 1] == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return False
 
 
 def _upright(data: bytes) -> bool:
@@ -166,28 +154,7 @@ def _upright_exif(tiff: bytes) -> bool:
     return True
 
 
-def from_pil(picture: PILImage.Image, channels: int, background: int = 255) -> np.ndarray:
-    """A PIL image of any mode to uint8 (H, W, C): rotated as its EXIF says, alpha over the background."""
-    picture = ImageOps.exif_transpose(picture)
-    mode = picture.mode
-    if mode == "F" or mode.startswith("I"):
-        # 16-bit PNGs arrive as I;16 or I; convert("L") would clip them at 255
-        wide = np.asarray(picture, dtype=np.float64)
-        top = 65535.0 if mode.startswith("I") and wide.size and wide.max() > 255 else 255.0
-        if mode == "F" and wide.size and wide.max() <= 1.0:
-            top = 1.0
-        grey = np.clip(np.round(wide * (255.0 / top)), 0, 255).astype(np.uint8)
-        picture, mode = PILImage.fromarray(grey), "L"
-    if mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        back = PILImage.new("RGBA", picture.size, (background, background, background, 255))
-        picture = PILImage.alpha_composite(back, picture)
-    picture = picture.convert("RGB" if channels == 3 else "L")
-    array = np.asarray(picture)
-    return array if channels == 3 else array[..., None]
-
-
-def _from_array(value: Any, channels: int, background: int) -> np.ndarray:
+def _from_array(value: Any, channels: int, background: int, values: Range | None) -> np.ndarray:
     try:
         array = np.asarray(value)
     except ValueError:
@@ -202,20 +169,11 @@ def _from_array(value: Any, channels: int, background: int) -> np.ndarray:
     if not array.size or array.dtype.kind not in "biuf":
         what = f"holds {array.dtype} values" if array.size else f"of shape {array.shape} is empty"
         raise DataError(f"the array {what}", expected="numbers: uint8, or floats in 0…1")
-    if np.issubdtype(array.dtype, np.floating):
-        if not (array.min() >= 0 and array.max() <= 1):
-            raise DataError(
-                f"the picture has floats from {array.min():g} to {array.max():g}",
-                expected="floats in 0…1, or uint8",
-            )
-        array = np.round(array * 255).astype(np.uint8)
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * 255
     elif array.dtype != np.uint8:
-        if array.dtype == np.bool_:
-            array = array.astype(np.uint8) * 255
-        elif not (array.min() >= 0 and array.max() <= 255):
-            raise DataError(f"the picture has values from {array.min()} to {array.max()}", expected="0…255")
-        else:
-            array = array.astype(np.uint8)
+        usual = (0.0, 1.0) if array.dtype.kind == "f" else (0.0, 255.0)
+        array = scaled(array, values or usual, beyond=values is not None)
     if array.ndim == 2:
         array = array[..., None]
     if array.shape[2] == channels:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import html
 import io
+import math
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from flambeau.fields.augment import Augmentation, normalise
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.colour_spaces import COLOURS, convert
 from flambeau.fields.decoding import MAX_PIXELS, SUFFIXES, check_pixels, decode, read_bytes, resize
+from flambeau.fields.pixels import Range, extremes, is_wide, open_picture, suits
 
 LARGEST_NATIVE = 64
 """Pictures that are all one size, at most this many pixels a side, are kept as they are."""
@@ -37,14 +40,17 @@ class Image(Field):
             are, if not given. (HSV after Smith 1978, LAB CIE 1976 under D65, YCbCr as in JPEG.)
         resize: `squash`, `crop` or `pad`, see `flambeau.fields.decoding.resize`.
         background: grey level behind transparent pixels and around padded pictures, 0…255.
+        range: of pictures of more than 8 bits or of floats, the values that become black and white, the same for every
+            picture: [0, 4095], or [-1000, 2000] of Hounsfield units. Found in the training rows if not given. What lies
+            beyond is black or white.
         augment: the settings of an `Augmentation` as a dict; none if not given.
     """
 
     kind = "image"
     persistent = True
     suffixes = SUFFIXES
-    settings = ("size", "colour", "resize", "background", "augment")
-    fitted = ("mean", "std", "source_sizes")
+    settings = ("size", "colour", "resize", "background", "range", "augment")
+    fitted = ("mean", "std", "source_sizes", "values")
 
     def __init__(
         self,
@@ -53,6 +59,7 @@ class Image(Field):
         resize: str = "squash",
         background: int = 255,
         augment: dict[str, Any] | None = None,
+        range: Sequence[float] | None = None,
     ):
         if colour is not None and colour not in COLOURS:
             raise UsageError(f"no colour space is called '{colour}'", fix=nearest(colour, COLOURS))
@@ -61,6 +68,8 @@ class Image(Field):
         self.size: list[int] | None = None if size is None else _pair(size)
         self.colour, self.resize, self.background = colour, resize, background
         self.augmentation: Augmentation | None = Augmentation.from_dict(augment) if augment else None
+        self.range = None if range is None else _range(range)
+        self.values: Range | Sequence[float] | None = self.range
         self.mean: list[float] | None = None
         self.std: list[float] | None = None
         self.source_sizes: list[int] = []
@@ -97,6 +106,12 @@ class Image(Field):
             return Recognition(0.0, "values are ragged")
         if array.ndim in (2, 3) and array.dtype == np.uint8:
             return Recognition(0.9, f"values are uint8 arrays of {array.shape}")
+        if array.dtype == np.uint16 or (array.ndim == 3 and array.dtype.kind == "f"):
+            low, high = min(float(np.min(v)) for v in sample), max(float(np.max(v)) for v in sample)
+            plane = array.ndim == 2 or {array.shape[0], array.shape[2]} & {1, 3, 4}
+            if plane and not (low >= 0 and high <= 1) and array.ndim in (2, 3) and math.isfinite(low + high):
+                return Recognition(0.75, f"values are arrays of {array.shape} with {array.dtype} from {low:g} to "
+                                         f"{high:g}, scaled by their range in the training rows")  # fmt: skip
         if array.ndim in (2, 3) and np.issubdtype(array.dtype, np.floating):
             inside = all(np.min(v) >= 0 and np.max(v) <= 1 for v in sample)
             channels = array.ndim == 2 or 1 in (array.shape[0], array.shape[2]) or 3 in (array.shape[0], array.shape[2])
@@ -108,12 +123,14 @@ class Image(Field):
         """Finds size, colour, mean and deviation from a sample of up to 256 pictures (the same one each time)."""
         step = max(1, -(-len(values) // FIT_SAMPLE))  # over all rows: they are often sorted by class
         pictures = []
+        if self.range is None:
+            self.values = suited(values[::step][:FIT_SAMPLE])
         hint = (self.size[0], self.size[1]) if self.size else (DEFAULT_SIZE, DEFAULT_SIZE)
         sizes: list[tuple[int, int]] = []
         for value in values[::step][:FIT_SAMPLE]:
             try:
                 sizes.append(original_size(value))
-                pictures.append(decode(value, 3, hint, background=self.background))
+                pictures.append(self._decode(value, 3, hint))
             except DataError:
                 continue  # named when the store is built
         if not pictures:
@@ -158,6 +175,7 @@ class Image(Field):
             "resize": self.resize,
             "background": self.background,
             "decoder": 1,
+            **({"values": self.values} if self.values else {}),
         }
 
     @property
@@ -169,9 +187,13 @@ class Image(Field):
         assert self.size is not None
         return resize(array, (self.size[0], self.size[1]), self.resize, self.background)
 
+    def _decode(self, value: Any, channels: int, size: tuple[int, int]) -> np.ndarray:
+        values: Range | None = (self.values[0], self.values[1]) if self.values else None
+        return decode(value, channels, size, background=self.background, values=values)
+
     def encode(self, value: Any) -> np.ndarray:
         height, width, channels = self.encoding.shape
-        return self._resize(decode(value, channels, (height, width), background=self.background))
+        return self._resize(self._decode(value, channels, (height, width)))
 
     def encode_all(self, values: Sequence[Any]) -> np.ndarray | None:
         if not isinstance(values, np.ndarray) or values.dtype != np.uint8:
@@ -201,7 +223,7 @@ class Image(Field):
     def render(self, value: Any) -> str:
         """A thumbnail of at most 160 pixels a side as an <img> with its bytes inside."""
         try:
-            array = decode(value, 3, (160, 160), background=self.background)
+            array = self._decode(value, 3, (160, 160))
         except DataError as error:
             return f"<span class=unreadable>{html.escape(error.found)}</span>"
         picture = PILImage.fromarray(array)
@@ -221,7 +243,7 @@ def original_size(value: Any) -> tuple[int, int]:
     if isinstance(value, (str, Path, bytes)):
         data = value if isinstance(value, bytes) else read_bytes(value)
         try:
-            with PILImage.open(io.BytesIO(data)) as picture:
+            with open_picture(data) as picture:
                 width, height = picture.size
         except (OSError, ValueError, SyntaxError, PILImage.DecompressionBombError):
             raise DataError("this is not a picture", where=None if isinstance(value, bytes) else value) from None
@@ -229,8 +251,50 @@ def original_size(value: Any) -> tuple[int, int]:
         return height, width
     if isinstance(value, PILImage.Image):
         return value.height, value.width
-    array = decode(value, 3)
+    array = decode(value, 3, values=(0.0, 1.0))
     return array.shape[0], array.shape[1]
+
+
+def suited(pictures: Sequence[Any]) -> Range | None:
+    """The range that suits some pictures together; None where all of them have 8 bits."""
+    found = [e for value in pictures if (e := _extremes(value)) is not None]
+    return suits(min(e[0] for e in found), max(e[1] for e in found), all(e[2] for e in found)) if found else None
+
+
+def _extremes(value: Any) -> tuple[float, float, bool] | None:
+    """The least and greatest value of a picture of more than 8 bits or of floats, and whether they are whole numbers;
+    None of any other, and of one that cannot be read, which is named when the store is built."""
+    try:
+        if isinstance(value, (str, Path, bytes)):
+            with open_picture(value if isinstance(value, bytes) else read_bytes(value)) as opened:
+                if not is_wide(opened):
+                    return None
+                check_pixels(opened.size, None, 6)
+                low, high = extremes(opened)
+                whole = opened.mode != "F"
+        elif isinstance(value, PILImage.Image):
+            if not is_wide(value):
+                return None
+            (low, high), whole = extremes(value), value.mode != "F"
+        else:
+            array = np.asarray(value)
+            if array.dtype in (np.uint8, np.bool_) or array.dtype.kind not in "iuf" or not array.size:
+                return None
+            low, high, whole = float(array.min()), float(array.max()), array.dtype.kind != "f"
+    except (DataError, OSError, ValueError, SyntaxError, EOFError, struct.error, IndexError, MemoryError,
+            PILImage.DecompressionBombError):  # fmt: skip
+        return None
+    return (low, high, whole) if math.isfinite(low) and math.isfinite(high) else None
+
+
+def _range(values: Sequence[float]) -> list[float]:
+    try:
+        low, high = (float(v) for v in values)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise UsageError(f"the range {values!r} does not fit", expected="the values of black and white, [0, 4095]")
+    return [low, high]
 
 
 def _pair(size: int | Sequence[int]) -> list[int]:

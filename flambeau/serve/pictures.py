@@ -10,17 +10,13 @@ from collections.abc import Iterator
 
 from PIL import Image as PILImage
 
+from flambeau.fields.pixels import SERVED, readable
 from flambeau.serve.problems import Problem
-
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-"""What is read from strangers. Pillow knows more, some by running other programs (EPS) or with sizes that only show
-while decoding (ICO)."""
 
 
 def readable_formats() -> list[str]:
-    """Those of FORMATS that this Pillow has."""
-    PILImage.init()
-    return [name for name in FORMATS if name in PILImage.OPEN]
+    """Those of SERVED that this Pillow has."""
+    return list(readable(SERVED))
 
 
 def pixels_of(data: bytes, max_pixels: int, formats: list[str]) -> int:

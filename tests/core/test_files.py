@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import io
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flambeau.core.errors import RunError
-from flambeau.core.files import disk_full_named, read_json, write_atomic, write_json
+from flambeau.core import files
+from flambeau.core.errors import DataError, RunError
+from flambeau.core.files import disk_full_named, read_bytes, read_json, write_atomic, write_json
 
 
 def test_json_comes_back_with_its_chinese_readable(tmp_path: Path) -> None:
@@ -64,3 +66,42 @@ def test_what_is_no_json_is_told_with_its_file(content: bytes, tmp_path: Path) -
         read_json(tmp_path / "a.json")
     with pytest.raises(RunError, match=r"b.json: the file is missing"):
         read_json(tmp_path / "b.json")
+
+
+# -- reading ------------------------------------------------------------------------------------------------------
+
+
+def unusual(folder: Path) -> dict[str, Path]:
+    """Things that are no regular files, by what is said of them. Read as files they hang or fill the memory."""
+    os.mkfifo(folder / "pipe.png")
+    (folder / "folder.png").mkdir()
+    (folder / "endless.png").symlink_to("/dev/zero")
+    (folder / "broken.png").symlink_to("nowhere.png")
+    (folder / "round.png").symlink_to("round.png")
+    with socket.socket(socket.AF_UNIX) as opened:
+        here = Path.cwd()
+        os.chdir(folder)  # a socket's path is short
+        opened.bind("socket.png")
+        os.chdir(here)
+    names = {"a pipe": "pipe", "a folder": "folder", "a device": "endless", "link to a file that is missing": "broken",
+             "cannot be read": "round", "a socket": "socket"}  # fmt: skip
+    return {says: folder / f"{name}.png" for says, name in names.items()} | {"missing": folder / "none.png"}
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    for says, path in unusual(tmp_path).items():
+        for read in (read_bytes, files.check_regular):
+            with pytest.raises(DataError, match=f"{path.name}: .*{says}"):
+                read(path)
+    with pytest.raises(DataError, match="not a path"):
+        read_bytes("a\0b")
+
+
+def test_a_file_is_read_whole_or_from_its_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(b"0123456789")
+    assert read_bytes(tmp_path / "a") == b"0123456789"
+    assert read_bytes(str(tmp_path / "a"), 4) == b"0123"
+    monkeypatch.setattr(files, "MOST_BYTES", 9)
+    with pytest.raises(DataError, match="GiB large"):
+        read_bytes(tmp_path / "a")
+    assert read_bytes(tmp_path / "a", 4) == b"0123"

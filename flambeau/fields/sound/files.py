@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flambeau.core.errors import DataError, MissingExtra
+from flambeau.core.files import read_bytes
 
-SUFFIXES = frozenset([".wav", ".flac", ".ogg", ".mp3"])
+ENDINGS = "wav wave w64 rf64 aiff aif aifc au snd caf flac ogg oga opus mp3"
+SUFFIXES = frozenset(f".{ending}" for ending in ENDINGS.split())
 """File name endings that sources take for sounds."""
 RATES = (1_000, 768_000)
 """Samples a second of a file that are believed."""
@@ -25,7 +27,12 @@ MOST_SAMPLES = 1 << 27
 """Of all channels of one sound together: half a gigabyte. A small file may hold more silence than fits into memory."""
 FULL = 32767
 MARGIN = 0.1  # seconds read beyond what is kept, so that a resampled end is as if all had been read
-HEADS = ((b"RIFF", b"WAVE"), (b"RF64", b"WAVE"), (b"fLaC", b""), (b"OggS", b""), (b"ID3", b""))
+LOUDEST = 8.0
+"""Of samples that are floats: beyond it they are no sound in -1…1 that is too loud, but one in another range."""
+HEADS = (
+    (b"RIFF", b"WAVE"), (b"RF64", b"WAVE"), (b"fLaC", b""), (b"OggS", b""), (b"ID3", b""),
+    (b"FORM", b"AIFF"), (b"FORM", b"AIFC"), (b".snd", b""), (b"caff", b""), (b"riff", b""),
+)  # fmt: skip
 
 
 class SoundInfo(NamedTuple):
@@ -82,12 +89,12 @@ def decode(source: Any, rate: int, most: int | None = None) -> np.ndarray:
     """A sound to int16 mono (T), T at least 1.
 
     Args:
-        source: a path or encoded bytes (WAV, FLAC, OGG, MP3, any rate and width, all channels averaged); or an array
-            (T) or (T, channels), of int16 or of floats in -1…1, at `rate`.
+        source: a path or encoded bytes (WAV, FLAC, OGG, Opus, MP3, AIFF, AU, CAF, any rate and width, all channels
+            averaged); or an array (T) or (T, channels), of int16 or of floats in -1…1, at `rate`.
         rate: samples a second of the result.
         most: samples of the result to keep, from the beginning; MOST_SECONDS if not given.
 
-    Louder than -1…1 is clipped.
+    Louder than -1…1 is clipped, up to 8; what is louder still is refused, for it is no float in that range.
 
     Raises:
         DataError: it cannot be read, holds no samples, or samples that are not finite.
@@ -119,6 +126,9 @@ def _checked(samples: np.ndarray) -> np.ndarray:
     mono = _mono(samples)
     if not np.isfinite(mono.sum()) and not np.isfinite(mono).all():  # the sum is quick, and seldom infinite
         raise DataError("the sound has samples that are not finite numbers (NaN or infinite)")
+    if mono.max() > LOUDEST or mono.min() < -LOUDEST:
+        raise DataError(f"the sound has samples from {mono.min():g} to {mono.max():g}", expected="floats in -1…1",
+                        fix="divide them by what is full scale, 32768 where they were 16 bits")  # fmt: skip
     return mono
 
 
@@ -160,6 +170,9 @@ def _from_array(value: Any) -> np.ndarray:
         width = {1: 2**7, 2: 2**15, 4: 2**31}.get(array.dtype.itemsize)
         if width is None:
             raise DataError(f"samples of {array.dtype} are not known", expected="int16, or floats in -1…1")
+        if width == 2**31 and len(array) and 0 < max(int(array.max()), -int(array.min())) < 2**15:
+            raise DataError(f"the sound has samples of 32 bits from {array.min()} to {array.max()}, which is silence",
+                            fix="make them int16, if that is what they were")  # fmt: skip
         array = array / np.float32(width)
     return array.astype(np.float32, copy=False).reshape(len(array), -1)
 
@@ -198,15 +211,7 @@ def _opened(source: Any) -> Iterator[Any]:
 
 
 def _head(path: str | Path) -> bytes:
-    try:
-        with open(path, "rb") as handle:  # noqa: PTH123 -- a Path costs 10 µs, and this runs once a sound
-            head = handle.read(512)
-    except FileNotFoundError:
-        raise DataError("the file is missing", where=path) from None
-    except OSError as error:
-        raise DataError(f"the file cannot be read ({error.strerror})", where=path) from None
-    except ValueError as error:  # a null character in the path
-        raise DataError(f"this is not a path ({error})", where=repr(path)) from None
+    head = read_bytes(path, 512)
     if not head:
         raise DataError("the file is empty", where=path)
     return head
@@ -218,10 +223,10 @@ def _why_not(head: bytes, error: Exception) -> str:
         return "this is a web page or a text, and not a sound"
     if head[4:8] == b"ftyp" or head.startswith(b"\x1aE\xdf\xa3"):
         kind = "MP4 or AAC" if head[4:8] == b"ftyp" else "WebM"
-        return f"this is {kind}, which is not read; expected WAV, FLAC, OGG or MP3"
+        return f"this is {kind}, which is not read; expected WAV, FLAC, OGG, Opus, MP3, AIFF or AU"
     if looks_like_sound(head):
         return f"the sound is damaged ({_plain(error)})"
-    return "this is not a sound that can be read; expected WAV, FLAC, OGG or MP3"
+    return "this is not a sound that can be read; expected WAV, FLAC, OGG, Opus, MP3, AIFF or AU"
 
 
 def _plain(error: Exception) -> str:
