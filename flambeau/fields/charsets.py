@@ -119,14 +119,20 @@ def read_texts(paths: Sequence[str], encoding: str | None = None) -> tuple[list[
     encodings: files that are not UTF-8 and bear no mark are looked at together, for a short one alone tells little.
 
     Raises:
-        DataError: one is missing or cannot be read, or many are not in the encoding given.
+        DataError: none can be read, or many are not in the encoding given.
     """
     kept: dict[int, bytes] = {}
     names: dict[str, list[str]] = {}
     texts: list[str | None] = []
     wrong: dict[int, DataError] = {}
+    lost: dict[int, DataError] = {}
     for i, path in enumerate(paths):
-        data = read_bytes(path)
+        try:
+            data = read_bytes(path)
+        except DataError as error:
+            texts.append(None)
+            lost[i] = error
+            continue
         name = encoding or detect(data)
         if encoding is None and name in (*WESTERN, "gb18030", "cp874"):
             kept[i] = data
@@ -140,6 +146,9 @@ def read_texts(paths: Sequence[str], encoding: str | None = None) -> tuple[list[
                 wrong[i] = error
     if wrong and (len(wrong) == len(paths) or (encoding and len(wrong) > MOST_DAMAGED * len(paths))):
         raise next(iter(wrong.values()))
+    if len(lost) == len(paths):
+        raise next(iter(lost.values()))
+    wrong |= lost
     together = detect(b"\n".join(kept.values())) if kept else ""
     for i, data in kept.items():
         try:
@@ -148,7 +157,7 @@ def read_texts(paths: Sequence[str], encoding: str | None = None) -> tuple[list[
             texts[i], name = to_text(data, None, paths[i])
         names.setdefault(name, []).append(paths[i])
     damaged = [
-        Finding("undecodable", Severity.WARNING, f"{len(wrong)} file{'s' * (len(wrong) > 1)} left out; the first: "
+        Finding("unreadable" if lost else "undecodable", Severity.WARNING, f"{len(wrong)} file{'s' * (len(wrong) > 1)} left out; the first: "
                 f"{next(iter(wrong.values())).found}", places=[paths[i] for i in wrong], rows=list(wrong),
                 fix="mend them")
     ] if wrong else []  # fmt: skip
