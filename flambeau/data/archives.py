@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from flambeau.core.errors import DataError, MissingExtra
-from flambeau.core.files import disk_full_named
+from flambeau.core.files import check_regular, disk_full_named
 from flambeau.core.reporter import QUIET, Reporter
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
@@ -59,6 +59,7 @@ def unpack(path: str | Path, cache: Path = Path(".flambeau/archives"), reporter:
     file = Path(path)
     if not file.exists():
         raise DataError("there is no such file", where=path)
+    check_regular(file)
     status = file.stat()
     key = hashlib.sha256(f"{file.resolve()}|{status.st_size}|{status.st_mtime_ns}".encode()).hexdigest()[:16]
     folder = cache / f"{file.name.split('.')[0]}-{key}"

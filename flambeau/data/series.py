@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.core.errors import DataError, UsageError, nearest
+from flambeau.core.files import read_bytes
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.columns import from_polars
 from flambeau.data.dataset import Dataset
@@ -332,7 +333,7 @@ def read_series(file: Path) -> list[np.ndarray]:
     if file.suffix.lower() == TS_SUFFIX:
         return _read_ts(file)[0]
     rows = []
-    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    for number, line in enumerate(read_bytes(file).decode("utf-8", "replace").splitlines(), 1):
         try:
             rows.append(np.asarray([float(v) for v in line.split(",")])[None])
         except ValueError as error:
@@ -349,7 +350,7 @@ def _read_ts(file: Path) -> tuple[list[np.ndarray], list[Any], bool]:
     rows: list[np.ndarray] = []
     labels: list[Any] = []
     numeric, in_data = False, False
-    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    for number, line in enumerate(read_bytes(file).decode("utf-8", "replace").splitlines(), 1):
         text = line.strip()
         if not text or text.startswith(("#", "%")):
             continue

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flambeau.core.errors import DataError
+from flambeau.core.files import check_regular
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.archives import decompressed, inner_suffix
 from flambeau.data.formats import READERS
@@ -62,6 +63,7 @@ def read_table(
     file = Path(path)
     if not file.exists():
         raise DataError("there is no such file", where=path)
+    check_regular(file)
     file = decompressed(file)
     suffix = file.suffix.lower()
     if suffix not in (*SUFFIXES, ".txt"):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flambeau.core.errors import DataError, UsageError
+from flambeau.core.files import read_bytes
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
 from flambeau.data.split import ALIASES, TEST, TRAIN, VALID, Split, with_validation
@@ -105,9 +106,8 @@ def is_tagged(path: Path) -> bool:
     if path.suffix.lower() not in PLAIN:
         return False
     try:
-        with path.open("rb") as stream:
-            head = split_lines(stream.read(1 << 16).decode("latin-1"))[:LOOKED_AT]
-    except OSError:
+        head = split_lines(read_bytes(path, 1 << 16).decode("latin-1"))[:LOOKED_AT]
+    except DataError:
         return False
     lines = [_cells(line) for line in head if line.strip() and not line.startswith("#")]
     if not lines or any("\0" in word for line in lines for word in line):

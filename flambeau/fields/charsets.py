@@ -156,11 +156,11 @@ def read_texts(paths: Sequence[str], encoding: str | None = None) -> tuple[list[
         except UnicodeDecodeError:
             texts[i], name = to_text(data, None, paths[i])
         names.setdefault(name, []).append(paths[i])
+    check, first = ("unreadable" if lost else "undecodable"), next(iter(wrong.values()), None)
     damaged = [
-        Finding("unreadable" if lost else "undecodable", Severity.WARNING, f"{len(wrong)} file{'s' * (len(wrong) > 1)} left out; the first: "
-                f"{next(iter(wrong.values())).found}", places=[paths[i] for i in wrong], rows=list(wrong),
-                fix="mend them")
-    ] if wrong else []  # fmt: skip
+        Finding(check, Severity.WARNING, f"{len(wrong)} file{'s' * (len(wrong) > 1)} left out; the first: "
+                f"{first.found}", places=[paths[i] for i in wrong], rows=list(wrong), fix="mend them")
+    ] if first else []  # fmt: skip
     return texts, damaged + [
         Finding("encoding", Severity.NOTE, f"{len(files)} file{'s' * (len(files) > 1)} read as {name}, as "
                 f"{'asked' if encoding else 'their bytes look'}", places=files,

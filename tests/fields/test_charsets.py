@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,15 @@ def test_short_files_are_looked_at_together(tmp_path: Path) -> None:
     assert read == texts and finding.places == paths[:3] and "3 files read as gb18030" in finding.message
     with pytest.raises(DataError, match="is not utf-8"):
         read_texts(paths, "utf-8")
+
+
+def test_one_file_that_cannot_be_read_does_not_lose_the_others(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.txt")  # to read it is to wait for a writer
+    (tmp_path / "endless.txt").symlink_to("/dev/zero")
+    (tmp_path / "good.txt").write_text("good")
+    paths = [str(tmp_path / name) for name in ("endless.txt", "good.txt", "pipe.txt", "missing.txt")]
+    texts, (finding,) = read_texts(paths)
+    assert texts == [None, "good", None, None]
+    assert (finding.check, finding.rows) == ("unreadable", [0, 2, 3]) and "a device" in finding.message
+    with pytest.raises(DataError, match=r"pipe.txt: this is a pipe; expected a regular file"):
+        read_texts(paths[2:])
