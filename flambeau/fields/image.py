@@ -21,13 +21,14 @@ from flambeau.fields.augment import Augmentation, normalise
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.colour_spaces import COLOURS, convert
 from flambeau.fields.decoding import MAX_PIXELS, SUFFIXES, check_pixels, decode, read_bytes, resize
-from flambeau.fields.pixels import Range, extremes, is_wide, open_picture, suits
+from flambeau.fields.pixels import Range, bytes_a_pixel, extremes, is_wide, open_picture, range_of, suits
 
 LARGEST_NATIVE = 64
 """Pictures that are all one size, at most this many pixels a side, are kept as they are."""
 DEFAULT_SIZE = 128
 RESIZES = ("squash", "crop", "pad")
 FIT_SAMPLE = 256
+FEW = 0.1  # of pictures, that are not like the others
 
 
 @FIELDS.register("image")
@@ -256,35 +257,37 @@ def original_size(value: Any) -> tuple[int, int]:
 
 
 def suited(pictures: Sequence[Any]) -> Range | None:
-    """The range that suits some pictures together; None where all of them have 8 bits."""
+    """The range that suits some pictures together; None where all but a few have 8 bits or are of the usual range, so
+    that an odd one is refused and does not darken the others."""
     found = [e for value in pictures if (e := _extremes(value)) is not None]
-    return suits(min(e[0] for e in found), max(e[1] for e in found), all(e[2] for e in found)) if found else None
+    others = sum(suits(low, high, whole) != usual for low, high, whole, usual in found)
+    if others <= FEW * len(pictures):
+        return None
+    return suits(min(e[0] for e in found), max(e[1] for e in found), all(e[2] for e in found))
 
 
-def _extremes(value: Any) -> tuple[float, float, bool] | None:
-    """The least and greatest value of a picture of more than 8 bits or of floats, and whether they are whole numbers;
-    None of any other, and of one that cannot be read, which is named when the store is built."""
+def _extremes(value: Any) -> tuple[float, float, bool, Range] | None:
+    """The least and greatest value of a picture of more than 8 bits or of floats, whether they are whole numbers, and
+    what its range is by default; None of any other, and of one that cannot be read, which is named later."""
     try:
         if isinstance(value, (str, Path, bytes)):
             with open_picture(value if isinstance(value, bytes) else read_bytes(value)) as opened:
-                if not is_wide(opened):
-                    return None
-                check_pixels(opened.size, None, 6)
-                low, high = extremes(opened)
-                whole = opened.mode != "F"
-        elif isinstance(value, PILImage.Image):
+                return _extremes(opened)
+        if isinstance(value, PILImage.Image):
             if not is_wide(value):
                 return None
-            (low, high), whole = extremes(value), value.mode != "F"
+            check_pixels(value.size, None, bytes_a_pixel(value, 1))
+            (low, high), whole, usual = extremes(value), value.mode != "F", range_of(value)
         else:
             array = np.asarray(value)
-            if array.dtype in (np.uint8, np.bool_) or array.dtype.kind not in "iuf" or not array.size:
+            if array.dtype == np.uint8 or array.dtype.kind not in "iuf" or not array.size or array.ndim not in (2, 3):
                 return None
             low, high, whole = float(array.min()), float(array.max()), array.dtype.kind != "f"
+            usual = (0.0, 255.0 if whole else 1.0)
     except (DataError, OSError, ValueError, SyntaxError, EOFError, struct.error, IndexError, MemoryError,
             PILImage.DecompressionBombError):  # fmt: skip
         return None
-    return (low, high, whole) if math.isfinite(low) and math.isfinite(high) else None
+    return (low, high, whole, usual) if math.isfinite(low) and math.isfinite(high) else None
 
 
 def _range(values: Sequence[float]) -> list[float]:

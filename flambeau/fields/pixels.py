@@ -113,7 +113,7 @@ def from_pil(
     out = np.empty((width, height, channels) if turned else (height, width, channels), np.uint8)
     stored = TURNS.get(orientation, lambda a: a)(out)
     wide = is_wide(picture)
-    known = values or _range_of(picture)
+    known = values or range_of(picture)
     for top, strip in _strips(picture):
         if wide:
             stored[top : top + strip.height] = scaled(np.asarray(strip), known, beyond=values is not None, where=where)[
@@ -168,7 +168,7 @@ def suits(low: float, high: float, whole: bool) -> Range:
     return next((r for r in usual if r[0] <= low and high <= r[1]), (low, high if high > low else low + 1))
 
 
-def _range_of(picture: PILImage.Image) -> Range:
+def range_of(picture: PILImage.Image) -> Range:
     """The range by default: 16 bits are of 65535 (those of a PGM too, which Pillow widens), whole numbers of 255."""
     if picture.mode.startswith("I;16") or picture.format == "PPM":
         return 0.0, 65535.0
