@@ -130,10 +130,11 @@ class Image(Field):
         sizes: list[tuple[int, int]] = []
         for value in values[::step][:FIT_SAMPLE]:
             try:
-                sizes.append(original_size(value))
-                pictures.append(self._decode(value, 3, hint))
+                size, picture = original_size(value), self._decode(value, 3, hint)
             except DataError:
                 continue  # named when the store is built
+            sizes.append(size)
+            pictures.append(picture)
         if not pictures:
             raise DataError(
                 f"none of {min(len(values), FIT_SAMPLE)} pictures could be read",
