@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flambeau.cli import common
 
 NAME = "check"
+SHOWN = 60  # characters of an example
 
 
 def command(
@@ -14,6 +17,7 @@ def command(
     pattern: common.Pattern = None,
     encoding: common.Charset = None,
     no_header: common.NoHeader = False,
+    read: common.Read = None,
     time: common.Time = None,
     time_format: common.TimeFormat = None,
     id_: common.Id = None,
@@ -28,16 +32,30 @@ def command(
 
     reporter = common.reporter()
     options = common.dataset_options(target, input_, pattern, encoding=encoding, no_header=no_header, time=time, id=id_,
-                                     time_format=time_format)  # fmt: skip
+                                     time_format=time_format, read=read)  # fmt: skip
     dataset = from_path(data, **options)
     reporter.say(dataset.describe())
     findings = worst_first([*dataset.findings, *dataset.check(reporter=reporter)])
     styles = {"error": "red", "warning": "yellow", "note": None}
+    columns = dataset.readings()
+    width = max((len(column["column"]) for column in columns), default=0)
+    for column in columns if not json else ():
+        reporter.say(f"  {column['column']:<{width}}  {_told(column)}")
     if json:
-        common.emit({"data": dataset.describe(), "findings": [f.to_dict() for f in findings]})
+        common.emit({"data": dataset.describe(), "columns": columns, "findings": [f.to_dict() for f in findings]})
     else:
         for finding in findings:
             reporter.say(str(finding), style=styles[finding.severity])
         if not findings:
             reporter.say("nothing is wrong", style="green")
     return 1 if has_errors(findings) else 0
+
+
+def _told(column: dict[str, Any]) -> str:
+    """How a column is read, with an example where it is a text of a table."""
+    way = column["form"] + (f" ({column['words']})" if column["words"] else "")
+    if "example" not in column:
+        return way
+    short = column["example"] if len(column["example"]) <= SHOWN else column["example"][: SHOWN - 1] + "…"
+    value = column["value"]
+    return f"{way}, e.g. '{short}'" + (f" → {value}" if value != column["example"] else "")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flambeau.core.errors import UsageError
 from flambeau.core.reporter import Reporter
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; progress goes to stderr.")]
@@ -32,6 +33,14 @@ Charset = Annotated[
     str | None,
     typer.Option(
         "--encoding", help="Texts and tables: utf-8, gb18030, cp1252, …; found out if not given.", show_default=False
+    ),
+]
+Read = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COLUMN=FORM",
+        help="Tables: how a column is read: number:de (1.234,50), number:en, date:%d.%m.%Y, category, labels:|, or "
+        "text as it is written; repeatable. `flambeau check` shows how each is.",
     ),
 ]
 NoHeader = Annotated[bool, typer.Option("--no-header", help="Tables: the first row holds data, not names.")]
@@ -62,6 +71,15 @@ class Ended(Exception):
         self.status = int(status or 0)
 
 
+def _readings(given: list[str] | None) -> dict[str, str] | None:
+    """COLUMN=FORM, some times, as a mapping."""
+    pairs = [one.rpartition("=") if one.count("=") == 1 else one.partition("=") for one in given or ()]
+    for (column, equals, form), one in zip(pairs, given or (), strict=True):
+        if not (column and equals and form):
+            raise UsageError(f"'{one}' does not say how a column is read", expected="such as price=number:de")
+    return {column: form for column, _, form in pairs} or None
+
+
 def emit(document: Any) -> None:
     """The one JSON document of a command, on stdout."""
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=1, default=str) + "\n")
@@ -80,9 +98,9 @@ def show_metrics(metrics: dict[str, float]) -> str:
 
 def dataset_options(
     target: str | None, inputs: list[str] | None, pattern: str | None, split: Any = None, *,
-    encoding: str | None = None, no_header: bool = False, **series: Any,
+    encoding: str | None = None, no_header: bool = False, read: list[str] | None = None, **series: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """The options of `from_path` that were given."""
     given = {"target": target, "inputs": inputs or None, "pattern": pattern, "split": split, "encoding": encoding,
-             "header": False if no_header else None, **series}  # fmt: skip
+             "header": False if no_header else None, "read": _readings(read), **series}  # fmt: skip
     return {name: value for name, value in given.items() if value is not None}

@@ -40,6 +40,7 @@ def command(
     pattern: common.Pattern = None,
     encoding: common.Charset = None,
     no_header: common.NoHeader = False,
+    read: common.Read = None,
     time: common.Time = None,
     time_format: common.TimeFormat = None,
     horizon: common.Horizon = None,
@@ -94,7 +95,7 @@ def command(
         how = Split(split, valid, test, by, base.training.seed)
         options = common.dataset_options(
             target, input_, pattern, how, encoding=encoding, no_header=no_header, time=time, horizon=horizon, id=id_,
-            known=known or None, time_format=time_format,
+            known=known or None, time_format=time_format, read=read,
         )  # fmt: skip
         dataset = from_path(data, **options)
         learner = Learner(dataset, recipe=base, **common_options)

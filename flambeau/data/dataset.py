@@ -84,6 +84,8 @@ class Dataset:
         self.findings = list(findings)
         self._places = places
         self.keys = list(keys) if keys is not None else None
+        self.examples: dict[str, str] = {}
+        """Of columns of texts, one of them as the file has it."""
         self.optional: frozenset[str] = frozenset()
         """Inputs that a row may lack; see `flambeau.data.grouping`."""
         self.fields: dict[str, Field] = {}
@@ -214,6 +216,22 @@ class Dataset:
         from flambeau.data.check import check
 
         return check(self, **options)
+
+    def readings(self) -> list[dict[str, Any]]:
+        """How each input and the target are read: the column, its `form` as `--read` takes it, what that means in
+        words, and of a column of texts an example and its value."""
+        found = []
+        for name in [*self.inputs, *([self.target] if self.target else [])]:
+            field = self.fields[name].decided(self.columns[name])
+            known: dict[str, Any] = {"column": name, "form": field.reading, "words": field.reading_words}
+            if name in self.examples:
+                text = self.examples[name]
+                try:
+                    known |= {"example": text, "value": field.read_text(text)}
+                except ValueError:
+                    known |= {"example": text, "value": None}
+            found.append(known)
+        return found
 
     def describe(self) -> str:
         """One line: rows, split, fields."""

@@ -15,15 +15,17 @@ from flambeau.core.findings import Finding, Severity
 from flambeau.data.archives import is_archive, unpack
 from flambeau.data.array_files import SUFFIXES as ARRAYS
 from flambeau.data.array_files import from_array_file
-from flambeau.data.columns import from_polars, known_fields, without_empty
+from flambeau.data.columns import from_polars, known_fields
 from flambeau.data.dataset import Dataset, split_of
 from flambeau.data.folders import from_folder
 from flambeau.data.frames import as_polars
+from flambeau.data.roles import given_split, without_empty, without_row_names
 from flambeau.data.series import from_series, from_ts, is_ts
 from flambeau.data.split import NAMES, TEST, TRAIN, VALID, Split, with_validation
 from flambeau.data.tables import is_table, read_table
 from flambeau.data.tagged import from_tagged, is_tagged
 from flambeau.fields import FIELDS, Category, Field, Text, chosen, recognise
+from flambeau.fields.base import field_to_read
 
 FEW_FILES = 20  # of a folder, that are opened to see whether it holds tagged sentences
 TARGET_NAMES = ("label", "target", "class", "category", "y", "labels", "tags")
@@ -39,11 +41,12 @@ def from_table(
     encoding: str | None = None,
     header: bool = True,
     columns: Sequence[str] | None = None,
+    read: Mapping[str, str] | None = None,
 ) -> Dataset:
     """A CSV, TSV, Parquet or JSON Lines file. Paths in it are relative to its own folder.
 
     Args:
-        target, inputs, fields, split: as for `from_frame`.
+        target, inputs, fields, split, read: as for `from_frame`.
         encoding, header, columns: as for `read_table`.
 
     Raises:
@@ -55,10 +58,10 @@ def from_table(
     source = {
         "kind": "table", "path": str(file.resolve()), "target": target, "inputs": list(inputs) if inputs else None,
         "split": vars(how).copy(), "encoding": encoding, "header": header,
-        "columns": list(columns) if columns else None, "fields": chosen(fields),
+        "columns": list(columns) if columns else None, "fields": chosen(fields), "read": dict(read) if read else None,
     }  # fmt: skip
-    return from_frame(table.frame, target=target, inputs=inputs, fields=fields, split=how, root=file.parent,
-                      source=source, name=str(path), findings=table.findings)  # fmt: skip
+    return from_frame(table.frame, target=target, inputs=inputs, fields=fields, split=how, root=file.parent, read=read,
+                      source=source, name=str(path), findings=table.findings, decimal=table.decimal)  # fmt: skip
 
 
 def from_frame(
@@ -72,14 +75,20 @@ def from_frame(
     source: dict[str, Any] | None = None,
     name: str = "the data frame",
     findings: Sequence[Finding] = (),
+    read: Mapping[str, str] | None = None,
+    decimal: str | None = None,
 ) -> Dataset:
     """A polars or pandas data frame.
 
     Args:
         target: the column to predict; found by its name (`label`, `target`, `class`, …) if not given.
         inputs: the columns to predict from; if not given, the columns of files where there are any, else all.
-        split: as for `Dataset`; a column called `split` with train, valid and test is used by `auto`.
+        split: as for `Dataset`; a column called `split` with train, valid and test in it is used by `auto`, unless it
+            is one of the inputs.
         root: the folder that paths in the frame are relative to.
+        read: how the texts of some columns are to be read: `number:de`, `date:%m/%d/%y`, `category`, `labels:|`, or
+            `text` for what is no number, whatever it looks like; found out for the others.
+        decimal: as for `from_polars`.
     """
     import polars as pl
 
@@ -99,35 +108,51 @@ def from_frame(
     frame = frame.with_columns(pl.col(numbers).cast(pl.String))  # they are to be texts all the same
     if target not in frame.columns:
         raise DataError(f"there is no column '{target}'", where=name, fix=nearest(target, frame.columns))
-    read = from_polars(frame, target)
-    columns = read.values
-    as_written = dict(columns)  # the split goes by paths as the table has them, wherever the table lies
+    as_written = _asked_to_read(read, fields, frame.columns, name)
+    fields = {**{c: f for c, f in as_written.items() if f is not None}, **(fields or {})}
+    table = from_polars(frame, target, fields, decimal=decimal, as_written={c for c, f in as_written.items() if not f})
+    columns = table.values
+    raw = dict(columns)  # the split goes by paths as the table has them, wherever the table lies
     file_columns, unread = join_paths(columns, [target], Path(root) if root else Path())
+    sides, decides, said = given_split(columns, split, "split" in (inputs or ()), name)
     if inputs is None:
-        reserved = {target, "split", getattr(split, "by", None)}
+        reserved = {target, getattr(split, "by", None), *(["split"] if decides else [])}
         inputs = [c for c in columns if c not in reserved]
-        inputs, empty = without_empty(read, inputs, asked=False)
-        inputs = [c for c in inputs if c in file_columns] or inputs
+        inputs, empty = without_empty(table, inputs, asked=False)
+        inputs = [c for c in inputs if c in file_columns]
+        if not inputs:
+            inputs, names = without_row_names(table, [c for c in columns if c not in (*reserved, *table.empty)], target)
+            empty += names
     else:
-        inputs, empty = without_empty(read, inputs, asked=True)
-    method = split if isinstance(split, str) else getattr(split, "method", None)
-    sides: Split | str | Sequence[Any] = split
-    if "split" in columns and method in ("auto", "given") and getattr(split, "folds", None) is None:
-        given = [split_of(value, row) for row, value in enumerate(columns["split"])]
-        labels = columns[target] if _are_classes(columns[target], fields, target) else None
+        inputs, empty = without_empty(table, inputs, asked=True)
+    if sides is not split:
+        given = [split_of(value, row) for row, value in enumerate(sides)]
+        labels = columns[target] if _are_classes(columns[target], known_fields(table, fields), target) else None
         how = split if isinstance(split, Split) else Split()
         sides = with_validation(given, labels, range(len(given)), how)
-    elif method == "given":
-        raise DataError("there is no column 'split'", where=name, expected="one with train, valid and test")
     first = inputs[0] if inputs else None
 
     def place(row: int) -> str:
-        return f"row {row + 1}" + (f" ({as_written[first][row]})" if first in file_columns else "")
+        return f"row {row + 1}" + (f" ({raw[first][row]})" if first in file_columns else "")
 
-    keys = [str(p) for p in as_written[first]] if first in file_columns else None
-    findings = [*findings, *read.findings, *empty, *_unread(unread)]
-    return Dataset(columns, target=target, inputs=inputs, fields=known_fields(read, fields), split=sides, source=source,
-                   keys=keys, places=place, findings=findings)  # fmt: skip
+    keys = [str(p) for p in raw[first]] if first in file_columns else None
+    findings = [*findings, *table.findings, *empty, *said, *_unread(unread)]
+    dataset = Dataset(columns, target=target, inputs=inputs, fields=known_fields(table, fields), split=sides,
+                      source=source, keys=keys, places=place, findings=findings)  # fmt: skip
+    dataset.examples = table.examples
+    return dataset
+
+
+def _asked_to_read(
+    read: Mapping[str, str] | None, fields: Mapping[str, Field] | None, columns: Sequence[str], name: str
+) -> dict[str, Field | None]:
+    """The fields that a user asked columns to be read as; None for texts as they are written."""
+    for column in read or ():
+        if column not in columns:
+            raise DataError(f"there is no column '{column}' to read", where=name, fix=nearest(column, columns))
+        if column in (fields or ()):
+            raise UsageError(f"both read and fields say what the column '{column}' is", fix="leave it out of one")
+    return {column: field_to_read(reading) for column, reading in (read or {}).items()}
 
 
 def join_paths(
@@ -281,6 +306,8 @@ def from_path(path: str | Path, **options: Any) -> Dataset:
     file = Path(path)
     if "time" in options:
         options.pop("pattern", None)
+        if options.pop("read", None) is not None:
+            raise UsageError("read is for tables without time=", where=path)
         if "target" not in options:
             raise UsageError("which column is to be forecast?", fix="give target= (--target)")
         return from_series(path, **options)
@@ -297,7 +324,7 @@ def from_path(path: str | Path, **options: Any) -> Dataset:
     tagged = "pattern" not in options and _holds_tagged(file)
     if tagged:
         options |= _numbered_columns(path, options.pop("inputs", None), options.pop("target", None))
-    for name in ("target", "inputs", "header", "columns", *(("encoding",) if is_ts(file) else ())):
+    for name in ("target", "inputs", "header", "columns", "read", *(("encoding",) if is_ts(file) else ())):
         if options.pop(name, None) is not None:
             raise UsageError(f"{name} is for tables", where=path, fix="give it with a CSV or Parquet file")
     if tagged or is_ts(file):

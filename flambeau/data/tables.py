@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import codecs
-import csv
-import itertools
+import io
 import mmap
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from flambeau.core.errors import DataError
 from flambeau.core.files import check_regular
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.archives import decompressed, inner_suffix
+from flambeau.data.cells import UNNAMED, Cells, fitting, look
 from flambeau.data.formats import READERS
 from flambeau.fields.charsets import MOST_DAMAGED, detect, to_text
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson", *READERS)
 JSON_LINES = (".jsonl", ".ndjson")
 BLOCK = 16 << 20
-SEEN = 1 << 16  # bytes, to find out what stands between cells
+SEEN = 1 << 16  # bytes, to find out where the cells are
+FEW_LINES = 20  # at least as many
 ESCAPED = re.compile(rb'\\"(?=[^",;\t\r\n])')  # before a letter: a folder's name may end with a backslash
+SPACED_QUOTE = re.compile(rb'([,;|\t]) +"(?=[^"]|"[,;|\t\r\n])')
 LOOKED_AT = 10_000  # rows, to find out what each column holds
 DAMAGED = "\ufffd"  # what stands for bytes that are not in the encoding
 
@@ -33,11 +35,16 @@ def is_table(path: str | Path) -> bool:
 
 
 class Table(NamedTuple):
-    """A table file's frame, how its text was read (None where it has no encoding), and what was noticed."""
+    """A table file's frame, how its text was read (None where it has no encoding), and what was noticed.
+
+    Cells of a CSV or TSV file are texts as the file has them, None where there is nothing; `decimal` is then the
+    decimal mark that its separator suggests, and None where values have types of their own.
+    """
 
     frame: Any
     encoding: str | None
     findings: list[Finding]
+    decimal: str | None = None
 
 
 def read_table(
@@ -55,8 +62,8 @@ def read_table(
         columns: names for the columns of a file without a header; column_1, column_2, … if not given.
 
     Raises:
-        DataError: the file is missing, cannot be read, or is not in the encoding given (a few rows that are not are
-            left out and named).
+        DataError: the file is missing, cannot be read, or is not in the encoding given (a few rows that are not, or
+            that have another number of cells than the others, are left out and named).
     """
     import polars as pl
 
@@ -75,84 +82,153 @@ def read_table(
         if suffix in (".parquet", ".pq"):
             return Table(pl.read_parquet(file), None, [])
         source, name, damaged = _utf8(file, encoding)
-        separator = "\t" if suffix == ".tsv" else _separator(source) if suffix not in JSON_LINES else ""
-        unescaped = source if suffix in JSON_LINES else _unescaped(source)
-        frame = _parsed(unescaped, suffix, separator, header)
-        if not header and suffix not in JSON_LINES:
-            names = list(columns or ())
-            frame.columns = names + [f"column_{i + 1}" for i in range(len(names), frame.width)]
+        findings = _of_encoding(file, name, encoding)
+        if suffix in JSON_LINES:
+            frame, decimal = _json_lines(source), None
+        else:
+            frame, decimal, more = _text_cells(source, file, header, columns or ())
+            findings = [*more, *findings]
     except pl.exceptions.PolarsError as error:
         raise DataError(f"the table cannot be read ({str(error).splitlines()[0]})", where=path) from None
-    findings = []
-    ways = [f"'{separator}' between its cells"] * (separator not in "\t,")
-    ways += ["backslashes before its quotes"] * (unescaped is not source)
-    if ways:
-        said = f"{file.name} is read as a table with {' and '.join(ways)}"
-        findings.append(Finding("layout", Severity.NOTE, said, places=[str(path)]))
-    if name not in ("utf-8", "utf-8-sig"):
-        said = "as asked" if encoding else "as its bytes look"
-        findings.append(Finding("encoding", Severity.NOTE, f"{file.name} is read as {name}, {said}", places=[str(path)],
-                                fix="" if encoding else "if letters look wrong, give encoding="))  # fmt: skip
     if damaged:
         frame, more = _without_damage(frame, file, name)
         findings += more
-    return Table(frame, name, findings)
+    return Table(frame, name, findings, decimal)
 
 
-def _separator(source: Any) -> str:
-    """What stands between the cells of a CSV: the comma, unless that gives rows of one cell or of different length
-    where another character gives rows alike."""
-    if isinstance(source, bytes):
-        head = source[:SEEN]
-    else:
-        with source.open("rb") as stream:
-            head = stream.read(SEEN)
-    lines = head.decode("utf-8", errors="replace").removeprefix("\ufeff").splitlines(keepends=True)
-    for separator in ",;\t|":
+def _of_encoding(file: Path, name: str, asked: str | None) -> list[Finding]:
+    if name in ("utf-8", "utf-8-sig"):
+        return []
+    said = "as asked" if asked else "as its bytes look"
+    return [Finding("encoding", Severity.NOTE, f"{file.name} is read as {name}, {said}", places=[str(file)],
+                    fix="" if asked else "if letters look wrong, give encoding=")]  # fmt: skip
+
+
+def _json_lines(source: Any) -> Any:
+    """A frame of JSON Lines. Where the first rows mislead, all of them are asked what a column holds."""
+    import polars as pl
+
+    try:
+        return pl.read_ndjson(source, infer_schema_length=LOOKED_AT)
+    except pl.exceptions.PolarsError:
+        return pl.read_ndjson(source, infer_schema_length=None)
+
+
+def _text_cells(source: Any, file: Path, header: bool, names: Sequence[str]) -> tuple[Any, str, list[Finding]]:
+    """A frame of texts, the decimal mark that the separator suggests, and what was noticed."""
+    import polars as pl
+
+    given = "\t" if file.suffix.lower() == ".tsv" else None
+    source, ways = _mended(source)
+    head = _head(source)
+    if not head.strip():
+        raise DataError("the file is empty", where=file, expected="a row of names, and rows of values")
+    cells = look(head, given, header, names)
+    if cells.spaced and (data := _contents(source)) and SPACED_QUOTE.search(data):
+        source = SPACED_QUOTE.sub(rb'\1"', data)
+    frame, odd = _parsed(source, cells, file)
+    if cells.spaced:
+        frame = frame.with_columns(pl.all().str.strip_chars_start(" "))
+    unnamed = [c for c in frame.columns if c.startswith(UNNAMED) and frame[c].null_count() == len(frame)]
+    frame = frame.drop(unnamed)  # nothing but a separator at each end
+    if frame.width > 1 and frame[frame.columns[0]].null_count():
+        frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))  # empty lines
+    ways = [f"'{cells.separator}' between its cells"] * (cells.separator in ";|") + ways
+    ways += ["names of its rows, which the header has no name for"] * cells.row_names
+    findings = []
+    if ways:
+        said = f"{file.name} is read as a table with {' and '.join(ways)}"
+        findings.append(Finding("layout", Severity.NOTE, said, places=[str(file)]))
+    if skipped := [line.strip() for line in cells.skipped if line.strip()]:
+        said = f"{file.name} begins with {len(skipped)} line{'s' * (len(skipped) > 1)} before the table"
+        findings.append(Finding("skipped-lines", Severity.NOTE, f"{said}: '{skipped[0][:60]}'"))
+    if odd:
+        said = f"{len(odd)} row{'s' * (len(odd) > 1)} of {file.name} left out, with another number of cells than the "
+        findings.append(Finding("odd-rows", Severity.WARNING, f"{said}{len(cells.names)} columns", places=odd,
+                                fix="put texts that hold the separator into quotes"))  # fmt: skip
+    return frame, "," if cells.separator == ";" else ".", findings
+
+
+def _parsed(source: Any, cells: Cells, file: Path) -> tuple[Any, list[str]]:
+    """The rows, and where those are that have another number of cells."""
+    import polars as pl
+
+    def read(data: Any, quote: str | None = '"') -> Any:
+        schema = dict.fromkeys(cells.names, pl.String)
+        return pl.read_csv(data, separator=cells.separator, quote_char=quote, has_header=False, skip_lines=cells.lines,
+                           schema=schema, missing_columns="insert", raise_if_empty=False)  # fmt: skip
+
+    frame, error = None, None
+    # quotes around cells are taken off; where they do not come in pairs they belong to the text, as in many files of
+    # texts with tabs between
+    for quote in ('"', None) if cells.separator == "\t" else ('"',):
         try:
-            rows = list(itertools.islice(csv.reader(lines, delimiter=separator), 20))
-        except csv.Error:
-            continue
-        if len(rows) > 1 and len({len(row) for row in rows if row}) == 1 < len(rows[0]):
-            return separator
-    return ","
+            frame = read(source, quote)
+            break
+        except pl.exceptions.PolarsError as wrong:
+            error = wrong
+    if frame is not None:
+        last = frame[frame.columns[-1]]
+        ends = last.null_count() if frame.width > 1 else 0
+        if not 0 < ends <= max(3, len(frame) // 10):
+            return frame, []
+    # a row that is too short cannot be told from one whose last value is missing, but by counting
+    text = _contents(source).decode("utf-8", errors="replace")
+    try:
+        fitted, odd = fitting(text, cells, file)
+    except DataError:
+        if frame is not None:
+            return frame, []
+        raise
+    if frame is None or odd:
+        if not odd and error is not None:
+            raise error
+        frame = read(fitted.encode())
+    return frame, odd
+
+
+def _mended(source: Any) -> tuple[Any, list[str]]:
+    """The same table with line ends, quotes and zero bytes that can be read, and what was mended, in words."""
+    ways: list[str] = []
+    data = _contents(source, only_if=lambda d: d.find(b"\0") >= 0 or (d.find(b"\r") >= 0 > d.find(b"\n")))
+    if data is not None:
+        ways += ["zero bytes, which are left out"] * (b"\0" in data)
+        source = data.replace(b"\0", b"")
+        if b"\n" not in source:
+            source = source.replace(b"\r", b"\n")
+    unescaped = _unescaped(source)
+    return unescaped, ways + ["backslashes before its quotes"] * (unescaped is not source)
+
+
+def _contents(source: Any, only_if: Callable[[Any], bool] = lambda data: True) -> Any:
+    """The bytes of a source, where they are as wanted; else None."""
+    if isinstance(source, bytes):
+        return source if only_if(source) else None
+    if not source.stat().st_size:
+        return b"" if only_if(b"") else None
+    with source.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return data[:] if only_if(data) else None
+
+
+def _head(source: Any) -> str:
+    """The first lines of a source, whole ones, of which a wide table has long ones."""
+    stream: BinaryIO
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
+        head = b""
+        while head.count(b"\n") < FEW_LINES and (block := stream.read(SEEN)):
+            head += block
+        if stream.read(1):
+            head = head[: head.rfind(b"\n") + 1]
+    return head.decode("utf-8", errors="replace").removeprefix("\ufeff")
 
 
 def _unescaped(source: Any) -> Any:
     """The same table with quotes within cells doubled, where a backslash stands before most of them: read as they are,
     two rows would become one."""
-    if isinstance(source, bytes):
-        return source if source.find(b'\\"') < 0 else _doubled(source)
-    if not source.stat().st_size:
+    data = _contents(source, lambda d: d.find(b'\\"') >= 0)
+    if data is None or len(ESCAPED.findall(data)) <= data.count(b'""'):
         return source
-    with source.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return source if data.find(b'\\"') < 0 else _doubled(data[:], source)
-
-
-def _doubled(data: bytes, otherwise: Any = None) -> Any:
-    if len(ESCAPED.findall(data)) <= data.count(b'""'):
-        return data if otherwise is None else otherwise
     return data.replace(b'\\"', b'""')
-
-
-def _parsed(source: Any, suffix: str, separator: str, header: bool) -> Any:
-    """A frame of what is UTF-8. Where the first rows mislead, all of them are asked what a column holds."""
-    import polars as pl
-
-    error = None
-    for rows in (LOOKED_AT, None):
-        # quotes around cells are taken off; where they do not come in pairs they belong to the text, as in many files
-        # of texts with tabs between
-        for quote in ('"', None) if suffix == ".tsv" else ('"',):
-            try:
-                if suffix in JSON_LINES:
-                    return pl.read_ndjson(source, infer_schema_length=rows)
-                return pl.read_csv(source, separator=separator, quote_char=quote,
-                                   infer_schema_length=rows, has_header=header)  # fmt: skip
-            except pl.exceptions.PolarsError as wrong:
-                error = error or wrong
-    assert error is not None
-    raise error
 
 
 def _utf8(file: Path, encoding: str | None) -> tuple[Any, str, bool]:

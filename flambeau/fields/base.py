@@ -92,6 +92,11 @@ class Field(ABC):
     def recognise(cls, values: Sequence[Any]) -> Recognition:
         """How well a sample of raw values looks like this kind."""
 
+    @classmethod
+    def suiting(cls, values: Sequence[Any]) -> Field:
+        """The field of this kind, with the settings that suit a sample of raw values."""
+        return cls()
+
     @abstractmethod
     def fit(self, values: Sequence[Any]) -> None:
         """Learns statistics or a vocabulary from raw values of training rows only."""
@@ -125,6 +130,39 @@ class Field(ABC):
     def read(cls, path: str) -> Any:
         """The raw value that a file of this kind holds: its path, which `encode` opens, or its content."""
         return path
+
+    @classmethod
+    def from_reading(cls, text: str) -> Field:
+        """The field of this kind that a user means by `kind:text`, text by text (`--read COLUMN=KIND:TEXT`).
+
+        Raises:
+            UsageError: there is only one way to read this kind.
+        """
+        if text:
+            raise UsageError(f"'{cls.kind}:{text}' is no way to read a column", fix=f"say {cls.kind}")
+        return cls()
+
+    def decided(self, values: Sequence[Any]) -> Field:
+        """This field, or a copy of it, that knows how raw values are read."""
+        return self
+
+    @property
+    def reading(self) -> str:
+        """How the texts of a table are read as this kind: what `--read` takes."""
+        return self.kind
+
+    @property
+    def reading_words(self) -> str:
+        """The same in words, where it is not plain."""
+        return ""
+
+    def read_text(self, text: str) -> Any:
+        """What a text of a table is read as, for people.
+
+        Raises:
+            ValueError: it cannot be.
+        """
+        return text
 
     def encode_all(self, values: Sequence[Any]) -> np.ndarray | None:
         """All values at once where that is cheap (arrays in memory), else None. Fixed fields only."""
@@ -214,22 +252,41 @@ def recognise(values: Sequence[Any], *, target: bool = False) -> tuple[Field, st
     Raises:
         UsageError: no kind suits.
     """
-    best: tuple[float, str, type[Field]] | None = None
+    best: tuple[Recognition, type[Field]] | None = None
     for _, field_class in FIELDS.items():
         if field_class.input_only if target else field_class.target_only:
             continue
-        score, why = field_class.recognise(values)
+        found = field_class.recognise(values)
         if not target and field_class.kind == "category" and _are_numbers(values):
             continue  # few whole numbers are classes as a target; as an input they have an order
-        if best is None or score > best[0]:
-            best = (score, why, field_class)
-    if best is None or best[0] <= 0:
+        if best is None or found.score > best[0].score:
+            best = (found, field_class)
+    if best is None or best[0].score <= 0:
         example = values[0] if len(values) else None
         raise UsageError(
             f"no kind of field suits values such as {shown(example)}",
             fix="set one by hand: fields={'column': fb.fields.…}",
         )
-    return best[2](), best[1]
+    return best[1].suiting(values), best[0].why
+
+
+AS_WRITTEN = "text"
+"""Says of a column that its texts are neither numbers nor dates, whatever they look like."""
+
+
+def field_to_read(reading: str) -> Field | None:
+    """The field that `--read COLUMN=READING` means: `number:de`, `date:%m/%d/%y`, `category`, `labels:|`; None for
+    `text`, which leaves the texts as they are.
+
+    >>> field_to_read("number:de").reading, field_to_read("labels:|").reading
+    ('number:de', 'multilabel:|')
+
+    Raises:
+        UsageError: there is no such kind, or it cannot be read so.
+    """
+    kind, _, text = reading.partition(":")
+    kind = {"labels": "multilabel"}.get(kind.strip(), kind.strip())
+    return None if reading == AS_WRITTEN else FIELDS[kind].from_reading(text)
 
 
 def _are_numbers(values: Sequence[Any]) -> bool:

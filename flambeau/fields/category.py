@@ -34,6 +34,23 @@ def class_name(value: Any) -> str:
     return str(value)
 
 
+def _meant(name: str) -> float | str | None:
+    """What a program that knows types makes of a name: a number, true or false; None where it leaves it alone."""
+    try:
+        number = float(name)
+        return number if number == number else None
+    except ValueError:
+        return name.lower() if name.lower() in ("true", "false") else None
+
+
+def _retyped(value: Any, name: str) -> float | str | None:
+    """The same of a value, unless it is a text that nothing shows to have been changed: "7" may be another code than
+    "007"."""
+    if isinstance(value, str) and name.lower() not in ("true", "false") and not name.endswith(".0"):
+        return None
+    return _meant(name)
+
+
 def natural(name: str) -> tuple[int, float, str]:
     """A sort key: numbers by value, before words."""
     try:
@@ -95,6 +112,7 @@ class Category(Field):
             self.classes = sorted(names, key=natural)
         self.temperature = 1.0
         self.__dict__.pop("_index", None)
+        self.__dict__.pop("_same", None)
 
     @property
     def index(self) -> dict[str, int]:
@@ -111,18 +129,45 @@ class Category(Field):
     def num_outputs(self) -> int:
         return len(self.classes)
 
-    def encode(self, value: Any) -> np.ndarray:
+    def place(self, value: Any) -> int | None:
+        """The number of a raw value's class; None where no training row has it.
+
+        A value that has been through a program that knows types is found again where one class only can be meant: 7 and
+        "7.0" are the class "007" where there is no "7", and True is "true".
+
+        Raises:
+            DataError: the label is missing.
+        """
         name = class_name(value)
-        if name not in self.index:
-            raise unknown_class(name, self.classes)
-        return np.asarray(self.index[name])
+        found = self.index.get(name)
+        return found if found is not None else self._retyped.get(_retyped(value, name))
+
+    @property
+    def _retyped(self) -> dict[float | str | None, int]:
+        """The classes by what programs make of their names, where that is of one class only."""
+        if "_same" not in self.__dict__:
+            same: dict[float | str | None, int] = {}
+            twice = set[float | str]()
+            for place, name in enumerate(self.classes):
+                meant = _meant(name)
+                twice |= {meant} if meant in same and meant is not None else set()
+                same[meant] = place
+            self.__dict__["_same"] = {meant: place for meant, place in same.items() if meant not in {*twice, None}}
+        return self.__dict__["_same"]
+
+    def encode(self, value: Any) -> np.ndarray:
+        place = self.place(value)
+        if place is None:
+            raise unknown_class(class_name(value), self.classes)
+        return np.asarray(place)
 
     def encode_all(self, values: Sequence[Any]) -> np.ndarray | None:
         if isinstance(values, Names):
-            there = [name for name, _ in values.counted()]
-            if not all(name in self.index for name in there):
+            there = {name for name, _ in values.counted()}
+            places = [0 if name not in there else None if name is None else self.place(name) for name in values.names]
+            if None in places:
                 return None  # each is named where it is encoded alone
-            return np.asarray([self.index.get(name or "", 0) for name in values.names], np.int64)[values.codes]
+            return np.asarray(places, np.int64)[values.codes]
         if isinstance(values, np.ndarray) or not all(type(value) is str for value in values):
             return None
         try:

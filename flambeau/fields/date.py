@@ -53,6 +53,27 @@ class Date(Field):
         return TimeForm(self.read_as, self.zone, self.since)
 
     @classmethod
+    def from_reading(cls, text: str) -> Date:
+        return cls(text or "auto")
+
+    def decided(self, values: Sequence[Any]) -> Date:
+        if self.read_as is not None:
+            return self
+        decided = Date(self.format)
+        decided.fit(values)
+        return decided
+
+    @property
+    def reading(self) -> str:
+        return f"{self.kind}:{self.read_as}" if self.read_as else self.kind
+
+    def read_text(self, text: str) -> Any:
+        time = read([text], self.form)[0][0]
+        if np.isnat(time):
+            raise ValueError(f"{text!r} is no date")
+        return str(time.astype("datetime64[s]"))
+
+    @classmethod
     def recognise(cls, values: Sequence[Any]) -> Recognition:
         sample = [v for v in values[:SAMPLE] if v is not None]
         if not sample:

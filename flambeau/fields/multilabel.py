@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from flambeau.core.errors import DataError, shown
+from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.category import class_name, natural, unknown_class
+
+SEPARATORS = ";|, "
+LEAST = 0.05
+"""Share of the values that several names must be in."""
 
 
 @FIELDS.register("multilabel")
@@ -55,9 +61,35 @@ class MultiLabel(Field):
             names = all(isinstance(x, str) for v in values for x in v)
             return Recognition(0.9 if names else 0.2, "values are lists of names")
         strings = [v for v in values if isinstance(v, str)]
-        if strings and sum(";" in v for v in strings) > len(strings) // 5 and _parts_repeat(strings):
-            return Recognition(0.85, "values are names joined by ';'")
+        if separator := _separator(strings):
+            return Recognition(0.85, f"values are names joined by '{separator}'")
         return Recognition(0.0, "values are not lists")
+
+    @classmethod
+    def suiting(cls, values: Sequence[Any]) -> MultiLabel:
+        return cls(separator=_separator([v for v in values if isinstance(v, str)]) or ";")
+
+    @classmethod
+    def from_reading(cls, text: str) -> MultiLabel:
+        return cls(separator=text or ";")
+
+    @property
+    def reading(self) -> str:
+        return f"{self.kind}:{self.separator}"
+
+    def read_text(self, text: str) -> Any:
+        return self.names(text)
+
+    def check(self, values: Sequence[Any]) -> list[Finding]:
+        """That texts are taken apart."""
+        joined = next((v for v in values if isinstance(v, str) and self.separator in v), None)
+        if joined is None:
+            return []
+        return [
+            Finding("several-labels", Severity.NOTE,
+                    f"a row may have several labels, joined by '{self.separator}', such as '{joined}'",
+                    fix="if that is one class: read={column: 'category'} (--read COLUMN=category)")
+        ]  # fmt: skip
 
     def fit(self, values: Sequence[Any]) -> None:
         if not self._given:
@@ -84,8 +116,25 @@ class MultiLabel(Field):
         return [name for name, p in zip(self.classes, output, strict=True) if p >= self.threshold]
 
 
-def _parts_repeat(values: list[str]) -> bool:
+def _separator(texts: Sequence[str]) -> str | None:
+    """What stands between the names in some texts; None where each is one."""
+    for separator in SEPARATORS:
+        if sum(separator in v for v in texts) > LEAST * len(texts) and _are_joined(set(texts), separator):
+            return separator
+    return None
+
+
+def _are_joined(values: set[str], separator: str) -> bool:
     """Whether what stands between the separators comes back elsewhere, as labels do and the halves of a name do not."""
-    whole = [v.split(";") for v in set(values)]
-    parts = [p.strip() for v in whole for p in v]
-    return len(set(parts)) < len(parts)
+    whole = [[p.strip() for p in v.split(separator) if p.strip()] for v in values]
+    counts = Counter(p for parts in whole for p in parts)
+    if separator in ";|":
+        return len(counts) < counts.total()
+    # words and places have spaces and commas in them: labels are few, come in many combinations, and never twice
+    again = sum(count > 1 for count in counts.values())
+    return (
+        len(values) >= 2 * len(counts)
+        and again >= 0.9 * len(counts)
+        and len({len(parts) for parts in whole}) > 2
+        and all(len(set(parts)) == len(parts) for parts in whole)
+    )

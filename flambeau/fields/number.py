@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -13,9 +14,11 @@ import torch
 from flambeau.core.errors import DataError, UsageError, shown
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
+from flambeau.fields.numerals import PLAIN, Numerals, find, hours
 
 TRANSFORMS = ("auto", "none", "log", "quantile")
 MOST_QUANTILES = 1000
+SAMPLE = 1000  # texts, to find out how numbers are written
 
 
 @FIELDS.register("number")
@@ -29,16 +32,20 @@ class Number(Field):
         transform: what is done before: `none`; `log`, for numbers above 0 that differ by factors, such as prices;
             `quantile`, each number to where it stands among the training rows, as a normal distribution would have it,
             which outliers cannot stretch; or `auto`: `quantile` for a column of a table, else `none`.
+        written: how numbers that are texts are written: `en` (1,234.50) or `de` (1.234,50), either with a unit behind a
+            colon (`de:€`); `time` for durations such as 12:30:00, which are read as hours; `auto` to find out.
     """
 
     kind = "number"
-    settings = ("standardise", "transform")
-    fitted = ("shape", "mean", "std", "quantiles")
+    settings = ("standardise", "transform", "written")
+    fitted = ("shape", "mean", "std", "quantiles", "read_as")
 
-    def __init__(self, standardise: bool = True, transform: str = "auto"):
+    def __init__(self, standardise: bool = True, transform: str = "auto", written: str = "auto"):
         if transform not in TRANSFORMS:
             raise UsageError(f"no transform of numbers is called '{transform}'", expected=", ".join(TRANSFORMS))
-        self.standardise, self.transform = standardise, transform
+        self.standardise, self.transform, self.written = standardise, transform, written
+        self.read_as: str | None = None if written == "auto" else str(Numerals.parse(written))
+        """How texts are written, once that is known."""
         self.shape: list[int] = []
         self.mean: list[float] = [0.0]
         self.std: list[float] = [1.0]
@@ -57,8 +64,40 @@ class Number(Field):
             return Recognition(0.0, "values are not numbers")
         return Recognition(0.6, "values are numbers" if array.ndim == 1 else f"values are arrays of {array.shape[1:]}")
 
+    @property
+    def numerals(self) -> Numerals:
+        """How numbers that are texts are written."""
+        return Numerals.parse(self.read_as or "")
+
+    def numerals_of(self, values: Sequence[Any]) -> Numerals:
+        """The same, found from values where it is not known yet."""
+        if self.read_as is None and not isinstance(values, np.ndarray):
+            texts = [v for v in values if isinstance(v, str)][:SAMPLE]
+            if texts:
+                import polars as pl
+
+                found = find(pl.Series(texts, dtype=pl.String))
+                self.read_as = str(found[0]) if found else ""
+        return self.numerals
+
+    @classmethod
+    def from_reading(cls, text: str) -> Number:
+        return cls(written=text or "auto")
+
+    @property
+    def reading(self) -> str:
+        return f"{self.kind}:{self.read_as}" if self.read_as else self.kind
+
+    @property
+    def reading_words(self) -> str:
+        return self.numerals.words()
+
+    def read_text(self, text: str) -> Any:
+        return self.numerals.number(text)
+
     def fit(self, values: Sequence[Any]) -> None:
-        array = _numbers(values)
+        self.numerals_of(values)
+        array = _numbers(values, self.numerals)
         self.shape = list(array.shape[1:])
         if self.transform == "quantile":
             self._fit_quantiles(array)
@@ -120,7 +159,7 @@ class Number(Field):
 
     def encode(self, value: Any) -> np.ndarray:
         try:
-            array = np.asarray(value, dtype=np.float64)
+            array = np.asarray(_as_number(value, self.numerals), dtype=np.float64)
         except (TypeError, ValueError):
             raise DataError(f"the value {shown(value)} is not a number", expected="a number") from None
         if list(array.shape) != list(self.shape):
@@ -149,7 +188,7 @@ class Number(Field):
         return natural if self.shape else float(natural)
 
     def check(self, values: Sequence[Any]) -> list[Finding]:
-        array = _numbers(values)
+        array = _numbers(values, self.numerals)
         if array.ndim != 1:
             return []
         findings = []
@@ -192,16 +231,23 @@ def _from_normal(array: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
     return np.interp(share, np.linspace(0, 1, len(quantiles)), quantiles)
 
 
-def _numbers(values: Sequence[Any]) -> np.ndarray:
+def _as_number(value: Any, numerals: Numerals) -> Any:
+    if isinstance(value, str):
+        return numerals.number(value)
+    return hours(value) if isinstance(value, (datetime.timedelta, datetime.time)) else value
+
+
+def _numbers(values: Sequence[Any], numerals: Numerals) -> np.ndarray:
     """Raw values as float64 (N, …), NaN where one is missing, is no number, or has another shape than most."""
-    try:
-        return np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        pass
+    if numerals == PLAIN or isinstance(values, np.ndarray):
+        try:
+            return np.asarray(values, dtype=np.float64)
+        except (TypeError, ValueError):
+            pass
     arrays: list[np.ndarray | None] = []
     for value in values:
         try:
-            arrays.append(None if value is None else np.asarray(value, dtype=np.float64))
+            arrays.append(None if value is None else np.asarray(_as_number(value, numerals), dtype=np.float64))
         except (TypeError, ValueError):
             arrays.append(None)  # named when the store is built
     shapes = Counter(a.shape for a in arrays if a is not None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import html
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,12 +18,9 @@ from flambeau.fields.base import FIELDS, Encoding, Field, Recognition, recognise
 from flambeau.fields.category import Category, class_name
 from flambeau.fields.date import Date
 from flambeau.fields.number import Number
+from flambeau.fields.numerals import MISSING, MOST, PLAIN, Numerals, hours
 from flambeau.fields.strings import Names, Strings
 
-MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "-", "?", "#n/a", "<na>", "missing", "unknown", "缺失"})
-"""What stands for a missing number in a text, in lower case."""
-MOST = 0.9
-"""Share of a column's values that must be numbers for it to be one of numbers."""
 RARE = 2  # a category of fewer training rows is unknown, so that the unknown one is learned too
 
 
@@ -115,7 +114,7 @@ class Table(Field):
                 _fit_category(field, column)
                 continue
             if isinstance(field, Number):
-                numbers, _ = as_numbers(column)
+                numbers, _ = as_numbers(column, field.numerals_of(column))
                 field.fit(numbers)  # type: ignore[arg-type]
                 missing = ~np.isfinite(numbers)
             else:
@@ -201,7 +200,7 @@ class Table(Field):
                 out[:, at.start] = _codes(field, values)
                 continue
             if isinstance(field, Number):
-                numbers, bad = as_numbers(values)
+                numbers, bad = as_numbers(values, field.numerals)
                 out[:, at.start] = field.standard(numbers)
                 expected = "a number"
             else:
@@ -283,24 +282,22 @@ def looks_like_numbers(values: Sequence[Any]) -> bool:
     return bool(mixed) and len(given) > 0 and len(bad) <= (1 - MOST) * len(given)
 
 
-def as_numbers(values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+def as_numbers(values: Sequence[Any], numerals: Numerals = PLAIN) -> tuple[np.ndarray, np.ndarray]:
     """Raw values as float64 (N), NaN where one is missing, and the rows whose value is no finite number.
+
+    Args:
+        numerals: how those that are texts are written.
 
     >>> as_numbers([1, "2.5", "n/a", None, "abc"])
     (array([1. , 2.5, nan, nan, nan]), array([4]))
     """
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        array = None
+    array = None
+    if numerals == PLAIN or isinstance(values, np.ndarray):
+        with contextlib.suppress(TypeError, ValueError):
+            array = np.asarray(values, dtype=np.float64)
     bad: list[int] = []
     if array is None or array.ndim != 1:
-        array = np.full(len(values), np.nan)
-        for row, value in enumerate(values):
-            try:
-                array[row] = _number(value)
-            except (TypeError, ValueError):
-                bad.append(row)
+        array, bad = _one_by_one(values, numerals)
     infinite = np.isinf(array)
     if infinite.any():
         bad += np.flatnonzero(infinite).tolist()
@@ -308,10 +305,29 @@ def as_numbers(values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
     return array, np.asarray(sorted(bad), np.int64)
 
 
+def _one_by_one(values: Sequence[Any], numerals: Numerals) -> tuple[np.ndarray, list[int]]:
+    import polars as pl
+
+    array, bad, texts = np.full(len(values), np.nan), list[int](), list[int]()
+    for row, value in enumerate(values):
+        if isinstance(value, str):
+            texts.append(row)
+        elif value is not None:
+            try:
+                array[row] = value if isinstance(value, (float, int, np.number)) else _number(value)
+            except (TypeError, ValueError):
+                bad.append(row)
+    if texts:
+        # a text of any bytes is no number, but must not stop the asking
+        readable = [values[row].encode("utf-8", "replace").decode() for row in texts]
+        missing, numbers = numerals.read(pl.Series(readable, dtype=pl.String))
+        array[texts] = numbers
+        bad += np.asarray(texts)[np.isnan(numbers) & ~missing].tolist()
+    return array, bad
+
+
 def _number(value: Any) -> float:
-    if value is None or (isinstance(value, str) and value.strip().lower() in MISSING):
-        return np.nan
-    return float(value)
+    return hours(value) if isinstance(value, (datetime.timedelta, datetime.time)) else float(value)
 
 
 def _columns_of(values: Sequence[Any]) -> dict[str, Sequence[Any]]:
@@ -337,12 +353,11 @@ def _fit_category(field: Category, values: Sequence[Any]) -> None:
 
 def _codes(field: Category, values: Sequence[Any]) -> np.ndarray:
     """The number of each value's category, from 1 on; 0 where it is unknown or missing."""
-    index = {name: i + 1 for i, name in enumerate(field.classes)}
     if isinstance(values, Names):
-        return np.asarray([index.get(_name(v) or "", 0) for v in values.names], np.float32)[values.codes]
+        return np.asarray([_code(field, v) for v in values.names], np.float32)[values.codes]
     if isinstance(values, np.ndarray) and values.dtype != object:
         distinct, inverse = np.unique(values, return_inverse=True)
-        codes = np.asarray([index.get(_name(v) or "", 0) for v in distinct.tolist()], np.float32)
+        codes = np.asarray([_code(field, v) for v in distinct.tolist()], np.float32)
         return codes[inverse] if len(distinct) else np.zeros(0, np.float32)
     known: dict[Any, int] = {}
     codes = np.zeros(len(values), np.float32)
@@ -352,9 +367,17 @@ def _codes(field: Category, values: Sequence[Any]) -> np.ndarray:
         except TypeError:
             continue  # a list or a mapping is no category
         if code is None:
-            code = known[value] = index.get(_name(value) or "", 0)
+            code = known[value] = _code(field, value)
         codes[row] = code
     return codes
+
+
+def _code(field: Category, value: Any) -> int:
+    try:
+        place = field.place(value)
+    except DataError:
+        return 0
+    return 0 if place is None else place + 1
 
 
 def _counted(values: Sequence[Any]) -> list[tuple[Any, int]]:

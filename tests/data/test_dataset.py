@@ -54,7 +54,7 @@ def test_columns_that_are_not_inputs_are_kept_and_not_learned_from() -> None:
         (lambda: Dataset({"x": X, "label": Y}, target="lable"), "no column 'lable'; did you mean 'label'"),
         (lambda: Dataset({"x": X, "y": Y}, inputs=["z"]), "no column 'z'"),
         (lambda: Dataset({"x": X, "y": Y}, fields={"w": Category()}), "given for 'w'"),
-        (lambda: Dataset({"x": [object()] * 3}), "column 'x': no kind of field suits values such as <object"),
+        (lambda: Dataset({"x": [object()] * 3}), "column 'x': no kind of field suits values such as a object"),
         (lambda: Dataset({"x": X, "y": Y}, target="y", split=["valid"] * 20).fit(), "no row is left to train on"),
     ],
 )

@@ -1,0 +1,210 @@
+"""Where the table is in a file of cells: what stands between them, which lines come before, which one names the
+columns, and which rows have another number of cells than the others."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from flambeau.core.errors import DataError
+
+HEAD_ROWS, FEW = 100, 10
+SEPARATORS = ",;\t|"
+NOTHING = "\x1f"  # as a separator, where there is one column
+USUAL = 0.8
+"""Share of the first rows that must have the same number of cells for a character to be what stands between them."""
+LONGEST_CELL = 1000  # lines that a row may go on for in quotes, where something is wrong with the file
+SEP_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+NUMBER = re.compile(r"[-+(]?[^\w\s.,+-]{0,3}\s*[-+]?\d[\d.,:\s]*([eE][-+]?\d+)?\s*\W?")
+UNNAMED = "Unnamed: "
+"""How a column without a name is called, as pandas does it; its place follows."""
+
+
+class Cells(NamedTuple):
+    """Where the cells of a file are.
+
+    Attributes:
+        separator: what stands between them.
+        names: of the columns.
+        lines: how many lines come before the first row.
+        skipped: those of them that are no header, and that a reader may want to know of.
+        spaced: whether a space follows each separator.
+        row_names: whether the header has no name for the first column, as R writes it.
+    """
+
+    separator: str
+    names: list[str]
+    lines: int
+    skipped: list[str]
+    spaced: bool = False
+    row_names: bool = False
+
+
+class _Row(NamedTuple):
+    cells: list[str]
+    end: int  # lines up to its end
+
+
+def look(head: str, separator: str | None, header: bool, names: Sequence[str] = ()) -> Cells:
+    """Finds the table in the first lines of a file.
+
+    Args:
+        head: whole lines, from the first one on.
+        separator: what stands between cells, where that is known.
+        names: of the columns of a file without a header.
+    """
+    lines = list(io.StringIO(head, newline=""))
+    start = 0
+    if lines and (match := SEP_LINE.fullmatch(lines[0])):
+        separator, start = match[1], 1
+    comments = list(itertools.takewhile(lambda line: line.startswith("#") or not line.strip(), lines[start:]))
+    body = start + len(comments)
+    separator = separator or _separator(lines[body:])
+    rows = _rows(lines, body, separator)
+    if not rows:  # a table of comments only, or an empty one
+        return Cells(separator, _named(_rows(lines, start, separator)[:1], names), len(lines), [])
+    if spaced := _spaced(rows):
+        rows = _rows(lines, body, separator, spaced)
+    usual = _usual(rows)
+    if usual == 1 == len(rows[0].cells):
+        separator = NOTHING  # a column of texts: what stands in them parts nothing
+        rows = _rows(lines, body, separator)
+    first = next(i for i, row in enumerate(rows) if len(row.cells) == usual)
+    if not header:
+        return Cells(separator, [*names, *(f"column_{i + 1}" for i in range(len(names), usual))],
+                     rows[first - 1].end if first else body, lines[start : rows[first - 1].end if first else body],
+                     spaced)  # fmt: skip
+    commented = _rows([line.lstrip("# ") for line in comments], 0, separator)
+    if first == 0 and commented and len(commented[-1].cells) == usual > 1 and _heads(commented[-1], rows):
+        return Cells(separator, _named(commented[-1:]), body, lines[start : body - 1], spaced)
+    heading = [i for i in range(first, min(first + FEW, len(rows))) if len(rows[i].cells) == usual
+               and not any(map(_has_number, rows[first : i + 1])) and _heads(rows[i], rows[i + 1 :])]  # fmt: skip
+    heads = heading[-1 if first else 0] if heading else None  # lines before may have as many cells
+    at = first if heads is None else heads
+    if heads is None and first and len(rows[first - 1].cells) >= max(usual - 1, 2):
+        at = first - 1
+    elif heads is None and first == 1 == len(rows[0].cells) == usual - 1:
+        at = int(_has_number(rows[0]) or not _has_number(rows[1]))  # else R's, of one column
+    short = len(rows[at].cells) == usual - 1 >= 1
+    trailing = short and all(row.cells[-1] == "" for row in rows[at + 1 :] if len(row.cells) == usual)
+    before = rows[at - 1].end if at else body
+    called = _named([rows[at]])
+    if short:
+        called = [*called, f"{UNNAMED}{usual - 1}"] if trailing else [f"{UNNAMED}0", *called]
+    return Cells(separator, called, rows[at].end, lines[start:before], spaced, short and not trailing)
+
+
+def _rows(lines: Sequence[str], start: int, separator: str, spaced: bool = False) -> list[_Row]:
+    """The first rows, without empty ones."""
+    reader = csv.reader(lines[start:], delimiter=separator, skipinitialspace=spaced)
+    try:
+        return [_Row(row, start + reader.line_num) for row in itertools.islice(reader, HEAD_ROWS) if row]
+    except csv.Error:  # a cell longer than the reader takes
+        return []
+
+
+def _separator(lines: Sequence[str]) -> str:
+    """What stands between cells: what gives most rows alike, with the fewest lines before them; the comma first."""
+    best, most = ",", (0.0, 0)
+    for separator in SEPARATORS:
+        rows = _rows(lines, 0, separator)
+        usual = _usual(rows)
+        if len(rows) < 2 or usual < 2:
+            continue
+        first = next(i for i, row in enumerate(rows) if len(row.cells) == usual)
+        share = sum(len(row.cells) == usual for row in rows) / (len(rows) - first)
+        if share >= USUAL and (share, -first) > most:
+            best, most = separator, (share, -first)
+    return best
+
+
+def _usual(rows: Sequence[_Row]) -> int:
+    return Counter(len(row.cells) for row in rows).most_common(1)[0][0] if rows else 0
+
+
+def _spaced(rows: Sequence[_Row]) -> bool:
+    """Whether a space comes before nearly each cell but the first of a row."""
+    cells = [cell for row in rows for cell in row.cells[1:] if cell]
+    return len(cells) > 0 and sum(cell.startswith(" ") for cell in cells) > 0.9 * len(cells)
+
+
+def _has_number(row: _Row) -> bool:
+    return any(NUMBER.fullmatch(cell.strip()) for cell in row.cells)
+
+
+def _heads(row: _Row, below: Sequence[_Row]) -> bool:
+    """Whether a row names columns: below some of its cells, which are none, there are numbers."""
+    some = [r.cells for r in below if len(r.cells) == len(row.cells)][:20]
+    return any(
+        not NUMBER.fullmatch(cell.strip())
+        and sum(bool(NUMBER.fullmatch(r[i].strip())) for r in some) > USUAL * len(some) > 0
+        for i, cell in enumerate(row.cells)
+    )
+
+
+def _named(rows: Sequence[_Row], names: Sequence[str] = ()) -> list[str]:
+    """Names of columns without the space around them, each once."""
+    found: list[str] = []
+    for i, cell in enumerate(rows[0].cells if rows else names):
+        name = cell.strip().removeprefix("\ufeff") or f"{UNNAMED}{i}"
+        same = itertools.chain([name], (f"{name}_duplicated_{n}" for n in itertools.count()))
+        found.append(next(candidate for candidate in same if candidate not in found))
+    return found
+
+
+def fitting(text: str, cells: Cells, where: object, short: bool = False) -> tuple[str, list[str]]:
+    """The rows of a table that have as many cells as it has columns, and where the others are.
+
+    Args:
+        short: whether fewer cells are enough, as where nothing is written behind the last one that has a value.
+
+    Raises:
+        DataError: a quote is never closed, or too many rows do not fit.
+    """
+    width = len(cells.names)
+    kept: list[str] = []
+    pending: list[str] = []
+    odd: list[str] = []
+    count = fewer = 0
+
+    def lines() -> Iterator[str]:
+        for line in io.StringIO(text, newline=""):
+            pending.append(line)
+            yield line
+
+    source = lines()
+    kept += [next(source, "") for _ in range(cells.lines)]
+    pending.clear()
+    reader = csv.reader(source, delimiter=cells.separator, skipinitialspace=cells.spaced)
+    while True:
+        began = cells.lines + reader.line_num + 1
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            raise DataError(f"the row cannot be read ({error})", where=f"{where}, line {began}") from None
+        if row is None:
+            break
+        if len(pending) > LONGEST_CELL:
+            raise DataError("a quote opens here that is never closed", where=f"{where}, line {began}",
+                            fix="close it, or double it")  # fmt: skip
+        if not row or len(row) == width or (short and len(row) < width):
+            kept += pending
+        else:
+            fewer += len(row) < width
+            odd.append(f"line {began} ({len(row)} cell{'s' * (len(row) > 1)})")
+        count += bool(row)
+        pending.clear()
+    most = max(3, count // 10)
+    if fewer > most and not short:
+        return fitting(text, cells, where, short=True)
+    if len(odd) > most:
+        raise DataError(
+            f"{len(odd)} of {count} rows have more cells than there are columns, the first: {odd[0]}",
+            where=where, expected=f"{width} cells with '{cells.separator}' between", fix="put texts into quotes",
+        )  # fmt: skip
+    return "".join(kept), odd
