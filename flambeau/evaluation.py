@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from flambeau.baselines import Baseline, baselines
 from flambeau.core.errors import DataError, UsageError
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data.batches import Batches
@@ -17,7 +18,7 @@ from flambeau.data.grouping import PRESENT, missing, regrouped
 from flambeau.data.prepare import Preparer
 from flambeau.data.series import from_series
 from flambeau.data.sources import from_path, from_source
-from flambeau.data.store import collate
+from flambeau.data.store import Store, collate
 from flambeau.data.tables import is_table
 from flambeau.fields import Category, Forecast, History, Number, Ragged, Text, Tokens
 from flambeau.objectives import Objective
@@ -36,7 +37,8 @@ def measure(
     objective: Objective, engine: Engine, source: Source, prepare: Prepare, side: str, dataset: Dataset | None = None,
     samples: int | None = None, reporter: Reporter = QUIET,
 ) -> dict[str, Any]:  # fmt: skip
-    """{side, samples, metrics, detail} as plain JSON; the worst mistakes carry their place and a thumbnail."""
+    """{side, samples, metric, metrics, intervals, detail} as plain JSON; the worst mistakes carry their place and a
+    thumbnail."""
     metrics = evaluate(objective, engine, source, prepare, reporter, detail=True)
     detail = objective.detail()
     if dataset is not None:
@@ -47,7 +49,8 @@ def measure(
             mistake["html"] = render(dataset, mistake["row"], mistake.get("at"), weights[i] if weights else None)
         for shown in detail.get("forecasts", []):
             _add_past(dataset, shown)
-    return {"side": side, "samples": samples, "metrics": metrics, "detail": detail}
+    return {"side": side, "samples": samples, "metric": objective.monitor, "metrics": metrics,
+            "intervals": objective.intervals(), "detail": detail}  # fmt: skip
 
 
 def _add_past(dataset: Dataset, shown: dict[str, Any]) -> None:
@@ -114,21 +117,30 @@ def _token_weights(
 
 def evaluate_run(
     run: str | Path | Run, data: str | Path | Dataset | None = None, *, options: EncodeOptions | None = None,
-    device: str = "auto", reporter: Reporter = QUIET, **source_options: Any,
+    device: str = "auto", metric: str | None = None, baseline: bool = True, reporter: Reporter = QUIET,
+    **source_options: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Measures a run on its own held-out rows, or on other data (a folder, a table, a Dataset): all rows of it.
 
+    Args:
+        metric: the measure of the model; the training's if not given.
+        baseline: put the simple rivals beside it; on other data they are fitted anew on the training rows, as long as
+            these are there and unchanged.
+
     Raises:
         RunError: there is no such run. DataError: the data has none of the run's classes, or cannot be read.
+        UsageError: there is no such metric.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     predictor = Predictor.load(run, device=device)
     if predictor.target is None:
         raise UsageError("this run has no target to measure against", where=run.path)
+    if metric is not None:
+        predictor.objective.measure_by(metric)
     if data is None and run.recipe.data.get("kind") == "memory":
         raise DataError("this run was trained on data in memory", fix="give the data to measure on")
     if data is None:
-        dataset = from_source({k: v for k, v in run.recipe.data.items() if k != "fingerprint"})
+        dataset = _trained_on(run)
         side = dataset.evaluation_side
     else:
         dataset = data if isinstance(data, Dataset) else _opened(data, run, predictor, source_options)
@@ -153,10 +165,49 @@ def evaluate_run(
     source = Batches(store, torch.from_numpy(rows), 2 * (trained.batch_size or 32), tokens=tokens)
     prepare = Preparer(dataset.fields, predictor.inputs, predictor.target, predictor.engine.device)
     result = measure(predictor.objective, predictor.engine, source, prepare, side, dataset, len(rows), reporter)
-    kept = run.evaluation if data is None else {}
-    if kept.get("side") == side and kept.get("baselines"):
-        result["baselines"] = kept["baselines"]  # fitted on the training rows when the model was, measured on these
+    kept = run.evaluation.get("baselines") if run.evaluation.get("side") == side or data is not None else None
+    if kept and baseline:
+        if data is not None:  # else these were measured on the same rows
+            if store.fingerprint == run.recipe.data.get("fingerprint"):
+                reporter.say(
+                    "this is the data of the training: rows that it trained on are among these", style="yellow"
+                )
+            without = predictor.objective.without_groups()
+            rivals = _fitted_anew(run, predictor, dataset, store, rows, options, reporter)
+            kept = [rival.beside(result["metrics"], without) for rival in rivals]
+        result["baselines"] = kept
     return {**result, "left_out": [f.to_dict() for f in store.findings]}
+
+
+def _trained_on(run: Run) -> Dataset:
+    """The data of a training.
+
+    Raises:
+        DataError: it is not there.
+    """
+    return from_source({k: v for k, v in run.recipe.data.items() if k != "fingerprint"})
+
+
+def _fitted_anew(
+    run: Run, predictor: Predictor, dataset: Dataset, store: Store, rows: np.ndarray, options: EncodeOptions | None,
+    reporter: Reporter,
+) -> list[Baseline]:  # fmt: skip
+    """The run's rivals, fitted on its training rows and measured on other data. They are not kept with a run: trees and
+    vocabularies would be larger than most models. None where the training's data is gone or changed, which is said."""
+    why = "the run was trained on data in memory"
+    if run.recipe.data.get("kind") != "memory":
+        try:
+            training = regrouped(_trained_on(run), predictor.fields, predictor.inputs, predictor.target)
+            kept = encode(training, options, reporter)
+            if kept.fingerprint == run.recipe.data.get("fingerprint"):
+                train = np.intersect1d(training.rows("train"), kept.good.numpy(), assume_unique=True)
+                return baselines(training, kept, train, rows, reporter, metric=predictor.objective.monitor,
+                                 other=(dataset, store))  # fmt: skip
+            why = "the data of the training has changed"
+        except DataError as error:
+            why = f"the data of the training cannot be read ({error})"
+    reporter.say(f"no baseline is beside it, for {why}", style="yellow")
+    return []
 
 
 def _opened(path: str | Path, run: Run, predictor: Predictor, options: dict[str, Any]) -> Dataset:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from flambeau import assembly, baselines, choices, preflight
+from flambeau import assembly, baselines, choices, preflight, verdicts
 from flambeau.core.errors import DataError, ModelError, RunError, TrainingError, UsageError, shown
 from flambeau.core.files import write_json
 from flambeau.core.findings import TELLS_LEFT_OUT, Finding, Severity, worst_first
@@ -25,10 +25,10 @@ from flambeau.fields import Field, Image
 from flambeau.fields.augment import Augmentation
 from flambeau.models import InputSpec, is_pair, starts_pretrained
 from flambeau.objectives import OBJECTIVES, Objective
+from flambeau.objectives.names import measure_of, why_measured
 from flambeau.predictor import Predictor
 from flambeau.recipe import Recipe, technique_settings
 from flambeau.run import Run, environment
-from flambeau.shuffling import importance
 from flambeau.techniques import TECHNIQUES, Technique
 from flambeau.techniques.transforms import Transforms
 from flambeau.torchfeed import as_feed
@@ -207,8 +207,14 @@ class Learner:
                 raise UsageError("the data has no target", fix="give target=, or an objective that needs none")
             model, head = assembly.named_model(self.recipe, self.data, target, num_train, reasons, self.reporter)
         loss = self.own_loss if self.own_loss is not None else self.recipe.objective.loss
-        objective = OBJECTIVES[self.recipe.objective.name](model, target, loss, self.own_metrics, head)  # type: ignore[call-arg]
+        asked = self.recipe.objective.metric
+        measure = {} if asked == "auto" else {"metric": asked}
+        objective = OBJECTIVES[self.recipe.objective.name](model, target, loss, self.own_metrics, head, **measure)  # type: ignore[call-arg]
         reasons.append(f"objective: {objective.describe()}")
+        if target is not None:
+            self.recipe.objective.metric = objective.monitor
+            if asked == "auto":
+                reasons.append(f"metric {objective.monitor}: {why_measured(target)}")
         return objective
 
     def _try(self) -> None:
@@ -275,6 +281,10 @@ class Learner:
         named = {n: s for n, s in self.recipe.techniques.items() if n not in custom}
         by_name = self.own_model is None and self.own_objective is None
         choices.check_names(self.recipe.model_copy(update={"techniques": named}), model=by_name)
+        name = (self.data.target if self.data is not None else None) or ""
+        target = self.data.fields.get(name) if self.data is not None else None
+        if self.own_objective is None and (not target or target.kind == self.recipe.fields[name]["kind"]):
+            measure_of(target, self.recipe.objective.metric)
 
     def _fit_in(self, run: Run, resume: bool, check: bool) -> dict[str, float]:
         if not (resume and (run.path / "recipe.yaml").exists()):
@@ -342,12 +352,13 @@ class Learner:
             write_json(run.path / "evaluation.json", result)
             run.save_model(self.objective.model)
             if isinstance(self.feed, FieldFeed):
-                write_json(run.path / "evaluation.json", {**result, **self._put_beside(result)})
+                beside = verdicts.put_beside(result, self.objective, self.engine, self.feed, self.recipe, self.reporter)
+                write_json(run.path / "evaluation.json", {**result, **beside})
             self.reporter.say(f"run: {run.path}")
         return result["metrics"]
 
     def baselines(self, side: str | None = None) -> list[dict[str, Any]]:
-        """What the cheapest rivals reach on one side of the split: [{name, seconds, metrics}]; `fit` asks
+        """What the cheapest rivals reach on one side of the split: [{name, seconds, metrics, note}]; `fit` asks
         for it where a run is left.
 
         Args:
@@ -358,29 +369,9 @@ class Learner:
             return []
         side = side or next(s for s in reversed(SIDES) if self.feed.sources.get(s) is not None)
         train, held_out = (self.feed.rows[s].numpy() for s in ("train", side))
-        found = baselines.baselines(self.feed.dataset, self.feed.store, train, held_out, self.reporter)
+        found = baselines.baselines(self.feed.dataset, self.feed.store, train, held_out, self.reporter,
+                                    metric=self.objective.monitor)  # fmt: skip
         return [b.to_dict() for b in found]
-
-    def _put_beside(self, result: Mapping[str, Any]) -> dict[str, Any]:
-        """Simple rivals and what each input brings, for `evaluation.json`. The model is saved: nothing may lose it."""
-        assert isinstance(self.feed, FieldFeed)
-        found: dict[str, Any] = {}
-        try:
-            if self.recipe.baseline:
-                found["baselines"] = self.baselines(result["side"])
-                target = self.feed.dataset.fields.get(self.feed.dataset.target or "")
-                line = baselines.verdict(found["baselines"], result["metrics"], target.kind if target else "")
-                if line:
-                    self.reporter.say(line, style="yellow" if line.endswith("wins") else "bold")
-            found["shuffled"] = importance(
-                self.objective, self.engine, self.feed.dataset, self.feed.store, self.feed.rows[result["side"]],
-                self.feed.prepare, 256, self.reporter,
-            )  # fmt: skip
-        except (RuntimeError, MemoryError, ImportError) as error:
-            if not (preflight.is_out_of_memory(error) or isinstance(error, ImportError)):
-                raise
-            self.reporter.say("memory ran out while simple rivals were fitted; the model is whole", style="yellow")
-        return found
 
     def _write_down(self, run: Run, resume: bool) -> None:
         """The recipe as it was decided, the fields and the findings: before the first step."""
@@ -406,7 +397,7 @@ class Learner:
     # -- using it -----------------------------------------------------------------------------------------------
 
     def evaluate(self, side: str | None = None) -> dict[str, Any]:
-        """Measures on one side of the split: {side, samples, metrics, detail}, plain JSON.
+        """Measures on one side of the split: {side, samples, metric, metrics, intervals, detail}, plain JSON.
 
         Args:
             side: `train`, `valid` or `test`; test where there is one, else valid, else train, if not given.

@@ -140,7 +140,7 @@ class Predictor:
         chosen = engine.choose(model, device=device, precision=precision)
         chosen.place(model)
         loss = recipe.objective.loss if "loss" not in recipe.own_parts else "auto"
-        objective = Supervised(model, fields.get(target) if target else None, loss)
+        objective = Supervised(model, fields.get(target) if target else None, loss, metric=recipe.objective.metric)
         model.eval()
         return cls(objective, chosen, fields, inputs, target)
 

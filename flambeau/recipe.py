@@ -33,6 +33,7 @@ class ObjectiveChoice(BaseModel):
     model_config = ConfigDict(extra="forbid")
     name: str = "supervised"
     loss: str = "auto"
+    metric: str = "auto"
 
 
 class Recipe(BaseModel):

@@ -11,9 +11,10 @@ from kinds import sound, tags, text
 from sklearn.datasets import load_digits, load_iris, load_wine
 
 import flambeau as fb
-from flambeau.baselines import MOST_ROWS, baselines, verdict
+from flambeau.baselines import MOST_ROWS, baselines
 from flambeau.data.realdata.texts import write_sentences
 from flambeau.evaluation import evaluate_run
+from flambeau.verdicts import verdict
 
 
 def built(data: fb.Dataset, **settings: object) -> fb.Learner:
@@ -70,21 +71,49 @@ def test_they_learn_from_training_rows_alone() -> None:
     assert scores[0] > 0.95 and scores[0] + scores[1] == pytest.approx(1.0)
 
 
-def test_too_much_data_has_the_plain_rival_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_too_much_data_some_rows_are_learned_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     learner = built(wine())
     monkeypatch.setitem(MOST_ROWS, "table", 100)
     rows = {s: r.numpy() for s, r in learner.feed.rows.items()}  # type: ignore[attr-defined]
     found = baselines(learner.feed.dataset, learner.feed.store, rows["train"], rows["valid"])  # type: ignore[attr-defined]
-    assert [b.name for b in found] == ["most frequent class"]
+    assert [(b.name, b.note) for b in found] == [
+        ("most frequent class", ""),
+        ("gradient-boosted trees", f"fitted on 100 of {len(rows['train'])} rows"),
+    ]
+    assert found[1].metrics["accuracy"] > 0.8
+
+
+def test_a_rival_is_stopped_in_time_and_that_is_said() -> None:
+    learner = built(wine())
+    rows = {s: r.numpy() for s, r in learner.feed.rows.items()}  # type: ignore[attr-defined]
+    feed = learner.feed
+    found = baselines(feed.dataset, feed.store, rows["train"], rows["valid"], limit=0)  # type: ignore[attr-defined]
+    assert [b.note for b in found] == ["", "stopped at 0 s, after 1 of 100 iterations"]
+    whole = baselines(feed.dataset, feed.store, rows["train"], rows["valid"])  # type: ignore[attr-defined]
+    assert whole[1].note == "" and whole[1].metrics["accuracy"] > found[1].metrics["accuracy"] - 0.1
 
 
 def test_the_line_says_plainly_who_wins() -> None:
     found = [{"name": "trees", "seconds": 1.31, "metrics": {"accuracy": 0.822, "rmse": 2.0}}]
     line = "baseline 0.822 in 1.3 s (trees); this model 0.899 (accuracy)"
-    assert verdict(found, {"accuracy": 0.899}, "category") == line
-    assert str(verdict(found, {"accuracy": 0.8}, "category")).endswith("the baseline wins")
-    assert str(verdict(found, {"rmse": 2.1}, "number")).endswith("the baseline wins")
-    assert verdict([], {"accuracy": 0.8}, "category") is None
+    assert verdict(found, {"accuracy": 0.899}, "accuracy") == f"{line}: this model wins"
+    assert str(verdict(found, {"accuracy": 0.8}, "accuracy")).endswith("the baseline wins")
+    assert str(verdict(found, {"rmse": 2.1}, "rmse")).endswith("the baseline wins")
+    assert str(verdict(found, {"rmse": 1.9}, "rmse")).endswith("this model wins")
+    assert verdict([], {"accuracy": 0.8}, "accuracy") is None
+
+
+def test_a_difference_that_may_be_chance_is_a_tie() -> None:
+    rival = {
+        "name": "trees",
+        "seconds": 1.3,
+        "metrics": {"accuracy": 0.89},
+        "differences": {"accuracy": [0.01, -0.01, 0.03]},
+    }
+    line = str(verdict([rival], {"accuracy": 0.9}, "accuracy"))
+    assert line.endswith("the difference is +0.01 (-0.01 to +0.03): a tie")
+    sure = {**rival, "differences": {"accuracy": [0.01, 0.002, 0.018]}}
+    assert str(verdict([sure], {"accuracy": 0.9}, "accuracy")).endswith("this model wins")
 
 
 def test_a_run_keeps_them_and_what_each_column_brings(tmp_path: Path) -> None:
@@ -99,7 +128,6 @@ def test_a_run_keeps_them_and_what_each_column_brings(tmp_path: Path) -> None:
     without = kept["shuffled"]["without"]
     assert without["used"] < 0.65 < 0.85 < without["noise"]
     assert evaluate_run(tmp_path / "run")["baselines"] == kept["baselines"]
-    assert "baselines" not in evaluate_run(tmp_path / "run", tmp_path / "t.csv")
     fb.Learner(data, model="linear", epochs=1, run=tmp_path / "bare", quiet=True, baseline=False).fit()
     assert "baselines" not in fb.Run.open(tmp_path / "bare").evaluation
 
@@ -132,4 +160,4 @@ def test_several_labels_have_rivals() -> None:
     labels = [[n for n, on in (("even", d % 2 == 0), ("small", d < 5)) if on] for d in digits.target.tolist()]
     data = fb.Dataset.from_arrays(digits.images / 16, labels, fields={"y": fb.fields.MultiLabel()})
     found = by_name(fb.Learner(data, model="mlp", epochs=1, run=False, quiet=True))
-    assert found["a linear model on small pixels"]["f1"] > 0.8 > found["how frequent each label is"]["f1"]
+    assert found["a linear model on small pixels"]["f1"] > 0.75 > found["how frequent each label is"]["f1"]

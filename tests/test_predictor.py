@@ -21,7 +21,7 @@ PICTURES, LABELS = digit_pictures()
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("predictor") / "run"
-    data = fb.Dataset.from_arrays(PICTURES[:600], LABELS[:600])
+    data = fb.Dataset.from_arrays(PICTURES[:600], LABELS[:600], split=fb.Split(test=0))
     fb.Learner(data, "mlp", run=run, quiet=True, epochs=6, batch_size=32, learning_rate=0.01).fit(check=False)
     return run
 

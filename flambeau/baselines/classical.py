@@ -4,89 +4,100 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from flambeau.baselines.rows import Guess, Rival, Rows
+from flambeau.baselines.rows import Budget, Guess, Rival, Rows
 from flambeau.data.grouping import PRESENT
 from flambeau.data.store import FixedColumn, RaggedColumn
 from flambeau.fields import Audio, Category, Field, Image, MultiLabel, Number, Series, Table, Text, Windows
 
 MOST_ROWS = {"table": 400_000, "text": 60_000, "image": 12_000, "series": 5_000, "audio": 12_000}
-"""Training rows up to which each takes under a minute on one processor."""
+"""Training rows that each is fitted on at most, drawn from more, so that it takes about a minute on one processor."""
 MOST_CELLS = 20_000_000  # of a table
 MOST_CLASSES = 30
 SMALL_PICTURE = 96  # pixels a side
 POOLED = 12
 MOST_CATEGORY = 255  # what scikit-learn's trees take for one column; larger ones are taken as numbers
 
-Features = Callable[[np.ndarray], Any]
-"""Rows to a matrix (n, D), dense or sparse."""
+PASSES = 20  # over texts, of stochastic gradient descent
+ITERATIONS = {"trees": 100, "linear": 200}
+LONGEST = 5.0  # seconds between two looks at the clock
+
+Features = Callable[[Rows, np.ndarray], Any]
+"""Some rows to a matrix (n, D), dense or sparse."""
 
 
 class Recipe(NamedTuple):
-    """How a rival is made: the features of rows, and the model on them."""
+    """How a rival is made: the features of rows, and how the model on them is fitted within some time."""
 
     features: Features
-    model: Any
+    fit: Callable[[Any, np.ndarray, Budget], Any]
 
 
 def classical(rows: Rows) -> list[Rival]:
-    """One for each input of a kind that has one, where the rows are few enough."""
+    """One for each input of a kind that has one."""
     inputs = [name for name in rows.dataset.inputs if name != PRESENT]
     found = []
     for name in inputs:
-        make = _recipe(rows, name, rows.dataset.fields[name])
-        if make is not None:
-            title, recipe = make
+        made = _recipe(rows, name, rows.dataset.fields[name])
+        if made is not None:
+            title, most, make = made
             alone = f" on {name} alone" if len(inputs) > 1 else ""
-            found.append(Rival(title + alone, lambda recipe=recipe: _fitted(rows, recipe())))  # type: ignore[misc]
+            found.append(_rival(title + alone, rows, most, make))
     if _comparable(rows, inputs):
-        found.append(Rival("TF-IDF of both and a linear model", lambda: _fitted(rows, _compared(rows, inputs))))
+        title, most = "TF-IDF of both and a linear model", MOST_ROWS["text"] // 2
+        found.append(_rival(title, rows, most, lambda rows: _compared(rows, inputs)))
     return found
 
 
-def _recipe(rows: Rows, name: str, field: Field) -> tuple[str, Callable[[], Recipe]] | None:
-    """What an input's rival is called, and how it is made; None where it has none, or there is too much."""
-    many, column = len(rows.train), rows.store.columns[name]
+def _rival(name: str, rows: Rows, most: int, make: Callable[[Rows], Recipe]) -> Rival:
+    """A rival that is fitted on `most` of the training rows."""
+
+    def fit(budget: Budget) -> Guess:
+        few = rows
+        if len(rows.train) > most:
+            drawn = np.random.default_rng(0).choice(rows.train, most, replace=False)
+            few = replace(rows, train=np.sort(drawn))
+            budget.notes.append(f"fitted on {most:,} of {len(rows.train):,} rows")
+        return _fitted(few, make(few), budget)
+
+    return Rival(name, fit)
+
+
+def _recipe(rows: Rows, name: str, field: Field) -> tuple[str, int, Callable[[Rows], Recipe]] | None:
+    """What an input's rival is called, how many rows it is fitted on, and how it is made; None where it has none."""
+    column = rows.store.columns[name]
     if rows.classes and len(rows.target.classes) > MOST_CLASSES:  # type: ignore[attr-defined]
         return None
     if isinstance(field, Table) or (isinstance(field, Number) and len(field.shape) <= 1):
-        few = many <= MOST_ROWS["table"] and many * int(np.prod(field.encoding.shape)) <= MOST_CELLS
-        return ("gradient-boosted trees", lambda: _trees(rows, field, column)) if few else None
+        most = min(MOST_ROWS["table"], max(1, MOST_CELLS // max(1, int(np.prod(field.encoding.shape)))))
+        return "gradient-boosted trees", most, lambda rows: _trees(rows, name, field)
     if isinstance(field, Text) and isinstance(column, RaggedColumn):
-        few = many <= MOST_ROWS["text"]
-        return ("TF-IDF and a linear model", lambda: _tf_idf(rows, name)) if few else None
+        return "TF-IDF and a linear model", MOST_ROWS["text"], lambda rows: _tf_idf(rows, name)
     if isinstance(field, Audio):
-        few = many <= MOST_ROWS["audio"]
-        return ("a linear model on pooled features", lambda: _pooled_sound(rows, name, field)) if few else None
+        return "a linear model on pooled features", MOST_ROWS["audio"], lambda rows: _pooled_sound(rows, name, field)
     if isinstance(field, Series) and isinstance(rows.target, Category):
-        few = many <= MOST_ROWS["series"]
-        return ("the nearest neighbour", lambda: _neighbour(rows, name)) if few else None
-    if isinstance(field, Image) and isinstance(column, FixedColumn):
-        few = many <= MOST_ROWS["image"] and max(field.encoding.shape[:2]) <= SMALL_PICTURE
-        return ("a linear model on small pixels", lambda: _pixels(rows, name)) if few else None
+        return "the nearest neighbour", MOST_ROWS["series"], lambda rows: _neighbour(rows, name)
+    if isinstance(field, Image) and isinstance(column, FixedColumn) and max(field.encoding.shape[:2]) <= SMALL_PICTURE:
+        return "a linear model on small pixels", MOST_ROWS["image"], lambda rows: _pixels(rows, name)
     return None
 
 
-def _fitted(rows: Rows, recipe: Recipe) -> Guess:
+def _fitted(rows: Rows, recipe: Recipe, budget: Budget) -> Guess:
     """What the fitted model says; classes that no training row has get the probability 0."""
-    several = isinstance(rows.target, MultiLabel)
-    model = recipe.model
-    if several:
-        from sklearn.multiclass import OneVsRestClassifier
+    x, y = recipe.features(rows, rows.train), rows.y[rows.train]
+    if isinstance(rows.target, MultiLabel):
+        return _by_label(recipe, x, y > 0.5, budget)
+    model = recipe.fit(x, y, budget)
 
-        model = OneVsRestClassifier(model)
-    model.fit(recipe.features(rows.train), rows.y[rows.train].astype(int) if several else rows.y[rows.train])
-
-    def guess(held_out: np.ndarray) -> np.ndarray:
-        x = recipe.features(held_out)
+    def guess(of: Rows, held_out: np.ndarray) -> np.ndarray:
+        x = recipe.features(of, held_out)
         if not rows.classes:
             return model.predict(x).astype(np.float32)
-        if several:
-            return model.predict_proba(x).astype(np.float32)
         out = np.zeros((len(held_out), len(rows.target.classes)), np.float32)  # type: ignore[attr-defined]
         out[:, model.classes_] = model.predict_proba(x)
         return out
@@ -94,40 +105,111 @@ def _fitted(rows: Rows, recipe: Recipe) -> Guess:
     return guess
 
 
-def _linear(rows: Rows, strength: float) -> Any:
+def _by_label(recipe: Recipe, x: Any, y: np.ndarray, budget: Budget) -> Guess:
+    """A model for each label; those that there is no time for are said to be as frequent as they are."""
+    shares = y.mean(0, dtype=np.float32)
+    models: dict[int, Any] = {}
+    labels = np.flatnonzero((shares > 0) & (shares < 1)).tolist()
+    while budget.more(len(models), len(labels), "labels"):
+        label = labels[len(models)]
+        models[label] = recipe.fit(x, y[:, label], Budget(budget.seconds / len(labels)))
+
+    def guess(of: Rows, held_out: np.ndarray) -> np.ndarray:
+        x = recipe.features(of, held_out)
+        out = np.repeat(shares[None], len(held_out), 0)
+        for label, model in models.items():
+            out[:, label] = model.predict_proba(x)[:, 1]
+        return out
+
+    return guess
+
+
+def _grown(model: Any, most: int, *, whole: bool) -> Callable[[Any, np.ndarray, Budget], Any]:
+    """Fits a model that goes on from where it stopped, a few iterations at a time.
+
+    Args:
+        whole: its `max_iter` counts the iterations of before too, as of boosted trees.
+    """
+
+    def fit(x: Any, y: np.ndarray, budget: Budget) -> Any:
+        model.set_params(warm_start=True)
+        done, step = 0, 1
+        while budget.more(done, most, "iterations"):
+            before = budget.spent
+            model.set_params(max_iter=done + step if whole else step)
+            model.fit(x, y)
+            if int(np.max(model.n_iter_)) < (done + step if whole else step):
+                break  # it is as good as it gets
+            done += step
+            each = (budget.spent - before) / step
+            left = min(LONGEST, budget.seconds - budget.spent)
+            step = min(most - done, max(1, min(4 * step, int(left / max(each, 1e-9)))))
+        return model
+
+    return fit
+
+
+def _at_once(model: Any) -> Callable[[Any, np.ndarray, Budget], Any]:
+    return lambda x, y, budget: model.fit(x, y)
+
+
+def _linear(rows: Rows, strength: float) -> Callable[[Any, np.ndarray, Budget], Any]:
     """Logistic regression, or ridge; `strength` is the inverse of the penalty."""
     from sklearn.linear_model import LogisticRegression, Ridge
 
-    return LogisticRegression(C=strength, max_iter=200) if rows.classes else Ridge(alpha=1 / strength)
+    if not rows.classes:
+        return _at_once(Ridge(alpha=1 / strength))
+    return _grown(LogisticRegression(C=strength), ITERATIONS["linear"], whole=False)
 
 
-def _trees(rows: Rows, field: Field, column: Any) -> Recipe:
+def _descent(rows: Rows, strength: float) -> Callable[[Any, np.ndarray, Budget], Any]:
+    """The same of sparse features, by stochastic gradient descent: of many classes and words, lbfgs takes minutes where
+    this takes seconds, and is no better."""
+    from sklearn.linear_model import SGDClassifier
+
+    if not rows.classes:
+        return _linear(rows, strength)
+
+    def fit(x: Any, y: np.ndarray, budget: Budget) -> Any:
+        model = SGDClassifier(loss="log_loss", alpha=1 / (strength * len(y)), random_state=0)
+        there, random, done = np.unique(y), np.random.default_rng(0), 0
+        while len(there) > 1 and budget.more(done, PASSES, "passes"):
+            order = random.permutation(len(y))
+            model.partial_fit(x[order], y[order], classes=there)
+            done += 1
+        return model
+
+    return fit
+
+
+def _trees(rows: Rows, name: str, field: Field) -> Recipe:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-    x = column.values.cpu().numpy()
-    x = x.reshape(len(x), -1)
+    def cells(of: Rows, chosen: np.ndarray) -> np.ndarray:
+        return np.concatenate([part.flatten(1).cpu().numpy() for part in of.gathered(name, chosen)])
+
     categories: list[int] = []
     if isinstance(field, Table):
         first = field.num_numbers
         categories = [first + i for i, size in enumerate(field.input_shape[1:]) if size <= MOST_CATEGORY]
     kind = HistGradientBoostingClassifier if rows.classes else HistGradientBoostingRegressor
-    return Recipe(x.__getitem__, kind(categorical_features=categories or None, random_state=0))
+    trees = kind(categorical_features=categories or None, random_state=0)
+    return Recipe(cells, _grown(trees, ITERATIONS["trees"], whole=True))
 
 
 def _tf_idf(rows: Rows, name: str) -> Recipe:
     """Of the tokens as the field cut them, and of neighbouring pairs."""
     vectors = _vectors(rows, [name])
-    return Recipe(lambda of: vectors.transform(_documents(rows, name, of)), _linear(rows, 10.0))
+    return Recipe(lambda of, chosen: vectors.transform(_documents(of, name, chosen)), _descent(rows, 10.0))
 
 
 def _comparable(rows: Rows, inputs: list[str]) -> bool:
-    """Whether the inputs are two texts, few enough, whose tokens have the same numbers."""
+    """Whether the inputs are two texts whose tokens have the same numbers."""
     fields = [rows.dataset.fields[name] for name in inputs]
     if len(fields) != 2 or not isinstance(a := fields[0], Text) or not isinstance(b := fields[1], Text):
         return False
     small = not rows.classes or len(rows.target.classes) <= MOST_CLASSES  # type: ignore[attr-defined]
-    same = (a.vocabulary, a.tokenizer) == (b.vocabulary, b.tokenizer)
-    return same and small and len(rows.train) <= MOST_ROWS["text"] // 2
+    return small and (a.vocabulary, a.tokenizer) == (b.vocabulary, b.tokenizer)
 
 
 def _compared(rows: Rows, inputs: list[str]) -> Recipe:
@@ -136,12 +218,12 @@ def _compared(rows: Rows, inputs: list[str]) -> Recipe:
 
     vectors = _vectors(rows, inputs)
 
-    def features(of: np.ndarray) -> Any:
-        a, b = (vectors.transform(_documents(rows, name, of)) for name in inputs)
+    def features(of: Rows, chosen: np.ndarray) -> Any:
+        a, b = (vectors.transform(_documents(of, name, chosen)) for name in inputs)
         product = a.multiply(b)
         return hstack([a, b, abs(a - b), product, product.sum(1)]).tocsr()
 
-    return Recipe(features, _linear(rows, 10.0))
+    return Recipe(features, _descent(rows, 10.0))
 
 
 def _vectors(rows: Rows, names: list[str]) -> Any:
@@ -167,30 +249,27 @@ def _single_and_pairs(tokens: list[str]) -> list[str]:
 def _pixels(rows: Rows, name: str) -> Recipe:
     """Pictures shrunken to 12 pixels a side."""
 
-    def small(of: np.ndarray) -> np.ndarray:
+    def small(of: Rows, chosen: np.ndarray) -> np.ndarray:
         parts = []
-        for gathered in rows.gathered(name, of):
+        for gathered in of.gathered(name, chosen):
             pictures = gathered.float().permute(0, 3, 1, 2) / 255
             side = min(POOLED, *pictures.shape[2:])
             parts.append(torch.nn.functional.adaptive_avg_pool2d(pictures, side).flatten(1).cpu().numpy())
         return np.concatenate(parts)
 
-    middle = small(rows.train).mean(0)
-    return Recipe(lambda of: small(of) - middle, _linear(rows, 0.1))
+    middle = small(rows, rows.train).mean(0)
+    return Recipe(lambda of, chosen: small(of, chosen) - middle, _linear(rows, 0.1))
 
 
 def _pooled_sound(rows: Rows, name: str, field: Audio) -> Recipe:
     """Mean and deviation over time of each band of log-mel pictures, and of how they change from frame to frame."""
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
     heard = field
     if field.features == "wave":  # the same samples, as pictures
         heard = Audio.from_dict({**field.to_dict(), "features": "log-mel", "mels": None})  # type: ignore[assignment]
 
-    def pooled(of: np.ndarray) -> np.ndarray:
+    def pooled(of: Rows, chosen: np.ndarray) -> np.ndarray:
         parts = []
-        for gathered in rows.gathered(name, of):
+        for gathered in of.gathered(name, chosen):
             prepared = heard.prepare(gathered)
             pictures, counts = prepared if isinstance(prepared, Windows) else (prepared, None)
             bands = pictures[:, 0]  # (W, mels, frames)
@@ -203,14 +282,17 @@ def _pooled_sound(rows: Rows, name: str, field: Audio) -> Recipe:
             parts.append(found.cpu().numpy())
         return np.concatenate(parts)
 
-    return Recipe(pooled, make_pipeline(StandardScaler(), _linear(rows, 0.1)))
+    heard_there = pooled(rows, rows.train)
+    mean, deviation = heard_there.mean(0), heard_there.std(0)
+    scale = np.where(deviation > 0, deviation, 1)
+    return Recipe(lambda of, chosen: (pooled(of, chosen) - mean) / scale, _linear(rows, 0.1))
 
 
 def _neighbour(rows: Rows, name: str) -> Recipe:
     """The class of the training series that is nearest, step by step."""
     from sklearn.neighbors import KNeighborsClassifier
 
-    def flat(of: np.ndarray) -> np.ndarray:
-        return np.concatenate([gathered.flatten(1).cpu().numpy() for gathered in rows.gathered(name, of)])
+    def flat(of: Rows, chosen: np.ndarray) -> np.ndarray:
+        return np.concatenate([gathered.flatten(1).cpu().numpy() for gathered in of.gathered(name, chosen)])
 
-    return Recipe(flat, KNeighborsClassifier(1))
+    return Recipe(flat, _at_once(KNeighborsClassifier(1)))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from flambeau.baselines.rows import Guess, Rival, Rows
+from flambeau.baselines.rows import Budget, Guess, Rival, Rows
 from flambeau.fields import Forecast, History
 
 
@@ -21,12 +21,12 @@ def naive(rows: Rows) -> list[Rival]:
     length, horizon = field.length, field.horizon
     ahead = np.arange(1, horizon + 1)
 
-    def rival(rule: Callable[[np.ndarray], np.ndarray]) -> Callable[[], Guess]:
-        def guess(held_out: np.ndarray) -> np.ndarray:
-            windows = rows.gathered(name, held_out)
+    def rival(rule: Callable[[np.ndarray], np.ndarray]) -> Callable[[Budget], Guess]:
+        def guess(of: Rows, held_out: np.ndarray) -> np.ndarray:
+            windows = of.gathered(name, held_out)
             return np.concatenate([rule(window[:, :length, 0].cpu().numpy()) for window in windows])
 
-        return lambda: guess
+        return lambda budget: guess
 
     def seasonal(season: int) -> Callable[[np.ndarray], np.ndarray]:
         return lambda past: past[:, length - season + (ahead - 1) % season]

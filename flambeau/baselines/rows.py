@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -9,20 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from flambeau.core.reporter import Bar
 from flambeau.data.dataset import Dataset
 from flambeau.data.store import Store
 from flambeau.fields import Category, Field, MultiLabel
 
-Guess = Callable[[np.ndarray], np.ndarray]
-"""Rows to predictions: probabilities (n, K), or numbers (n), or (n, H), as the target's field encodes them."""
+LIMIT = 60.0  # seconds that a rival may be fitted for
 CHUNK = 1024  # rows whose inputs are in memory at once
-
-
-class Rival(NamedTuple):
-    """A simple model: what it is, in a few words, and how it is fitted."""
-
-    name: str
-    fit: Callable[[], Guess]
 
 
 @dataclass
@@ -44,3 +38,39 @@ class Rows:
         """The encoded values of some rows, a part at a time."""
         for chunk in np.array_split(rows, max(1, -(-len(rows) // CHUNK))):
             yield self.store.columns[column].gather(torch.from_numpy(chunk).to(self.store.device))
+
+
+Guess = Callable[[Rows, np.ndarray], np.ndarray]
+"""Some rows to predictions: probabilities (n, K), or numbers (n), or (n, H), as the target's field encodes them. They
+may be of other data than those that were learned from."""
+
+
+class Budget:
+    """The time that a rival may be fitted for, and what is said where that is not enough."""
+
+    def __init__(self, seconds: float = LIMIT, bar: Bar | None = None):
+        self.seconds, self.bar = seconds, bar or Bar()
+        self.notes: list[str] = []
+        self._began = time.perf_counter()
+
+    @property
+    def spent(self) -> float:
+        """Seconds since it began."""
+        return time.perf_counter() - self._began
+
+    def more(self, done: int, most: int, of: str) -> bool:
+        """Whether there is time for another part of `most`; what was left out is noted."""
+        self.bar.update(min(int(self.spent), int(self.seconds)), f"{done} of {most} {of}")
+        if done >= most:
+            return False
+        if self.spent < self.seconds or not done:  # one part is always done, however long it takes
+            return True
+        self.notes.append(f"stopped at {self.seconds:.0f} s, after {done} of {most} {of}")
+        return False
+
+
+class Rival(NamedTuple):
+    """A simple model: what it is, in a few words, and how it is fitted."""
+
+    name: str
+    fit: Callable[[Budget], Guess]

@@ -12,12 +12,16 @@ from torch.nn.utils.rnn import pad_sequence
 from flambeau.baselines.rows import CHUNK, Rows
 from flambeau.fields import Tags, Tokens
 from flambeau.fields.tags import NO_TAG
-from flambeau.objectives.metrics import for_field
+from flambeau.objectives.metrics import Metric, for_field
 
 
-def most_frequent_tags(rows: Rows, held_out: np.ndarray) -> dict[str, float]:
-    """The measures of tagging each word as most of its kind in the training rows; a word that they do not have as most
-    of those that they have once.
+def most_frequent_tags(rows: Rows, of: Rows, held_out: np.ndarray) -> Metric:
+    """Measures tagging each word as most of its kind in the training rows; a word that they do not have as most of
+    those that they have once.
+
+    Args:
+        rows: with the training rows.
+        of, held_out: what is measured, which may be of other data.
 
     Words are looked up as they are written, whatever a model makes of them.
     """
@@ -37,11 +41,11 @@ def most_frequent_tags(rows: Rows, held_out: np.ndarray) -> dict[str, float]:
     (metric,) = for_field(field, False)
     for part in np.array_split(held_out, -(-len(held_out) // CHUNK)):
         numbered = [
-            (torch.tensor([numbers.get(w, -1) for w in ws]), torch.from_numpy(t)) for ws, t in _sentences(rows, part)
+            (torch.tensor([numbers.get(w, -1) for w in ws]), torch.from_numpy(t)) for ws, t in _sentences(of, part)
         ]
         at, tags = (pad_sequence(list(values), True, NO_TAG) for values in zip(*numbered, strict=True))
         metric.update(shares[at.clamp_min(-1)], tags, torch.from_numpy(part))
-    return metric.values()
+    return metric
 
 
 def _sentences(rows: Rows, of: np.ndarray) -> Iterator[tuple[list[str], np.ndarray]]:

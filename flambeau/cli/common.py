@@ -60,6 +60,11 @@ TimeFormat = Annotated[
     typer.Option(help="Series: how times are written, such as '%d/%m/%Y %H:%M' or 'unix s'; found if not given.",
                  show_default=False),
 ]  # fmt: skip
+Metric = Annotated[
+    str | None,
+    typer.Option(help="What models are judged by, such as roc_auc or f1; by the target if not given.",
+                 show_default=False),
+]  # fmt: skip
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 
 

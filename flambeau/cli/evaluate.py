@@ -23,27 +23,35 @@ def command(
     no_header: common.NoHeader = False,
     time_format: common.TimeFormat = None,
     device: common.Device = "auto",
+    metric: common.Metric = None,
+    no_baseline: Annotated[bool, typer.Option("--no-baseline", help="Put no simple rival beside the model.")] = False,
     json: common.Json = False,
 ) -> None:  # fmt: skip
     """Measure a run on the rows it did not train on, or on other labelled data.
 
     Example: `flambeau evaluate runs/photos other-photos/`
     """
+    from flambeau import verdicts
     from flambeau.evaluation import evaluate_run
 
     reporter = common.reporter()
     options = common.dataset_options(target, None, pattern, encoding=encoding, no_header=no_header,
                                      time_format=time_format)  # fmt: skip
-    result = evaluate_run(run, data, device=device, reporter=reporter, **options)
+    result = evaluate_run(run, data, device=device, metric=metric, baseline=not no_baseline, reporter=reporter,
+                          **options)  # fmt: skip
     for mistake in result["detail"].get("worst", []):
         mistake.pop("html", None)  # thumbnails are for the report
     if json:
         common.emit(result)
         return
-    reporter.say(f"{result['samples']} samples ({result['side']})")
-    typer.echo(common.show_metrics(result["metrics"]))
-    for rival in result.get("baselines", []):
-        typer.echo(f"  {rival['name']} ({rival['seconds']:.1f} s): {common.show_metrics(rival['metrics'])}")
+    reporter.say(verdicts.measured_on(result) + (f" of {data}" if data else ""))
+    typer.echo(verdicts.figures(result))
+    rivals = result.get("baselines", [])
+    for rival in rivals:
+        note = f"; {rival['note']}" if rival.get("note") else ""
+        typer.echo(f"  {rival['name']} ({rival['seconds']:.1f} s): {common.show_metrics(rival['metrics'])}{note}")
+    if line := verdicts.verdict(rivals, result["metrics"], result["metric"]):
+        typer.echo(f"  {line}")
     detail = result["detail"]
     if lost := detail.get("lost"):
         why = "the model does not read so far, or their tag is none of training's"
@@ -53,3 +61,5 @@ def command(
         for row in sorted(there, key=lambda c: c["recall"])[:MOST_ROWS]:
             measures = "  ".join(f"{name} {row[name]:.3f}" for name in ("precision", "recall", "f1"))
             typer.echo(f"  {row['class']}: {measures}  of {row['count']}")
+        if len(there) > MOST_ROWS:
+            typer.echo(f"  and {len(there) - MOST_ROWS} more of {len(there)}, with higher recall; --json has all")

@@ -52,6 +52,7 @@ def command(
                                                 "by their number if not given.", show_default=False)] = None,
     test: Annotated[float | None, typer.Option(help="Share of rows kept for the test; as many, from 200 rows on, if "
                                                "not given; 0 keeps none.", show_default=False)] = None,
+    metric: common.Metric = None,
     no_check: Annotated[bool, typer.Option("--no-check", help="Do not look for mistakes in the data first.")] = False,
     no_baseline: Annotated[bool, typer.Option("--no-baseline", help="Fit no simple rival beside the model.")] = False,
     cache_limit: Annotated[str | None, typer.Option(help="Most that encoded data may take, such as 20GB; half of the "
@@ -72,7 +73,8 @@ def command(
 
     base = Recipe.load(recipe) if recipe else Recipe()
     settings: dict[str, Any] = dict(parse_setting(s) for s in set_ or ())
-    given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed, "device": device}
+    given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed, "device": device,
+             "metric": metric}  # fmt: skip
     settings |= {name: value for name, value in given.items() if value is not None}
     if model is not None:
         settings["model.name"] = model
@@ -102,20 +104,16 @@ def command(
     finish(learner, json, check=not no_check)
 
 
-SIDES = {"test": "test", "valid": "validation", "train": "measured on the rows that it trained on"}
-"""What the last line of a training was measured on."""
-
-
 def finish(learner: Any, as_json: bool, **options: Any) -> None:
     """Trains, writes the report, and tells."""
     from flambeau import report
+    from flambeau.verdicts import headline
 
     if learner.data is not None:
         learner.reporter.say(learner.data.describe())
     metrics = learner.fit(**options)
     path = report.write(learner.run)
-    side = learner.run.evaluation.get("side")
-    learner.reporter.say(f"{SIDES[side]}: {common.show_metrics(metrics)}", style="bold")
+    learner.reporter.say(headline(learner.run.evaluation), style="bold")
     learner.reporter.say(f"report: {path}")
     learner.reporter.say(f"next: flambeau predict {learner.run.path} FILE, or flambeau serve {learner.run.path}")
     if as_json:

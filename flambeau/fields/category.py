@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.strings import Names
 
 FEW_CLASSES = 30
+RARE, LEAST_RARE = 0.4, 10  # share of an even share, and training rows
 
 
 def class_name(value: Any) -> str:
@@ -76,14 +78,16 @@ class Category(Field):
 
     kind = "category"
     settings = ("classes",)
-    fitted = ("temperature",)
-    after = ("temperature",)
+    fitted = ("temperature", "counts")
+    after = fitted
 
     def __init__(self, classes: Sequence[str] | None = None):
         self.classes: list[str] = [str(c) for c in classes] if classes else []
         self._given = bool(classes)
         self.temperature = 1.0
         """What a model's logits are divided by, found on validation after a training."""
+        self.counts: list[int] = []
+        """Training rows of each class."""
 
     @classmethod
     def recognise(cls, values: Sequence[Any]) -> Recognition:
@@ -106,13 +110,28 @@ class Category(Field):
         return Recognition(0.7 if whole and few else 0.1, f"{len(distinct)} distinct whole numbers")
 
     def fit(self, values: Sequence[Any]) -> None:
+        if isinstance(values, Names):
+            counts = Counter({class_name(name): count for name, count in values.counted() if name is not None})
+        else:
+            counts = Counter(class_name(v) for v in values if v is not None and v == v)
         if not self._given:
-            values = [name for name, _ in values.counted()] if isinstance(values, Names) else values
-            names = {class_name(v) for v in values if v is not None and v == v}
-            self.classes = sorted(names, key=natural)
+            self.classes = sorted(counts, key=natural)
+        self.counts = [counts[name] for name in self.classes]
         self.temperature = 1.0
         self.__dict__.pop("_index", None)
         self.__dict__.pop("_same", None)
+
+    @property
+    def rarest(self) -> int:
+        """The class with the fewest training rows, the last of equal ones; 0 where none were counted."""
+        return max(range(len(self.counts)), key=lambda i: (-self.counts[i], i), default=0)
+
+    @property
+    def rare(self) -> bool:
+        """Whether a class is so rare that accuracy says little: under two fifths of an even share, which of two classes
+        is 20 %, and enough rows to tell how well it is found."""
+        there = [count for count in self.counts if count >= LEAST_RARE]
+        return len(there) > 1 and min(there) * len(self.counts) < RARE * sum(self.counts)
 
     @property
     def index(self) -> dict[str, int]:
@@ -180,8 +199,6 @@ class Category(Field):
         return self.classes[int(output.argmax())]
 
     def check(self, values: Sequence[Any]) -> list[Finding]:
-        from collections import Counter
-
         counts = Counter(class_name(v) for v in values if v is not None and v == v)
         findings: list[Finding] = []
         if len(counts) == 1:

@@ -6,8 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
+import numpy as np
 from torch import Tensor, nn
 
+from flambeau.core.errors import UsageError
 from flambeau.core.registry import Registry
 from flambeau.data.batch import Batch
 
@@ -60,6 +62,23 @@ class Objective(ABC):
 
     def detail(self) -> dict[str, Any]:
         """What was collected for the report, as plain JSON."""
+        return {}
+
+    def measure_by(self, metric: str) -> None:
+        """Another metric to choose the best checkpoint by.
+
+        Raises:
+            UsageError: it has none of that name.
+        """
+        if metric not in ("auto", self.monitor):
+            raise UsageError(f"{type(self).__name__} has no metric '{metric}'", expected=self.monitor)
+
+    def intervals(self) -> dict[str, Any]:
+        """The 95 % interval [low, high] of each metric that has one; see `flambeau.objectives.intervals`."""
+        return {}
+
+    def without_groups(self) -> dict[str, np.ndarray]:
+        """For the comparison with another model: metrics without each group of rows in turn, float (G)."""
         return {}
 
     def prime(self, batches: Iterable[Batch]) -> None:

@@ -1,4 +1,5 @@
-"""Classes: accuracy, the confusion matrix, calibration and the worst mistakes, counted batch by batch."""
+"""Classes: accuracy, F1, balanced and ranking figures, the confusion matrix, calibration and the worst mistakes,
+counted batch by batch."""
 
 from __future__ import annotations
 
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor
 
 from flambeau.fields import Category, Tags
+from flambeau.objectives.intervals import GROUPS, Grouped, groups_of
+from flambeau.objectives.ranking import Ranking, Ranks
 
 WORST = 24  # mistakes kept for the report
 CALIBRATION_BINS = 15
@@ -36,15 +39,25 @@ class Worst:
         return [{"row": row, "score": score, **told} for score, row, _, told in sorted(self.heap, key=lambda e: -e[0])]
 
 
-class Classification:
-    """Accuracy, macro F1, the confusion matrix, calibration and the worst mistakes, from probabilities (B, K)."""
+class Classification(Grouped):
+    """Accuracy, macro F1, the confusion matrix, calibration and the worst mistakes, from probabilities (B, K).
 
-    def __init__(self, field: Category | Tags, detail: bool):
-        self.classes, self.keep = field.classes, detail
+    Args:
+        balanced: also what holds where classes are of very different size: balanced accuracy (the mean recall),
+            Matthews' correlation coefficient (of K classes: Gorodkin 2004), and of two classes ROC AUC and average
+            precision of the rarer one.
+    """
+
+    proportions: tuple[str, ...] = ("accuracy",)
+
+    def __init__(self, field: Category | Tags, detail: bool, balanced: bool = False):
+        self.classes, self.keep, self.balanced = field.classes, detail, balanced
         self.temperature = getattr(field, "temperature", 1.0)
         k = len(self.classes)
         self.confusion = torch.zeros(k, k, dtype=torch.int64)  # true × predicted
-        self.besides = torch.zeros(k, dtype=torch.int64)  # predicted where the truth is none of the classes
+        self.sums = torch.zeros(GROUPS, 3, k, dtype=torch.int64)  # right, predicted, true
+        self.ranking = Ranking() if balanced and k == 2 else None
+        self.positive = field.rarest if isinstance(field, Category) else 0
         self.bins = torch.zeros(3, CALIBRATION_BINS, dtype=torch.float64)  # count, sum of confidence, right
         self.worst = Worst()
 
@@ -52,9 +65,16 @@ class Classification:
         confidence, predicted = output.float().max(1)
         k = len(self.classes)
         self.confusion += torch.bincount((target * k + predicted).cpu(), minlength=k * k).view(k, k)
+        groups, right = groups_of(rows), (predicted == target).cpu()
+        self.count_groups(0, target.cpu()[right], groups[right])
+        self.count_groups(1, predicted.cpu(), groups)
+        self.count_groups(2, target.cpu(), groups)
+        if self.ranking is not None:
+            logits = output.float().cpu().clamp_min(1e-38).log()
+            score = logits[:, self.positive] - logits[:, 1 - self.positive]
+            self.ranking.add(score.numpy(), (target == self.positive).cpu().numpy(), groups.numpy())
         if not self.keep:
             return
-        right = (predicted == target).cpu()
         confidence = confidence.cpu()
         at = (confidence * CALIBRATION_BINS).long().clamp(0, CALIBRATION_BINS - 1)
         for i, what in enumerate((torch.ones_like(confidence), confidence, right)):
@@ -75,25 +95,54 @@ class Classification:
         self.worst.offer(torch.where(right, 0.0, confidence - probabilities.gather(1, truth[:, None])[:, 0] + 1e-9),
                          rows, tell)  # fmt: skip
 
+    def count_groups(self, what: int, classes: Tensor, groups: Tensor) -> None:
+        """Adds to the sums `what` of some classes, int64 (B), in some groups."""
+        k = len(self.classes)
+        self.by_class[:, what] += torch.bincount(groups * k + classes, minlength=GROUPS * k).view(GROUPS, k)
+
+    @property
+    def by_class(self) -> Tensor:
+        """Sums (GROUPS, 3, K): right, predicted, true."""
+        return self.sums
+
     def tell_more(self, i: int) -> dict[str, Any]:
         """What else is to be said of the i-th of the samples that `update` was called with."""
         return {}
 
+    @property
+    def count(self) -> int:
+        return int(self.confusion.sum())
+
+    def score(self, sums: Tensor) -> dict[str, Tensor]:
+        right, guessed, truth = sums.double().unbind(1)  # (N, K) each
+        total, there = truth.sum(1), truth > 0
+        f1 = 2 * right / (guessed + truth).clamp_min(1)
+        found = {"accuracy": right.sum(1) / total.clamp_min(1), "f1": _mean(f1, there)}
+        if self.balanced:
+            apart = (total**2 - guessed.square().sum(1)) * (total**2 - truth.square().sum(1))
+            together = right.sum(1) * total - (guessed * truth).sum(1)
+            found["balanced_accuracy"] = _mean(right / truth.clamp_min(1), there)
+            found["mcc"] = together / apart.sqrt().clamp_min(1e-12)
+        return found
+
     def values(self) -> dict[str, float]:
-        total = max(int(self.confusion.sum()), 1)
-        return {
-            "accuracy": float(self.confusion.diagonal().sum()) / total,
-            "f1": float(np.mean([c["f1"] for c in self.per_class() if c["count"]] or [0.0])),
-        }
+        ranks = {} if self.ranking is None else self.ranking.values()._asdict()
+        return super().values() | ranks
+
+    def without_groups(self) -> dict[str, np.ndarray]:
+        found = super().without_groups()
+        if self.ranking is not None:
+            ranks = self.ranking.without(self.groups)
+            found |= {name: np.asarray([getattr(r, name) for r in ranks]) for name in Ranks._fields}
+        return found
 
     def per_class(self) -> list[dict[str, Any]]:
         """Precision, recall, F1 and count by class."""
-        hits = self.confusion.diagonal().double()
-        truth, guessed = self.confusion.sum(1), self.confusion.sum(0) + self.besides
+        hits, guessed, truth = self.by_class.sum(0).double()
         recall, precision = hits / truth.clamp_min(1), hits / guessed.clamp_min(1)
         f1 = 2 * precision * recall / (precision + recall).clamp_min(1e-12)
         return [
-            {"class": name, "precision": p, "recall": r, "f1": f, "count": n}
+            {"class": name, "precision": p, "recall": r, "f1": f, "count": int(n)}
             for name, p, r, f, n in zip(
                 self.classes, precision.tolist(), recall.tolist(), f1.tolist(), truth.tolist(), strict=True
             )
@@ -118,3 +167,8 @@ class Classification:
             },
             "worst": self.worst.listed(),
         }
+
+
+def _mean(values: Tensor, there: Tensor) -> Tensor:
+    """The mean (N) of values (N, K) where something is there."""
+    return (values * there).sum(1) / there.sum(1).clamp_min(1)

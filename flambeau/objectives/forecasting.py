@@ -11,7 +11,9 @@ from torch import Tensor
 
 from flambeau.fields import Forecast
 from flambeau.objectives.classification import Worst
+from flambeau.objectives.intervals import GROUPS, Grouped, groups_of
 
+NEIGHBOURS = 4  # horizons of windows one after another that are in one group
 SHOWN = 4  # forecasts that the report draws, beside the worst
 ENOUGH = 10  # validation steps that must lie outside a quantile for it to be moved
 
@@ -71,7 +73,7 @@ def spreads(output: np.ndarray, target: np.ndarray, quantiles: Sequence[float], 
     return factors
 
 
-class Forecasting:
+class Forecasting(Grouped):
     """MASE, sMAPE, mean absolute and root mean squared error of the middle quantile, in natural units; and the share of
     steps that lie between the outer quantiles.
 
@@ -81,7 +83,7 @@ class Forecasting:
 
     def __init__(self, field: Forecast, detail: bool):
         self.field, self.keep = field, detail
-        self.sums = torch.zeros(5, dtype=torch.float64)  # n, |e|, e², sMAPE, inside
+        self.sums = torch.zeros(GROUPS, 5, dtype=torch.float64)  # n, |e|, e², sMAPE, inside
         self.by_step = torch.zeros(2, field.horizon, dtype=torch.float64)  # n, |e|
         self.worst = Worst()
         self.shown: list[dict[str, Any]] = []
@@ -97,8 +99,10 @@ class Forecasting:
         error = (middle - filled).abs() * known
         spread = (middle.abs() + filled.abs()).clamp_min(1e-12)
         inside = (filled >= guess[..., 0]) & (filled <= guess[..., -1]) & known
-        self.sums += torch.stack([known.sum().double(), error.sum(), error.square().sum(), (200 * error / spread).sum(),
-                                  inside.sum().double()])  # fmt: skip
+        terms = (known, error, error.square(), 200 * error / spread, inside)
+        # windows that overlap are not independent: neighbours are in one group
+        groups = groups_of(rows, NEIGHBOURS * self.field.horizon)
+        self.sums.index_add_(0, groups, torch.stack([term.double().sum(1) for term in terms], 1))
         self.by_step += torch.stack([known.sum(0).double(), error.sum(0)])
         if not self.keep:
             return
@@ -119,14 +123,18 @@ class Forecasting:
                     self.shown, self._every = self.shown[::2], 2 * self._every
             self._seen += 1
 
-    def values(self) -> dict[str, float]:
-        n, absolute, squared, relative, inside = self.sums.tolist()
-        n = max(n, 1.0)
+    @property
+    def count(self) -> int:
+        return int(self.sums[:, 0].sum())
+
+    def score(self, sums: Tensor) -> dict[str, Tensor]:
+        n, absolute, squared, relative, inside = sums.unbind(1)
+        n = n.clamp_min(1)
         found = {
             "mase": absolute / n / self.field.naive_error,
             "smape": relative / n,
             "mae": absolute / n,
-            "rmse": (squared / n) ** 0.5,
+            "rmse": (squared / n).sqrt(),
         }
         return found | ({"coverage": inside / n} if len(self.field.quantiles) > 1 else {})
 

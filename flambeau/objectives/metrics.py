@@ -12,7 +12,12 @@ from flambeau.core.errors import UsageError, shown
 from flambeau.fields import Category, Field, Forecast, MultiLabel, Number, Tags
 from flambeau.objectives.classification import Classification, Worst
 from flambeau.objectives.forecasting import Forecasting
+from flambeau.objectives.intervals import GROUPS, Grouped, groups_of
+from flambeau.objectives.names import shows_balanced
+from flambeau.objectives.ranking import EXACT, Ranking
 from flambeau.objectives.tagging import Tagging
+
+LEAST_EXACT = 2**15  # scores of each of many labels up to which its average precision is exact
 
 
 class Metric(Protocol):
@@ -31,21 +36,31 @@ class Metric(Protocol):
         ...
 
 
-class MultiLabelClassification:
-    """Exact match and F1 from probabilities (B, K) and targets (B, K)."""
+class MultiLabelClassification(Grouped):
+    """Exact match, F1 and average precision, the mean over labels and of all together (micro), from probabilities
+    (B, K) and targets (B, K)."""
+
+    proportions = ("exact_match",)
 
     def __init__(self, field: MultiLabel, detail: bool):
         self.classes, self.threshold, self.keep = field.classes, field.threshold, detail
-        self.counts = torch.zeros(3, len(self.classes), dtype=torch.int64)  # true positives, predicted, true
-        self.exact = self.total = 0
+        k = len(self.classes)
+        # right, predicted and true by label; rows that are wholly right, and rows
+        self.sums = torch.zeros(GROUPS, 3 * k + 2, dtype=torch.int64)
+        self.rankings = [Ranking(max(EXACT // max(k, 1), LEAST_EXACT)) for _ in self.classes]
+        self.together = Ranking()
         self.worst = Worst()
 
     def update(self, output: Tensor, target: Tensor, rows: Tensor) -> None:
         probabilities, truth = output.float().cpu(), target.cpu() > 0.5
         guess = probabilities >= self.threshold
-        self.counts += torch.stack([(guess & truth).sum(0), guess.sum(0), truth.sum(0)])
-        self.exact += int((guess == truth).all(1).sum())
-        self.total += len(truth)
+        whole = (guess == truth).all(1, keepdim=True)
+        found = torch.cat([guess & truth, guess, truth, whole, torch.ones_like(whole)], 1)
+        self.sums.index_add_(0, groups_of(rows), found.long())
+        scores, true, group = probabilities.logit(1e-38).numpy(), truth.numpy(), np.zeros(len(truth), np.int64)
+        for i, ranking in enumerate(self.rankings):
+            ranking.add(scores[:, i], true[:, i], group)
+        self.together.add(scores.ravel(), true.ravel(), group.repeat(len(self.classes)))
         if not self.keep:
             return
 
@@ -59,18 +74,32 @@ class MultiLabelClassification:
 
     def per_class(self) -> list[dict[str, Any]]:
         """Precision, recall, F1 and count by class."""
-        hits, guessed, truth = self.counts.double()
+        hits, guessed, truth = self.sums[:, :-2].sum(0).view(3, -1).double()
         precision, recall = hits / guessed.clamp_min(1), hits / truth.clamp_min(1)
         f1 = 2 * hits / (guessed + truth).clamp_min(1)
         table = zip(self.classes, precision.tolist(), recall.tolist(), f1.tolist(), truth.tolist(), strict=True)
         return [{"class": c, "precision": p, "recall": r, "f1": f, "count": int(n)} for c, p, r, f, n in table]
 
-    def values(self) -> dict[str, float]:
-        hits, guessed, truth = self.counts.sum(1).tolist()
+    @property
+    def count(self) -> int:
+        return int(self.sums[:, -1].sum())
+
+    def score(self, sums: Tensor) -> dict[str, Tensor]:
+        hits, guessed, truth = sums[:, :-2].unflatten(1, (3, -1)).double().unbind(1)  # (N, K) each
+        there = truth > 0
+        f1 = 2 * hits / (guessed + truth).clamp_min(1) * there
         return {
-            "f1": float(np.mean([c["f1"] for c in self.per_class() if c["count"]] or [0.0])),
-            "micro_f1": 2 * hits / max(guessed + truth, 1),
-            "exact_match": self.exact / max(self.total, 1),
+            "f1": f1.sum(1) / there.sum(1).clamp_min(1),
+            "micro_f1": 2 * hits.sum(1) / (guessed + truth).sum(1).clamp_min(1),
+            "exact_match": sums[:, -2] / sums[:, -1].clamp_min(1),
+        }
+
+    def values(self) -> dict[str, float]:
+        ranks = [ranking.values().average_precision for ranking in self.rankings]
+        there = [rank for rank, label in zip(ranks, self.per_class(), strict=True) if label["count"]]
+        return super().values() | {
+            "average_precision": float(np.mean(there or [0.0])),
+            "micro_average_precision": self.together.values().average_precision,
         }
 
     def detail(self) -> dict[str, Any]:
@@ -78,13 +107,15 @@ class MultiLabelClassification:
                 "worst": self.worst.listed()}  # fmt: skip
 
 
-class Regression:
-    """Mean absolute error, root mean squared error and R², in the target's own units."""
+class Regression(Grouped):
+    """Mean absolute error, root mean squared error and R², in the target's own units; where every true value is above
+    0, also the mean absolute error in percent of it (MAPE)."""
 
     def __init__(self, field: Number, detail: bool):
         self.field, self.keep = field, detail
         self.middle = float(np.mean(field.natural(np.zeros(field.shape or 1))))
-        self.sums = torch.zeros(5, dtype=torch.float64)  # n, |e|, e², y, y², y counted from the training mean
+        # n, |e|, e², y and y² from the training mean, |e| in percent of y, how many y are not above 0
+        self.sums = torch.zeros(GROUPS, 7, dtype=torch.float64)
         self.worst = Worst()
         self.pairs: list[list[float]] = []
 
@@ -96,16 +127,10 @@ class Regression:
         error = guess - truth
         # from the middle, else R² of numbers far from 0 drowns in rounding
         about = truth - self.middle
-        n = truth.numel()
-        self.sums += torch.stack(
-            [
-                torch.tensor(float(n)),
-                error.abs().sum(),
-                error.square().sum(),
-                about.sum(),
-                about.square().sum(),
-            ]
-        )
+        percent = 100 * error.abs() / truth.abs().clamp_min(1e-300)
+        terms = (torch.ones_like(error), error.abs(), error.square(), about, about.square(), percent, truth <= 0)
+        by_row = torch.stack([term.double().view(len(rows), -1).sum(1) for term in terms], 1)
+        self.sums.index_add_(0, groups_of(rows), by_row)
         if not self.keep or truth.ndim > 1:
             return
         self.pairs += torch.stack([truth, guess], 1).tolist()[: max(0, 2000 - len(self.pairs))]
@@ -115,15 +140,17 @@ class Regression:
 
         self.worst.offer(error.abs(), rows, tell)
 
-    def values(self) -> dict[str, float]:
-        n, absolute, squared, total, total_squared = self.sums.tolist()
-        n = max(n, 1.0)
+    @property
+    def count(self) -> int:
+        return int(self.sums[:, 0].sum())
+
+    def score(self, sums: Tensor) -> dict[str, Tensor]:
+        n, absolute, squared, total, total_squared, percent, _ = sums.unbind(1)
+        n = n.clamp_min(1)
         spread = total_squared - total * total / n
-        return {
-            "mae": absolute / n,
-            "rmse": (squared / n) ** 0.5,
-            "r2": 1 - squared / spread if spread > 0 else 0.0,
-        }
+        r2 = torch.where(spread > 0, 1 - squared / spread.clamp_min(1e-300), 0.0)
+        found = {"mae": absolute / n, "rmse": (squared / n).sqrt(), "r2": r2}
+        return found if self.sums[:, 6].any() else found | {"mape": percent / n}
 
     def detail(self) -> dict[str, Any]:
         return {"kind": "regression", "pairs": self.pairs, "worst": self.worst.listed()}
@@ -161,10 +188,10 @@ class Own:
         return {}
 
 
-def for_field(field: Field | None, detail: bool) -> list[Metric]:
-    """The metrics that suit a target."""
+def for_field(field: Field | None, detail: bool, asked: str = "auto") -> list[Metric]:
+    """The metrics that suit a target, where `asked` is the measure of a model."""
     if isinstance(field, Category):
-        return [Classification(field, detail)]
+        return [Classification(field, detail, shows_balanced(field, asked))]
     if isinstance(field, Tags):
         return [Tagging(field, detail)]
     if isinstance(field, MultiLabel):
@@ -174,7 +201,3 @@ def for_field(field: Field | None, detail: bool) -> list[Metric]:
     if isinstance(field, Forecast):
         return [Forecasting(field, detail)]
     return []
-
-
-MONITORS = {"category": ("accuracy", True), "multilabel": ("f1", True), "number": ("rmse", False),
-            "tags": ("accuracy", True), "forecast": ("mase", False)}  # fmt: skip

@@ -17,7 +17,8 @@ from flambeau.objectives.base import OBJECTIVES, Objective
 from flambeau.objectives.certainty import sharpened, temperature
 from flambeau.objectives.forecasting import Pinball, in_order, spreads
 from flambeau.objectives.losses import FOR_KIND, expects_classes, named
-from flambeau.objectives.metrics import MONITORS, Metric, Own, for_field
+from flambeau.objectives.metrics import Grouped, Metric, Own, for_field
+from flambeau.objectives.names import measure_of
 from flambeau.objectives.tagging import answered, seen, tag_probabilities
 
 WINDOWS_AT_ONCE = 256  # a long clip has more windows than fit into memory
@@ -43,6 +44,7 @@ class Supervised(Objective):
         target: the target's field; None for a user's own data, whose outputs are then left as they are.
         loss: a name of `losses.LOSSES`, `auto`, or any callable (output, target) to a scalar.
         metrics: a user's own, beside those that suit the target.
+        metric: the measure of the model, which the best epoch is chosen by; `auto` to follow from the target.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Supervised(Objective):
         loss: str | Callable[..., Tensor] = "auto",
         metrics: Sequence[Any] = (),
         head: Sequence[nn.Parameter] = (),
+        metric: str = "auto",
     ):
         self.model, self.target = model, target
         kind = target.kind if target else ""
@@ -60,11 +63,18 @@ class Supervised(Objective):
         self.loss_name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
         self.loss_function: Callable[..., Tensor] = loss if callable(loss) else _loss_for(loss, target)
         self.own_metrics = list(metrics)
-        self.monitor, self.higher_is_better = MONITORS.get(kind, ("loss", False))
-        if isinstance(target, Tags) and target.has_spans:
-            self.monitor = "span_f1"
+        self.measure_by(metric)
         self._head = list(head)
         self.start_evaluation()
+
+    def measure_by(self, metric: str) -> None:
+        """Another measure of the model, which the best epoch is chosen by.
+
+        Raises:
+            UsageError: there is no such metric for this target.
+        """
+        self.metric = metric
+        self.monitor, self.higher_is_better = measure_of(self.target, metric)
 
     def forward(self, batch: Batch) -> Tensor:
         """Raw model output. A tuple of inputs is spread over the model's arguments; outputs of windows are averaged."""
@@ -118,7 +128,8 @@ class Supervised(Objective):
         return output.float() if kind else output
 
     def start_evaluation(self, detail: bool = False) -> None:
-        self._metrics: list[Metric] = [*for_field(self.target, detail), *(Own(m) for m in self.own_metrics)]
+        own = [Own(metric) for metric in self.own_metrics]
+        self._metrics: list[Metric] = [*for_field(self.target, detail, self.metric), *own]
         self._loss: Tensor | float = 0.0
         self._count = 0.0
 
@@ -148,6 +159,14 @@ class Supervised(Objective):
         for metric in self._metrics:
             detail |= metric.detail()
         return detail
+
+    def intervals(self) -> dict[str, Any]:
+        grouped = [metric for metric in self._metrics if isinstance(metric, Grouped)]
+        return {name: list(found) for metric in grouped for name, found in metric.intervals().items()}
+
+    def without_groups(self) -> dict[str, np.ndarray]:
+        grouped = [metric for metric in self._metrics if isinstance(metric, Grouped)]
+        return {name: found for metric in grouped for name, found in metric.without_groups().items()}
 
     def prime(self, batches: Iterable[Batch]) -> None:
         """Calls the model's own `prime`, where it has one, with inputs and with which classes or labels each has, float

@@ -15,6 +15,7 @@ from flambeau.fields.tags import NO_TAG, UNSEEN, spans
 from flambeau.fields.tokens import words_seen
 from flambeau.models.text.crf import Chain, marginals, negative_log_likelihood
 from flambeau.objectives.classification import Classification
+from flambeau.objectives.intervals import GROUPS, groups_of
 
 UNKNOWN_SPAN = "(not in training)"  # what a span is called whose tags training never saw
 
@@ -77,8 +78,13 @@ class Tagging(Classification):
     """Accuracy of tokens, macro F1 of tags and, where tags mark spans, F1 of whole spans, from probabilities
     (B, T, K), all 0 where the model says nothing, and targets (B, T')."""
 
+    proportions = ()  # words of one sentence are not independent
+
     def __init__(self, field: Tags, detail: bool):
         super().__init__(field, detail)
+        k = len(self.classes)
+        # beside those of classes: lost words, and spans that are right, predicted and true
+        self.sums = torch.zeros(GROUPS, 3 * k + 4, dtype=torch.int64)
         self.lost = 0  # tokens whose tag training never saw, or that the model has cut off: wrong whatever is said
         self.spans: dict[str, Counter[str]] | None = None
         if field.has_spans:
@@ -88,11 +94,14 @@ class Tagging(Classification):
         length = target.shape[1]
         output = F.pad(output[:, :length], (0, 0, 0, length - min(output.shape[1], length)))
         said = output.sum(2) > 0
-        self.lost += int(((target != NO_TAG) & ~(said & (target != UNSEEN))).sum())
+        groups = groups_of(rows)
+        lost = ((target != NO_TAG) & ~(said & (target != UNSEEN))).sum(1).cpu()
+        self.lost += int(lost.sum())
+        self.sums[:, -4].index_add_(0, groups, lost)
         if self.spans is not None:
-            self._count_spans(output.argmax(2).masked_fill(~said, UNSEEN), target)
-        said_there = output[(target == UNSEEN) & said].argmax(1).cpu()
-        self.besides += torch.bincount(said_there, minlength=len(self.classes))
+            self._count_spans(output.argmax(2).masked_fill(~said, UNSEEN), target, groups.tolist())
+        beside = ((target == UNSEEN) & said).nonzero()
+        self.count_groups(1, output[beside[:, 0], beside[:, 1]].argmax(1).cpu(), groups[beside[:, 0].cpu()])
         at = ((target >= 0) & said).nonzero()
         self._at = at[:, 1].tolist() if self.keep else []
         super().update(output[at[:, 0], at[:, 1]], target[at[:, 0], at[:, 1]], rows.to(at.device)[at[:, 0]])
@@ -100,31 +109,43 @@ class Tagging(Classification):
     def tell_more(self, i: int) -> dict[str, Any]:
         return {"at": self._at[i]}
 
-    def _count_spans(self, predicted: Tensor, target: Tensor) -> None:
+    def _count_spans(self, predicted: Tensor, target: Tensor, groups: list[int]) -> None:
         assert self.spans is not None
-        for guessed, true in zip(predicted.tolist(), target.tolist(), strict=True):
+        for guessed, true, group in zip(predicted.tolist(), target.tolist(), groups, strict=True):
             length = sum(tag != NO_TAG for tag in true)
             found = {
                 what: set(spans([self.classes[tag] if tag >= 0 else other for tag in tags[:length]]))
                 for what, tags, other in (("predicted", guessed, "O"), ("true", true, f"I-{UNKNOWN_SPAN}"))
             }
-            for what, there in (*found.items(), ("right", found["predicted"] & found["true"])):
+            both = {"right": found["predicted"] & found["true"], **found}
+            for i, (what, there) in enumerate(both.items()):
                 self.spans[what].update(span.label for span in there)
+                self.sums[group, i - 3] += len(there)
 
     def _span_scores(self, labels: list[str]) -> tuple[float, float, float]:
         assert self.spans is not None
         right, predicted, true = (sum(self.spans[w][x] for x in labels) for w in ("right", "predicted", "true"))
         return right / max(predicted, 1), right / max(true, 1), 2 * right / max(predicted + true, 1)
 
-    def values(self) -> dict[str, float]:
-        values = super().values()
-        right, total = int(self.confusion.diagonal().sum()), int(self.confusion.sum()) + self.lost
-        values["accuracy"] = right / max(total, 1)
+    @property
+    def count(self) -> int:
+        return super().count + self.lost
+
+    def score(self, sums: Tensor) -> dict[str, Tensor]:
+        lost, right, predicted, true = sums[:, -4:].double().unbind(1)
+        by_class = sums[:, :-4].unflatten(1, (3, -1))
+        found = super().score(by_class)
+        words = by_class[:, 2].sum(1).double()
+        found["accuracy"] = found["accuracy"] * words / (words + lost).clamp_min(1)
         if self.spans is not None:
-            labels = sorted(self.spans["true"] | self.spans["predicted"])
-            names = ("span_precision", "span_recall", "span_f1")
-            values |= dict(zip(names, self._span_scores(labels), strict=True))
-        return values
+            found["span_precision"] = right / predicted.clamp_min(1)
+            found["span_recall"] = right / true.clamp_min(1)
+            found["span_f1"] = 2 * right / (predicted + true).clamp_min(1)
+        return found
+
+    @property
+    def by_class(self) -> Tensor:
+        return self.sums[:, :-4].unflatten(1, (3, -1))
 
     def detail(self) -> dict[str, Any]:
         detail = super().detail() | {"tokens": int(self.confusion.sum()) + self.lost, "lost": self.lost}

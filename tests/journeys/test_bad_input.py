@@ -299,8 +299,8 @@ def test_out_of_memory_says_what_would_fit(run: Run, digits_folder: Path) -> Non
     options = ("--model", "lenet", "--epochs", 1, "--size", 64, "--no-check", "--threads", 1)
     least = run("train", digits_folder, *options, "--set", "batch_size=16")
     went(least)
-    memory = least.peak + 128 * 2**20  # a batch of 1,400 takes gigabytes; what a small one takes, the machine says
-    size, command = 1400, None
+    memory = least.peak + 128 * 2**20  # a batch of 1,200 takes gigabytes; what a small one takes, the machine says
+    size, command = 1200, None
     for _ in range(5):
         command = run("train", digits_folder, *options, "--set", f"batch_size={size}", memory=memory)
         if command.status == 0:
@@ -309,7 +309,7 @@ def test_out_of_memory_says_what_would_fit(run: Run, digits_folder: Path) -> Non
         fits = re.search(r"; (\d+) would: --set batch_size=\1 --set accumulate=(\d+) trains the same", told)
         assert fits and int(fits[1]) < size <= int(fits[1]) * int(fits[2])
         size = int(fits[1])
-    assert size < 1400
+    assert size < 1200
     assert command is not None and command.status == 0
 
 

@@ -1,0 +1,93 @@
+"""What is said of an evaluation: its headline, and the model beside the cheapest rivals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flambeau import baselines, preflight
+from flambeau.feeds import FieldFeed
+from flambeau.objectives import Objective
+from flambeau.objectives.intervals import winner
+from flambeau.objectives.names import LOWER_IS_BETTER
+from flambeau.recipe import Recipe
+from flambeau.shuffling import importance
+from flambeau.training.engine import Engine
+
+MEASURED = {
+    "test": "test rows", "valid": "validation rows, which chose the epoch: too good, if anything",
+    "train": "rows, measured on what it trained on", "all": "rows",
+}  # fmt: skip
+"""What an evaluation was made on, by split."""
+
+
+def measured_on(result: Mapping[str, Any]) -> str:
+    """What an evaluation was made on: "150 test rows"."""
+    count = f"{result['samples']:,} " if result.get("samples") else ""
+    return f"{count}{MEASURED[result['side']]}"
+
+
+def figures(result: Mapping[str, Any]) -> str:
+    """The metrics of an evaluation in a line, the measure of the model first, with 95 % intervals."""
+    first, intervals = result.get("metric"), result.get("intervals", {})
+    names = sorted(result["metrics"], key=lambda name: (name != first, name == "loss"))
+    parts = []
+    for name in names:
+        low, high = intervals.get(name, (None, None))
+        chance = "" if low is None else f" ({low:.4g} to {high:.4g})"
+        parts.append(f"{name} {result['metrics'][name]:.4f}{chance}")
+    return "  ".join(parts)
+
+
+def headline(result: Mapping[str, Any]) -> str:
+    """What was measured on what: the last line of a training."""
+    return f"{measured_on(result)}: {figures(result)}"
+
+
+def verdict(rivals: list[dict[str, Any]], metrics: Mapping[str, float], metric: str) -> str | None:
+    """One line that puts the best rival beside the model, and who wins; a difference that may be chance is a tie."""
+    best = best_of(rivals, metric)
+    if best is None or metric not in metrics:
+        return None
+    theirs, ours = best["metrics"][metric], metrics[metric]
+    line = f"baseline {theirs:.4g} in {best['seconds']:.1f} s ({best['name']}); this model {ours:.4g} ({metric})"
+    wins = winner(best, metrics, metric)
+    if difference := best.get("differences", {}).get(metric):
+        value, low, high = difference
+        line += f"; the difference is {value:+.4g} ({low:+.4g} to {high:+.4g})"
+    said = {"model": "this model wins", "baseline": "the baseline wins", "tie": "a tie"}
+    return f"{line}: {said[wins]}"
+
+
+def best_of(rivals: list[dict[str, Any]], metric: str) -> dict[str, Any] | None:
+    """The strongest rival by a metric; None where none has it."""
+    there = [rival for rival in rivals if metric in rival["metrics"]]
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    return max(there, key=lambda rival: sign * rival["metrics"][metric], default=None)
+
+
+def put_beside(
+    result: Mapping[str, Any], objective: Objective, engine: Engine, feed: FieldFeed, recipe: Recipe, reporter: Any
+) -> dict[str, Any]:  # fmt: skip
+    """Simple rivals and what each input brings, for `evaluation.json`: on the rows that `result` was measured on, just
+    before. The model is saved: nothing may lose it."""
+    found: dict[str, Any] = {}
+    try:
+        if recipe.baseline:
+            train, held_out = (feed.rows[side].numpy() for side in ("train", result["side"]))
+            metrics, without = result["metrics"], objective.without_groups()
+            rivals = baselines.baselines(
+                feed.dataset, feed.store, train, held_out, reporter, metric=objective.monitor
+            )  # fmt: skip
+            found["baselines"] = [rival.beside(metrics, without) for rival in rivals]
+            line = verdict(found["baselines"], metrics, objective.monitor)
+            if line:
+                reporter.say(line, style="yellow" if line.endswith("the baseline wins") else "bold")
+        found["shuffled"] = importance(
+            objective, engine, feed.dataset, feed.store, feed.rows[result["side"]], feed.prepare, 256, reporter
+        )
+    except (RuntimeError, MemoryError, ImportError) as error:
+        if not (preflight.is_out_of_memory(error) or isinstance(error, ImportError)):
+            raise
+        reporter.say("memory ran out while simple rivals were fitted; the model is whole", style="yellow")
+    return found
