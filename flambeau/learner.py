@@ -18,6 +18,7 @@ from flambeau.core.randomness import mix
 from flambeau.core.reporter import Reporter
 from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions
+from flambeau.data.examples import examples
 from flambeau.data.grouping import PRESENT
 from flambeau.evaluation import measure, render
 from flambeau.feeds import SIDES, FieldFeed
@@ -384,6 +385,7 @@ class Learner:
         if self.data is not None:
             self.recipe.data = {**self.recipe.data, "fingerprint": self.feed.fingerprint}
             run.save_fields(self.data.fields, self.data.inputs, self.data.target)
+            write_json(run.path / "examples.json", {"examples": examples(self.data)})
             self._write_findings(run)
         self.recipe.save(run.path / "recipe.yaml")
 

@@ -93,6 +93,8 @@ class Predictor:
     ):
         self.objective, self.engine = objective, engine
         self.fields, self.inputs, self.target = dict(fields or {}), list(inputs), target
+        self.examples: list[dict[str, Any]] = []
+        """A few training rows, raw values by input, as the run kept them."""
         self.prepare = Preparer(self.fields, self.inputs, None, engine.device)
 
     @classmethod
@@ -142,7 +144,9 @@ class Predictor:
         loss = recipe.objective.loss if "loss" not in recipe.own_parts else "auto"
         objective = Supervised(model, fields.get(target) if target else None, loss, metric=recipe.objective.metric)
         model.eval()
-        return cls(objective, chosen, fields, inputs, target)
+        predictor = cls(objective, chosen, fields, inputs, target)
+        predictor.examples = run.examples
+        return predictor
 
     @property
     def classes(self) -> list[str]:

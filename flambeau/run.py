@@ -27,8 +27,9 @@ from flambeau.version import __version__
 
 
 class Run:
-    """A run folder: `recipe.yaml`, `fields.json`, `model.safetensors`, `checkpoints/`, `metrics.jsonl`,
-    `evaluation.json`, `findings.json`, `environment.json`, `report.html`, TensorBoard events. No pickle anywhere."""
+    """A run folder: `recipe.yaml`, `fields.json`, `examples.json`, `model.safetensors`, `checkpoints/`,
+    `metrics.jsonl`, `evaluation.json`, `findings.json`, `environment.json`, `report.html`, TensorBoard events. No
+    pickle anywhere."""
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
@@ -144,6 +145,12 @@ class Run:
         """Writes fields.json."""
         state = {"inputs": inputs, "target": target, "fields": {n: f.to_dict() for n, f in fields.items()}}
         write_json(self.path / "fields.json", state)
+
+    @property
+    def examples(self) -> list[dict[str, Any]]:
+        """A few training rows to try the model on, raw values by input; none where the file was taken away."""
+        path = self.path / "examples.json"
+        return read_json(path).get("examples", []) if path.exists() else []
 
     def save_model(self, model: nn.Module) -> None:
         """Writes model.safetensors; from then on the run is finished."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from flambeau.fields.sound.augment import Draws, SoundAugmentation, by_level
 from flambeau.fields.sound.files import MOST_SECONDS, RATES, SUFFIXES, decode, looks_like_sound, sound_info
 from flambeau.fields.sound.mel import LogMel
 from flambeau.fields.sound.show import MOST_SECONDS as SHOWN_SECONDS
-from flambeau.fields.sound.show import as_html
+from flambeau.fields.sound.show import as_html, playable
 
 FEATURES = ("log-mel", "wave")
 SEGMENTS = ("trim", "crop", "windows")
@@ -50,6 +51,7 @@ class Audio(Field):
     """
 
     kind = "audio"
+    asked_as = "file"
     persistent = True
     input_only = True
     suffixes = SUFFIXES
@@ -244,6 +246,10 @@ class Audio(Field):
             return as_html(decode(value, rate, SHOWN_SECONDS * rate), rate)
         except DataError as error:
             return f"<span class=unreadable>{html.escape(error.found)}</span>"
+
+    def portable(self, value: Any) -> str:
+        rate = self.rate or DEFAULT_RATE
+        return base64.b64encode(playable(decode(value, rate, SHOWN_SECONDS * rate), rate)[1]).decode()
 
 
 def crop(clips: Ragged, samples: int, start: Tensor | None) -> Tensor:

@@ -80,6 +80,8 @@ class Field(ABC):
     """File name endings, lower case, that files of this kind have."""
     holds_content: ClassVar[bool] = False
     """Whether raw values are the content of such files (see `read`), and not their paths."""
+    asked_as: ClassVar[str] = "json"
+    """How a form asks for a raw value: `number`, `category`, `date`, `text`, `file`, `rows` of a series, or `json`."""
     settings: ClassVar[tuple[str, ...]] = ()
     """Names of the attributes that a user sets; `to_dict` keeps them."""
     fitted: ClassVar[tuple[str, ...]] = ()
@@ -207,6 +209,19 @@ class Field(ABC):
     def render(self, value: Any) -> str:
         """One raw value as a fragment of HTML, for reports and pages."""
         return f"<span>{html.escape(str(value))}</span>"
+
+    def asks(self, column: str) -> list[dict[str, Any]]:
+        """What a form asks for: the name of each column that a value is of, how it is asked for, and the choices."""
+        return [{"name": column, "kind": self.asked_as, "choices": []}]
+
+    def portable(self, value: Any) -> Any:
+        """A raw value as JSON that is read back as the same; of a file a small one as base64.
+
+        Raises:
+            DataError: the value cannot be read.
+        """
+        value = value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+        return value if isinstance(value, (str, int, float, list, dict, type(None))) else str(value)
 
     @property
     def summary(self) -> str:

@@ -140,6 +140,12 @@ class Category(Field):
             self.__dict__["_index"] = {name: i for i, name in enumerate(self.classes)}
         return self.__dict__["_index"]
 
+    def asks(self, column: str) -> list[dict[str, Any]]:
+        return [{"name": column, "kind": "category", "choices": self.classes}]
+
+    def portable(self, value: Any) -> Any:
+        return None if value is None or value != value else class_name(value)
+
     @property
     def encoding(self) -> Encoding:
         return Encoding(np.dtype(np.int64), ())

@@ -34,6 +34,7 @@ class Date(Field):
     """
 
     kind = "date"
+    asked_as = "date"
     input_only = True
     settings = ("format",)
     fitted = ("read_as", "zone", "since", "mean", "std")

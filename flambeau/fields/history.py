@@ -41,6 +41,7 @@ class History(Field):
     """
 
     kind = "history"
+    asked_as = "rows"
     input_only = True
     settings = ("layout", "length", "horizon")
     fitted = ("mean", "std")
@@ -141,19 +142,27 @@ class History(Field):
             out.append(values[-self.length - self.horizon :])
         return out
 
-    def example(self) -> list[dict[str, Any]]:
-        """Rows that could be asked about, as plain JSON: the mean of the training rows at every step."""
+    def asks(self, column: str) -> list[dict[str, Any]]:
+        return [{"name": name, "kind": self.asked_as, "choices": []} for name in self.columns]
+
+    def portable(self, value: Any) -> Any:
+        return self.example(value) if isinstance(value, np.ndarray) else list(value)
+
+    def example(self, window: np.ndarray | None = None) -> list[dict[str, Any]]:
+        """Rows that could be asked about, as plain JSON: those of a window, or the mean of the training rows at every
+        step; the first of each column's names."""
         plan = self.plan
-        middle = dict(zip(plan.channels, self.mean, strict=True))
+        steps = [self.mean] * (self.length + self.horizon) if window is None else last_known(window).tolist()
         start = np.datetime64("2024-01-01T00:00:00") if plan.unit != "number" and plan.step else 0.0
         times = [start, *times_after(np.asarray([start]), self.length + self.horizon - 1, plan)]
         rows = []
         for i, time in enumerate(times[: self.length + self.horizon * bool(plan.known)]):
             row: dict[str, Any] = {plan.time: plan.written(time)} if plan.unit != "number" else {plan.time: float(time)}
             row |= {plan.id: "a"} if plan.id else {}
-            row[plan.target] = float(f"{middle[plan.target]:.4g}") if i < self.length else None
+            middle = dict(zip(plan.channels, steps[i], strict=True))
+            row[plan.target] = float(f"{middle[plan.target]:.6g}") if i < self.length else None
             for name in (*plan.past, *plan.known):
-                row[name] = plan.classes[name][0] if name in plan.classes else float(f"{middle[name]:.4g}")
+                row[name] = plan.classes[name][0] if name in plan.classes else float(f"{middle[name]:.6g}")
             rows.append(row)
         return rows
 

@@ -48,6 +48,7 @@ class Image(Field):
     """
 
     kind = "image"
+    asked_as = "file"
     persistent = True
     suffixes = SUFFIXES
     settings = ("size", "colour", "resize", "background", "range", "augment")
@@ -225,15 +226,22 @@ class Image(Field):
     def render(self, value: Any) -> str:
         """A thumbnail of at most 160 pixels a side as an <img> with its bytes inside."""
         try:
-            array = self._decode(value, 3, (160, 160))
+            kind, data = self._small(value, 160)
         except DataError as error:
             return f"<span class=unreadable>{html.escape(error.found)}</span>"
-        picture = PILImage.fromarray(array)
-        picture.thumbnail((160, 160))
-        buffer = io.BytesIO()
-        picture.save(buffer, "PNG" if max(picture.size) <= 64 else "JPEG")
+        return f'<img src="data:image/{kind};base64,{data}" alt="">'
+
+    def portable(self, value: Any) -> str:
+        return self._small(value, 256)[1]
+
+    def _small(self, value: Any, most: int) -> tuple[str, str]:
+        """(png or jpeg, base64) of the picture with at most so many pixels a side."""
+        picture = PILImage.fromarray(self._decode(value, 3, (most, most)))
+        picture.thumbnail((most, most))
         kind = "png" if max(picture.size) <= 64 else "jpeg"
-        return f'<img src="data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}" alt="">'
+        buffer = io.BytesIO()
+        picture.save(buffer, kind)
+        return kind, base64.b64encode(buffer.getvalue()).decode()
 
 
 def original_size(value: Any) -> tuple[int, int]:

@@ -141,6 +141,9 @@ class Number(Field):
         mean, std = self._scale()
         return np.asarray((self.transformed(array) - mean) / std, dtype=np.float32)
 
+    def asks(self, column: str) -> list[dict[str, Any]]:
+        return [{"name": column, "kind": "json" if self.shape else "number", "choices": []}]
+
     @property
     def encoding(self) -> Encoding:
         return Encoding(np.dtype(np.float32), tuple(self.shape))

@@ -229,6 +229,12 @@ class Table(Field):
         shown = [f"<b>{html.escape(str(n))}</b> {html.escape(_short(v))}" for n, v in [*value.items()][:12]]
         return f"<span>{'; '.join(shown)}{' …' if len(value) > 12 else ''}</span>"
 
+    def asks(self, column: str) -> list[dict[str, Any]]:
+        return [entry for name, field in self.columns.items() for entry in field.asks(name)]
+
+    def portable(self, value: Any) -> Any:
+        return {name: field.portable(value.get(name)) for name, field in self.columns.items()}
+
     def example(self) -> dict[str, Any]:
         """A row that could be asked about: the middle of the training rows, as plain JSON."""
         row: dict[str, Any] = {}

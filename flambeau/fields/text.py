@@ -53,6 +53,7 @@ class Text(Field):
     """
 
     kind = "text"
+    asked_as = "text"
     input_only = True
     suffixes = frozenset([".txt"])
     holds_content = True
@@ -245,6 +246,9 @@ class Text(Field):
             return torch.tensor(self._tool.encode("").ids, dtype=torch.int64)
         letters = [number for number, piece in enumerate(self.vocabulary) if piece.startswith(LETTER(""))]
         return torch.tensor(letters, dtype=torch.int64)
+
+    def portable(self, value: Any) -> Any:
+        return super().portable(joined_words(value))
 
     def render(self, value: Any, weights: Sequence[float] | None = None) -> str:
         """Its beginning; with a weight for each token, the part around the heaviest, each token marked by its own:

@@ -52,6 +52,7 @@ class Tokens(Field):
     """
 
     kind = "tokens"
+    asked_as = "text"
     input_only = True
     settings = ("tokens", "split", "lower", "max_length", "max_vocabulary", "min_count")
     fitted = ("cut", "vocabulary", "alphabet", "tokenizer")
@@ -206,6 +207,9 @@ class Tokens(Field):
 
     def prepare(self, gathered: Ragged, training: bool = False, generator: torch.Generator | None = None) -> Ragged:
         return Ragged(gathered.values.long(), gathered.lengths)
+
+    def portable(self, value: Any) -> Any:
+        return super().portable(list(value) if isinstance(value, tuple) else value)
 
     def render(self, value: Any, mark: int | None = None) -> str:
         """Its beginning; with `mark`, the words around that one, which stands out."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+FILES = ("page.html", "page.css", "page-texts.js", "page.js", "page-rows.js")
+
 
 def load_page() -> tuple[bytes, str]:
     """The page, and the Content-Security-Policy that lets run what it holds and nothing else.
@@ -17,9 +19,8 @@ def load_page() -> tuple[bytes, str]:
     Names and messages reach the page as JSON and are shown as text, so none of them is in the document.
     """
     folder = files("flambeau.serve")
-    html, style, script = (
-        folder.joinpath(name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js")
-    )
+    html, style, *scripts = (folder.joinpath(name).read_text(encoding="utf-8") for name in FILES)
+    script = "\n".join(scripts)
     page = html.replace("/*STYLE*/", style).replace("/*SCRIPT*/", script)
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src 'self' blob: data:; "

@@ -91,6 +91,17 @@ class InputColumn(BaseModel):
     rate: int | None = Field(None, description="samples a second that sounds are brought to")
 
 
+class AskedColumn(BaseModel):
+    """One column that a row of `inputs` has."""
+
+    name: str
+    kind: str = Field(
+        description="`number`, `category`, `date`, `text`, `file` (base64 where it is one of several columns), `rows` "
+        "(the input is a list of observations with these columns) or `json`"
+    )
+    choices: list[str] = Field(description="the categories that the model knows, at most 1,000")
+
+
 class OutputColumn(BaseModel):
     """What the model predicts."""
 
@@ -105,8 +116,10 @@ class ModelDescription(BaseModel):
     name: str
     accepts: str = Field(description="`files` or `json`")
     inputs: list[InputColumn]
+    columns: list[AskedColumn] = Field(description="what a form asks for")
     output: OutputColumn
     example: Any = Field(None, description="a value for `inputs`, where the model takes JSON")
+    examples: list[Any] = Field(description="training rows in the form of `inputs`; of files their bytes as base64")
     limits: dict[str, float]
     versions: dict[str, str]
 

@@ -20,6 +20,7 @@ from flambeau.serve.limits import Limits
 from flambeau.serve.pictures import PixelGate, pixels_of, readable_formats
 from flambeau.serve.problems import Problem
 from flambeau.serve.protocol import (
+    AskedColumn,
     Failed,
     InputColumn,
     ModelDescription,
@@ -34,6 +35,7 @@ from flambeau.version import __version__
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
+MOST_CHOICES = 1000
 DECODED_BATCHES = 4
 """How many batches' inputs are decoded, or being decoded, at one time."""
 
@@ -164,13 +166,30 @@ class Service:
                 )
                 for column, field in self.fields.items()
             ],
+            columns=[
+                AskedColumn(**{**entry, "choices": entry["choices"][:MOST_CHOICES]})
+                for column, field in self.fields.items()
+                for entry in field.asks(column)
+            ],
             output=OutputColumn(
                 name=self.predictor.target, kind=target.kind if target else None, classes=self.predictor.classes
             ),
             example=None if self.accepts_files else self._example(),
+            examples=self._examples(),
             limits={name: float(value) for name, value in dataclasses.asdict(self.limits).items()},
             versions={"flambeau": __version__, "torch": torch.__version__},
         )  # fmt: skip
+
+    def _examples(self) -> list[Any]:
+        """Training rows as `inputs` takes them, or what stands for one."""
+        examples: list[Any] = []
+        for kept in self.predictor.examples:
+            row: dict[str, Any] = {}
+            for column in self.fields:
+                value = kept.get(column)
+                row |= value if isinstance(value, dict) and len(self.fields) > 1 else {column: value}
+            examples.append(next(iter(row.values())) if len(self.fields) == 1 else row)
+        return examples if examples or self.accepts_files else [self._example()]
 
     def _example(self) -> Any:
         """A value that `inputs` could hold: what the middle of the training rows decodes to."""

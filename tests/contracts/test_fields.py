@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
@@ -488,6 +489,21 @@ def test_what_it_renders_cannot_carry_code(kind: str, make: Callable[[], Field])
     for nasty in ("<script>alert(1)</script>.png", "<b>", ["<script>"], b"<script>"):
         assert "<script" not in made.render(nasty)
         assert "<b>" not in made.render(nasty)
+
+
+@each
+def test_an_example_of_it_travels_as_json(kind: str, make: Callable[[], Field]) -> None:
+    made = fitted(make, kind)
+    asked = made.asks("column")
+    known = {"number", "category", "date", "text", "file", "rows", "json"}
+    assert asked and {entry["kind"] for entry in asked} <= known
+    assert all(isinstance(entry["name"], str) and isinstance(entry["choices"], list) for entry in asked)
+    for value in examples()[kind].values[:6]:
+        travelled = json.loads(json.dumps(made.portable(value)))
+        read = base64.b64decode(travelled, validate=True) if asked[0]["kind"] == "file" else travelled
+        again = made.encode(read)  # of a file a small copy, so not the same in all
+        if asked[0]["kind"] not in ("file", "rows"):
+            np.testing.assert_array_equal(again, made.encode(value))
 
 
 @each_target

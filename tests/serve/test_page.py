@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from tones import as_file, noise, tone
+from webpage import answered, asked, choose, complaints, wait
 
 import flambeau as fb
 from flambeau.serve import background_server
@@ -27,90 +27,6 @@ const event = kind === "drop"
     : new ClipboardEvent("paste", {clipboardData: held, bubbles: true});
 document.body.dispatchEvent(event);
 """
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """`browser(url, language="en")` opens the page in a fresh Chromium."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("there is no Chromium with its chromedriver here")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    opened: list[Any] = []
-
-    def open_page(url: str, language: str = "en-US", microphone: bool = False) -> Any:
-        options = webdriver.ChromeOptions()
-        options.binary_location = chromium
-        for switch in (
-            "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync",
-            f"--user-data-dir={tmp_path / str(len(opened))}", f"--lang={language}", "--window-size=1100,900",
-        ):  # fmt: skip
-            options.add_argument(switch)
-        if microphone:  # a made one, which beeps
-            options.add_argument("--use-fake-device-for-media-stream")
-            options.add_argument("--use-fake-ui-for-media-stream")
-        options.add_experimental_option("prefs", {"intl.accept_languages": language})
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        page = webdriver.Chrome(options=options, service=Service(driver))
-        opened.append(page)
-        page.get(url)
-        wait(page, lambda: page.find_element("id", "about").text.strip())
-        return page
-
-    yield open_page
-    for page in opened:
-        page.quit()
-
-
-def wait(page: Any, condition: Callable[[], Any]) -> Any:
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    return WebDriverWait(page, 20, poll_frequency=0.05).until(lambda _: condition())
-
-
-def choose(page: Any, *files: Path) -> None:
-    page.find_element("id", "file").send_keys("\n".join(map(str, files)))
-
-
-def answered(page: Any, count: int = 1) -> list[Any]:
-    """The cards, newest first, once this many have their answer."""
-
-    def done() -> Any:
-        cards = page.find_elements("css selector", ".card")
-        return (
-            cards
-            if len(cards) == count and not any(c.find_element("class name", "wait").is_displayed() for c in cards)
-            else None
-        )
-
-    return wait(page, done)
-
-
-def complaints(page: Any) -> list[str]:
-    """What the console says, but for the answers with a status of 4xx that a test has asked for."""
-    return [entry["message"] for entry in page.get_log("browser") if "status of 4" not in entry["message"]]
-
-
-def asked(page: Any) -> set[str]:
-    """The addresses that the page has asked for (not what is inside of it, nor what the browser's own pages load)."""
-    events = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
-    sent = [
-        e["params"]["request"]["url"] for e in events
-        if e["method"] == "Network.requestWillBeSent" and e["params"]["documentURL"].startswith("http")
-    ]  # fmt: skip
-    return {address for address in sent if address.split(":")[0] not in ("data", "blob")}
-
-
-@pytest.fixture
-def files(tmp_path: Path, pictures: list[bytes]) -> list[Path]:
-    paths = [tmp_path / f"digit-{i}.png" for i in range(3)]
-    for path, data in zip(paths, pictures, strict=False):
-        path.write_bytes(data)
-    return paths
 
 
 def test_a_picture_gets_its_class_and_bars(
