@@ -283,7 +283,9 @@ class Predictor:
             values = rows_of(values)
         if isinstance(field, History) and not isinstance(values, np.ndarray):
             plan = field.plan
-            if isinstance(values, Mapping) or not isinstance(values[0], (list, tuple)):  # else parted already
+            if isinstance(values, Mapping) or not isinstance(
+                values[0], (list, tuple, np.ndarray)
+            ):  # else parted already
                 values = by_series(values, plan.id)
                 values = values if plan.id else values[0]
         if isinstance(values, Strings) or (isinstance(values, np.ndarray) and values.dtype.kind in "UO"):

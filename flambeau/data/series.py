@@ -28,6 +28,7 @@ TS_SUFFIX = ".ts"
 CYCLES = 4  # of a long season that training rows must span for it to be looked for
 SEASONAL = 0.9  # steps a season apart differ by less than this much of what steps beside it differ by
 LEAST_LENGTH, MOST_LENGTH = 16, 1024
+BEYOND = 0.05  # of the rows held out whose value of a column was never seen: more are told
 FEW = 100  # training series below which none is held out where the file gives no validation
 UNUSED = -1  # side of a row that is neither trained nor measured on
 
@@ -106,6 +107,7 @@ def from_series(
     if told is not None and _forget_later_classes(layout, read.values, line, until):
         line = timeline(read.values, layout)
     findings += [*read.findings, *(told or ()), *line.findings, *_of_steps(line, layout)]
+    findings += _beyond(line, layout, until)
     found = _seasons(line, until, seasons(layout)) if season is None else np.atleast_1d(season).astype(int).tolist()
     if not (horizon or found):
         findings.append(
@@ -152,6 +154,24 @@ def _of_steps(line: Timeline, layout: Layout) -> list[Finding]:
                 f"steps are of different length, from {shortest} to {longest}; rows are taken in order",
                 fix="bring the series to one step if the time between rows matters")
     ]  # fmt: skip
+
+
+def _beyond(line: Timeline, layout: Layout, until: Any) -> list[Finding]:
+    """Other columns that are, in what is held out, where they never were before."""
+    before = line.times < until
+    places = {name: i for i, name in enumerate(layout.channels) if name in (*layout.past, *layout.known)}
+    shares = {}
+    for name, i in places.items():
+        seen, later = line.values[before, i], line.values[~before, i]
+        seen, later = seen[np.isfinite(seen)], later[np.isfinite(later)]
+        if len(seen) and len(later):
+            shares[name] = float(((later < seen.min()) | (later > seen.max())).mean())
+    far = [f"{name} ({share:.0%})" for name, share in shares.items() if share > BEYOND]
+    return [
+        Finding("beyond-training", Severity.WARNING,
+                "beyond what training rows have in many of the rows held out, and taken for the nearest value that they "
+                f"have: {', '.join(far)}", fix="give the change from step to step instead, or leave the column out")
+    ] if far else []  # fmt: skip
 
 
 def _span(step: float, dates: bool) -> str:

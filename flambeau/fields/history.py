@@ -44,7 +44,7 @@ class History(Field):
     asked_as = "rows"
     input_only = True
     settings = ("layout", "length", "horizon")
-    fitted = ("mean", "std")
+    fitted = ("mean", "std", "low", "high")
 
     def __init__(self, layout: Mapping[str, Any], length: int, horizon: int):
         if length < 1 or horizon < 1:
@@ -52,6 +52,11 @@ class History(Field):
         self.layout, self.length, self.horizon = dict(layout), int(length), int(horizon)
         self.mean: list[float] = [0.0] * self.channels
         self.std: list[float] = [1.0] * self.channels
+        self.low: list[float] = []
+        """The least and, in `high`, the largest of each channel among the steps that training rows forecast; empty for
+        runs that know of none. What is beyond in another channel than the target is brought back to it: a network says
+        anything of what it has not seen."""
+        self.high: list[float] = []
 
     @property
     def plan(self) -> Layout:
@@ -84,6 +89,8 @@ class History(Field):
         mean = np.where(count > 0, np.nansum(known, 0) / np.maximum(count, 1), 0.0)
         std = np.sqrt(np.nansum((known - mean) ** 2, 0) / np.maximum(count, 1))
         self.mean, self.std = mean.tolist(), np.where(std > 0, std, 1.0).tolist()
+        there = np.where(count > 0, known, 0.0)
+        self.low, self.high = (f(there, 0).tolist() if len(there) else [] for f in (np.nanmin, np.nanmax))
 
     @property
     def encoding(self) -> Encoding:
@@ -107,6 +114,9 @@ class History(Field):
         return self._standard(last_known(value.astype(np.float64)))
 
     def _standard(self, array: np.ndarray) -> np.ndarray:
+        if self.low:
+            array = array.copy()
+            array[:, 1:] = np.clip(array[:, 1:], self.low[1:], self.high[1:])
         return np.nan_to_num((array - np.asarray(self.mean)) / np.asarray(self.std)).astype(np.float32)
 
     def window(self, value: Any) -> tuple[np.ndarray, Timeline]:

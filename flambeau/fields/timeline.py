@@ -10,6 +10,7 @@ import numpy as np
 
 from flambeau.core.errors import DataError, shown
 from flambeau.core.findings import Finding, Severity
+from flambeau.fields.calendar import tells_only_time
 from flambeau.fields.layout import DAY, Layout, clock_of, filled_times, find_step, times_after
 from flambeau.fields.table import as_numbers
 from flambeau.fields.timeforms import find_form
@@ -53,27 +54,50 @@ def plan(
     times = _times(columns[time], layout)
     series, _ = _series_of(columns, layout)
     rest = [c for c in columns if c not in (time, target, id) and (inputs is None or c in inputs or c in known)]
-    left_out = []
+    left_out, constant, calendar = [], [], dict[str, str]()
     for name in rest:
         numbers, bad = as_numbers(columns[name])
         distinct = {str(v) for v in columns[name] if v is not None and v == v}
-        if len(bad):
-            if len(distinct) > MOST_CLASSES:
+        if len(distinct) < 2:
+            constant.append(name)
+            continue
+        classes = sorted(distinct) if len(bad) else None
+        if classes is not None:
+            numbers = np.unique([str(v) for v in columns[name]], return_inverse=True)[1].astype(np.float64)
+        asked = name in known or (inputs is not None and name in inputs)
+        if not asked and (what := tells_only_time(numbers, times)):
+            calendar[name] = what
+            continue
+        if classes is not None:
+            if len(classes) > MOST_CLASSES:
                 left_out.append(name)
                 continue
-            layout.classes[name] = sorted(distinct)
-            numbers = np.unique([str(v) for v in columns[name]], return_inverse=True)[1].astype(np.float64)
-        if len(distinct) < 2:
-            continue  # one value tells nothing
+            layout.classes[name] = classes
         fixed = series.max() > 0 and _is_fixed(numbers, series)
         (layout.known if name in known or fixed else layout.past).append(name)
-    if left_out:
-        findings.append(
-            Finding("too-many-categories", Severity.NOTE,
-                    f"of more than {MOST_CLASSES} categories, left out: {', '.join(left_out)}", places=left_out)
-        )  # fmt: skip
+    findings += _left_out(left_out, constant, calendar)
     find_step(times, series, layout)
     return layout, findings
+
+
+def _left_out(classes: list[str], constant: list[str], calendar: dict[str, str]) -> list[Finding]:
+    """Why columns are not used."""
+    findings = []
+    if classes:
+        findings.append(
+            Finding("too-many-categories", Severity.NOTE,
+                    f"of more than {MOST_CLASSES} categories, left out: {', '.join(classes)}", places=classes)
+        )  # fmt: skip
+    if constant:
+        findings.append(Finding("constant-column", Severity.NOTE, f"of one value, left out: {', '.join(constant)}"))
+    if calendar:
+        told = ", ".join(n if what == f"the {n}" else f"{n} ({what})" for n, what in calendar.items())
+        findings.append(
+            Finding("calendar-column", Severity.NOTE,
+                    f"left out, for they say nothing but the time, which the model is told: {told}",
+                    fix="name one with known= (--known) if it is to be used all the same")
+        )  # fmt: skip
+    return findings
 
 
 def timeline(columns: Values, layout: Layout, ahead: int = 0) -> Timeline:

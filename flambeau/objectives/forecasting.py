@@ -56,7 +56,9 @@ def spreads(output: np.ndarray, target: np.ndarray, quantiles: Sequence[float], 
 
     Split conformal prediction with a score relative to the width that the model gives: Romano, Patterson, Candès,
     "Conformalized quantile regression", 2019, https://arxiv.org/abs/1905.03222; each quantile for itself, all steps
-    ahead together. Windows that overlap are not independent, so there is no guarantee as in that paper.
+    ahead together. As the quantile of n scores is taken at (n + 1) / n of its level there, it is here, n being how many
+    windows do not overlap (and at most half way to 1): steps beside each other err alike, and later ones err more than
+    those that the epoch was chosen by. Series change, so there is no guarantee as in that paper.
 
     Args:
         output: (N, H, Q), in order. target: (N, H), NaN where a step is missing.
@@ -65,11 +67,13 @@ def spreads(output: np.ndarray, target: np.ndarray, quantiles: Sequence[float], 
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = error / (output - output[..., middle, None])
     factors = []
+    apart = max(len(output) / output.shape[1], 1.0)
     for i, quantile in enumerate(quantiles):
         level = max(quantile, 1 - quantile)
         known = ratio[..., i][np.isfinite(ratio[..., i])]
         few = len(known) * (1 - level) < ENOUGH
-        factors.append(1.0 if i == middle or few else max(float(np.quantile(known, level)), 0.0))
+        at = min(level + level / apart, (1 + level) / 2)
+        factors.append(1.0 if i == middle or few else max(float(np.quantile(known, at)), 0.0))
     return factors
 
 

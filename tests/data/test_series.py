@@ -72,7 +72,7 @@ def test_nothing_of_what_is_held_out_is_in_any_statistic_or_choice() -> None:
 
 
 def test_a_model_cannot_see_what_it_is_to_forecast() -> None:
-    frame = hourly(wind=np.arange(40.0 * DAY), holiday=np.arange(40 * DAY) % 48 < 24)
+    frame = hourly(wind=np.random.default_rng(1).normal(size=40 * DAY), holiday=np.arange(40 * DAY) % 48 < 24)
     data = made(frame, horizon=6, length=12, known=["holiday"])
     data.fit()
     field = data.fields["history"]
@@ -243,3 +243,42 @@ def test_series_with_classes_are_read_with_their_given_sides(tmp_path: Path) -> 
     (tmp_path / "two_TEST.ts").write_text(head + "2,one,0:down\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"two_TEST.ts, line 6: the line cannot be read"):
         from_ts(tmp_path)
+
+
+def calendar(hours: int, **columns: Any) -> pl.DataFrame:
+    frame = hourly(hours // DAY + 1).head(hours)
+    time = pl.col("time").dt
+    return frame.with_columns(
+        month=time.month(), hour=time.hour(), weekend=time.weekday() > 5, year=time.year(), row=pl.int_range(pl.len()),
+        quarter=time.quarter(), name=time.strftime("%A"), **columns,
+    )  # fmt: skip
+
+
+def test_columns_that_say_only_the_time_or_nothing_are_left_out_and_said() -> None:
+    hours = 100 * DAY
+    random = np.random.default_rng(0)
+    frame = calendar(
+        hours, one=pl.lit(1), wind=pl.Series(random.normal(size=hours)),
+        holiday=pl.Series(np.repeat(random.random(100) < 0.1, DAY)),
+        fee=pl.col("time").dt.month() * 10.5,  # a fee for each month of less than a year may be another next year
+    )  # fmt: skip
+    data = made(frame, horizon=6, length=12)
+    assert data.fields["history"].plan.past == ["wind", "holiday", "fee"]
+    said = {f.check: f.message for f in data.findings}
+    assert said["constant-column"].endswith("one, year") or said["constant-column"].endswith("year, one")
+    for name in ("month", "hour", "weekend", "row", "quarter", "name"):
+        assert name in said["calendar-column"]
+    asked = made(frame, horizon=6, length=12, inputs=["hour", "wind"], known=["month"])
+    assert asked.fields["history"].plan.past == ["hour", "wind"] and asked.fields["history"].plan.known == ["month"]
+
+
+def test_values_that_were_never_seen_are_taken_for_the_nearest_and_said() -> None:
+    price = np.exp(np.arange(40 * DAY) / 300) + np.random.default_rng(0).normal(size=40 * DAY) * 0.01
+    data = made(hourly(price=price), horizon=6, length=12)
+    (said,) = [f for f in data.findings if f.check == "beyond-training"]
+    assert "price (" in said.message
+    data.fit()
+    encoded = data.fields["history"].encode(data.columns["history"][len(data) - 1])
+    train = np.stack([data.fields["history"].encode(data.columns["history"][r]) for r in data.rows("train")])
+    assert encoded[:, 1].max() <= train[:, 12:, 1].max() + 1e-6
+    assert encoded[:, 0].max() > 0, "the target itself is not held back"

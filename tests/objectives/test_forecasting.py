@@ -105,3 +105,14 @@ def test_one_number_a_step_takes_any_loss_and_quantiles_only_their_own() -> None
     objective = Supervised(nn.Linear(1, 2), field((0.5,)), "mse")
     batch = Batch(torch.ones(3, 1), torch.tensor([[1.0, NAN]] * 3), torch.arange(3))
     assert torch.isfinite(objective.loss(batch)) and objective.weight(batch) == 3.0
+
+
+def test_windows_that_overlap_count_as_few() -> None:
+    error = np.random.default_rng(0).exponential(size=(200, 10))
+    output = np.tile([-1.0, 0.0, 1.0], (200, 10, 1))
+    high = spreads(output, error, [0.1, 0.5, 0.9], 1)[2]
+    assert high == pytest.approx(np.quantile(error, 0.9 * 21 / 20)), (
+        "200 windows of 10 steps are 20 that do not overlap"
+    )
+    few = spreads(output[:50], error[:50], [0.1, 0.5, 0.9], 1)[2]
+    assert few == pytest.approx(np.quantile(error[:50], 0.95)), "and no more than half way to all"
