@@ -169,7 +169,7 @@ def _beyond(line: Timeline, layout: Layout, until: Any) -> list[Finding]:
     far = [f"{name} ({share:.0%})" for name, share in shares.items() if share > BEYOND]
     return [
         Finding("beyond-training", Severity.WARNING,
-                "beyond what training rows have in many of the rows held out, and taken for the nearest value that they "
+                "beyond what training rows have in many rows held out, and taken for the nearest value that they "
                 f"have: {', '.join(far)}", fix="give the change from step to step instead, or leave the column out")
     ] if far else []  # fmt: skip
 
