@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -191,7 +190,7 @@ def _build_own(
     options: dict[str, Any],
 ) -> Built:
     builder = OWN[name]
-    known = list(inspect.signature(builder).parameters)[2:]
+    known = OWN.options[name]
     for option in options:
         if option not in known:
             raise UsageError(f"the model {name} has no option '{option}'", fix=nearest(option, known))
@@ -224,7 +223,7 @@ def _build_with_vectors(
             f"word vectors for {spec.shape[0]:,} tokens were asked for, and a vocabulary of {len(vocabulary):,} given",
             fix="cut the texts into words, and give vocabulary=",
         )
-    if "embedding" not in inspect.signature(OWN[name]).parameters:
+    if "embedding" not in OWN.options[name]:
         raise ModelError(
             "it has no word vectors", where=name, fix="use the model bag, textcnn, lstm, gru or transformer"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -175,17 +176,55 @@ Builder = Callable[..., nn.Module]
 """`builder(spec, num_outputs, **options)`: a model whose output is (B, num_outputs)."""
 
 
+def whole(spec: InputSpec) -> tuple[Any, ...]:
+    """All of what is known of the input."""
+    return (spec,)
+
+
+def nothing(spec: InputSpec) -> tuple[Any, ...]:
+    """Nothing of it: the model fits any."""
+    return ()
+
+
+def vocabulary(spec: InputSpec) -> tuple[Any, ...]:
+    """V, how many different tokens texts have."""
+    return (max(spec.shape),)
+
+
 class Models(Registry[Builder]):
-    """Models by name, each with the kinds of input that it takes."""
+    """Models by name, each with the kinds of input that it takes and the options that a user may give."""
 
     def __init__(self) -> None:
         super().__init__("model")
         self.kinds: dict[str, tuple[str, ...]] = {}
+        self.options: dict[str, tuple[str, ...]] = {}
 
-    def register(self, name: str, kinds: tuple[str, ...] = ("image",)) -> Callable[[Builder], Builder]:
-        """A decorator that enters a builder under `name`."""
-        self.kinds[name] = kinds
-        return super().register(name)
+    def register(
+        self, name: str, kinds: tuple[str, ...] = ("image",), of: Callable[[InputSpec], tuple[Any, ...]] = whole,
+        **fixed: Any,
+    ) -> Callable[[Any], Any]:  # fmt: skip
+        """A decorator that enters a class, or a function that makes a model, under `name`; its arguments behind
+        `num_outputs` are its options.
+
+        Args:
+            kinds: of input that it takes.
+            of: what it takes before `num_outputs`, from the spec of the input.
+            fixed: options that the name settles.
+        """
+
+        def enter(model: Any) -> Any:
+            parameters = list(inspect.signature(model).parameters)
+            free = parameters[parameters.index("num_outputs") + 1 :]
+
+            def builder(spec: InputSpec, num_outputs: int, **options: Any) -> nn.Module:
+                return model(*of(spec), num_outputs, **fixed, **options)
+
+            self.kinds[name] = kinds
+            self.options[name] = tuple(option for option in free if option not in fixed)
+            super(Models, self).register(name)(builder)
+            return model
+
+        return enter
 
 
 OWN = Models()

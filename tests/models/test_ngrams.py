@@ -12,7 +12,7 @@ import flambeau as fb
 from flambeau.core.errors import ModelError, UsageError
 from flambeau.data.realdata.texts import uci_sentences
 from flambeau.fields import Ragged
-from flambeau.models import InputSpec, build
+from flambeau.models import OWN, InputSpec, build
 from flambeau.models.text import ngrams as module
 from flambeau.models.text.ngrams import NGrams
 
@@ -103,7 +103,7 @@ def test_no_two_of_many_phrases_are_taken_for_one() -> None:
 
 def test_what_was_counted_is_saved_with_the_weights_and_a_label_is_learned() -> None:
     sentences = uci_sentences()
-    data = fb.Dataset({"text": sentences.texts[:600], "label": sentences.labels[:600]}, target="label")
+    data = fb.Dataset({"text": sentences.texts[:1500], "label": sentences.labels[:1500]}, target="label")
     learner = fb.Learner(data, run=False, quiet=True, epochs=4)
     assert learner.fit(check=False)["accuracy"] > 0.65
     model = learner.objective.model
@@ -127,6 +127,6 @@ def test_the_table_is_as_large_as_the_outputs_allow(outputs: int, size: int) -> 
 
 
 def build_meta(outputs: int) -> NGrams:
-    made = module.ngrams(InputSpec("text", (30,)), outputs)
+    made = OWN["ngrams"](InputSpec("text", (30,)), outputs)
     assert isinstance(made, NGrams)
     return made

@@ -24,6 +24,7 @@ def block(in_channels: int, out_channels: int) -> nn.Sequential:
     )
 
 
+@OWN.register("melcnn")
 class MelCNN(nn.Module):
     """Four convolutions, each halving bands and frames, and a linear layer over the mean and the largest over time.
 
@@ -48,9 +49,3 @@ class MelCNN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.body(x).flatten(1, 2)  # (B, 4·width · M/16, F/16)
         return self.head(self.dropout(self.norm(torch.cat([x.mean(2), x.amax(2)], 1))))
-
-
-@OWN.register("melcnn")
-def melcnn(spec: InputSpec, num_outputs: int, width: int = 16, dropout: float = 0.3) -> nn.Module:
-    """`MelCNN` for log-mel pictures."""
-    return MelCNN(spec, num_outputs, width, dropout)

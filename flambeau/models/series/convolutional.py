@@ -27,6 +27,7 @@ class CausalBlock(nn.Module):
         return (out + self.shortcut(x)).relu()
 
 
+@OWN.register("tcn", kinds=("history",))
 class TCN(Forecaster):
     """Causal convolutions whose reach doubles from block to block until it spans the past; the last step's state
     beside what is known ahead gives all steps that follow.
@@ -77,6 +78,7 @@ class ResidualBlock(nn.Module):
         return (self.body(x) + self.shortcut(x)).relu()
 
 
+@OWN.register("resnet-1d", kinds=("series",))
 class ResNet1d(nn.Module):
     """Three residual blocks and a mean over time.
 
@@ -120,6 +122,7 @@ class Inception(nn.Module):
         return self.norm(torch.cat([*(c(narrow) for c in self.convolutions), self.pooled(x)], 1)).relu()
 
 
+@OWN.register("inceptiontime", kinds=("series",))
 class InceptionTime(nn.Module):
     """Inception blocks with a shortcut around each three, and a mean over time.
 
@@ -154,23 +157,3 @@ class InceptionTime(nn.Module):
             if i % 3 == 2:
                 x = begun = (x + self.shortcuts[i // 3](begun)).relu()
         return self.head(x.mean(2))
-
-
-@OWN.register("tcn", kinds=("history",))
-def tcn(
-    spec: InputSpec, num_outputs: int, width: int = 32, kernel: int = 3, dropout: float = 0.1, level: str = "last"
-) -> nn.Module:
-    """`TCN` for forecasts."""
-    return TCN(spec, num_outputs, width, kernel, dropout, level)
-
-
-@OWN.register("resnet-1d", kinds=("series",))
-def resnet1d(spec: InputSpec, num_outputs: int, width: int = 64) -> nn.Module:
-    """`ResNet1d` for series."""
-    return ResNet1d(spec, num_outputs, width)
-
-
-@OWN.register("inceptiontime", kinds=("series",))
-def inceptiontime(spec: InputSpec, num_outputs: int, width: int = 16, blocks: int = 6, kernel: int = 40) -> nn.Module:
-    """`InceptionTime` for series."""
-    return InceptionTime(spec, num_outputs, width, blocks, kernel)

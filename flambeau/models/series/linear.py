@@ -12,6 +12,7 @@ from flambeau.models.series.parts import Forecaster
 from flambeau.models.spec import OWN, InputSpec
 
 
+@OWN.register("dlinear", kinds=("history",))
 class DLinear(Forecaster):
     """The target's past is parted into a moving average and the rest, each mapped to the next steps by one layer; what
     is known of each step ahead is added by another.
@@ -36,9 +37,3 @@ class DLinear(Forecaster):
         out = self.trend(trend[:, 0]) + self.rest((target - trend)[:, 0])
         out = out.view(len(out), self.horizon, self.quantiles)
         return out if self.ahead is None else out + self.ahead(future.transpose(1, 2))
-
-
-@OWN.register("dlinear", kinds=("history",))
-def dlinear(spec: InputSpec, num_outputs: int, window: int = 25, level: str = "last") -> nn.Module:
-    """`DLinear` for forecasts."""
-    return DLinear(spec, num_outputs, window, level)

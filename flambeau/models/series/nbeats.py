@@ -35,6 +35,7 @@ class Block(nn.Module):
         return self.backcast(x), self.forecast(x)
 
 
+@OWN.register("nbeats", kinds=("history",))
 class NBeats(Forecaster):
     """Blocks one behind the other, each given what the ones before left of the past; their forecasts are summed, with
     one linear map of the past.
@@ -73,12 +74,3 @@ class NBeats(Forecaster):
             explained, part = block(left, extra)
             left, out = left - explained, out + part
         return out.view(len(out), self.horizon, self.quantiles)
-
-
-@OWN.register("nbeats", kinds=("history",))
-def nbeats(
-    spec: InputSpec, num_outputs: int, blocks: int = 3, width: int = 128, layers: int = 3, dropout: float = 0.3,
-    context: int | None = None, level: str = "last",
-) -> nn.Module:  # fmt: skip
-    """`NBeats` for forecasts."""
-    return NBeats(spec, num_outputs, blocks, width, layers, dropout, context, level)

@@ -10,6 +10,8 @@ from flambeau.models.series.parts import Forecaster
 from flambeau.models.spec import OWN, InputSpec
 
 
+@OWN.register("lstm-forecaster", kinds=("history",), cell=nn.LSTM)
+@OWN.register("gru-forecaster", kinds=("history",), cell=nn.GRU)
 class RecurrentForecaster(Forecaster):
     """All channels of the past through a recurrent layer; its last state beside what is known ahead through two layers.
 
@@ -22,8 +24,8 @@ class RecurrentForecaster(Forecaster):
     """
 
     def __init__(
-        self, spec: InputSpec, num_outputs: int, cell: type[nn.LSTM] | type[nn.GRU], width: int = 64, layers: int = 1,
-        dropout: float = 0.1, level: str = "last",
+        self, spec: InputSpec, num_outputs: int, width: int = 64, layers: int = 1, dropout: float = 0.1,
+        level: str = "last", cell: type[nn.LSTM] | type[nn.GRU] = nn.LSTM,
     ):  # fmt: skip
         super().__init__(spec, num_outputs, level)
         self.recurrent = cell(self.channels, width, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
@@ -36,19 +38,3 @@ class RecurrentForecaster(Forecaster):
         states, _ = self.recurrent(past.transpose(1, 2))
         out = self.head(torch.cat((states[:, -1], future.flatten(1)), 1))
         return out.view(len(out), self.horizon, self.quantiles)
-
-
-@OWN.register("lstm-forecaster", kinds=("history",))
-def lstm_forecaster(
-    spec: InputSpec, num_outputs: int, width: int = 64, layers: int = 1, dropout: float = 0.1, level: str = "last"
-) -> nn.Module:
-    """`RecurrentForecaster` with an LSTM."""
-    return RecurrentForecaster(spec, num_outputs, nn.LSTM, width, layers, dropout, level)
-
-
-@OWN.register("gru-forecaster", kinds=("history",))
-def gru_forecaster(
-    spec: InputSpec, num_outputs: int, width: int = 64, layers: int = 1, dropout: float = 0.1, level: str = "last"
-) -> nn.Module:
-    """`RecurrentForecaster` with a GRU."""
-    return RecurrentForecaster(spec, num_outputs, nn.GRU, width, layers, dropout, level)

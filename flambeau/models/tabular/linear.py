@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from flambeau.fields import Row
-from flambeau.models.spec import OWN, InputSpec
+from flambeau.models.spec import OWN
 
 
+@OWN.register("linear", kinds=("table", "number"), of=lambda spec: (spec.shape,))
 class Linear(nn.Module):
     """Weights of D numbers, and K outputs for each code of each category, summed.
 
@@ -33,9 +34,3 @@ class Linear(nn.Module):
         for i, table in enumerate(self.categories):
             out = out + table(codes[:, i])  # type: ignore[index]
         return out
-
-
-@OWN.register("linear", kinds=("table", "number"))
-def linear(spec: InputSpec, num_outputs: int) -> nn.Module:
-    """`Linear` for tables or numbers."""
-    return Linear(spec.shape, num_outputs)

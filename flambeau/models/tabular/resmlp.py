@@ -27,6 +27,7 @@ class Block(nn.Module):
         return x + self.body(x)
 
 
+@OWN.register("resmlp", kinds=("table", "number"))
 class ResMLP(nn.Module):
     """Embeddings of numbers and categories, a linear layer, residual blocks and a head.
 
@@ -56,12 +57,3 @@ class ResMLP(nn.Module):
 
     def forward(self, row: Row | Tensor) -> Tensor:
         return self.head(self.body(self.embedding(row)))
-
-
-@OWN.register("resmlp", kinds=("table", "number"))
-def resmlp(
-    spec: InputSpec, num_outputs: int, width: int = 128, blocks: int = 2, dropout: float = 0.1, number_width: int = 8,
-    bins: int = 16,
-) -> nn.Module:  # fmt: skip
-    """`ResMLP` for tables or numbers."""
-    return ResMLP(spec, num_outputs, width, blocks, dropout, number_width, bins)

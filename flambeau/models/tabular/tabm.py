@@ -45,6 +45,7 @@ class MemberLinear(nn.Module):
         return torch.addcmul(bias, nn.functional.linear(x * scale_in, self.weight), scale_out)
 
 
+@OWN.register("tabm", kinds=("table", "number"))
 class TabM(nn.Module):
     """M members over embeddings of a row, each with a head of its own. What they say is averaged.
 
@@ -105,12 +106,3 @@ class MemberHeads(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.baddbmm(self.bias[:, None], x.transpose(0, 1), self.weight).transpose(0, 1)
-
-
-@OWN.register("tabm", kinds=("table", "number"))
-def tabm(
-    spec: InputSpec, num_outputs: int, members: int = 8, width: int = 192, layers: int = 2, dropout: float = 0.0,
-    number_width: int = 16, bins: int = 48,
-) -> nn.Module:  # fmt: skip
-    """`TabM` for tables or numbers."""
-    return TabM(spec, num_outputs, members, width, layers, dropout, number_width, bins)

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from flambeau.core.errors import UsageError
 from flambeau.fields import Ragged
-from flambeau.models.spec import OWN, InputSpec
+from flambeau.models.spec import OWN, vocabulary
 from flambeau.models.text.parts import Pooling, TokenEmbedding, mask_padding
 
 MULTIPLIER = 1_000_003  # a prime: spreads neighbouring token numbers over the buckets
 
 
+@OWN.register("bag", kinds=("text",), of=vocabulary)
 class Bag(nn.Module):
     """Pooled embeddings of tokens and of phrases of neighbouring tokens.
 
@@ -81,18 +82,3 @@ class Bag(nn.Module):
             buckets = rest.remainder(self.phrases.table.num_embeddings - 1) + 1
             found.append((buckets.masked_fill(~inside, 0), inside))
         return found
-
-
-@OWN.register("bag", kinds=("text",))
-def bag(
-    spec: InputSpec,
-    num_outputs: int,
-    embedding: int = 64,
-    dropout: float = 0.5,
-    token_dropout: float = 0.2,
-    ngrams: int = 1,
-    buckets: int = 1 << 17,
-    pooling: str = "sqrt",
-) -> nn.Module:
-    """`Bag` for texts."""
-    return Bag(spec.shape[0], num_outputs, embedding, dropout, token_dropout, ngrams, buckets, pooling)

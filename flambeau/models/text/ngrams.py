@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from flambeau.core.errors import UsageError
 from flambeau.fields import Ragged
-from flambeau.models.spec import OWN, InputSpec
+from flambeau.models.spec import OWN, nothing
 from flambeau.models.text.parts import first_times, mask_padding
 
 FACTORS = (1_000_003, 0x9E3779B97F4A7C15 - (1 << 64))  # odd: a product of int64 wraps around and loses nothing
@@ -27,13 +27,14 @@ AT_ONCE = 1 << 23  # of them new ones
 RATE = 3.0  # a phrase has a gradient in few batches only
 
 
+@OWN.register("ngrams", kinds=("text",), of=nothing)
 class NGrams(nn.Module):
     """The weights of a text's different phrases, added up; the phrases' own values have length 1 together.
 
     Args:
         num_outputs: K.
         ngrams: tokens of the longest phrases; 1 for single tokens only.
-        size: S, phrases that have weights; place 0 is of no phrase.
+        size: S, phrases that have weights; place 0 is of no phrase. As the number of outputs allows, if not given.
         dropout: probability that a phrase is left out in training.
 
     Attributes:
@@ -47,8 +48,11 @@ class NGrams(nn.Module):
         UsageError: `ngrams` or `size` is too small.
     """
 
-    def __init__(self, num_outputs: int, ngrams: int = 3, size: int = 1 << 18, dropout: float = 0.3):
+    def __init__(self, num_outputs: int, ngrams: int = 3, size: int | None = None, dropout: float = 0.3):
         super().__init__()
+        if size is None:
+            least, most = SIZES
+            size = max(least, min(most, 1 << (LARGEST // num_outputs).bit_length() - 1))
         if ngrams < 1 or size < 4:
             raise UsageError(f"ngrams={ngrams} and size={size} do not fit", expected="at least 1 and 4")
         self.ngrams = ngrams
@@ -158,14 +162,3 @@ def _counted(before: tuple[Tensor, Tensor] | None, found: list[tuple[Tensor, Ten
         kept = summed[:, -1].topk(most).indices.sort().values
         phrases, summed = phrases[kept], summed[kept]
     return phrases, summed
-
-
-@OWN.register("ngrams", kinds=("text",))
-def ngrams(
-    spec: InputSpec, num_outputs: int, ngrams: int = 3, size: int | None = None, dropout: float = 0.3
-) -> nn.Module:
-    """`NGrams` for texts; the table is as large as the number of outputs allows, where its size is not said."""
-    if size is None:
-        least, most = SIZES
-        size = max(least, min(most, 1 << (LARGEST // num_outputs).bit_length() - 1))
-    return NGrams(num_outputs, ngrams, size, dropout)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from flambeau.core.errors import UsageError
 from flambeau.fields import Ragged
-from flambeau.models.spec import OWN, InputSpec
+from flambeau.models.spec import OWN, vocabulary
 from flambeau.models.text.parts import Pooling, TokenEmbedding, first_times, mask_padding
 
 SHARED = 7  # numbers that `shared` gives
@@ -23,6 +23,7 @@ LOUD = 4.0  # these are mostly far below 1, and are to be learned as soon as the
 KNOWN = 2  # tokens from this number on are of the vocabulary; the others are padding and unknown
 
 
+@OWN.register("pair", kinds=("texts",), of=vocabulary)
 class Pair(nn.Module):
     """The bags of two texts, which have the same vectors for the same words, and what both have; then two layers.
 
@@ -133,12 +134,3 @@ def shared(
         weight.log1p() / 4, count / count_a.clamp_min(1), count / count_b.clamp_min(1),
     ]  # fmt: skip
     return torch.stack(parts, 1)
-
-
-@OWN.register("pair", kinds=("texts",))
-def pair(
-    spec: InputSpec, num_outputs: int, embedding: int = 64, width: int = 128, dropout: float = 0.5,
-    token_dropout: float = 0.5,
-) -> nn.Module:  # fmt: skip
-    """`Pair` for two texts."""
-    return Pair(max(spec.shape), num_outputs, embedding, width, dropout, token_dropout)

@@ -11,15 +11,16 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from flambeau.fields import Ragged
-from flambeau.models.spec import OWN, InputSpec
+from flambeau.models.spec import OWN, vocabulary
 from flambeau.models.text.parts import Pooling, TokenEmbedding
 
 
+@OWN.register("lstm", kinds=("text",), of=vocabulary, cell=nn.LSTM)
+@OWN.register("gru", kinds=("text",), of=vocabulary, cell=nn.GRU)
 class Recurrent(nn.Module):
     """A recurrent network over the tokens' vectors, pooled over time.
 
     Args:
-        cell: `nn.LSTM` or `nn.GRU`.
         vocabulary_size: V.
         num_outputs: K.
         embedding: D, width of the vectors.
@@ -29,13 +30,13 @@ class Recurrent(nn.Module):
         dropout: probability, on the vectors, between layers and before the last layer.
         token_dropout: probability that a token is left out in training.
         pooling: `mean`, `max`, `attention`, or `last`, the state at the end of each way.
+        cell: `nn.LSTM` or `nn.GRU`.
 
     Shapes: Ragged (B, T) int64 to (B, K).
     """
 
     def __init__(
         self,
-        cell: type[nn.LSTM] | type[nn.GRU],
         vocabulary_size: int,
         num_outputs: int,
         embedding: int = 64,
@@ -45,6 +46,7 @@ class Recurrent(nn.Module):
         dropout: float = 0.5,
         token_dropout: float = 0.2,
         pooling: str = "max",
+        cell: type[nn.LSTM] | type[nn.GRU] = nn.LSTM,
     ):
         super().__init__()
         self.embedding = TokenEmbedding(vocabulary_size, embedding, dropout, token_dropout)
@@ -73,37 +75,3 @@ class Recurrent(nn.Module):
             x, _ = pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])  # (B, T, ways·hidden)
             pooled = self.pool(x, mask)
         return self.head(self.dropout(pooled))
-
-
-@OWN.register("lstm", kinds=("text",))
-def lstm(
-    spec: InputSpec,
-    num_outputs: int,
-    embedding: int = 64,
-    hidden_size: int = 64,
-    layers: int = 1,
-    bidirectional: bool = True,
-    dropout: float = 0.5,
-    token_dropout: float = 0.2,
-    pooling: str = "max",
-) -> nn.Module:
-    """`Recurrent` with LSTM cells, for texts."""
-    sizes = (embedding, hidden_size, layers, bidirectional)
-    return Recurrent(nn.LSTM, spec.shape[0], num_outputs, *sizes, dropout, token_dropout, pooling)
-
-
-@OWN.register("gru", kinds=("text",))
-def gru(
-    spec: InputSpec,
-    num_outputs: int,
-    embedding: int = 64,
-    hidden_size: int = 64,
-    layers: int = 1,
-    bidirectional: bool = True,
-    dropout: float = 0.5,
-    token_dropout: float = 0.2,
-    pooling: str = "max",
-) -> nn.Module:
-    """`Recurrent` with GRU cells, for texts."""
-    sizes = (embedding, hidden_size, layers, bidirectional)
-    return Recurrent(nn.GRU, spec.shape[0], num_outputs, *sizes, dropout, token_dropout, pooling)

@@ -133,38 +133,6 @@ class Attention(nn.Module):
         return self.norm(x)
 
 
-@OWN.register("lstm-tagger", kinds=("tokens",))
-def lstm_tagger(
-    spec: InputSpec,
-    num_outputs: int,
-    embedding: int = 128,
-    spelling: int = 64,
-    hidden_size: int = 128,
-    layers: int = 1,
-    dropout: float = 0.3,
-    token_dropout: float = 0.1,
-    crf: bool = False,
-) -> nn.Module:
-    """Bidirectional LSTMs over words and their spelling."""
-    return _recurrent(nn.LSTM, spec, num_outputs, embedding, spelling, hidden_size, layers, dropout, token_dropout, crf)
-
-
-@OWN.register("gru-tagger", kinds=("tokens",))
-def gru_tagger(
-    spec: InputSpec,
-    num_outputs: int,
-    embedding: int = 128,
-    spelling: int = 64,
-    hidden_size: int = 128,
-    layers: int = 1,
-    dropout: float = 0.3,
-    token_dropout: float = 0.1,
-    crf: bool = False,
-) -> nn.Module:
-    """Bidirectional GRUs over words and their spelling."""
-    return _recurrent(nn.GRU, spec, num_outputs, embedding, spelling, hidden_size, layers, dropout, token_dropout, crf)
-
-
 @OWN.register("transformer-tagger", kinds=("tokens",))
 def transformer_tagger(
     spec: InputSpec,
@@ -184,10 +152,14 @@ def transformer_tagger(
     return Tagger(features, encoder, hidden_size, num_outputs, dropout, crf)
 
 
-def _recurrent(
-    cell: type[nn.LSTM] | type[nn.GRU], spec: InputSpec, num_outputs: int, embedding: int, spelling: int,
-    hidden_size: int, layers: int, dropout: float, token_dropout: float, crf: bool,
-) -> Tagger:  # fmt: skip
+@OWN.register("lstm-tagger", kinds=("tokens",), cell=nn.LSTM)
+@OWN.register("gru-tagger", kinds=("tokens",), cell=nn.GRU)
+def recurrent_tagger(
+    spec: InputSpec, num_outputs: int, embedding: int = 128, spelling: int = 64, hidden_size: int = 128,
+    layers: int = 1, dropout: float = 0.3, token_dropout: float = 0.1, crf: bool = False,
+    cell: type[nn.LSTM] | type[nn.GRU] = nn.LSTM,
+) -> nn.Module:  # fmt: skip
+    """Bidirectional recurrent cells over words and their spelling."""
     features = WordFeatures(spec.shape[0], spec.shape[1], embedding, spelling, dropout, token_dropout)
     encoder = BothWays(cell, features.width, hidden_size, layers, dropout)
     return Tagger(features, encoder, 2 * hidden_size, num_outputs, dropout, crf)

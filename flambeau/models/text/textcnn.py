@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from flambeau.core.errors import UsageError
 from flambeau.fields import Ragged
-from flambeau.models.spec import OWN, InputSpec
+from flambeau.models.spec import OWN, vocabulary
 from flambeau.models.text.parts import Pooling, TokenEmbedding
 
 
+@OWN.register("textcnn", kinds=("text",), of=vocabulary)
 class TextCNN(nn.Module):
     """1-D convolutions of several widths over the tokens' vectors, each pooled over time.
 
@@ -62,18 +63,3 @@ class TextCNN(nn.Module):
         # An even kernel, padded on both sides, gives one step more.
         x = torch.cat([convolution(x)[:, :, :T] for convolution in self.convolutions], 1).relu()
         return self.head(self.dropout(self.pool(x.transpose(1, 2), mask)))  # pooled: (B, kernels·width)
-
-
-@OWN.register("textcnn", kinds=("text",))
-def textcnn(
-    spec: InputSpec,
-    num_outputs: int,
-    embedding: int = 64,
-    width: int = 64,
-    kernels: Sequence[int] = (1, 2, 3),
-    dropout: float = 0.5,
-    token_dropout: float = 0.2,
-    pooling: str = "max",
-) -> nn.Module:
-    """`TextCNN` for texts."""
-    return TextCNN(spec.shape[0], num_outputs, embedding, width, tuple(kernels), dropout, token_dropout, pooling)

@@ -14,7 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from flambeau.core.errors import ModelError, UsageError
 from flambeau.fields import Ragged
-from flambeau.models.spec import OWN, InputSpec
+from flambeau.models.spec import OWN, vocabulary
 from flambeau.models.text.parts import Pooling, TokenEmbedding
 
 
@@ -45,6 +45,7 @@ class Block(nn.Module):
         return x + self.dropout(self.feed_forward(self.norm2(x)))
 
 
+@OWN.register("transformer", kinds=("text",), of=vocabulary)
 class TextTransformer(nn.Module):
     """Attention blocks over the tokens' vectors and positions, pooled over time.
 
@@ -123,21 +124,3 @@ def sinusoids(length: int, width: int, device: torch.device) -> Tensor:
     steps = torch.arange(length, device=device, dtype=torch.float32)[:, None]
     rates = torch.exp(torch.arange(0, width, 2, device=device) * (-math.log(10_000.0) / width))
     return torch.cat([(steps * rates).sin(), (steps * rates).cos()], 1)
-
-
-@OWN.register("transformer", kinds=("text",))
-def transformer(
-    spec: InputSpec,
-    num_outputs: int,
-    embedding: int = 64,
-    layers: int = 2,
-    heads: int = 4,
-    positions: str = "sinusoidal",
-    max_length: int = 512,
-    dropout: float = 0.2,
-    token_dropout: float = 0.2,
-    pooling: str = "mean",
-) -> nn.Module:
-    """`TextTransformer` for texts."""
-    sizes = (embedding, layers, heads, positions, max_length)
-    return TextTransformer(spec.shape[0], num_outputs, *sizes, dropout, token_dropout, pooling)

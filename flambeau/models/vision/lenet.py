@@ -9,9 +9,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from flambeau.core.errors import ModelError
-from flambeau.models.spec import OWN, InputSpec
+from flambeau.models.spec import OWN
 
 
+@OWN.register("lenet", of=lambda spec: (spec.channels, spec.size))
 class LeNet(nn.Module):
     """Two 3×3 convolutions, each halving the picture, then a hidden linear layer.
 
@@ -64,9 +65,3 @@ class LeNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.pool(self.body(x))  # (B, 2·width, ≤8, ≤8)
         return self.head(self.hidden(x.flatten(1)))
-
-
-@OWN.register("lenet")
-def lenet(spec: InputSpec, num_outputs: int, width: int = 32, dropout: float = 0.25) -> nn.Module:
-    """`LeNet` for pictures of at least 4 px."""
-    return LeNet(spec.channels, spec.size, num_outputs, width, dropout)

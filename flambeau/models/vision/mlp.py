@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from flambeau.models.spec import OWN, InputSpec
+from flambeau.models.spec import OWN
 
 
+@OWN.register("mlp", kinds=("image", "number"), of=lambda spec: (math.prod(spec.shape),))
 class MLP(nn.Module):
     """Linear layers with ReLU between them.
 
@@ -36,9 +37,3 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.body(x.flatten(1)))
-
-
-@OWN.register("mlp", kinds=("image", "number"))
-def mlp(spec: InputSpec, num_outputs: int, hidden: Sequence[int] = (256, 128), dropout: float = 0.0) -> nn.Module:
-    """`MLP` for numbers or pictures of any shape."""
-    return MLP(math.prod(spec.shape), num_outputs, tuple(hidden), dropout)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from flambeau.models.spec import OWN, InputSpec
+from flambeau.models.spec import OWN
 
 
 def convolution(in_channels: int, out_channels: int) -> nn.Sequential:
@@ -32,6 +32,7 @@ class Residual(nn.Module):
         return x + self.body(x)
 
 
+@OWN.register("resnet9", of=lambda spec: (spec.channels,))
 class ResNet9(nn.Module):
     """Four stages, the second and the last with a residual block.
 
@@ -63,9 +64,3 @@ class ResNet9(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.pool(self.body(x))  # (B, 8·width, H/8, W/8) before the pooling
         return self.head(x.flatten(1))
-
-
-@OWN.register("resnet9")
-def resnet9(spec: InputSpec, num_outputs: int, width: int = 16) -> nn.Module:
-    """`ResNet9` for pictures of at least 8 px."""
-    return ResNet9(spec.channels, num_outputs, width)
