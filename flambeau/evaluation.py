@@ -132,7 +132,7 @@ def evaluate_run(
         UsageError: there is no such metric.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    predictor = Predictor.load(run, device=device)
+    predictor = Predictor.load(run, device=device, reporter=reporter)
     if predictor.target is None:
         raise UsageError("this run has no target to measure against", where=run.path)
     if metric is not None:
@@ -176,6 +176,8 @@ def evaluate_run(
             rivals = _fitted_anew(run, predictor, dataset, store, rows, options, reporter)
             kept = [rival.beside(result["metrics"], without) for rival in rivals]
         result["baselines"] = kept
+    if predictor.note:
+        result["note"] = predictor.note
     return {**result, "left_out": [f.to_dict() for f in store.findings]}
 
 

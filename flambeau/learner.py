@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from flambeau import assembly, baselines, choices, preflight, verdicts
+from flambeau import assembly, baselines, choices, environment, preflight, verdicts
 from flambeau.core.errors import DataError, ModelError, RunError, TrainingError, UsageError, shown
 from flambeau.core.files import write_json
 from flambeau.core.findings import TELLS_LEFT_OUT, Finding, Severity, worst_first
@@ -29,7 +29,7 @@ from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.objectives.names import measure_of, why_measured
 from flambeau.predictor import Predictor
 from flambeau.recipe import Recipe, technique_settings
-from flambeau.run import Run, environment
+from flambeau.run import Run
 from flambeau.techniques import TECHNIQUES, Technique
 from flambeau.techniques.transforms import Transforms
 from flambeau.torchfeed import as_feed
@@ -237,12 +237,16 @@ class Learner:
 
     # -- training -----------------------------------------------------------------------------------------------
 
-    def fit(self, *, resume: bool = False, check: bool = True, **settings: Any) -> dict[str, float]:
+    def fit(
+        self, *, resume: bool = False, check: bool = True, compute_threads: int | None = None, **settings: Any
+    ) -> dict[str, float]:  # fmt: skip
         """Trains, measures and writes the run.
 
         Args:
             resume: go on from the run folder's last checkpoint; from the start if it has none.
             check: look for mistakes in the data first.
+            compute_threads: that torch computes with, which the last bits of the weights depend on; if not given those
+                that a resumed training began with, else as many as torch has.
             settings: of the recipe, such as `epochs=5`.
 
         Returns:
@@ -259,11 +263,12 @@ class Learner:
         self._check_names()
         if self._run_asked is False:
             self._check(check)
-            return self._fit(None, resume)
+            with engine.computing(compute_threads):
+                return self._fit(None, resume)
         run = self.run = self._choose_run(resume)
         ours = not run.path.exists()
         with run.locked():
-            if run.finished:
+            if run.measured or (run.finished and not resume):
                 raise RunError("the run is finished", where=run.path, fix="for a new training give another run folder")
             if run.started and not resume:
                 raise RunError(
@@ -271,7 +276,9 @@ class Learner:
                     fix=f"go on with: flambeau resume {run.path}; or give another run folder",
                 )  # fmt: skip
             try:
-                return self._fit_in(run, resume, check)
+                begun = resume and (run.path / "recipe.yaml").exists()
+                with environment.compute_threads(run, begun, compute_threads, self.reporter):
+                    return self._fit_in(run, begun, check)
             except (DataError, ModelError, UsageError):
                 if ours and (self.trainer is None or self.trainer.state.step == 0):
                     shutil.rmtree(run.path, ignore_errors=True)  # it holds nothing, and what is asked next will differ
@@ -287,17 +294,19 @@ class Learner:
         if self.own_objective is None and (not target or target.kind == self.recipe.fields[name]["kind"]):
             measure_of(target, self.recipe.objective.metric)
 
-    def _fit_in(self, run: Run, resume: bool, check: bool) -> dict[str, float]:
-        if not (resume and (run.path / "recipe.yaml").exists()):
+    def _fit_in(self, run: Run, begun: bool, check: bool) -> dict[str, float]:
+        if not (begun or check):
+            self._write_findings(run)  # that nothing was checked, so that a resume does not either
+        environment.write(run, begun, self.reporter)
+        if not begun:
             self.recipe.save(run.path / "recipe.yaml")  # as asked: enough to begin again after a crash
-            write_json(run.path / "environment.json", environment())
-        if resume and (run.path / "findings.json").exists():
+        if begun and (run.path / "findings.json").exists():
             # checked, or waved through, when the training began
-            self.findings, self._checked = run.findings, run.checked
+            self.findings, self._checked = run.findings, bool(run.checked)
         else:
             self._check(check)
             self._write_findings(run)
-        return self._fit(run, resume)
+        return self._fit(run, begun)
 
     def _choose_run(self, resume: bool) -> Run:
         if isinstance(self._run_asked, (str, Path)):
@@ -336,7 +345,11 @@ class Learner:
         try:
             if isinstance(self.feed, FieldFeed):
                 prime(self.objective, self.feed.source("train"), self.feed.prepare)
-            self.trainer.fit(resume=resume)
+            if run is not None and run.finished:  # killed while it was measured
+                run.load_model(self.objective.model)
+                self.trainer.state = run.progress
+            else:
+                self.trainer.fit(resume=resume)
             valid = self.feed.sources.get("valid")
             if valid is not None:
                 calibrate(self.objective, self.engine, valid, self.feed.prepare, self.reporter)
@@ -350,11 +363,13 @@ class Learner:
         if run is not None:
             if self.data is not None:
                 run.save_fields(self.data.fields, self.data.inputs, self.data.target)
-            write_json(run.path / "evaluation.json", result)
-            run.save_model(self.objective.model)
+            write_json(run.path / "evaluation.json", {**result, "pending": True})
+            if not run.finished:
+                run.save_model(self.objective.model)
             if isinstance(self.feed, FieldFeed):
                 beside = verdicts.put_beside(result, self.objective, self.engine, self.feed, self.recipe, self.reporter)
-                write_json(run.path / "evaluation.json", {**result, **beside})
+                result = {**result, **beside}
+            write_json(run.path / "evaluation.json", result)
             self.reporter.say(f"run: {run.path}")
         return result["metrics"]
 
@@ -387,6 +402,10 @@ class Learner:
             run.save_fields(self.data.fields, self.data.inputs, self.data.target)
             write_json(run.path / "examples.json", {"examples": examples(self.data)})
             self._write_findings(run)
+        reasons = run.recipe.reasons if resume else []
+        if reasons:  # decided when the training began: what is decided now only repeats it
+            environment.compare_engines(reasons, self.engine.reasons, self.reporter)
+            self.recipe.reasons = reasons
         self.recipe.save(run.path / "recipe.yaml")
 
     def _write_findings(self, run: Run) -> None:

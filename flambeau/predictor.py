@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from flambeau.core.errors import DataError, RunError, UsageError
+from flambeau.core.reporter import Reporter
 from flambeau.data.batch import Batch
 from flambeau.data.frames import as_polars, with_index
 from flambeau.data.grouping import PRESENT, missing, optional
@@ -96,6 +97,7 @@ class Predictor:
         self.examples: list[dict[str, Any]] = []
         """A few training rows, raw values by input, as the run kept them."""
         self.prepare = Preparer(self.fields, self.inputs, None, engine.device)
+        self.note: str | None = None  # what a person should know of its weights
 
     @classmethod
     def load(
@@ -105,12 +107,14 @@ class Predictor:
         model: nn.Module | None = None,
         device: str = "auto",
         precision: str = "float32",
+        reporter: Reporter | None = None,
     ) -> Predictor:
         """The Predictor of a run.
 
         Args:
             model: where the run was trained with an nn.Module of the user's own, one built the same way.
             precision: float32 by default, so that a prediction does not depend on what it is batched with.
+            reporter: says so where the run is unfinished, and which weights are used; on stderr if not given.
 
         Raises:
             RunError: there is no such run, or it has no weights yet.
@@ -138,7 +142,9 @@ class Predictor:
                 model, _ = fuse(specs, outputs, weights=False, optional=others, present=PRESENT, **options)
             else:
                 model = build(recipe.model.name, InputSpec.of([*seen.values()]), outputs, **options)
-        run.load_model(model)
+        note = run.load_model(model)
+        if note:
+            (reporter or Reporter()).say(note, style="yellow")
         chosen = engine.choose(model, device=device, precision=precision)
         chosen.place(model)
         loss = recipe.objective.loss if "loss" not in recipe.own_parts else "auto"
@@ -146,6 +152,7 @@ class Predictor:
         model.eval()
         predictor = cls(objective, chosen, fields, inputs, target)
         predictor.examples = run.examples
+        predictor.note = note
         return predictor
 
     @property

@@ -12,10 +12,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flambeau.core.errors import RunError, UsageError, nearest, shown
-from flambeau.core.files import write_atomic
+from flambeau.core.files import parse_yaml, read_regular, write_atomic
 from flambeau.hints import unknown
 from flambeau.training.settings import Settings
 from flambeau.version import RUN_FORMAT, __version__
+
+MOST_BYTES = 1 << 20  # of a recipe: with the names of 5,000 columns it has a tenth
 
 
 class ModelChoice(BaseModel):
@@ -73,12 +75,12 @@ class Recipe(BaseModel):
             UsageError: it is not there, not YAML, or a setting does not exist or fit; all such are told at once.
             RunError: a newer version wrote it.
         """
+        if not Path(path).exists():
+            raise UsageError("there is no such recipe", where=path)
         try:
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UsageError("there is no such recipe", where=path) from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UsageError(f"this is not YAML ({str(error).splitlines()[0]})", where=path) from None
+            values = parse_yaml(read_regular(Path(path), MOST_BYTES).decode("utf-8"))
+        except ValueError as error:
+            raise UsageError(f"this is not YAML ({error})", where=path) from None
         if not isinstance(values, dict):
             raise UsageError("this is not a recipe", where=path, expected="sections such as model and training")
         written = values.get("format", RUN_FORMAT)
@@ -196,9 +198,11 @@ def parse_setting(text: str) -> tuple[str, Any]:
     name, value = match.groups()
     number = _as_number(value)
     try:
-        return name.strip(), yaml.safe_load(value) if number is None else number
-    except yaml.YAMLError:
-        raise UsageError(f"the value of '{text}' is not YAML", expected="a number, a word, or a list [1, 2]") from None
+        return name.strip(), parse_yaml(value) if number is None else number
+    except ValueError as error:
+        raise UsageError(
+            f"the value of '{text}' is not YAML ({error})", expected="a number, a word, or a list [1, 2]"
+        ) from None
 
 
 def _as_number(text: str) -> float | int | None:

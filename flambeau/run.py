@@ -5,25 +5,72 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import platform
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from torch import nn
 
 from flambeau.core.errors import RunError, nearest
-from flambeau.core.files import read_json, write_atomic, write_json
+from flambeau.core.files import read_json, read_regular, values_of, write_atomic, write_json
 from flambeau.core.findings import Finding
+from flambeau.data.grouping import PRESENT
 from flambeau.fields import Field
 from flambeau.recipe import Recipe
 from flambeau.training import checkpoint
-from flambeau.training.logging import read
+from flambeau.training.logging import Numbers, numbers, read
+from flambeau.training.state import State
 from flambeau.version import __version__
+
+
+class Rival(BaseModel):
+    """A simple rival in an evaluation."""
+
+    model_config = ConfigDict(extra="allow")
+    name: str
+    seconds: float
+    metrics: Numbers
+
+
+class Evaluation(BaseModel):
+    """What `evaluation.json` holds at least; `pending` where its writer was not done yet."""
+
+    model_config = ConfigDict(extra="allow")
+    side: str | None = None
+    samples: int | None = None
+    metrics: Numbers = {}
+    detail: dict[str, Any] = {}
+    baselines: list[Rival] = []
+    pending: bool = False
+
+
+class Checked(BaseModel):
+    """What `findings.json` holds."""
+
+    checked: bool | None = None
+    findings: list[Finding]
+    thumbnails: list[list[str]] | None = None
+    overview: dict[str, Any] | None = None
+
+
+class Examples(BaseModel):
+    """What `examples.json` holds."""
+
+    examples: list[dict[str, Any]] = []
+
+
+class Environment(BaseModel):
+    """What `environment.json` holds, as far as it is used."""
+
+    model_config = ConfigDict(extra="allow")
+    threads: int | None = None
+    processor: str | None = None
+    packages: dict[str, str] = {}
+    resumed: list[dict[str, Any]] = []
 
 
 class Run:
@@ -84,7 +131,10 @@ class Run:
             handle.flush()
             for left in self.path.glob(".*.tmp"):
                 left.unlink(missing_ok=True)  # of a training that was killed while it wrote
-            yield
+            try:
+                yield
+            finally:
+                handle.truncate(0)  # a training that is killed leaves its number
 
     # -- what is in it ------------------------------------------------------------------------------------------
 
@@ -95,13 +145,56 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the training came to its end."""
+        """Whether the training came to its end: the final weights are there."""
         return (self.path / "model.safetensors").exists()
+
+    @property
+    def measured(self) -> bool:
+        """Whether the final weights were measured, and all that is put beside them."""
+        return self.finished and not self.evaluation.get("pending")
+
+    @property
+    def status(self) -> str:
+        """`finished`; `unmeasured` or `unreported`, which a resume finishes; `running`; `stopped` by a signal or an
+        error; `killed`; `begun`, with nothing saved."""
+        held, holder = self._lock()
+        if held:
+            return "running"
+        if self.finished:
+            return "unmeasured" if not self.measured else "finished" if self.reported else "unreported"
+        return "killed" if holder else "stopped" if self.started else "begun"
+
+    @property
+    def reported(self) -> bool:
+        """Whether there is a report."""
+        return (self.path / "report.html").exists()
+
+    def _lock(self) -> tuple[bool, str]:
+        """Whether a training is in the folder, and the process that is or was killed in it."""
+        try:
+            handle = os.open(self.path / ".lock", os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:
+            return False, ""
+        with os.fdopen(handle, "rb") as file:
+            holder = file.read(20).decode("ascii", "replace")
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return True, holder
+            return False, holder
 
     @property
     def started(self) -> bool:
         """Whether there is a checkpoint to go on from."""
         return bool(checkpoint.listed(self.path / "checkpoints"))
+
+    @property
+    def progress(self) -> State:
+        """Where the training stands by its newest whole checkpoint; at its beginning if there is none."""
+        for path in checkpoint.listed(self.path / "checkpoints"):
+            with contextlib.suppress(RunError):
+                return State.of(checkpoint.manifest_of(path)["facts"], path)
+        return State()
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
@@ -112,65 +205,101 @@ class Run:
     @property
     def evaluation(self) -> dict[str, Any]:
         """The evaluation that the training ended with; empty if there is none yet."""
-        path = self.path / "evaluation.json"
-        return read_json(path) if path.exists() else {}
+        found = self._read("evaluation.json", Evaluation)
+        for holder in (found, *(found.get("baselines") or ())):
+            if holder.get("metrics"):
+                holder["metrics"] = numbers(holder["metrics"])
+        return found
 
     @property
     def findings(self) -> list[Finding]:
         """What the checks found."""
-        path = self.path / "findings.json"
-        return [Finding.from_dict(f) for f in read_json(path)["findings"]] if path.exists() else []
+        return [Finding.from_dict(f) for f in self._read("findings.json", Checked).get("findings", [])]
 
     @property
-    def checked(self) -> bool:
-        """Whether the data was checked."""
-        path = self.path / "findings.json"
-        return bool(read_json(path).get("checked")) if path.exists() else False
+    def thumbnails(self) -> list[list[str]]:
+        """Of each finding some of its samples, as HTML."""
+        return self._read("findings.json", Checked).get("thumbnails") or []
+
+    @property
+    def overview(self) -> dict[str, Any]:
+        """What the data is, at a glance."""
+        return self._read("findings.json", Checked).get("overview") or {}
+
+    @property
+    def checked(self) -> bool | None:
+        """Whether the data was checked; None where the run does not say."""
+        found = self._read("findings.json", Checked)
+        return found.get("checked") if found else False
 
     @property
     def environment(self) -> dict[str, Any]:
         """What it was trained with."""
-        path = self.path / "environment.json"
-        return read_json(path) if path.exists() else {}
+        return self._read("environment.json", Environment)
+
+    def _read(self, name: str, shape: type[BaseModel]) -> dict[str, Any]:
+        """What a file of the run holds, empty if there is none.
+
+        Raises:
+            RunError: it is damaged, or holds something else than `shape`.
+        """
+        path = self.path / name
+        if not path.exists():
+            return {}
+        value: dict[str, Any] = read_json(path)
+        try:
+            shape.model_validate(value)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            raise RunError(f"{place} does not fit ({first['msg'].lower()})", where=path) from None
+        return value
 
     def fields(self) -> tuple[dict[str, Field], list[str], str | None]:
         """(fields by column, inputs, target)."""
-        state = read_json(self.path / "fields.json")
-        try:
-            return {n: Field.from_dict(f) for n, f in state["fields"].items()}, state["inputs"], state["target"]
-        except (KeyError, TypeError, AttributeError) as error:
-            raise RunError(f"the fields are damaged ({error!r})", where=self.path / "fields.json") from None
+        path = self.path / "fields.json"
+        state = read_json(path)
+        if not {"fields", "inputs", "target"} <= state.keys():
+            raise RunError("the fields are damaged: a part is missing", where=path)
+        with values_of(path):
+            fields = {n: Field.from_dict(f) for n, f in state["fields"].items()}
+            inputs, target = state["inputs"], state["target"]
+            if not (isinstance(inputs, list) and fields.keys() >= {*inputs} - {PRESENT} and target in (None, *fields)):
+                raise RunError(f"inputs {inputs} and target {target} are not among the fields", where=path)
+            return fields, inputs, target
 
     def save_fields(self, fields: dict[str, Field], inputs: list[str], target: str | None) -> None:
         """Writes fields.json."""
         state = {"inputs": inputs, "target": target, "fields": {n: f.to_dict() for n, f in fields.items()}}
-        write_json(self.path / "fields.json", state)
+        write_json(self.path / "fields.json", state, sealed=True)
 
     @property
     def examples(self) -> list[dict[str, Any]]:
         """A few training rows to try the model on, raw values by input; none where the file was taken away."""
-        path = self.path / "examples.json"
-        return read_json(path).get("examples", []) if path.exists() else []
+        return self._read("examples.json", Examples).get("examples", [])
 
     def save_model(self, model: nn.Module) -> None:
         """Writes model.safetensors; from then on the run is finished."""
         data = safetensors.torch.save(checkpoint.storable(model.state_dict()), {"flambeau": __version__})
         write_atomic(self.path / "model.safetensors", data)
 
-    def load_model(self, model: nn.Module) -> None:
-        """Loads the weights: the final ones, or those of the newest whole checkpoint of an unfinished run.
+    def load_model(self, model: nn.Module) -> str | None:
+        """Loads the weights: the final ones, or of an unfinished run the best so far (the last, where it keeps those).
+
+        Returns:
+            of an unfinished run a sentence that says so, and which weights these are.
 
         Raises:
             RunError: there are none, or they do not fit the model.
         """
-        path = self.path / "model.safetensors"
+        path, note = self.path / "model.safetensors", None
         if path.exists():
             try:
-                state = safetensors.torch.load(path.read_bytes())
+                state = safetensors.torch.load(read_regular(path, most=None))
             except SafetensorError as error:
                 raise RunError(f"the weights are damaged ({error})", where=path) from None
         else:
-            state = self._newest_weights()
+            state, note = self._weights_so_far()
         own = {n: tuple(v.shape) for n, v in model.state_dict().items()}
         other = [n for n, v in state.items() if n in own and tuple(v.shape) != own[n]]
         if other:
@@ -184,29 +313,29 @@ class Run:
                 f"the weights do not fit the model: {len(missing)} tensors missing, {len(unexpected)} unexpected, "
                 f"such as {[*missing, *unexpected][0]}", where=path, fix="build the model as it was trained",
             )  # fmt: skip
+        return note
 
-    def _newest_weights(self) -> dict[str, torch.Tensor]:
+    def _weights_so_far(self) -> tuple[dict[str, torch.Tensor], str]:
+        """The weights of the best epoch that the checkpoints hold, else of the newest that is whole, and which."""
         for path in checkpoint.listed(self.path / "checkpoints"):
             try:
-                return checkpoint.load(path)[0]["model"]
+                tree, facts = checkpoint.load(path)
+                state, training = State.of(facts, path), self.recipe.training
             except RunError:
                 continue
+            which, weights = f"step {state.step}, the last that was saved,", tree["model"]
+            best = state.best if training.keep == "best" else None
+            if best is not None:
+                with contextlib.suppress(RunError):
+                    if "best" not in tree:
+                        tree, _ = checkpoint.load(path.with_name(best["checkpoint"]))
+                    which, weights = f"epoch {best['epoch']}, the best so far,", tree["best"]
+            going = self.status == "running"
+            return weights, (
+                f"{self.path}: the training is {'still running' if going else 'unfinished'} ({state.epoch} of "
+                f"{training.epochs} epochs); the weights of {which} are used"
+                + ("" if going else f"; go on with: flambeau resume {self.path}")
+            )
         raise RunError(
             "the run has no weights yet", where=self.path, fix=f"finish it with: flambeau resume {self.path}"
         )
-
-
-def environment() -> dict[str, Any]:
-    """Versions and machine, for `environment.json`."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    packages = {}
-    for name in ("torch", "torchvision", "timm", "numpy", "pillow", "simplejpeg", "polars", "safetensors"):
-        with contextlib.suppress(PackageNotFoundError):
-            packages[name] = version(name)
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {
-        "flambeau": __version__, "python": platform.python_version(), "platform": platform.platform(),
-        "processor": torch.cpu.get_capabilities().get("cpu_name", platform.processor()), "gpu": gpu,
-        "threads": torch.get_num_threads(), "packages": packages, "command": " ".join(sys.argv[:1]),
-    }  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from flambeau.core.errors import UsageError
+from flambeau.core.files import to_json
+from flambeau.core.printable import printable, printable_json
 from flambeau.core.reporter import Reporter
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; progress goes to stderr.")]
@@ -87,8 +88,13 @@ def _readings(given: list[str] | None) -> dict[str, str] | None:
 
 def emit(document: Any) -> None:
     """The one JSON document of a command, on stdout."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=1, default=str) + "\n")
+    sys.stdout.write(printable_json(to_json(document, default=str)) + "\n")
     sys.stdout.flush()
+
+
+def echo(text: object) -> None:
+    """A line on stdout; what a terminal would obey is shown instead."""
+    typer.echo(printable(text))
 
 
 def reporter() -> Reporter:

@@ -45,21 +45,21 @@ def command(
         common.emit(result)
         return
     reporter.say(verdicts.measured_on(result) + (f" of {data}" if data else ""))
-    typer.echo(verdicts.figures(result))
+    common.echo(verdicts.figures(result))
     rivals = result.get("baselines", [])
     for rival in rivals:
         note = f"; {rival['note']}" if rival.get("note") else ""
-        typer.echo(f"  {rival['name']} ({rival['seconds']:.1f} s): {common.show_metrics(rival['metrics'])}{note}")
+        common.echo(f"  {rival['name']} ({rival['seconds']:.1f} s): {common.show_metrics(rival['metrics'])}{note}")
     if line := verdicts.verdict(rivals, result["metrics"], result["metric"]):
-        typer.echo(f"  {line}")
+        common.echo(f"  {line}")
     detail = result["detail"]
     if lost := detail.get("lost"):
         why = "the model does not read so far, or their tag is none of training's"
-        typer.echo(f"  {lost} of {detail['tokens']} words are wrong in any case: {why}")
+        common.echo(f"  {lost} of {detail['tokens']} words are wrong in any case: {why}")
     for rows in (detail.get("spans", []), detail.get("per_class", [])):
         there = [row for row in rows if row["count"]]
         for row in sorted(there, key=lambda c: c["recall"])[:MOST_ROWS]:
             measures = "  ".join(f"{name} {row[name]:.3f}" for name in ("precision", "recall", "f1"))
-            typer.echo(f"  {row['class']}: {measures}  of {row['count']}")
+            common.echo(f"  {row['class']}: {measures}  of {row['count']}")
         if len(there) > MOST_ROWS:
-            typer.echo(f"  and {len(there) - MOST_ROWS} more of {len(there)}, with higher recall; --json has all")
+            common.echo(f"  and {len(there) - MOST_ROWS} more of {len(there)}, with higher recall; --json has all")

@@ -15,6 +15,7 @@ import typer
 from flambeau.cli import check, demo, evaluate, models, predict, report, resume, runs, serve, train
 from flambeau.cli.common import Ended, emit
 from flambeau.core.errors import FlambeauError, UsageError
+from flambeau.core.printable import printable
 from flambeau.version import __version__
 
 BAD_INPUT, BUG = 2, 70
@@ -158,7 +159,7 @@ def _tell(error: FlambeauError, as_json: bool, status: int) -> int:
     if as_json:
         emit({"error": str(error), "found": error.found, "where": error.where, "expected": error.expected,
               "fix": error.fix})  # fmt: skip
-    sys.stderr.write(f"flambeau: {error}\n")
+    sys.stderr.write(f"flambeau: {printable(error)}\n")
     return status
 
 

@@ -30,6 +30,6 @@ def command(
         count = model.parameters or 0
         told = f"{count / 1e6:.1f} M" if count >= 100_000 else f"{count / 1e3:.0f} k"
         size = f"  {told} parameters" if count else ""
-        typer.echo(f"{model.name}{size}{f'  {model.note}' if model.note else ''}")
+        common.echo(f"{model.name}{size}{f'  {model.note}' if model.note else ''}")
     if not found:
-        typer.echo(f"no model's name fits '{pattern}'")
+        common.echo(f"no model's name fits '{pattern}'")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flambeau.cli import common
+from flambeau.core.printable import cell
 
 if TYPE_CHECKING:
     from flambeau.cli.asked import Asked
@@ -63,7 +64,7 @@ def command(
         common.emit({"predictions": rows})
     else:
         for row in rows:
-            typer.echo(_line(row))
+            common.echo(_line(row))
     return 2 if any("error" in row for row in rows) else 0
 
 
@@ -89,16 +90,16 @@ def _forecast(predictor: Any, inputs: list[str], csv_: Path | None, json: bool) 
             writer.writerow(["file", "series", "time", "forecast", *levels])
             for row in found:
                 steps = zip(row["times"], row["label"], *row.get("quantiles", {}).values(), strict=True)
-                writer.writerows([row["file"], row.get("series", ""), *step] for step in steps)
+                writer.writerows([*map(cell, (row["file"], row.get("series", ""), *step))] for step in steps)
     if json:
         common.emit({"predictions": found})
         return 0
     for row in found:
-        typer.echo(f"{row['file']}{', ' + row['series'] if row.get('series') else ''}:")
+        common.echo(f"{row['file']}{', ' + row['series'] if row.get('series') else ''}:")
         bands: list[list[float]] = list(row.get("quantiles", {}).values())
         for i, (time, value) in enumerate(zip(row["times"], row["label"], strict=True)):
             band = f"  ({bands[0][i]:.6g} … {bands[-1][i]:.6g})" if bands else ""
-            typer.echo(f"  {time}  {value:.6g}{band}")
+            common.echo(f"  {time}  {value:.6g}{band}")
     return 0
 
 
@@ -157,4 +158,4 @@ def _write_csv(path: Path, rows: list[dict[str, Any]], top: int) -> None:
                 best = list(row.get("probabilities", {}).items())
                 best += [("", "")] * (top - len(best))
                 cells += [row.get("confidence", ""), *(x for pair in best for x in pair)]
-            writer.writerow([*cells, row.get("error", "")])
+            writer.writerow(map(cell, [*cells, row.get("error", "")]))

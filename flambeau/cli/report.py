@@ -27,4 +27,4 @@ def command(
     if json:
         common.emit({"report": str(path)})
     else:
-        typer.echo(path)
+        common.echo(path)

@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from flambeau.cli import common
 from flambeau.cli.train import finish
 
 NAME = "resume"
 
 
-def command(run: common.RunPath, json: common.Json = False) -> None:
-    """Go on with a stopped training from its last checkpoint, to the same weights as if it had never stopped.
+def command(
+    run: common.RunPath,
+    compute_threads: Annotated[int | None, typer.Option(help="Threads that torch computes with; those that the "
+                                                        "training began with if not given.", min=1,
+                                                        show_default=False)] = None,
+    json: common.Json = False,
+) -> None:  # fmt: skip
+    """Go on with a stopped training from its last checkpoint, to the same weights as if it had never stopped; or finish
+    what was left of one that was killed while its weights were measured.
 
     Example: `flambeau resume runs/photos`
     """
+    from flambeau import report
     from flambeau.core.errors import RunError
     from flambeau.learner import Learner
     from flambeau.run import Run
 
     opened = Run.open(run)
-    if opened.finished:
+    if opened.measured and not opened.reported:
+        with opened.locked():
+            path = report.write(opened)
+        if json:
+            common.emit({"run": str(run), "report": str(path), "metrics": opened.evaluation.get("metrics", {})})
+        else:
+            common.reporter().say(f"the training is finished; its report was left: {path}")
+        return
+    if opened.finished and opened.measured:
         epochs = opened.recipe.training.epochs
         raise RunError(
             f"the run is finished: it trained its {epochs} epochs", where=run,
             fix=f"for a longer training: flambeau train --recipe {run}/recipe.yaml --epochs {2 * (epochs or 1)}",
         )  # fmt: skip
     learner = Learner.from_recipe(opened.recipe, run=opened.path)
-    if not opened.started:
+    if not (opened.started or opened.finished):
         learner.reporter.say("there is no checkpoint yet: the training starts from its recipe")
-    finish(learner, json, resume=True)
+    finish(learner, json, resume=True, compute_threads=compute_threads)

@@ -36,20 +36,33 @@ def command(
         return
     for row in rows:
         if "error" in row:
-            typer.echo(f"{row['run']}: {row['error']}")
+            common.echo(f"{row['run']}: {row['error']}")
             continue
-        state = "finished" if row["finished"] else f"stopped after {row['epochs_done']} of {row['epochs']} epochs"
-        typer.echo(f"{row['run']}: {row['model']} on {row['data']}, {state}  {common.show_metrics(row['metrics'])}")
+        common.echo(
+            f"{row['run']}: {row['model']} on {row['data']}, {_state(row)}  {common.show_metrics(row['metrics'])}"
+        )
     if not rows:
-        typer.echo(f"no runs in {folder}")
+        common.echo(f"no runs in {folder}")
+
+
+def _state(row: dict[str, Any]) -> str:
+    done = f"after {row['epochs_done']} of {row['epochs']} epochs"
+    resume = f"flambeau resume {row['run']}"
+    return {
+        "running": f"running, {done}", "finished": "finished", "unreported": f"finished, no report ({resume})",
+        "unmeasured": f"trained, killed before it was measured ({resume})", "stopped": f"stopped {done} ({resume})",
+        "killed": f"killed {done} ({resume})", "begun": f"begun, nothing saved ({resume})",
+    }[row["status"]]  # fmt: skip
 
 
 def _describe(run: Any) -> dict[str, Any]:
     recipe, lines = run.recipe, run.metrics
     epochs = [line for line in lines if "train_loss" in line]
-    metrics = run.evaluation.get("metrics") or (epochs[-1].get("valid", {}) if epochs else {})
+    valid = epochs[-1].get("valid", {}) if epochs else {}
+    metrics = run.evaluation.get("metrics") or valid
     return {
         "run": str(run.path), "data": recipe.data.get("path") or recipe.own_parts.get("data") or "data in memory",
         "model": recipe.own_parts.get("model", recipe.model.name), "epochs": recipe.training.epochs,
-        "epochs_done": epochs[-1]["epoch"] if epochs else 0, "finished": run.finished, "metrics": metrics,
+        "epochs_done": epochs[-1]["epoch"] if epochs else 0, "finished": run.finished, "status": run.status,
+        "metrics": metrics,
     }  # fmt: skip

@@ -81,7 +81,10 @@ def shown(value: object, most: int = 80) -> str:
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
     if isinstance(shape, tuple) and shape and dtype is not None:
         return f"{str(dtype).removeprefix('torch.')} {tuple(shape)}"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of so many digits
+        return "a number of thousands of digits"
     if len(text) <= most and "\n" not in text and " at 0x" not in text:
         return text
     name = getattr(value, "__qualname__", None)

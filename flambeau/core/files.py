@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
+import math
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from flambeau.core.errors import DataError, RunError
+from flambeau.core.errors import DataError, ModelError, RunError, UsageError
 
 MOST_BYTES = 1 << 30
 """Of a file that is read whole."""
+MOST_TEXT = 256 << 20  # of JSON: the largest, a fitted vocabulary or a long training's lines, take a tenth
+ODD = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What Python raises over a value of another type or size than was expected."""
 KINDS = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device",
          stat.S_IFBLK: "device"}  # fmt: skip
 # a pipe is opened at once, and not when somebody writes into it
@@ -122,22 +128,141 @@ def write_atomic(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes plain JSON (UTF-8, readable Chinese) as `write_atomic` does."""
-    text = json.dumps(value, ensure_ascii=False, indent=1) + "\n"
-    # a file name that is not UTF-8 holds lone surrogates; as \udc.. they are JSON again
-    write_atomic(path, text.encode("utf-8", "backslashreplace"))
+def to_json(value: Any, indent: int | None = 1, **options: Any) -> str:
+    """Strict JSON with readable Chinese: what is not finite becomes null.
 
-
-def read_json(path: Path) -> Any:
-    """Reads what `write_json` wrote.
-
-    Raises:
-        RunError: the file is missing or is not JSON.
+    >>> to_json({"名": float("nan")}, indent=None)
+    '{"名": null}'
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError("the file is missing", where=path) from None
+        return json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False, **options)
+    except ValueError:
+        return json.dumps(_finite(value), ensure_ascii=False, indent=indent, allow_nan=False, **options)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def seal(value: Any) -> str:
+    """The SHA-256 of plain JSON, however it is spaced."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def write_json(path: Path, value: Any, *, sealed: bool = False) -> None:
+    """Writes plain JSON (UTF-8, readable Chinese) as `write_atomic` does.
+
+    Args:
+        sealed: with a digest of itself, so that `read_json` sees any change; for mappings.
+    """
+    if sealed:
+        value = json.loads(to_json(value))  # as it will be read: keys as text, what is not finite as null
+        value["seal"] = seal(value)
+    # a file name that is not UTF-8 holds lone surrogates; as \udc.. they are JSON again
+    write_atomic(path, (to_json(value) + "\n").encode("utf-8", "backslashreplace"))
+
+
+def read_regular(path: Path, most: int | None = MOST_TEXT) -> bytes:
+    """The bytes of a file of ours.
+
+    Args:
+        most: how many there may be; None for any number.
+
+    Raises:
+        RunError: it is missing, too large, no regular file, or cannot be read; nothing is waited for.
+    """
+    try:
+        data = read_bytes(path, sys.maxsize if most is None else most + 1)
+    except DataError as error:
+        raise RunError(error.found, where=path, expected=error.expected) from None
+    if most is not None and len(data) > most:
+        raise RunError("the file is too large", where=path, expected=f"{most >> 20} MiB at most")
+    return data
+
+
+def parse_json(text: str | bytes) -> Any:
+    """JSON of any origin: NaN, Infinity and numbers too large for a float are read as null.
+
+    Raises:
+        ValueError: it is not JSON, or nested deeper than any that is written here.
+    """
+    try:
+        text = text.decode("utf-8") if isinstance(text, bytes) else text
+        return json.loads(text, parse_constant=lambda _: None, parse_float=_number)
+    except RecursionError:
+        raise ValueError("its brackets are nested too deep") from None
+
+
+def _number(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def read_json(path: Path, kind: type = dict, *, sealed: bool = False) -> Any:
+    """Reads what `write_json` wrote.
+
+    Args:
+        sealed: it must have been sealed; else a seal is looked at where there is one.
+
+    Raises:
+        RunError: the file is missing, is not JSON or holds something else than a `kind`; or it was sealed, and its
+            values are not those that were written.
+    """
+    try:
+        value = parse_json(read_regular(path))
     except ValueError as error:
-        raise RunError(f"the file is not JSON ({error})", where=path) from None
+        raise RunError(f"the file is not JSON ({str(error)[:100]})", where=path) from None
+    if not isinstance(value, kind):
+        raise RunError(f"the file holds a {type(value).__name__}", where=path, expected=f"a {kind.__name__}")
+    if isinstance(value, dict) and (sealed or "seal" in value) and value.pop("seal", None) != seal(value):
+        raise RunError("the file is damaged: its values are not those that were written", where=path)
+    return value
+
+
+def parse_yaml(text: str) -> Any:
+    """YAML's plain values; without anchors, of which a few lines can stand for more than a memory holds.
+
+    Raises:
+        ValueError: it is not YAML, a value of it is none (such as the day 2001-99-99), or there is an anchor.
+    """
+    import yaml
+
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    try:
+        root = loader.get_single_node()
+        seen: set[int] = set()
+        nodes = [] if root is None else [root]
+        while nodes:
+            node = nodes.pop()
+            if id(node) in seen:
+                raise ValueError("it refers to an anchor, with * or <<; write the values out")
+            seen.add(id(node))
+            if not isinstance(node, yaml.ScalarNode):
+                nodes += [n for item in node.value for n in (item if isinstance(item, tuple) else (item,))]
+        return None if root is None else loader.construct_document(root)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark is not None else ""
+        raise ValueError(f"{getattr(error, 'problem', None) or str(error).splitlines()[0]}{line}") from None
+    except ODD as error:
+        raise ValueError((str(error).splitlines() or [type(error).__name__])[0][:100]) from None
+    finally:
+        loader.dispose()
+
+
+@contextmanager
+def values_of(path: Path) -> Iterator[None]:
+    """While values of a file are used: turns what Python says of odd ones into a RunError that names the file."""
+    try:
+        yield
+    except (UsageError, DataError, ModelError) as error:
+        if error.where is not None:
+            raise
+        raise RunError(error.found, where=path, expected=error.expected, fix=error.fix) from error
+    except ODD as error:
+        told = (str(error).splitlines() or [""])[0][:200]
+        raise RunError(f"a value does not fit ({type(error).__name__}: {told})", where=path) from error

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from flambeau.core.printable import printable
+
 
 class Bar:
     """A progress bar. `update` may be called as often as one likes: it draws at most five times a second.
@@ -25,7 +27,7 @@ class Bar:
         now = time.perf_counter()
         if now >= self.due:
             self.due = now + 0.2
-            self._progress.update(self._task, completed=done, note=note)
+            self._progress.update(self._task, completed=done, note=printable(note))
 
 
 class Reporter:
@@ -45,9 +47,9 @@ class Reporter:
         return self._console
 
     def say(self, text: str, style: str | None = None) -> None:
-        """One line."""
+        """A line, or several; what a terminal would obey is shown instead."""
         if not self.quiet:
-            self.console.print(text, style=style, markup=False)
+            self.console.print(printable(text, lines=True), style=style, markup=False)
 
     @contextmanager
     def bar(self, what: str, total: int | None) -> Iterator[Bar]:
@@ -58,11 +60,11 @@ class Reporter:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
         )  # fmt: skip
         with Progress(*columns, console=self.console, transient=True) as progress:
-            yield Bar(progress, progress.add_task(what, total=total, note=""))
+            yield Bar(progress, progress.add_task(printable(what), total=total, note=""))
 
 
 QUIET = Reporter(quiet=True)

@@ -32,12 +32,10 @@ class Facts:
         self.detail: dict[str, Any] = self.evaluation.get("detail") or {}
         self.metrics: dict[str, float] = self.evaluation.get("metrics") or {}
         self.findings: list[Finding] = run.findings
-        path = run.path / "findings.json"
-        kept: dict[str, Any] = read_json(path) if path.exists() else {"checked": False}
-        self.checked: bool | None = kept.get("checked")  # None: the run does not say
-        shown = kept.get("thumbnails") or []
+        self.checked: bool | None = run.checked
+        shown = run.thumbnails
         self.thumbnails: list[list[str]] = [*shown, *([] for _ in self.findings[len(shown) :])]
-        self.overview: dict[str, Any] = kept.get("overview") or {}
+        self.overview: dict[str, Any] = run.overview
         fields = run.path / "fields.json"
         self.fields: dict[str, Any] = read_json(fields) if fields.exists() else {}
         lines = run.metrics

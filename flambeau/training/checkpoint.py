@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
+import math
 import os
 import shutil
 from pathlib import Path
@@ -21,13 +21,14 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from flambeau.core.errors import RunError
-from flambeau.core.files import disk_full_named, read_json, sync_folder, write_json
+from flambeau.core.files import ODD, disk_full_named, read_json, read_regular, sync_folder, write_json
 
 Tree = Any  # nested dicts and lists of tensors and plain JSON
 
 
 def flatten(tree: Tree, tensors: dict[str, Tensor], path: str = "") -> Tree:
-    """The tree with each tensor replaced by {"tensor": name}; the tensors go into `tensors`."""
+    """The tree with each tensor replaced by {"tensor": name}, each odd float by {"float": text}; the tensors go into
+    `tensors`."""
     if isinstance(tree, Tensor):
         while path in tensors:  # a key with a slash in it
             path += "'"
@@ -39,6 +40,8 @@ def flatten(tree: Tree, tensors: dict[str, Tensor], path: str = "") -> Tree:
         return {kind: {str(k): flatten(v, tensors, f"{path}/{k}" if path else str(k)) for k, v in tree.items()}}
     if isinstance(tree, (list, tuple)):
         return [flatten(v, tensors, f"{path}/{i}") for i, v in enumerate(tree)]
+    if isinstance(tree, float) and not math.isfinite(tree):
+        return {"float": repr(tree)}  # JSON has no such number
     return tree
 
 
@@ -50,6 +53,8 @@ def unflatten(tree: Tree, tensors: dict[str, Tensor]) -> Tree:
         return tree
     if "tensor" in tree:
         return tensors[tree["tensor"]]
+    if "float" in tree:
+        return float(tree["float"])
     kind, inside = next(iter(tree.items()))
     return {(int(k) if kind == "ints" else k): unflatten(v, tensors) for k, v in inside.items()}
 
@@ -87,7 +92,7 @@ def save(path: Path, state: dict[str, Tree], facts: dict[str, Any]) -> None:
             temporary.mkdir(parents=True)
             digest = _write(temporary / "state.safetensors", storable(tensors))
             manifest = {"sha256": digest, "facts": facts, "state": skeleton}
-            write_json(temporary / "manifest.json", {**manifest, "seal": _seal(manifest)})
+            write_json(temporary / "manifest.json", manifest, sealed=True)
             if path.exists():  # the same state again, after a resume that had nothing left to do; or a damaged one
                 remove(path)
             temporary.rename(path)
@@ -116,24 +121,27 @@ def load(path: Path, device: torch.device | str = "cpu") -> tuple[dict[str, Tree
     Raises:
         RunError: a file is missing, or its bytes are not those that were written.
     """
-    manifest = read_json(path / "manifest.json")
-    try:
-        data = (path / "state.safetensors").read_bytes()
-    except OSError as error:
-        raise RunError(f"the checkpoint cannot be read ({error.strerror})", where=path) from None
-    seal = manifest.pop("seal", None) if isinstance(manifest, dict) else None
-    if seal != _seal(manifest) or hashlib.sha256(data).hexdigest() != manifest["sha256"]:
+    manifest = manifest_of(path)
+    data = read_regular(path / "state.safetensors", most=None)
+    if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
         raise RunError("the checkpoint is damaged: its bytes are not those that were written", where=path)
     try:
         tensors = {name: t.to(device) for name, t in safetensors.torch.load(data).items()}
         return unflatten(manifest["state"], tensors), manifest["facts"]
-    except (SafetensorError, KeyError) as error:
+    except (SafetensorError, *ODD) as error:
         raise RunError(f"the checkpoint is damaged ({error})", where=path) from None
 
 
-def _seal(manifest: Any) -> str:
-    """The SHA-256 of a manifest's values, however they are spaced."""
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+def manifest_of(path: Path) -> dict[str, Any]:
+    """What a checkpoint's manifest says: {sha256, facts, state}.
+
+    Raises:
+        RunError: it is missing, or not as it was written.
+    """
+    manifest = read_json(path / "manifest.json", sealed=True)
+    if not (isinstance(manifest.get("facts"), dict) and {"sha256", "state"} <= manifest.keys()):
+        raise RunError("the checkpoint is damaged: its manifest lacks a part", where=path)
+    return manifest
 
 
 def listed(folder: Path) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,6 +112,18 @@ def _device(device: str) -> torch.device:
     if where.type == "mps" and not torch.backends.mps.is_available():
         raise UsageError("there is no MPS device that torch can use", fix="use --set device=cpu, or auto")
     return where
+
+
+@contextlib.contextmanager
+def computing(number: int | None) -> Iterator[None]:
+    """While entered, torch computes with so many threads; None for as many as it has."""
+    before = torch.get_num_threads()
+    if number is not None:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def bf16_is_fast(device: torch.device) -> tuple[bool, str]:

@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import math
 import os
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from flambeau.core.files import disk_full_named, write_atomic
+from pydantic import BaseModel, ConfigDict
+
+from flambeau.core.errors import RunError
+from flambeau.core.files import disk_full_named, parse_json, read_regular, to_json, write_atomic
+
+Numbers = dict[str, float | None]  # None: it was not finite
+
+
+class Line(BaseModel):
+    """What a line of `metrics.jsonl` holds: of some steps, or of an epoch."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+    step: int
+    epoch: int
+    loss: float | None = None
+    learning_rate: float = 0.0
+    train_loss: float | None = None
+    valid: Numbers = {}
+    speed: Numbers = {}
 
 
 class Log:
@@ -34,7 +53,7 @@ class Log:
                 line for line in read(path)
                 if line["step"] <= resume_step and not ("train_loss" in line and line["epoch"] > resume_epoch)
             ]  # fmt: skip
-            write_atomic(path, "".join(json.dumps(line) + "\n" for line in self.lines).encode())
+            write_atomic(path, "".join(to_json(line, None) + "\n" for line in self.lines).encode())
         self._file = path.open("a" if resume_step is not None else "w", encoding="utf-8")
         self._board = _event_writer(folder / "tensorboard")
 
@@ -45,7 +64,7 @@ class Log:
         if self._file is None:
             return
         with disk_full_named(Path(self._file.name)):
-            self._file.write(json.dumps(line) + "\n")
+            self._file.write(to_json(line, None) + "\n")
             self._file.flush()
             if self._board is not None:
                 for name, value in values.items():
@@ -72,14 +91,31 @@ class Log:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The lines of a `metrics.jsonl`; a last line cut short by a crash is left out."""
-    lines = []
-    for text in path.read_text(encoding="utf-8").splitlines():
+    """The lines of a `metrics.jsonl`; last lines that a crash has cut short are left out.
+
+    Raises:
+        RunError: another line is damaged; it names which.
+    """
+    lines: list[dict[str, Any]] = []
+    bad: tuple[int, str] | None = None
+    for number, text in enumerate(read_regular(path).splitlines(), 1):
         try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
+            line = parse_json(text)
+            Line.model_validate(line)
+            line = {n: numbers(v) if n in ("valid", "speed") else v for n, v in line.items()}
+            line |= numbers({n: line[n] for n in ("loss", "train_loss") if n in line})
+        except ValueError as error:
+            bad = bad or (number, " ".join(str(error).split())[:120])
+            continue
+        if bad is not None:
+            raise RunError(f"line {bad[0]} is damaged ({bad[1]})", where=path, fix="take that line out of the file")
+        lines.append(line)
     return lines
+
+
+def numbers(values: Mapping[str, float | None]) -> dict[str, float]:
+    """Numbers as they were before JSON, which has none that is not finite."""
+    return {name: math.nan if value is None else value for name, value in values.items()}
 
 
 class _Events:

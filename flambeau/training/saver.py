@@ -10,6 +10,7 @@ from torch import Tensor
 
 from flambeau.core.errors import RunError
 from flambeau.training import checkpoint
+from flambeau.training.state import State
 
 if TYPE_CHECKING:
     from flambeau.training.trainer import Trainer
@@ -33,7 +34,9 @@ class Saver:
         if trainer.engine.device.type == "cuda":
             tree["random"]["cuda"] = torch.cuda.get_rng_state(trainer.engine.device)
         name = checkpoint.name(state.step, state.epoch)
-        if trainer.best_weights is not None and state.best and state.best["checkpoint"] == name:
+        if trainer.settings.keep == "best" and state.best and state.best["checkpoint"] == name:
+            if trainer.best_weights is None:
+                return  # this very state is there, with its best weights
             tree["best"] = trainer.best_weights
         checkpoint.save(self.folder / name, tree, {"progress": vars(state)})
         checkpoint.sweep(self.folder, {state.best["checkpoint"]} if state.best else set())
@@ -45,6 +48,7 @@ class Saver:
         for path in there:
             try:
                 tree, facts = checkpoint.load(path, device)
+                state = State.of(facts, path)
             except RunError as error:
                 trainer.note(f"{error}" + ("; the one before it is used" if path != there[-1] else ""))
                 continue
@@ -53,7 +57,7 @@ class Saver:
                     f"the training began with {len(tree['techniques'])} techniques, and is resumed with "
                     f"{len(trainer.techniques)}", where=path, fix="resume it with the same ones",
                 )  # fmt: skip
-            trainer.state = type(trainer.state)(**facts["progress"])
+            trainer.state = state
             trainer.objective.model.load_state_dict(tree["model"])
             for phase, optimizer in trainer.optimizers.items():
                 load_optimizer(optimizer, tree["optimizers"][phase])
@@ -62,24 +66,35 @@ class Saver:
             torch.set_rng_state(tree["random"]["cpu"].cpu())
             if "cuda" in tree["random"] and device.type == "cuda":
                 torch.cuda.set_rng_state(tree["random"]["cuda"].cpu(), device)
-            self._load_best(trainer, tree)
+            self._look_for_best(trainer, tree)
             return True
         if there:
             trainer.note("no checkpoint is whole: the training starts from its beginning")
         return False
 
-    def _load_best(self, trainer: Trainer, tree: dict[str, Any]) -> None:
-        best = trainer.state.best
-        if trainer.settings.keep != "best" or best is None:
-            return
+    def best_weights(self, trainer: Trainer) -> dict[str, Tensor]:
+        """The weights of the best epoch.
+
+        Raises:
+            RunError: their checkpoint is gone or damaged.
+        """
+        assert trainer.state.best is not None
+        path = self.folder / trainer.state.best["checkpoint"]
+        tree, _ = checkpoint.load(path, trainer.engine.device)
         if "best" not in tree:
-            try:
-                tree, _ = checkpoint.load(self.folder / best["checkpoint"], trainer.engine.device)
-            except RunError as error:
-                trainer.note(f"{error}; the best epoch to come is kept in place of epoch {best['epoch']}")
-                trainer.state.best = None
-                return
-        trainer.best_weights = tree["best"]
+            raise RunError("the checkpoint has no best weights", where=path)
+        return tree["best"]
+
+    def _look_for_best(self, trainer: Trainer, tree: dict[str, Any]) -> None:
+        """Looks whether the best weights are whole, while another epoch can still be the best."""
+        best = trainer.state.best
+        if trainer.settings.keep != "best" or best is None or "best" in tree:
+            return
+        try:
+            self.best_weights(trainer)
+        except RunError as error:
+            trainer.note(f"{error}; the best epoch to come is kept in place of epoch {best['epoch']}")
+            trainer.state.best = None
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

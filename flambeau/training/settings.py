@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from flambeau.core.errors import UsageError
+from flambeau.core.errors import UsageError, shown
+
+MOST = 10**9  # of anything that is counted
 
 
 @dataclass
@@ -55,14 +58,14 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate", "log_every", "tokens"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name}={value} does not fit", expected="1 or more")
+            if value is not None and not 1 <= value <= MOST:
+                raise UsageError(f"{name}={shown(value)} does not fit", expected="1 or more" if value < 1 else "less")
         for name in ("learning_rate", "body_rate"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
+            if value is not None and not 0 < value < math.inf:
                 raise UsageError(f"{name}={value} does not fit", expected="a number above 0")
         for name in ("weight_decay", "checkpoint_minutes"):
-            if getattr(self, name) < 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"{name}={getattr(self, name)} does not fit", expected="0 or more")
         if self.keep not in ("best", "last"):
             raise UsageError(f"keep='{self.keep}' does not fit", expected="best or last")

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from flambeau.core.errors import TrainingError
+from flambeau.core.files import values_of
+from flambeau.training.logging import numbers
+
+BEST = {"value", "loss", "epoch", "step", "checkpoint"}  # what is known of the best epoch
 
 
 def merit(score: float, loss: float, more_is_better: bool) -> tuple[float, float]:
@@ -30,6 +38,23 @@ class State:
     best: dict[str, Any] | None = None  # value, loss, epoch, step, checkpoint
     stopped: str | None = None  # why it ended before its last epoch
     metrics: dict[str, float] = field(default_factory=dict)  # of the last validation
+
+    @classmethod
+    def of(cls, facts: Any, where: Path) -> State:
+        """The state that a checkpoint's facts tell of.
+
+        Raises:
+            RunError: they do not tell of one.
+        """
+        with values_of(where):
+            progress = dict(facts["progress"])
+            progress["metrics"] = numbers(progress.get("metrics") or {})
+            state: State = TypeAdapter(cls).validate_python(progress)
+            if state.best is not None and not (
+                state.best.keys() >= BEST and re.fullmatch(r"step-\d+-epoch-\d+", state.best["checkpoint"])
+            ):
+                raise ValueError("best")
+            return state
 
     def add_losses(self, values: Sequence[float], phases: int, rate: float | None) -> None:
         """The losses of the last steps, `phases` of each.

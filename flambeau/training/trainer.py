@@ -120,8 +120,11 @@ class Trainer:
     def _finish(self) -> None:
         for hook in self.hooks["on_fit_end"]:
             hook(self.objective)
-        if self.settings.keep == "best" and self.best_weights is not None:
-            self.objective.model.load_state_dict(self.best_weights)
+        if self.settings.keep == "best" and self.state.best is not None:
+            if self.best_weights is None and self.saver is not None:
+                self.best_weights = self.saver.best_weights(self)
+            if self.best_weights is not None:
+                self.objective.model.load_state_dict(self.best_weights)
 
     def _train_epoch(self, interrupts: Interrupts) -> None:
         state, settings = self.state, self.settings
@@ -280,6 +283,7 @@ class Trainer:
         self._collect_losses()  # never keep weights that a NaN has reached
         if self.saver is not None:
             self.saver.save(self)
+            self.best_weights = None  # they are on the disk now
 
     def _interrupted(self, number: int) -> None:
         self._save()

@@ -33,7 +33,7 @@ def test_what_fails_half_way_leaves_the_old_file(
     where: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "a.json"
-    write_json(file, "old")
+    write_json(file, {"a": "old"})
 
     def fails(*args: Any, **options: Any) -> None:
         raise OSError(number, os.strerror(number))
@@ -42,9 +42,9 @@ def test_what_fails_half_way_leaves_the_old_file(
     with pytest.raises(
         RunError, match=r"a.json: the disk is full \(\d+ MiB free\); what was there before is untouched"
     ):
-        write_json(file, "new" * 1000)
+        write_json(file, {"a": "new" * 1000})
     monkeypatch.undo()
-    assert read_json(file) == "old" and [p.name for p in tmp_path.iterdir()] == ["a.json"]
+    assert read_json(file) == {"a": "old"} and [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_other_errors_are_left_as_they_are(tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,6 +39,30 @@ def test_streamed_then_killed_then_resumed_from_a_store(training: Callable[..., 
     assert command.until(lambda: work.step() >= 14)
     assert command.kill() == -9
     assert same(work.finish().result(), undisturbed)
+
+
+def with_threads(number: int, *arguments: str, cwd: Path) -> str:
+    """What a command says in a process whose torch computes with so many threads."""
+    done = subprocess.run(
+        [sys.executable, "-m", "flambeau.cli.main", *arguments],
+        cwd=cwd, env={**os.environ, "OMP_NUM_THREADS": str(number)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def test_resumed_with_other_threads_it_computes_with_its_own(training: Callable[..., Any], undisturbed: Any) -> None:
+    begun, other = training("begun"), training("other")
+    command = begun.start()
+    assert command.until(lambda: begun.step() > 12)
+    assert command.kill() == -9
+    shutil.copytree(begun.run, other.run)
+    said = with_threads(2, "resume", "run", cwd=begun.folder)
+    assert "compute threads: 1, as the training began (torch has 2 here)" in said
+    assert begun.result() == undisturbed
+    said = with_threads(2, "resume", "run", "--compute-threads", "2", cwd=other.folder)
+    assert "the weights can differ in their last bits: 2 compute threads, before 1" in said
+    assert other.result()["weights"] != undisturbed["weights"]  # so that the first is no accident
 
 
 def test_a_freshly_started_interpreter_gives_the_same_weights(training: Callable[..., Any], undisturbed: Any) -> None:

@@ -131,11 +131,14 @@ class Forkserver:
         threads = self._answer()
         assert threads == 1, f"the server runs {threads} threads; forking it is not sound"
 
-    def start(self, *arguments: Any, cwd: Path, memory: int | None = None) -> Command:
+    def start(
+        self, *arguments: Any, cwd: Path, memory: int | None = None, dies: int | None = None
+    ) -> Command:  # fmt: skip
         """Starts a command.
 
         Args:
             memory: the most bytes of address space beyond what the command begins with.
+            dies: it ends at once, as by `kill -9`, where it would put its n-th file or folder into place.
         """
         files = Path(self._folder.name) / str(self._count)
         files.mkdir()
@@ -143,13 +146,19 @@ class Forkserver:
             (files / name).touch()
         self._count += 1
         pid = self.ask(
-            {"arguments": [str(a) for a in arguments], "cwd": str(cwd), "files": str(files), "memory": memory}
+            {
+                "arguments": [str(a) for a in arguments],
+                "cwd": str(cwd),
+                "files": str(files),
+                "memory": memory,
+                "dies": dies,
+            }
         )
         return Command(pid, files, self)
 
-    def __call__(self, *arguments: Any, cwd: Path, memory: int | None = None) -> Command:
+    def __call__(self, *arguments: Any, cwd: Path, memory: int | None = None, dies: int | None = None) -> Command:
         """Runs a command to its end."""
-        command = self.start(*arguments, cwd=cwd, memory=memory)
+        command = self.start(*arguments, cwd=cwd, memory=memory, dies=dies)
         command.wait()
         return command
 
@@ -224,10 +233,28 @@ def _become(request: dict[str, Any]) -> None:
     sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", errors="backslashreplace")  # noqa: SIM115
     os.chdir(request["cwd"])
     sys.argv = ["flambeau", *request["arguments"]]
+    if request["dies"] is not None:
+        _die_at(request["dies"])
     request["began"] = _address_space("VmSize")
     if request["memory"] is not None:
         most = request["began"] + request["memory"]
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def _die_at(number: int) -> None:
+    """Ends this process where it would put its n-th file or folder into place."""
+    left = [number]
+
+    def dying(place: Callable[..., None]) -> Callable[..., None]:
+        def placed(*arguments: Any, **options: Any) -> None:
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            place(*arguments, **options)
+
+        return placed
+
+    os.replace, os.rename = dying(os.replace), dying(os.rename)  # type: ignore[assignment]
 
 
 def _address_space(which: str) -> int:

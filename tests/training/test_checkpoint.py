@@ -125,7 +125,7 @@ def test_saving_again_replaces_and_leaves_no_temporary_file(saved: Path) -> None
 
 
 def test_a_save_that_fails_leaves_the_old_one_whole(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*args: Any) -> None:
+    def fails(*args: Any, **options: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "write_json", fails)
