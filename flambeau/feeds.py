@@ -56,8 +56,20 @@ class Feed:
         """Sets `sources` and `prepare`."""
         raise NotImplementedError
 
-    def check_targets(self, num_classes: int | None, ndim: int) -> None:
-        """Raises DataError where targets are not class numbers of `ndim` axes for a model of so many outputs."""
+    def tried(self, objective: Objective, batch: Batch, output: Any) -> None:
+        """Called with the output of a first batch: what only it can tell is found out here.
+
+        Raises:
+            DataError: targets are not what the output and the loss go with.
+        """
+
+    def check(self, recipe: Recipe, reporter: Reporter, loss: Any) -> list[Finding]:
+        """What is wrong with the data.
+
+        Args:
+            loss: what it is to be learned by.
+        """
+        return []
 
     def source(self, side: str) -> Source:
         """The batches of a side, in their own order, for measuring.

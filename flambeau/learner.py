@@ -221,14 +221,14 @@ class Learner:
     def _try(self) -> None:
         """One batch through the model and the loss, so that what does not fit is told before the first step."""
         try:
-            output = preflight.try_batch(self.objective, self.engine, self.feed.first_batch())
+            batch = self.feed.first_batch()
+            output = preflight.try_batch(self.objective, self.engine, batch)
         except (RuntimeError, MemoryError) as error:
             if not preflight.is_out_of_memory(error):
                 raise
             preflight.let_go(error)
         else:
-            if isinstance(output, torch.Tensor):
-                self.feed.check_targets(output.shape[1] if output.ndim > 1 else None, max(output.ndim - 1, 1))
+            self.feed.tried(self.objective, batch, output)
             return
         raise self._out_of_memory()
 
@@ -291,7 +291,7 @@ class Learner:
         choices.check_names(self.recipe.model_copy(update={"techniques": named}), model=by_name)
         name = (self.data.target if self.data is not None else None) or ""
         target = self.data.fields.get(name) if self.data is not None else None
-        if self.own_objective is None and (not target or target.kind == self.recipe.fields[name]["kind"]):
+        if self.own_objective is None and self.data is not None and (not target or target.kind == self.recipe.fields[name]["kind"]):
             measure_of(target, self.recipe.objective.metric)
 
     def _fit_in(self, run: Run, begun: bool, check: bool) -> dict[str, float]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from flambeau import mismatches
 from flambeau.core.errors import DataError, ModelError, TrainingError, UsageError
 from flambeau.data.batch import Batch
 from flambeau.data.custom import split_batch
@@ -67,6 +68,8 @@ def check_targets(target: Any, num_classes: int | None, rows: Tensor, ndim: int 
             expected="int64 class numbers",
             fix="give target.long()" if whole else "use loss='mse' for numbers that are not classes",
         )  # fmt: skip
+    if target.dtype == torch.bool:
+        target = target.long()
     wrong = (target < 0) | (target >= num_classes) if num_classes is not None else target < 0
     wrong &= target != ignore
     if bool(wrong.any()):
@@ -124,7 +127,7 @@ class TargetCheck:
         return False
 
 
-def try_batch(objective: Objective, engine: Engine, batch: Batch) -> Tensor | None:
+def try_batch(objective: Objective, engine: Engine, batch: Batch) -> Any:
     """One forward pass and loss without gradients, in evaluation mode; leaves no trace. Returns the output.
 
     Raises:
@@ -150,7 +153,7 @@ def try_batch(objective: Objective, engine: Engine, batch: Batch) -> Tensor | No
     return output
 
 
-def _forward(objective: Supervised, batch: Batch) -> Tensor:
+def _forward(objective: Supervised, batch: Batch) -> Any:
     try:
         return objective.forward(batch)
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
@@ -159,11 +162,13 @@ def _forward(objective: Supervised, batch: Batch) -> Tensor:
         name = type(objective.model).__name__
         raise ModelError(
             f"the model {name} does not take an input of {_shape(batch.input)} ({_first(error)})",
-            fix="make the model's first layer fit the input",
+            fix=mismatches.for_input(batch.input, objective.model, str(error)),
         ) from error
 
 
-def _loss(objective: Objective, batch: Batch, output: Tensor | None) -> None:
+def _loss(objective: Objective, batch: Batch, output: Any) -> None:
+    if isinstance(objective, Supervised) and (why := mismatches.silent(objective.loss_function, output, batch.target)):
+        raise _unfit(objective, batch, output, why)
     try:
         if output is not None and isinstance(objective, Supervised):
             loss = objective.loss_function(output, batch.target)
@@ -172,12 +177,7 @@ def _loss(objective: Objective, batch: Batch, output: Tensor | None) -> None:
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         if is_out_of_memory(error):
             raise
-        shapes = f"output {_shape(output)} and target {_shape(batch.target)}" if output is not None else "the batch"
-        name = getattr(objective, "loss_name", type(objective).__name__)
-        raise UsageError(
-            f"the loss {name} does not take {shapes} ({_first(error)})",
-            fix="make the head or the loss fit the target",
-        ) from error
+        raise _unfit(objective, batch, output, _first(error)) from error
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         raise UsageError(
             f"the loss gives {_shape(loss)}",
@@ -189,6 +189,18 @@ def _loss(objective: Objective, batch: Batch, output: Tensor | None) -> None:
             f"the loss is {float(loss)} before the first step",
             fix="look for NaN or infinite values in the data",
         )
+
+
+def _unfit(objective: Objective, batch: Batch, output: Any, why: str) -> UsageError:
+    if output is None or not isinstance(objective, Supervised):
+        return UsageError(f"the loss {type(objective).__name__} does not take the batch ({why})")
+    shapes = f"output {_shape(output)} and target {_shape(batch.target)}"
+    if batch.target is None:
+        shapes = f"a batch without a target, {_shape(batch.input)}"
+    return UsageError(
+        f"the loss {objective.loss_name} does not take {shapes} ({why})",
+        fix=mismatches.for_loss(objective.loss_function, output, batch.target, why),
+    )
 
 
 def _shape(value: Any) -> str:

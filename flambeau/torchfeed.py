@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sized
 from typing import Any
 
+from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from flambeau import preflight
+from flambeau import mismatches, preflight
 from flambeau.core.errors import UsageError, shown
 from flambeau.core.reporter import Reporter
 from flambeau.data import custom
+from flambeau.data.batch import Batch
 from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions
 from flambeau.data.items import length
 from flambeau.feeds import SIDES, Feed, FieldFeed, has_batch_norm
 from flambeau.objectives import Objective, Supervised
+from flambeau.objectives.measured import measured
 from flambeau.recipe import Recipe
 from flambeau.training import Settings, Source
 from flambeau.training.engine import Engine
@@ -73,13 +76,32 @@ class TorchFeed(Feed):
         self.device = engine.device
         self.prepare = custom.CustomPreparer(self.device)
 
-    def check_targets(self, num_classes: int | None, ndim: int) -> None:
-        if self._check is None:
+    def tried(self, objective: Objective, batch: Batch, output: Any) -> None:
+        if not isinstance(objective, Supervised) or not isinstance(output, Tensor):
             return
-        self._check.num_classes, self._check.ndim = num_classes, ndim
-        for data in self.data.values():
-            if data is not None:
-                self._check.scan(_dataset_of(data))
+        loss = objective.loss_function
+        if said := mismatches.remark(loss, output):
+            self._note(said)
+        if self._check is not None:
+            self._check.num_classes = output.shape[1] if output.ndim > 1 else None
+            self._check.ndim = max(output.ndim - 1, 1)
+            for data in self.data.values():
+                if data is not None:
+                    self._check.scan(_dataset_of(data))
+        suits = measured(loss, output, batch.target, class_names(self.data["train"]))
+        if suits is not None:
+            objective.measure_as(suits)
+
+
+def class_names(data: Any) -> list[str]:
+    """What a dataset calls its classes, as torchvision's do; empty where it does not say."""
+    for _ in range(9):  # a Subset of a Subset of …
+        if names := getattr(data, "classes", None):
+            return [str(name) for name in names] if isinstance(names, (list, tuple)) else []
+        if isinstance(index := getattr(data, "class_to_idx", None), Mapping):
+            return [str(name) for name in sorted(index, key=index.__getitem__)]
+        data = getattr(data, "dataset", None) or next(iter(getattr(data, "datasets", None) or ()), None)
+    return []
 
 
 def _dataset_of(data: Any) -> Any:

@@ -190,7 +190,7 @@ def own(run: Any = False, stop: Stop | None = None, seed: int = 0, **settings: A
 def test_own_model_loss_metric_and_dataset_train_and_predict(tmp_path: Path) -> None:
     trained = own(run=tmp_path / "run", epochs=12)
     metrics = trained.fit()
-    assert metrics["right"] > 0.6 and set(metrics) == {"loss", "right"}
+    assert metrics["right"] > 0.6 and set(metrics) == {"loss", "accuracy", "f1", "right"}
     x = torch.as_tensor(X[:30], dtype=torch.float32)
     outputs = trained.predict(x)
     assert outputs.shape == (30, 10)
@@ -368,7 +368,7 @@ def test_probabilities_are_right_for_cross_entropy() -> None:
         (lambda: learner((images(), None), nn.Linear(7, 10)), ModelError, 
          r"Linear does not take an input of float32 \(32, 8, 8\).*make the model's first layer fit"),
         (lambda: learner((images(Y.astype(np.float32)), None), Own(), loss=nn.L1Loss()), UsageError,
-         r"the loss L1Loss does not take output float32 \(32, 10\) and target float32 \(32,\).*make the head"),
+         r"the loss L1Loss does not take output float32 \(32, 10\) and target float32 \(32,\).*make the output),
         (lambda: learner((images(), None), Own(), loss=nn.CrossEntropyLoss(reduction="none")), UsageError,
          r"the loss gives float32 \(32,\); expected one number, the mean over the batch; return loss.mean\(\)"),
         (lambda: learner((images(), None), Own(), loss=lambda o, t: o.sum() * float("nan")), TrainingError,

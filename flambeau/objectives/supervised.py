@@ -17,6 +17,7 @@ from flambeau.objectives.base import OBJECTIVES, Objective
 from flambeau.objectives.certainty import sharpened, temperature
 from flambeau.objectives.forecasting import Pinball, in_order, spreads
 from flambeau.objectives.losses import FOR_KIND, expects_classes, named
+from flambeau.objectives.measured import Measured, call
 from flambeau.objectives.metrics import Grouped, Metric, Own, for_field
 from flambeau.objectives.names import measure_of
 from flambeau.objectives.tagging import answered, seen, tag_probabilities
@@ -63,8 +64,17 @@ class Supervised(Objective):
         self.loss_name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
         self.loss_function: Callable[..., Tensor] = loss if callable(loss) else _loss_for(loss, target)
         self.own_metrics = list(metrics)
-        self.measure_by(metric)
+        self.measured: Measured | None = None
+        self.metric = metric
+        if target is not None:
+            self.measure_by(metric)
         self._head = list(head)
+        self.start_evaluation()
+
+    def measure_as(self, measured: Measured) -> None:
+        """Measures a target without a field as one that has this; what is predicted stays as it is."""
+        self.measured = measured
+        self.measure_by(self.metric)
         self.start_evaluation()
 
     def measure_by(self, metric: str) -> None:
@@ -74,15 +84,14 @@ class Supervised(Objective):
             UsageError: there is no such metric for this target.
         """
         self.metric = metric
-        self.monitor, self.higher_is_better = measure_of(self.target, metric)
+        field = self.measured.field if self.measured else self.target
+        self.monitor, self.higher_is_better = measure_of(field, metric)
 
     def forward(self, batch: Batch) -> Tensor:
         """Raw model output. A tuple of inputs is spread over the model's arguments; outputs of windows are averaged."""
         if isinstance(batch.input, Windows):
             return over_windows(self.model, batch.input)
-        if isinstance(batch.input, tuple) and not hasattr(batch.input, "_fields"):
-            return self.model(*batch.input)
-        return self.model(batch.input)
+        return call(self.model, batch.input)
 
     def loss(self, batch: Batch, phase: str = "train") -> Tensor:
         output, target = self.forward(batch), self._learned(batch)
@@ -130,6 +139,7 @@ class Supervised(Objective):
     def start_evaluation(self, detail: bool = False) -> None:
         own = [Own(metric) for metric in self.own_metrics]
         self._metrics: list[Metric] = [*for_field(self.target, detail, self.metric), *own]
+        self._fieldless = for_field(self.measured.field, detail, self.metric) if self.measured else []
         self._loss: Tensor | float = 0.0
         self._count = 0.0
 
@@ -147,16 +157,20 @@ class Supervised(Objective):
         activated = self._answer(batch, output)
         for metric in self._metrics:
             metric.update(activated, batch.target, batch.rows)
+        if self.measured is not None:
+            seen_as = self.measured(output, batch.target, batch.rows)
+            for metric in self._fieldless:
+                metric.update(*seen_as)
 
     def metrics(self) -> dict[str, float]:
         values = {"loss": float(self._loss) / max(self._count, 1)}
-        for metric in self._metrics:
+        for metric in (*self._fieldless, *self._metrics):
             values |= metric.values()
         return values
 
     def detail(self) -> dict[str, Any]:
         detail: dict[str, Any] = {}
-        for metric in self._metrics:
+        for metric in (*self._fieldless, *self._metrics):
             detail |= metric.detail()
         return detail
 
