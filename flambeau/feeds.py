@@ -86,6 +86,10 @@ class Feed:
         """How many samples a side has, where that is known."""
         return None
 
+    def left_out(self) -> list[Finding]:
+        """What could not be read while it was trained on."""
+        return []
+
     def first_batch(self) -> Batch:
         """The training's first, as an evaluation would see it."""
         rows, gathered = next(iter(self.training.epoch(0)))
@@ -145,6 +149,10 @@ class FieldFeed(Feed):
         }
         self._augment(recipe.augment, reasons)
         return len(self.rows["train"])
+
+    def check(self, recipe: Recipe, reporter: Reporter, loss: Any) -> list[Finding]:
+        self.set_fields(recipe.fields)
+        return self.dataset.check(reporter=reporter)
 
     def set_fields(self, given: Mapping[str, Mapping[str, Any]]) -> None:
         """Field settings of a recipe, where they are given."""

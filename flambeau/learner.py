@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from flambeau import assembly, baselines, choices, environment, preflight, verdicts
+from flambeau import assembly, baselines, choices, environment, mismatches, preflight, report, verdicts
 from flambeau.core.errors import DataError, ModelError, RunError, TrainingError, UsageError, shown
 from flambeau.core.files import write_json
 from flambeau.core.findings import TELLS_LEFT_OUT, Finding, Severity, worst_first
@@ -187,8 +187,8 @@ class Learner:
         by_name = [choices.technique(n, s) for n, s in self.recipe.techniques.items() if n not in named]
         self.techniques = [*self.own_techniques, *by_name]
         self.feed.make_batches(settings, self.objective, self.engine)
-        self.recipe.reasons = [*reasons, *why, *self.engine.reasons]
         self._try()
+        self.recipe.reasons = [*reasons, *why, *self.engine.reasons]
         self._built = True
         return self
 
@@ -201,6 +201,8 @@ class Learner:
     def _supervised(self, num_train: int, reasons: list[str]) -> Objective:
         target = self.data.fields[self.data.target] if self.data is not None and self.data.target else None
         model, head = self.own_model, list[nn.Parameter]()
+        if model is not None:
+            mismatches.check_model(model)
         if model is None:
             if self.data is None:
                 raise UsageError("your own data needs a model of your own", fix="give model=, an nn.Module")
@@ -316,13 +318,12 @@ class Learner:
         return Run.free(Path(str(self.recipe.data.get("path") or "run")).stem)
 
     def _check(self, wanted: bool) -> None:
-        if not wanted or self.data is None or self._built:
+        if not wanted or self._built:
             return
-        if isinstance(self.feed, FieldFeed):
-            self.feed.set_fields(self.recipe.fields)
-        self.findings, self._checked = self.data.check(reporter=self.reporter), True
+        loss = self.own_loss or self.recipe.objective.loss if self.own_objective is None else None
+        self.findings, self._checked = self.feed.check(self.recipe, self.reporter, loss), True
         styles = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: None}
-        for finding in worst_first([*self.findings, *self.data.findings]):
+        for finding in worst_first([*self.findings, *(self.data.findings if self.data else ())]):
             self.reporter.say(str(finding), style=styles[finding.severity])
         errors = [f for f in self.findings if f.severity is Severity.ERROR]
         if errors:
@@ -360,7 +361,11 @@ class Learner:
             preflight.let_go(error)
         if result is None:  # out here, where the error and what it held are gone
             raise self._out_of_memory()
+        if left_out := self.feed.left_out():
+            self.findings = worst_first([*left_out, *(f for f in self.findings if f.check != "unreadable")])
         if run is not None:
+            if left_out:
+                self._write_findings(run)
             if self.data is not None:
                 run.save_fields(self.data.fields, self.data.inputs, self.data.target)
             write_json(run.path / "evaluation.json", {**result, "pending": True})
@@ -371,6 +376,8 @@ class Learner:
                 result = {**result, **beside}
             write_json(run.path / "evaluation.json", result)
             self.reporter.say(f"run: {run.path}")
+            if self.data is None:
+                self.reporter.say(f"report: {report.write(run)}")
         return result["metrics"]
 
     def baselines(self, side: str | None = None) -> list[dict[str, Any]]:
@@ -409,11 +416,10 @@ class Learner:
         self.recipe.save(run.path / "recipe.yaml")
 
     def _write_findings(self, run: Run) -> None:
-        if self.data is not None:
-            thumbnails = [[render(self.data, row) for row in f.rows[:8]] for f in self.findings]
-            findings = [f.to_dict() for f in self.findings]
-            document = {"checked": self._checked, "findings": findings, "thumbnails": thumbnails}
-            write_json(run.path / "findings.json", document)
+        thumbnails = [[render(self.data, row) for row in f.rows[:8]] if self.data else [] for f in self.findings]
+        findings = [f.to_dict() for f in self.findings]
+        document = {"checked": self._checked, "findings": findings, "thumbnails": thumbnails}
+        write_json(run.path / "findings.json", document)
 
     # -- using it -----------------------------------------------------------------------------------------------
 

@@ -7,11 +7,23 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
 
+from flambeau.core.errors import ModelError
 from flambeau.objectives.losses import expects_classes
 from flambeau.objectives.measured import bare, broadcasts, compares_numbers, is_binary, takes_logits
 
 NEARLY = 1e-4  # sums of float32 probabilities are within it
+
+
+def check_model(model: nn.Module) -> None:
+    """Raises ModelError where a user's model cannot be trained as it is."""
+    lazy = [kind for kind in map(type, model.modules()) if issubclass(kind, LazyModuleMixin)]
+    if lazy:
+        raise ModelError(
+            f"the model has layers whose size is open ({lazy[0].__name__})", expected="a model that was called once",
+            fix="call it with inputs of the data's shape first: model(torch.zeros(2, …))",
+        )  # fmt: skip
 
 
 def for_input(value: Any, model: nn.Module, error: str) -> str:

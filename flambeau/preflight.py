@@ -80,8 +80,18 @@ def check_targets(target: Any, num_classes: int | None, rows: Tensor, ndim: int 
         raise DataError(
             f"the label {label} is outside its range" + (f" (and {more} more in the batch)" if more else ""),
             where=f"row {int(rows[at[0]])}", expected=top,
-            fix="number the classes from 0" if label == num_classes else None,
+            fix=_renumber(target, num_classes),
         )  # fmt: skip
+
+
+def _renumber(target: Tensor, num_classes: int | None) -> str | None:
+    """How labels in another coding become class numbers."""
+    low, high = int(target.min()), int(target.max())
+    if {low, high} == {-1, 1} and not bool((target == 0).any()):
+        return "labels of -1 and 1 become class numbers by (target > 0).long()"
+    if low >= 1 and high == num_classes and len(target) > 1:
+        return f"the labels begin at 1, such as {low}…{high} for {num_classes} outputs: give target - 1"
+    return "number the classes from 0" if high == num_classes else None
 
 
 class TargetCheck:
@@ -156,7 +166,7 @@ def try_batch(objective: Objective, engine: Engine, batch: Batch) -> Any:
 def _forward(objective: Supervised, batch: Batch) -> Any:
     try:
         return objective.forward(batch)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+    except Exception as error:  # a user's model may raise anything
         if is_out_of_memory(error):
             raise
         name = type(objective.model).__name__
@@ -174,7 +184,7 @@ def _loss(objective: Objective, batch: Batch, output: Any) -> None:
             loss = objective.loss_function(output, batch.target)
         else:
             loss = objective.loss(batch, objective.phases[0])
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+    except Exception as error:  # and so may a loss
         if is_out_of_memory(error):
             raise
         raise _unfit(objective, batch, output, _first(error)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sized
 from typing import Any
 
@@ -10,15 +11,17 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from flambeau import mismatches, preflight
 from flambeau.core.errors import UsageError, shown
+from flambeau.core.findings import Finding, Severity
 from flambeau.core.reporter import Reporter
 from flambeau.data import custom
 from flambeau.data.batch import Batch
+from flambeau.data.check.own import check_own
 from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions
 from flambeau.data.items import length
 from flambeau.feeds import SIDES, Feed, FieldFeed, has_batch_norm
-from flambeau.objectives import Objective, Supervised
-from flambeau.objectives.measured import measured
+from flambeau.objectives import Objective, Supervised, losses
+from flambeau.objectives.measured import bare, measured
 from flambeau.recipe import Recipe
 from flambeau.training import Settings, Source
 from flambeau.training.engine import Engine
@@ -40,7 +43,7 @@ class TorchFeed(Feed):
         self.data = dict(zip(SIDES, given, strict=False))
 
     def open(self, recipe: Recipe, reporter: Reporter, reasons: list[str]) -> int:
-        self.reporter, self.reasons = reporter, reasons
+        self.recipe, self.reporter, self.reasons = recipe, reporter, reasons
         loader = self.data["train"]
         if isinstance(loader, DataLoader) and loader.batch_size is not None:
             asked = recipe.training.batch_size
@@ -57,6 +60,30 @@ class TorchFeed(Feed):
         self.reasons.append(text)
         self.reporter.say(text, style="yellow")
 
+    def samples(self, side: str) -> int | None:
+        source = self.sources.get(side)
+        if not isinstance(source, custom.MapBatches):
+            return None
+        return sum(row not in source.reader.failed for batch in source.plan(0) for row in batch)
+
+    def left_out(self) -> list[Finding]:
+        findings = []
+        for side, source in self.sources.items():
+            failed = source.reader.failed if isinstance(source, custom.MapBatches) else {}
+            if failed:
+                places = [f"row {row} of {side}: {why}" for row, why in failed.items()]
+                findings.append(Finding(
+                    "unreadable", Severity.WARNING, f"{len(failed)} rows of {side} cannot be read and are left out",
+                    places, fix="mend or remove them"))  # fmt: skip
+        return findings
+
+    def check(self, recipe: Recipe, reporter: Reporter, loss: Any) -> list[Finding]:
+        mapped = {side: _dataset_of(data) for side, data in self.data.items() if data is not None}
+        mapped = {side: data for side, data in mapped.items() if not isinstance(data, IterableDataset) and length(data)}
+        by_name = losses.LOSSES.get("cross_entropy" if loss == "auto" else loss) if isinstance(loss, str) else loss
+        classes = losses.expects_classes(bare(by_name))
+        return check_own(mapped, classes=classes, names=class_names(self.data["train"]), reporter=reporter)
+
     def make_batches(self, settings: Settings, objective: Objective, engine: Engine) -> None:
         has_norm = has_batch_norm(objective.model)
         self._check: preflight.TargetCheck | None = None
@@ -70,11 +97,13 @@ class TorchFeed(Feed):
                 data, settings.batch_size, seed=settings.seed if train else None, drop_single=has_norm and train,
                 check=self._check,
             )  # fmt: skip
-            for note in source.notes if source is not None and train else ():
-                self._note(note)
+            if source is not None:
+                source.reader.say = functools.partial(self.reporter.say, style="yellow")
+                for note in source.notes if train else ():
+                    self._note(note)
         self.sources = sources
         self.device = engine.device
-        self.prepare = custom.CustomPreparer(self.device)
+        self.prepare = custom.CustomPreparer(self.device, self._check is not None)
 
     def tried(self, objective: Objective, batch: Batch, output: Any) -> None:
         if not isinstance(objective, Supervised) or not isinstance(output, Tensor):
@@ -91,6 +120,9 @@ class TorchFeed(Feed):
         suits = measured(loss, output, batch.target, class_names(self.data["train"]))
         if suits is not None:
             objective.measure_as(suits)
+        else:
+            objective.measure_by(self.recipe.objective.metric)
+        self.recipe.objective.metric = objective.monitor
 
 
 def class_names(data: Any) -> list[str]:

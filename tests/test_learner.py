@@ -368,7 +368,7 @@ def test_probabilities_are_right_for_cross_entropy() -> None:
         (lambda: learner((images(), None), nn.Linear(7, 10)), ModelError, 
          r"Linear does not take an input of float32 \(32, 8, 8\).*make the model's first layer fit"),
         (lambda: learner((images(Y.astype(np.float32)), None), Own(), loss=nn.L1Loss()), UsageError,
-         r"the loss L1Loss does not take output float32 \(32, 10\) and target float32 \(32,\).*make the output),
+         r"the loss L1Loss does not take output float32 \(32, 10\) and target float32 \(32,\).*make the output"),
         (lambda: learner((images(), None), Own(), loss=nn.CrossEntropyLoss(reduction="none")), UsageError,
          r"the loss gives float32 \(32,\); expected one number, the mean over the batch; return loss.mean\(\)"),
         (lambda: learner((images(), None), Own(), loss=lambda o, t: o.sum() * float("nan")), TrainingError,

@@ -234,17 +234,23 @@ def batches_of(
 
 
 class CustomPreparer:
-    """From a collated batch to a Batch on the device: the last part is the target, what stands before it the input."""
+    """From a collated batch to a Batch on the device, see `split_batch`.
+
+    Args:
+        classes: whether whole targets are class numbers, which torch wants as int64.
+    """
 
     random = False
 
-    def __init__(self, device: torch.device):
-        self.device = device
+    def __init__(self, device: torch.device, classes: bool = False):
+        self.device, self.classes = device, classes
 
     def __call__(
         self, rows: Tensor, collated: Any, training: bool = False, generator: torch.Generator | None = None
     ) -> Batch:
         inputs, target = split_batch(collated)
+        if self.classes and isinstance(target, Tensor) and not target.is_floating_point():
+            target = target.long()
         return Batch(_to(inputs, self.device), _to(target, self.device), rows)
 
 

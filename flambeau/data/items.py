@@ -15,6 +15,7 @@ from flambeau.core.errors import DataError, shown
 from flambeau.core.randomness import isolated, mix
 
 OF_DATA = (OSError, EOFError, ValueError, RuntimeError, SyntaxError)  # what a damaged file raises; Pillow the last, too
+SAID = 3  # failures that are told when they come
 FEW = 5, 0.1  # rows that may fail, or this share of those read
 
 
@@ -138,6 +139,7 @@ class Reader:
         self.name = type(dataset).__name__
         self.dataset = dataset
         self.failed: dict[Any, str] = {}
+        self.say: Callable[[str], None] | None = None  # told of the first failures
         self.read = 0
 
     def take(self, rows: Sequence[Any], loaded: Loaded) -> list[int] | None:
@@ -150,6 +152,8 @@ class Reader:
         for failure in loaded.failures:
             if not failure.ours:
                 raise self._error(rows, failure)
+            if self.say is not None and failure.row not in self.failed and len(self.failed) < SAID:
+                self.say(f"row {failure.row} of {self.name} is left out: {failure.told}")
             self.failed[failure.row] = failure.told
         failures = loaded.failures
         most = max(FEW[0], FEW[1] * self.read)
