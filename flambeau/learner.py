@@ -293,7 +293,11 @@ class Learner:
         choices.check_names(self.recipe.model_copy(update={"techniques": named}), model=by_name)
         name = (self.data.target if self.data is not None else None) or ""
         target = self.data.fields.get(name) if self.data is not None else None
-        if self.own_objective is None and self.data is not None and (not target or target.kind == self.recipe.fields[name]["kind"]):
+        if (
+            self.own_objective is None
+            and self.data is not None
+            and (not target or target.kind == self.recipe.fields[name]["kind"])
+        ):
             measure_of(target, self.recipe.objective.metric)
 
     def _fit_in(self, run: Run, begun: bool, check: bool) -> dict[str, float]:

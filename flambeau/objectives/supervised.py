@@ -18,7 +18,7 @@ from flambeau.objectives.certainty import sharpened, temperature
 from flambeau.objectives.forecasting import Pinball, in_order, spreads
 from flambeau.objectives.losses import FOR_KIND, expects_classes, named
 from flambeau.objectives.measured import Measured, call
-from flambeau.objectives.metrics import Grouped, Metric, Own, for_field
+from flambeau.objectives.metrics import Grouped, Own, for_field
 from flambeau.objectives.names import measure_of
 from flambeau.objectives.tagging import answered, seen, tag_probabilities
 
@@ -137,9 +137,8 @@ class Supervised(Objective):
         return output.float() if kind else output
 
     def start_evaluation(self, detail: bool = False) -> None:
-        own = [Own(metric) for metric in self.own_metrics]
-        self._metrics: list[Metric] = [*for_field(self.target, detail, self.metric), *own]
-        self._fieldless = for_field(self.measured.field, detail, self.metric) if self.measured else []
+        self._metrics = for_field(self.measured.field if self.measured else self.target, detail, self.metric)
+        self._own = [Own(metric) for metric in self.own_metrics]
         self._loss: Tensor | float = 0.0
         self._count = 0.0
 
@@ -155,22 +154,22 @@ class Supervised(Objective):
         self._loss = self._loss + exact * weight
         self._count += weight
         activated = self._answer(batch, output)
+        for own in self._own:
+            own.update(activated, batch.target, batch.rows)
+        known = (activated, batch.target, batch.rows)
+        known = self.measured(output, batch.target, batch.rows) if self.measured else known
         for metric in self._metrics:
-            metric.update(activated, batch.target, batch.rows)
-        if self.measured is not None:
-            seen_as = self.measured(output, batch.target, batch.rows)
-            for metric in self._fieldless:
-                metric.update(*seen_as)
+            metric.update(*known)
 
     def metrics(self) -> dict[str, float]:
         values = {"loss": float(self._loss) / max(self._count, 1)}
-        for metric in (*self._fieldless, *self._metrics):
+        for metric in (*self._metrics, *self._own):
             values |= metric.values()
         return values
 
     def detail(self) -> dict[str, Any]:
         detail: dict[str, Any] = {}
-        for metric in (*self._fieldless, *self._metrics):
+        for metric in (*self._metrics, *self._own):
             detail |= metric.detail()
         return detail
 
