@@ -26,8 +26,9 @@ class Limits:
         max_body: bytes of a request.
         max_memory: bytes of all bodies that are held at one time. Where more come, the upload that has lasted longest
             without being whole gets 503.
-        max_pixels: pixels of a picture, told from its head before it is decoded; also of all that are being decoded
-            at one time.
+        max_pixels: pixels of a picture, told from its head before it is decoded.
+        max_decoding: bytes that decoding a picture may take, as its format and mode need them by pixel; also those of
+            all that are being decoded at one time.
         max_files: pictures in a request.
         max_rows: rows in a request, for models that take JSON.
         max_values: values in the JSON of a request, those within lists and objects counted.
@@ -49,6 +50,7 @@ class Limits:
     max_body: int = 16 * 2**20
     max_memory: int = 256 * 2**20
     max_pixels: int = 50_000_000
+    max_decoding: int = 400 * 2**20
     max_files: int = 32
     max_rows: int = 1024
     max_values: int = 1_000_000

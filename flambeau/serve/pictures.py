@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from PIL import Image as PILImage
 
-from flambeau.fields.pixels import SERVED, readable
+from flambeau.fields.pixels import SERVED, bytes_a_pixel, readable
+from flambeau.serve.limits import Limits
 from flambeau.serve.problems import Problem
 
 
@@ -19,18 +20,18 @@ def readable_formats() -> list[str]:
     return list(readable(SERVED))
 
 
-def pixels_of(data: bytes, max_pixels: int, formats: list[str]) -> int:
-    """How many pixels an encoded picture has. Decodes nothing.
+def memory_of(data: bytes, limits: Limits, formats: list[str]) -> int:
+    """How many bytes decoding a picture takes at most. Decodes nothing.
 
     Raises:
-        Problem: it is empty, no picture, of another format, or has more than `max_pixels`.
+        Problem: it is empty, no picture, of another format, has too many pixels, or takes too much.
     """
     if not data:
         raise Problem(422, "empty", "the file is empty")
-    allowed = f"expected at most {max_pixels:,}; make it smaller first"
+    allowed = f"expected at most {limits.max_pixels:,}; make it smaller first"
     try:
         with PILImage.open(io.BytesIO(data), formats=formats) as picture:
-            width, height = picture.size
+            (width, height), each = picture.size, bytes_a_pixel(picture, 3)
     except (PILImage.DecompressionBombError, PILImage.DecompressionBombWarning):
         raise Problem(413, "too-many-pixels", f"the picture has too many pixels; {allowed}") from None
     except PILImage.UnidentifiedImageError:
@@ -39,28 +40,34 @@ def pixels_of(data: bytes, max_pixels: int, formats: list[str]) -> int:
     except (OSError, ValueError, SyntaxError, EOFError, struct.error, IndexError, OverflowError, MemoryError) as error:
         # Pillow's plugins raise all of these on damaged files
         raise Problem(422, "unreadable", f"the picture is damaged ({error})") from None
-    if width * height > max_pixels:
+    if width * height > limits.max_pixels:
         raise Problem(413, "too-many-pixels", f"the picture has {width}×{height} pixels; {allowed}")
-    return width * height
+    if width * height * each > limits.max_decoding:
+        raise Problem(
+            413, "too-many-pixels",
+            f"the picture has {width}×{height} pixels, which take {each} bytes each to decode, "
+            f"{width * height * each / 2**20:,.0f} MiB; expected at most {limits.max_decoding / 2**20:,.0f} MiB",
+        )  # fmt: skip
+    return width * height * each
 
 
-class PixelGate:
-    """Lets threads decode as long as all that is being decoded has at most `capacity` pixels."""
+class MemoryGate:
+    """Lets threads decode as long as all that is being decoded takes at most `capacity` bytes."""
 
     def __init__(self, capacity: int):
         self.capacity, self._used = capacity, 0
         self._freed = threading.Condition()
 
     @contextlib.contextmanager
-    def holding(self, pixels: int) -> Iterator[None]:
-        """Waits for room for this many pixels (at most the capacity) and holds it for the block."""
-        pixels = min(pixels, self.capacity)
+    def holding(self, size: int) -> Iterator[None]:
+        """Waits for room for so many bytes (at most the capacity) and holds it for the block."""
+        size = min(size, self.capacity)
         with self._freed:
-            self._freed.wait_for(lambda: self._used + pixels <= self.capacity)
-            self._used += pixels
+            self._freed.wait_for(lambda: self._used + size <= self.capacity)
+            self._used += size
         try:
             yield
         finally:
             with self._freed:
-                self._used -= pixels
+                self._used -= size
                 self._freed.notify_all()

@@ -17,7 +17,7 @@ from flambeau.fields import Field, History, Series, Table
 from flambeau.predictor import Predictor
 from flambeau.serve.batching import Batcher, Encoded
 from flambeau.serve.limits import Limits
-from flambeau.serve.pictures import PixelGate, pixels_of, readable_formats
+from flambeau.serve.pictures import MemoryGate, memory_of, readable_formats
 from flambeau.serve.problems import Problem
 from flambeau.serve.protocol import (
     AskedColumn,
@@ -35,6 +35,7 @@ from flambeau.version import __version__
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
+BYTES_A_SAMPLE = 16  # as floats, at the rate that is wanted, and between
 MOST_CHOICES = 1000
 DECODED_BATCHES = 4
 """How many batches' inputs are decoded, or being decoded, at one time."""
@@ -63,7 +64,7 @@ class Service:
         self.accepts_files = len(self.fields) == 1 and _is_file(next(iter(self.fields.values())))
         self.ready = False
         self._formats = readable_formats()
-        self._gate = PixelGate(limits.max_pixels)
+        self._gate = MemoryGate(limits.max_decoding)
 
     async def start(self) -> None:
         """Starts the threads, and one forward pass in the background: after it the service is ready."""
@@ -133,10 +134,10 @@ class Service:
             if _is_file(field) and column in value:
                 files[column] = value[column] if self.accepts_files else from_base64(value[column], column)
         pictures = [data for column, data in files.items() if self.fields[column].kind == "image"]
-        pixels = sum(pixels_of(data, self.limits.max_pixels, self._formats) for data in pictures)
-        pixels += sum(samples_of(data) for column, data in files.items() if self.fields[column].kind == "audio")
+        size = sum(memory_of(data, self.limits, self._formats) for data in pictures)
+        size += sum(BYTES_A_SAMPLE * samples_of(data) for c, data in files.items() if self.fields[c].kind == "audio")
         try:
-            with self._gate.holding(pixels):
+            with self._gate.holding(size):
                 return self.predictor.encode({**value, **files})
         except DataError as error:
             # without its `fix`, which speaks to whoever holds the training data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 import struct
@@ -14,10 +15,11 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from PIL import Image as PILImage
 
 import flambeau as fb
 from flambeau.serve import Limits, background_server
-from flambeau.serve.pictures import PixelGate
+from flambeau.serve.pictures import MemoryGate
 
 Post = Callable[..., httpx.Response]
 
@@ -93,6 +95,23 @@ def test_too_many_pixels_are_told_from_the_head(url: str, post: Post, size: tupl
     assert (within.status_code, within.json()["error"]["code"]) == (422, "unreadable")
 
 
+@pytest.mark.parametrize(("kind", "mode", "allowed"), [
+    ("PNG", "L", True), ("PNG", "I;16", True), ("PNG", "RGBA", False), ("WEBP", "RGB", False), ("TIFF", "RGBA", False),
+])  # fmt: skip
+def test_memory_is_bounded_whatever_the_mode(
+    predictor: fb.Predictor, post: Post, kind: str, mode: str, allowed: bool
+) -> None:
+    buffer = io.BytesIO()
+    PILImage.new(mode, (1000, 1000)).save(buffer, kind)
+    with background_server(predictor, limits=Limits(max_pixels=2_000_000, max_decoding=5_000_000)) as url:
+        response = post(url, buffer.getvalue())
+    if allowed:
+        assert response.status_code == 200
+    else:
+        assert (response.status_code, response.json()["error"]["code"]) == (413, "too-many-pixels")
+        assert "bytes each to decode" in response.json()["error"]["message"]
+
+
 def test_too_many_files_and_rows(predictor: fb.Predictor, rows_predictor: fb.Predictor, pictures: list[bytes]) -> None:
     limits = Limits(max_files=3, max_rows=3)
     with background_server(predictor, limits=limits) as url:
@@ -136,7 +155,7 @@ def test_an_upload_that_never_comes_gets_504(predictor: fb.Predictor) -> None:
 
 
 def test_decoding_holds_at_most_the_capacity() -> None:
-    gate, inside, most, lock = PixelGate(10), 0, 0, threading.Lock()
+    gate, inside, most, lock = MemoryGate(10), 0, 0, threading.Lock()
 
     def work(pixels: int) -> None:
         nonlocal inside, most
