@@ -132,7 +132,7 @@ class History(Field):
 
     def lines(self, value: Any) -> Timeline:
         """A table, as columns or rows, as a timeline that goes on H steps after the last target of each series."""
-        if isinstance(value, Sequence) and not isinstance(value, str):
+        if isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(r, Mapping) for r in value):
             names = list(dict.fromkeys(name for row in value for name in row))
             value = {name: [row.get(name) for row in value] for name in names}
         if not isinstance(value, Mapping) or not value:

@@ -35,6 +35,7 @@ from flambeau.version import __version__
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
+FARTHEST = 1e15  # standard deviations; from about 1e19 on a square is infinite in float32
 BYTES_A_SAMPLE = 16  # as floats, at the rate that is wanted, and between
 MOST_CHOICES = 1000
 DECODED_BATCHES = 4
@@ -137,8 +138,8 @@ class Service:
         size = sum(memory_of(data, self.limits, self._formats) for data in pictures)
         size += sum(BYTES_A_SAMPLE * samples_of(data) for c, data in files.items() if self.fields[c].kind == "audio")
         try:
-            with self._gate.holding(size):
-                return self.predictor.encode({**value, **files})
+            with self._gate.holding(size), np.errstate(over="ignore"):  # such numbers are refused below
+                encoded = self.predictor.encode({**value, **files})
         except DataError as error:
             # without its `fix`, which speaks to whoever holds the training data
             expected = f"; expected {error.expected}" if error.expected else ""
@@ -146,6 +147,11 @@ class Service:
         except (ValueError, TypeError, OverflowError, MemoryError) as error:
             # a value of another shape than any field foresees: the client's, not the server's
             raise Problem(422, "unreadable", f"the input cannot be read ({error})") from None
+        for column, array in encoded.items():
+            if array.dtype.kind == "f" and (np.abs(array) > FARTHEST).any():
+                far = f"a number of '{column}' is too large: far beyond all that the model was trained on"
+                raise Problem(422, "unreadable", far)
+        return encoded
 
     def _decode(self, raw: Raw, row: np.ndarray, top: int, reject_below: float) -> Predicted:
         if not np.isfinite(row).all():

@@ -275,3 +275,11 @@ def test_json_that_is_hostile_gets_one_line(rows_url: str, case: str) -> None:
 def test_a_parameter_of_5000_digits(url: str, pictures: list[bytes], post: Post) -> None:
     response = post(url, pictures[0], top="9" * 5000)
     assert (response.status_code, response.json()["error"]["code"]) == (422, "bad-parameter")
+
+
+@pytest.mark.parametrize("value", [1e30, 1e308, "1e300", -(10**40), "9" * 300])
+def test_numbers_beyond_all_that_was_seen_are_the_clients(rows_predictor: fb.Predictor, value: Any) -> None:
+    with background_server(rows_predictor) as url:
+        response = httpx.post(f"{url}/predict", json={"inputs": [[value, *[0.0] * 12]]})
+    assert (response.status_code, response.json()["error"]["code"]) == (422, "unreadable")
+    assert "too large" in response.json()["error"]["message"]
