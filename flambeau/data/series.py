@@ -18,7 +18,8 @@ from flambeau.data.dataset import Dataset
 from flambeau.data.frames import as_polars, with_index
 from flambeau.data.split import LEAST_FOR_TEST, TEST, TRAIN, VALID, Split, with_validation
 from flambeau.data.tables import read_table
-from flambeau.fields import Field, Forecast, History, Series, Views, chosen
+from flambeau.fields import Category, Date, Field, Forecast, History, Number, Series, Views, chosen
+from flambeau.fields.base import field_to_read
 from flambeau.fields.forecast import naive_error
 from flambeau.fields.layout import Layout, seasons
 from flambeau.fields.timeline import Timeline, plan, timeline
@@ -49,6 +50,7 @@ def from_series(
     split: Split | str = "auto",
     encoding: str | None = None,
     time_format: str | None = None,
+    read: Mapping[str, str] | None = None,
     layout: Layout | None = None,
 ) -> Dataset:
     """Observations in time, one a row, to forecast what follows: each sample is a window of the past and the steps
@@ -70,6 +72,7 @@ def from_series(
         fields: of the columns `history` and the target, set by hand.
         time_format: how times are written, as for `strptime` (`%d/%m/%Y %H:%M`; `%q` is a quarter), or `unix s`,
             `unix ms`; found from all values if not given, and said where they leave it open.
+        read: how the texts of some columns are to be read, as for `from_frame`: `number:de`, `category`, `text`.
         layout: what the columns are, if it is known already; as a run's own data had them.
         split: only how much validates and tests matters: time decides.
 
@@ -78,9 +81,9 @@ def from_series(
     """
     file = Path(data) if isinstance(data, (str, Path)) else None
     findings: list[Finding] = []
+    decimal = None
     if file is not None:
-        table = read_table(file, encoding=encoding)
-        frame, findings = table.frame, list(table.findings)
+        frame, _, findings, decimal = read_table(file, encoding=encoding)
     else:
         frame = as_polars(with_index(data, time, target))
     for name in (time, target, *([id] if id else []), *known, *(inputs or ())):
@@ -91,22 +94,36 @@ def from_series(
         raise UsageError("time, target and id must be different columns")
     if getattr(frame[time].dtype, "time_zone", None):  # with the offset that each has
         frame = frame.with_columns(frame[time].dt.strftime("%Y-%m-%d %H:%M:%S%.f%:z"))
-    read = from_polars(frame, None)
+    asked = {name: field_to_read(reading) for name, reading in (read or {}).items()}
+    if isinstance(of_time := asked.pop(time, None), Date):
+        time_format = time_format or of_time.format
+    names = {name for name, field in asked.items() if field is None or isinstance(field, Category)} | {time}
+    frame = frame.with_columns(frame[name].cast(str) for name in names - {time})
+    numbers: dict[str, Field] = {name: field for name, field in asked.items() if isinstance(field, Number)}
+    if layout is not None:
+        numbers |= {name: Number(written=how or "en") for name, how in layout.numerals.items()}
+    if odd := asked.keys() - names - numbers.keys():
+        raise UsageError(
+            f"the column '{min(odd)}' cannot be read so", expected="number:…, category, text; of times date:…"
+        )
+    cells = from_polars(frame, None, numbers, decimal=decimal or ".", as_written={*names, *([id] if id else [])})
     told: list[Finding] | None = None
     if layout is None:
+        numerals = {n: f.read_as or "" for n, f in cells.fields.items() if isinstance(f, Number)}
         layout, told = plan(
-            read.values, time=time, target=target, id=id, known=known, inputs=inputs, time_format=time_format
-        )
+            cells.values, time=time, target=target, id=id, known=known, inputs=inputs, time_format=time_format,
+            numerals=numerals,
+        )  # fmt: skip
     elif time_format:
         layout = replace(layout, date_format=time_format)
-    line = timeline(read.values, layout)
+    line = timeline(cells.values, layout)
     how = Split(split) if isinstance(split, str) else split
     if how.method not in ("auto", "time", "none") or how.folds:
         raise UsageError(f"series are split by time, and not '{how.method}'", fix="leave the choice to auto")
     until = _cuts(line, how, horizon or 1, length or 1)[0]
-    if told is not None and _forget_later_classes(layout, read.values, line, until):
-        line = timeline(read.values, layout)
-    findings += [*read.findings, *(told or ()), *line.findings, *_of_steps(line, layout)]
+    if told is not None and _forget_later_classes(layout, cells.values, line, until):
+        line = timeline(cells.values, layout)
+    findings += [*cells.findings, *(told or ()), *line.findings, *_of_steps(line, layout)]
     findings += _beyond(line, layout, until)
     found = _seasons(line, until, seasons(layout)) if season is None else np.atleast_1d(season).astype(int).tolist()
     if not (horizon or found):
@@ -132,7 +149,7 @@ def from_series(
         "target": target, "horizon": horizon, "length": length, "id": id, "known": list(known) or None,
         "inputs": list(inputs) if inputs is not None else None, "season": found, "split": vars(how).copy(),
         "quantiles": list(quantiles) if quantiles else None, "encoding": encoding,
-        "time_format": time_format,
+        "time_format": time_format, "read": dict(read) if read else None,
     }  # fmt: skip
 
     def place(row: int) -> str:

@@ -306,8 +306,6 @@ def from_path(path: str | Path, **options: Any) -> Dataset:
     file = Path(path)
     if "time" in options:
         options.pop("pattern", None)
-        if options.pop("read", None) is not None:
-            raise UsageError("read is for tables without time=", where=path)
         if "target" not in options:
             raise UsageError("which column is to be forecast?", fix="give target= (--target)")
         return from_series(path, **options)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from flambeau.core.errors import DataError
+from flambeau.fields.numerals import Numerals
+from flambeau.fields.table import as_numbers
 from flambeau.fields.times import TimeForm
 
 DAY = 86_400_000_000  # in microseconds, as times are counted
@@ -36,6 +38,7 @@ class Layout:
         zone, since: the offset of the clock that times are kept in, and the first of two-digit years; see `TimeForm`.
         month_day: of steps of months that do not all have one day: the day of the month they are at, or the last one
             there is of shorter months; 0 for the last working day.
+        numerals: how the numbers of columns are written, where that is not as programs do; see `Numerals`.
     """
 
     time: str
@@ -52,6 +55,7 @@ class Layout:
     zone: str | None = None
     since: int = TimeForm.since
     month_day: int | None = None
+    numerals: dict[str, str] = field(default_factory=dict)
 
     @property
     def form(self) -> TimeForm:
@@ -95,6 +99,10 @@ class Layout:
             return f"{float(time):.10g}"
         whole_days = self.unit == "month" or self.step >= DAY
         return self.form.written(time, "%Y-%m-%d" if whole_days else "%Y-%m-%d %H:%M:%S%z")
+
+    def numbers(self, name: str, values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+        """The numbers of a column, float64 (N), and the rows that hold none; see `as_numbers`."""
+        return as_numbers(values, Numerals.parse(self.numerals.get(name, "")))
 
     def _expanded(self, names: Sequence[str]) -> list[str]:
         return [c for n in names for c in ([f"{n} = {v}" for v in self.classes[n]] if n in self.classes else [n])]

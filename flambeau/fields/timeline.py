@@ -12,6 +12,7 @@ from flambeau.core.errors import DataError, shown
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields.calendar import tells_only_time
 from flambeau.fields.layout import DAY, Layout, clock_of, filled_times, find_step, times_after
+from flambeau.fields.strings import Strings
 from flambeau.fields.table import as_numbers
 from flambeau.fields.timeforms import find_form
 from flambeau.fields.times import read
@@ -37,6 +38,7 @@ class Timeline(NamedTuple):
 def plan(
     columns: Values, *, time: str, target: str, id: str | None = None, known: Sequence[str] = (),
     inputs: Sequence[str] | None = None, time_format: str | None = None,
+    numerals: Mapping[str, str] | None = None,
 ) -> tuple[Layout, list[Finding]]:  # fmt: skip
     """The layout of a table, found from its values, and what was left out of it.
 
@@ -45,23 +47,25 @@ def plan(
         known: columns that are known for the steps ahead.
         inputs: columns that may be used beside the target; all if not given.
         time_format: how times are written, as `TimeForm` has it; found if not given.
+        numerals: columns that are known to be of numbers, and how these are written.
 
     Raises:
         DataError: times cannot be read, or no series has two rows.
     """
-    layout = Layout(time, target, id)
+    layout = Layout(time, target, id, numerals=dict(numerals or {}))
     findings = _set_form(columns[time], layout, time_format)
     times = _times(columns[time], layout)
     series, _ = _series_of(columns, layout)
     rest = [c for c in columns if c not in (time, target, id) and (inputs is None or c in inputs or c in known)]
     left_out, constant, calendar = [], [], dict[str, str]()
     for name in rest:
-        numbers, bad = as_numbers(columns[name])
+        numbers, bad = layout.numbers(name, columns[name])
         distinct = {str(v) for v in columns[name] if v is not None and v == v}
         if len(distinct) < 2:
             constant.append(name)
             continue
-        classes = sorted(distinct) if len(bad) else None
+        of_names = isinstance(columns[name], Strings) or (len(bad) > 0 and name not in layout.numerals)
+        classes = sorted(distinct) if of_names else None
         if classes is not None:
             numbers = np.unique([str(v) for v in columns[name]], return_inverse=True)[1].astype(np.float64)
         asked = name in known or (inputs is not None and name in inputs)
@@ -271,7 +275,7 @@ def _channels(columns: Values, layout: Layout, rows: int) -> np.ndarray:
             written = np.asarray([str(v) for v in values])
             out += [(written == c).astype(np.float64) for c in layout.classes[name]]
             continue
-        numbers, bad = as_numbers(values)
+        numbers, bad = layout.numbers(name, values)
         if len(bad):
             row = int(bad[0])
             raise DataError(f"{_plain(values[row])!r} is not a number", where=f"column '{name}', row {row + 1}",
