@@ -12,7 +12,7 @@ import pytest
 import flambeau as fb
 from flambeau.core.errors import DataError, FlambeauError
 from flambeau.data.encode import EncodeOptions
-from flambeau.data.series import from_ts
+from flambeau.data.whole_series import from_ts
 from flambeau.evaluation import evaluate_run
 
 

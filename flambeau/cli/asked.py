@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 from flambeau.cli import common
 from flambeau.core.errors import DataError
-from flambeau.data.series import read_series
 from flambeau.data.sources import join_paths
 from flambeau.data.tables import is_table, read_table
 from flambeau.data.tagged import SUFFIXES as TAGGED
 from flambeau.data.tagged import is_tagged, read_tagged, split_lines
+from flambeau.data.whole_series import read_series
 from flambeau.fields.charsets import read_text
 from flambeau.predictor import Predictor
 

@@ -20,10 +20,11 @@ from flambeau.data.dataset import Dataset, split_of
 from flambeau.data.folders import from_folder
 from flambeau.data.frames import as_polars
 from flambeau.data.roles import given_split, without_empty, without_row_names
-from flambeau.data.series import from_series, from_ts, is_ts
+from flambeau.data.series import from_series
 from flambeau.data.split import NAMES, TEST, TRAIN, VALID, Split, with_validation
 from flambeau.data.tables import is_table, read_table
 from flambeau.data.tagged import from_tagged, is_tagged
+from flambeau.data.whole_series import from_ts, is_ts
 from flambeau.fields import FIELDS, Category, Field, Text, chosen, recognise
 from flambeau.fields.base import field_to_read
 

@@ -272,7 +272,10 @@ def _channels(columns: Values, layout: Layout, rows: int) -> np.ndarray:
     for name in (layout.target, *layout.past, *layout.known):
         values = columns.get(name, [None] * rows)
         if name in layout.classes:
-            written = np.asarray([str(v) for v in values])
+            lower = "True" not in layout.classes[name]  # a file may have them as true and false
+            written = np.asarray(
+                [str(v).lower() if isinstance(v, (bool, np.bool_)) and lower else str(v) for v in values]
+            )
             out += [(written == c).astype(np.float64) for c in layout.classes[name]]
             continue
         numbers, bad = layout.numbers(name, values)

@@ -14,7 +14,8 @@ import flambeau as fb
 from flambeau.baselines import baselines
 from flambeau.core.errors import DataError, UsageError
 from flambeau.data.encode import encode
-from flambeau.data.series import from_series, from_ts
+from flambeau.data.series import from_series
+from flambeau.data.whole_series import from_ts
 from flambeau.fields import Views
 from flambeau.fields.timeline import plan, timeline
 

@@ -140,3 +140,31 @@ def test_rows_out_of_order_and_a_horizon_of_one_are_said() -> None:
     assert "row 11" in checks["unsorted"].message or "row 21" in checks["unsorted"].message
     assert "one step ahead" in checks["no-cycle"].message and "--horizon" in checks["no-cycle"].fix
     assert "forecast of 1 step)" in data.describe()
+
+
+def test_numbers_are_read_as_in_tables_and_so_again(tmp_path: Path) -> None:
+    days = [str(d) for d in DAYS]
+    load = [f"{1.234 + i / 1000:.3f}".replace(".", ",") for i in range(100)]
+    wind = [f"{10 + i % 7 / 10:.1f}".replace(".", ",") for i in range(100)]
+    text = "\n".join(
+        f"{d};{v};{w};{i % 3:03};{i % 5}" for i, (d, v, w) in enumerate(zip(days, load, wind, strict=True))
+    )
+    (tmp_path / "s.csv").write_text(f"t;v;wind;code;plan\n{text}\n")
+    options: dict[str, Any] = {"time": "t", "target": "v", "horizon": 2, "length": 5}
+    data = from_series(tmp_path / "s.csv", **options)
+    assert data.columns["v"].flat[:2] == pytest.approx([1.234, 1.235])
+    field = data.fields["history"]
+    assert field.plan.classes == {"code": ["000", "001", "002"]}, "codes stay codes"
+    rows = [{"t": d, "v": v, "wind": w, "code": "001", "plan": "1"} for d, v, w in zip(days, load, wind, strict=True)]
+    assert field.window(rows)[0][:5, 0] == pytest.approx([1.329, 1.330, 1.331, 1.332, 1.333])
+    again = fb.fields.Field.from_dict(field.to_dict())
+    assert again.window(rows)[0].tolist() == field.window(rows)[0].tolist()  # type: ignore[attr-defined]
+    new = from_series(tmp_path / "s.csv", layout=field.plan, split="none", **options)
+    assert new.columns["v"].flat.tolist() == data.columns["v"].flat.tolist()
+    asked = from_series(
+        tmp_path / "s.csv", read={"plan": "category", "v": "number:en", "t": "date:%Y-%m-%d"}, **options
+    )
+    assert asked.fields["history"].plan.classes["plan"] == ["0", "1", "2", "3", "4"]
+    assert asked.columns["v"].flat[:2] == pytest.approx([1234, 1235]) and asked.source["read"]["plan"] == "category"
+    with pytest.raises(FlambeauError, match=r"column 'wind' cannot be read so.*number"):
+        from_series(tmp_path / "s.csv", read={"wind": "date:%Y"}, **options)
