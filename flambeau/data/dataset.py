@@ -13,6 +13,7 @@ import numpy as np
 
 from flambeau.core.errors import DataError, UsageError, nearest
 from flambeau.core.findings import Finding
+from flambeau.data.coding import plain_targets
 from flambeau.data.matching import match_tags
 from flambeau.data.split import ALIASES, NAMES, TEST, TRAIN, VALID, Split
 from flambeau.fields import Category, Field, recognise
@@ -90,8 +91,13 @@ class Dataset:
         """Inputs that a row may lack; see `flambeau.data.grouping`."""
         self.fields: dict[str, Field] = {}
         self.reasons: dict[str, str] = {}
+        fields = dict(fields or {})
+        if target is not None:
+            self.columns[target], coded, found = plain_targets(self.columns[target], fields.get(target))
+            self.findings += found
+            fields |= {} if coded is None else {target: coded}
         for name in [*self.inputs, *([target] if target else [])]:
-            given = (fields or {}).get(name)
+            given = fields.get(name)
             self.fields[name] = given if given is not None else self._recognise(name)
         match_tags(self)
         self.split = self._split(split)
