@@ -165,13 +165,12 @@ def evaluate_run(
     source = Batches(store, torch.from_numpy(rows), 2 * (trained.batch_size or 32), tokens=tokens)
     prepare = Preparer(dataset.fields, predictor.inputs, predictor.target, predictor.engine.device)
     result = measure(predictor.objective, predictor.engine, source, prepare, side, dataset, len(rows), reporter)
-    kept = run.evaluation.get("baselines") if run.evaluation.get("side") == side or data is not None else None
+    other = data is not None
+    if other and store.fingerprint == run.recipe.data.get("fingerprint"):
+        reporter.say("this is the data of the training: rows that it trained on are among these", style="yellow")
+    kept = run.evaluation.get("baselines") if other or run.evaluation.get("side") == side else None
     if kept and baseline:
-        if data is not None:  # else these were measured on the same rows
-            if store.fingerprint == run.recipe.data.get("fingerprint"):
-                reporter.say(
-                    "this is the data of the training: rows that it trained on are among these", style="yellow"
-                )
+        if other:  # else they were measured on the same rows
             without = predictor.objective.without_groups()
             rivals = _fitted_anew(run, predictor, dataset, store, rows, options, reporter)
             kept = [rival.beside(result["metrics"], without) for rival in rivals]

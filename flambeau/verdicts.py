@@ -34,7 +34,8 @@ def figures(result: Mapping[str, Any]) -> str:
     parts = []
     for name in names:
         low, high = intervals.get(name, (None, None))
-        chance = "" if low is None else f" ({low:.4g} to {high:.4g})"
+        kind = "95 % interval " if name == first else ""
+        chance = "" if low is None else f" ({kind}{low:.4g} to {high:.4g})"
         parts.append(f"{name} {result['metrics'][name]:.4f}{chance}")
     return "  ".join(parts)
 

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 import flambeau as fb
-from flambeau.core.errors import DataError, FlambeauError
+from flambeau.core.errors import DataError, FlambeauError, UsageError
+from flambeau.core.reporter import Reporter
 from flambeau.data.encode import EncodeOptions
 from flambeau.data.whole_series import from_ts
 from flambeau.evaluation import evaluate_run
+from flambeau.verdicts import headline, measured_on
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +149,82 @@ def test_the_parts_of_a_folder_are_no_classes(trained: tuple[Path, dict[str, flo
         shutil.copytree(run.parent / "others", tmp_path / "all" / part)
     assert measured(run, tmp_path / "all")["samples"] == 180
     assert measured(run, tmp_path / "all" / "test")["samples"] == 90
+
+
+def table(rows: int, seed: int, path: Path, rare: bool = False) -> Path:
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(rows, 3))
+    score = x[:, 0] + x[:, 1] * x[:, 2] + random.normal(size=rows)
+    y = score > (2.0 if rare else 0.0)
+    pl.DataFrame({"a": x[:, 0], "b": x[:, 1], "c": x[:, 2], "y": ["yes" if v else "no" for v in y]}).write_csv(path)
+    return path
+
+
+def test_other_data_has_the_rivals_beside_it_fitted_on_the_training_rows(tmp_path: Path) -> None:
+    data = fb.Dataset.from_table(table(800, 0, tmp_path / "t.csv"), target="y")
+    fb.Learner(data, "linear", run=tmp_path / "run", quiet=True, epochs=2, cache=tmp_path / "cache").fit(check=False)
+    other = table(1500, 1, tmp_path / "new.csv")
+    result = measured(tmp_path / "run", other)
+    assert result["samples"] == 1500
+    plain, trees = result["baselines"]
+    kept = fb.Run.open(tmp_path / "run").evaluation["baselines"]
+    assert (plain["name"], trees["name"]) == tuple(b["name"] for b in kept)
+    frame = pl.read_csv(other)
+    most = max(kept, key=lambda b: b["metrics"]["accuracy"])
+    assert plain["metrics"]["accuracy"] == pytest.approx((frame["y"] == "yes").mean(), abs=0.1)
+    assert trees["metrics"]["accuracy"] == pytest.approx(most["metrics"]["accuracy"], abs=0.1)
+    value, low, high = trees["differences"]["accuracy"]
+    assert value == pytest.approx(result["metrics"]["accuracy"] - trees["metrics"]["accuracy"])
+    assert low < value < high < 0, "the linear model does not see the product"
+    assert "baselines" not in measured(tmp_path / "run", other, baseline=False)
+
+
+def test_without_the_data_of_the_training_there_are_no_rivals_and_that_is_said(tmp_path: Path) -> None:
+    class Heard(Reporter):
+        def say(self, text: str, style: str | None = None) -> None:
+            lines.append(text)
+
+    lines: list[str] = []
+    data = fb.Dataset.from_table(table(300, 0, tmp_path / "t.csv"), target="y")
+    fb.Learner(data, "linear", run=tmp_path / "run", quiet=True, epochs=1, cache=tmp_path / "cache").fit(check=False)
+    other = table(300, 1, tmp_path / "new.csv")
+    assert len(measured(tmp_path / "run", tmp_path / "t.csv", reporter=Heard())["baselines"]) == 2
+    assert "this is the data of the training" in " ".join(lines)
+    table(300, 2, tmp_path / "t.csv")
+    assert measured(tmp_path / "run", other, reporter=Heard())["baselines"] == []
+    (tmp_path / "t.csv").unlink()
+    assert measured(tmp_path / "run", other, reporter=Heard())["baselines"] == []
+    assert "the data of the training has changed" in lines[-2]
+    assert "the data of the training cannot be read" in lines[-1]
+
+
+def test_where_a_class_is_rare_ranking_decides_and_another_metric_can(tmp_path: Path) -> None:
+    data = fb.Dataset.from_table(table(2000, 0, tmp_path / "t.csv", rare=True), target="y")
+    run = tmp_path / "run"
+    learner = fb.Learner(data, "resmlp", run=run, quiet=True, epochs=4, cache=tmp_path / "cache")
+    metrics = learner.fit(check=False)
+    kept = fb.Run.open(run)
+    assert kept.recipe.objective.metric == kept.evaluation["metric"] == learner.objective.monitor == "roc_auc"
+    assert {"roc_auc", "average_precision", "balanced_accuracy", "mcc", "f1", "accuracy"} < set(metrics)
+    assert all(set(metrics) - {"loss"} == set(b["metrics"]) for b in kept.evaluation["baselines"])
+    low, high = kept.evaluation["intervals"]["roc_auc"]
+    assert low < metrics["roc_auc"] < high
+    best = max(learner.trainer.history, key=lambda line: line["valid"]["roc_auc"])  # type: ignore[union-attr]
+    assert learner.trainer.state.best["epoch"] == best["epoch"]  # type: ignore[union-attr]
+    assert measured(run, metric="mcc")["metric"] == "mcc"
+    with pytest.raises(UsageError, match="no metric 'rmse' for a target of the kind category; expected accuracy, f1"):
+        measured(run, metric="rmse")
+    asked = fb.Learner(data, "linear", run=False, quiet=True, epochs=1, metric="f1", cache=tmp_path / "cache")
+    asked.fit(check=False)
+    assert asked.objective.monitor == "f1"
+    with pytest.raises(UsageError, match="did you mean 'accuracy'"):
+        fb.Learner(data, "linear", run=False, quiet=True, metric="acuracy").fit()
+
+
+def test_the_headline_says_what_was_measured() -> None:
+    result = {"side": "test", "samples": 150, "metric": "accuracy", "metrics": {"loss": 0.2, "accuracy": 0.9}}
+    result["intervals"] = {"accuracy": [0.841, 0.939]}
+    assert headline(result) == "150 test rows: accuracy 0.9000 (95 % interval 0.841 to 0.939)  loss 0.2000"
+    for side, says in (("valid", "150 validation rows, which chose the epoch: too good, if anything"),
+                       ("all", "150 rows"), ("train", "150 rows, measured on what it trained on")):  # fmt: skip
+        assert measured_on({**result, "side": side}) == says

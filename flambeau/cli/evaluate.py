@@ -49,7 +49,8 @@ def command(
     rivals = result.get("baselines", [])
     for rival in rivals:
         note = f"; {rival['note']}" if rival.get("note") else ""
-        common.echo(f"  {rival['name']} ({rival['seconds']:.1f} s): {common.show_metrics(rival['metrics'])}{note}")
+        measured = verdicts.figures({"metric": result["metric"], "metrics": rival["metrics"]})
+        common.echo(f"  {rival['name']} ({rival['seconds']:.1f} s): {measured}{note}")
     if line := verdicts.verdict(rivals, result["metrics"], result["metric"]):
         common.echo(f"  {line}")
     detail = result["detail"]

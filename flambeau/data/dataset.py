@@ -107,6 +107,8 @@ class Dataset:
         step = max(1, len(values) // RECOGNISE_SAMPLE)
         try:
             field, why = recognise(values[::step][:RECOGNISE_SAMPLE], target=name == self.target)
+            if len(values) > RECOGNISE_SAMPLE:
+                why = field.why(values, f"{why} ({RECOGNISE_SAMPLE:,} of {len(values):,} rows looked at)")
         except UsageError as error:
             raise DataError(f"column '{name}': {error.found}", fix=error.fix) from None
         self.reasons[name] = f"{field.kind}: {why}"

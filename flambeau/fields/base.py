@@ -99,6 +99,11 @@ class Field(ABC):
         """The field of this kind, with the settings that suit a sample of raw values."""
         return cls()
 
+    @classmethod
+    def why(cls, values: Sequence[Any], of_sample: str) -> str:
+        """Why all raw values of a column are taken to be of this kind, where that is known of a sample."""
+        return of_sample
+
     @abstractmethod
     def fit(self, values: Sequence[Any]) -> None:
         """Learns statistics or a vocabulary from raw values of training rows only."""

@@ -109,6 +109,12 @@ class Category(Field):
         few = len(distinct) <= max(20, min(1000, len(sample) // 10))
         return Recognition(0.7 if whole and few else 0.1, f"{len(distinct)} distinct whole numbers")
 
+    @classmethod
+    def why(cls, values: Sequence[Any], of_sample: str) -> str:
+        there = [name for name, _ in values.counted()] if isinstance(values, Names) else values
+        score, why = cls.recognise(there)
+        return why if score else of_sample
+
     def fit(self, values: Sequence[Any]) -> None:
         if isinstance(values, Names):
             counts = Counter({class_name(name): count for name, count in values.counted() if name is not None})

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from flambeau.core.findings import Severity
+from flambeau.objectives.intervals import wilson
 from flambeau.report.facts import Facts
 
 
@@ -38,17 +39,6 @@ def advise(facts: Facts) -> list[Advice]:
     then = [] if failed else [a for rule in LEARNED for a in rule(facts)]
     last = [a for rule in LAST for a in rule(facts)]
     return first + failed + then + last or [Advice("advice.fine")]
-
-
-def wilson(right: float, total: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % interval of a share that was measured on `total` samples (Wilson 1927).
-
-    >>> [round(v, 3) for v in wilson(0.9, 100)]
-    [0.826, 0.945]
-    """
-    middle = (right + z * z / (2 * total)) / (1 + z * z / total)
-    half = z * math.sqrt(right * (1 - right) / total + z * z / (4 * total * total)) / (1 + z * z / total)
-    return middle - half, middle + half
 
 
 def baseline(facts: Facts) -> tuple[str, float] | None:

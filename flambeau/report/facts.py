@@ -8,6 +8,8 @@ from typing import Any
 
 from flambeau.core.files import read_json
 from flambeau.core.findings import Finding
+from flambeau.objectives.intervals import winner
+from flambeau.objectives.names import LOWER_IS_BETTER
 from flambeau.recipe import Recipe
 from flambeau.run import Run
 from flambeau.training.state import merit
@@ -66,7 +68,10 @@ class Facts:
     @property
     def main(self) -> tuple[str, bool]:
         """The metric that comes first, and whether more of it is better."""
-        if "span_f1" in self.metrics:
+        chosen = self.evaluation.get("metric") or self.recipe.objective.metric
+        if chosen != "auto":
+            return chosen, chosen not in LOWER_IS_BETTER
+        if "span_f1" in self.metrics:  # a run of before
             return "span_f1", True
         return MAIN.get(self.kind, ("loss", False))
 
@@ -85,11 +90,13 @@ class Facts:
     @property
     def baseline_wins(self) -> bool:
         """Whether a simple rival is better than the model."""
-        best, (name, more) = self.best_baseline, self.main
-        if best is None or name not in self.metrics:
-            return False
-        theirs, ours = best["metrics"][name], self.metrics[name]
-        return theirs > ours if more else theirs < ours
+        return self.winner == "baseline"
+
+    @property
+    def winner(self) -> str:
+        """`model`, `baseline` or `tie` (the difference may be chance); empty where nothing can be compared."""
+        best, name = self.best_baseline, self.main[0]
+        return "" if best is None or name not in self.metrics else winner(best, self.metrics, name)
 
     @property
     def samples(self) -> int | None:

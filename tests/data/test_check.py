@@ -173,3 +173,9 @@ def test_equal_rows_across_the_split_are_leakage(inputs: dict) -> None:
 def test_a_dataset_without_target_is_checked_too() -> None:
     checks = by_check(Dataset.from_arrays(digits()[0][[0, 1, 2, 0]], split="none").check())
     assert checks["duplicate"].rows == [0, 3]
+
+
+def test_equal_rows_with_a_number_to_predict_are_in_no_class() -> None:
+    data = Dataset({"x": ["a b", "a b", "c d", "e f"] * 10, "y": [0.5] * 40}, target="y", split="none")
+    told = [f.message for f in data.check() if f.check == "duplicate"]
+    assert told and all("class" not in message for message in told)

@@ -73,3 +73,11 @@ def test_columns_of_mixed_values_are_recognised_without_a_crash() -> None:
             assert "no kind of field suits" in str(error)
         else:
             assert data.fields["y"].kind
+
+
+def test_why_a_column_is_of_its_kind_is_said_of_all_rows_or_of_how_many() -> None:
+    """The last classes are in rows that the sample does not have."""
+    names = [*["a", "b"] * 1500, "c", "d"]
+    data = Dataset({"x": [float(i) for i in range(3002)], "y": names}, target="y")
+    assert data.reasons["y"] == "category: 4 distinct names"
+    assert data.reasons["x"] == "number: values are numbers (1,000 of 3,002 rows looked at)"

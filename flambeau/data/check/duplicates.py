@@ -44,6 +44,7 @@ class Twins:
         self.dataset = dataset
         self.labels: Sequence[str | None] = [None] * len(dataset)
         field = dataset.fields[dataset.target] if dataset.target else None
+        self.classes = isinstance(field, (Category, MultiLabel))
         if dataset.target and isinstance(field, (Category, MultiLabel)):
             names = class_names(field, dataset.columns[dataset.target])
             self.labels = [None if n is None else ", ".join(sorted(n)) for n in names]
@@ -126,6 +127,8 @@ class Twins:
         findings = []
         for check, (what, severity, fix) in KINDS.items():
             if links_of := kept[check]:
+                if check == "duplicate" and not self.classes:
+                    what = ", on one side of the split"
                 message = f"{counted(len(links_of), 'pair')} of {noun}s {same}{what}"
                 places = [self._place(link, "≈" if near else "=") for link in links_of]
                 rows_of = [row for link in links_of for row in (link.first, link.second)]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from flambeau.objectives.names import SHARES
 from flambeau.report.facts import Facts
 from flambeau.report.markup import Markup, tag
 from flambeau.report.parts import duration, note, number, percentage, section, table
 from flambeau.report.words import Words
 
-SHARES = ("accuracy", "f1", "micro_f1", "exact_match")
 SHOWN = 12
 
 
@@ -20,11 +20,15 @@ def rivals(facts: Facts, words: Words) -> Markup | None:
     head = (tag("th", words("rivals.name")), *(tag("th", words.name("metric", n)) for n in names),
             tag("th", words("rivals.time")))  # fmt: skip
     rows = [_row(words("rivals.this", model=facts.recipe.model.name), facts.metrics, names, facts.seconds, "main")]
-    rows += [_row(b["name"], b["metrics"], names, b["seconds"]) for b in found]
+    rows += [
+        _row(", ".join(filter(None, (b["name"], b.get("note")))), b["metrics"], names, b["seconds"]) for b in found
+    ]
     best = facts.best_baseline
     told = note(words("rivals.note"))
     if best is not None and facts.baseline_wins:
         told = tag("p", words("rivals.wins", name=best["name"]), class_="lead")
+    elif best is not None and facts.winner == "tie":
+        told = tag("p", words("rivals.tie", name=best["name"]), class_="lead")
     return section(words, "rivals", told, table(head, rows, "classes"))
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from flambeau.core.findings import Severity
-from flambeau.report.advice import advise, baseline, wilson
+from flambeau.objectives.intervals import wilson
+from flambeau.objectives.names import SHARES
+from flambeau.report.advice import advise, baseline
 from flambeau.report.facts import Facts
 from flambeau.report.markup import Markup, tag
 from flambeau.report.parts import duration, note, number, percentage
 from flambeau.report.words import Words
-
-SHARES = ("accuracy", "f1", "micro_f1", "exact_match")
 
 
 def top(facts: Facts, words: Words) -> Markup:
@@ -63,8 +62,7 @@ def _figures(facts: Facts, words: Words) -> Markup:
         rates = [e["speed"].get("samples_per_second", 0.0) for e in facts.epochs if "speed" in e]
         tiles.append(_tile(words("tile.speed"), f"{sorted(rates)[len(rates) // 2]:,.0f}"))
     if facts.findings or facts.checked:
-        found = [f for f in facts.findings if f.severity is not Severity.NOTE]
-        tiles.append(_tile(words("tile.findings"), str(len(found))))
+        tiles.append(_tile(words("tile.findings"), str(len(facts.findings))))
     return tag("dl", tiles, class_="tiles")
 
 
@@ -84,10 +82,13 @@ def _measured(facts: Facts, words: Words) -> Markup:
     side = facts.evaluation.get("side", "all")
     told = [words("measured", samples=facts.samples, side=words.name("side", side)) if facts.samples
             else words("measured.unknown", side=words.name("side", side))]  # fmt: skip
-    accuracy, guess = facts.metrics.get("accuracy"), baseline(facts)
-    if facts.kind == "classification" and accuracy is not None and facts.samples:
-        low, high = wilson(accuracy, facts.samples)
-        told.append(words("interval", low=low, high=high))
+    main, guess = facts.main[0], baseline(facts)
+    chance = facts.evaluation.get("intervals", {}).get(main)
+    if not chance and main == "accuracy" and "accuracy" in facts.metrics and facts.samples:  # a run of before
+        chance = wilson(facts.metrics["accuracy"], facts.samples)
+    if chance:
+        low, high = (shown(main, value) for value in chance)
+        told.append(words("interval", metric=words.name("metric", main), low=low, high=high))
     if guess is not None:
         told.append(words("baseline", **{"class": guess[0]}, share=guess[1]))
     if side == "valid" and facts.best_epoch is not None:
