@@ -14,6 +14,7 @@ from flambeau.data.sources import join_paths
 from flambeau.data.tables import is_table, read_table
 from flambeau.data.tagged import SUFFIXES as TAGGED
 from flambeau.data.tagged import is_tagged, read_tagged, split_lines
+from flambeau.data.walk import walk
 from flambeau.data.whole_series import read_series
 from flambeau.fields.charsets import read_text
 from flambeau.predictor import Predictor
@@ -70,7 +71,7 @@ def _values(given: str, predictor: Predictor, layout: Layout) -> Iterator[Asked]
             yield Asked("text", f"series {i}", series)
     elif file.is_dir():
         endings = {*TAGGED, ".txt"} if field is not None and field.kind == "tokens" else getattr(field, "suffixes", ())
-        found = sorted(f for f in file.rglob("*") if f.suffix.lower() in endings and f.is_file())
+        found = [file / f for f in walk(file).files if Path(f).suffix.lower() in endings]
         if not found:
             raise DataError("the folder holds no files that this run can read")
         for inside in found:

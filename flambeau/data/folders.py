@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from flambeau.core.errors import DataError, UsageError, nearest
+from flambeau.core.files import read_bytes
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
-from flambeau.data.split import ALIASES, TRAIN, Split, with_validation
-from flambeau.fields import FIELDS, Field, Image, chosen
+from flambeau.data.levels import levels, side_of, wrapper
+from flambeau.data.split import TRAIN, Split, with_validation
+from flambeau.data.walk import composed, is_hidden, walk
+from flambeau.fields import FIELDS, Field, chosen
 from flambeau.fields.charsets import read_texts
+
+FEW = 0.1  # of the texts of a folder: so few pictures among them are stray ones
+SHOWN = 5
+NEEDED = (
+    dict.fromkeys((".heic", ".heif", ".hif"), "needs the package pillow-heif, or saving as JPEG")
+    | dict.fromkeys(
+        (".m4a", ".aac", ".wma", ".amr", ".mp4", ".webm"), "is not read: make it WAV or FLAC, with ffmpeg for instance"
+    )
+    | dict.fromkeys((".cr2", ".cr3", ".nef", ".arw", ".dng", ".psd", ".svg"), "is not read: save it as PNG or JPEG")
+)
+"""What is to be done about files that people have and that are not read, by their ending."""
 
 
 def from_folder(
@@ -27,7 +42,10 @@ def from_folder(
     """A folder of class folders, with or without `train/ valid/ test/` above them; or a flat one with a pattern.
 
     Args:
-        path: the folder. What lies deeper under a class folder belongs to the class.
+        path: the folder. What lies deeper under a class folder belongs to the class. Folders called train and test (or
+            train_data, Testing, val2017, …) are the split where they hold class folders or lie alone, above the classes
+            or in each of them; else they are classes. Hidden folders and those of thumbnails are passed over, links
+            followed, and each real folder is read once. Of pictures with a text each the pictures are read.
         pattern: for labels in file names: names in braces around what stands between, `class` among them, such as
             `{fold}-{clip}-{take}-{class}.wav` for ESC-50. All names become columns, to split by for instance.
         split: see `Split`. `auto` uses the folders `train`, `valid`, `test` where they are there.
@@ -46,94 +64,122 @@ def from_folder(
     if not root.is_dir():
         raise DataError("this is a file", where=path,
                         expected="a folder, an archive of one, or a table (.csv, .tsv, .parquet, .jsonl)")  # fmt: skip
-    files, kind, findings = _files_of_one_kind(root)
-    if not files:
-        raise DataError(
-            "the folder holds no files that Flambeau can read", where=path,
-            fix="put one folder per class into it, each with its files",
-        )  # fmt: skip
+    walked = walk(root)
+    files, kind, findings = _of_one_kind(root, walked.files)
+    findings = [*walked.findings(), *findings]
     how = Split(split) if isinstance(split, str) else split
     if encoding is not None and not kind.holds_content:
         raise UsageError("encoding is for texts and tables", where=path)
     input_name = kind.kind
     source = {"kind": "folder", "path": str(root.resolve()), "pattern": pattern, "split": vars(how).copy(),
               "fields": chosen(fields), "encoding": encoding}  # fmt: skip
-    columns: dict[str, Sequence[Any]] = {input_name: [str(root / f) for f in files]}
+    columns: dict[str, Sequence[Any]] = {input_name: []}
+    told: list[Finding]
     sides: list[int] | None = None
+    around: list[str] = []
     if pattern is not None:
         columns |= _names_by_pattern(files, pattern)
     else:
-        parts = [f.split(os.sep) for f in files]
-        sides = [ALIASES.get(p[0].lower(), -1) for p in parts]
-        given = any(s == TRAIN for s in sides) and how.method in ("auto", "given") and how.folds is None
-        if how.method == "none" and min(sides) >= 0 and min(map(len, parts)) > 2:
-            parts = [p[1:] for p in parts]  # all of them are asked for; what the folders above are called is no class
-        if given:
-            outside = [f for f, s in zip(files, sides, strict=True) if s < 0]
-            if outside:
-                findings.append(_outside(outside))
-            kept = [i for i, s in enumerate(sides) if s >= 0]
-            files = [files[i] for i in kept]
-            parts = [parts[i][1:] for i in kept]
-            sides = [sides[i] for i in kept]
-            columns[input_name] = [str(root / f) for f in files]
-        else:
-            sides = None
-        loose = [f for f, p in zip(files, parts, strict=True) if len(p) < 2]
-        if len(loose) == len(files):
+        paths = [f.split(os.sep) for f in files]
+        around = wrapper(paths)
+        parts, sides, told = levels([p[len(around) :] for p in paths])
+        if around:
+            told.insert(0, Finding("folder-levels", Severity.NOTE, f"the classes are those in {Path(*around)}"))
+        findings += told
+        if sides is not None and (how.method not in ("auto", "given") or how.folds is not None):
+            if how.method != "none":
+                findings.append(Finding("folder-levels", Severity.NOTE, "the folders of the split are put together, "
+                                        f"for another split was asked for ({how.method})"))  # fmt: skip
+            sides = [TRAIN if side >= 0 else side for side in sides]
+        outside = [i for i, p in enumerate(parts) if len(p) < 2 or (sides is not None and sides[i] < 0)]
+        if len(outside) == len(files):
             raise DataError(
                 f"the {len(files)} files lie flat in the folder, so their classes are not known", where=path,
                 fix="put them into one folder per class, or give a pattern such as '{class}_{number}.jpg'",
             )  # fmt: skip
-        if loose:
-            findings.append(_outside(loose))
-            kept = [i for i, p in enumerate(parts) if len(p) >= 2]
+        if outside:
+            findings.append(_outside([files[i] for i in outside]))
+            lost = {*outside}
+            kept = [i for i in range(len(files)) if i not in lost]
             files, parts = [files[i] for i in kept], [parts[i] for i in kept]
-            sides = [sides[i] for i in kept] if sides else None
-            columns[input_name] = [str(root / f) for f in files]
-        columns["label"] = [p[0] for p in parts]
-        findings += _empty_classes(root, set(columns["label"]), bool(sides))
-    target = "label"
+            sides = [sides[i] for i in kept] if sides is not None else None
+        columns["label"] = composed([p[0] for p in parts])
+        findings += _empty_classes(root.joinpath(*around), {*columns["label"]}, sides is not None)
+    given = sides if how.method in ("auto", "given") and how.folds is None else None
+    keys = composed([os.sep.join(f.split(os.sep)[len(around) :]) for f in files])  # noqa: PTH118
     if kind.holds_content:
-        columns[input_name], told = read_texts(columns[input_name], encoding)
+        columns[input_name], told = read_texts([str(root / f) for f in files], encoding)
         findings += told
     else:
-        columns[input_name] = [kind.read(str(file)) for file in columns[input_name]]
-    dataset = Dataset(
-        columns, inputs=[input_name], target=target, fields=fields, source=source, keys=files, findings=findings,
-        places=files.__getitem__, split=with_validation(sides, columns[target], files, how) if sides else how,
-    )  # fmt: skip
-    return dataset
+        columns[input_name] = [kind.read(str(root / file)) for file in files]
+    kinds: Mapping[str, Field] | None = fields
+    if any(not os.path.splitext(f)[1] for f in files):
+        kinds = {input_name: kind(), **(fields or {})}
+    split_as: Any = how if given is None else given
+    if given is not None and TRAIN in given:
+        split_as = with_validation(given, columns["label"], keys, how)
+    return Dataset(columns, inputs=[input_name], target="label", fields=kinds, source=source, keys=keys,
+                   findings=findings, places=files.__getitem__, split=split_as)  # fmt: skip
 
 
-def _files_of_one_kind(root: Path) -> tuple[list[str], type[Field], list[Finding]]:
-    """Files under root (relative, sorted) of the kind of data that most of them are."""
-    of_kind: dict[str, list[str]] = {}
-    suffix_of: dict[str, str] = {}
-    for name, field_class in FIELDS.items():
-        for suffix in field_class.suffixes:
-            suffix_of[suffix] = name
+def _of_one_kind(root: Path, walked: Sequence[str]) -> tuple[list[str], type[Field], list[Finding]]:
+    """Those of a folder's files that are of one kind of data: of that which most of them are.
+
+    Raises:
+        DataError: none can be read.
+    """
+    kinds = {suffix: field for _, field in FIELDS.items() for suffix in field.suffixes}
+    of_kind: dict[type[Field], list[str]] = {}
     unknown: list[str] = []
-    for folder, folders, names in os.walk(root, followlinks=True):
-        folders[:] = sorted(f for f in folders if not f.startswith((".", "__MACOSX")))
-        inside = os.path.relpath(folder, root)
-        prefix = "" if inside == "." else inside + os.sep
-        for name in names:
-            if name.startswith("."):
-                continue
-            kind = suffix_of.get(os.path.splitext(name)[1].lower())
-            (of_kind.setdefault(kind, []) if kind else unknown).append(prefix + name)
+    without: list[str] = []
+    for file in walked:
+        suffix = os.path.splitext(file)[1].lower()
+        kind = kinds.get(suffix) or (None if suffix else _kind_by_content(root / file))
+        (of_kind.setdefault(kind, []) if kind else unknown).append(file)
+        if kind and not suffix:
+            without.append(file)
     if not of_kind:
-        return [], Image, []
-    most = max(of_kind, key=lambda k: len(of_kind[k]))
-    others = unknown + [f for k, files in of_kind.items() if k != most for f in files]
+        raise DataError(
+            f"the folder holds no files that Flambeau can read{_endings(unknown)}", where=root,
+            fix="put one folder per class into it, each with its files",
+        )  # fmt: skip
+    most = max(of_kind, key=lambda k: (not (k.holds_content and _beside(of_kind, k)), len(of_kind[k])))
     findings = []
+    if without:
+        findings.append(Finding("no-ending", Severity.NOTE, f"{len(without)} files without an ending are read by what "
+                                "they hold", places=without))  # fmt: skip
+    others = sorted(unknown + [f for k, files in of_kind.items() if k is not most for f in files])
     if others:
         findings.append(
-            Finding("other-files", Severity.NOTE, f"{len(others)} files are not of the kind {most} and are left out",
-                    places=sorted(others))
+            Finding("other-files", Severity.NOTE, f"{len(others)} files are not of the kind {most.kind} and are left "
+                    f"out{_endings(others)}", places=others)
         )  # fmt: skip
-    return sorted(of_kind[most]), FIELDS[most], findings
+    return sorted(of_kind[most]), most, findings
+
+
+def _beside(of_kind: Mapping[type[Field], Sequence[str]], texts: type[Field]) -> bool:
+    """Whether texts are said of other files: called as these are, or not many times as many."""
+    others = [f for kind, files in of_kind.items() if kind is not texts for f in files]
+    stems = {os.path.splitext(os.path.basename(f))[0] for f in of_kind[texts]}
+    described = sum(os.path.splitext(os.path.basename(f))[0] in stems for f in others)
+    return described > len(others) / 2 or len(others) > FEW * len(of_kind[texts])
+
+
+def _kind_by_content(path: Path) -> type[Field] | None:
+    """The kind of a file without an ending, by how it begins."""
+    try:
+        head = read_bytes(path, 16)
+    except DataError:
+        return None
+    return next((field for _, field in FIELDS.items() if field.begins_so(head)), None)
+
+
+def _endings(files: Sequence[str]) -> str:
+    """How some files end, as a clause: the commonest endings, and what those need that are known."""
+    counts = Counter(os.path.splitext(f)[1].lower() or "no ending" for f in files)
+    shown = [f"{n} {ending}" + (f", which {NEEDED[ending]}" if ending in NEEDED else "")
+             for ending, n in counts.most_common(SHOWN)]  # fmt: skip
+    return f" ({'; '.join(shown)}{'; …' if len(counts) > SHOWN else ''})" if files else ""
 
 
 def _names_by_pattern(files: Sequence[str], pattern: str) -> dict[str, list[str]]:
@@ -167,12 +213,10 @@ def _outside(files: Sequence[str]) -> Finding:
 
 
 def _empty_classes(root: Path, used: set[str], with_sides: bool) -> list[Finding]:
-    folders = [root]
+    folders = [f for f in root.iterdir() if f.is_dir() and not is_hidden(f.name)]
     if with_sides:
-        folders = [f for f in root.iterdir() if f.is_dir() and f.name.lower() in ALIASES]
-    empty = sorted(
-        {c.name for f in folders for c in f.iterdir() if c.is_dir() and not c.name.startswith((".", "__MACOSX"))} - used
-    )
+        folders = [c for f in folders if side_of(f.name) is not None for c in f.iterdir() if c.is_dir()]
+    empty = sorted({*composed([f.name for f in folders if not is_hidden(f.name)])} - used)
     if not empty:
         return []
     return [

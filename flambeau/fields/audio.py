@@ -117,6 +117,10 @@ class Audio(Field):
             return Recognition(0.95 * sounds / len(sample), f"{sounds} of {len(sample)} begin like sounds")
         return Recognition(0.0, "values are not sounds")
 
+    @classmethod
+    def begins_so(cls, head: bytes) -> bool:
+        return looks_like_sound(head)
+
     def fit(self, values: Sequence[Any]) -> None:
         """Finds rate, length, and the pictures' mean and deviation from up to 256 clips (the same ones each time)."""
         step = max(1, -(-len(values) // FIT_SAMPLE))  # over all rows: they are often sorted by class

@@ -171,6 +171,10 @@ class Field(ABC):
         """
         return text
 
+    def begins_so(cls, head: bytes) -> bool:
+        """Whether a file whose first 16 bytes are these is of this kind."""
+        return False
+
     def encode_all(self, values: Sequence[Any]) -> np.ndarray | None:
         """All values at once where that is cheap (arrays in memory), else None. Fixed fields only."""
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ __all__ = ["MAX_PIXELS", "SUFFIXES", "check_pixels", "decode", "from_pil", "read
 ENDINGS = """
 jpg jpeg jpe jfif png apng gif bmp dib webp tif tiff ppm pgm pbm pnm tga ico avif avifs jp2 j2k jpx jpf j2c dds qoi sgi
 pcx"""
-SUFFIXES = frozenset(f".{ending}" for ending in ENDINGS.split())
+HEIF_ENDINGS = [".heic", ".heif", ".hif"] if find_spec("pillow_heif") else []
+SUFFIXES = frozenset([*(f".{ending}" for ending in ENDINGS.split()), *HEIF_ENDINGS])
 """File name endings that sources take for pictures."""
 BASELINE = 30_000_000  # pixels of a JPEG from which on it matters how it is stored
 

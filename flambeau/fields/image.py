@@ -21,7 +21,16 @@ from flambeau.fields.augment import Augmentation, normalise
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.colour_spaces import COLOURS, convert
 from flambeau.fields.decoding import MAX_PIXELS, SUFFIXES, check_pixels, decode, read_bytes, resize
-from flambeau.fields.pixels import Range, bytes_a_pixel, extremes, is_wide, open_picture, range_of, suits
+from flambeau.fields.pixels import (
+    Range,
+    bytes_a_pixel,
+    extremes,
+    is_wide,
+    looks_like_picture,
+    open_picture,
+    range_of,
+    suits,
+)
 
 LARGEST_NATIVE = 64
 """Pictures that are all one size, at most this many pixels a side, are kept as they are."""
@@ -101,6 +110,9 @@ class Image(Field):
         if isinstance(sample[0], PILImage.Image):
             return Recognition(1.0, "values are PIL images")
         if isinstance(sample[0], bytes):
+            pictures = sum(isinstance(v, bytes) and looks_like_picture(v[:16]) for v in sample)
+            if pictures:
+                return Recognition(0.95 * pictures / len(sample), f"{pictures} of {len(sample)} begin like pictures")
             return Recognition(0.5, "values are bytes")
         try:
             array = np.asarray(sample[0])
@@ -120,6 +132,10 @@ class Image(Field):
             if inside and channels:
                 return Recognition(0.8, f"values are arrays of {array.shape} with floats in 0…1")
         return Recognition(0.0, "values are not pictures")
+
+    @classmethod
+    def begins_so(cls, head: bytes) -> bool:
+        return looks_like_picture(head)
 
     def fit(self, values: Sequence[Any]) -> None:
         """Finds size, colour, mean and deviation from a sample of up to 256 pictures (the same one each time)."""

@@ -49,6 +49,13 @@ def readable(formats: tuple[str, ...] = FORMATS) -> tuple[str, ...]:
     return tuple(name for name in formats if name in PILImage.OPEN)
 
 
+def looks_like_picture(head: bytes) -> bool:
+    """Whether a file that begins so (16 bytes) is a picture of a format with a mark of its own."""
+    marks = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
+    bitmap = head.startswith(b"BM") and head[6:10] == bytes(4)
+    return head.startswith(marks) or bitmap or head[8:12] == b"WEBP" or head[4:12] in (b"ftypavif", b"ftypheic")
+
+
 def open_picture(data: bytes) -> PILImage.Image:
     """The picture that some bytes hold, of FORMATS alone; nothing is decoded yet.
 
