@@ -171,6 +171,7 @@ class Field(ABC):
         """
         return text
 
+    @classmethod
     def begins_so(cls, head: bytes) -> bool:
         """Whether a file whose first 16 bytes are these is of this kind."""
         return False
