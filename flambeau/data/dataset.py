@@ -99,6 +99,7 @@ class Dataset:
         for name in [*self.inputs, *([target] if target else [])]:
             given = fields.get(name)
             self.fields[name] = given if given is not None else self._recognise(name)
+            self.fields[name].look(self.columns[name])
         match_tags(self)
         self.split = self._split(split)
 

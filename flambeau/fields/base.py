@@ -108,6 +108,11 @@ class Field(ABC):
     def fit(self, values: Sequence[Any]) -> None:
         """Learns statistics or a vocabulary from raw values of training rows only."""
 
+    def look(self, values: Sequence[Any]) -> None:
+        """Sees all raw values once, those of rows held out too, before `fit`: to decide how they are written, and
+        nothing else."""
+        return
+
     @property
     @abstractmethod
     def encoding(self) -> Encoding:

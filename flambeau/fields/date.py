@@ -47,6 +47,7 @@ class Date(Field):
         self.zone: str | None = None
         self.since = PIVOT
         self.mean, self.std = 0.0, 1.0
+        self._looked = False  # at all values, so that those of the training rows do not decide
 
     @property
     def form(self) -> TimeForm:
@@ -87,13 +88,22 @@ class Date(Field):
         share = find_form(sample).share
         return Recognition(0.9 if share > 0.9 else 0.0, f"{share:.0%} of the values read as dates")
 
+    def look(self, values: Sequence[Any]) -> None:
+        if self.read_as is None and (self.mean, self.std) == (0.0, 1.0):  # not fitted yet
+            self._set_form(values)
+            self._looked = True
+
     def fit(self, values: Sequence[Any]) -> None:
-        form = self._found(values)[0]
-        self.read_as, self.zone, self.since = form.format, form.zone, form.since
+        if not self._looked:
+            self._set_form(values)
         days = self.days(values)[0]
         known = days[np.isfinite(days)]
         self.mean, std = (float(known.mean()), float(known.std())) if len(known) else (0.0, 0.0)
         self.std = std or 1.0
+
+    def _set_form(self, values: Sequence[Any]) -> None:
+        form = self._found(values)[0]
+        self.read_as, self.zone, self.since = form.format, form.zone, form.since
 
     def _found(self, values: Sequence[Any]) -> tuple[TimeForm, list[Note]]:
         found = find_form(values, None if self.format == "auto" else self.format)
@@ -103,7 +113,7 @@ class Date(Field):
         """What is to be known of how they are read."""
         return [
             Finding(note.check, Severity.WARNING if note.other else Severity.NOTE, note.message,
-                    fix=f"if that is wrong: Date(format='{note.other}')" if note.other else "")
+                    fix=f"if that is wrong: date:{note.other} with read= (--read), or Date('…')" if note.other else "")
             for note in self._found(values)[1]
         ]  # fmt: skip
 

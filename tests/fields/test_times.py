@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import flambeau as fb
 from flambeau.core.errors import UsageError
 from flambeau.fields import Date
 from flambeau.fields.timeforms import find_form
@@ -86,9 +87,7 @@ def test_days_and_months_are_told_apart_by_all_values() -> None:
     field.fit(["01/02/2023", "05/03/2023", "04/01/2023"])
     assert field.read_as == "%d/%m/%Y"
     (doubt,) = [f for f in field.check(["01/02/2023", "05/03/2023", "04/01/2023"]) if f.check == "day-or-month"]
-    assert (
-        "'01/02/2023' is read as 2023-02-01, not 2023-01-02" in doubt.message and "Date(format='%m/%d/%Y')" in doubt.fix
-    )
+    assert "'01/02/2023' is read as 2023-02-01, not 2023-01-02" in doubt.message and "date:%m/%d/%Y" in doubt.fix
     asked = Date("%m/%d/%Y")
     asked.fit(["01/02/2023", "05/03/2023", "04/01/2023"])
     assert str(np.datetime64(int(asked.days(["01/02/2023"])[0][0]), "D")) == "2023-01-02" and not asked.check(
@@ -136,3 +135,14 @@ def test_a_field_with_a_form_reads_iso_8601_too_and_says_what_it_expects() -> No
         with pytest.raises(UsageError, match="is not a format of times"):
             Date(format)
     assert TimeForm("unix ms").written(np.datetime64("2024-01-01")) == "1704067200000"
+
+
+def test_the_form_is_decided_by_all_rows_and_not_by_those_that_train() -> None:
+    texts = ["01/02/2023", "04/05/2023", "03/02/2023", "06/01/2023"] * 5 + ["12/31/2023"]
+    data = fb.Dataset(
+        {"when": texts, "n": range(21), "y": ["a", "b", "a"] * 7}, target="y", split=["train"] * 20 + ["valid"]
+    )
+    data.fit()
+    field = data.fields["when"]
+    assert isinstance(field, Date) and field.read_as == "%m/%d/%Y" and not len(field.days(texts)[1])
+    assert field.mean < 19480, "but what is learned is of training rows only"
