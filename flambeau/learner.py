@@ -34,6 +34,7 @@ from flambeau.techniques import TECHNIQUES, Technique
 from flambeau.techniques.transforms import Transforms
 from flambeau.torchfeed import as_feed
 from flambeau.training import Trainer, calibrate, engine, prime
+from flambeau.training.own import OwnSteps
 
 TELLS_WHAT_IS_LEFT_OUT = (
     *TELLS_LEFT_OUT, "too-large", "missing", "not-finite", "not-a-number", "not-a-date",
@@ -94,6 +95,7 @@ class Learner:
         elif callable(augment) or isinstance(augment, (list, tuple)):
             self.own_techniques.insert(0, Transforms([augment] if callable(augment) else list(augment)))
             augment = "none"
+        self.own_steps = OwnSteps.taken_from(settings)
         self.recipe = (recipe or Recipe()).with_settings(settings)
         self._write_recipe(model, loss, augment, techniques)
         if size is not None:
@@ -123,12 +125,7 @@ class Learner:
             recipe.augment = augment if isinstance(augment, str) else dict(augment)
         if techniques is not None:
             recipe.techniques = technique_settings(techniques)
-        own = {"model": self.own_model, "loss": self.own_loss, "objective": self.own_objective,
-               "data": getattr(self.feed, "data", {}).get("train")}  # fmt: skip
-        recipe.own_parts = {k: _qualified(v) for k, v in own.items() if v is not None}
-        custom = [t for t in self.own_techniques if t.name not in TECHNIQUES]
-        if custom:
-            recipe.own_parts["techniques"] = ", ".join(_qualified(t) for t in custom)
+        self._name_own_parts()
         if self.data is not None:
             recipe.data = self.data.source
             kept = {n: f.chosen() for n, f in self.data.fields.items()}
@@ -136,6 +133,14 @@ class Learner:
                 same = name in kept and given.get("kind", kept[name]["kind"]) == kept[name]["kind"]
                 kept[name] = {**kept[name], **given} if same else given
             recipe.fields = kept
+
+    def _name_own_parts(self) -> None:
+        own = {"model": self.own_model, "loss": self.own_loss, "objective": self.own_objective,
+               "data": getattr(self.feed, "data", {}).get("train"), **vars(self.own_steps)}  # fmt: skip
+        self.recipe.own_parts = {k: _qualified(v) for k, v in own.items() if v is not None}
+        custom = [t for t in self.own_techniques if t.name not in TECHNIQUES]
+        if custom:
+            self.recipe.own_parts["techniques"] = ", ".join(_qualified(t) for t in custom)
 
     def _set_size(self, size: int | Sequence[int]) -> None:
         pictures = [n for n, f in self.data.fields.items() if isinstance(f, Image)] if self.data else []
@@ -183,6 +188,7 @@ class Learner:
             exact=target is not None and target.kind in ("number", "forecast"),
         )  # fmt: skip
         self.engine.place(self.objective.model)
+        why = self.own_steps.settle(self.objective.parameters(self.objective.phases[0]), settings, why)
         named = {t.name: t for t in self.own_techniques}
         by_name = [choices.technique(n, s) for n, s in self.recipe.techniques.items() if n not in named]
         self.techniques = [*self.own_techniques, *by_name]
@@ -261,6 +267,9 @@ class Learner:
         if settings:
             if self._built:
                 raise UsageError("the learner is built already", fix="make a new one with these settings")
+            if {"optimizer", "schedule"} & set(settings):
+                self.own_steps = OwnSteps.taken_from(settings)
+                self._name_own_parts()
             self.recipe = self.recipe.with_settings(settings)
         self._check_names()
         if self._run_asked is False:
@@ -344,7 +353,7 @@ class Learner:
             self.objective, self.engine, self.recipe.training,
             train=self.feed.training, valid=self.feed.sources.get("valid"), prepare=self.feed.prepare,
             random=self.feed.random, techniques=self.techniques, folder=run.path if run else None,
-            reporter=self.reporter,
+            reporter=self.reporter, own=self.own_steps,
         )  # fmt: skip
         result = None
         try:

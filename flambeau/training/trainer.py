@@ -23,11 +23,12 @@ from flambeau.core.reporter import QUIET, Bar, Reporter
 from flambeau.data.batch import Batch
 from flambeau.objectives import Objective
 from flambeau.techniques import HOOKS, Technique
-from flambeau.training import checkpoint, optimizers, schedule
+from flambeau.training import checkpoint, schedule
 from flambeau.training.engine import Engine
 from flambeau.training.interrupts import Interrupted, Interrupts
 from flambeau.training.logging import Log
 from flambeau.training.measure import Prepare, Source, evaluate
+from flambeau.training.own import OwnSteps, build_all
 from flambeau.training.saver import Saver
 from flambeau.training.settings import Settings
 from flambeau.training.state import State, merit
@@ -43,6 +44,7 @@ class Trainer:
         prepare: from (rows, gathered, training, generator) to a Batch on the device.
         random: whether `prepare` uses its generator in training.
         folder: the run's folder; None to keep nothing on disk.
+        own: an optimiser and a schedule of the user's, where the settings name none.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Trainer:
         techniques: Sequence[Technique] = (),
         folder: Path | None = None,
         reporter: Reporter = QUIET,
+        own: OwnSteps | None = None,
     ):
         self.objective, self.engine, self.settings = objective, engine, settings
         self.train, self.valid, self.prepare = train, valid, prepare
@@ -65,6 +68,7 @@ class Trainer:
         self.saver = Saver(folder / "checkpoints") if folder else None
         # a technique that does nothing at a hook costs nothing there
         self.hooks = {h: [getattr(t, h) for t in self.techniques if t.overridden(h)] for h in HOOKS}
+        self.own = own or OwnSteps()
         self.random = random or bool(self.hooks["on_batch"])
         self.state = State()
         self.history: list[dict[str, Any]] = []
@@ -103,11 +107,14 @@ class Trainer:
     def _start(self, resume: bool) -> None:
         settings = self.settings
         torch.manual_seed(mix(settings.seed, "dropout"))
-        self.optimizers = optimizers.build_all(self.objective, settings)
+        self.optimizers = build_all(self.objective, settings, self.own)
         self._parameters = [p for o in self.optimizers.values() for g in o.param_groups for p in g["params"]]
         self._base_rates = {p: [g["lr"] for g in o.param_groups] for p, o in self.optimizers.items()}
-        self.schedule = schedule.named(settings.schedule, settings.warmup)
         self.steps_per_epoch = math.ceil(self.train.count(0) / settings.accumulate)
+        self.schedule = schedule.named(settings.schedule, settings.warmup)
+        if self.own.schedule is not None:
+            first = next(iter(self.optimizers.values()))
+            self.schedule = self.own.schedule_of(first, settings.epochs or 1, self.steps_per_epoch)
         self.total_steps = max(1, self.steps_per_epoch * (settings.epochs or 1))
         for hook in self.hooks["on_fit_start"]:
             hook(self.objective)
