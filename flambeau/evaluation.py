@@ -15,6 +15,7 @@ from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions, encode
 from flambeau.data.grouping import PRESENT, missing, regrouped
+from flambeau.data.overview import overview
 from flambeau.data.prepare import Preparer
 from flambeau.data.series import from_series
 from flambeau.data.sources import from_path, from_source
@@ -60,6 +61,20 @@ def _add_past(dataset: Dataset, shown: dict[str, Any]) -> None:
     past = dataset.columns[dataset.inputs[0]][shown["row"]][: field.length, 0][-max(PAST, 2 * field.horizon) :]
     shown["past"] = [None if v != v else v for v in past.tolist()]
     shown["place"] = dataset.place(shown["row"])
+
+
+def look(dataset: Dataset) -> dict[str, Any]:
+    """A picture of the data, which the report shows though the data may be gone: `overview`, with its samples as
+    {html, label, place}."""
+    seen = overview(dataset)
+    for i, row in enumerate(seen["samples"]):
+        answer = dataset.columns[dataset.target][row] if dataset.target else None
+        if isinstance(answer, (list, tuple, set, frozenset)):
+            label = ", ".join(map(str, answer))
+        else:
+            label = "" if answer is None or np.ndim(answer) else str(answer)
+        seen["samples"][i] = {"html": render(dataset, row), "label": label[:200], "place": dataset.place(row)}
+    return seen
 
 
 def render(dataset: Dataset, row: int, at: int | None = None, weights: Weights | None = None) -> str:

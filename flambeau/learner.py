@@ -20,7 +20,7 @@ from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions
 from flambeau.data.examples import examples
 from flambeau.data.grouping import PRESENT
-from flambeau.evaluation import measure, render
+from flambeau.evaluation import look, measure, render
 from flambeau.feeds import SIDES, FieldFeed
 from flambeau.fields import Field, Image
 from flambeau.fields.augment import Augmentation
@@ -432,6 +432,8 @@ class Learner:
         thumbnails = [[render(self.data, row) for row in f.rows[:8]] if self.data else [] for f in self.findings]
         findings = [f.to_dict() for f in self.findings]
         document = {"checked": self._checked, "findings": findings, "thumbnails": thumbnails}
+        if self.data is not None and self._built:
+            document["overview"] = look(self.data)
         write_json(run.path / "findings.json", document)
 
     # -- using it -----------------------------------------------------------------------------------------------

@@ -221,6 +221,11 @@ class Field(ABC):
         """What is wrong with raw values of this kind on their own."""
         return []
 
+    def describe(self, values: Sequence[Any]) -> dict[str, Any]:
+        """What raw values are like, for the report, as `flambeau.fields.describing` puts it; empty where there is
+        nothing to count."""
+        return {}
+
     def render(self, value: Any) -> str:
         """One raw value as a fragment of HTML, for reports and pages."""
         return f"<span>{html.escape(str(value))}</span>"

@@ -11,6 +11,7 @@ import numpy as np
 from flambeau.core.errors import DataError, nearest
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
+from flambeau.fields.describing import counted
 from flambeau.fields.strings import Names
 
 FEW_CLASSES = 30
@@ -138,6 +139,12 @@ class Category(Field):
         is 20 %, and enough rows to tell how well it is found."""
         there = [count for count in self.counts if count >= LEAST_RARE]
         return len(there) > 1 and min(there) * len(self.counts) < RARE * sum(self.counts)
+
+    def describe(self, values: Sequence[Any]) -> dict[str, Any]:
+        if isinstance(values, Names):
+            known = ((class_name(name), count) for name, count in values.counted() if name is not None)
+            return {"counts": dict(sorted(known, key=lambda pair: -pair[1]))}
+        return counted(class_name(value) for value in values if value is not None and value == value)
 
     @property
     def index(self) -> dict[str, int]:

@@ -11,6 +11,7 @@ import numpy as np
 from flambeau.core.errors import DataError, shown
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
+from flambeau.fields.describing import spread
 from flambeau.fields.timeforms import DIGITS, Note, best_format, find_form
 from flambeau.fields.times import LONGEST, PIVOT, UNIX, TimeForm, parse, pattern, read
 
@@ -122,6 +123,9 @@ class Date(Field):
         times, bad = read(values, self.form)
         numbers = times.astype(np.int64).astype(np.float64) / DAY
         return np.where(np.isnat(times), np.nan, numbers), bad
+
+    def describe(self, values: Sequence[Any]) -> dict[str, Any]:
+        return spread(self.days(values)[0], "date")
 
     def parts(self, days: np.ndarray) -> np.ndarray:
         """Days (N) to float32 (N, 7), NaN where there is no date."""

@@ -16,6 +16,8 @@ from flambeau.fields.series import Series
 from flambeau.fields.timeline import Timeline, last_known, timeline
 from flambeau.fields.views import Views
 
+SHOWN_SERIES, SHOWN_STEPS = 3, 600
+
 
 class PastFuture(NamedTuple):
     """A prepared batch of histories: past float32 (B, C, L), of which the first channel is what is forecast; and future
@@ -180,6 +182,18 @@ class History(Field):
         known = self.channels - self.plan.num_known
         past, future = gathered[:, : self.length], gathered[:, self.length :, known:]
         return PastFuture(past.transpose(1, 2), future.transpose(1, 2))
+
+    def describe(self, values: Sequence[Any]) -> dict[str, Any]:
+        """The target's whole course, of the first few series."""
+        if not isinstance(values, Views):
+            return {}
+        courses = []
+        for segment in np.unique(values.segments)[:SHOWN_SERIES]:
+            course = values.flat[values.segments == segment, 0].astype(np.float64)
+            step = -(-len(course) // SHOWN_STEPS)
+            means = (course[i : i + step].mean() for i in range(0, len(course), step))
+            courses.append([[i * step, None if v != v else float(v)] for i, v in enumerate(means)])
+        return {"courses": courses, "series": len(np.unique(values.segments))}
 
     def render(self, value: Any) -> str:
         """The target's course as a small curve."""

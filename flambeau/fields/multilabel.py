@@ -12,6 +12,7 @@ from flambeau.core.errors import DataError, shown
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.category import class_name, natural, unknown_class
+from flambeau.fields.describing import counted
 
 SEPARATORS = ";|, "
 LEAST = 0.05
@@ -54,6 +55,9 @@ class MultiLabel(Field):
             return self.names(value)
         except DataError:
             return []  # named when the store is built
+
+    def describe(self, values: Sequence[Any]) -> dict[str, Any]:
+        return counted(name for value in values for name in self._names_or_none(value))
 
     @classmethod
     def recognise(cls, values: Sequence[Any]) -> Recognition:

@@ -14,6 +14,7 @@ import torch
 from flambeau.core.errors import DataError, UsageError, shown
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
+from flambeau.fields.describing import spread
 from flambeau.fields.numerals import PLAIN, Numerals, find, hours
 
 TRANSFORMS = ("auto", "none", "log", "quantile")
@@ -189,6 +190,10 @@ class Number(Field):
         """Standardised output to natural units: a float, or an array of the field's shape."""
         natural = self.natural(np.asarray(output, dtype=np.float64).reshape(self.shape))
         return natural if self.shape else float(natural)
+
+    def describe(self, values: Sequence[Any]) -> dict[str, Any]:
+        array = _numbers(values, self.numerals)
+        return spread(array) if array.ndim == 1 else {}
 
     def check(self, values: Sequence[Any]) -> list[Finding]:
         array = _numbers(values, self.numerals)

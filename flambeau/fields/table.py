@@ -222,12 +222,27 @@ class Table(Field):
             filled = torch.cat((filled, flags.to(filled.dtype)), 1)
         return Row(filled, gathered[:, count:].long())
 
+    def describe(self, values: Sequence[Any]) -> dict[str, Any]:
+        """Of each column its kind, the share of rows that lack it, and what its field says of it."""
+        if not isinstance(values, Rows):
+            return {}
+        columns = {}
+        for name, field in self.columns.items():
+            column = values.columns[name]
+            numbers: Any = as_numbers(column, field.numerals)[0] if isinstance(field, Number) else column
+            lacking = float(np.mean([value is None or value != value for value in numbers])) if len(column) else 0.0
+            columns[name] = {"kind": field.kind, "missing": lacking, **field.describe(numbers)}
+        return {"columns": columns}
+
     def render(self, value: Any) -> str:
-        """Its columns and values, the first twelve."""
+        """Its columns and values, the first twelve: a name and a value in turn."""
         if not isinstance(value, Mapping):
             return super().render(value)
-        shown = [f"<b>{html.escape(str(n))}</b> {html.escape(_short(v))}" for n, v in [*value.items()][:12]]
-        return f"<span>{'; '.join(shown)}{' …' if len(value) > 12 else ''}</span>"
+        shown = [
+            f"<span class=name>{html.escape(str(n))}</span> <span>{html.escape(_short(v))}</span>"
+            for n, v in [*value.items()][:12]
+        ]
+        return " ".join(shown) + (" <span class=name>…</span>" if len(value) > 12 else "")
 
     def asks(self, column: str) -> list[dict[str, Any]]:
         return [entry for name, field in self.columns.items() for entry in field.asks(name)]
@@ -410,5 +425,7 @@ def _name(value: Any) -> str | None:
 
 
 def _short(value: Any) -> str:
+    if value is None or value != value:
+        return "–"
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return text if len(text) <= 40 else text[:39] + "…"

@@ -15,6 +15,7 @@ from flambeau.core.errors import DataError, shown
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition
 from flambeau.fields.category import class_name, natural
+from flambeau.fields.describing import counted
 
 NO_TAG = -100  # behind a sentence's end, as `torch.nn.functional.cross_entropy` leaves it out
 UNSEEN = -1  # a tag that no training row has: nothing to learn from, and always wrong
@@ -85,6 +86,9 @@ class Tags(Field):
             return self.tags(value)
         except DataError:
             return []  # named when the store is built
+
+    def describe(self, values: Sequence[Any]) -> dict[str, Any]:
+        return counted(tag for value in values for tag in self._tags_or_none(value))
 
     def fit(self, values: Sequence[Any]) -> None:
         if not self._given:

@@ -19,6 +19,7 @@ from flambeau.fields import cutting
 from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition
 from flambeau.fields.charsets import read_text
 from flambeau.fields.cutting import HF, WORDS
+from flambeau.fields.describing import spread
 from flambeau.fields.rewording import Rewording
 from flambeau.fields.synonyms import find_wordnet, read_synonyms, synonym_table
 from flambeau.fields.wordwise import WordByWord, joined, works_by_word
@@ -246,6 +247,10 @@ class Text(Field):
             return torch.tensor(self._tool.encode("").ids, dtype=torch.int64)
         letters = [number for number, piece in enumerate(self.vocabulary) if piece.startswith(LETTER(""))]
         return torch.tensor(letters, dtype=torch.int64)
+
+    def describe(self, values: Sequence[Any]) -> dict[str, Any]:
+        lengths = [len(text) for value in values if isinstance(text := joined_words(value), str)]
+        return spread(np.asarray(lengths, np.float64), "characters")
 
     def portable(self, value: Any) -> Any:
         return super().portable(joined_words(value))

@@ -15,6 +15,7 @@ from flambeau.core.errors import DataError, UsageError, shown
 from flambeau.fields import cutting
 from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition
 from flambeau.fields.cutting import HF
+from flambeau.fields.describing import spread
 
 CHARACTERS = 16  # of a word that its model sees: half from its beginning, half from its end
 SPLITS = ("auto", "words", "spaces", "characters")
@@ -207,6 +208,10 @@ class Tokens(Field):
 
     def prepare(self, gathered: Ragged, training: bool = False, generator: torch.Generator | None = None) -> Ragged:
         return Ragged(gathered.values.long(), gathered.lengths)
+
+    def describe(self, values: Sequence[Any]) -> dict[str, Any]:
+        lengths = [len(words) for value in values if (words := self._words_or_none(value)) is not None]
+        return spread(np.asarray(lengths, np.float64), "words")
 
     def portable(self, value: Any) -> Any:
         return super().portable(list(value) if isinstance(value, tuple) else value)

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 from flambeau.core.findings import Severity
 from flambeau.objectives.intervals import wilson
 from flambeau.report.facts import Facts
+from flambeau.report.parts import figure_of
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def _blemishes(facts: Facts) -> Iterator[tuple[bool, Advice]]:
     order = {"leakage": 0, "conflict": 1}
     samples = facts.samples or 0
     for finding in sorted(facts.findings, key=lambda f: min((order[o] for o in order if o in f.check), default=2)):
-        values = {"message": finding.message.rstrip(" .")}
+        values: dict[str, Any] = {"message": finding.message.rstrip(" ."), "finding": finding}
         if finding.severity is Severity.NOTE:
             continue
         if finding.check == "target-leakage":
@@ -165,11 +166,12 @@ def _ranks(facts: Facts) -> bool:
 
 def _baseline_wins(facts: Facts) -> Iterator[Advice]:
     best = facts.best_baseline
-    if best is not None and facts.baseline_wins:
+    if best is not None and facts.winner in ("baseline", "tie"):
         name = facts.main[0]
-        values = {"name": best["name"], "seconds": best["seconds"], "theirs": f"{best['metrics'][name]:.4g}",
-                  "ours": f"{facts.metrics[name]:.4g}"}  # fmt: skip
-        yield Advice("advice.baseline", values, "rivals")
+        key = "advice.baseline" if facts.winner == "baseline" else "advice.tie"
+        values = {"name": best["name"], "seconds": best["seconds"], "theirs": figure_of(name, best["metrics"][name]),
+                  "ours": figure_of(name, facts.metrics[name])}  # fmt: skip
+        yield Advice(key, values, "rivals")
 
 
 def _measured_on_training_rows(facts: Facts) -> Iterator[Advice]:

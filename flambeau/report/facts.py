@@ -8,7 +8,7 @@ from typing import Any
 
 from flambeau.core.files import read_json
 from flambeau.core.findings import Finding
-from flambeau.objectives.intervals import winner
+from flambeau.objectives.intervals import wilson, winner
 from flambeau.objectives.names import LOWER_IS_BETTER
 from flambeau.recipe import Recipe
 from flambeau.run import Run
@@ -19,6 +19,9 @@ KINDS = {"category": "classification", "multilabel": "multilabel", "number": "re
 # the metric that comes first, and whether more of it is better
 MAIN = {"classification": ("accuracy", True), "multilabel": ("f1", True), "regression": ("rmse", False),
         "forecast": ("mase", False)}  # fmt: skip
+
+MOST_THUMBNAILS = 1_000_000
+"""Characters of thumbnails of findings; what comes after them is not shown, so that a page stays small."""
 
 
 class Facts:
@@ -35,8 +38,10 @@ class Facts:
         self.metrics: dict[str, float] = self.evaluation.get("metrics") or {}
         self.findings: list[Finding] = run.findings
         self.checked: bool | None = run.checked
-        shown = run.thumbnails
-        self.thumbnails: list[list[str]] = [*shown, *([] for _ in self.findings[len(shown) :])]
+        room = MOST_THUMBNAILS
+        self.thumbnails: list[list[str]] = [[] for _ in self.findings]
+        for few, shown in zip(self.thumbnails, run.thumbnails, strict=False):
+            few += [t for t in shown if (room := room - len(str(t or ""))) > 0]
         self.overview: dict[str, Any] = run.overview
         fields = run.path / "fields.json"
         self.fields: dict[str, Any] = read_json(fields) if fields.exists() else {}
@@ -60,6 +65,18 @@ class Facts:
         return sum(self.overview.get("rows", {}).values())
 
     @property
+    def input_names(self) -> list[str]:
+        """What the model sees, as a person calls it: of a table its columns."""
+        fields = self.fields.get("fields", {})
+        names: list[str] = []
+        for name in self.fields.get("inputs", []):
+            state = fields.get(name, {})
+            layout = state.get("layout", {})
+            known = [*layout.get("past", []), *layout.get("known", [])]
+            names += state.get("columns") or ([layout["target"], *known] if "target" in layout else [name])
+        return [name for name in names if not name.startswith("__")]
+
+    @property
     def input_kinds(self) -> set[str]:
         """The kinds of the inputs' fields."""
         fields = self.fields.get("fields", {})
@@ -75,6 +92,15 @@ class Facts:
             return "span_f1", True
         return MAIN.get(self.kind, ("loss", False))
 
+    def interval(self, name: str) -> tuple[float, float] | None:
+        """The 95 % interval of a metric; None where nobody knows it."""
+        low, high = self.evaluation.get("intervals", {}).get(name) or (math.nan, math.nan)
+        if math.isfinite(low) and math.isfinite(high):
+            return low, high
+        if name == "accuracy" and self.kind == "classification" and self.samples:
+            return wilson(self.metrics[name], self.samples)
+        return None
+
     @property
     def baselines(self) -> list[dict[str, Any]]:
         """What simple rivals reached: {name, seconds, metrics}; empty where none was fitted."""
@@ -88,13 +114,8 @@ class Facts:
         return (max if more else min)(known, key=lambda b: b["metrics"][name]) if known else None
 
     @property
-    def baseline_wins(self) -> bool:
-        """Whether a simple rival is better than the model."""
-        return self.winner == "baseline"
-
-    @property
     def winner(self) -> str:
-        """`model`, `baseline` or `tie` (the difference may be chance); empty where nothing can be compared."""
+        """`model` or `baseline`, whichever is better; `tie` where the difference may be chance; empty for no rival."""
         best, name = self.best_baseline, self.main[0]
         return "" if best is None or name not in self.metrics else winner(best, self.metrics, name)
 

@@ -10,9 +10,13 @@ from typing import TypeAlias
 VOID = frozenset({"meta", "link", "img", "br", "hr", "col"})
 # C0 controls, which HTML forbids, and lone surrogates, which file names that are not UTF-8 bring along
 _UNWRITABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+# marks that turn the order of letters round: a name must not reach beyond itself
+_TURNING = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_RIGHT_TO_LEFT = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc"
+_RUN = re.compile(f"[{_RIGHT_TO_LEFT}](?:[^A-Za-z0-9<>&]*[{_RIGHT_TO_LEFT}])*")
 _FRAGMENT = re.compile(
     r'<img src="(data:image/(?:png|jpeg);base64,[A-Za-z0-9+/]+={0,2})" alt="([^"<>]*)">'
-    r"|<span(?: class=(?:unreadable|(mark|for[1-4]|against[1-4])))?>([^<>]*)</span>"
+    r"|<span(?: class=(?:unreadable|(name|mark|for[1-4]|against[1-4])))?>([^<>]*)</span>"
     r'|<audio controls src="(data:audio/(?:mpeg|wav);base64,[A-Za-z0-9+/]+={0,2})"></audio>'
 )
 
@@ -27,12 +31,16 @@ Child: TypeAlias = "str | int | float | Iterable[Child] | None"
 
 
 def text(value: object) -> Markup:
-    """Any value as escaped text, for content and for quoted attributes.
+    """Any value as escaped text, for content and for quoted attributes. Words from right to left are isolated, so that
+    a number or a quotation mark beside them stays where it is.
 
-    >>> text("<b>'")
-    '&lt;b&gt;&#x27;'
+    >>> text("<b>'"), text("שלום (3)") == "\u2068שלום\u2069 (3)"
+    ('&lt;b&gt;&#x27;', True)
     """
-    return Markup(html.escape(_UNWRITABLE.sub("\ufffd", str(value))))
+    plain = _TURNING.sub("", _UNWRITABLE.sub("\ufffd", str(value)))
+    if not plain.isascii():
+        plain = _RUN.sub("\u2068\\g<0>\u2069", plain)
+    return Markup(html.escape(plain))
 
 
 def join(*children: Child) -> Markup:
@@ -65,6 +73,11 @@ def tag(name: str, *children: Child, **attributes: object) -> Markup:
     return Markup(f"<{name}{written}>{join(*children)}</{name}>")
 
 
+def _kind(source: str, alt: str) -> str | None:
+    """A curve that a field drew in black on white, or a picture of few pixels."""
+    return "drawn" if " steps, " in alt else "tiny" if source.startswith("data:image/png") and not alt else None
+
+
 def fragment(given: object) -> Markup:
     """A thumbnail as a field rendered it: pictures and sounds with their bytes inside, or spans of text; several are
     separated by blanks. It is taken apart and written anew; whatever else it holds is shown as text.
@@ -76,7 +89,7 @@ def fragment(given: object) -> Markup:
     if _FRAGMENT.sub("", given).strip():
         return text(given)
     return join(
-        tag("img", src=m[1], alt=html.unescape(m[2]), class_="tiny" if m[1].startswith("data:image/png") else None)
+        tag("img", src=m[1], alt=html.unescape(m[2]), class_=_kind(m[1], m[2]))
         if m[1] else tag("audio", controls=True, preload="metadata", src=m[5]) if m[5]
         else tag("span", html.unescape(m[4]), class_=m[3])
         for m in _FRAGMENT.finditer(given)

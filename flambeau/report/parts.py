@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from flambeau.objectives.names import SHARES
 from flambeau.report.markup import Child, Markup, tag
 from flambeau.report.svg import Series
 from flambeau.report.words import Words
@@ -47,6 +48,28 @@ def meter(share: float, kind: str = "") -> Markup:
     share = min(max(share, 0.0), 1.0) if math.isfinite(share) else 0.0
     bar = tag("span", tag("span", style=f"width:{share * 100:.1f}%"), class_=f"meter {kind}".strip())
     return tag("span", tag("span", percentage(share), class_="number"), bar, class_="measure")
+
+
+def original(words: Words, *sentences: str) -> Markup | None:
+    """What the library wrote in English, folded, for a page in another language."""
+    if words.language == "en" or not sentences:
+        return None
+    told = (tag("p", sentence) for sentence in sentences)
+    return tag("details", tag("summary", words("original")), tag("div", told, lang="en", class_="original"))
+
+
+def figure_of(name: str, value: float) -> str:
+    """A metric as it is read: shares as percent, the rest as numbers.
+
+    >>> figure_of("accuracy", 0.5), figure_of("rmse", 0.5)
+    ('50.0%', '0.5')
+    """
+    return percentage(value) if name in SHARES else number(value)
+
+
+def cell(value: str) -> Markup:
+    """A number in a table, in line with those above and below it."""
+    return tag("td", value, class_="n")
 
 
 def percentage(share: float) -> str:

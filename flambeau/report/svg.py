@@ -28,7 +28,9 @@ class Series:
     name: str
     points: Sequence[Point]
     colour: int = 1
-    style: Literal["line", "faint", "dots"] = "line"
+    style: Literal["line", "faint", "dots", "band"] = "line"
+    upper: Sequence[Point] = ()
+    """Of a band, its upper edge; `points` is the lower one."""
 
 
 def percent(value: float) -> str:
@@ -46,7 +48,7 @@ def line_chart(
     mark: tuple[float, str] | None = None, whole_x: bool = False,
 ) -> Markup:  # fmt: skip
     """Curves over a common axis; `mark` is a vertical line at an x, with its text."""
-    points = [p for s in series for p in s.points]
+    points = [p for s in series for p in (*s.points, *s.upper)]
     x = Scale.around((p[0] for p in points), LEFT, WIDTH - RIGHT, room=0.02, whole=whole_x)
     y = Scale.around((p[1] for p in points), HEIGHT - BOTTOM, TOP, log=log, floor=floor, ceiling=ceiling)
     marked = None
@@ -94,6 +96,14 @@ def reliability(
     return _svg(label, _axes(x, y, x_label, y_label, percent, percent), bars, diagonal)
 
 
+def spark(bins: Sequence[float], label: str) -> Markup:
+    """A histogram as small as a word, without axes."""
+    width, most = 120 / max(len(bins), 1), max([*bins, 1])
+    bars = (_rectangle(i * width + 0.5, (i + 1) * width - 0.5, 28 - 27 * n / most, 28, "bar c1", f"{n:,}")
+            for i, n in enumerate(bins) if n)  # fmt: skip
+    return tag("svg", bars, viewBox="0 0 120 28", role="img", aria_label=label, class_="spark")
+
+
 def scatter(pairs: Sequence[Sequence[float]], *, label: str, x_label: str, y_label: str) -> Markup:
     """Points (x, y) over one common range, with the diagonal where both are equal."""
     values = [v for p in pairs for v in p[:2]]
@@ -135,6 +145,10 @@ def _axes(x: Scale, y: Scale, x_label: str, y_label: str, y_format: Format = sho
 
 
 def _curve(series: Series, x: Scale, y: Scale, y_format: Format) -> Markup:
+    if series.style == "band":
+        edge = [p for p in (*series.points, *reversed(series.upper)) if x.shows(p[0]) and y.shows(p[1])]
+        area = "L".join(f"{x(a)} {y(b)}" for a, b in edge)
+        return tag("path", d=f"M{area}Z" if edge else "", class_=f"band c{series.colour}")
     points = [p for p in thinned(series.points) if x.shows(p[0]) and y.shows(p[1])]
     path = "M" + "L".join(f"{x(a)} {y(b)}" for a, b in points) if len(points) > 1 else ""
     dotted = series.style == "dots" or len(points) == 1
@@ -149,4 +163,6 @@ def _curve(series: Series, x: Scale, y: Scale, y_format: Format) -> Markup:
 
 def _rectangle(a: float, b: float, top: float, bottom: float, kind: str, told: str, **more: object) -> Markup:
     width, height = round(max(b - a, 0.5), 1), round(max(bottom - top, 0), 1)
-    return tag("rect", tag("title", told), x=round(a, 1), y=top, width=width, height=height, class_=kind, **more)
+    return tag(
+        "rect", tag("title", told), x=round(a, 1), y=round(top, 1), width=width, height=height, class_=kind, **more
+    )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import sklearn.datasets
 import torch
@@ -127,6 +129,35 @@ def multilabel(folder: Path) -> Run:
     """Even or odd, and large or not."""
     digits = sklearn.datasets.load_digits().target
     return _fit(folder, [{"偶数" if t % 2 == 0 else "odd", *(["large"] if t > 4 else [])} for t in digits], "labels")
+
+
+@pytest.fixture(scope="session")
+def table(folder: Path) -> Run:
+    """Wines by a few measurements, with gaps, names from right to left and a column of names; checked, with rivals."""
+    wine = sklearn.datasets.load_wine()
+    numbers = {name: wine.data[:, i].tolist() for i, name in enumerate(wine.feature_names[:4])}
+    numbers["alcohol"][:30] = [None] * 30
+    names = ["\u05d9\u05d9\u05df", "\u0646\u0628\u064a\u0630 <b>", "third"]
+    columns = {**numbers, "colour": ["red" if c > 5 else "rose" for c in wine.data[:, 9]],
+               "wine": [names[t] for t in wine.target]}  # fmt: skip
+    data = fb.Dataset(columns, target="wine")
+    learner = fb.Learner(data, run=folder / "wines", cache=folder / "cache", quiet=True, epochs=2)
+    learner.fit()
+    assert learner.run is not None
+    return learner.run
+
+
+@pytest.fixture(scope="session")
+def forecast(folder: Path) -> Run:
+    """Two weeks of hours with a daily course, a day ahead; one epoch."""
+    hours = [f"2024-03-{1 + i // 24:02d} {i % 24:02d}:00" for i in range(24 * 28)]
+    values = [10 + math.sin(i / 24 * 2 * math.pi) + 0.1 * ((i * 7919) % 13) for i in range(len(hours))]
+    data = fb.Dataset.from_series(pl.DataFrame({"when": hours, "load": values}), time="when", target="load",
+                                  horizon=24, length=48)  # fmt: skip
+    learner = fb.Learner(data, run=folder / "load", cache=folder / "cache", quiet=True, epochs=1, batch_size=64)
+    learner.fit()
+    assert learner.run is not None
+    return learner.run
 
 
 @pytest.fixture(scope="session")

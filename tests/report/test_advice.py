@@ -10,8 +10,8 @@ import pytest
 from flambeau.core.files import write_json
 from flambeau.core.findings import Finding, Severity
 from flambeau.recipe import Recipe
-from flambeau.report.advice import advise, wilson
-from flambeau.report.facts import Facts
+from flambeau.report.advice import advise
+from flambeau.report.facts import Facts, wilson
 from flambeau.report.words import LANGUAGES, Words
 from flambeau.run import Run
 from flambeau.training.logging import Log
@@ -77,6 +77,7 @@ WAITING = {"data": 0.45, "seconds": 100.0}
 SURE = {"error": 0.12, "count": [0, 300], "confidence": [0.0, 0.95], "accuracy": [0.0, 0.83]}
 MODEST = {"error": 0.12, "count": [0, 300], "confidence": [0.0, 0.71], "accuracy": [0.0, 0.83]}
 TREES = {"name": "trees", "seconds": 1.5, "metrics": {"accuracy": 0.97}}
+CHANCE = {"accuracy": [-0.02, -0.05, 0.01]}
 RARE = [[90, 5, 5], [5, 90, 5], [12, 8, 10]]
 HARD = [[90, 5, 5], [5, 90, 5], [25, 25, 50]]
 
@@ -100,7 +101,9 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("guessing", {"evaluation": matrix([[52, 0], [48, 0]])}, ["52.0%", "“a”"]),
     ("guessing_mean", {"evaluation": {"metrics": {"r2": -0.25}, "detail": {"kind": "regression"}}}, ["-0.25"]),
     ("baseline", {"evaluation": {**GOOD, "baselines": [TREES]}},
-     ["trees", "1.5 s", "0.97", "0.95"]),
+     ["trees", "1.5 s", "97.0%", "95.0%"]),
+    ("tie", {"evaluation": {**GOOD, "metric": "accuracy", "baselines": [{**TREES, "differences": CHANCE}]}},
+     ["trees", "1.5 s", "97.0%", "95.0%"]),
     ("no_held_out", {"evaluation": {**GOOD, "side": "train"}}, []),
     ("overfits", {"train": [1, 0.5, 0.2], "valid": [1, 0.7, 0.65]}, ["0.2", "0.65"]),
     ("overfits_rising", {"train": [1, 0.5, 0.2], "valid": [1, 0.7, 0.9]}, ["0.2", "0.7", "0.9", "epoch 2"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from flambeau import report
+from flambeau.report.markup import text
 
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync")  # fmt: skip
@@ -29,6 +31,15 @@ for (const e of document.querySelectorAll(seen)) {
   if ((a + .05) / (b + .05) < 4.5) low.push(e.tagName + ': ' + e.textContent.slice(0, 40));
 }
 return low;
+"""
+
+
+RUNS = ["classification", "many_classes", "regression", "multilabel", "table", "forecast"]
+# what a person reads, without names, code and what is marked as English
+READ = """
+for (const e of document.querySelectorAll('pre, [lang=en], h1, .place, .thumb, .facts dd')) e.remove();
+for (const e of document.querySelectorAll('details')) e.open = true;
+return document.body.innerText + [...document.querySelectorAll('[aria-label]')].map(e => e.ariaLabel).join('\\n');
 """
 
 
@@ -53,8 +64,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
-@pytest.mark.parametrize("name", ["classification", "many_classes", "regression", "multilabel"])
+@pytest.mark.parametrize(("width", "scheme"), [(375, "light"), (1280, "dark")])
+@pytest.mark.parametrize("name", RUNS)
 def test_it_fits_the_screen_without_errors(name, width, scheme, browser, request):
     path = report.write(request.getfixturevalue(name))
     feature = {"name": "prefers-color-scheme", "value": scheme}
@@ -65,7 +76,38 @@ def test_it_fits_the_screen_without_errors(name, width, scheme, browser, request
     assert browser.get_log("browser") == []
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     assert browser.execute_script("return document.querySelectorAll('svg').length") >= 3
+    text = browser.execute_script("return document.body.innerText")
+    assert "<span" not in text and "undefined" not in text and "NaN" not in text
+    unnamed = "return [...document.querySelectorAll('svg')].filter(s => !s.getAttribute('aria-label')).length"
+    assert browser.execute_script(unnamed) == 0
     assert browser.execute_script("return document.fonts.size") == 0
     broken = "return [...document.images].filter(i => !i.complete || !i.naturalWidth).length"
     assert browser.execute_script(broken) == 0
     assert browser.execute_script(CONTRAST) == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", ["many_classes", "regression", "table", "forecast"])
+def test_a_chinese_report_holds_no_english_sentence(name, browser, request, tmp_path):
+    page = tmp_path / "report.html"
+    page.write_text(report.build(request.getfixturevalue(name), language="zh-CN"), encoding="utf-8")
+    browser.get(page.as_uri())
+    seen = browser.execute_script(READ)
+    assert re.findall(r"[a-z]{2,}(?:[ ,]+[a-z]{2,}){2,}", seen) == []
+
+
+@pytest.mark.browser
+def test_names_from_right_to_left_leave_what_is_beside_them_in_place(table, browser, tmp_path):
+    """A file name after such a word stays behind it on the line, and a count in brackets too."""
+    page = tmp_path / "names.html"
+    told = text("\u05e9\u05dc\u05d5\u05dd/01666.png (3)")
+    page.write_text(f"<!doctype html><meta charset=utf-8><p>{told}</p>", encoding="utf-8")
+    browser.get(page.as_uri())
+    places = """
+      const node = document.querySelector('p').firstChild, at = t => {
+        const range = document.createRange(), i = node.data.indexOf(t);
+        range.setStart(node, i); range.setEnd(node, i + t.length); return range.getBoundingClientRect().left; };
+      return ['\u05e9', '01666', '.png', '(3)'].map(at);
+    """
+    found = browser.execute_script(places)
+    assert found == sorted(found)

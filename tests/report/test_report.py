@@ -13,13 +13,15 @@ from flambeau.core.errors import RunError, UsageError
 from flambeau.core.files import read_json, write_json
 from flambeau.run import Run
 
-RUNS = ["classification", "many_classes", "regression", "multilabel", "own_parts"]
+RUNS = ["classification", "many_classes", "regression", "multilabel", "table", "forecast", "own_parts"]
 ALWAYS = ["data", "curves", "speed", "reasons", "environment", "recipe"]
 SECTIONS = {
     "classification": [*ALWAYS, "confusion", "classes", "worst", "calibration", "learning_rate", "rivals"],
     "many_classes": [*ALWAYS, "confusion", "classes", "worst", "calibration", "rivals"],
     "regression": [*ALWAYS, "regression", "worst", "rivals"],
     "multilabel": [*ALWAYS, "classes", "worst", "rivals"],
+    "table": [*ALWAYS, "confusion", "classes", "worst", "calibration", "rivals", "inputs"],
+    "forecast": [*ALWAYS, "forecasts", "worst", "rivals"],
     "own_parts": ALWAYS,
 }
 
@@ -56,7 +58,8 @@ def test_hostile_names_are_text(classification, names, read):
     page = report.build(classification)
     text = read(page).text
     for name in names:
-        assert name in text
+        assert name.removeprefix("\u202e") in text
+    assert "\u202e" not in page
     assert "<script" not in page and "<img src=x" not in page
     assert "train/<b>11</b>.png" in text and "<b>11</b>" not in page
 
@@ -177,3 +180,57 @@ def test_what_is_not_a_run_and_a_language_that_is_not_spoken_are_named(tmp_path,
         report.write(tmp_path)
     with pytest.raises(UsageError, match=r"does not speak 'zh'.*zh-CN"):
         report.build(classification, language="zh")
+
+
+def test_the_data_is_pictured(table, classification, read):
+    """How many rows each part has, how often each class is there, what the columns hold, and some rows."""
+    seen = table.path / "findings.json"
+    overview = read_json(seen)["overview"]
+    page = report.build(table)
+    text = read(page).text
+    for part, count in overview["rows"].items():
+        assert count > 0 and f"{ {'train': 'training', 'valid': 'validation'}.get(part, part) } {count}" in text
+    assert page.count('class="bars"') == 3
+    assert page.count('class="spark"') == 4 and "16.9%" in text  # 30 of 178 have no alcohol
+    assert page.count("card sample") == len(overview["samples"]) == 12
+    assert "&lt;span" not in page and '<span class="name">alcohol</span>' in page
+    assert "red" in text and "rose" in text
+    digits = report.build(classification)
+    assert digits.count('class="bars"') == 10 and digits.count("card sample") == 12
+
+
+def test_a_forecast_has_a_legend_a_band_and_the_name_of_what_is_forecast(forecast, read):
+    page = report.build(forecast)
+    charts = forecast.evaluation["detail"]["forecasts"]
+    assert page.count('class="band c1"') == len(charts) > 0
+    assert page.count('class="key band c1"') == len(charts)
+    assert "to forecast load, 24 steps ahead" in read(page).text
+
+
+def test_one_epoch_is_told_in_words_and_not_drawn_as_a_dot(forecast, read):
+    page = report.build(forecast)
+    text = read(page).text
+    assert "One epoch only, so there is no curve. training: loss" in text
+    curves = page.split('<section id="curves">')[1].split("</section>")[0]
+    assert "<circle" not in curves
+
+
+def test_intervals_and_a_tie_are_shown(copy, read):
+    evaluation = copy.evaluation
+    accuracy = evaluation["metrics"]["accuracy"]
+    rival = {"name": "a simple one", "seconds": 1.0, "metrics": {"accuracy": accuracy - 0.01},
+             "differences": {"accuracy": [0.01, -0.02, 0.04]}, "note": "fitted on 100 of 1,000 rows"}  # fmt: skip
+    evaluation |= {"metric": "accuracy", "intervals": {"accuracy": [0.123, 0.987]}, "baselines": [rival]}
+    write_json(copy.path / "evaluation.json", evaluation)
+    text = read(report.build(copy)).text
+    assert "95 %: 12.3% to 98.7%" in text
+    assert "A tie with the best simple model" in text and "+1.0% (95 %: \u22122.0% to +4.0%)" in text
+    assert "fitted on 100 of 1,000 rows" in text
+
+
+def test_the_report_of_many_sounds_or_pictures_stays_small(copy):
+    document = read_json(copy.path / "findings.json")
+    large = f'<img src="data:image/png;base64,{"A" * 200_000}" alt="">'
+    document["thumbnails"] = [[large] * 8 for _ in document["findings"]]
+    write_json(copy.path / "findings.json", document)
+    assert len(report.build(copy)) < 2_000_000

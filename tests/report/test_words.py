@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import ast
+from pathlib import Path
 from string import Formatter
 
-from flambeau.report.words import LANGUAGES
+import flambeau
+from flambeau.core.findings import Finding, Severity
+from flambeau.report.chinese_sayings import CHECKS
+from flambeau.report.words import LANGUAGES, Words
 
 
 def placeholders(template: str) -> set[str]:
@@ -15,3 +20,43 @@ def test_every_language_has_every_sentence_with_the_same_numbers_in_it():
         assert table.keys() == english.keys()
         for key, template in table.items():
             assert placeholders(template) == placeholders(english[key]), key
+
+
+def checks() -> set[str]:
+    """The names of checks that are written out in the library's source."""
+    found: set[str] = set()
+    for file in Path(flambeau.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                called = getattr(node.func, "id", getattr(node.func, "attr", ""))
+                place = {"Finding": 0, "found": 1}.get(called)
+                named = node.args[place] if place is not None and len(node.args) > place else None
+                if isinstance(named, ast.Constant) and isinstance(named.value, str):
+                    found.add(named.value)
+    return found
+
+
+def test_every_check_has_chinese_words():
+    assert checks() - CHECKS.keys() == set()
+
+
+def test_a_finding_in_chinese_has_its_count_and_its_names():
+    finding = Finding("near-leakage", Severity.WARNING, "7 pairs of 'photo' look alike", ["a"] * 7, fix="keep them")
+    told = Words("zh-CN").finding(finding)
+    assert "\u8fd1\u4f3c" in told and "7" in told and "photo" in told and "look" not in told
+    assert Words("en").finding(finding) == finding.message
+    unknown = Finding("one-of-your-own", Severity.NOTE, "something else")
+    assert Words("zh-CN").finding(unknown) == "something else"
+
+
+def test_reasons_and_rivals_are_said_in_chinese():
+    say = Words("zh-CN").say
+    for sentence in ("batch_size 32: 1,438 training samples", "label is category: 6 distinct names",
+                     "seasonal naive: 48 steps ago", "precision float32: the model has 53,098 parameters only",
+                     "row 12 (train) = row 40 (test)"):  # fmt: skip
+        assert say(sentence) != sentence
+    assert (
+        say("label is category: 6 distinct names")
+        == "label\uff1a\u7c7b\u522b\uff0c\u6709 6 \u4e2a\u4e0d\u540c\u7684\u540d\u79f0"
+    )
+    assert Words("en").say("row 12") == "row 12"

@@ -6,7 +6,7 @@ from typing import Any
 
 from flambeau.report.facts import Facts
 from flambeau.report.markup import Markup, join, tag
-from flambeau.report.parts import note, section
+from flambeau.report.parts import note, original, section
 from flambeau.report.words import Words
 
 
@@ -15,12 +15,15 @@ def reasons(facts: Facts, words: Words) -> Markup:
     listed = facts.recipe.reasons
     if not listed:
         return section(words, "reasons", note(words("reasons.none")))
-    return section(words, "reasons", tag("ul", (_reason(r) for r in listed), class_="card reasons"))
+    said = {reason: words.say(reason) for reason in listed}
+    foreign = [reason for reason, told in said.items() if told == reason and words.language != "en"]
+    known = (_reason(told) for reason, told in said.items() if reason not in foreign)
+    return section(words, "reasons", tag("ul", known, class_="card reasons"), original(words, *foreign))
 
 
 def _reason(reason: str) -> Markup:
-    what, colon, why = reason.partition(": ")
-    return tag("li", join(tag("b", what), ": ", why) if colon else reason)
+    what, colon, why = reason.partition("：" if "：" in reason else ": ")
+    return tag("li", join(tag("b", what), colon, why) if colon else reason)
 
 
 def environment(facts: Facts, words: Words) -> Markup | None:
@@ -29,7 +32,7 @@ def environment(facts: Facts, words: Words) -> Markup | None:
         return None
     rows: list[Markup] = []
     for name, value in _flat(facts.environment).items():
-        rows += [tag("dt", name), tag("dd", "–" if value in (None, "") else value)]
+        rows += [tag("dt", words.name("environment", name)), tag("dd", "–" if value in (None, "") else value)]
     return section(words, "environment", tag("dl", rows, class_="card facts"))
 
 

@@ -17,12 +17,12 @@ def forecasts(facts: Facts, words: Words) -> Markup | None:
     if not shown:
         return None
     middle = _middle(facts.detail["quantiles"])
-    charts = [figure(one.get("place", ""), _chart(one, middle, words)) for one in shown]
+    charts = [_figure(one, middle, facts, words) for one in shown]
     by_step = facts.detail.get("by_step") or []
     if len(by_step) > 1:
         curve = Series(words.name("metric", "mae"), [(i + 1.0, v) for i, v in enumerate(by_step)], 1)
-        chart = line_chart([curve], label=words("forecasts.by_step"), x_label=words("forecasts.step"), y_label="",
-                           floor=0.0, whole_x=True)  # fmt: skip
+        chart = line_chart([curve], label=words("forecasts.by_step"), x_label=words("forecasts.step"),
+                           y_label=words.name("metric", "mae"), floor=0.0, whole_x=True)  # fmt: skip
         charts.append(figure(words("forecasts.by_step"), chart))
     mase = facts.metrics.get("mase")
     lead = (
@@ -47,17 +47,22 @@ def _middle(quantiles: list[float]) -> int:
     return min(range(len(quantiles)), key=lambda i: abs(quantiles[i] - 0.5))
 
 
-def _chart(one: dict[str, Any], middle: int, words: Words) -> Markup:
-    past = one.get("past") or []
+def _figure(one: dict[str, Any], middle: int, facts: Facts, words: Words) -> Markup:
+    past, quantiles = one.get("past") or [], one["quantiles"]
     before = _points(past, -len(past))
-    series = [Series(words("forecasts.past"), before, 4), Series(words("true"), _points(one["true"], 0), 2)]
-    quantiles = one["quantiles"]
-    for i in (0, -1):
-        if len(quantiles) > 1:
-            series.append(Series(words("forecasts.outer"), _points(quantiles[i], 0), 1, "faint"))
+    now = before[-1:]  # what came goes on from what was
+    series = [Series(words("forecasts.past"), before, 4), Series(words("true"), now + _points(one["true"], 0), 2)]
+    if len(quantiles) > 1:
+        low, high = (facts.detail["quantiles"][i] for i in (0, -1))
+        name = words("forecasts.outer", low=f"{low:g}", high=f"{high:g}")
+        series.insert(0, Series(name, _points(quantiles[0], 0), 1, "band", _points(quantiles[-1], 0)))
     series.append(Series(words("predicted"), _points(quantiles[middle], 0), 1))
-    return line_chart(series, label=one.get("place", ""), x_label=words("forecasts.step"), y_label="", whole_x=True,
-                      mark=(0.0, words("forecasts.now")))  # fmt: skip
+    place = words.say(one.get("place", ""))
+    target = str(facts.fields.get("target") or "")
+    told = words("forecasts.label", target=target, place=place)
+    chart = line_chart(series, label=told, x_label=words("forecasts.step"), y_label=target, whole_x=True,
+                       mark=(0.0, words("forecasts.now")))  # fmt: skip
+    return figure(place, chart, series=[series[i] for i in (-1, *range(len(series) - 1))])
 
 
 def _points(values: list[float | None], first: int) -> list[Point]:

@@ -24,7 +24,7 @@ def worst(facts: Facts, words: Words) -> Markup | None:
 
 
 def _card(mistake: dict[str, Any], facts: Facts, words: Words) -> Markup:
-    place = str(mistake.get("place") or words("row", row=mistake.get("row", "?")))
+    place = words.say(str(mistake.get("place") or "")) or words("row", row=mistake.get("row", "?"))
     picture = tag("div", fragment(mistake["html"]), class_="thumb") if mistake.get("html") else None
     taken = "guessed" if facts.kind in ("regression", "forecast") else "taken_for"
     return tag(

@@ -2,39 +2,58 @@
 
 from __future__ import annotations
 
-from flambeau.objectives.names import SHARES
+from typing import Any
+
+from flambeau.objectives.names import LOWER_IS_BETTER, SHARES
 from flambeau.report.facts import Facts
 from flambeau.report.markup import Markup, tag
-from flambeau.report.parts import duration, note, number, percentage, section, table
+from flambeau.report.parts import cell, duration, figure_of, note, section, table
 from flambeau.report.words import Words
 
 SHOWN = 12
 
 
 def rivals(facts: Facts, words: Words) -> Markup | None:
-    """Simple models on the same rows: their figures beside the model's, and whether one of them wins."""
+    """Simple models on the same rows: their figures beside the model's, and which is the best."""
     found = facts.baselines
     if not found:
         return None
-    names = [name for name in facts.metrics if all(name in b["metrics"] for b in found)]
-    head = (tag("th", words("rivals.name")), *(tag("th", words.name("metric", n)) for n in names),
-            tag("th", words("rivals.time")))  # fmt: skip
-    rows = [_row(words("rivals.this", model=facts.recipe.model.name), facts.metrics, names, facts.seconds, "main")]
-    rows += [
-        _row(", ".join(filter(None, (b["name"], b.get("note")))), b["metrics"], names, b["seconds"]) for b in found
-    ]
-    best = facts.best_baseline
-    told = note(words("rivals.note"))
-    if best is not None and facts.baseline_wins:
-        told = tag("p", words("rivals.wins", name=best["name"]), class_="lead")
-    elif best is not None and facts.winner == "tie":
-        told = tag("p", words("rivals.tie", name=best["name"]), class_="lead")
-    return section(words, "rivals", told, table(head, rows, "classes"))
+    main = facts.main[0]
+    names = sorted((n for n in facts.metrics if all(n in b["metrics"] for b in found)), key=lambda n: n != main)
+    head = (tag("th", words("rivals.name"), scope="col"),
+            *(tag("th", words.metric(n), scope="col", class_="n") for n in names),
+            tag("th", words("rivals.time"), scope="col", class_="n"))  # fmt: skip
+    this = {"name": words("rivals.this", model=facts.recipe.model.name), "metrics": facts.metrics,
+            "seconds": facts.seconds}  # fmt: skip
+    best = {n: (min if n in LOWER_IS_BETTER else max)(m["metrics"][n] for m in (this, *found)) for n in names}
+    rows = [_row(this, names, best, words, "this")] + [_row(b, names, best, words) for b in found]
+    return section(words, "rivals", _verdict(facts, words), note(words("rivals.note")), table(head, rows, "list"))
 
 
-def _row(name: str, metrics: dict[str, float], names: list[str], seconds: float, kind: str = "") -> Markup:
-    cells = (tag("td", percentage(metrics[n]) if n in SHARES else number(metrics[n])) for n in names)
-    return tag("tr", tag("td", tag("b", name) if kind else name), cells, tag("td", duration(seconds)))
+def _verdict(facts: Facts, words: Words) -> Markup | None:
+    best, (name, _) = facts.best_baseline, facts.main
+    if best is None or not facts.winner:
+        return None
+    values = {"name": words.say(best["name"]), "metric": words.metric(name),
+              "theirs": figure_of(name, best["metrics"][name]),
+              "ours": figure_of(name, facts.metrics[name])}  # fmt: skip
+    told = words(f"rivals.{facts.winner}", **values)
+    if difference := best.get("differences", {}).get(name):
+        value, low, high = (_signed(d, name) for d in difference)
+        told += " " + words("rivals.difference", value=value, low=low, high=high)
+    return tag("p", told, class_="lead")
+
+
+def _row(one: dict[str, Any], names: list[str], best: dict[str, float], words: Words, kind: str = "") -> Markup:
+    metrics = one["metrics"]
+    cells = (
+        tag("td", tag("b", told) if metrics[n] == best[n] else told, class_="n")
+        for n in names
+        for told in [figure_of(n, metrics[n])]
+    )
+    remark = tag("span", f" ({words.say(one['note'])})", class_="quiet") if one.get("note") else None
+    name = tag("th", one["name"] if kind else words.say(one["name"]), remark, scope="row")
+    return tag("tr", name, cells, cell(duration(one["seconds"])), class_=kind or None)
 
 
 def inputs(facts: Facts, words: Words) -> Markup | None:
@@ -42,20 +61,28 @@ def inputs(facts: Facts, words: Words) -> Markup | None:
     found = facts.evaluation.get("shuffled")
     if not found:
         return None
-    sign = 1 if found["more_is_better"] else -1
-    lost = sorted(((sign * (found["whole"] - v), name, v) for name, v in found["without"].items()), reverse=True)
-    shown = percentage if found["metric"] in SHARES else number
-    metric = words.name("metric", found["metric"])
-    head = (tag("th", words("inputs.name")), tag("th", words("inputs.without", metric=metric)),
-            tag("th", words("inputs.lost")))  # fmt: skip
-    rows = [tag("tr", tag("td", name), tag("td", shown(value)), tag("td", f"{_signed(-sign * loss, found['metric'])}"))
-            for loss, name, value in lost[:SHOWN]]  # fmt: skip
+    name, sign = found["metric"], 1 if found["more_is_better"] else -1
+    lost = sorted(((sign * (found["whole"] - v), column, v) for column, v in found["without"].items()), reverse=True)
+    metric, most = words.metric(name), max((abs(change) for change, _, _ in lost), default=0.0) or 1.0
+    head = (tag("th", words("inputs.name"), scope="col"), tag("th", words("inputs.lost"), scope="col"),
+            tag("th", words("inputs.without", metric=metric), scope="col", class_="n"))  # fmt: skip
+    rows = [
+        tag("tr", tag("th", column, scope="row"), tag("td", _change(change / most, _signed(-sign * change, name))),
+            cell(figure_of(name, value)))
+        for change, column, value in lost[:SHOWN]
+    ]  # fmt: skip
     return section(
-        words, "inputs", note(words("inputs.note", metric=metric, whole=shown(found["whole"]))),
-        table(head, rows, "classes"),
+        words, "inputs", note(words("inputs.note", metric=metric, whole=figure_of(name, found["whole"]))),
+        table(head, rows, "list"),
         note(words("inputs.more", count=len(lost) - SHOWN)) if len(lost) > SHOWN else None,
     )  # fmt: skip
 
 
+def _change(share: float, told: str) -> Markup:
+    """A change as a number with a bar beside it; what gets better has none."""
+    bar = tag("span", tag("span", style=f"width:{max(share, 0.0) * 100:.1f}%"), class_="meter")
+    return tag("span", tag("span", told, class_="number"), bar, class_="measure")
+
+
 def _signed(change: float, metric: str) -> str:
-    return f"{change * 100:+.1f} %" if metric in SHARES else f"{change:+.4g}"
+    return (f"{change * 100:+.1f}%" if metric in SHARES else f"{change:+.4g}").replace("-", "−")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import PurePath
+from typing import Any
 
-from flambeau.objectives.intervals import wilson
-from flambeau.objectives.names import SHARES
-from flambeau.report.advice import advise, baseline
+from flambeau.report.advice import Advice, advise, baseline
 from flambeau.report.facts import Facts
 from flambeau.report.markup import Markup, tag
-from flambeau.report.parts import duration, note, number, percentage
+from flambeau.report.parts import duration, figure_of, note
 from flambeau.report.words import Words
+
+MOST_INPUTS = 8
 
 
 def top(facts: Facts, words: Words) -> Markup:
@@ -37,12 +38,13 @@ def _trained(facts: Facts, words: Words) -> str:
     target = facts.fields.get("target")
     if not target:
         return words("trained", model=model, data=data)
-    values = {
-        "model": model,
-        "data": data,
-        "target": target,
-        "inputs": words("listed").join(facts.fields.get("inputs", [])),
-    }
+    names = facts.input_names
+    listed = words("listed").join(names[:MOST_INPUTS])
+    if len(names) > MOST_INPUTS:
+        listed += words("trained.more", count=len(names) - MOST_INPUTS)
+    values: dict[str, Any] = {"model": model, "data": data, "target": target, "inputs": listed}
+    if horizon := facts.target.get("horizon"):
+        return words("trained.forecast", horizon=horizon, **values)
     classes = facts.target.get("classes")
     if classes:
         return words("trained.classes", classes=len(classes), **values)
@@ -50,29 +52,33 @@ def _trained(facts: Facts, words: Words) -> str:
 
 
 def _figures(facts: Facts, words: Words) -> Markup:
+    """The metrics, the measure of the model first and with its interval; then what the training was like."""
     main = facts.main[0]
     names = sorted(facts.metrics, key=lambda name: (name != main, name == "loss"))
-    tiles = [_tile(words.name("metric", n), shown(n, facts.metrics[n]), "main" if n == main else "") for n in names]
+    tiles = [_tile(n, facts, words, "main" if n == main else "") for n in names]
+    told = []
     if facts.epochs:
         done, planned = len(facts.epochs), facts.recipe.training.epochs
-        told = f"{done}" if facts.finished or not planned else f"{done} / {planned}"
-        tiles.append(_tile(words("tile.epochs"), told))
+        told.append((words("tile.epochs"), f"{done}" if facts.finished or not planned else f"{done} / {planned}"))
     if facts.seconds:
-        tiles.append(_tile(words("tile.time"), duration(facts.seconds)))
+        told.append((words("tile.time"), duration(facts.seconds)))
         rates = [e["speed"].get("samples_per_second", 0.0) for e in facts.epochs if "speed" in e]
-        tiles.append(_tile(words("tile.speed"), f"{sorted(rates)[len(rates) // 2]:,.0f}"))
+        told.append((words("tile.speed"), f"{sorted(rates)[len(rates) // 2]:,.0f}"))
     if facts.findings or facts.checked:
-        tiles.append(_tile(words("tile.findings"), str(len(facts.findings))))
-    return tag("dl", tiles, class_="tiles")
+        told.append((words("tile.findings"), str(len(facts.findings))))
+    plain = tag("dl", (tag("div", tag("dt", name), tag("dd", value)) for name, value in told), class_="plain")
+    return tag("div", tag("dl", tiles, class_="tiles") if tiles else None, plain)
 
 
-def _tile(name: str, value: str, kind: str = "") -> Markup:
-    return tag("div", tag("dt", name), tag("dd", value), class_=f"tile {kind}".strip())
-
-
-def shown(name: str, value: float) -> str:
-    """A metric as it is read: shares as percent, the rest as numbers."""
-    return percentage(value) if name in SHARES else number(value)
+def _tile(name: str, facts: Facts, words: Words, kind: str) -> Markup:
+    interval = facts.interval(name)
+    chance = None
+    if interval is not None:
+        low, high = (figure_of(name, v) for v in interval)
+        chance = tag("span", words("interval", low=low, high=high), class_="interval")
+    value = figure_of(name, facts.metrics[name])
+    told = tag("dt", words.name("metric", name), chance)
+    return tag("div", told, tag("dd", value), class_=f"tile {kind}".strip())
 
 
 def _measured(facts: Facts, words: Words) -> Markup:
@@ -82,13 +88,7 @@ def _measured(facts: Facts, words: Words) -> Markup:
     side = facts.evaluation.get("side", "all")
     told = [words("measured", samples=facts.samples, side=words.name("side", side)) if facts.samples
             else words("measured.unknown", side=words.name("side", side))]  # fmt: skip
-    main, guess = facts.main[0], baseline(facts)
-    chance = facts.evaluation.get("intervals", {}).get(main)
-    if not chance and main == "accuracy" and "accuracy" in facts.metrics and facts.samples:  # a run of before
-        chance = wilson(facts.metrics["accuracy"], facts.samples)
-    if chance:
-        low, high = (shown(main, value) for value in chance)
-        told.append(words("interval", metric=words.name("metric", main), low=low, high=high))
+    guess = baseline(facts)
     if guess is not None:
         told.append(words("baseline", **{"class": guess[0]}, share=guess[1]))
     if side == "valid" and facts.best_epoch is not None:
@@ -98,8 +98,17 @@ def _measured(facts: Facts, words: Words) -> Markup:
 
 
 def _advice(facts: Facts, words: Words) -> Markup:
-    first, *rest = (tag("a", words(a.key, **a.values), href=f"#{a.section}") if a.section
-                    else words(a.key, **a.values) for a in advise(facts))  # fmt: skip
+    first, *rest = (_sentence(advice, words) for advice in advise(facts))
     also = (tag("p", words("also"), class_="kicker"), tag("ul", (tag("li", r) for r in rest))) if rest else None
     told = (tag("p", words("next"), class_="kicker"), tag("p", first, class_="first"))
     return tag("div", told, also, class_="advice card")
+
+
+def _sentence(advice: Advice, words: Words) -> Markup | str:
+    values = dict(advice.values)
+    if "finding" in values:
+        values["message"] = words.finding(values["finding"])
+    if advice.key in ("advice.baseline", "advice.tie"):
+        values["name"] = words.say(values["name"])
+    told = words(advice.key, **values)
+    return tag("a", told, href=f"#{advice.section}") if advice.section else told

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from flambeau.objectives.names import SHARES
 from flambeau.report.facts import Facts
 from flambeau.report.markup import Markup, tag
-from flambeau.report.parts import figure, grid, note, percentage, section
+from flambeau.report.parts import figure, figure_of, grid, note, number, percentage, section
 from flambeau.report.scale import short
 from flambeau.report.svg import Point, Series, bar_chart, line_chart, percent
 from flambeau.report.words import Words
 
 # metrics of one unit share a chart
-TOGETHER = (("accuracy", "f1", "micro_f1", "exact_match"), ("mae", "rmse"), ("r2",))
+TOGETHER = (("accuracy", "balanced_accuracy", "f1", "micro_f1", "exact_match"), ("roc_auc", "average_precision"),
+            ("mae", "rmse"), ("r2",))  # fmt: skip
 LOG_FROM = 50  # largest loss over the smallest, from which a straight axis would show a corner only
 
 
@@ -21,7 +23,20 @@ def curves(facts: Facts, words: Words) -> Markup:
     """Training loss by step, validation loss and metrics by epoch, the learning rate."""
     if not facts.steps and not facts.epochs:
         return section(words, "curves", note(words("curves.none")))
-    return section(words, "curves", grid(_loss(facts, words), _metrics(facts, words), _learning_rate(facts, words)))
+    return section(words, "curves", _only_epoch(facts, words),
+                   grid(_loss(facts, words), _metrics(facts, words), _learning_rate(facts, words)))  # fmt: skip
+
+
+def _only_epoch(facts: Facts, words: Words) -> Markup | None:
+    """Of one epoch there is no curve: its figures in words."""
+    if len(facts.epochs) != 1:
+        return None
+    epoch = facts.epochs[0]
+    told = [f"{words('train_loss')}: {words('loss')} {number(epoch['train_loss'])}"]
+    measured = (f"{words.name('metric', n)} {figure_of(n, v)}" for n, v in epoch.get("valid", {}).items())
+    valid = words("listed").join(measured)
+    told += [f"{words('valid_loss')}: {valid}"] if valid else []
+    return note(words("curves.only_epoch", told=words("and").join(told)))
 
 
 def smoothed(points: Sequence[Point], share: float = 0.05) -> list[Point]:
@@ -47,7 +62,7 @@ def _axis(facts: Facts, words: Words) -> tuple[float, str]:
     return (per_epoch, words("epoch")) if per_epoch else (1.0, words("step"))
 
 
-def _loss(facts: Facts, words: Words) -> Markup:
+def _loss(facts: Facts, words: Words) -> Markup | None:
     unit, x_label = _axis(facts, words)
     raw = [(s["step"] / unit, s["loss"]) for s in facts.steps if math.isfinite(s["loss"])]
     series = []
@@ -59,7 +74,9 @@ def _loss(facts: Facts, words: Words) -> Markup:
         series.append(Series(words("train_loss"), means, 1, "dots"))
     else:
         series.append(Series(words("train_loss"), raw, 1, "dots"))
-    valid = facts.valid("loss")
+    valid = facts.valid("loss") if len(facts.epochs) > 1 else []
+    if max(len(s.points) for s in series) < 2:
+        return None
     if valid:
         series.append(Series(words("valid_loss"), valid, 2, "dots"))
     values = [y for s in series if s.style != "faint" for _, y in s.points if math.isfinite(y)]
@@ -70,13 +87,13 @@ def _loss(facts: Facts, words: Words) -> Markup:
 
 
 def _metrics(facts: Facts, words: Words) -> list[Markup]:
-    names = [n for n in facts.valid_names if n != "loss"]
+    names = [n for n in facts.valid_names if n != "loss"] if len(facts.epochs) > 1 else []
     groups = [[n for n in group if n in names] for group in TOGETHER]
     groups += [[n] for n in names if not any(n in group for group in TOGETHER)]
     figures = []
     for group in filter(None, groups):
         series = [Series(words.name("metric", n), facts.valid(n), i, "dots") for i, n in enumerate(group, 2)]
-        share = group[0] in TOGETHER[0]
+        share = group[0] in SHARES
         title = words("metric.title", names=words("listed").join(s.name for s in series))
         name = series[0].name if len(series) == 1 else ""  # several have a legend
         chart = line_chart(
@@ -96,7 +113,7 @@ def _learning_rate(facts: Facts, words: Words) -> Markup | None:
     """The rate at each logged step."""
     unit, x_label = _axis(facts, words)
     points = [(s["step"] / unit, s["learning_rate"]) for s in facts.steps if "learning_rate" in s]
-    if not points:
+    if len(points) < 2:
         return None
     series = Series(words("rate"), points, 4, "dots" if len(points) < 20 else "line")
     chart = line_chart([series], label=words("learning_rate"), x_label=x_label, y_label=words("rate"), floor=0.0)
@@ -111,6 +128,8 @@ def speed(facts: Facts, words: Words) -> Markup:
              if "samples_per_second" in e.get("speed", {})]  # fmt: skip
     if not rates:
         return section(words, "speed", note(words("speed.none")))
+    if len(rates) == 1:
+        return section(words, "speed", note(words("speed.only", rate=rates[0][1])), grid(_shares(facts, words)))
     bars = [(epoch - 0.4, epoch + 0.4, rate) for epoch, rate in rates]
     chart = bar_chart(bars, label=words("speed.title"), x_label=words("epoch"), y_label=words("tile.speed"),
                       colour=3, whole_x=True)  # fmt: skip
