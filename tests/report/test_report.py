@@ -22,7 +22,7 @@ SECTIONS = {
     "multilabel": [*ALWAYS, "classes", "worst", "rivals"],
     "table": [*ALWAYS, "confusion", "classes", "worst", "calibration", "rivals", "inputs"],
     "forecast": [*ALWAYS, "forecasts", "worst", "rivals"],
-    "own_parts": ALWAYS,
+    "own_parts": [*ALWAYS, "worst"],
 }
 
 
