@@ -66,6 +66,7 @@ CHECKS: dict[str, str] = {
     "numbers-as-text": "文本看起来像数字",
     "odd-rows": "有些行的单元格数不同，已跳过",
     "one-class": "只有一个类别",
+    "one-hot": "每行恰有一个 1 的列按类别读取",
     "other-arrays": "文件中的其他数组未使用",
     "other-files": "有些文件不属于此类，已跳过",
     "outlier": "某列有极端的数值",

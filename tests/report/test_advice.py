@@ -9,9 +9,10 @@ import pytest
 
 from flambeau.core.files import write_json
 from flambeau.core.findings import Finding, Severity
+from flambeau.objectives.intervals import wilson
 from flambeau.recipe import Recipe
 from flambeau.report.advice import advise
-from flambeau.report.facts import Facts, wilson
+from flambeau.report.facts import Facts
 from flambeau.report.words import LANGUAGES, Words
 from flambeau.run import Run
 from flambeau.training.logging import Log
