@@ -30,6 +30,8 @@ from flambeau.objectives.metrics import Grouped, Metric, for_field
 
 __all__ = ["MOST_CLASSES", "MOST_ROWS", "Baseline", "baselines"]
 
+MANY = 5_000  # training rows from which it is said what takes its time
+
 
 @dataclass
 class Baseline:
@@ -91,6 +93,8 @@ def baselines(
         measures = [(rival.name, _measure(rival, of, held_out, metric)) for rival in rivals]
     found = []
     for name, measure in measures:
+        if len(train) >= MANY:
+            reporter.say(f"baseline: {name}, of {len(train):,} training rows, {limit:.0f} s at most")
         with reporter.bar(f"baseline: {name}", int(limit)) as bar, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # scikit-learn's, on a fit that was stopped early on purpose
             budget = Budget(limit, bar)

@@ -163,9 +163,13 @@ def test_evaluate_held_out_and_other_data(run: Run, trained: Path, digits: Path)
     shutil.rmtree(digits / "0")
     other = document(run("evaluate", trained, "digits", "--json"))
     assert (other["side"], other["samples"]) == ("all", 160)
-    shown = run("evaluate", trained, "digits")
+    shown = run("evaluate", trained, "digits", "--metric", "f1")
     assert shown.status == 0
-    assert "accuracy" in shown.out.splitlines()[0]
+    assert shown.out.splitlines()[0].startswith("f1 0.") and "(95 % interval" in shown.out
+    assert "160 rows of digits" in shown.err
+    assert "30 test rows" in run("evaluate", trained).err
+    wrong = run("evaluate", trained, "--metric", "acuracy")
+    assert wrong.status == 2 and "expected accuracy, f1" in wrong.err and "did you mean 'accuracy'?" in wrong.err
 
 
 def test_evaluate_on_data_of_other_classes(run: Run, trained: Path, digits: Path) -> None:
