@@ -48,7 +48,19 @@ function addField(column, i) {
   control.id = id;
   box.prepend(make("label", { htmlFor: id, textContent: visible(column.name) }), control);
   $("fields").append(box);
-  return { name: column.name, kind: column.kind, control, file: null };
+  const entry = { name: column.name, kind: column.kind, control, file: null };
+  if (column.kind === "file") {
+    entry.heard = model.inputs.find(({ name }) => name === column.name)?.kind === "audio";
+    entry.preview = make(entry.heard ? "audio" : "img", entry.heard ? { controls: true } : { alt: visible(column.name) });
+    box.append(entry.preview);
+    control.accept = entry.heard ? "audio/*" : "image/*";
+    control.addEventListener("change", () => control.files.length && preview(entry, control.files[0]));
+  }
+  return entry;
+}
+function preview(entry, blob) {
+  URL.revokeObjectURL(entry.preview.src);
+  entry.preview.src = URL.createObjectURL(blob);
 }
 
 function fill(example) {
@@ -57,8 +69,11 @@ function fill(example) {
   const row = controls.length ? asRow(example) : {};
   for (const entry of controls) {
     const value = row[entry.name];
-    if (entry.kind === "file") entry.file = value ?? null;
-    else entry.control.value = [value ?? ""].flat().join(" ");
+    if (entry.kind === "file") {
+      entry.file = value ?? null;
+      entry.control.value = "";
+      if (value) preview(entry, new Blob([bytesOf(value)], entry.heard ? {} : { type: "image/*" }));
+    } else entry.control.value = [value ?? ""].flat().join(" ");
   }
   showCode();
 }
@@ -257,8 +272,16 @@ function showCode(name) {
   } catch {
     return;  // half typed: what is shown stays
   }
-  $("curl").textContent = `curl ${quoted(to)} -H 'Content-Type: application/json' \\\n    -d ${quoted(JSON.stringify({ inputs }))}`;
-  $("python").textContent = ["import json, urllib.request", "", `inputs = ${pythonOf(inputs)}`,
+  // a file stands there by its name: its bytes would hide the rest
+  const files = controls.filter(({ kind, file }) => kind === "file" && file);
+  let body = quoted(JSON.stringify({ inputs })), rows = pythonOf(inputs);
+  for (const { file, name, control, heard } of files) {
+    const chosen = control.files[0]?.name ?? "", path = /^[\w.-]+$/.test(chosen) ? chosen : `${name.replaceAll(/\W/g, "_")}.${heard ? "wav" : "png"}`;
+    body = body.replace(file, () => `'"$(base64 < ${path} | tr -d '\\n')"'`);
+    rows = rows.replace(JSON.stringify(file), () => `base64.b64encode(pathlib.Path(${pythonOf(path)}).read_bytes()).decode()`);
+  }
+  $("curl").textContent = `curl ${quoted(to)} -H 'Content-Type: application/json' \\\n    -d ${body}`;
+  $("python").textContent = [files.length ? "import base64, json, pathlib, urllib.request" : "import json, urllib.request", "", `inputs = ${rows}`,
     'body = json.dumps({"inputs": inputs}).encode()',
     `request = urllib.request.Request(${pythonOf(to)}, body, {"Content-Type": "application/json"})`,
     'print(json.load(urllib.request.urlopen(request))["predictions"])'].join("\n");

@@ -35,7 +35,8 @@ function show(card, prediction) {
   if (prediction.error) return fail(card, told(prediction.code, prediction.error));
   const chosen = [].concat(prediction.label);
   const label = card.querySelector(".label");
-  label.textContent = prediction.quantiles ? visible(prediction.series ?? "") : describe(prediction);
+  if (prediction.tokens) tagged(label, prediction);
+  else label.textContent = prediction.quantiles ? visible(prediction.series ?? "") : describe(prediction);
   if (prediction.quantiles) card.querySelector(".says").append(forecast(prediction));
   label.hidden = !label.textContent;
   card.querySelector(".wait").hidden = true;
@@ -56,6 +57,17 @@ function show(card, prediction) {
   bars.hidden = likely.length === 0;
   $("status").textContent = text.done(card.querySelector(".file").textContent,
     likely.length ? `${label.textContent}, ${percent(likely[0][1])}` : label.textContent);
+}
+// each word with its tag above it
+function tagged(label, prediction) {
+  label.classList.add("tagged");
+  prediction.tokens.forEach((token, i) => {
+    const word = document.createElement("ruby"), tag = document.createElement("rt");
+    tag.textContent = visible(prediction.label[i]);
+    word.append(visible(token), tag);
+    word.classList.toggle("chosen", prediction.label[i] !== "O");
+    label.append(word, " ");
+  });
 }
 function forecast(prediction) {
   const levels = Object.keys(prediction.quantiles).sort((a, b) => a - b);

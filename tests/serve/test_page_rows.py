@@ -121,33 +121,37 @@ def test_a_row_is_asked_for_column_by_column(browser: Callable[..., Any], table_
         assert complaints(page) == []
 
 
+def shown(page: Any, name: str) -> str:
+    """The code that the page shows under this name."""
+    return str(page.find_element("id", name).get_attribute("textContent"))
+
+
+def run_shown(page: Any, folder: Path) -> list[Any]:
+    """What the Python that the page shows prints, and what its curl does."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.chdir(folder):
+        exec(shown(page, "python"), {})
+    said = [eval(printed.getvalue())]
+    if shutil.which("curl"):
+        done = subprocess.run(shown(page, "curl"), shell=True, cwd=folder, capture_output=True, check=True)
+        said.append(json.loads(done.stdout)["predictions"])
+    return said
+
+
 def test_the_code_that_is_shown_does_the_same(
     browser: Callable[..., Any], table_run: Path, url: str, files: list[Path]
 ) -> None:
-    def shown(page: Any, name: str) -> str:
-        return str(page.find_element("id", name).get_attribute("textContent"))
-
-    def run(page: Any, folder: Path) -> list[Any]:
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed), contextlib.chdir(folder):
-            exec(shown(page, "python"), {})
-        said = [eval(printed.getvalue())]
-        if shutil.which("curl"):
-            done = subprocess.run(shown(page, "curl"), shell=True, cwd=folder, capture_output=True, check=True)
-            said.append(json.loads(done.stdout)["predictions"])
-        return said
-
     with background_server(table_run) as of_rows:
         page = browser(of_rows)
         expected = fb.load(table_run).predict(fb.load(table_run).examples[0]["table"])
-        for (prediction,) in run(page, table_run):
+        for (prediction,) in run_shown(page, table_run):
             assert prediction["label"] == expected.label
             assert prediction["confidence"] == pytest.approx(expected.confidence, abs=1e-5)
     page = browser(url)
     choose(page, files[0])
     (card,) = answered(page)
     assert files[0].name in shown(page, "curl")
-    for (prediction,) in run(page, files[0].parent):
+    for (prediction,) in run_shown(page, files[0].parent):
         assert prediction["label"] == card.find_element("class name", "label").text
 
 
@@ -180,4 +184,49 @@ def test_a_table_goes_in_and_comes_back_with_its_answers(
         (tmp_path / "other.csv").write_text("a,b\n1,2\n")
         page.find_element("id", "csv-file").send_keys(str(tmp_path / "other.csv"))
         assert "no column carat" in wait(page, lambda: page.find_element("id", "notice").text)
+        assert complaints(page) == []
+
+
+def test_a_row_with_a_picture_in_it(
+    browser: Callable[..., Any], digits_folder: Path, tmp_path: Path, files: list[Path]
+) -> None:
+    pictures = [str(path) for name in "01" for path in sorted((digits_folder / name).iterdir())[:40]]
+    rows = {"photo": pictures, "age": [float(i) for i in range(80)], "name": ["zero"] * 40 + ["one"] * 40}
+    data = fb.Dataset(rows, target="name", fields={"photo": fb.fields.Image(size=8)})
+    fb.Learner(data, run=tmp_path / "run", quiet=True, epochs=1).fit(check=False)
+    predictor = fb.load(tmp_path / "run")
+    with background_server(tmp_path / "run") as url:
+        page = browser(url)
+        fields, preview = fields_of(page), page.find_element("css selector", ".field img")
+        assert page.execute_script("return arguments[0].naturalWidth", preview) == 8  # the example's
+        fields["photo"].send_keys(str(files[0]))
+        fields["age"].clear()
+        fields["age"].send_keys("3")
+        page.find_element("css selector", "#rows button").click()
+        (card,) = answered(page)
+        expected = predictor.predict({"photo": files[0], "age": 3})
+        assert card.find_element("class name", "label").text == expected.label
+        assert len(shown(page, "curl")) < 300
+        for (prediction,) in run_shown(page, files[0].parent):
+            assert prediction["confidence"] == pytest.approx(expected.confidence, abs=1e-5)
+        assert complaints(page) == []
+
+
+def test_words_are_shown_with_their_tags(browser: Callable[..., Any], tmp_path: Path) -> None:
+    words = [["Anna", "lives", "in", "Paris"], ["the", "cat", "saw", "Bob"]] * 20
+    tags = [["B-PER", "O", "O", "B-LOC"], ["O", "O", "O", "<b>"]] * 20
+    data = fb.Dataset({"words": words, "tags": tags}, target="tags")
+    fb.Learner(data, run=tmp_path / "run", quiet=True, epochs=1).fit(check=False)
+    with background_server(tmp_path / "run") as url:
+        page = browser(url)
+        page.find_element("css selector", "#rows button").click()
+        (card,) = answered(page)
+        script = (
+            "return [...arguments[0].querySelectorAll('ruby')].map((r) => [r.firstChild.data, r.lastChild.textContent])"
+        )
+        expected = fb.load(tmp_path / "run").predict(words[:1])[0]
+        typed = page.find_element("css selector", "#fields textarea").get_attribute("value").split()
+        found = page.execute_script(script, card)
+        assert [word for word, _ in found] == typed
+        assert typed != words[0] or [tag for _, tag in found] == list(expected.label)
         assert complaints(page) == []
