@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from flambeau import assembly, baselines, choices, environment, mismatches, preflight, report, verdicts
-from flambeau.core.errors import DataError, ModelError, RunError, TrainingError, UsageError, shown
+from flambeau import assembly, baselines, choices, environment, mismatches, parts, preflight, report, verdicts
+from flambeau.core.errors import DataError, ModelError, RunError, TrainingError, UsageError
 from flambeau.core.files import write_json
 from flambeau.core.findings import TELLS_LEFT_OUT, Finding, Severity, worst_first
 from flambeau.core.randomness import mix
@@ -22,15 +22,15 @@ from flambeau.data.examples import examples
 from flambeau.data.grouping import PRESENT
 from flambeau.evaluation import look, measure, render
 from flambeau.feeds import SIDES, FieldFeed
-from flambeau.fields import Field, Image
+from flambeau.fields import Field
 from flambeau.fields.augment import Augmentation
 from flambeau.models import InputSpec, is_pair, starts_pretrained
 from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.objectives.names import measure_of, why_measured
 from flambeau.predictor import Predictor
-from flambeau.recipe import Recipe, technique_settings
+from flambeau.recipe import Recipe
 from flambeau.run import Run
-from flambeau.techniques import TECHNIQUES, Technique
+from flambeau.techniques import Technique
 from flambeau.techniques.transforms import Transforms
 from flambeau.torchfeed import as_feed
 from flambeau.training import Trainer, calibrate, engine, prime
@@ -97,9 +97,12 @@ class Learner:
             augment = "none"
         self.own_steps = OwnSteps.taken_from(settings)
         self.recipe = (recipe or Recipe()).with_settings(settings)
-        self._write_recipe(model, loss, augment, techniques)
+        parts.write(self.recipe, model, loss, augment, techniques)
+        self._name_own_parts()
+        if self.data is not None:
+            parts.write_fields(self.recipe, self.data)
         if size is not None:
-            self._set_size(size)
+            parts.write_size(self.recipe, self.data, size)
         self._run_asked = run
         self.run: Run | None = None
         self.trainer: Trainer | None = None
@@ -112,43 +115,10 @@ class Learner:
         """The Dataset; None for a user's own torch data."""
         return self.feed.dataset
 
-    def _write_recipe(self, model: Any, loss: Any, augment: Any, techniques: Any) -> None:
-        """What was given by argument, into the recipe; parts that only Python can make are named."""
-        recipe = self.recipe
-        if isinstance(model, str):
-            recipe.model = recipe.model.model_copy(update={"name": model})
-        if isinstance(loss, str):
-            recipe.objective = recipe.objective.model_copy(update={"loss": loss})
-        if augment is not None and not isinstance(augment, (str, Mapping)):
-            raise UsageError(f"augment={shown(augment)} does not fit", expected="auto, none, light, strong or settings")
-        if augment is not None:
-            recipe.augment = augment if isinstance(augment, str) else dict(augment)
-        if techniques is not None:
-            recipe.techniques = technique_settings(techniques)
-        self._name_own_parts()
-        if self.data is not None:
-            recipe.data = self.data.source
-            kept = {n: f.chosen() for n, f in self.data.fields.items()}
-            for name, given in recipe.fields.items():
-                same = name in kept and given.get("kind", kept[name]["kind"]) == kept[name]["kind"]
-                kept[name] = {**kept[name], **given} if same else given
-            recipe.fields = kept
-
     def _name_own_parts(self) -> None:
         own = {"model": self.own_model, "loss": self.own_loss, "objective": self.own_objective,
                "data": getattr(self.feed, "data", {}).get("train"), **vars(self.own_steps)}  # fmt: skip
-        self.recipe.own_parts = {k: _qualified(v) for k, v in own.items() if v is not None}
-        custom = [t for t in self.own_techniques if t.name not in TECHNIQUES]
-        if custom:
-            self.recipe.own_parts["techniques"] = ", ".join(_qualified(t) for t in custom)
-
-    def _set_size(self, size: int | Sequence[int]) -> None:
-        pictures = [n for n, f in self.data.fields.items() if isinstance(f, Image)] if self.data else []
-        if not pictures:
-            raise UsageError("the data has no pictures to set a size for")
-        for name in pictures:
-            sized = Image(size=size).size  # checked
-            self.recipe.fields[name] = {**self.recipe.fields[name], "size": sized}
+        parts.write_own(self.recipe, own, self.own_techniques)
 
     # -- putting the parts together -----------------------------------------------------------------------------
 
@@ -489,8 +459,3 @@ class Learner:
             if name in data.fields and given.get("kind"):
                 data.fields[name] = Field.from_dict(given)
         return cls(data, recipe=recipe, **options)
-
-
-def _qualified(part: Any) -> str:
-    kind = part if isinstance(part, type) or hasattr(part, "__qualname__") else type(part)
-    return f"{kind.__module__}.{kind.__qualname__}"

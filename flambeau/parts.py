@@ -1,0 +1,67 @@
+"""What a Learner is given by argument, written into its recipe; parts that only Python can make are named there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flambeau.core.errors import UsageError, shown
+from flambeau.data.dataset import Dataset
+from flambeau.fields import Image
+from flambeau.recipe import Recipe, technique_settings
+from flambeau.techniques import TECHNIQUES, Technique
+
+
+def write(recipe: Recipe, model: Any, loss: Any, augment: Any, techniques: Any) -> None:
+    """What has a name, into the recipe.
+
+    Raises:
+        UsageError: the augmentation is none.
+    """
+    if isinstance(model, str):
+        recipe.model = recipe.model.model_copy(update={"name": model})
+    if isinstance(loss, str):
+        recipe.objective = recipe.objective.model_copy(update={"loss": loss})
+    if augment is not None and not isinstance(augment, (str, Mapping)):
+        raise UsageError(f"augment={shown(augment)} does not fit", expected="auto, none, light, strong or settings")
+    if augment is not None:
+        recipe.augment = augment if isinstance(augment, str) else dict(augment)
+    if techniques is not None:
+        recipe.techniques = technique_settings(techniques)
+
+
+def write_fields(recipe: Recipe, data: Dataset) -> None:
+    """Where the data is from and its fields, changed by what the recipe says of them."""
+    recipe.data = data.source
+    kept = {n: f.chosen() for n, f in data.fields.items()}
+    for name, given in recipe.fields.items():
+        same = name in kept and given.get("kind", kept[name]["kind"]) == kept[name]["kind"]
+        kept[name] = {**kept[name], **given} if same else given
+    recipe.fields = kept
+
+
+def write_size(recipe: Recipe, data: Dataset | None, size: int | Sequence[int]) -> None:
+    """The size of all pictures.
+
+    Raises:
+        UsageError: there are none, or it is no size.
+    """
+    pictures = [n for n, f in data.fields.items() if isinstance(f, Image)] if data else []
+    if not pictures:
+        raise UsageError("the data has no pictures to set a size for")
+    for name in pictures:
+        sized = Image(size=size).size  # checked
+        recipe.fields[name] = {**recipe.fields[name], "size": sized}
+
+
+def write_own(recipe: Recipe, own: Mapping[str, Any], techniques: Sequence[Technique]) -> None:
+    """The names of parts of the user's own; a recipe can do no more than name them."""
+    recipe.own_parts = {name: _qualified(part) for name, part in own.items() if part is not None}
+    custom = [t for t in techniques if t.name not in TECHNIQUES]
+    if custom:
+        recipe.own_parts["techniques"] = ", ".join(_qualified(t) for t in custom)
+
+
+def _qualified(part: Any) -> str:
+    kind = part if isinstance(part, type) or hasattr(part, "__qualname__") else type(part)
+    return f"{kind.__module__}.{kind.__qualname__}"
