@@ -16,6 +16,7 @@ from flambeau.core.reporter import Reporter
 from flambeau.data.batch import Batch
 from flambeau.data.frames import as_polars, with_index
 from flambeau.data.grouping import PRESENT, missing, optional
+from flambeau.data.paths import unpacked
 from flambeau.data.prepare import Preparer
 from flambeau.data.store import collate
 from flambeau.fields import Field, Forecast, History, Table, Tags, Tokens
@@ -330,7 +331,7 @@ class Predictor:
 
 def rows_of(frame: Any) -> list[dict[str, Any]]:
     """The rows of a polars or pandas data frame as mappings."""
-    return list(as_polars(frame).iter_rows(named=True))
+    return list(unpacked(as_polars(frame)).iter_rows(named=True))
 
 
 def by_series(rows: Any, id: str | None) -> list[tuple[Mapping[str, Any], ...]]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from flambeau.cli import common
 from flambeau.core.errors import DataError
-from flambeau.data.sources import join_paths
+from flambeau.data.paths import join_paths, located, unpacked
 from flambeau.data.tables import is_table, read_table
 from flambeau.data.tagged import SUFFIXES as TAGGED
 from flambeau.data.tagged import is_tagged, read_tagged, split_lines
@@ -29,6 +29,7 @@ class Layout(NamedTuple):
     token_column: int | None = None
     header: bool = True
     columns: Sequence[str] | None = None
+    root: Path | None = None
 
 
 class Asked(NamedTuple):
@@ -127,7 +128,7 @@ def _rows(file: Path, predictor: Predictor, several: bool, layout: Layout) -> It
     read = read_table(file, encoding=layout.encoding, header=layout.header, columns=layout.columns)
     for finding in read.findings:
         common.reporter().say(str(finding), style="yellow")
-    frame = read.frame
+    frame = unpacked(read.frame)
     for name in known:
         if name not in frame.columns:
             raise DataError(f"the table has no column '{name}'", expected=", ".join(known))
@@ -138,13 +139,17 @@ def _rows(file: Path, predictor: Predictor, several: bool, layout: Layout) -> It
     frame = frame.select(known).with_columns(
         polars.col(n).cast(polars.String) for n in texts if not frame.schema[n].is_nested()
     )
+    others, root = [n for n in known if n not in predictor.inputs], layout.root or file.parent
+    frame = located(frame, others, root, file.name)[0]
     columns = {name: frame[name].to_list() for name in known}
     names = columns[known[0]]  # as the table has them
     # as in training, a column of file names holds hardly anything else: no other cell is ever opened
-    found, unread = join_paths(columns, [n for n in known if n not in predictor.inputs], file.parent)
+    found, unread = join_paths(columns, others, root)
     for number, row in enumerate(zip(*columns.values(), strict=True)):
         named = dict(zip(known, row, strict=True))
-        name = names[number] if len(known) == 1 and isinstance(names[number], str) else _told(named)
+        name = _told(named)
+        if len(known) == 1 and not isinstance(names[number], (int, float)):
+            name = names[number] if isinstance(names[number], str) else f"row {number + 1}"
         if number in unread:
             yield Asked("file", name, unread[number])
         else:

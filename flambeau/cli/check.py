@@ -18,6 +18,7 @@ def command(
     encoding: common.Charset = None,
     no_header: common.NoHeader = False,
     read: common.Read = None,
+    root: common.Root = None,
     time: common.Time = None,
     time_format: common.TimeFormat = None,
     id_: common.Id = None,
@@ -32,7 +33,7 @@ def command(
 
     reporter = common.reporter()
     options = common.dataset_options(target, input_, pattern, encoding=encoding, no_header=no_header, time=time, id=id_,
-                                     time_format=time_format, read=read)  # fmt: skip
+                                     time_format=time_format, read=read, root=root)  # fmt: skip
     dataset = from_path(data, **options)
     reporter.say(dataset.describe())
     findings = worst_first([*dataset.findings, *dataset.check(reporter=reporter)])

@@ -44,6 +44,11 @@ Read = Annotated[
         "text as it is written; repeatable. `flambeau check` shows how each is.",
     ),
 ]
+Root = Annotated[
+    Path | None,
+    typer.Option(help="Tables of files: the folder that their names start from; found if not given.",
+                 show_default=False),
+]  # fmt: skip
 NoHeader = Annotated[bool, typer.Option("--no-header", help="Tables: the first row holds data, not names.")]
 Time = Annotated[
     str | None,

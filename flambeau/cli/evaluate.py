@@ -21,6 +21,7 @@ def command(
     pattern: common.Pattern = None,
     encoding: common.Charset = None,
     no_header: common.NoHeader = False,
+    root: common.Root = None,
     time_format: common.TimeFormat = None,
     device: common.Device = "auto",
     metric: common.Metric = None,
@@ -36,7 +37,7 @@ def command(
 
     reporter = common.reporter()
     options = common.dataset_options(target, None, pattern, encoding=encoding, no_header=no_header,
-                                     time_format=time_format)  # fmt: skip
+                                     time_format=time_format, root=root)  # fmt: skip
     result = evaluate_run(run, data, device=device, metric=metric, baseline=not no_baseline, reporter=reporter,
                           **options)  # fmt: skip
     for mistake in result["detail"].get("worst", []):

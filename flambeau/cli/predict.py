@@ -29,6 +29,7 @@ def command(
     batch_size: Annotated[int, typer.Option(help="Files to a forward pass.", min=1)] = 64,
     encoding: common.Charset = None,
     no_header: common.NoHeader = False,
+    root: common.Root = None,
     device: common.Device = "auto",
     json: common.Json = False,
 ) -> int:  # fmt: skip
@@ -50,7 +51,8 @@ def command(
     if predictor.inputs and predictor.fields[predictor.inputs[0]].kind == "history":
         return _forecast(predictor, inputs, csv_, json)
     data = Run(run).recipe.data
-    layout = Layout(encoding, data.get("token_column"), not no_header and data.get("header", True), data.get("columns"))
+    layout = Layout(encoding, data.get("token_column"), not no_header and data.get("header", True), data.get("columns"),
+                    root)  # fmt: skip
     values = list(asked(inputs, predictor, layout))
     rows: list[dict[str, Any]] = []
     reporter = common.reporter()

@@ -41,6 +41,7 @@ def command(
     encoding: common.Charset = None,
     no_header: common.NoHeader = False,
     read: common.Read = None,
+    root: common.Root = None,
     time: common.Time = None,
     time_format: common.TimeFormat = None,
     horizon: common.Horizon = None,
@@ -97,7 +98,7 @@ def command(
         how = Split(split, valid, test, by, base.training.seed)
         options = common.dataset_options(
             target, input_, pattern, how, encoding=encoding, no_header=no_header, time=time, horizon=horizon, id=id_,
-            known=known or None, time_format=time_format, read=read,
+            known=known or None, time_format=time_format, read=read, root=root,
         )  # fmt: skip
         dataset = from_path(data, **options)
         learner = Learner(dataset, recipe=base, **common_options)

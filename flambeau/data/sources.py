@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,13 +17,15 @@ from flambeau.data.columns import from_polars, known_fields
 from flambeau.data.dataset import Dataset, split_of
 from flambeau.data.folders import from_folder
 from flambeau.data.frames import as_polars
+from flambeau.data.paths import holds_files, join_paths, located, unpacked
 from flambeau.data.roles import given_split, without_empty, without_row_names
 from flambeau.data.series import from_series
 from flambeau.data.split import NAMES, TEST, TRAIN, VALID, Split, with_validation
+from flambeau.data.table_folders import is_parted, read_parts, table_about
 from flambeau.data.tables import is_table, read_table
 from flambeau.data.tagged import from_tagged, is_tagged
 from flambeau.data.whole_series import from_ts, is_ts
-from flambeau.fields import FIELDS, Category, Field, Text, chosen, recognise
+from flambeau.fields import Category, Field, Text, chosen, recognise
 from flambeau.fields.base import field_to_read
 
 FEW_FILES = 20  # of a folder, that are opened to see whether it holds tagged sentences
@@ -43,25 +43,32 @@ def from_table(
     header: bool = True,
     columns: Sequence[str] | None = None,
     read: Mapping[str, str] | None = None,
+    root: str | Path | None = None,
 ) -> Dataset:
-    """A CSV, TSV, Parquet or JSON Lines file. Paths in it are relative to its own folder.
+    """A CSV, TSV, Parquet or JSON Lines file, or a folder of Parquet files that are the parts of one table.
+
+    Columns may name files by path, by name or by name without ending: these are looked for below the table's folder.
 
     Args:
         target, inputs, fields, split, read: as for `from_frame`.
         encoding, header, columns: as for `read_table`.
+        root: the folder that paths in the table are relative to; its own if not given.
 
     Raises:
         DataError: the file is missing or cannot be read, or has no such column.
     """
     file = Path(path)
-    table = read_table(file, encoding=encoding, header=header, columns=columns)
+    parted = is_parted(file)
+    table = read_parts(file) if parted else read_table(file, encoding=encoding, header=header, columns=columns)
     how = Split(split) if isinstance(split, str) else split
     source = {
         "kind": "table", "path": str(file.resolve()), "target": target, "inputs": list(inputs) if inputs else None,
         "split": vars(how).copy(), "encoding": encoding, "header": header,
         "columns": list(columns) if columns else None, "fields": chosen(fields), "read": dict(read) if read else None,
+        "root": str(Path(root).resolve()) if root else None,
     }  # fmt: skip
-    return from_frame(table.frame, target=target, inputs=inputs, fields=fields, split=how, root=file.parent, read=read,
+    base = root or (file if parted else file.parent)
+    return from_frame(table.frame, target=target, inputs=inputs, fields=fields, split=how, root=base, read=read,
                       source=source, name=str(path), findings=table.findings, decimal=table.decimal)  # fmt: skip
 
 
@@ -93,7 +100,7 @@ def from_frame(
     """
     import polars as pl
 
-    frame = as_polars(frame, name)
+    frame = unpacked(as_polars(frame, name))
     target = None if target is None else str(target)
     inputs = None if inputs is None else list(map(str, inputs))
     if target is None:
@@ -109,6 +116,9 @@ def from_frame(
     frame = frame.with_columns(pl.col(numbers).cast(pl.String))  # they are to be texts all the same
     if target not in frame.columns:
         raise DataError(f"there is no column '{target}'", where=name, fix=nearest(target, frame.columns))
+    if root is not None:
+        frame, files_found = located(frame, [target, "split", *(fields or ()), *(read or ())], Path(root), name)
+        findings = [*findings, *files_found]
     as_written = _asked_to_read(read, fields, frame.columns, name)
     fields = {**{c: f for c, f in as_written.items() if f is not None}, **(fields or {})}
     table = from_polars(frame, target, fields, decimal=decimal, as_written={c for c, f in as_written.items() if not f})
@@ -120,7 +130,7 @@ def from_frame(
         reserved = {target, getattr(split, "by", None), *(["split"] if decides else [])}
         inputs = [c for c in columns if c not in reserved]
         inputs, empty = without_empty(table, inputs, asked=False)
-        inputs = [c for c in inputs if c in file_columns]
+        inputs = [c for c in inputs if c in file_columns or holds_files(columns[c])]
         if not inputs:
             inputs, names = without_row_names(table, [c for c in columns if c not in (*reserved, *table.empty)], target)
             empty += names
@@ -156,32 +166,6 @@ def _asked_to_read(
     return {column: field_to_read(reading) for column, reading in (read or {}).items()}
 
 
-def join_paths(
-    columns: dict[str, Sequence[Any]], others: Sequence[str], root: Path
-) -> tuple[list[str], dict[int, DataError]]:  # fmt: skip
-    """Makes columns of file names what the files hold, or their absolute paths, in place, but for the columns `others`;
-    returns the names of these columns, and by row what cannot be read."""
-    suffixes = {s: kind for _, kind in FIELDS.items() for s in kind.suffixes}
-    found, unread = list[str](), dict[int, DataError]()
-    for name, values in columns.items():
-        if name in others or isinstance(values, np.ndarray):
-            continue
-        sample = [v for v in values[:1000] if v is not None]
-        ends = Counter(isinstance(v, str) and os.path.splitext(v)[1].lower() in suffixes for v in sample)
-        if ends[True] > 0.9 * len(sample) > 0:
-            kind = _kind_of_files(sample, suffixes)
-            read: list[Any] = []
-            for row, value in enumerate(values):
-                try:
-                    read.append(value if value is None else kind.read(str(root / value)))
-                except DataError as error:
-                    read.append(None)
-                    unread[row] = error
-            columns[name] = read
-            found.append(name)
-    return found, unread
-
-
 def _unread(unread: Mapping[int, DataError]) -> list[Finding]:
     """That some files cannot be read."""
     if not unread:
@@ -193,12 +177,6 @@ def _unread(unread: Mapping[int, DataError]) -> list[Finding]:
                 f"{len(rows)} row{'s' * (len(rows) > 1)} left out, whose file cannot be read; the first: {first.found}",
                 places=[f"row {row + 1} ({unread[row].where})" for row in rows], rows=rows, fix="mend or remove them")
     ]  # fmt: skip
-
-
-def _kind_of_files(names: Sequence[str], suffixes: Mapping[str, type[Field]]) -> type[Field]:
-    """The kind that most of some file names have by their endings."""
-    kinds = Counter(suffixes.get(os.path.splitext(n)[1].lower()) for n in names)
-    return next(kind for kind, _ in kinds.most_common() if kind is not None)
 
 
 def from_arrays(
@@ -307,6 +285,8 @@ def from_path(path: str | Path, **options: Any) -> Dataset:
     file = Path(path)
     if "time" in options:
         options.pop("pattern", None)
+        if options.pop("root", None) is not None:
+            raise UsageError("root is for tables of files", where=path)
         if "target" not in options:
             raise UsageError("which column is to be forecast?", fix="give target= (--target)")
         return from_series(path, **options)
@@ -317,13 +297,21 @@ def from_path(path: str | Path, **options: Any) -> Dataset:
         options.pop("pattern", None)
         return from_table(path, **options)
     if file.suffix.lower() in ARRAYS:
-        for name in ("pattern", "encoding", "header", "columns"):
+        for name in ("pattern", "encoding", "header", "columns", "root"):
             options.pop(name, None)
         return from_array_file(path, **options)
     tagged = "pattern" not in options and _holds_tagged(file)
+    if not tagged and "pattern" not in options and not is_ts(file):
+        if is_parted(file):
+            return from_table(file, **options)
+        if (table := table_about(file)) is not None:
+            data = from_table(table, **options)
+            said = f"the table {table.name} in the folder is read"
+            data.findings.insert(0, Finding("table-in-folder", Severity.NOTE, said, places=[str(table)]))
+            return data
     if tagged:
         options |= _numbered_columns(path, options.pop("inputs", None), options.pop("target", None))
-    for name in ("target", "inputs", "header", "columns", "read", *(("encoding",) if is_ts(file) else ())):
+    for name in ("target", "inputs", "header", "columns", "read", "root", *(("encoding",) if is_ts(file) else ())):
         if options.pop(name, None) is not None:
             raise UsageError(f"{name} is for tables", where=path, fix="give it with a CSV or Parquet file")
     if tagged or is_ts(file):

@@ -1,0 +1,198 @@
+"""Tables about files: their names wherever these lie, and Parquet with the files in it."""
+
+from __future__ import annotations
+
+import io
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import soundfile
+from PIL import Image as PILImage
+
+from flambeau import Dataset, Learner
+from flambeau.core.errors import DataError
+from flambeau.data.sources import from_path
+
+COUNT = 12
+
+
+def png(level: int) -> bytes:
+    out = io.BytesIO()
+    PILImage.new("L", (8, 8), 20 * level % 256).save(out, "PNG")
+    return out.getvalue()
+
+
+def wav(level: int) -> bytes:
+    out = io.BytesIO()
+    soundfile.write(out, np.sin(np.arange(2000) / (9 + level)), 8000, format="WAV")
+    return out.getvalue()
+
+
+def pictures(folder: Path, names: list[str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, name in enumerate(names):
+        (folder / name).write_bytes(png(i))
+
+
+def table(path: Path, names: list[Any], column: str = "file", **more: list[Any]) -> Path:
+    pl.DataFrame({column: names, **more, "label": ["ab"[i % 2] for i in range(len(names))]}).write_csv(path)
+    return path
+
+
+def images(data: Dataset) -> list[str]:
+    (name,) = data.inputs
+    assert data.fields[name].kind == "image"
+    return [Path(value).name for value in data.columns[name]]
+
+
+# -- names --------------------------------------------------------------------------------------------------------
+
+NAMES = [f"a{i:02}.png" for i in range(COUNT)]
+
+
+@pytest.mark.parametrize(
+    ("written", "column"),
+    [
+        (NAMES, "file"),
+        ([f"images/{n}" for n in NAMES], "file"),
+        ([f"/kaggle/input/set/images/{n}" for n in NAMES], "path"),
+        ([f"C:\\data\\images\\{n}" for n in NAMES], "path"),
+        ([Path(n).stem for n in NAMES], "id_code"),
+    ],
+)
+def test_files_are_found_beside_their_table(written: list[str], column: str, tmp_path: Path) -> None:
+    pictures(tmp_path / "images", NAMES)
+    file = table(tmp_path / "labels.csv", written, column)
+    data = Dataset.from_table(file)
+    assert images(data) == NAMES
+    assert all(Path(value).exists() for value in data.columns[column])
+    told = [f for f in data.findings if f.check == "files-found"]
+    assert bool(told) == (not written[0].startswith("images/")) and all("images" in f.message for f in told)
+
+
+def test_numbers_are_ids_too(tmp_path: Path) -> None:
+    pictures(tmp_path / "train_images", [f"{i}.png" for i in range(1, COUNT + 1)])
+    data = Dataset.from_table(table(tmp_path / "train.csv", list(range(1, COUNT + 1)), "id"))
+    assert images(data) == [f"{i}.png" for i in range(1, COUNT + 1)]
+
+
+def test_train_csv_is_about_the_folder_train(tmp_path: Path) -> None:
+    for folder in ("test", "train"):
+        pictures(tmp_path / folder, NAMES)
+    table(tmp_path / "train.csv", NAMES)
+    pl.DataFrame({"file": NAMES}).write_csv(tmp_path / "test.csv")
+    pl.DataFrame({"file": NAMES, "label": ["a"] * COUNT}).write_csv(tmp_path / "sample_submission.csv")
+    data = from_path(tmp_path)
+    assert images(data) == NAMES
+    assert {Path(value).parent.name for value in data.columns["file"]} == {"train"}
+    assert any("train.csv" in f.message for f in data.findings)
+
+
+def test_where_the_files_lie_can_be_said(tmp_path: Path) -> None:
+    pictures(tmp_path / "elsewhere", NAMES)
+    (tmp_path / "tables").mkdir()
+    file = table(tmp_path / "tables" / "labels.csv", NAMES)
+    data = Dataset.from_table(file, root=tmp_path / "elsewhere")
+    assert all(Path(value).exists() for value in data.columns["file"])
+    again = Dataset.from_source(data.source)
+    assert again.columns["file"] == data.columns["file"] and again.split.tolist() == data.split.tolist()
+
+
+def test_names_in_both_forms_of_unicode_are_one_file(tmp_path: Path) -> None:
+    names = [f"café{i:02}.png" for i in range(COUNT)]
+    pictures(tmp_path / "images", [unicodedata.normalize("NFD", n) for n in names])
+    data = Dataset.from_table(table(tmp_path / "labels.csv", names))
+    assert all(Path(value).exists() for value in data.columns["file"])
+
+
+def test_a_table_of_numbers_beside_pictures_stays_one(tmp_path: Path) -> None:
+    pictures(tmp_path / "plots", ["loss.png"])
+    numbers = [i * 1.5 for i in range(COUNT)]
+    data = Dataset.from_table(table(tmp_path / "rows.csv", numbers, "size", width=numbers))
+    assert data.inputs == ["size", "width"]
+
+
+def test_a_folder_with_several_tables_asks_which(tmp_path: Path) -> None:
+    pictures(tmp_path / "images", NAMES)
+    for name in ("one.csv", "two.csv"):
+        table(tmp_path / name, NAMES)
+    with pytest.raises(DataError, match=r"several tables lie in the folder: one.csv, two.csv; say which"):
+        from_path(tmp_path)
+
+
+def test_class_folders_are_read_though_a_table_lies_beside_them(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        pictures(tmp_path / name, NAMES)
+    table(tmp_path / "notes.csv", NAMES)
+    data = from_path(tmp_path)
+    assert data.inputs == ["image"] and set(data.columns["label"]) == {"cat", "dog"}
+
+
+# -- contents -----------------------------------------------------------------------------------------------------
+
+
+def hub(make: Any, *, with_bytes: bool = True, listed: bool = False) -> pl.DataFrame:
+    """Rows as the Hugging Face Hub has them."""
+    struct = pl.Struct({"bytes": pl.Binary, "path": pl.String})
+    rows = [{"bytes": make(i) if with_bytes else None, "path": f"{i}.png"} for i in range(2 * COUNT)]
+    values = [[row] for row in rows] if listed else rows
+    return pl.DataFrame({"input": values, "label": [i % 2 for i in range(2 * COUNT)]},
+                        schema_overrides={"input": pl.List(struct) if listed else struct})  # fmt: skip
+
+
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize(("kind", "make"), [("image", png), ("audio", wav)])
+def test_bytes_in_structs_are_pictures_and_sounds(kind: str, make: Any, listed: bool, tmp_path: Path) -> None:
+    hub(make, listed=listed).write_parquet(tmp_path / "hub.parquet")
+    data = Dataset.from_table(tmp_path / "hub.parquet")
+    assert data.inputs == ["input"] and data.fields["input"].kind == kind
+    assert "(" not in data.place(3), "no bytes in a message"
+    data.fit()
+    assert data.fields["input"].encode(data.columns["input"][0]).size
+
+
+def test_paths_in_structs_are_files(tmp_path: Path) -> None:
+    pictures(tmp_path / "data", [f"{i}.png" for i in range(2 * COUNT)])
+    hub(png, with_bytes=False).write_parquet(tmp_path / "hub.parquet")
+    assert images(Dataset.from_table(tmp_path / "hub.parquet"))[0] == "0.png"
+
+
+def test_a_column_of_bytes_beside_others(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"name": [f"n{i}" for i in range(COUNT)], "picture": [png(i) for i in range(COUNT)],
+                          "label": [i % 2 for i in range(COUNT)]})  # fmt: skip
+    frame.write_parquet(tmp_path / "a.parquet")
+    assert Dataset.from_table(tmp_path / "a.parquet").inputs == ["picture"]
+
+
+def test_a_run_on_such_a_table_predicts_and_measures_it(tmp_path: Path) -> None:
+    from flambeau import Predictor
+    from flambeau.cli.asked import Layout, asked
+    from flambeau.evaluation import evaluate_run
+
+    file = tmp_path / "hub.parquet"
+    hub(png).write_parquet(file)
+    learner = Learner(Dataset.from_table(file), model="lenet", epochs=1, run=tmp_path / "run", quiet=True)
+    learner.fit(check=False)
+    predictor = Predictor.load(tmp_path / "run")
+    values = list(asked([str(file)], predictor, Layout()))
+    assert len(values) == 2 * COUNT and all(len(value.name) < 40 for value in values)
+    assert len(predictor.predict(pl.read_parquet(file))) == 2 * COUNT
+    assert evaluate_run(tmp_path / "run", file)["samples"] == 2 * COUNT
+
+
+def test_a_folder_of_parts_is_one_table_with_its_split(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for i in range(2):
+        hub(png).write_parquet(tmp_path / "data" / f"train-0000{i}-of-00002.parquet")
+    hub(png).write_parquet(tmp_path / "data" / "test-00000-of-00001.parquet")
+    data = from_path(tmp_path)
+    assert len(data) == 6 * COUNT and len(data.rows("test")) == 2 * COUNT
+    assert data.inputs == ["input"] and data.fields["input"].kind == "image"
+    assert Dataset.from_source(data.source).split.tolist() == data.split.tolist()
+    pl.DataFrame({"other": [1]}).write_parquet(tmp_path / "data" / "train-00009-of-00002.parquet")
+    with pytest.raises(DataError, match="its columns are others"):
+        from_path(tmp_path)
