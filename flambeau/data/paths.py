@@ -80,26 +80,39 @@ def located(frame: Any, others: Sequence[str], root: Path, table: str = "") -> t
 
     suffixes = kinds_by_suffix()
     findings: list[Finding] = []
-    lying: dict[str, dict[str, str]] | None = None
-    for name, kind in frame.schema.items():
-        if name in others or not (kind == pl.String or kind.is_integer()):
-            continue
-        sample = frame[name].drop_nulls().head(SAMPLED).cast(pl.String).to_list()
-        ends = sum(os.path.splitext(v)[1].lower() in suffixes for v in sample) > MOST * len(sample) > 0
-        distinct = len(set(sample)) > MOST * len(sample) > 0  # names of rows, if they are names of files
-        if (ends and sum(_exists(root, v) for v in sample[:20]) > 0) or not (ends or distinct):
-            continue
-        lying = _files_below(root, suffixes) if lying is None else lying
-        folder = _folder_of(sample, lying, table)
+    texts = [n for n, kind in frame.schema.items() if n not in others and (kind == pl.String or kind.is_integer())]
+    samples = {n: frame[n].drop_nulls().head(SAMPLED).cast(pl.String).to_list() for n in texts}
+    ending = [n for n, values in samples.items() if ending_share(values) > MOST]
+    lost = [n for n in ending if not any(_exists(root, v) for v in samples[n][:20])]
+    # ids are names of files only where nothing else is, and no two rows have the same
+    ids = [n for n, v in samples.items() if len(set(v)) > MOST * len(v) > 0] if not ending and not _held(frame) else []
+    lying = _files_below(root, suffixes) if lost or ids else {}
+    for name in lost or ids:
+        folder = _folder_of(samples[name], lying, table)
         if folder is None:
             continue
         names = lying[folder]
-        values = [None if v is None else names.get(_key(v), str(v)) for v in frame[name].cast(pl.String).to_list()]
+        values = [None if v is None else names.get(_key(v), v) for v in frame[name].cast(pl.String).to_list()]
         frame = frame.with_columns(pl.Series(name, values, dtype=pl.String))
         where = folder or "the table's own folder"
         findings.append(Finding("files-found", Severity.NOTE, f"the files that the column '{name}' names are those in "
                                 f"{where}", fix="say where with root= (--root) if not"))  # fmt: skip
+        if name in ids:
+            break
     return frame, findings
+
+
+def ending_share(values: Sequence[str]) -> float:
+    """The share of some texts that end like files."""
+    suffixes = kinds_by_suffix()
+    return sum(os.path.splitext(v)[1].lower() in suffixes for v in values) / max(1, len(values))
+
+
+def _held(frame: Any) -> bool:
+    """Whether a column of a frame holds files themselves."""
+    import polars as pl
+
+    return any(kind == pl.Binary and holds_files(frame[n].head(1).to_list()) for n, kind in frame.schema.items())
 
 
 def _exists(root: Path, value: str) -> bool:

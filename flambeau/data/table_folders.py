@@ -6,12 +6,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from flambeau.core.errors import DataError
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.levels import side_of
-from flambeau.data.paths import kinds_by_suffix, located
+from flambeau.data.paths import ending_share, kinds_by_suffix, located
 from flambeau.data.split import NAMES, TRAIN
 from flambeau.data.tables import Table, is_table, read_table
 from flambeau.data.walk import is_hidden, walk
@@ -85,16 +84,9 @@ def _names_files(table: Path, folder: Path) -> bool:
         frame = read_table(table).frame.head(LOOKED_AT)
     except DataError:
         return False
-    suffixes = kinds_by_suffix()
     moved = located(frame, [], folder, table.name)[0]
-    ends = [_share(moved[name], suffixes) for name, kind in moved.schema.items() if str(kind) == "String"]
-    return max(ends, default=0.0) > 0.5
-
-
-def _share(series: Any, suffixes: dict[str, Any]) -> float:
-    """The share of some texts that end like files."""
-    values = series.drop_nulls().to_list()
-    return sum(os.path.splitext(v)[1].lower() in suffixes for v in values) / max(1, len(values))
+    texts = [moved[name].drop_nulls().to_list() for name, kind in moved.schema.items() if str(kind) == "String"]
+    return max((ending_share(values) for values in texts), default=0.0) > 0.5
 
 
 def _listed(files: Sequence[Path]) -> str:
