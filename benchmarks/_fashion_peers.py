@@ -25,7 +25,7 @@ def build_model(plan: dict[str, Any]) -> Any:
     """The model of the plan, by our own builder: the very same layers."""
     from flambeau.models import InputSpec, build
 
-    return build(plan["model"], InputSpec("image", (CHANNELS, plan["size"], plan["size"])), plan["classes"])
+    return build(plan["model"], InputSpec("image", (CHANNELS, plan["size"], plan["size"])), plan["classes"]).model
 
 
 def torchvision_augmentation(plan: dict[str, Any]) -> tuple[list[Any], list[Any]]:

@@ -95,7 +95,7 @@ if len(sys.argv) > 1:
     run = fb.Run.open(sys.argv[1])
     fields, inputs, target = run.fields()
     spec = InputSpec("image", fields[inputs[0]].input_shape)
-    model = build(run.recipe.model.name, spec, fields[target].num_outputs).to(memory_format=torch.channels_last)
+    model = build(run.recipe.model.name, spec, fields[target].num_outputs).model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
     batch = spec.example(run.recipe.training.batch_size).to(memory_format=torch.channels_last)
     labels = torch.zeros(len(batch), dtype=torch.int64)

@@ -37,7 +37,7 @@ def make_frame(rows: int) -> tuple[Any, Any, Any]:
 def make_model() -> Any:
     from flambeau.models import InputSpec, build
 
-    return build(NET, InputSpec("table", (NUMBERS, *(size + 1 for size in SIZES))), 1)
+    return build(NET, InputSpec("table", (NUMBERS, *(size + 1 for size in SIZES))), 1).model
 
 
 def measure_ours(rows: int) -> float:

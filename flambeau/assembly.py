@@ -17,11 +17,11 @@ from flambeau.fields.cutting import HF, WORDS
 from flambeau.models import (
     FUSION,
     OWN,
+    Built,
     InputSpec,
     auto,
     build,
     fuse,
-    head_parameters,
     is_pair,
     is_vectors,
     max_positions,
@@ -138,9 +138,8 @@ def _check_words(name: str, tokens: str) -> None:
 
 def named_model(
     recipe: Recipe, data: Dataset, target: Field, num_train: int, reasons: list[str], reporter: Reporter
-) -> tuple[nn.Module, list[nn.Parameter]]:
-    """The model that a recipe names, or one chosen for the data, and the parameters of its head; the recipe gets what
-    was chosen."""
+) -> Built:
+    """The model that a recipe names, or one chosen for the data; the recipe gets what was chosen."""
     fields = [data.fields[name] for name in data.inputs if name != PRESENT]
     field = fields[0]
     reads_both = recipe.model.name.startswith(HF) or _compares(recipe.model)
@@ -156,22 +155,20 @@ def named_model(
     options = {k: v for k, v in choice.options.items() if k != "config" or not pretrained}
     if spec.kind == "texts":
         _suit_pair(choice.name, data, options)
-    model = build(choice.name, spec, target.num_outputs, pretrained=choice.pretrained, vocabulary=vocabulary, **options)
-    choice.options |= getattr(model, "rebuild_options", {})
-    for note in getattr(model, "notes", []):
+    built = build(choice.name, spec, target.num_outputs, pretrained=choice.pretrained, vocabulary=vocabulary, **options)
+    choice.options |= built.options
+    for note in built.notes:
         reasons.append(note)
         reporter.say(note)
-    recommended = getattr(model, "recommended", None)
-    if recommended is not None and isinstance(field, Image):
-        wanted = recommended.for_channels(field.channels)
+    if built.wanted is not None and isinstance(field, Image):
+        wanted = built.wanted.for_channels(field.channels)
         field.mean, field.std = list(wanted.mean), list(wanted.std)
         reasons.append("normalisation: that of the pretrained weights")
-    head = head_parameters(model)
     if pretrained:
         # a random head would send noise through the weights that are worth keeping; from zero it sends none
-        for parameter in head:
+        for parameter in built.head_parameters():
             nn.init.zeros_(parameter)
-    return model, head
+    return built
 
 
 def _suit_pair(name: str, data: Dataset, options: dict[str, Any]) -> None:
@@ -201,7 +198,7 @@ def _choose(
 
 def _fused_model(
     recipe: Recipe, data: Dataset, target: Field, num_train: int, reasons: list[str], reporter: Reporter
-) -> tuple[nn.Module, list[nn.Parameter]]:
+) -> Built:
     """An encoder for each of several inputs."""
     choice, names = recipe.model, [n for n in data.inputs if n != PRESENT]
     if choice.name not in ("auto", FUSION):
@@ -219,10 +216,10 @@ def _fused_model(
     specs = {n: InputSpec(data.fields[n].input_kind, data.fields[n].input_shape) for n in names}
     vocabularies = {n: f.vocabulary for n, f in data.fields.items() if isinstance(f, Text)}
     others = optional(data.inputs, data.fields) if PRESENT in data.inputs else ()
-    model, encoders = fuse(specs, target.num_outputs, num_samples=num_train, vocabularies=vocabularies,
+    built, encoders, wanted_by = fuse(specs, target.num_outputs, num_samples=num_train, vocabularies=vocabularies,
                            optional=others, present=PRESENT, **choice.options)  # fmt: skip
-    for name, encoder in zip(model.names, model.encoders, strict=True):
-        recommended, field = getattr(encoder, "recommended", None), data.fields[name]
+    for name, recommended in wanted_by.items():
+        field = data.fields[name]
         if recommended is not None and isinstance(field, Image):
             wanted = recommended.for_channels(field.channels)
             field.mean, field.std = list(wanted.mean), list(wanted.std)
@@ -230,4 +227,4 @@ def _fused_model(
     reasons.append(f"model {FUSION}: an encoder for each input: {told}")
     reporter.say(reasons[-1])
     recipe.model = choice.model_copy(update={"name": FUSION, "options": {**choice.options, "encoders": encoders}})
-    return model, []
+    return built

@@ -24,7 +24,7 @@ from flambeau.evaluation import look, measure, render
 from flambeau.feeds import SIDES, FieldFeed
 from flambeau.fields import Field
 from flambeau.fields.augment import Augmentation
-from flambeau.models import InputSpec, is_pair, starts_pretrained
+from flambeau.models import Built, InputSpec, is_pair, starts_pretrained
 from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.objectives.names import measure_of, why_measured
 from flambeau.predictor import Predictor
@@ -33,7 +33,7 @@ from flambeau.run import Run
 from flambeau.techniques import Technique
 from flambeau.techniques.transforms import Transforms
 from flambeau.torchfeed import as_feed
-from flambeau.training import Trainer, calibrate, engine, prime
+from flambeau.training import Trainer, calibrate, engine, initialise
 from flambeau.training.own import OwnSteps
 
 TELLS_WHAT_IS_LEFT_OUT = (
@@ -176,19 +176,19 @@ class Learner:
 
     def _supervised(self, num_train: int, reasons: list[str]) -> Objective:
         target = self.data.fields[self.data.target] if self.data is not None and self.data.target else None
-        model, head = self.own_model, list[nn.Parameter]()
-        if model is not None:
-            mismatches.check_model(model)
+        model: nn.Module | Built | None = self.own_model
+        if self.own_model is not None:
+            mismatches.check_model(self.own_model)
         if model is None:
             if self.data is None:
                 raise UsageError("your own data needs a model of your own", fix="give model=, an nn.Module")
             if target is None:
                 raise UsageError("the data has no target", fix="give target=, or an objective that needs none")
-            model, head = assembly.named_model(self.recipe, self.data, target, num_train, reasons, self.reporter)
+            model = assembly.named_model(self.recipe, self.data, target, num_train, reasons, self.reporter)
         loss = self.own_loss if self.own_loss is not None else self.recipe.objective.loss
         asked = self.recipe.objective.metric
         measure = {} if asked == "auto" else {"metric": asked}
-        objective = OBJECTIVES[self.recipe.objective.name](model, target, loss, self.own_metrics, head, **measure)  # type: ignore[call-arg]
+        objective = OBJECTIVES[self.recipe.objective.name](model, target, loss, self.own_metrics, **measure)  # type: ignore[call-arg]
         reasons.append(f"objective: {objective.describe()}")
         if target is not None:
             self.recipe.objective.metric = objective.monitor
@@ -328,7 +328,7 @@ class Learner:
         result = None
         try:
             if isinstance(self.feed, FieldFeed):
-                prime(self.objective, self.feed.source("train"), self.feed.prepare)
+                initialise(self.objective, self.feed.source("train"), self.feed.prepare)
             if run is not None and run.finished:  # killed while it was measured
                 run.load_model(self.objective.model)
                 self.trainer.state = run.progress

@@ -140,9 +140,9 @@ class Predictor:
             if recipe.model.name == FUSION:
                 others = optional(inputs, fields) if PRESENT in inputs else ()
                 specs = {n: InputSpec.of([field]) for n, field in seen.items()}
-                model, _ = fuse(specs, outputs, weights=False, optional=others, present=PRESENT, **options)
+                model = fuse(specs, outputs, weights=False, optional=others, present=PRESENT, **options)[0].model
             else:
-                model = build(recipe.model.name, InputSpec.of([*seen.values()]), outputs, **options)
+                model = build(recipe.model.name, InputSpec.of([*seen.values()]), outputs, **options).model
         note = run.load_model(model)
         if note:
             (reporter or Reporter()).say(note, style="yellow")

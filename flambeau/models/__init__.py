@@ -5,7 +5,6 @@ from flambeau.models.auto import choose
 from flambeau.models.build import (
     build,
     check_name,
-    head_parameters,
     max_positions,
     recommended_size,
     starts_pretrained,
@@ -13,14 +12,17 @@ from flambeau.models.build import (
 )
 from flambeau.models.catalog import ModelInfo, list_models
 from flambeau.models.fusion import Fusion, fuse
-from flambeau.models.spec import FUSION, OWN, InputSpec, Recommended, is_pair
+from flambeau.models.spec import FUSION, OWN, Built, Ensemble, FromData, InputSpec, Recommended, is_pair
 from flambeau.models.summary import Summary, summary
 from flambeau.models.text.vectors import Embeddings, is_vectors, load_embeddings
 
 __all__ = [
     "FUSION",
     "OWN",
+    "Built",
     "Embeddings",
+    "Ensemble",
+    "FromData",
     "Fusion",
     "InputSpec",
     "ModelInfo",
@@ -30,7 +32,6 @@ __all__ = [
     "check_name",
     "choose",
     "fuse",
-    "head_parameters",
     "is_pair",
     "is_vectors",
     "list_models",

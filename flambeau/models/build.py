@@ -20,13 +20,12 @@ from flambeau.models.catalog import known_names
 from flambeau.models.external import (
     CONSTRUCTION,
     LOCAL_HINT,
-    Built,
     build_timm,
     build_torchvision,
     import_timm,
     torchvision_weights,
 )
-from flambeau.models.spec import EXAMPLE_TOKENS, FUSION, IMAGENET, OWN, InputSpec
+from flambeau.models.spec import EXAMPLE_TOKENS, FUSION, IMAGENET, OWN, Built, InputSpec
 from flambeau.models.text.crf import Chain
 from flambeau.models.text.huggingface import PREFIX, build_huggingface, check_source, import_transformers, max_positions
 from flambeau.models.text.vectors import RESERVED, is_vectors, load_embeddings, put_vectors
@@ -36,7 +35,6 @@ __all__ = [
     "InputSpec",
     "build",
     "check_name",
-    "head_parameters",
     "max_positions",
     "recommended_size",
     "starts_pretrained",
@@ -65,7 +63,7 @@ def build(
     generator: torch.Generator | None = None,
     vocabulary: Sequence[str] = (),
     **options: Any,
-) -> nn.Module:
+) -> Built:
     """The model `name` for inputs of `spec`: (B, *spec.shape) float, or Ragged (B, T) int64 of texts, or a dict of two
     of them, to (B, num_outputs) float; of sentences of tokens, Ragged (B, T, …), to (B, T, num_outputs).
 
@@ -88,18 +86,12 @@ def build(
         options: arguments of the model's constructor, such as `width=64`, `stem="large"`, or timm's `drop_rate=0.2`;
             of `hf:` models `pooling`, `dropout` and `config`, a configuration that the source is then not asked for.
 
-    Returns:
-        The model, in training mode, on the CPU, with four attributes more: `recommended` (the `Recommended` input of
-        its pretrained weights, None from scratch), `head_names` (see `head_parameters`), `notes` (sentences on how
-        its weights were loaded) and `rebuild_options` (options as plain data, with which `build` makes a model of the
-        same shape where the files that this one came from are gone).
-
     Raises:
         UsageError: no such model, option or weights.
         ModelError: the weights cannot be fetched, read or do not fit, or the model cannot take inputs of `spec`.
         MissingExtra: timm or torchvision is not installed.
 
-    >>> model = build("resnet9", InputSpec("image", (1, 28, 28)), num_outputs=10)
+    >>> model = build("resnet9", InputSpec("image", (1, 28, 28)), num_outputs=10).model
     >>> model(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 10])
     """
@@ -126,11 +118,8 @@ def build(
             built = maker(rest, spec, num_outputs, pretrained or None, options)
         else:
             built = _build_own(name, spec, num_outputs, pretrained or None, options)
-    model, head, recommended, notes = built
-    rebuild_options = getattr(model, "rebuild_options", dict(options))
-    vars(model).update(recommended=recommended, head_names=head, notes=notes, rebuild_options=rebuild_options)
-    _probe(model, name, spec, num_outputs)
-    return model
+    _probe(built.model, name, spec, num_outputs)
+    return built
 
 
 def check_name(name: str) -> None:
@@ -173,15 +162,6 @@ def recommended_size(name: str, pretrained: bool | str | Path | None) -> int | N
     return IMAGENET.size if name.startswith("resnet") and name != "resnet9" else None
 
 
-def head_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters of the final classifier, which a fine-tune trains faster than the rest.
-
-    For a model of your own: those of its last linear or convolution layer; none where it has no such layer.
-    """
-    names: tuple[str, ...] = getattr(model, "head_names", None) or find_head(model)
-    return [parameter for name in names for parameter in model.get_submodule(name).parameters()]
-
-
 def _build_own(
     name: str,
     spec: InputSpec,
@@ -199,17 +179,17 @@ def _build_own(
             raise ModelError("there are no published weights of it", where=name, fix=LOCAL_HINT)
         model = builder(spec, num_outputs, **options)
         head = find_head(model, num_outputs)
-        if not pretrained:
-            return model, head, None, []
-        file = Path(pretrained)
-        return model, head, None, load_weights(model, read_weights(file), head=head, where=file.name)
+        file = Path(pretrained) if pretrained else None
+        notes = load_weights(model, read_weights(file), head=head, where=file.name) if file else []
+        rates = {model.get_parameter(parameter): rate for parameter, rate in OWN.rates[name].items()}
+        return Built(model, head, notes=notes, options=dict(options), rates=rates)
     if not pretrained:
-        return builder(spec, num_outputs, **options), ("fc",), None, []
+        return Built(builder(spec, num_outputs, **options), ("fc",), options=dict(options))
     # Published weights have the large stem; one asked for outright is kept, and told where it does not fit.
     model = builder(spec, num_outputs, **{"stem": "large", **options})
     file, wanted = torchvision_weights(name, pretrained)
     notes = load_weights(model, read_weights(file), head=("fc",), where=file.name)
-    return model, ("fc",), wanted.for_channels(spec.channels), notes
+    return Built(model, ("fc",), wanted.for_channels(spec.channels), notes, dict(options))
 
 
 def _build_with_vectors(
@@ -231,11 +211,11 @@ def _build_with_vectors(
     width = embeddings.matrix.shape[1]
     if options.get("embedding", width) != width:
         raise UsageError(f"vectors of {options['embedding']} numbers were asked for", expected=f"{width}, as in {file}")
-    model, head, _, _ = _build_own(name, spec, num_outputs, None, {**options, "embedding": width})
-    put_vectors(model, embeddings)
-    model.rebuild_options = {**options, "embedding": width}  # type: ignore[assignment]
+    built = _build_own(name, spec, num_outputs, None, {**options, "embedding": width})
+    put_vectors(built.model, embeddings)
     note = f"{Path(file).name}: vectors of {embeddings.found:.1%} of the {spec.shape[0] - RESERVED:,} words"
-    return model, head, None, [note]
+    built.notes.append(note)
+    return built
 
 
 def _source(name: str) -> tuple[str, str]:

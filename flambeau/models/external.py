@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from flambeau.core.errors import MissingExtra, ModelError, UsageError
-from flambeau.models.spec import IMAGENET, InputSpec, Recommended
+from flambeau.models.spec import IMAGENET, Built, InputSpec, Recommended
 from flambeau.models.weights import (
     State,
     adapt_first_conv,
@@ -26,9 +26,6 @@ from flambeau.models.weights import (
     load_weights,
     read_weights,
 )
-
-# What a build returns: the model, its head's module names, what its weights want, notes.
-Built = tuple[nn.Module, tuple[str, ...], Recommended | None, list[str]]
 
 LOCAL_HINT = "give a local file in its place: pretrained='weights.safetensors' (or .pth)"
 CONSTRUCTION = (RuntimeError, ValueError, AssertionError, IndexError, TypeError, NotImplementedError)
@@ -102,7 +99,7 @@ def build_timm(
         convert: Callable[[State], State] | None = (lambda state: resize(state, model)) if resize else None
         notes = load_weights(model, read_weights(file), head=head, where=file.name, convert=convert)
     wanted = Recommended(tuple(config["mean"]), tuple(config["std"]), config["input_size"][-1])
-    return model, head, wanted.for_channels(spec.channels) if pretrained else None, notes
+    return Built(model, head, wanted.for_channels(spec.channels) if pretrained else None, notes, dict(options))
 
 
 def _hub_config(timm: ModuleType, hub_name: str, architecture: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -160,7 +157,7 @@ def build_torchvision(
         _replace_first_conv(model, spec.channels)
     head = find_head(model, num_outputs)
     if not pretrained:
-        return model, head, None, []
+        return Built(model, head, options=dict(options))
     file, wanted = torchvision_weights(name, pretrained)
     if family in ("googlenet", "inception"):
         if spec.channels == 3:
@@ -168,7 +165,7 @@ def build_torchvision(
         else:
             wanted = Recommended((0.5,) * 3, (0.5,) * 3, wanted.size)
     notes = load_weights(model, read_weights(file), head=head, where=file.name, convert=_resizer(family, model, height))
-    return model, head, wanted.for_channels(spec.channels), notes
+    return Built(model, head, wanted.for_channels(spec.channels), notes, dict(options))
 
 
 def torchvision_weights(name: str, pretrained: bool | str | Path) -> tuple[Path, Recommended]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from flambeau.core.errors import UsageError, nearest
 from flambeau.models import auto
 from flambeau.models.build import build, starts_pretrained
-from flambeau.models.spec import FUSION, InputSpec
+from flambeau.models.spec import FUSION, Built, Ensemble, InputSpec, Recommended
 
 FUSIONS = ("concat", "gated")
 SETTINGS = ("name", "pretrained", "frozen", "rate", "options")
@@ -51,7 +51,8 @@ class Fusion(nn.Module):
         # a column may have any name, and a module's must not hold dots
         self.encoders = nn.ModuleList(encoders.values())
         for encoder in encoders.values():
-            vars(encoder).update({"apart": 1} if hasattr(encoder, "apart") else {})
+            if isinstance(encoder, Ensemble):
+                encoder.ensemble_size = 1  # averaged in training too
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in self.names)
         self.missing = nn.Parameter(torch.zeros(len(self.optional), width))
         total = width * len(self.names)
@@ -88,8 +89,9 @@ def fuse(
     specs: Mapping[str, InputSpec], num_outputs: int, *, encoders: Mapping[str, Mapping[str, Any]] | None = None,
     num_samples: int = 10_000, vocabularies: Mapping[str, Sequence[str]] | None = None, weights: bool = True,
     optional: Sequence[str] = (), present: str = "", **options: Any,
-) -> tuple[Fusion, dict[str, dict[str, Any]]]:  # fmt: skip
-    """A `Fusion` of models by name, and what each of its encoders is, as plain data that makes it again.
+) -> tuple[Built, dict[str, dict[str, Any]], dict[str, Recommended | None]]:  # fmt: skip
+    """A `Fusion` of models by name; what each of its encoders is, as plain data that makes it again; and what the
+    weights of each want of its input.
 
     Args:
         specs: of each input.
@@ -115,7 +117,8 @@ def fuse(
             raise UsageError(f"the model {FUSION} has no option '{option}'",
                              fix=nearest(option, ("encoders", "width", "fusion", "dropout")))  # fmt: skip
     width = int(options.get("width", 128))
-    made: dict[str, nn.Module] = {}
+    made: dict[str, Built] = {}
+    rates: dict[nn.Parameter, float] = {}
     chosen: dict[str, dict[str, Any]] = {}
     for name, spec in specs.items():
         choice = dict(given.get(name, {}))
@@ -124,13 +127,14 @@ def fuse(
         pretrained: bool | str | Path | None = choice.get("pretrained") if weights else None
         arguments = {k: v for k, v in dict(choice.get("options") or {}).items() if not (weights and k == "config")}
         vocabulary = (vocabularies or {}).get(name, ())
-        encoder = build(choice["name"], spec, width, pretrained=pretrained, vocabulary=vocabulary, **arguments)
-        choice["options"] = getattr(encoder, "rebuild_options", arguments)
-        _set_rate(encoder, choice)
-        made[name], chosen[name] = encoder, choice
-    model = Fusion(made, num_outputs, optional=optional, present=present, **{**options, "width": width})
+        built = build(choice["name"], spec, width, pretrained=pretrained, vocabulary=vocabulary, **arguments)
+        choice["options"] = built.options
+        rates |= _rates(built, choice)
+        made[name], chosen[name] = built, choice
+    modules = {name: built.model for name, built in made.items()}
+    model = Fusion(modules, num_outputs, optional=optional, present=present, **{**options, "width": width})
     model.frozen = [name for name, choice in chosen.items() if choice.get("frozen")]
-    return model, chosen
+    return Built(model, rates=rates), chosen, {name: built.wanted for name, built in made.items()}
 
 
 def _default(spec: InputSpec, num_samples: int, pretrained: Any) -> str:
@@ -139,16 +143,13 @@ def _default(spec: InputSpec, num_samples: int, pretrained: Any) -> str:
     return vectors.get(spec.kind) or auto.choose(spec, num_samples, pretrained)[0]
 
 
-def _set_rate(encoder: nn.Module, choice: Mapping[str, Any]) -> None:
-    """Marks what of an encoder learns, and how fast; its last layer is new, and always learns at the full rate."""
-    from flambeau.models.build import head_parameters
-
-    fresh = {id(p) for p in head_parameters(encoder)}
+def _rates(built: Built, choice: Mapping[str, Any]) -> dict[nn.Parameter, float]:
+    """How fast each parameter of an encoder learns; its last layer is new, and always learns at the full rate. What is
+    frozen learns nothing."""
+    fresh = {id(p) for p in built.head_parameters()}
     default = PRETRAINED_RATE if starts_pretrained(choice["name"], choice.get("pretrained")) else 1.0
     rate = float(choice.get("rate") or default)
-    for parameter in encoder.parameters():
-        if id(parameter) in fresh:
-            continue
-        parameter.rate = rate  # type: ignore[attr-defined]  # read by training.optimizers
-        if choice.get("frozen"):
-            parameter.requires_grad_(False)
+    body = [p for p in built.model.parameters() if id(p) not in fresh]
+    for parameter in body if choice.get("frozen") else ():
+        parameter.requires_grad_(False)
+    return {parameter: rate * built.rates.get(parameter, 1.0) for parameter in body}

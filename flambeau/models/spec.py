@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -172,6 +172,50 @@ class Recommended:
 
 IMAGENET = Recommended((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224)
 
+
+@dataclass
+class Built:
+    """A model that was made by its name, and what is known of it beside its weights.
+
+    Attributes:
+        model: in training mode, on the CPU.
+        head: names of the modules of its final classifier, which a fine-tune trains faster than the rest.
+        wanted: the input that its pretrained weights were trained on; None from scratch.
+        notes: sentences on how its weights were loaded.
+        options: plain data, with which `build` makes a model of the same shape where the files that this one came from
+            are gone.
+        rates: shares of the learning rate, of the parameters that have one of their own.
+    """
+
+    model: nn.Module
+    head: tuple[str, ...] = ()
+    wanted: Recommended | None = None
+    notes: list[str] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)
+    rates: dict[nn.Parameter, float] = field(default_factory=dict)
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """The parameters of the final classifier."""
+        return [parameter for name in self.head for parameter in self.model.get_submodule(name).parameters()]
+
+
+@runtime_checkable
+class Ensemble(Protocol):
+    """A model of several members that are trained side by side: in training its output has `ensemble_size` rows for
+    each sample, one behind the other; else one."""
+
+    ensemble_size: int
+
+
+@runtime_checkable
+class FromData(Protocol):
+    """A model that begins with what it counts in the training rows."""
+
+    def initialise_from_data(self, batches: Iterable[tuple[Any, Tensor]]) -> None:
+        """Looks at each batch once: an input, and which classes or labels each of its samples has, float (B, K); ones
+        (B, 1) where there are none."""
+
+
 Builder = Callable[..., nn.Module]
 """`builder(spec, num_outputs, **options)`: a model whose output is (B, num_outputs)."""
 
@@ -198,10 +242,11 @@ class Models(Registry[Builder]):
         super().__init__("model")
         self.kinds: dict[str, tuple[str, ...]] = {}
         self.options: dict[str, tuple[str, ...]] = {}
+        self.rates: dict[str, Mapping[str, float]] = {}
 
     def register(
         self, name: str, kinds: tuple[str, ...] = ("image",), of: Callable[[InputSpec], tuple[Any, ...]] = whole,
-        **fixed: Any,
+        rates: Mapping[str, float] = {}, **fixed: Any,
     ) -> Callable[[Any], Any]:  # fmt: skip
         """A decorator that enters a class, or a function that makes a model, under `name`; its arguments behind
         `num_outputs` are its options.
@@ -209,6 +254,7 @@ class Models(Registry[Builder]):
         Args:
             kinds: of input that it takes.
             of: what it takes before `num_outputs`, from the spec of the input.
+            rates: shares of the learning rate, by parameters' names.
             fixed: options that the name settles.
         """
 
@@ -221,6 +267,7 @@ class Models(Registry[Builder]):
 
             self.kinds[name] = kinds
             self.options[name] = tuple(option for option in free if option not in fixed)
+            self.rates[name] = rates
             super(Models, self).register(name)(builder)
             return model
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -81,7 +81,11 @@ class Objective(ABC):
         """For the comparison with another model: metrics without each group of rows in turn, float (G)."""
         return {}
 
-    def prime(self, batches: Iterable[Batch]) -> None:
+    def learning_rates(self) -> Mapping[nn.Parameter, float]:
+        """Shares of the learning rate, of the parameters that have one of their own."""
+        return {}
+
+    def initialise_from_data(self, batches: Iterable[Batch]) -> None:
         """Before training: lets a model that begins with what it counts in the data look at the training rows once.
         Takes no batch where it does not."""
         return

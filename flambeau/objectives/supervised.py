@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from flambeau.core.errors import UsageError
 from flambeau.data.batch import Batch
 from flambeau.fields import Category, Field, Forecast, MultiLabel, Tags, Windows
+from flambeau.models import Built, Ensemble, FromData
 from flambeau.objectives.base import OBJECTIVES, Objective
 from flambeau.objectives.certainty import sharpened, temperature
 from flambeau.objectives.forecasting import Pinball, in_order, spreads
@@ -41,7 +42,8 @@ class Supervised(Objective):
     """Minimises a loss between model output and target.
 
     Args:
-        model: called with `batch.input`; gives logits (B, K) for classes, numbers for numbers.
+        model: any module, or what `models.build` gives; called with `batch.input` it gives logits (B, K) for classes,
+            numbers for numbers.
         target: the target's field; None for a user's own data, whose outputs are then left as they are.
         loss: a name of `losses.LOSSES`, `auto`, or any callable (output, target) to a scalar.
         metrics: a user's own, beside those that suit the target.
@@ -50,14 +52,14 @@ class Supervised(Objective):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | Built,
         target: Field | None = None,
         loss: str | Callable[..., Tensor] = "auto",
         metrics: Sequence[Any] = (),
-        head: Sequence[nn.Parameter] = (),
         metric: str = "auto",
     ):
-        self.model, self.target = model, target
+        built = model if isinstance(model, Built) else Built(model)
+        self.model, self.target = built.model, target
         kind = target.kind if target else ""
         if loss == "auto":
             loss = FOR_KIND.get(kind, "cross_entropy")
@@ -68,7 +70,7 @@ class Supervised(Objective):
         self.metric = metric
         if target is not None:
             self.measure_by(metric)
-        self._head = list(head)
+        self._head, self._rates = built.head_parameters(), built.rates
         self.start_evaluation()
 
     def measure_as(self, measured: Measured) -> None:
@@ -95,8 +97,8 @@ class Supervised(Objective):
 
     def loss(self, batch: Batch, phase: str = "train") -> Tensor:
         output, target = self.forward(batch), self._learned(batch)
-        apart = getattr(self.model, "apart", 1) if self.model.training else 1  # members of an ensemble, see TabM
-        return self.loss_function(output, target if apart == 1 else target.repeat_interleave(apart, 0))
+        members = self.model.ensemble_size if self.model.training and isinstance(self.model, Ensemble) else 1
+        return self.loss_function(output, target if members == 1 else target.repeat_interleave(members, 0))
 
     def weight(self, batch: Batch) -> float:
         if isinstance(self.target, Forecast):
@@ -181,12 +183,12 @@ class Supervised(Objective):
         grouped = [metric for metric in self._metrics if isinstance(metric, Grouped)]
         return {name: found for metric in grouped for name, found in metric.without_groups().items()}
 
-    def prime(self, batches: Iterable[Batch]) -> None:
-        """Calls the model's own `prime`, where it has one, with inputs and with which classes or labels each has, float
-        (B, K); ones (B, 1) for a target of another kind."""
-        prime = getattr(self.model, "prime", None)
-        if callable(prime):
-            prime((batch.input, self._answers(batch.target)) for batch in batches)
+    def learning_rates(self) -> Mapping[nn.Parameter, float]:
+        return self._rates
+
+    def initialise_from_data(self, batches: Iterable[Batch]) -> None:
+        if isinstance(self.model, FromData):
+            self.model.initialise_from_data((batch.input, self._answers(batch.target)) for batch in batches)
 
     def _answers(self, target: Tensor) -> Tensor:
         if isinstance(self.target, Category):

@@ -43,10 +43,10 @@ def evaluate(
     return objective.metrics()
 
 
-def prime(objective: Objective, source: Source, prepare: Prepare) -> None:
+def initialise(objective: Objective, source: Source, prepare: Prepare) -> None:
     """Lets the objective's model count in the training rows what it begins with, or in a share of very many."""
     with torch.no_grad():
-        objective.prime(_some(source, prepare, PRIMED))
+        objective.initialise_from_data(_some(source, prepare, PRIMED))
 
 
 def calibrate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -42,7 +43,8 @@ def build_all(objective: Objective, settings: Settings) -> dict[str, torch.optim
     return {
         phase: build(
             settings.optimizer, objective.parameters(phase), settings.learning_rate or 1e-3, settings.weight_decay,
-            head=objective.head_parameters(), body_rate=settings.body_rate or 1.0, options=settings.optimizer_options,
+            head=objective.head_parameters(), body_rate=settings.body_rate or 1.0, rates=objective.learning_rates(),
+            options=settings.optimizer_options,
         )
         for phase in objective.phases
     }  # fmt: skip
@@ -56,12 +58,14 @@ def build(
     *,
     head: list[nn.Parameter] | None = None,
     body_rate: float = 1.0,
+    rates: Mapping[nn.Parameter, float] | None = None,
     options: dict[str, Any] | None = None,
 ) -> torch.optim.Optimizer:
     """The optimiser, fused where torch has it. Biases and norms (fewer than two axes) are not decayed.
 
     Args:
         head: parameters that learn at the full rate where the others learn at `body_rate` of it.
+        rates: further shares of the learning rate, of some parameters.
         options: further arguments of the class.
 
     Raises:
@@ -80,7 +84,7 @@ def build(
     groups: dict[tuple[bool, bool, float], list[nn.Parameter]] = {}
     for p in parameters:
         if p.requires_grad:
-            rate = getattr(p, "rate", 1.0)  # of one input's encoder among several
+            rate = (rates or {}).get(p, 1.0)
             groups.setdefault((p.ndim >= 2, not in_head or id(p) in in_head, rate), []).append(p)
     if not groups:
         raise UsageError("no parameter is left to train", fix="unfreeze some")

@@ -207,6 +207,6 @@ def test_priming_changes_nothing_where_the_model_does_not_count(make: Callable[[
         raise AssertionError("a batch was taken")
         yield
 
-    objective.prime(given())
+    objective.initialise_from_data(given())
     after = objective.model.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())

@@ -5,31 +5,32 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from made import net
 from tones import as_file, tune
 
 import flambeau as fb
 from flambeau.core.errors import UsageError
-from flambeau.models import InputSpec, build, choose
+from flambeau.models import InputSpec, choose
 
 
 @pytest.mark.parametrize("name", ["m5", "m11"])
 @pytest.mark.parametrize("samples", [4_000, 16_000, 40_001])
 def test_waves_of_any_length_give_one_row_each(name: str, samples: int) -> None:
-    model = build(name, InputSpec("audio", (1, samples)), 7).eval()
+    model = net(name, InputSpec("audio", (1, samples)), 7).eval()
     with torch.no_grad():
         assert model(torch.zeros(3, 1, samples)).shape == (3, 7)
 
 
 @pytest.mark.parametrize("size", [(64, 126), (128, 40), (20, 16)])
 def test_log_mel_pictures_of_any_size_fit(size: tuple[int, int]) -> None:
-    model = build("melcnn", InputSpec("image", (1, *size)), 5, width=4).eval()
+    model = net("melcnn", InputSpec("image", (1, *size)), 5, width=4).eval()
     with torch.no_grad():
         assert model(torch.zeros(2, 1, *size)).shape == (2, 5)
 
 
 def test_a_melcnn_tells_bands_apart_and_times_not() -> None:
     torch.manual_seed(0)
-    model = build("melcnn", InputSpec("image", (1, 64, 64)), 3).eval()
+    model = net("melcnn", InputSpec("image", (1, 64, 64)), 3).eval()
     picture = torch.zeros(1, 1, 64, 64)
     picture[..., 8:16, 16:32] = 3
     with torch.no_grad():
@@ -39,9 +40,9 @@ def test_a_melcnn_tells_bands_apart_and_times_not() -> None:
 
 def test_pictures_and_waves_are_not_mixed_up() -> None:
     with pytest.raises(UsageError, match="m5 takes waves"):
-        build("m5", InputSpec("image", (1, 64, 64)), 2)
+        net("m5", InputSpec("image", (1, 64, 64)), 2)
     with pytest.raises(UsageError, match="resnet18 takes pictures"):
-        build("resnet18", InputSpec("audio", (1, 8000)), 2)
+        net("resnet18", InputSpec("audio", (1, 8000)), 2)
     assert choose(InputSpec("image", (1, 64, 126)), 500, kind="audio")[0] == "melcnn"
     assert choose(InputSpec("image", (1, 64, 126)), 500)[0] != "melcnn"
     assert choose(InputSpec("audio", (1, 8000)), 500)[0] == "m5"
@@ -93,5 +94,5 @@ def test_pretrained_weights_for_photos_take_one_channel(realdata: object) -> Non
                          quiet=True, epochs=1).build()  # fmt: skip
     field = learner.data.fields["sound"]  # type: ignore[union-attr]
     assert field.mels == 128 and field.input_shape[0] == 1
-    assert any("adapted from 3 to 1" in note for note in learner.objective.model.notes)  # type: ignore[attr-defined]
+    assert any("adapted from 3 to 1" in note for note in learner.recipe.reasons)
     assert np.isfinite(learner.evaluate()["metrics"]["loss"])

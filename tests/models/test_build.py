@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from made import net
 from torch import nn
 
 from flambeau.core.errors import ModelError, UsageError
-from flambeau.models import InputSpec, Recommended, build, head_parameters
+from flambeau.models import InputSpec, Recommended, build
 
 # One of each torchvision family, the smallest; sizes that each can take.
 TORCHVISION = {
@@ -36,10 +37,11 @@ TIMM = ["resnet18", "tf_efficientnet_lite0", "mobilenetv3_small_050", "vit_tiny_
 @pytest.mark.parametrize("name", TORCHVISION)
 def test_every_torchvision_family_gets_its_head_and_channels(name: str) -> None:
     size = TORCHVISION[name]
-    model = build(f"torchvision:{name}", InputSpec("image", (1, size, size)), 3)
+    built = build(f"torchvision:{name}", InputSpec("image", (1, size, size)), 3)
+    model = built.model
     output = model(torch.rand(2, 1, size, size))  # in training mode: no auxiliary outputs
     assert output.shape == (2, 3)
-    head = head_parameters(model)
+    head = built.head_parameters()
     assert head and head[0].shape[0] == 3
     assert {id(p) for p in head} <= {id(p) for p in model.parameters()}
 
@@ -56,19 +58,20 @@ def test_the_list_of_families_above_is_whole(torchvision_installed: None) -> Non
 @pytest.mark.parametrize("name", TIMM)
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_timm_models_take_any_channels_and_sizes(name: str, channels: int) -> None:
-    model = build(f"timm:{name}", InputSpec("image", (channels, 64, 64)), 6)
+    built = build(f"timm:{name}", InputSpec("image", (channels, 64, 64)), 6)
+    model = built.model
     assert model(torch.rand(2, channels, 64, 64)).shape == (2, 6)
-    assert [len(p) for p in head_parameters(model)] == [6, 6]
-    assert model.recommended is None
+    assert [len(p) for p in built.head_parameters()] == [6, 6]
+    assert built.wanted is None
 
 
 def test_models_of_numbers_take_numbers_and_those_of_pictures_do_not() -> None:
     numbers = InputSpec("number", (12,))
-    assert build("mlp", numbers, 3)(torch.rand(4, 12)).shape == (4, 3)
+    assert net("mlp", numbers, 3)(torch.rand(4, 12)).shape == (4, 3)
     with pytest.raises(
         UsageError, match="resnet18 takes pictures, the input is number 12; use one of: mlp, linear, resmlp, tabm"
     ):
-        build("resnet18", numbers, 3)
+        net("resnet18", numbers, 3)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +89,7 @@ def test_specs_survive_json() -> None:
 
 def test_the_generator_alone_decides_the_weights_and_the_global_one_is_untouched() -> None:
     def weights(seed: int) -> torch.Tensor:
-        model = build("resnet9", InputSpec("image", (1, 16, 16)), 2, generator=torch.Generator().manual_seed(seed))
+        model = net("resnet9", InputSpec("image", (1, 16, 16)), 2, generator=torch.Generator().manual_seed(seed))
         return torch.cat([p.flatten() for p in model.parameters()])
 
     torch.manual_seed(5)
@@ -99,7 +102,7 @@ def test_the_generator_alone_decides_the_weights_and_the_global_one_is_untouched
 
 
 def test_building_leaves_batch_statistics_as_they_start() -> None:
-    model = build("resnet9", InputSpec("image", (1, 16, 16)), 2)
+    model = net("resnet9", InputSpec("image", (1, 16, 16)), 2)
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     assert all(m.num_batches_tracked is not None and int(m.num_batches_tracked) == 0 for m in norms)
 
@@ -114,7 +117,7 @@ def test_building_leaves_batch_statistics_as_they_start() -> None:
 )
 def test_an_unknown_name_gets_the_nearest(name: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        build(name, InputSpec("image", (3, 32, 32)), 2)
+        net(name, InputSpec("image", (3, 32, 32)), 2)
 
 
 @pytest.mark.usefixtures("timm_installed", "torchvision_installed")
@@ -130,13 +133,13 @@ def test_an_unknown_name_gets_the_nearest(name: str, message: str) -> None:
 )
 def test_an_unknown_name_of_another_source(name: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        build(name, InputSpec("image", (3, 32, 32)), 2)
+        net(name, InputSpec("image", (3, 32, 32)), 2)
 
 
 def test_an_unknown_option_gets_the_nearest() -> None:
     with pytest.raises(UsageError, match="no option 'widht'; did you mean 'width'"):
-        build("resnet9", InputSpec("image", (3, 32, 32)), 2, widht=8)
-    assert build("mlp", InputSpec("number", (4,)), 2, hidden=[]).head.in_features == 4
+        net("resnet9", InputSpec("image", (3, 32, 32)), 2, widht=8)
+    assert net("mlp", InputSpec("number", (4,)), 2, hidden=[]).head.in_features == 4
 
 
 @pytest.mark.usefixtures("torchvision_installed")
@@ -151,18 +154,12 @@ def test_an_unknown_option_gets_the_nearest() -> None:
 )
 def test_a_size_that_a_model_cannot_take_is_told_at_once(name: str, shape: tuple[int, ...], message: str) -> None:
     with pytest.raises(ModelError, match=message):
-        build(name, InputSpec("image", shape), 2)
+        net(name, InputSpec("image", shape), 2)
 
 
 def test_no_outputs_are_refused() -> None:
     with pytest.raises(UsageError, match="0 outputs"):
-        build("mlp", InputSpec("number", (4,)), 0)
-
-
-def test_the_head_of_a_model_of_the_users_own() -> None:
-    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2), nn.Softmax(1))
-    assert [p.shape for p in head_parameters(model)] == [(2, 8), (2,)]
-    assert head_parameters(nn.ReLU()) == []
+        net("mlp", InputSpec("number", (4,)), 0)
 
 
 def test_recommended_input_for_grey() -> None:

@@ -7,8 +7,9 @@ import sys
 
 import pytest
 import torch
+from made import net
 
-from flambeau.models import InputSpec, build, choose, list_models
+from flambeau.models import InputSpec, choose, list_models
 
 OURS = [
     "bag", "dlinear", "gru", "gru-forecaster", "gru-tagger", "inceptiontime", "lenet", "linear", "lstm",
@@ -22,7 +23,7 @@ def test_ours_come_first_and_are_counted() -> None:
     assert [model.name for model in listed[: len(OURS)]] == OURS
     counts = {model.name: model.parameters for model in listed[: len(OURS)]}
     assert counts["resnet18"] == 11_689_512
-    built = build("resnet9", InputSpec("image", (3, 32, 32)), 10)
+    built = net("resnet9", InputSpec("image", (3, 32, 32)), 10)
     assert counts["resnet9"] == sum(p.numel() for p in built.parameters())
 
 
@@ -92,7 +93,7 @@ def test_the_choice_follows_the_size_and_can_be_built(shape: tuple[int, ...], na
     chosen, why = choose(spec, 2_000)
     assert chosen == name
     assert why.startswith(f"{name}, because ") and "\n" not in why
-    assert build(chosen, spec, 3)(torch.rand(2, *shape)).shape == (2, 3)
+    assert net(chosen, spec, 3)(torch.rand(2, *shape)).shape == (2, 3)
 
 
 def test_the_choice_follows_the_data_and_the_weights() -> None:

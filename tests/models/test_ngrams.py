@@ -7,12 +7,13 @@ import math
 
 import pytest
 import torch
+from made import net
 
 import flambeau as fb
 from flambeau.core.errors import ModelError, UsageError
 from flambeau.data.realdata.texts import uci_sentences
 from flambeau.fields import Ragged
-from flambeau.models import OWN, InputSpec, build
+from flambeau.models import OWN, InputSpec
 from flambeau.models.text import ngrams as module
 from flambeau.models.text.ngrams import NGrams
 
@@ -39,7 +40,7 @@ LABELS = [0, 0, 1, 1]
 
 def test_a_phrase_is_kept_from_two_texts_on_and_counts_by_its_log_ratio() -> None:
     model = NGrams(2, ngrams=2, size=64)
-    model.prime([(ragged(*TEXTS), one_hot(*LABELS))])
+    model.initialise_from_data([(ragged(*TEXTS), one_hot(*LABELS))])
     # in two texts or more: A (three), B, AB, C; AB comes twice in the first text and counts once
     assert known(model) == 4
     counts = {A: (2, 1), B: (2, 0), C: (0, 2)}
@@ -55,7 +56,7 @@ def test_a_phrase_is_kept_from_two_texts_on_and_counts_by_its_log_ratio() -> Non
 
 def test_an_unknown_phrase_says_nothing() -> None:
     model = NGrams(2, ngrams=2, size=64).eval()
-    model.prime([(ragged(*TEXTS), one_hot(*LABELS))])
+    model.initialise_from_data([(ragged(*TEXTS), one_hot(*LABELS))])
     torch.nn.init.normal_(model.table.weight)
     with torch.no_grad():
         assert torch.equal(model(ragged([D, 40, 41])), model.bias[None])
@@ -69,9 +70,9 @@ def test_a_phrase_that_comes_again_counts_once() -> None:
 
 def test_it_counts_alike_however_the_texts_come_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     whole, parts = NGrams(2, size=64), NGrams(2, size=64)
-    whole.prime([(ragged(*TEXTS), one_hot(*LABELS))])
+    whole.initialise_from_data([(ragged(*TEXTS), one_hot(*LABELS))])
     monkeypatch.setattr(module, "AT_ONCE", 8)
-    parts.prime((ragged(text), one_hot(label)) for text, label in zip(TEXTS, LABELS, strict=True))
+    parts.initialise_from_data((ragged(text), one_hot(label)) for text, label in zip(TEXTS, LABELS, strict=True))
     assert torch.equal(whole.keys, parts.keys) and torch.equal(whole.values, parts.values)
 
 
@@ -80,16 +81,16 @@ def test_the_rarest_are_forgotten_where_there_are_too_many(monkeypatch: pytest.M
     monkeypatch.setattr(module, "COUNTED", 3 * 40)
     model = NGrams(2, ngrams=1, size=64)
     often = [[A, B, 100 + i] for i in range(200)]
-    model.prime((ragged(text), one_hot(i % 2)) for i, text in enumerate(often))
+    model.initialise_from_data((ragged(text), one_hot(i % 2)) for i, text in enumerate(often))
     assert known(model) == 2, "two come in every text, two hundred in one each"
     small = NGrams(2, ngrams=1, size=4)
-    small.prime([(ragged(*[[A, B, C, D]] * 3, [A, B, C]), one_hot(0, 1, 0, 1))])
+    small.initialise_from_data([(ragged(*[[A, B, C, D]] * 3, [A, B, C]), one_hot(0, 1, 0, 1))])
     assert known(small) == 3 and small._weighted(ragged([D]))[1].sum() == 0, "the rarest has no place"
 
 
 def test_targets_without_classes_have_every_phrase_count_alike() -> None:
     model = NGrams(1, ngrams=1, size=64)
-    model.prime([(ragged(*TEXTS), torch.ones(4, 1))])
+    model.initialise_from_data([(ragged(*TEXTS), torch.ones(4, 1))])
     assert set(model.values.tolist()) == {0.0, 1.0} and known(model) == 3
 
 
@@ -115,9 +116,9 @@ def test_what_was_counted_is_saved_with_the_weights_and_a_label_is_learned() -> 
 def test_it_says_what_does_not_fit() -> None:
     spec = InputSpec("text", (30,))
     with pytest.raises(UsageError, match="ngrams=0 and size=4"):
-        build("ngrams", spec, 2, ngrams=0, size=4)
+        net("ngrams", spec, 2, ngrams=0, size=4)
     with pytest.raises(ModelError, match="it has no word vectors; use the model bag"):
-        build("ngrams", spec, 2, pretrained="vectors.txt", vocabulary=[str(i) for i in range(30)])
+        net("ngrams", spec, 2, pretrained="vectors.txt", vocabulary=[str(i) for i in range(30)])
 
 
 @pytest.mark.parametrize(("outputs", "size"), [(2, 1 << 19), (20, 1 << 17), (1000, 1 << 14)])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from made import net
 
 from flambeau.core.errors import UsageError
 from flambeau.fields import Ragged, Text
@@ -45,7 +46,7 @@ def test_words_of_few_texts_count_more_once_the_model_has_seen_them() -> None:
     model = Pair(V, 2)
     assert model.rarity.tolist() == [0, 0] + [1] * (V - 2)
     pairs = [({"a": ragged([A, B, B], [A, C]), "b": ragged([A], [A, D])}, torch.ones(2, 1))]
-    model.prime(iter(pairs))
+    model.initialise_from_data(iter(pairs))
     of = lambda texts: math.log(5 / (1 + texts)) + 1  # noqa: E731  four texts
     assert model.rarity[[0, 1, A, B, C, D]].tolist() == pytest.approx([0, 0, of(4), of(1), of(1), of(1)])
 
@@ -62,7 +63,7 @@ def test_the_same_word_in_both_texts_is_what_a_pair_tells_by() -> None:
     """Whether two texts have a word in common cannot be told by either; it is learned, and holds for new words."""
     torch.manual_seed(1)
     words = 400
-    model = build("pair", InputSpec("texts", (words, words)), 2, generator=torch.Generator().manual_seed(1))
+    model = net("pair", InputSpec("texts", (words, words)), 2, generator=torch.Generator().manual_seed(1))
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
 
     def draw(n: int, low: int, high: int) -> tuple[dict[str, Ragged], torch.Tensor]:
@@ -87,11 +88,11 @@ def test_what_is_no_pair_is_told() -> None:
     with pytest.raises(UsageError, match="takes two texts"):
         Pair(V, 2)(ragged([A]))
     with pytest.raises(UsageError, match=r"pair takes two texts, the input is text of 9 different.*use one of: bag"):
-        build("pair", InputSpec("text", (9,)), 2)
+        net("pair", InputSpec("text", (9,)), 2)
     with pytest.raises(UsageError, match=r"bag takes texts, the input is two texts.*use the model pair, hf:FOLDER"):
-        build("bag", InputSpec("texts", (9, 9)), 2)
+        net("bag", InputSpec("texts", (9, 9)), 2)
     with pytest.raises(UsageError, match=r"no option 'embeding'.*embedding"):
-        build("pair", InputSpec("texts", (9, 9)), 2, embeding=3)
+        net("pair", InputSpec("texts", (9, 9)), 2, embeding=3)
     assert auto.choose(InputSpec("texts", (9, 9)), 100)[0] == "pair"
 
 
@@ -190,9 +191,10 @@ def test_the_field_tells_how_and_the_model_is_rebuilt(tmp_path: Path) -> None:
     field.fit(TEXTS)
     spec = InputSpec.of([field, field])
     assert spec == InputSpec("texts", (tool.get_vocab_size(),) * 2)
-    model = build(f"hf:{tmp_path}", spec, 2, joint=field.joint)
+    built = build(f"hf:{tmp_path}", spec, 2, joint=field.joint)
+    model = built.model
     assert isinstance(model, PretrainedPair)
-    again = build("hf:/gone", spec, 2, **model.rebuild_options)
+    again = net("hf:/gone", spec, 2, **built.options)
     again.load_state_dict(model.state_dict())
     texts = {"a": encoded(tool, TEXTS[:1]), "b": encoded(tool, TEXTS[1:2])}
     assert torch.equal(again.eval()(texts), model.eval()(texts))

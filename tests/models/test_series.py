@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from made import net
 
 from flambeau.core.errors import UsageError
 from flambeau.fields import PastFuture
-from flambeau.models import InputSpec, build, summary
+from flambeau.models import InputSpec, summary
 from flambeau.models.spec import OWN
 
 FORECASTERS = [name for name, kinds in OWN.kinds.items() if "history" in kinds]
@@ -21,7 +22,7 @@ def window(count: int = 3) -> PastFuture:
 
 @pytest.mark.parametrize("name", FORECASTERS)
 def test_a_forecast_follows_the_level_and_the_spread(name: str) -> None:
-    model = build(name, SPEC, 6 * 3).eval()
+    model = net(name, SPEC, 6 * 3).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.01)  # what begins with zeros says nothing else
@@ -43,23 +44,23 @@ def test_a_forecast_follows_the_level_and_the_spread(name: str) -> None:
 @pytest.mark.parametrize("shape", [(1, 1, 0, 1), (1, 30, 0, 5), (3, 5, 2, 2)])
 def test_windows_of_any_form_fit(name: str, shape: tuple[int, ...]) -> None:
     spec = InputSpec("history", shape)
-    model = build(name, spec, shape[3])
+    model = net(name, spec, shape[3])
     assert model(spec.example(2)).shape == (2, shape[3])
 
 
 def test_nbeats_begins_with_the_last_value() -> None:
     x = window()
-    torch.testing.assert_close(build("nbeats", SPEC, 6)(x), x.past[:, 0, -1:].expand(3, 6))
+    torch.testing.assert_close(net("nbeats", SPEC, 6)(x), x.past[:, 0, -1:].expand(3, 6))
 
 
 @pytest.mark.parametrize("name", ["resnet-1d", "inceptiontime"])
 def test_series_are_told_apart(name: str) -> None:
     for shape in ((1, 24), (3, 9), (2, 150)):
-        model = build(name, InputSpec("series", shape), 5).eval()
+        model = net(name, InputSpec("series", shape), 5).eval()
         x = torch.randn(4, *shape)
         torch.testing.assert_close(torch.cat([model(one[None]) for one in x]), model(x), rtol=1e-4, atol=1e-5)
 
 
 def test_a_level_that_is_none_is_named() -> None:
     with pytest.raises(UsageError, match="no level is called 'first'; expected last, mean"):
-        build("nbeats", SPEC, 6, level="first")
+        net("nbeats", SPEC, 6, level="first")

@@ -6,15 +6,16 @@ import json
 
 import pytest
 import torch
+from made import net
 from torch import nn
 
 from flambeau.core.errors import ModelError
-from flambeau.models import InputSpec, build, summary
+from flambeau.models import InputSpec, summary
 
 
 def test_a_small_mlp_by_hand() -> None:
     spec = InputSpec("number", (32,))
-    result = summary(build("mlp", spec, 10, hidden=[64]), spec)
+    result = summary(net("mlp", spec, 10, hidden=[64]), spec)
     assert result.parameters == result.trainable == 32 * 64 + 64 + 64 * 10 + 10
     assert result.flops == 2 * (32 * 64 + 64 * 10)
     assert result.weight_bytes == 4 * result.parameters
@@ -42,20 +43,20 @@ def test_a_convolution_by_hand() -> None:
 )
 def test_resnets_cost_what_torchvision_states(name: str, parameters: int, giga_macs: float) -> None:
     spec = InputSpec("image", (3, 224, 224))
-    result = summary(build(name, spec, 1000), spec)
+    result = summary(net(name, spec, 1000), spec)
     assert result.parameters == parameters
     assert result.flops / 2e9 == pytest.approx(giga_macs, abs=1e-3)
 
 
 def test_resnet9_keeps_its_budget() -> None:
     spec = InputSpec("image", (1, 28, 28))
-    assert summary(build("resnet9", spec, 10), spec).flops <= 41e6
+    assert summary(net("resnet9", spec, 10), spec).flops <= 41e6
 
 
 @pytest.mark.usefixtures("timm_installed")
 def test_attention_and_bare_parameters_are_counted() -> None:
     spec = InputSpec("image", (3, 224, 224))
-    result = summary(build("timm:vit_tiny_patch16_224", spec, 1000), spec)
+    result = summary(net("timm:vit_tiny_patch16_224", spec, 1000), spec)
     assert sum(layer.parameters for layer in result.layers) == result.parameters == 5_717_416
     tokens, width, blocks = 197, 192, 12
     linear = tokens * (3 * 16 * 16 * width - width * 3 * 16 * 16 // tokens) + blocks * tokens * 12 * width**2
@@ -65,7 +66,7 @@ def test_attention_and_bare_parameters_are_counted() -> None:
 
 def test_nothing_of_the_model_or_the_randomness_changes() -> None:
     spec = InputSpec("image", (1, 16, 16))
-    model = build("lenet", spec, 3)
+    model = net("lenet", spec, 3)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     torch.manual_seed(3)
     expected = torch.rand(2)
@@ -87,14 +88,14 @@ def test_frozen_parameters_and_a_module_used_twice() -> None:
 
 def test_training_memory_by_hand() -> None:
     spec = InputSpec("number", (8,))
-    result = summary(build("mlp", spec, 2, hidden=[]), spec)
+    result = summary(net("mlp", spec, 2, hidden=[]), spec)
     assert result.training_memory(0, optimizer_states=2) == 4 * result.weight_bytes
     assert result.training_memory(5) - result.training_memory(0) == 5 * result.training_bytes
 
 
 def test_the_table_and_the_json() -> None:
     spec = InputSpec("image", (1, 28, 28))
-    result = summary(build("resnet9", spec, 10), spec)
+    result = summary(net("resnet9", spec, 10), spec)
     lines = str(result).splitlines()
     assert lines[0].split() == ["layer", "type", "output", "parameters", "MFLOPs"]
     assert lines[2].split() == ["body.0.0", "Conv2d", "16×28×28", "144", "0.23"]

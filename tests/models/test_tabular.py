@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from made import net
 from torch import nn
 
 from flambeau.core.errors import UsageError
 from flambeau.data.batch import Batch
 from flambeau.fields import Ragged, Row
-from flambeau.models import InputSpec, build, fuse, summary
+from flambeau.models import InputSpec, fuse, summary
 from flambeau.objectives import Supervised
 from flambeau.training import optimizers
 
@@ -23,20 +26,21 @@ def rows(count: int = 5) -> Row:
 
 @pytest.mark.parametrize("name", ["linear", "resmlp", "tabm"])
 def test_rows_and_numbers_fit_and_each_row_stands_alone(name: str) -> None:
-    model = build(name, SPEC, 2).eval()
+    model = net(name, SPEC, 2).eval()
     together = model(rows())
     assert together.shape == (5, 2)
     alone = torch.cat([model(Row(n[None], c[None])) for n, c in zip(*rows(), strict=True)])
     torch.testing.assert_close(alone, together)
-    assert build(name, InputSpec("number", (7,)), 1)(torch.randn(4, 7)).shape[1] == 1
-    assert build(name, InputSpec("table", (0, 3)), 2).eval()(
-        Row(torch.zeros(4, 0), rows(4).codes[:, :1] % 3)
-    ).shape == (4, 2)
+    assert net(name, InputSpec("number", (7,)), 1)(torch.randn(4, 7)).shape[1] == 1
+    assert net(name, InputSpec("table", (0, 3)), 2).eval()(Row(torch.zeros(4, 0), rows(4).codes[:, :1] % 3)).shape == (
+        4,
+        2,
+    )
     assert summary(model, SPEC).parameters > 0
 
 
 def test_members_learn_apart_and_answer_together() -> None:
-    model = build("tabm", SPEC, 2, members=4)
+    model = net("tabm", SPEC, 2, members=4)
     apart = model(rows())
     assert apart.shape == (20, 2)
     model.eval()
@@ -49,7 +53,7 @@ def test_members_learn_apart_and_answer_together() -> None:
 
 
 def test_member_scales_are_not_decayed() -> None:
-    model = build("tabm", SPEC, 2)
+    model = net("tabm", SPEC, 2)
     optimizer = optimizers.build("adamw", list(model.parameters()), 1e-3, 0.1)
     decayed = {id(p) for g in optimizer.param_groups if g["weight_decay"] for p in g["params"]}
     scales = [p for n, p in model.named_parameters() if "scale" in n]
@@ -67,17 +71,17 @@ def inputs(count: int = 5) -> dict[str, object]:
 
 @pytest.mark.parametrize("how", ["concat", "gated"])
 def test_each_kind_of_input_has_an_encoder(how: str) -> None:
-    model, chosen = fuse(SPECS, 3, fusion=how)
+    built, chosen, _ = fuse(SPECS, 3, fusion=how)
+    model = built.model
     assert model.eval()(inputs()).shape == (5, 3)
     assert {n: c["name"] for n, c in chosen.items()} == {"table": "resmlp", "picture": "resnet9", "text": "bag"}
-    again, _ = fuse(SPECS, 3, encoders=chosen, fusion=how)
+    again = fuse(SPECS, 3, encoders=chosen, fusion=how)[0].model
     again.load_state_dict(model.state_dict())
     torch.testing.assert_close(again.eval()(inputs()), model(inputs()))
 
 
 def test_what_is_in_place_of_a_missing_input_says_nothing_of_the_blank() -> None:
-    model, _ = fuse(SPECS, 3, optional=["picture", "text"], present="there")
-    model.eval()
+    model = fuse(SPECS, 3, optional=["picture", "text"], present="there")[0].model.eval()
     given = inputs()
     there = torch.ones(5, 2)
     there[2, 0] = 0
@@ -91,8 +95,9 @@ def test_what_is_in_place_of_a_missing_input_says_nothing_of_the_blank() -> None
 
 def test_a_frozen_encoder_stays_but_for_its_last_layer_and_rates_differ() -> None:
     settings = {"picture": {"frozen": True}, "text": {"rate": 0.5}}
-    model, _ = fuse(SPECS, 3, encoders=settings)
-    optimizer = optimizers.build("adamw", list(model.parameters()), 1e-2, 0.1)
+    built, _, _ = fuse(SPECS, 3, encoders=settings)
+    model: Any = built.model
+    optimizer = optimizers.build("adamw", list(model.parameters()), 1e-2, 0.1, rates=built.rates)
     rate = {id(p): g["lr"] for g in optimizer.param_groups for p in g["params"]}
     of = dict(zip(model.names, model.encoders, strict=True))
     text = [rate[id(p)] for p in of["text"].parameters()]

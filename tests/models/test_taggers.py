@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from made import net
 
 from flambeau.core.errors import UsageError
 from flambeau.fields import Ragged
-from flambeau.models import InputSpec, build, choose
+from flambeau.models import InputSpec, choose
 from flambeau.models.text.crf import Chain, marginals, negative_log_likelihood
 
 SPEC = InputSpec("tokens", (40, 20, 16))
@@ -35,7 +36,7 @@ def sentences(lengths: list[int], width: int | None = None, seed: int = 0) -> Ra
 
 
 def tagger(name: str, **options: Any) -> torch.nn.Module:
-    return build(name, SPEC, K, generator=torch.Generator().manual_seed(1), **options).eval()
+    return net(name, SPEC, K, generator=torch.Generator().manual_seed(1), **options).eval()
 
 
 @pytest.mark.parametrize(("name", "options"), MODELS)
@@ -115,7 +116,7 @@ def test_a_tag_that_is_not_known_may_be_any() -> None:
 
 
 def test_a_chain_learns_what_may_follow_what() -> None:
-    model = build("lstm-tagger", SPEC, K, crf=True, generator=torch.Generator().manual_seed(1))
+    model = net("lstm-tagger", SPEC, K, crf=True, generator=torch.Generator().manual_seed(1))
     batch = sentences([6, 4])
     tags = torch.tensor([[0, 1, 0, 1, 0, 1], [0, 1, 0, 1, 0, 0]])
     optimizer = torch.optim.Adam(model.parameters(), 0.02)
@@ -130,9 +131,9 @@ def test_a_chain_learns_what_may_follow_what() -> None:
 def test_what_suits_what() -> None:
     assert choose(SPEC, 1000)[0] == "lstm-tagger"
     with pytest.raises(UsageError, match="lstm-tagger"):
-        build("bag", SPEC, K)
+        net("bag", SPEC, K)
     with pytest.raises(UsageError, match="takes sentences of tokens"):
-        build("lstm-tagger", InputSpec("text", (40,)), K)
+        net("lstm-tagger", InputSpec("text", (40,)), K)
 
 
 def test_a_pretrained_encoder_gives_a_score_to_each_word(tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ def test_a_pretrained_encoder_gives_a_score_to_each_word(tmp_path: Path) -> None
 
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
     BertModel(BertConfig(vocab_size=60, max_position_embeddings=40, **sizes)).save_pretrained(tmp_path)
-    model = build(f"hf:{tmp_path}", InputSpec("tokens", (60,)), K).eval()
+    model = net(f"hf:{tmp_path}", InputSpec("tokens", (60,)), K).eval()
     pieces = torch.tensor([[2, 5, 6, 7, 3, 0], [2, 5, 3, 9, 9, 9]])
     begins = torch.tensor([[0, 1, 0, 1, 0, 0], [0, 1, 0, 1, 1, 1]])
     values = torch.stack([pieces, begins], 2)
@@ -148,4 +149,4 @@ def test_a_pretrained_encoder_gives_a_score_to_each_word(tmp_path: Path) -> None
     assert scores.shape == (2, 2, K), "two words at most, and none behind a sentence's end"
     first = model.encoder(input_ids=pieces[:1, :5]).last_hidden_state
     assert torch.allclose(scores[0], model.head(first[0, [1, 3]]), atol=1e-5)
-    assert build(f"hf:{tmp_path}", InputSpec("tokens", (60,)), K, crf=True).transitions is not None
+    assert net(f"hf:{tmp_path}", InputSpec("tokens", (60,)), K, crf=True).transitions is not None

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from made import net
 from torch import Tensor, nn
 
 import flambeau as fb
@@ -24,7 +25,6 @@ from flambeau.models import (
     InputSpec,
     build,
     choose,
-    head_parameters,
     is_vectors,
     load_embeddings,
     max_positions,
@@ -88,7 +88,7 @@ def assert_padding_is_harmless(model: nn.Module) -> None:
 
 @pytest.mark.parametrize(("name", "options"), MODELS, ids=LABELS)
 def test_padding_never_changes_an_output(name: str, options: dict[str, Any]) -> None:
-    model = build(name, TEXTS, 3, generator=torch.Generator().manual_seed(1), **options)
+    model = net(name, TEXTS, 3, generator=torch.Generator().manual_seed(1), **options)
     assert_padding_is_harmless(model)
     for parameter in model.parameters():  # whatever training has made of the padding's vector
         nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(2))
@@ -97,7 +97,7 @@ def test_padding_never_changes_an_output(name: str, options: dict[str, Any]) -> 
 
 @pytest.mark.parametrize(("name", "options"), MODELS, ids=LABELS)
 def test_padding_learns_nothing_and_all_else_does(name: str, options: dict[str, Any]) -> None:
-    model = build(name, TEXTS, 3, **options)
+    model = net(name, TEXTS, 3, **options)
     for module in model.modules():
         if isinstance(module, nn.Dropout | nn.Dropout1d):
             module.p = 0.0
@@ -112,7 +112,7 @@ def test_padding_learns_nothing_and_all_else_does(name: str, options: dict[str, 
 @pytest.mark.parametrize("name", ["bag", "ngrams", "textcnn", "lstm", "gru", "transformer"])
 def test_a_step_lowers_the_loss(name: str) -> None:
     """Which of two tokens a text has more of."""
-    model = build(name, TEXTS, 2, generator=torch.Generator().manual_seed(3))
+    model = net(name, TEXTS, 2, generator=torch.Generator().manual_seed(3))
     batch = texts([6] * 64)
     batch.values.remainder_(2).add_(1)
     labels = ((batch.values == 1).sum(1) > 3).long()
@@ -131,7 +131,7 @@ def test_the_order_of_words_is_seen_by_all_but_the_bag() -> None:
     forward = texts([6])
     backward = Ragged(forward.values.flip(1), forward.lengths)
     for name, options in MODELS:
-        model = build(name, TEXTS, 3, generator=torch.Generator().manual_seed(1), **options).eval()
+        model = net(name, TEXTS, 3, generator=torch.Generator().manual_seed(1), **options).eval()
         with torch.no_grad():
             for parameter in model.parameters():
                 nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(2))
@@ -145,15 +145,15 @@ def test_the_order_of_words_is_seen_by_all_but_the_bag() -> None:
 def test_pictures_models_take_no_texts_and_the_other_way_round() -> None:
     message = "resnet18 takes pictures, .*text of 60 different tokens; use one of: bag.*textcnn.*, hf:FOLDER"
     with pytest.raises(UsageError, match=message):
-        build("resnet18", TEXTS, 2)
+        net("resnet18", TEXTS, 2)
     with pytest.raises(UsageError, match="mlp takes pictures or numbers, the input is text"):
-        build("mlp", TEXTS, 2)
+        net("mlp", TEXTS, 2)
     with pytest.raises(
         UsageError, match="lstm takes texts, the input is number 4; use one of: mlp, linear, resmlp, tabm"
     ):
-        build("lstm", InputSpec("number", (4,)), 2)
+        net("lstm", InputSpec("number", (4,)), 2)
     with pytest.raises(UsageError, match="gru takes texts, the input is image"):
-        build("gru", InputSpec("image", (3, 32, 32)), 2)
+        net("gru", InputSpec("image", (3, 32, 32)), 2)
 
 
 @pytest.mark.parametrize(
@@ -168,11 +168,11 @@ def test_pictures_models_take_no_texts_and_the_other_way_round() -> None:
 )
 def test_options_that_do_not_fit_are_told(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        build(name, TEXTS, 2, **options)
+        net(name, TEXTS, 2, **options)
 
 
 def test_a_text_longer_than_learned_positions_is_told() -> None:
-    model = build("transformer", TEXTS, 2, positions="learned", max_length=40)
+    model = net("transformer", TEXTS, 2, positions="learned", max_length=40)
     with pytest.raises(ModelError, match="a text of 41 tokens does not fit 40 learned positions"):
         model(texts([41, 3]))
 
@@ -180,11 +180,11 @@ def test_a_text_longer_than_learned_positions_is_told() -> None:
 def test_the_choice_for_texts_can_be_built_and_says_why() -> None:
     name, why = choose(TEXTS, 2_000)
     assert why.startswith(f"{name}, because ")
-    assert build(name, TEXTS, 4)(texts([5, 2])).shape == (2, 4)
+    assert net(name, TEXTS, 4)(texts([5, 2])).shape == (2, 4)
 
 
 def test_the_summary_of_a_recurrent_network_by_hand() -> None:
-    result = summary(build("lstm", TEXTS, 3, embedding=8, hidden_size=16, bidirectional=False), TEXTS)
+    result = summary(net("lstm", TEXTS, 3, embedding=8, hidden_size=16, bidirectional=False), TEXTS)
     steps = TEXTS.example().values.shape[1]
     per_step = 2 * 4 * 16 * (8 + 16)  # four gates, each from the vector and the state
     assert result.flops == steps * per_step + 2 * 16 * 3
@@ -194,7 +194,7 @@ def test_the_summary_of_a_recurrent_network_by_hand() -> None:
 
 
 def test_the_summary_counts_the_blocks_of_a_list_once() -> None:
-    result = summary(build("transformer", TEXTS, 3, embedding=16, layers=3, heads=2), TEXTS)
+    result = summary(net("transformer", TEXTS, 3, embedding=16, layers=3, heads=2), TEXTS)
     steps = TEXTS.example().values.shape[1]
     linear, attention = 2 * steps * 12 * 16 * 16, 2 * 2 * steps * steps * 16
     pooling = 2 * steps * 16
@@ -368,32 +368,34 @@ def test_a_model_starts_from_vectors_and_can_be_rebuilt_without_the_file(name: s
     file.write_text("\n".join(lines), encoding="utf-8")
     options = {"heads": 2} if name == "transformer" else {}
     spec = InputSpec("text", (len(VOCABULARY),))
-    model = build(name, spec, 2, pretrained=file, vocabulary=VOCABULARY, **options)
+    built = build(name, spec, 2, pretrained=file, vocabulary=VOCABULARY, **options)
+    model = built.model
     assert model.embedding.table.weight[4].tolist() == [7, 8, 9, 0]
-    assert model.notes == ["v.txt: vectors of 80.0% of the 5 words"]
+    assert built.notes == ["v.txt: vectors of 80.0% of the 5 words"]
     assert not starts_pretrained(name, file) and starts_pretrained(name, "weights.safetensors")
     file.unlink()
-    again = build(name, spec, 2, **json.loads(json.dumps(model.rebuild_options)))
+    again = net(name, spec, 2, **json.loads(json.dumps(built.options)))
     again.load_state_dict(model.state_dict())
 
 
 def test_vectors_without_a_vocabulary_or_of_another_width(tmp_path: Path) -> None:
     file = write_vectors(tmp_path / "v.txt")
     with pytest.raises(UsageError, match="7 tokens were asked for, and a vocabulary of 0 given"):
-        build("lstm", InputSpec("text", (7,)), 2, pretrained=file)
+        net("lstm", InputSpec("text", (7,)), 2, pretrained=file)
     with pytest.raises(UsageError, match="vectors of 64 numbers were asked for; expected 3"):
-        build("lstm", InputSpec("text", (7,)), 2, pretrained=file, vocabulary=VOCABULARY, embedding=64)
+        net("lstm", InputSpec("text", (7,)), 2, pretrained=file, vocabulary=VOCABULARY, embedding=64)
 
 
 @pytest.mark.parametrize("name", ["lstm-tagger", "gru-tagger", "transformer-tagger"])
 def test_a_tagger_starts_from_vectors_and_can_be_rebuilt_without_the_file(name: str, tmp_path: Path) -> None:
     file = write_vectors(tmp_path / "v.txt")
     spec = InputSpec("tokens", (len(VOCABULARY), 30, 16))
-    model = build(name, spec, 4, pretrained=file, vocabulary=VOCABULARY, crf=True)
+    built = build(name, spec, 4, pretrained=file, vocabulary=VOCABULARY, crf=True)
+    model = built.model
     assert model.features.words.table.weight[3].tolist() == VECTORS["paris"]
     assert not starts_pretrained(name, file)
     file.unlink()
-    build(name, spec, 4, **model.rebuild_options).load_state_dict(model.state_dict())
+    net(name, spec, 4, **built.options).load_state_dict(model.state_dict())
 
 
 def test_a_learner_puts_vectors_into_a_tagger_and_says_of_how_many_words(tmp_path: Path) -> None:
@@ -438,7 +440,7 @@ def test_vectors_are_of_no_use_to_a_pretrained_encoder(tmp_path: Path) -> None:
     (tmp_path / "encoder" / "model.safetensors").touch()
     file = write_vectors(tmp_path / "v.txt")
     with pytest.raises(ModelError, match="a file of word vectors is of no use here"):
-        build(f"hf:{tmp_path}/encoder", TEXTS, 2, pretrained=file)
+        net(f"hf:{tmp_path}/encoder", TEXTS, 2, pretrained=file)
 
 
 @pytest.mark.network
@@ -492,17 +494,18 @@ def test_encoders_of_transformers_are_loaded_padded_and_rebuilt(
     transformers = pytest.importorskip("transformers")
     folder = encoders(kind)
     spec = InputSpec("text", (V - 2,))
-    model = build(f"hf:{folder}", spec, 3, pooling=pooling).eval()
+    built = build(f"hf:{folder}", spec, 3, pooling=pooling)
+    model = built.model.eval()
     theirs = transformers.AutoModel.from_pretrained(folder)
     source = (theirs.get_encoder() if kind == "t5" else theirs).state_dict()
     loaded = model.encoder.state_dict()
     assert loaded and all(torch.equal(tensor, source[name]) for name, tensor in loaded.items())
     if (kind, pooling) != ("gpt2", "cls"):  # which reads the first token alone
         assert_padding_is_harmless(model)
-    assert [p.shape for p in head_parameters(model)] == [(3, 16), (3,)]
-    options = json.loads(json.dumps(model.rebuild_options))
+    assert [p.shape for p in built.head_parameters()] == [(3, 16), (3,)]
+    options = json.loads(json.dumps(built.options))
     assert str(folder) not in json.dumps(options)
-    again = build("hf:/gone/away", spec, 3, **options).eval()
+    again = net("hf:/gone/away", spec, 3, **options).eval()
     again.load_state_dict(model.state_dict())
     batch = texts([5, 3])
     with torch.no_grad():
@@ -511,7 +514,7 @@ def test_encoders_of_transformers_are_loaded_padded_and_rebuilt(
 
 def test_every_weight_of_an_encoder_is_trained(encoders: Callable[[str], Path]) -> None:
     for kind in ("bert", "roberta"):
-        model = build(f"hf:{encoders(kind)}", TEXTS, 2)
+        model = net(f"hf:{encoders(kind)}", TEXTS, 2)
         model(texts([5, 3])).sum().backward()
         assert [name for name, p in model.named_parameters() if p.grad is None] == []
     assert starts_pretrained("hf:any/thing", None) and not starts_pretrained("hf:any/thing", False)
@@ -522,7 +525,7 @@ def test_how_long_a_text_may_be(encoders: Callable[[str], Path]) -> None:
     assert found == {"bert": 40, "roberta": 40, "distilbert": 512, "gpt2": 40, "t5": None, "modernbert": 64}
     assert max_positions("lstm") is None
     for kind in ("bert", "roberta", "gpt2"):
-        model = build(f"hf:{encoders(kind)}", TEXTS, 2).eval()
+        model = net(f"hf:{encoders(kind)}", TEXTS, 2).eval()
         assert model(texts([40])).isfinite().all()
         with pytest.raises((IndexError, RuntimeError, ValueError)):
             model(texts([41]))
@@ -532,10 +535,10 @@ def test_fresh_weights_and_weights_of_a_file(encoders: Callable[[str], Path], tm
     from safetensors.torch import save_file
 
     name = f"hf:{encoders('bert')}"
-    first, fresh = build(name, TEXTS, 2), build(name, TEXTS, 2, pretrained=False)
+    first, fresh = net(name, TEXTS, 2), net(name, TEXTS, 2, pretrained=False)
     assert not torch.equal(table(first), table(fresh))
     save_file(fresh.state_dict(), tmp_path / "w.safetensors")
-    again = build(name, TEXTS, 5, pretrained=tmp_path / "w.safetensors")
+    again = net(name, TEXTS, 5, pretrained=tmp_path / "w.safetensors")
     assert torch.equal(table(again), table(fresh)) and again.head.out_features == 5
 
 
@@ -554,7 +557,7 @@ def test_folders_that_cannot_be_used_are_told_in_one_line(encoders: Callable[[st
         for name, content in files.items():
             (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
         with pytest.raises(ModelError, match=match) as caught:
-            build(f"hf:{folder}", TEXTS, 2)
+            net(f"hf:{folder}", TEXTS, 2)
         assert "\n" not in str(caught.value)
 
     told({}, "the folder has no config.json")
@@ -572,13 +575,13 @@ def test_folders_that_cannot_be_used_are_told_in_one_line(encoders: Callable[[st
           "model.safetensors": weights}, "cannot be loaded")  # fmt: skip
     told({"config.json": '{"model_type": "vit"}', "model.safetensors": weights}, "vit' has no vocab_size")
     with pytest.raises(ModelError, match="there is no such folder; check the path"):
-        build(f"hf:{tmp_path / 'absent'}", TEXTS, 2)
+        net(f"hf:{tmp_path / 'absent'}", TEXTS, 2)
     with pytest.raises(UsageError, match="'hf:' names no model"):
-        build("hf:", TEXTS, 2)
+        net("hf:", TEXTS, 2)
     with pytest.raises(ModelError, match="it knows 60 tokens, the texts have 61; use the tokenizer that belongs to it"):
-        build(f"hf:{good}", InputSpec("text", (V + 1,)), 2)
+        net(f"hf:{good}", InputSpec("text", (V + 1,)), 2)
     with pytest.raises(UsageError, match="no option 'poling'; did you mean 'pooling'"):
-        build(f"hf:{good}", TEXTS, 2, poling="max")
+        net(f"hf:{good}", TEXTS, 2, poling="max")
 
 
 def test_code_that_comes_with_a_model_is_not_run(encoders: Callable[[str], Path], tmp_path: Path) -> None:
@@ -587,7 +590,7 @@ def test_code_that_comes_with_a_model_is_not_run(encoders: Callable[[str], Path]
     (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
     (tmp_path / "trap.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w')", encoding="utf-8")
     (tmp_path / "model.safetensors").write_bytes((encoders("bert") / "model.safetensors").read_bytes())
-    model = build(f"hf:{tmp_path}", TEXTS, 2)
+    model = net(f"hf:{tmp_path}", TEXTS, 2)
     assert type(model.encoder).__name__ == "BertModel"
     assert not (tmp_path / "executed").exists()
 
@@ -619,7 +622,7 @@ def test_minilm_knows_which_sentences_are_alike(realdata: Callable[[str], Path])
     pytest.importorskip("transformers")
     folder = minilm()
     assert max_positions(f"hf:{folder}") == 512
-    model = build(f"hf:{folder}", InputSpec("text", (30_522,)), 2).eval()
+    model = net(f"hf:{folder}", InputSpec("text", (30_522,)), 2).eval()
     model.head = nn.Identity()
     tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()

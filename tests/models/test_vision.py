@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from made import net
 from sklearn.datasets import load_digits
 from torch import nn
 
 from flambeau.core.errors import ModelError, UsageError
-from flambeau.models import InputSpec, build
+from flambeau.models import InputSpec
 
 OURS = ["mlp", "lenet", "resnet9", "resnet18", "resnet34", "resnet50"]
 
@@ -16,7 +17,7 @@ OURS = ["mlp", "lenet", "resnet9", "resnet18", "resnet34", "resnet50"]
 @pytest.mark.parametrize("name", OURS)
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 17, 40), (4, 16, 16)])
 def test_any_channels_and_any_size(name: str, shape: tuple[int, int, int]) -> None:
-    model = build(name, InputSpec("image", shape), 5)
+    model = net(name, InputSpec("image", shape), 5)
     assert model.training
     assert model(torch.rand(2, *shape)).shape == (2, 5)
 
@@ -24,7 +25,7 @@ def test_any_channels_and_any_size(name: str, shape: tuple[int, int, int]) -> No
 @pytest.mark.parametrize("name", ["lenet", "resnet9", "resnet18", "resnet50"])
 def test_channels_last_stays_channels_last_and_gives_the_same(name: str) -> None:
     shape = (3, 32, 32)
-    model = build(name, InputSpec("image", shape), 4, generator=torch.Generator().manual_seed(0)).eval()
+    model = net(name, InputSpec("image", shape), 4, generator=torch.Generator().manual_seed(0)).eval()
     pictures = torch.rand(2, *shape, generator=torch.Generator().manual_seed(1))
     formats = []
 
@@ -51,7 +52,7 @@ def test_real_digits_are_learnt(name: str, floor: float) -> None:
     generator = torch.Generator().manual_seed(0)
     mixed = torch.randperm(len(labels), generator=generator)  # its last rows are of other writers
     pictures, labels = pictures[mixed], labels[mixed]
-    model = build(name, InputSpec("image", (1, 8, 8)), 10, generator=generator)
+    model = net(name, InputSpec("image", (1, 8, 8)), 10, generator=generator)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(15):
         for rows in torch.randperm(1400, generator=generator).split(32):
@@ -66,7 +67,7 @@ def test_real_digits_are_learnt(name: str, floor: float) -> None:
 
 def test_resnet9_is_small_and_a_step_lowers_the_loss() -> None:
     generator = torch.Generator().manual_seed(0)
-    model = build("resnet9", InputSpec("image", (1, 28, 28)), 10, generator=generator)
+    model = net("resnet9", InputSpec("image", (1, 28, 28)), 10, generator=generator)
     pictures, labels = torch.rand(16, 1, 28, 28, generator=generator), torch.arange(16) % 10
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
     losses = []
@@ -85,7 +86,7 @@ def test_weights_are_interchangeable_with_torchvision(name: str) -> None:
     import torchvision
 
     theirs = torchvision.models.get_model(name, weights=None, num_classes=7)
-    ours = build(name, InputSpec("image", (3, 96, 96)), 7)
+    ours = net(name, InputSpec("image", (3, 96, 96)), 7)
     pictures = torch.rand(2, 3, 96, 96)
     assert list(ours.state_dict()) == list(theirs.state_dict())
     for target, source in ((ours, theirs), (theirs, ours)):
@@ -98,7 +99,7 @@ def test_weights_are_interchangeable_with_torchvision(name: str) -> None:
 
 def test_the_stem_follows_the_picture_and_can_be_set() -> None:
     def kernel(size: int, **options: str) -> int:
-        return build("resnet18", InputSpec("image", (3, size, size)), 2, **options).conv1.kernel_size[0]
+        return net("resnet18", InputSpec("image", (3, size, size)), 2, **options).conv1.kernel_size[0]
 
     assert (kernel(64), kernel(65), kernel(32, stem="large"), kernel(96, stem="small")) == (3, 7, 7, 3)
     with pytest.raises(UsageError, match="large or small"):
@@ -107,6 +108,6 @@ def test_the_stem_follows_the_picture_and_can_be_set() -> None:
 
 def test_a_picture_too_small_is_told_in_one_line() -> None:
     with pytest.raises(ModelError, match=r"lenet: it halves a picture twice, the picture has 3×3 px"):
-        build("lenet", InputSpec("image", (1, 3, 3)), 2)
+        net("lenet", InputSpec("image", (1, 3, 3)), 2)
     with pytest.raises(ModelError, match=r"resnet9: it cannot take image 1×5×5 .*takes 8 px"):
-        build("resnet9", InputSpec("image", (1, 5, 5)), 2)
+        net("resnet9", InputSpec("image", (1, 5, 5)), 2)

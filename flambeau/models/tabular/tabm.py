@@ -50,7 +50,7 @@ class TabM(nn.Module):
     """M members over embeddings of a row, each with a head of its own. What they say is averaged.
 
     In training the members stay apart, so that each learns from its own mistakes: the output then has M rows for each
-    sample, one behind the other, and the objective repeats the target `apart` times.
+    sample, one behind the other, and the objective repeats the target `ensemble_size` times.
 
     Args:
         spec: a table (D, K1, …), or numbers (D,).
@@ -62,9 +62,9 @@ class TabM(nn.Module):
         number_width, bins: see `RowEmbedding`.
 
     Attributes:
-        apart: rows of training output for each sample: M, or 1 to have them averaged in training too.
+        ensemble_size: rows of training output for each sample: M, or 1 to have them averaged in training too.
 
-    Shapes: Row, or numbers (B, D), to (B, K); in training (B·apart, K).
+    Shapes: Row, or numbers (B, D), to (B, K); in training (B·ensemble_size, K).
 
     Raises:
         UsageError: there is no member or no layer.
@@ -77,7 +77,7 @@ class TabM(nn.Module):
         super().__init__()
         if members < 1 or layers < 1:
             raise UsageError(f"members={members} and layers={layers} do not fit", expected="1 or more of each")
-        self.apart = members
+        self.ensemble_size = members
         self.embedding = RowEmbedding(spec.shape, number_width, bins)
         widths = [self.embedding.width] + [width] * layers
         self.layers = nn.ModuleList(
@@ -91,7 +91,7 @@ class TabM(nn.Module):
         for layer in self.layers:
             x = self.dropout(layer(x).relu())
         out = self.head(x)  # (B, M, K)
-        return out.flatten(0, 1) if self.training and self.apart > 1 else out.mean(1)
+        return out.flatten(0, 1) if self.training and self.ensemble_size > 1 else out.mean(1)
 
 
 class MemberHeads(nn.Module):

@@ -17,8 +17,8 @@ from typing import Any
 from torch import nn
 
 from flambeau.core.errors import MissingExtra, ModelError, UsageError, nearest
-from flambeau.models.external import CONSTRUCTION, Built, _offline_told_at_once
-from flambeau.models.spec import InputSpec
+from flambeau.models.external import CONSTRUCTION, _offline_told_at_once
+from flambeau.models.spec import Built, InputSpec
 from flambeau.models.text.pretrained import PretrainedPair, PretrainedTagger, PretrainedText, positions
 from flambeau.models.weights import first_line, load_weights, read_weights
 
@@ -74,11 +74,10 @@ def build_huggingface(
     encoder = _encoder(transformers, source if from_source else None, config, where)
     kind = {"tokens": PretrainedTagger, "texts": PretrainedPair}.get(spec.kind, PretrainedText)
     model: Any = kind(encoder, num_outputs, **rest)
-    model.rebuild_options = {"config": _plain(config), **rest}
     notes: list[str] = []
     if file is not None:
         notes = load_weights(model, read_weights(file), head=("head",), where=file.name)
-    return model, ("head",), None, notes
+    return Built(model, ("head",), notes=notes, options={"config": _plain(config), **rest})
 
 
 def max_positions(name: str) -> int | None:

@@ -27,7 +27,7 @@ AT_ONCE = 1 << 23  # of them new ones
 RATE = 3.0  # a phrase has a gradient in few batches only
 
 
-@OWN.register("ngrams", kinds=("text",), of=nothing)
+@OWN.register("ngrams", kinds=("text",), of=nothing, rates={"table.weight": RATE})
 class NGrams(nn.Module):
     """The weights of a text's different phrases, added up; the phrases' own values have length 1 together.
 
@@ -38,9 +38,10 @@ class NGrams(nn.Module):
         dropout: probability that a phrase is left out in training.
 
     Attributes:
-        keys: int64 (S), the phrases' numbers in rising order. Before `prime` each stands for all up to the next.
+        keys: int64 (S), the phrases' numbers in rising order. Before `initialise_from_data` each stands for
+            all up to the next.
         values: float (S), what each phrase counts beside others.
-        primed: bool (), whether `prime` has chosen the phrases.
+        primed: bool (), whether `initialise_from_data` has chosen the phrases.
 
     Shapes: Ragged (B, T) int64 to (B, K).
 
@@ -60,7 +61,6 @@ class NGrams(nn.Module):
         nn.init.normal_(self.table.weight, std=0.01)
         with torch.no_grad():
             self.table.weight[0] = 0
-        self.table.weight.rate = RATE  # type: ignore[attr-defined]  # read by training.optimizers
         self.bias = nn.Parameter(torch.zeros(num_outputs))
         self.dropout = nn.Dropout(dropout)
         self.register_buffer("keys", (torch.arange(size) - size // 2) * ((1 << 63) // size * 2))
@@ -78,7 +78,7 @@ class NGrams(nn.Module):
         )
         return summed + self.bias
 
-    def prime(self, batches: Iterable[tuple[Ragged, Tensor]]) -> None:
+    def initialise_from_data(self, batches: Iterable[tuple[Ragged, Tensor]]) -> None:
         """Chooses the phrases: the most frequent ones of the training texts. Each counts as much as the largest
         absolute log ratio of how often an answer's texts have it and how often all others do, smoothed by 1.
 

@@ -36,7 +36,7 @@ class Pair(nn.Module):
         token_dropout: probability that a word is left out of a text's vector in training.
 
     Attributes:
-        rarity: float (V), how much a word that both texts have counts; 1 before `prime`.
+        rarity: float (V), how much a word that both texts have counts; 1 before `initialise_from_data`.
 
     Shapes: two Ragged (B, T) int64, the first two of a dict, to (B, K).
     """
@@ -86,7 +86,7 @@ class Pair(nn.Module):
         a, b = torch.autograd.grad(answers, there)
         return a * there[0].detach(), b * there[1].detach()
 
-    def prime(self, batches: Iterable[tuple[Mapping[str, Ragged], Tensor]]) -> None:
+    def initialise_from_data(self, batches: Iterable[tuple[Mapping[str, Ragged], Tensor]]) -> None:
         """Counts in how many training texts each word is, and makes the rare ones count more.
 
         Args:
