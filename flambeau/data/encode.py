@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import warnings
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,10 +18,11 @@ import numpy as np
 import torch
 
 from flambeau.core.errors import DataError, RunError
-from flambeau.core.files import disk_full_named, read_json, sync_folder, write_atomic, write_json
+from flambeau.core.files import ODD, disk_full_named, read_json, sync_folder, write_atomic, write_json
 from flambeau.core.findings import Finding, Severity
 from flambeau.core.reporter import QUIET, Bar, Reporter
 from flambeau.core.threads import in_order, usable_processors
+from flambeau.data.checksums import Checksums, damaged
 from flambeau.data.dataset import Dataset
 from flambeau.data.fingerprint import file_fingerprint, memory_fingerprint
 from flambeau.data.store import Column, FixedColumn, RaggedColumn, Store, StreamedColumn, ViewColumn
@@ -230,7 +232,13 @@ def _encode_files(
     options.cache.mkdir(parents=True, exist_ok=True)
     limit = options.limit if options.limit is not None else shutil.disk_usage(options.cache).free // 2
     keep = encoding.ragged or encoding.nbytes * len(values) <= limit
-    kept = _kept(folder, encoding, len(values))
+    kept = None
+    if folder.exists():
+        try:
+            kept = _kept(folder, encoding, len(values), options.num_threads, reporter)
+        except (RunError, OSError, *ODD) as error:
+            told = error.found if isinstance(error, RunError) else "it is damaged"
+            reporter.say(f"{name}: the store {folder} is made anew: {told}", style="yellow")
     if kept is None or (keep and not kept):
         shutil.rmtree(folder, ignore_errors=True)  # damaged; or it would not fit then, and does now
         _sweep(options.cache)
@@ -241,7 +249,7 @@ def _encode_files(
             )
         with reporter.bar(f"encoding {name}", len(values)) as bar:
             _write(folder, field, values, options, bar, keep)
-    meta = read_json(folder / "meta.json")
+    meta = read_json(folder / "meta.json", sealed=True)
     errors = {int(row): message for row, message in meta["errors"].items()}
     if not meta["kept"]:
         return streamed, errors
@@ -251,21 +259,24 @@ def _encode_files(
     return RaggedColumn(flat, _map(folder / "offsets.bin", np.dtype(np.int64), ()), encoding.padded), errors
 
 
-def _kept(folder: Path, encoding: Encoding, rows: int) -> bool | None:
-    """Whether a store's folder holds the encoded values, or their errors only; None if there is no whole store."""
-    try:
-        meta = read_json(folder / "meta.json")
-        size = (folder / "flat.bin").stat().st_size
-        if not meta["kept"]:
-            return False
-        if encoding.ragged:
-            ends = np.fromfile(folder / "offsets.bin", np.int64)
-            whole = len(ends) == rows + 1 and size == ends[-1] * encoding.nbytes
-        else:
-            whole = size == rows * encoding.nbytes
-    except (RunError, OSError, KeyError):
-        return None
-    return True if whole else None
+def _kept(folder: Path, encoding: Encoding, rows: int, threads: int, reporter: Reporter) -> bool:
+    """Whether a store's folder holds the encoded values, or their errors only.
+
+    Raises:
+        RunError, OSError, ODD: its bytes are not those that were written.
+    """
+    meta = read_json(folder / "meta.json", sealed=True)
+    flat, size = folder / "flat.bin", rows * encoding.nbytes
+    if not meta["kept"]:
+        return False
+    if encoding.ragged:
+        ends = (folder / "offsets.bin").read_bytes()
+        if zlib.crc32(ends) != meta["offsets"] or len(ends) != 8 * (rows + 1):
+            raise RunError("its bytes are not those that were written", where=folder)
+        size = int(np.frombuffer(ends, np.int64)[-1]) * encoding.nbytes
+    if flat.stat().st_size != size or damaged(flat, meta["sums"], threads, reporter):
+        raise RunError("its bytes are not those that were written", where=folder)
+    return True
 
 
 def _sweep(cache: Path) -> None:
@@ -291,6 +302,7 @@ def _write(folder: Path, field: Field, values: Sequence[Any], options: EncodeOpt
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     encoding, errors = field.encoding, Errors()
     lengths: list[int] = []
+    sums = Checksums()
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -302,11 +314,16 @@ def _write(folder: Path, field: Field, values: Sequence[Any], options: EncodeOpt
                 lengths += block.lengths
                 if keep:
                     _write_all(out.write, block.values)
+                    sums.add(block.values)
                     syncs.written(block.values.nbytes)
                 bar.update(len(lengths))
+        ends = 0
         if encoding.ragged:
-            write_atomic(temporary / "offsets.bin", _offsets(lengths).tobytes())
-        write_json(temporary / "meta.json", {"kept": keep, "rows": len(values), "errors": errors})
+            offsets = _offsets(lengths).tobytes()
+            ends = zlib.crc32(offsets)
+            write_atomic(temporary / "offsets.bin", offsets)
+        meta = {"kept": keep, "rows": len(values), "errors": errors, "sums": sums.all, "offsets": ends}
+        write_json(temporary / "meta.json", meta, sealed=True)
         try:
             temporary.rename(folder)
         except OSError:

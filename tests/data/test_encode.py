@@ -16,6 +16,7 @@ from sklearn.datasets import load_digits
 
 from flambeau.core.errors import DataError
 from flambeau.core.randomness import generator
+from flambeau.core.reporter import Reporter
 from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions, encode
@@ -252,6 +253,30 @@ def test_gathering_does_not_touch_the_users_array(tmp_path: Path) -> None:
     store = encode(data, EncodeOptions(tmp_path))
     store.gather(torch.arange(40))["x"].zero_()
     assert np.array_equal(x, before)
+
+
+def flip(path: Path, at: int) -> None:
+    """Changes one bit."""
+    data = bytearray(path.read_bytes())
+    data[at] ^= 4
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(("name", "at"), [("flat.bin", 0), ("flat.bin", 1000), ("flat.bin", -1), ("meta.json", 20)])
+def test_a_store_with_another_bit_is_made_anew_and_said(
+    folder: Path, tmp_path: Path, name: str, at: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, first = made(folder, tmp_path)
+    expected = pictures(first).clone()
+    (file,) = (tmp_path / "cache").glob(f"*/{name}")
+    whole = file.read_bytes()
+    flip(file, at)
+    data = Dataset.from_folder(folder)
+    data.fit()
+    second = encode(data, EncodeOptions(tmp_path / "cache"), Reporter())
+    assert torch.equal(pictures(second), expected) and file.read_bytes() == whole
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "is made anew: " in line]
+    assert said.startswith("image: the store ") and "not those that were written" in said
 
 
 # -- crashes ------------------------------------------------------------------------------------------------------

@@ -59,6 +59,18 @@ def stores(tmp_path: Path) -> tuple[fb.Dataset, Any, Any]:
     return data, on_disk, encode(in_memory, EncodeOptions(tmp_path / "unused"))
 
 
+@pytest.mark.parametrize("name", ["flat.bin", "offsets.bin"])
+def test_another_bit_of_it_is_found(stores: tuple[fb.Dataset, Any, Any], tmp_path: Path, name: str) -> None:
+    data, on_disk, _ = stores
+    expected = [on_disk.columns["text"].gather(torch.tensor([row])).values for row in range(len(data))]
+    (file,) = tmp_path.glob(f"*/{name}")
+    whole = bytearray(file.read_bytes())
+    whole[-5] ^= 1
+    file.write_bytes(whole)
+    column = encode(data, EncodeOptions(tmp_path)).columns["text"]
+    assert all(torch.equal(column.gather(torch.tensor([r])).values, expected[r]) for r in range(len(data)))  # type: ignore[union-attr]
+
+
 def test_it_is_stored_flat_with_offsets_on_disk_and_in_memory_alike(
     stores: tuple[fb.Dataset, Any, Any], tmp_path: Path
 ) -> None:
