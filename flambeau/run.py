@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,8 @@ class Rival(BaseModel):
     name: str
     seconds: float
     metrics: Numbers
+    differences: dict[str, tuple[float | None, float | None, float | None]] = {}
+    note: str | None = None
 
 
 class Evaluation(BaseModel):
@@ -209,6 +212,8 @@ class Run:
         for holder in (found, *(found.get("baselines") or ())):
             if holder.get("metrics"):
                 holder["metrics"] = numbers(holder["metrics"])
+            for name, values in (holder.get("differences") or {}).items():
+                holder["differences"][name] = [math.nan if v is None else v for v in values]
         return found
 
     @property

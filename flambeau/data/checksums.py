@@ -1,9 +1,9 @@
 """Checksums of a large file by block: made while it is written, looked at by all threads when it is opened.
 
 A block's checksum is the CRC-32 of its pages' sums, which are of 64-bit words: any changed bit changes the sum of its
-page, and pages that change places change the CRC. It runs at 6 to 13 GB/s where CRC-32 of the bytes runs at 2: too quick
-to be seen beside the decoding. Against a forger it is no help, and need not be: who can write a store can write the
-files that it was made from.
+page, and pages that change places change the CRC. It runs at 6 to 13 GB/s where CRC-32 of the bytes runs at 2, which is
+not seen beside the decoding. Against a forger it is no help, and need not be: who can write a store can write the files
+that it was made from.
 """
 
 from __future__ import annotations

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from flambeau.core.errors import DataError, UsageError, nearest
+from flambeau.core.errors import DataError, UsageError, nearest, shown
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.archives import is_archive, unpack
 from flambeau.data.array_files import SUFFIXES as ARRAYS
@@ -255,27 +256,31 @@ def from_source(source: Mapping[str, Any]) -> Dataset:
     Raises:
         DataError: the data was in memory, so a recipe alone cannot bring it back.
     """
-    options = {k: v for k, v in source.items() if k not in ("kind", "path") and v is not None}
-    if "split" in options:
-        options["split"] = Split(**options["split"])
+    make: Any = SOURCES.get(str(source.get("kind")))
+    if make is None:
+        raise DataError(
+            "this run was trained on data in memory, which its recipe cannot bring back",
+            fix="make the same Learner in Python and call fit(run=…, resume=True)",
+        )
+    options = {k: v for k, v in source.items() if k != "kind" and v is not None}
+    hints = {**get_type_hints(make), "split": Split, "fields": dict[str, dict[str, Any]], "path": str}
+    for name, value in options.items():
+        if name not in hints:
+            raise UsageError(f"there is no setting 'data.{name}'", fix=nearest(name, hints))
+        try:
+            options[name] = TypeAdapter(hints[name], config=None if name == "split" else ANY).validate_python(value)
+        except ValidationError as error:
+            raise UsageError(f"data.{name}={shown(value)} does not fit ({error.errors()[0]['msg'].lower()})") from None
     if "fields" in options:
         options["fields"] = {name: Field.from_dict(settings) for name, settings in options["fields"].items()}
-    if source["kind"] == "folder":
-        return from_folder(source["path"], **options)
-    if source["kind"] == "table":
-        return from_table(source["path"], **options)
-    if source["kind"] == "arrays":
-        return from_array_file(source["path"], **options)
-    if source["kind"] == "tagged":
-        return from_tagged(source["path"], **options)
-    if source["kind"] == "series":
-        return from_series(source["path"], **options)
-    if source["kind"] == "ts":
-        return from_ts(source["path"], **options)
-    raise DataError(
-        "this run was trained on data in memory, which its recipe cannot bring back",
-        fix="make the same Learner in Python and call fit(run=…, resume=True)",
-    )
+    return make(options.pop("path", ""), **options)
+
+
+SOURCES = {
+    "folder": from_folder, "table": from_table, "arrays": from_array_file, "tagged": from_tagged,
+    "series": from_series, "ts": from_ts,
+}  # fmt: skip
+ANY = ConfigDict(arbitrary_types_allowed=True)
 
 
 def from_path(path: str | Path, **options: Any) -> Dataset:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from flambeau.core.errors import DataError, UsageError, shown
+from flambeau.core.files import ODD
 from flambeau.core.findings import Finding
 from flambeau.core.registry import Registry
 from flambeau.fields.views import Views
@@ -264,9 +265,14 @@ class Field(ABC):
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> Field:
         """The field that `to_dict` wrote, of whichever kind it is."""
+        if not (isinstance(state, Mapping) and isinstance(state.get("kind"), str)):
+            raise UsageError(f"{shown(state)} is no field", expected="its kind and settings")
         field_class = FIELDS[state["kind"]]
         given = {name: state[name] for name in field_class.settings if name in state}
-        field = field_class(**given)
+        try:
+            field = field_class(**given)
+        except ODD as error:
+            raise UsageError(f"the settings of a {field_class.kind} do not fit ({error})") from error
         for name in field_class.fitted:
             if name in state:
                 setattr(field, name, state[name])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flambeau.core.files import write_atomic
+from flambeau.core.files import values_of, write_atomic
 from flambeau.report.facts import Facts
 from flambeau.report.page import page
 from flambeau.report.words import Words
@@ -27,7 +27,9 @@ def build(run: Run, *, language: str = "en") -> str:
         RunError: a file of the run is missing or damaged, or a newer version wrote it.
         UsageError: the report does not speak the language.
     """
-    return page(Facts(run), Words(language))
+    facts, words = Facts(run), Words(language)
+    with values_of(run.path / "evaluation.json"):  # all else was looked at when it was read
+        return page(facts, words)
 
 
 def write(run: Run | str | Path, *, language: str = "en") -> Path:

@@ -127,7 +127,10 @@ def load(path: Path, device: torch.device | str = "cpu") -> tuple[dict[str, Tree
         raise RunError("the checkpoint is damaged: its bytes are not those that were written", where=path)
     try:
         tensors = {name: t.to(device) for name, t in safetensors.torch.load(data).items()}
-        return unflatten(manifest["state"], tensors), manifest["facts"]
+        state = unflatten(manifest["state"], tensors)
+        if not all(isinstance(v, Tensor) for part in ("model", "best") for v in state.get(part, {}).values()):
+            raise ValueError("its weights are none")
+        return state, manifest["facts"]
     except (SafetensorError, *ODD) as error:
         raise RunError(f"the checkpoint is damaged ({error})", where=path) from None
 
