@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from torch import nn
 
 from flambeau.core.errors import UsageError, shown
 from flambeau.data.dataset import Dataset
@@ -18,6 +21,13 @@ def write(recipe: Recipe, model: Any, loss: Any, augment: Any, techniques: Any) 
     Raises:
         UsageError: the augmentation is none.
     """
+    for name, part, wanted in (("model", model, "a name or an nn.Module"), ("loss", loss, "a name or a function")):
+        if inspect.isclass(part):
+            raise UsageError(f"{name}={part.__name__} is a class", expected=wanted, fix=f"give {part.__name__}(…)")
+    if model is not None and not isinstance(model, (str, nn.Module)):
+        raise UsageError(f"model={shown(model)} does not fit", expected="a name or an nn.Module")
+    if loss is not None and not isinstance(loss, str) and not callable(loss):
+        raise UsageError(f"loss={shown(loss)} does not fit", expected="a name, or a function (output, target)")
     if isinstance(model, str):
         recipe.model = recipe.model.model_copy(update={"name": model})
     if isinstance(loss, str):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from flambeau import mismatches
-from flambeau.core.errors import DataError, ModelError, TrainingError, UsageError
+from flambeau.core.errors import DataError, ModelError, TrainingError, UsageError, shown
 from flambeau.data.batch import Batch
 from flambeau.data.custom import split_batch
 from flambeau.objectives import Objective, Supervised
@@ -45,6 +45,9 @@ def check_targets(target: Any, num_classes: int | None, rows: Tensor, ndim: int 
         ndim: axes that the target must have: those of the model's output less one.
         ignore: the number that stands for no class.
     """
+    if isinstance(target, (list, tuple)) and len(target) and isinstance(target[0], (str, bytes)):
+        raise DataError(f"the labels are names, such as {shown(target[0])}", expected="class numbers (B)",
+                        fix="number them in __getitem__: classes.index(name)")  # fmt: skip
     if not isinstance(target, Tensor):
         raise DataError(f"a target is a {type(target).__name__}", expected="a tensor of class numbers (B)")
     if target.ndim == ndim + 1 and target.shape[1] > 1 and target.numel():
@@ -86,6 +89,8 @@ def check_targets(target: Any, num_classes: int | None, rows: Tensor, ndim: int 
 
 def _renumber(target: Tensor, num_classes: int | None) -> str | None:
     """How labels in another coding become class numbers."""
+    if num_classes == 1:
+        return "use nn.BCEWithLogitsLoss with one output, or give the model an output for each class"
     low, high = int(target.min()), int(target.max())
     if {low, high} == {-1, 1} and not bool((target == 0).any()):
         return "labels of -1 and 1 become class numbers by (target > 0).long()"

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flambeau.core.errors import RunError, UsageError, nearest, shown
 from flambeau.core.files import parse_yaml, read_regular, write_atomic
-from flambeau.hints import unknown
+from flambeau.core.hints import unknown
 from flambeau.training.settings import Settings
 from flambeau.version import RUN_FORMAT, __version__
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sized
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -26,6 +28,7 @@ from flambeau.recipe import Recipe
 from flambeau.training import Settings, Source
 from flambeau.training.engine import Engine
 
+NAMED = (("train",), ("valid", "val", "validation"), ("test",))  # what sides are called in a dict of them
 STREAMED = 10_000  # samples that a stream is taken to have, for the defaults only
 
 
@@ -33,13 +36,16 @@ class TorchFeed(Feed):
     """A user's own torch Datasets or DataLoaders: (train, valid) or (train, valid, test)."""
 
     def __init__(self, data: Any):
-        given = tuple(data) if isinstance(data, (tuple, list)) else (data, None)
-        readable = [d is None or custom.is_torch_data(d) or hasattr(d, "__getitem__") for d in given]
-        if len(given) not in (2, 3) or not all(readable) or given[0] is None or isinstance(data, Mapping):
+        if isinstance(data, Mapping):
+            data = tuple(next((data[n] for n in names if n in data), None) for names in NAMED)
+        several = isinstance(data, tuple) or (isinstance(data, list) and len(data) in (2, 3))
+        given = tuple(data) if several else (data, None)
+        if len(given) not in (2, 3) or given[0] is None or not all(d is None or _is_data(d) for d in given):
+            wrong = next((d for d in given if d is not None and not _is_data(d)), data)
             raise UsageError(
-                f"{shown(data)} is not data",
-                expected="a Dataset, a torch Dataset or DataLoader, or (train, valid)",
-            )
+                f"{shown(wrong)} is not data",
+                expected="a Dataset, a torch Dataset or DataLoader, or (train, valid)", fix=_instead(wrong),
+            )  # fmt: skip
         self.data = dict(zip(SIDES, given, strict=False))
 
     def open(self, recipe: Recipe, reporter: Reporter, reasons: list[str]) -> int:
@@ -123,6 +129,20 @@ class TorchFeed(Feed):
         else:
             objective.measure_by(self.recipe.objective.metric)
         self.recipe.objective.metric = objective.monitor
+
+
+def _is_data(data: Any) -> bool:
+    if isinstance(data, (str, bytes, Path, Tensor, np.ndarray, Mapping)):
+        return False
+    return custom.is_torch_data(data) or hasattr(data, "__getitem__")
+
+
+def _instead(data: Any) -> str | None:
+    if isinstance(data, (str, Path)):
+        return "read it first: fb.Dataset.from_folder(…) or fb.Dataset.from_table(…)"
+    if isinstance(data, (Tensor, np.ndarray)):
+        return "give fb.Dataset.from_arrays(x, y), or torch's TensorDataset(x, y)"
+    return None
 
 
 def class_names(data: Any) -> list[str]:

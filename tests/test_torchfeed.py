@@ -126,6 +126,41 @@ def test_a_run_of_own_data_has_a_report_and_what_the_other_verbs_need(tmp_path: 
     assert "was not checked" not in page
 
 
+@pytest.mark.parametrize("form", ["list", "dict", "tuple"])
+def test_data_in_other_forms_is_taken(form: str) -> None:
+    train, valid = pair()
+    forms: dict[str, Any] = {
+        "list": list(train),
+        "dict": {"train": train, "validation": valid, "test": valid},
+        "tuple": (train, valid, valid),
+    }
+    trained = learner(forms[form], network(), nn.CrossEntropyLoss(), epochs=1)
+    trained.fit()
+    assert trained.evaluate()["samples"] == (160 if form == "list" else 40)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"data": (X.numpy(), Y.numpy())},
+            r"float32 \(200, 8, 8\) is not data; .*give fb.Dataset.from_arrays\(x",
+        ),
+        ({"data": "photos/"}, r"'photos/' is not data; .*; read it first: fb.Dataset.from_folder"),
+        ({"data": {"a": 1}}, r"is not data"),
+        ({"model": nn.Linear}, r"model=Linear is a class; .*; give Linear\(…\)"),
+        ({"loss": nn.CrossEntropyLoss}, r"loss=CrossEntropyLoss is a class; .*; give CrossEntropyLoss\(…\)"),
+        ({"loss": 3}, r"loss=3 does not fit"),
+        ({"model": lambda x: x}, r"model=.*lambda.* does not fit; expected a name or an nn.Module"),
+        ({"metrics": ["accuracy"]}, r"'accuracy' is not a metric; .*what suits the target is measured anyway"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_answered(given: dict[str, Any], message: str) -> None:
+    options = {"data": pair(), "model": network(), "loss": nn.CrossEntropyLoss(), **given}
+    with pytest.raises(UsageError, match=message):
+        learner(**options).fit(check=False)
+
+
 # -- forms --------------------------------------------------------------------------------------------------------
 
 
@@ -183,7 +218,6 @@ class Tupled(Two):
 FLAT = nn.Sequential(nn.Flatten(), nn.Linear(64, 1), nn.Flatten(0))  # (B)
 CONV = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 10))
 LAZY = nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
-ITEMS = ["a"] * 4
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -206,6 +240,9 @@ ITEMS = ["a"] * 4
         (Dicts("a", target="goal"), network(), "cross_entropy", ModelError, r"\{a: .*goal: .*its forward takes input"),
         (pair(), LAZY, "cross_entropy", ModelError, r"layers whose size is open \(LazyLinear\).*call it with inputs"),
         (pair(Y + 1), network(), "cross_entropy", DataError, r"begin at 1, such as 1…10 .*give target - 1"),
+        ([(x, "ab"[int(y)]) for x, y in zip(X, EVEN, strict=True)], network(2), "cross_entropy", DataError,
+         r"the labels are names, such as '[ab]'; expected class numbers \(B\); number them in __getitem__"),
+        (pair(EVEN.long()), network(1), "cross_entropy", DataError, r"use nn.BCEWithLogitsLoss with one output"),
         (pair(Y[:, None]), network(), "cross_entropy", DataError, r"give target.squeeze\(1\)"),
         (pair(torch.where(EVEN > 0, 1, -1)), network(2), "cross_entropy", DataError, r"label -1 .*by \(target > 0\)"),
     ],

@@ -133,7 +133,7 @@ def _usage(error: Any) -> UsageError:
 
 def _instead(option: str, context: Any) -> str | None:
     """What to say in place of an option that a command has not: one that it has, or a setting of the recipe."""
-    from flambeau import hints
+    from flambeau.core import hints
 
     options = {o.lstrip("-").replace("-", "_"): o for p in context.command.params for o in p.opts if o.startswith("--")}
     answer = hints.unknown(option.lstrip("-"), [*options, *hints.SETTINGS])

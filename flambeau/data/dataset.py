@@ -13,6 +13,7 @@ import numpy as np
 
 from flambeau.core.errors import DataError, UsageError, nearest
 from flambeau.core.findings import Finding
+from flambeau.core.hints import check_options
 from flambeau.data.coding import plain_targets
 from flambeau.data.matching import match_tags
 from flambeau.data.split import ALIASES, NAMES, TEST, TRAIN, VALID, Split
@@ -265,6 +266,7 @@ class Dataset:
         """A folder with a folder for each class; see `flambeau.data.folders.from_folder`."""
         from flambeau.data.folders import from_folder
 
+        check_options(from_folder, options)
         return from_folder(path, **options)
 
     @classmethod
@@ -272,6 +274,7 @@ class Dataset:
         """A CSV, TSV, Parquet or JSON Lines file; see `flambeau.data.sources.from_table`."""
         from flambeau.data.sources import from_table
 
+        check_options(from_table, options)
         return from_table(path, **options)
 
     from_csv = from_table
@@ -281,6 +284,7 @@ class Dataset:
         """Files of tagged sentences, as CoNLL or word/tag; see `flambeau.data.tagged.from_tagged`."""
         from flambeau.data.tagged import from_tagged
 
+        check_options(from_tagged, options)
         return from_tagged(path, **options)
 
     @classmethod
@@ -288,6 +292,7 @@ class Dataset:
         """Observations in time, to be forecast; see `flambeau.data.series.from_series`."""
         from flambeau.data.series import from_series
 
+        check_options(from_series, options)
         return from_series(data, **options)
 
     @classmethod
@@ -295,6 +300,7 @@ class Dataset:
         """A polars or pandas data frame; see `flambeau.data.sources.from_frame`."""
         from flambeau.data.sources import from_frame
 
+        check_options(from_frame, options)
         return from_frame(frame, **options)
 
     @classmethod
@@ -302,6 +308,7 @@ class Dataset:
         """Arrays or tensors in memory; see `flambeau.data.sources.from_arrays`."""
         from flambeau.data.sources import from_arrays
 
+        check_options(from_arrays, options)
         return from_arrays(x, y, **options)
 
     @classmethod

@@ -66,7 +66,8 @@ class Items(TorchDataset):
         try:
             item = self.dataset[row]
         except Exception as error:  # noqa: BLE001 -- a user's code may raise anything
-            return Failure(row, told(error), isinstance(error, OF_DATA), error)
+            ours = isinstance(error, OF_DATA) and not isinstance(error, NotImplementedError)
+            return Failure(row, told(error), ours, error)
         if item is None and not self.nones:
             return Failure(row, "__getitem__ gives None", True)
         return item

@@ -165,9 +165,9 @@ class Own:
         self.name = getattr(metric, "__name__", type(metric).__name__).lower()
         self.streams = hasattr(metric, "update") and hasattr(metric, "compute")
         if not self.streams and not callable(metric):
-            raise UsageError(
-                f"{shown(metric)} is not a metric", expected="a function, or an object with update and compute"
-            )
+            fix = "what suits the target is measured anyway; see metric=" if isinstance(metric, str) else None
+            expected = "a function, or an object with update and compute"
+            raise UsageError(f"{shown(metric)} is not a metric", expected=expected, fix=fix)
         if self.streams and hasattr(metric, "reset"):
             metric.reset()
         self.total, self.count = 0.0, 0

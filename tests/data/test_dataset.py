@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flambeau.core.errors import DataError
+from flambeau.core.errors import DataError, UsageError
 from flambeau.data.dataset import Dataset
 from flambeau.fields import Category, Number
 
@@ -81,3 +81,17 @@ def test_why_a_column_is_of_its_kind_is_said_of_all_rows_or_of_how_many() -> Non
     data = Dataset({"x": [float(i) for i in range(3002)], "y": names}, target="y")
     assert data.reasons["y"] == "category: 4 distinct names"
     assert data.reasons["x"] == "number: values are numbers (1,000 of 3,002 rows looked at)"
+
+
+@pytest.mark.parametrize(
+    ("read", "option", "message"),
+    [
+        (Dataset.from_table, "label", r"from_table has no option 'label'; did you mean 'target'\?"),
+        (Dataset.from_folder, "val_split", r"from_folder has no option 'val_split'; give split=fb.Split\(valid=…\)"),
+        (Dataset.from_frame, "targt", r"from_frame has no option 'targt'; did you mean 'target'\?"),
+        (Dataset.from_arrays, "zzz", r"from_arrays has no option 'zzz'; known: "),
+    ],
+)
+def test_options_that_do_not_exist_are_answered(read: Any, option: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        read("nowhere", **{option: 1})

@@ -152,7 +152,7 @@ def _of_values(seen: Seen) -> list[Finding]:
 
 def _of_classes(sides: Sequence[Seen], names: Sequence[str]) -> list[Finding]:
     def labels(seen: Seen) -> list[str]:
-        whole = [label for label in seen.labels if isinstance(label, (bool, int)) or float(label or 0.5).is_integer()]
+        whole = [label for label in seen.labels if label is not None and float(label).is_integer()]
         return [names[int(n)] if 0 <= n < len(names) else str(int(n)) for n in whole]
 
     if any(isinstance(label, bytes) for seen in sides for label in seen.labels):

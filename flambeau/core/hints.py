@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from flambeau.core.errors import nearest
+from flambeau.core.errors import UsageError, nearest
 
 SETTINGS = {
     "learning_rate": "lr rate max_lr base_lr init_lr eta step_size",
@@ -75,3 +77,14 @@ def unknown(name: str, known: Iterable[str]) -> str:
         return f"say it where the data is read: fb.Dataset.from_…(…, {ALSO.get(plain, plain)}=…), or as an option"
     close = nearest(plain, names)
     return close if close.startswith("did") else LISTED
+
+
+def check_options(function: Callable[..., Any], options: Iterable[str]) -> None:
+    """Raises UsageError where a function takes no option of a name."""
+    known = [name for name, p in inspect.signature(function).parameters.items() if p.kind is not p.VAR_KEYWORD]
+    for name in options:
+        if name not in known:
+            ours = ALSO.get(name, name)
+            share = ours in ("valid", "test") and "split" in known
+            fix = f"give split=fb.Split({ours}=…)" if share else nearest(ours, known)
+            raise UsageError(f"{function.__name__} has no option '{name}'", fix=fix)
