@@ -48,7 +48,11 @@ class Forecast(Field):
 
     @property
     def summary(self) -> str:
-        return f"forecast of {self.horizon} step{'s' * (self.horizon > 1)}"
+        return f"forecast of {self.reading_words}"
+
+    @property
+    def reading_words(self) -> str:
+        return f"{self.horizon} step{'s' * (self.horizon > 1)}"
 
     @property
     def season(self) -> int:

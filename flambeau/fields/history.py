@@ -75,6 +75,10 @@ class History(Field):
         """The columns of a table that a history is read from."""
         return self.plan.columns
 
+    @property
+    def reading_words(self) -> str:
+        return f"{self.length} steps of {self.plan.words}"
+
     @classmethod
     def recognise(cls, values: Sequence[Any]) -> Recognition:
         return Recognition(0.0, "a history is made by from_series")

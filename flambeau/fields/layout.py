@@ -100,6 +100,21 @@ class Layout:
         whole_days = self.unit == "month" or self.step >= DAY
         return self.form.written(time, "%Y-%m-%d" if whole_days else "%Y-%m-%d %H:%M:%S%z")
 
+    @property
+    def words(self) -> str:
+        """How its columns are read, in words."""
+        if self.unit == "month":
+            step = f"{self.step:g} month{'s' * (self.step > 1)}"
+        elif self.unit == "us":
+            units = {"day": DAY, "hour": DAY / 24, "minute": DAY / 1440, "second": DAY / 86_400}
+            name, size = next((u for u in units.items() if self.step >= u[1]), ("second", DAY / 86_400))
+            step = f"{self.step / size:.6g} {name}{'s' * (self.step > size)}"
+        else:
+            step = "a working day" if self.weekdays else f"{self.step:g}" if self.unit == "number" else ""
+        times = f"{self.time} is date:{self.date_format}" if self.date_format else f"times in {self.time}"
+        others = [f"{name} up to now" for name in self.past] + [f"{name} ahead too" for name in self.known]
+        return "; ".join([self.target, *others, times + (f", step {step}" if step else ", steps in order")])
+
     def numbers(self, name: str, values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
         """The numbers of a column, float64 (N), and the rows that hold none; see `as_numbers`."""
         return as_numbers(values, Numerals.parse(self.numerals.get(name, "")))
