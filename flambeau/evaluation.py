@@ -240,9 +240,10 @@ def _opened(path: str | Path, run: Run, predictor: Predictor, options: dict[str,
         # a table without names of columns is read as the training's was
         kept = {name: run.recipe.data.get(name) for name in ("header", "columns")}
         kept = {name: value for name, value in kept.items() if value is not None}
-        texts = [n for n in predictor.inputs if isinstance(predictor.fields[n], Text)]
-        options = {"target": predictor.target, "inputs": predictor.columns, **kept,
-                   "fields": {n: predictor.fields[n] for n in texts}, **options}  # fmt: skip
+        fields = predictor.column_fields
+        if options.get("target", predictor.target) != predictor.target:
+            fields[options["target"]] = fields.pop(predictor.target or "")
+        options = {"target": predictor.target, "inputs": predictor.columns, **kept, "fields": fields, **options}
     elif run.recipe.data.get("kind") == "tagged":
         tokens, tags = (run.recipe.data.get(name) for name in ("token_column", "tag_column"))
         options = {"inputs": tokens if tokens is None else [tokens], "target": tags, **options}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,14 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from flambeau.core.errors import DataError, RunError, UsageError
+from flambeau.core.findings import Severity
 from flambeau.core.reporter import Reporter
 from flambeau.data.batch import Batch
+from flambeau.data.columns import from_polars
 from flambeau.data.frames import as_polars, with_index
-from flambeau.data.grouping import PRESENT, missing, optional
+from flambeau.data.grouping import PRESENT, missing, optional, unseen
 from flambeau.data.paths import unpacked
 from flambeau.data.prepare import Preparer
 from flambeau.data.store import collate
-from flambeau.fields import Field, Forecast, History, Table, Tags, Tokens
+from flambeau.fields import Field, Forecast, History, Rows, Table, Tags, Tokens
 from flambeau.fields.strings import Strings
 from flambeau.fields.tags import Span, spans
 from flambeau.models import FUSION, InputSpec, build, fuse
@@ -168,6 +171,15 @@ class Predictor:
         gathers = (Table, History)
         return [c for n, f in fields.items() if n != PRESENT for c in (f.columns if isinstance(f, gathers) else (n,))]
 
+    @property
+    def column_fields(self) -> dict[str, Field]:
+        """How each column, the target's too, is read: by the field that was fitted to it."""
+        fields = {name: self.fields[name] for name in self.inputs if name != PRESENT}
+        tables = [field.columns for field in fields.values() if isinstance(field, Table)]
+        found = {name: field for name, field in fields.items() if not isinstance(field, Table)}
+        found |= {name: field for table in tables for name, field in table.items()}
+        return found | ({self.target: self.fields[self.target]} if self.target in self.fields else {})
+
     def encode(self, value: Any) -> dict[str, np.ndarray]:
         """One raw value to its encoded columns, as the Store has them. Several inputs come as a dict.
 
@@ -288,7 +300,7 @@ class Predictor:
         if isinstance(field, History):
             values = with_index(values, field.plan.time, field.plan.target)
         if hasattr(values, "columns") and not isinstance(values, Mapping):
-            values = rows_of(values)
+            values = rows_of(values) if isinstance(field, History) else self._rows(values)
         if isinstance(field, History) and not isinstance(values, np.ndarray):
             plan = field.plan
             if isinstance(values, Mapping) or not isinstance(
@@ -316,6 +328,15 @@ class Predictor:
             rows = self.outputs(encoded)
             out += [self.decode(row, reject_below, value) for row, value in zip(rows, asked, strict=True)]
         return out if many else out[0]
+
+    def _rows(self, frame: Any) -> list[Mapping[str, Any]]:
+        """The rows of a frame, read as the training's were."""
+        fields = self.column_fields
+        read = from_polars(unpacked(as_polars(frame)), None, fields)
+        for finding in unseen(read.values, fields):
+            if finding.severity is Severity.WARNING:
+                warnings.warn(finding.message, stacklevel=3)
+        return list(Rows(read.values))
 
     def _holds_many(self, array: np.ndarray) -> bool:
         field = self.fields[self.inputs[0]]

@@ -186,7 +186,7 @@ def _trees(rows: Rows, name: str, field: Field) -> Recipe:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     def cells(of: Rows, chosen: np.ndarray) -> np.ndarray:
-        return np.concatenate([part.flatten(1).cpu().numpy() for part in of.gathered(name, chosen)])
+        return np.concatenate([part.reshape(len(part), -1).cpu().numpy() for part in of.gathered(name, chosen)])
 
     categories: list[int] = []
     if isinstance(field, Table):

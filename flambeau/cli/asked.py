@@ -10,12 +10,16 @@ from typing import Any, NamedTuple
 
 from flambeau.cli import common
 from flambeau.core.errors import DataError
+from flambeau.data.columns import from_polars
+from flambeau.data.grouping import unseen
 from flambeau.data.paths import join_paths, located, unpacked
+from flambeau.data.roles import ROW_NAME
 from flambeau.data.tables import is_table, read_table
 from flambeau.data.tagged import SUFFIXES as TAGGED
 from flambeau.data.tagged import is_tagged, read_tagged, split_lines
 from flambeau.data.walk import walk
 from flambeau.data.whole_series import read_series
+from flambeau.fields import Rows
 from flambeau.fields.charsets import read_text
 from flambeau.predictor import Predictor
 
@@ -33,11 +37,13 @@ class Layout(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A raw value, or why there is none, and what it is called; of what kind that name is, `file` or `text`."""
+    """A raw value, or why there is none, and what it is called; of what kind that name is, `file` or `text`; and of a
+    table's row its number, from 1 on, and the names that the table has for it."""
 
     kind: str
     name: str
     value: Any
+    row: Mapping[str, Any] = {}
 
 
 def asked(arguments: list[str], predictor: Predictor, layout: Layout) -> Iterator[Asked]:
@@ -122,8 +128,6 @@ def _rows(file: Path, predictor: Predictor, several: bool, layout: Layout) -> It
     are left out, and said."""
     if not _exists(file):
         raise DataError("there is no such table")
-    import polars
-
     known = predictor.columns
     read = read_table(file, encoding=layout.encoding, header=layout.header, columns=layout.columns)
     for finding in read.findings:
@@ -135,25 +139,37 @@ def _rows(file: Path, predictor: Predictor, several: bool, layout: Layout) -> It
     extra = [name for name in frame.columns if name not in known]
     if extra:
         common.reporter().say(f"{file.name}: not read: {', '.join(extra)}")
-    texts = [n for n in known if n in predictor.inputs and predictor.fields[n].kind in WRITTEN]
-    frame = frame.select(known).with_columns(
-        polars.col(n).cast(polars.String) for n in texts if not frame.schema[n].is_nested()
-    )
+    fields = predictor.column_fields
     others, root = [n for n in known if n not in predictor.inputs], layout.root or file.parent
-    frame = located(frame, others, root, file.name)[0]
-    columns = {name: frame[name].to_list() for name in known}
-    names = columns[known[0]]  # as the table has them
+    frame, ids = (
+        located(frame.select(known), others, root, file.name)[0],
+        frame.select([c for c in extra if _names_rows(c)]),
+    )
+    columns = from_polars(frame, None, fields, decimal=read.decimal).values
+    for finding in unseen(columns, fields):
+        common.reporter().say(str(finding), style="yellow")
+    written = {name: frame[name].to_list() for name in known}
+    names = written[known[0]]  # as the table has them
     # as in training, a column of file names holds hardly anything else: no other cell is ever opened
     found, unread = join_paths(columns, others, root)
-    for number, row in enumerate(zip(*columns.values(), strict=True)):
-        named = dict(zip(known, row, strict=True))
-        name = _told(named)
+    for number, (row, which) in enumerate(zip(Rows(columns), _named_rows(ids, len(frame)), strict=True)):
+        name = _told({column: values[number] for column, values in written.items()})
         if len(known) == 1 and not isinstance(names[number], (int, float)):
             name = names[number] if isinstance(names[number], str) else f"row {number + 1}"
         if number in unread:
-            yield Asked("file", name, unread[number])
+            yield Asked("file", name, unread[number], which)
         else:
-            yield Asked("file" if found and len(known) == 1 else "text", name, named)
+            yield Asked("file" if found and len(known) == 1 else "text", name, row, which)
+
+
+def _names_rows(column: str) -> bool:
+    return bool(ROW_NAME.fullmatch(column)) and column != "row"
+
+
+def _named_rows(ids: Any, count: int) -> Iterator[dict[str, Any]]:
+    """The number of each row, from 1 on, and the names that a table has for it."""
+    for number in range(count):
+        yield {"row": number + 1, **(ids.row(number, named=True) if ids.width else {})}
 
 
 def _sentences(file: Path, layout: Layout) -> Iterator[Asked]:

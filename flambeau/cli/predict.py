@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -110,8 +111,8 @@ def _predict(predictor: Any, values: list[Asked], reject_below: float, top: int)
 
     encoded: list[Any] = []
     rows: list[dict[str, Any]] = []
-    for kind, name, value in values:
-        row: dict[str, Any] = {kind: name}
+    for kind, name, value, which in values:
+        row: dict[str, Any] = {**which, kind: name}
         try:
             if isinstance(value, DataError):
                 raise value
@@ -121,7 +122,7 @@ def _predict(predictor: Any, values: list[Asked], reject_below: float, top: int)
         rows.append(row)
     if encoded:
         outputs = iter(predictor.outputs(encoded))
-        for row, (_, _, value) in zip(rows, values, strict=True):
+        for row, (_, _, value, _) in zip(rows, values, strict=True):
             if "error" not in row:
                 row |= predictor.decode(next(outputs), reject_below, value).to_dict(top)
     return rows
@@ -140,15 +141,14 @@ def _line(row: dict[str, Any]) -> str:
 
 def _write_csv(path: Path, rows: list[dict[str, Any]], top: int) -> None:
     classes = any(row.get("probabilities") for row in rows)
-    head = [
-        "file",
-        "label",
-        "confidence",
-        *(f"{w}_{i + 1}" for i in range(top) for w in ("class", "probability")),
-    ]
+    failed = ["error"] * any("error" in row for row in rows)
+    top = min(top, max((len(row.get("probabilities", ())) for row in rows), default=0))
+    named = ["confidence", *(f"{w}_{i + 1}" for i in range(top) for w in ("class", "probability"))]
+    # the rows of a table have numbers, and the names that the table has for them: so it can be joined to this one
+    which = list(itertools.takewhile(lambda key: key not in ("file", "text"), next(iter(rows), {})))
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as handle:
         writer = csv.writer(handle)
-        writer.writerow([*(head if classes else head[:2]), "error"])
+        writer.writerow([*which, "file", "label", *(named if classes else ()), *failed])
         for row in rows:
             label = row.get("label", "")
             name = row.get("file") or row["text"]
@@ -160,4 +160,5 @@ def _write_csv(path: Path, rows: list[dict[str, Any]], top: int) -> None:
                 best = list(row.get("probabilities", {}).items())
                 best += [("", "")] * (top - len(best))
                 cells += [row.get("confidence", ""), *(x for pair in best for x in pair)]
-            writer.writerow(map(cell, [*cells, row.get("error", "")]))
+            more = [row.get(key, "") for key in which], [row.get(key, "") for key in failed]
+            writer.writerow(map(cell, [*more[0], *cells, *more[1]]))

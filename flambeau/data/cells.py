@@ -82,14 +82,16 @@ def look(head: str, separator: str | None, header: bool, names: Sequence[str] = 
     commented = _rows([line.lstrip("# ") for line in comments], 0, separator)
     if first == 0 and commented and len(commented[-1].cells) == usual > 1 and _heads(commented[-1], rows):
         return Cells(separator, _named(commented[-1:]), body, lines[start : body - 1], spaced)
-    heading = [i for i in range(first, min(first + FEW, len(rows))) if len(rows[i].cells) == usual
-               and not any(map(_has_number, rows[first : i + 1])) and _heads(rows[i], rows[i + 1 :])]  # fmt: skip
-    heads = heading[-1 if first else 0] if heading else None  # lines before may have as many cells
-    at = first if heads is None else heads
-    if heads is None and first and len(rows[first - 1].cells) >= max(usual - 1, 2):
-        at = first - 1
-    elif heads is None and first == 1 == len(rows[0].cells) == usual - 1:
-        at = int(_has_number(rows[0]) or not _has_number(rows[1]))  # else R's, of one column
+    at = first
+    if first:  # there are other lines before, some of which may have as many cells
+        heads = [i for i in range(first, min(first + FEW, len(rows))) if len(rows[i].cells) == usual
+                 and not any(map(_has_number, rows[first : i + 1])) and _heads(rows[i], rows[i + 1 :])]  # fmt: skip
+        if heads:
+            at = heads[-1]
+        elif len(rows[first - 1].cells) >= max(usual - 1, 2):
+            at = first - 1
+        elif first == 1 == len(rows[0].cells) == usual - 1:
+            at = int(_has_number(rows[0]) or not _has_number(rows[1]))  # else R's, of one column
     short = len(rows[at].cells) == usual - 1 >= 1
     trailing = short and all(row.cells[-1] == "" for row in rows[at + 1 :] if len(row.cells) == usual)
     before = rows[at - 1].end if at else body

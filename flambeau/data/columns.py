@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flambeau.core.findings import Finding, Severity
-from flambeau.fields import Category, Field, Number, Text, recognise
+from flambeau.fields import Category, Field, Number, Text, Tokens, recognise
 from flambeau.fields.numerals import MOST, PLAIN, Numerals, find
 from flambeau.fields.strings import Names, Strings, Texts
 
@@ -66,7 +66,9 @@ def from_polars(
         kind = series.dtype
         if series.null_count() == len(series) > 0:
             empty.append(name)
-        if kind == pl.String:
+        if isinstance(reader.given.get(name), (Text, Tokens)) and not (kind.is_nested() or kind == pl.Binary):
+            values[name] = _strings(series.cast(pl.String))  # numbers that are to be texts all the same
+        elif kind == pl.String:
             values[name] = reader.read(series)
         elif kind.is_numeric() and (not series.null_count() or name != target):
             values[name] = series.cast(pl.Float64).to_numpy() if series.null_count() else series.to_numpy()
@@ -103,12 +105,14 @@ class _Reader:
                 self.examples[series.name] = known[0]
             if series.name in self.as_written or not (given is None or isinstance(given, Number)):
                 continue
-            if isinstance(given, Number) and given.read_as is not None:
-                self.numerals[series.name] = given.numerals, False
-                continue
             sample = _sample(series)
+            if isinstance(given, Number) and given.read_as is not None:
+                self.numerals[series.name] = self._as_given(sample, given.numerals), False
+                continue
             found = find(sample, least=MOST / 2)
             if found is None:
+                if given is not None:
+                    self.numerals[series.name] = PLAIN, False
                 continue
             self.numerals[series.name] = found
             if not found[1] and sample.str.contains(r"[.,]").any():
@@ -120,6 +124,20 @@ class _Reader:
                 commas = series.str.contains(",", literal=True).any()
                 mark = clear or (self.decimal if commas else ".")
                 self.numerals[series.name] = Numerals(mark, numerals.unit), commas or mark == ","
+
+    def _as_given(self, sample: Any, given: Numerals) -> Numerals:
+        """How a column is written of which that is known; otherwise, where most of it cannot be read so."""
+        missing, numbers = given.read(sample)
+        if np.isfinite(numbers).sum() >= MOST * (~missing).sum() or (found := find(sample)) is None:
+            return given
+        if found[0].decimal != given.decimal:
+            example, ways = sample.filter(_mask(~missing))[0], [str(way) or "en" for way in (given, found[0])]
+            self._findings.append(
+                Finding("written-otherwise", Severity.WARNING,
+                        f"the numbers of '{sample.name}', such as '{example}', are not written as number:{ways[0]}, as "
+                        f"was expected, and are read as number:{ways[1]}", count=len(sample))
+            )  # fmt: skip
+        return found[0]
 
     def read(self, series: Any) -> Sequence[Any]:
         """The values of a column."""
@@ -149,7 +167,7 @@ class _Reader:
         self._tell_numbers(series, numerals, unsure, numbers)
         if str(numerals) or good.sum() < known:
             self.fields[name] = field = copy.copy(given) if isinstance(given, Number) else Number()
-            field.read_as = str(numerals)
+            field.written, field.read_as = str(numerals) or "en", str(numerals)
         if good.sum() < known:  # the others are named where they are encoded
             numbers = numbers.astype(object)
             numbers[~good & ~missing] = series.filter(_mask(~good & ~missing)).to_list()
@@ -208,6 +226,8 @@ class _Reader:
         # one that shows the mark
         shown = series.filter(written)
         marked = shown.filter(shown.str.contains(r"[.,:]"))
+        if not len(shown):
+            return
         text = (marked if len(marked) else shown)[0]
         self.examples[series.name] = text
         way = f"as numbers {numerals.words()}" if numerals.words() and numerals.unit != "time" else numerals.words()

@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from flambeau.core.errors import DataError
+from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
 from flambeau.fields import Category, Date, Field, Number, Rows, Table
+from flambeau.fields.table import counted
 
 PRESENT = "__present__"
 """The input that says which of the others a row has; there only where some row lacks one."""
+FEW, FEW_UNSEEN = 3, 0.1
 
 
 def grouped(dataset: Dataset) -> Dataset:
@@ -99,6 +102,8 @@ def regrouped(dataset: Dataset, fields: Mapping[str, Field], inputs: Sequence[st
         if column not in dataset.columns:
             raise DataError(f"the data has no column '{column}'", expected=", ".join([*wanted, target or ""]))
     tables = {name: field for name, field in fields.items() if isinstance(field, Table)}
+    read_as = {name: field for table in tables.values() for name, field in table.columns.items()}
+    out.findings = [*dataset.findings, *unseen(dataset.columns, read_as)]
     rows = {name: Rows({c: dataset.columns[c] for c in table.columns}) for name, table in tables.items()}
     out.columns, out.fields, out.inputs, out.target = {**dataset.columns, **rows}, dict(fields), list(inputs), target
     if PRESENT in inputs:
@@ -106,6 +111,28 @@ def regrouped(dataset: Dataset, fields: Mapping[str, Field], inputs: Sequence[st
         out.columns[PRESENT] = present(dataset, others)  # type: ignore[assignment]
         out.optional = frozenset(others)
     return out
+
+
+def unseen(columns: Mapping[str, Sequence[Any]], fields: Mapping[str, Field]) -> list[Finding]:
+    """Where columns of categories hold some that no training row had: many, where they are written otherwise."""
+    findings = []
+    for name, field in fields.items():
+        if not isinstance(field, Category) or name not in columns or not field.classes:
+            continue
+        counts = [(value, count) for value, count in counted(columns[name]) if not missing(value)]
+        unknown = [(value, count) for value, count in counts if field.place(value) is None]
+        total, strange = sum(count for _, count in counts), sum(count for _, count in unknown)
+        if not strange:
+            continue
+        known = ", ".join(f"'{one}'" for one in field.classes[:FEW])
+        grave = strange > FEW_UNSEEN * total
+        findings.append(
+            Finding("unseen-category", Severity.WARNING if grave else Severity.NOTE,
+                    f"{strange} of {total} values of '{name}' are taken as unknown, for no training row had them, such "
+                    f"as '{unknown[0][0]}'; training had such as {known}", count=strange,
+                    fix="look whether the column is written as it was" if grave else "")
+        )  # fmt: skip
+    return findings
 
 
 def _is_tabular(dataset: Dataset, name: str) -> bool:

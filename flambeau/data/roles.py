@@ -9,14 +9,40 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.core.errors import DataError
+from flambeau.core.errors import DataError, UsageError
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.columns import Columns
 from flambeau.data.split import ALIASES
-from flambeau.fields.strings import Texts
+from flambeau.fields import Field, recognise
+from flambeau.fields.strings import Strings, Texts
 
 ROW_NAME = re.compile(r"(?i:(.*[ _-])?(id|uuid|guid)|(row[ _]?)?index|row|unnamed: 0|#|)|.*[a-z](Id|ID)")
 """What a column of row names is called."""
+
+
+def without_unusable(
+    columns: Mapping[str, Sequence[Any]], inputs: Sequence[str], fields: Mapping[str, Field]
+) -> tuple[list[str], list[Finding]]:
+    """The inputs that some kind of field suits, and the Findings about the others.
+
+    Raises:
+        DataError: none is left.
+    """
+    findings = []
+    for name in inputs:
+        values = columns[name]
+        if name in fields or isinstance(values, (np.ndarray, Strings)):  # numbers, dates, names and texts are all known
+            continue
+        try:
+            recognise([value for value in values[:1000] if value is not None])
+        except UsageError as error:
+            said = f"left out: the column '{name}', for {error.found}"
+            findings.append(Finding("unusable-column", Severity.WARNING, said, places=[name],
+                                    fix="make it a number, a text or a date"))  # fmt: skip
+    left = [name for name in inputs if name not in {name for finding in findings for name in finding.places}]
+    if findings and not left:
+        raise DataError(f"no column can be used: {findings[0].message}", fix="give other columns with inputs=")
+    return left, findings
 
 
 def without_empty(columns: Columns, inputs: Sequence[str], asked: bool) -> tuple[list[str], list[Finding]]:

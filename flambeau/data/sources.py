@@ -19,14 +19,14 @@ from flambeau.data.dataset import Dataset, split_of
 from flambeau.data.folders import from_folder
 from flambeau.data.frames import as_polars
 from flambeau.data.paths import holds_files, join_paths, located, unpacked
-from flambeau.data.roles import given_split, without_empty, without_row_names
+from flambeau.data.roles import given_split, without_empty, without_row_names, without_unusable
 from flambeau.data.series import from_series
 from flambeau.data.split import NAMES, TEST, TRAIN, VALID, Split, with_validation
 from flambeau.data.table_folders import is_parted, read_parts, table_about
 from flambeau.data.tables import is_table, read_table
 from flambeau.data.tagged import from_tagged, is_tagged
 from flambeau.data.whole_series import from_ts, is_ts
-from flambeau.fields import Category, Field, Text, chosen, recognise
+from flambeau.fields import Category, Field, chosen, recognise
 from flambeau.fields.base import field_to_read
 
 FEW_FILES = 20  # of a folder, that are opened to see whether it holds tagged sentences
@@ -99,7 +99,6 @@ def from_frame(
             `text` for what is no number, whatever it looks like; found out for the others.
         decimal: as for `from_polars`.
     """
-    import polars as pl
 
     frame = unpacked(as_polars(frame, name))
     target = None if target is None else str(target)
@@ -111,10 +110,6 @@ def from_frame(
                 f"no column of {name} looks like the target", expected=f"one called {', '.join(TARGET_NAMES[:4])}",
                 fix=f"give target=, one of: {', '.join(frame.columns)}",
             )  # fmt: skip
-    numbers = [
-        n for n, f in (fields or {}).items() if isinstance(f, Text) and n in frame and frame[n].dtype.is_numeric()
-    ]
-    frame = frame.with_columns(pl.col(numbers).cast(pl.String))  # they are to be texts all the same
     if target not in frame.columns:
         raise DataError(f"there is no column '{target}'", where=name, fix=nearest(target, frame.columns))
     if root is not None:
@@ -134,7 +129,8 @@ def from_frame(
         inputs = [c for c in inputs if c in file_columns or holds_files(columns[c])]
         if not inputs:
             inputs, names = without_row_names(table, [c for c in columns if c not in (*reserved, *table.empty)], target)
-            empty += names
+            inputs, unusable = without_unusable(columns, inputs, known_fields(table, fields))
+            empty += [*names, *unusable]
     else:
         inputs, empty = without_empty(table, inputs, asked=True)
     if sides is not split:

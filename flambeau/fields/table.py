@@ -365,7 +365,7 @@ def _fit_category(field: Category, values: Sequence[Any]) -> None:
     if field._given:
         return
     counts: dict[str, int] = {}
-    for value, count in _counted(values):
+    for value, count in counted(values):
         name = _name(value)
         if name is not None:
             counts[name] = counts.get(name, 0) + count
@@ -401,7 +401,7 @@ def _code(field: Category, value: Any) -> int:
     return 0 if place is None else place + 1
 
 
-def _counted(values: Sequence[Any]) -> list[tuple[Any, int]]:
+def counted(values: Sequence[Any]) -> list[tuple[Any, int]]:
     """Distinct values and how often each comes."""
     if isinstance(values, Names):
         return values.counted()

@@ -185,3 +185,13 @@ def test_columns_that_only_name_rows_are_left_out(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="'id' only names the rows, so there is nothing to predict 'label' from"):
         fb.Dataset.from_table(tmp_path / "t.csv")
     assert fb.Dataset.from_table(tmp_path / "t.csv", inputs=["id"]).inputs == ["id"]
+
+
+def test_a_column_that_nothing_suits_is_left_out_and_said() -> None:
+    frame = pl.DataFrame(
+        {"x": [float(i) for i in range(60)], "odd": [[[1], [2, 3]], [[4]]] * 30, "label": ["a", "b"] * 30}
+    )
+    data = fb.Dataset.from_frame(frame, target="label")
+    assert data.inputs == ["x"] and "left out: the column 'odd'" in messages(data)
+    with pytest.raises(DataError, match="column 'odd'"):
+        fb.Dataset.from_frame(frame, target="label", inputs=["x", "odd"])

@@ -65,7 +65,8 @@ def test_a_table_of_texts(flambeau: Forkserver, table: Path, tmp_path: Path) -> 
     new.write_text(f'id,text\n1,"{asked[0]}"\n2,{asked[1]}\n3,\n', encoding="utf-8")
     rows = flambeau("predict", "run", new, "--json", cwd=tmp_path)
     assert rows.status == 2 and "not read: id" in rows.err
-    assert rows.json["predictions"][:2] == [good, bad]
+    named = [{"row": 1, "id": "1", **good}, {"row": 2, "id": "2", **bad}]
+    assert rows.json["predictions"][:2] == named
     assert rows.json["predictions"][2]["error"] == "the value is missing"
     for wrong, message in ((table.with_name("no.csv"), "no such table"), (new, "no column 'text'")):
         new.write_text("id,review\n1,fine\n", encoding="utf-8")
