@@ -18,9 +18,12 @@ from typing import Any
 from flambeau.core.errors import DataError, MissingExtra
 from flambeau.core.files import check_regular, disk_full_named
 from flambeau.core.reporter import QUIET, Reporter
+from flambeau.data.walk import is_hidden
+from flambeau.fields.charsets import detect
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 MAX_MEMBERS = 5_000_000
+UTF8 = 0x800  # the flag of a zip's member whose name is in UTF-8
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 
@@ -89,7 +92,7 @@ def unpack(path: str | Path, cache: Path = Path(".flambeau/archives"), reporter:
 
 def _only_folder(folder: Path) -> Path:
     """Where an archive holds one folder only, that is the data."""
-    inside = [p for p in folder.iterdir() if not p.name.startswith((".", "__MACOSX"))]
+    inside = [p for p in folder.iterdir() if not is_hidden(p.name)]
     return inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
 
 
@@ -123,7 +126,7 @@ def _unzip(file: Path, root: Path, reporter: Reporter) -> None:
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         _check_size(sum(m.file_size for m in members), len(members), root, file)
-        targets = [inside(root, m.filename, file) for m in members]
+        targets = [inside(root, name, file) for name in _names(members)]
         with reporter.bar(f"unpacking {file.name}", len(members)) as bar:
             for i, (member, target) in enumerate(zip(members, targets, strict=True)):
                 if member.is_dir():
@@ -135,6 +138,18 @@ def _unzip(file: Path, root: Path, reporter: Reporter) -> None:
                     # zipfile stops at the declared size, so the sum above holds
                     shutil.copyfileobj(source, out, 1 << 20)
                 bar.update(i + 1)
+
+
+def _names(members: list[zipfile.ZipInfo]) -> list[str]:
+    """What the members of a zip are called: names that are not said to be UTF-8 are in the encoding that all of them
+    look like, as Windows in Chinese and macOS pack them."""
+    unsaid = {m.filename: m.filename.encode("cp437", "replace") for m in members
+              if not m.flag_bits & UTF8 and not m.filename.isascii()}  # fmt: skip
+    encoding = detect(b"\n".join(unsaid.values())) if unsaid else ""
+    if encoding not in ("utf-8", "gb18030"):
+        return [m.filename for m in members]
+    known = {name: raw.decode(encoding, "replace") for name, raw in unsaid.items()}
+    return [known.get(m.filename, m.filename) for m in members]
 
 
 def _expand(file: Path, target: Path) -> None:

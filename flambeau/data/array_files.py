@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flambeau.core.errors import DataError, nearest
+from flambeau.core.files import check_regular
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.split import ALIASES, NAMES, TEST, TRAIN, VALID, Split
 from flambeau.fields import Field, chosen
@@ -84,6 +85,7 @@ def read_arrays(path: Path) -> dict[int, dict[str, np.ndarray]]:
     Raises:
         DataError: the file is damaged, holds pickled objects (which are never loaded), or is of MATLAB 7.3.
     """
+    check_regular(path)
     try:
         arrays = _loaded_mat(path) if path.suffix.lower() == ".mat" else _loaded_npz(path)
     except NotImplementedError:

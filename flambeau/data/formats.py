@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flambeau.core.errors import DataError, MissingExtra
+from flambeau.core.files import read_bytes
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields.charsets import detect, to_text
 
@@ -65,7 +66,7 @@ def read_json(path: Path) -> Read:
         DataError: it is something else, or is damaged.
     """
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(read_bytes(path))
     except (ValueError, RecursionError) as error:
         raise DataError(f"the file is not JSON ({str(error) or 'too deep'})", where=path) from None
     if isinstance(document, dict):
@@ -93,7 +94,7 @@ def read_arff(path: Path) -> Read:
         DataError: it has no attributes, or one of a kind that is not known; a row that does not fit is left out and
             named.
     """
-    data = path.read_bytes()
+    data = read_bytes(path)
     lines = to_text(data, detect(data), path)[0].splitlines()
     names, numeric, defaults = list[str](), list[bool](), list[str | None]()
     rows, wrong = list[list[str | None]](), list[int]()

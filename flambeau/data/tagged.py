@@ -12,6 +12,7 @@ from flambeau.core.files import read_bytes
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
 from flambeau.data.split import ALIASES, TEST, TRAIN, VALID, Split, with_validation
+from flambeau.data.walk import walk
 from flambeau.fields import Field, Tags, Tokens, chosen
 from flambeau.fields.charsets import read_text
 
@@ -58,7 +59,7 @@ def from_tagged(
     root = Path(path)
     if not root.exists():
         raise DataError("there is no such file or folder", where=path)
-    inside = [root] if root.is_file() else [f for f in sorted(root.rglob("*")) if f.is_file()]
+    inside = [root] if root.is_file() else [root / f for f in walk(root).files if (root / f).is_file()]
     files = [f for f in inside if root.is_file() or is_tagged(f)]
     rest = sorted({*inside} - {*files})
     others = [f.relative_to(root).as_posix() for f in rest if not f.name.startswith(".")]

@@ -20,22 +20,23 @@ HIDDEN = frozenset(
 
 class Walk(NamedTuple):
     """Paths from a folder on: its files; the folders that were passed over as hidden; links that lead to a folder that
-    is there anyway."""
+    is there anyway; folders that may not be opened."""
 
     files: list[str]
     hidden: list[str]
     links: list[str]
+    closed: list[str]
 
     def findings(self) -> list[Finding]:
         """What was passed over."""
         told = [
-            ("hidden", self.hidden, "hidden or of thumbnails"),
-            ("links", self.links, "links to folders that are there already"),
+            ("hidden", Severity.NOTE, self.hidden, "hidden or of thumbnails"),
+            ("links", Severity.NOTE, self.links, "links to folders that are there already"),
+            ("closed", Severity.WARNING, self.closed, "may not be opened"),
         ]
         return [
-            Finding(check, Severity.NOTE, f"{len(places)} folder{'s' * (len(places) > 1)} passed over: {what}",
-                    places=places)
-            for check, places, what in told if places
+            Finding(check, severity, f"folders passed over, {what}: {len(places)}", places=places)
+            for check, severity, places, what in told if places
         ]  # fmt: skip
 
 
@@ -51,7 +52,7 @@ def is_hidden(name: str) -> bool:
 def walk(root: str | Path) -> Walk:
     """The files of a folder, in order. Links to folders are followed, each real folder is visited once, by its own
     path before a link's; a link that leads above the folder leads nowhere."""
-    found = Walk([], [], [])
+    found = Walk([], [], [], [])
     real_root = os.path.realpath(root)
     seen: set[tuple[int, int]] = set()
     linked = [""]
@@ -61,7 +62,7 @@ def walk(root: str | Path) -> Walk:
         if start and os.path.commonpath([target, real_root]) == target:
             found.links.append(start)
             continue
-        for folder, folders, names in os.walk(path):
+        for folder, folders, names in os.walk(path, onerror=lambda error: found.closed.append(str(error.filename))):
             status = os.stat(folder)  # noqa: PTH116
             identity = (status.st_dev, status.st_ino)
             inside = os.path.relpath(folder, root)
@@ -77,7 +78,7 @@ def walk(root: str | Path) -> Walk:
             linked.extend(prefix + name for name in links)
             folders[:] = [name for name in kept if name not in links]
             found.files.extend(prefix + name for name in names if not is_hidden(name))
-    return Walk(sorted(found.files), sorted(found.hidden), sorted(found.links))
+    return Walk(sorted(found.files), sorted(found.hidden), sorted(found.links), sorted(found.closed))
 
 
 def composed(names: Sequence[str]) -> list[str]:

@@ -153,3 +153,20 @@ def test_a_password_is_told(photos: Path, tmp_path: Path) -> None:
 def test_an_archive_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none.zip: there is no such file"):
         unpack(tmp_path / "none.zip")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030", "cp437"])
+def test_names_in_a_zip_that_are_not_said_to_be_utf_8(encoding: str, tmp_path: Path) -> None:
+    """As macOS and Windows in Chinese pack them: classes would be called ├¿."""
+    names = ["Größe", "é"] if encoding == "cp437" else ["猫和狗的照片", "汽车"]
+    file = tmp_path / "packed.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        for i, name in enumerate(names):
+            stored = b"%d/" % i + name.encode(encoding)
+            archive.writestr("x" * len(stored), b"a")
+    data = file.read_bytes()
+    for i, name in enumerate(names):
+        stored = b"%d/" % i + name.encode(encoding)
+        data = data.replace(b"x" * len(stored), stored, 2)
+    file.write_bytes(data)
+    assert sorted(contents(unpack(file, tmp_path / "cache"))) == [f"{i}/{name}" for i, name in enumerate(names)]

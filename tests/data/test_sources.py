@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -424,3 +425,15 @@ def test_frames_whose_columns_are_numbers_or_mixed(tmp_path: Path) -> None:
     (tmp_path / "book.docx").write_bytes(b"PK")
     with pytest.raises(DataError, match="this is a file; expected a folder"):
         from_path(tmp_path / "book.docx")
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "jsonl", "json", "arff", "npz", "ts", "zip", "tar.gz", "conll"])
+def test_a_pipe_in_place_of_a_file_is_told_and_not_waited_for(ending: str, tmp_path: Path) -> None:
+    from flambeau.data.sources import from_path
+
+    os.mkfifo(tmp_path / f"pipe.{ending}")
+    (tmp_path / f"endless.{ending}").symlink_to("/dev/zero")
+    for name in ("pipe", "endless"):
+        with pytest.raises(DataError) as told:
+            from_path(tmp_path / f"{name}.{ending}")
+        assert f"{name}.{ending}" in str(told.value)
