@@ -15,7 +15,7 @@ from flambeau.shuffling import importance
 from flambeau.training.engine import Engine
 
 MEASURED = {
-    "test": "test rows", "valid": "validation rows, which chose the epoch: too good, if anything",
+    "test": "test rows", "valid": "validation rows, which chose the epoch, so this is optimistic",
     "train": "rows, measured on what it trained on", "all": "rows",
 }  # fmt: skip
 """What an evaluation was made on, by split."""

@@ -225,6 +225,6 @@ def test_the_headline_says_what_was_measured() -> None:
     result = {"side": "test", "samples": 150, "metric": "accuracy", "metrics": {"loss": 0.2, "accuracy": 0.9}}
     result["intervals"] = {"accuracy": [0.841, 0.939]}
     assert headline(result) == "150 test rows: accuracy 0.9000 (95 % interval 0.841 to 0.939)  loss 0.2000"
-    for side, says in (("valid", "150 validation rows, which chose the epoch: too good, if anything"),
+    for side, says in (("valid", "150 validation rows, which chose the epoch, so this is optimistic"),
                        ("all", "150 rows"), ("train", "150 rows, measured on what it trained on")):  # fmt: skip
         assert measured_on({**result, "side": side}) == says

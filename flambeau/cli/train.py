@@ -108,13 +108,11 @@ def command(
 def finish(learner: Any, as_json: bool, **options: Any) -> None:
     """Trains, writes the report, and tells."""
     from flambeau import report
-    from flambeau.verdicts import headline
 
     if learner.data is not None:
         learner.reporter.say(learner.data.describe())
     metrics = learner.fit(**options)
     path = report.write(learner.run)
-    learner.reporter.say(headline(learner.run.evaluation), style="bold")
     learner.reporter.say(f"report: {path}")
     learner.reporter.say(f"next: flambeau predict {learner.run.path} FILE, or flambeau serve {learner.run.path}")
     if as_json:

@@ -64,15 +64,16 @@ class Classification(Grouped):
     def update(self, output: Tensor, target: Tensor, rows: Tensor) -> None:
         confidence, predicted = output.float().max(1)
         k = len(self.classes)
-        self.confusion += torch.bincount((target * k + predicted).cpu(), minlength=k * k).view(k, k)
-        groups, right = groups_of(rows), (predicted == target).cpu()
-        self.count_groups(0, target.cpu()[right], groups[right])
-        self.count_groups(1, predicted.cpu(), groups)
-        self.count_groups(2, target.cpu(), groups)
+        truth, guess, groups = target.cpu(), predicted.cpu(), groups_of(rows)
+        right = guess == truth
+        self.confusion += torch.bincount(truth * k + guess, minlength=k * k).view(k, k)
+        self.count_groups(0, truth[right], groups[right])
+        self.count_groups(1, guess, groups)
+        self.count_groups(2, truth, groups)
         if self.ranking is not None:
             logits = output.float().cpu().clamp_min(1e-38).log()
             score = logits[:, self.positive] - logits[:, 1 - self.positive]
-            self.ranking.add(score.numpy(), (target == self.positive).cpu().numpy(), groups.numpy())
+            self.ranking.add(score.numpy(), (truth == self.positive).numpy(), groups.numpy())
         if not self.keep:
             return
         confidence = confidence.cpu()
@@ -80,7 +81,6 @@ class Classification(Grouped):
         for i, what in enumerate((torch.ones_like(confidence), confidence, right)):
             self.bins[i].index_add_(0, at, what.double())
         probabilities = output.float().cpu()
-        truth, guess = target.cpu(), predicted.cpu()
 
         def tell(i: int) -> dict[str, Any]:
             return {

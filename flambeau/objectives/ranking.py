@@ -40,7 +40,8 @@ class Ranking:
             scores: logits (B). true: bool (B). groups: int64 (B), from 0 to 31.
         """
         keys = true.astype(np.int64) * GROUPS + groups
-        self._parts.append((scores.astype(np.float32), keys, np.ones(len(scores), np.int64)))
+        scores = np.nan_to_num(scores.astype(np.float32), nan=-FURTHEST)  # of a model that has broken down
+        self._parts.append((scores, keys, np.ones(len(scores), np.int64)))
         self._size += len(scores)
         if self._size > self.exact:
             self._round()
