@@ -54,7 +54,8 @@ class Words:
 
     def fix(self, finding: Finding) -> str:
         """What to do about it; empty where the language has no words for that."""
-        return finding.fix if self.language == "en" else FIXES.get(finding.check.removeprefix("near-"), "")
+        check = finding.check.removeprefix("near-")
+        return finding.fix if self.language == "en" else FIXES.get(f"{check}:{finding.severity}", FIXES.get(check, ""))
 
     def metric(self, name: str) -> str:
         """A metric in a table or a sentence: without what its name says to explain it."""

@@ -137,7 +137,8 @@ class Twins:
                     if len(linked[check]) > MANY_ALIKE * len(self.dataset):
                         severity = Severity.NOTE
                         fix = "look at a few: so many are alike where classes differ in a detail"
-                severity = Severity.NOTE if coincidence else severity
+                if coincidence:
+                    severity, fix = Severity.NOTE, "nothing, if rows of few values are equal by chance; look at a few"
                 findings.append(Finding(near + check, severity, message, places, rows_of, fix, len(links_of)))
         return findings
 
