@@ -234,3 +234,11 @@ def test_the_report_of_many_sounds_or_pictures_stays_small(copy):
     document["thumbnails"] = [[large] * 8 for _ in document["findings"]]
     write_json(copy.path / "findings.json", document)
     assert len(report.build(copy)) < 2_000_000
+
+
+def test_what_a_language_has_no_words_for_is_marked_as_english(copy):
+    document = read_json(copy.path / "findings.json")
+    document["findings"][0] |= {"check": "of-tomorrow", "message": "something that nobody knew"}
+    write_json(copy.path / "findings.json", document)
+    assert '<b lang="en">something that nobody knew</b>' in report.build(copy, language="zh-CN")
+    assert "<b>something that nobody knew</b>" in report.build(copy)

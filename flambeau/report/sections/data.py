@@ -172,13 +172,13 @@ def _card(finding: Finding, thumbnails: list[str], words: Words) -> Markup:
         None if told or finding.count < 2 or words.language != "en" else words("samples_concerned", count=finding.count)
     )
     pictures = tag("div", (tag("span", fragment(t), class_="thumb") for t in thumbnails), class_="thumbs")
-    fix = words.fix(finding)
+    said, fix = words.finding(finding), words.fix(finding)
     return tag(
         "article",
         tag(
             "p",
             tag("span", words.name("severity", str(finding.severity)), class_=f"chip chip-{finding.severity}"),
-            tag("b", words.finding(finding)),
+            tag("b", said, lang="en" if words.language != "en" and said in finding.message else None),
             tag("span", concerned, class_="quiet") if concerned else None,
             class_="row",
         ),
