@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 FARTHEST = 1e15  # standard deviations; from about 1e19 on a square is infinite in float32
 BYTES_A_SAMPLE = 16  # as floats, at the rate that is wanted, and between
 MOST_CHOICES = 1000
-DECODED_BATCHES = 4
+DECODED_BATCHES = 2
 """How many batches' inputs are decoded, or being decoded, at one time."""
 
 

@@ -15,6 +15,7 @@ import pytest
 import flambeau as fb
 from flambeau.serve import Limits, background_server
 from flambeau.serve.server import Server
+from flambeau.serve.service import DECODED_BATCHES
 
 Post = Callable[..., httpx.Response]
 HALF_HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: im"
@@ -94,6 +95,17 @@ def test_requests_that_are_whole_do_not_give_way(braked: Any, pictures: list[byt
         braked.gate.set()
         for connection in asking:
             assert b"200 OK" in all_of(connection)
+
+
+def test_a_crowd_is_answered_without_a_refusal(braked: Any, pictures: list[bytes], crowd: Any) -> None:
+    whole = PICTURE_HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(pictures[0]) + pictures[0]
+    with background_server(braked) as url:
+        asking = crowd(url, 192, whole)
+        braked.wait_for_encoded(DECODED_BATCHES * Limits().max_batch)
+        assert not braked.encoded.acquire(blocking=False)  # of a crowd only the next few are held decoded
+        braked.gate.set()
+        assert all(all_of(connection).startswith(b"HTTP/1.1 200 ") for connection in asking)
+    assert sum(braked.batches) == 192 + 1 and max(braked.batches) == Limits().max_batch
 
 
 def test_a_head_has_a_deadline_also_byte_by_byte(predictor: fb.Predictor) -> None:
