@@ -248,6 +248,24 @@ def test_report_is_written_anew(run: Run, trained: Path, tmp_path: Path) -> None
     assert "en" in command.told and "zh-CN" in command.told
 
 
+def test_an_unfinished_run_says_so_and_names_are_clean(run: Run, trained: Path, digits: Path, tmp_path: Path) -> None:
+    half = shutil.copytree(trained, tmp_path / "runs" / "half")
+    (half / "model.safetensors").unlink()
+    bad = shutil.copyfile(next((digits / "1").iterdir()), tmp_path / "a\x1b[2J.png")
+    note = "runs/half: the training is unfinished (6 of 6 epochs); the weights of epoch "
+    for verb, more in (("evaluate", []), ("predict", [bad.name])):
+        command = run(verb, "runs/half", *more)
+        assert command.status == 0, command.err
+        (said,) = [line for line in command.err.splitlines() if line.startswith(note)]
+        assert said.endswith(", the best so far, are used; go on with: flambeau resume runs/half")
+        assert "\x1b" not in command.out + command.err
+    assert r"a\x1b[2J.png: " in command.out
+    assert document(run("evaluate", "runs/half", "--json"))["note"].startswith(note)
+    assert document(run("predict", "runs/half", bad.name, "--json"))["predictions"][0]["file"] == bad.name
+    (listed,) = document(run("runs", "--json"))["runs"]
+    assert listed["status"] == "stopped" and "flambeau resume runs/half" in run("runs").out
+
+
 def test_runs_goes_on_past_a_damaged_one(run: Run, trained: Path, tmp_path: Path) -> None:
     for name in ("good", "bad"):
         shutil.copytree(trained, tmp_path / "runs" / name)
