@@ -19,7 +19,10 @@ DAYS = (
     "%Y年%m月%d日", "%Y年%m月", "%Y-%m", "%Y/%m", "%m/%Y", "%m-%Y", "%m.%Y", "%YM%m", "%Y-M%m", "%b %Y", "%b, %Y",
     "%b-%Y", "%b-%y", "%b %y", "%Y %b", "%Y-%b", "%YQ%q", "%Y-Q%q", "%Y Q%q", "Q%q %Y", "Q%q-%Y", "Q%q/%Y", "%G-W%V",
     "%GW%V", "%G-W%V-%u", "%GW%V%u", "%Y-%j", "%Y%m%dT%H%M%S", "%Y%m%dT%H%M%S%z", "%Y%m%dT%H%M", "%Y%m%d",
-    "%a %b %d %H:%M:%S %Y",
+    "%a %b %d %H:%M:%S %Y", "%H:%M %d.%m.%Y", "%H:%M:%S %d.%m.%Y", "%H:%M %d/%m/%Y", "%H:%M %m/%d/%Y", "%Y%m%d %H%M",
+    "%Y-%m-%d_%H:%M", "%Y-%m-%d_%H:%M:%S", "%Y-%m-%d_%H-%M-%S", "%Y-%m-%d %H", "%Y-%m-%dT%H", "%m/%d/%Y %I %p",
+    "%d/%m/%Y %H.%M", "%d.%m.%Y %H.%M", "%Y年%m月%d日%H时%M分", "%b %d, %y", "%d. %m. %Y", "%Y. %m. %d.", "%d/%m-%Y",
+    "%b/%Y", "%qQ%y", "%qQ%Y", "%Y/Q%q", "Q%q-%y", "Q%q '%y", "%Y-%qQ", "W%V %G", "%G/W%V", "W%V/%G",
 )  # fmt: skip
 """The forms of days that are tried, each with any clock time after it; of equals the first."""
 DIGITS = {6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
@@ -30,7 +33,7 @@ UNIX_YEARS = 631_152_000, 4_102_444_800  # seconds: 1990 to 2100
 TRIED = 50  # texts, to find the forms that may fit at all
 _CLOCK = re.compile(
     r"(T|t|[,:]?\s+|:)(\d{1,2}):(\d{2})(?::(\d{2})([.,]\d+)?)?(\s*)([ap])?(\.?m\.?)?(\s*)"
-    r"(z|utc|gmt|(?:utc|gmt)?[+-]\d{2}(?::?\d{2})?)?$", re.I,
+    r"(z|utc|gmt|(?:utc|gmt)?[+-]\d{2}(?::?\d{2})?)?(?:\s*[(\[].*)?$", re.I,
 )  # fmt: skip
 
 
@@ -184,6 +187,8 @@ def _spelled(format: str, groups: Any, known: Any) -> str:
             format = format.replace(f"%{name}", f"%-{name}")
     if "%b" in format and (groups["b"].drop_nulls().str.len_chars() > 4).any():
         format = format.replace("%b", "%B")
+    if format.startswith("%a") and known.str.contains(r"^\s*[^\W\d_]{4,}").any():
+        format = format.replace("%a", "%A", 1)
     if "%H" in format or "H" not in groups.columns:
         return format
     there = groups["H"].is_not_null().arg_true()
@@ -215,6 +220,9 @@ def _of_numbers(known: Any, time_column: bool) -> Found:
             )
     if not time_column:
         return none
+    if len(known) >= FEWEST[6] and known.str.contains(r"^(1[89]|2[01])\d\d\.(0[1-9]|1[0-2])$").all():
+        message = f"numbers such as {first} are read as a year and a month"
+        return Found(TimeForm("%Y.%m"), 1.0, [Note("numbers-as-times", message)])
     numbers = known.cast(pl.Float64, strict=False).to_numpy()
     for unit, micros in UNIX.items():
         seconds = numbers * micros / 1e6

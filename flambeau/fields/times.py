@@ -17,7 +17,7 @@ ISO = "%Y-%m-%d"
 UNIX = {"unix s": 1_000_000, "unix ms": 1_000, "unix us": 1, "unix ns": 0.001}
 """What numbers count since 1970, and how many microseconds one is."""
 PIVOT = 1969  # of two-digit years, as POSIX has it: 69 to 99 are of the 20th century
-LONGEST = 60  # characters of a time
+LONGEST = 80  # characters of a time
 _MONTHS = (
     "january jan janvier janv januar jänner enero ene gennaio gen",
     "february feb février févr fév fevrier fevr februar feber febrero febbraio",
@@ -38,7 +38,7 @@ NAMES = ("January", "February", "March", "April", "May", "June", "July", "August
          "December")  # fmt: skip
 _WORD = r"[^\W\d_]"
 _CODES = {
-    "Y": r"(?P<Y>\d{4})", "y": r"(?P<y>\d{2})", "m": r"(?P<m>\d{1,2})", "d": r"(?P<d>\d{1,2})",
+    "Y": r"(?P<Y>\d{4})", "y": r"(?P<y>\d{2})", "m": r"(?P<m>\d{1,2})", "d": r"(?P<d>\d{1,2})(?:st|nd|rd|th)?",
     "b": rf"(?P<b>{_WORD}{{3,}})\.?", "j": r"(?P<j>\d{3})", "q": r"(?P<q>[1-4])", "G": r"(?P<G>\d{4})",
     "V": r"(?P<V>\d{1,2})", "u": r"(?P<u>[1-7])", "a": rf"{_WORD}+\.?", "H": r"(?P<H>\d{1,2})",
     "M": r"(?P<M>\d{1,2})", "S": r"(?P<S>\d{1,2}(?:[.,]\d+)?)", "p": r"(?P<p>[ap])\.?m\.?",
@@ -47,8 +47,10 @@ _CODES = {
 _SAME = {"B": "b", "h": "b", "A": "a", "e": "d", "I": "H", "k": "H", "l": "H", "P": "p", "Z": "z", "f": "", ".f": "",
          ".3f": "", ".6f": "", ".9f": ""}  # fmt: skip
 _WHOLE = {"%F": ISO, "%D": "%m/%d/%y", "%T": "%H:%M:%S", "%R": "%H:%M", "%r": "%I:%M:%S %p"}
+_ZONE_NAME = r"(?:\s*[(\[][^\d()\[\]]+[)\]])?"  # behind an offset, as JavaScript and Java write it
 CLOCK = (
-    rf"(?:(?:t|[,:]?\s+|:){_CODES['H']}:(?P<M>\d{{2}})(?::{_CODES['S']})?\s*(?:{_CODES['p']})?\s*(?:{_CODES['z']})?)?"
+    rf"(?:(?:t|[,:]?\s+|:){_CODES['H']}:(?P<M>\d{{2}})(?::{_CODES['S']})?"
+    rf"\s*(?:{_CODES['p']})?\s*(?:{_CODES['z']})?{_ZONE_NAME})?"
 )
 """What may follow a day: a time with or without seconds, a fraction of them, AM or PM, an offset; or nothing."""
 _TAIL = re.compile(
