@@ -17,6 +17,7 @@ from flambeau.core.findings import Severity
 from flambeau.core.reporter import Reporter
 from flambeau.data.batch import Batch
 from flambeau.data.columns import from_polars
+from flambeau.data.custom import batch_length, to_device
 from flambeau.data.frames import as_polars, with_index
 from flambeau.data.grouping import PRESENT, missing, optional, unseen
 from flambeau.data.paths import unpacked
@@ -281,7 +282,7 @@ class Predictor:
             values: one raw value, or a list or a frame's column of them (a sentence cut into words is a tuple, or a
                 list in a list); of several columns, mappings or a polars or pandas frame; of series to forecast, their
                 rows so far, which are parted by the column that tells series apart. For a run without fields (a user's
-                own data): a tensor (B, …) as the model takes it; the outputs come back as an array.
+                own data): what the model takes, a tensor (B, …) or several; the outputs come back as an array.
             reject_below: under this confidence the label is `unknown`.
 
         Returns:
@@ -291,9 +292,10 @@ class Predictor:
             DataError: a value cannot be read; it names which.
         """
         if not self.fields:
-            if not isinstance(values, Tensor):
+            if not isinstance(values, Tensor) and not (values and isinstance(values, (tuple, dict))):
                 raise UsageError("this run has no fields, so it cannot read raw values", fix="give a tensor (B, …)")
-            return self._forward(Batch(values.to(self.engine.device), None, torch.arange(len(values))))
+            inputs = to_device(values, self.engine.device)
+            return self._forward(Batch(inputs, None, torch.arange(batch_length(values))))
         if isinstance(values, Tensor):
             values = values.detach().cpu().numpy()
         field = self.fields[self.inputs[0]]

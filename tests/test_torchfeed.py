@@ -204,7 +204,10 @@ class Mapped(Two):
     ],
 )
 def test_batches_that_are_dicts_are_taken(data: Any, model: nn.Module) -> None:
-    assert learner(data, model, nn.CrossEntropyLoss(), epochs=10).fit()["accuracy"] > 0.5
+    trained = learner(data, model, nn.CrossEntropyLoss(), epochs=10)
+    assert trained.fit()["accuracy"] > 0.5
+    inputs = X[:7] if len(data.inputs) == 1 else dict.fromkeys(data.inputs, X[:7])
+    assert trained.predict(inputs).shape == (7, 10)
 
 
 # -- mistakes, each answered in a line ----------------------------------------------------------------------------

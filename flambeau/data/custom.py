@@ -251,7 +251,7 @@ class CustomPreparer:
         inputs, target = split_batch(collated)
         if self.classes and isinstance(target, Tensor) and not target.is_floating_point():
             target = target.long()
-        return Batch(_to(inputs, self.device), _to(target, self.device), rows)
+        return Batch(to_device(inputs, self.device), to_device(target, self.device), rows)
 
 
 def split_batch(collated: Any) -> tuple[Any, Any]:
@@ -295,12 +295,13 @@ def batch_length(collated: Any) -> int:
     return len(part) if part.ndim else 1
 
 
-def _to(value: Any, device: torch.device) -> Any:
+def to_device(value: Any, device: torch.device) -> Any:
+    """Tensors, and tuples and dicts of them, on a device."""
     if isinstance(value, Tensor):
         return value if value.device == device else value.to(device, non_blocking=True)
     if isinstance(value, dict):
-        return {k: _to(v, device) for k, v in value.items()}
+        return {k: to_device(v, device) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        moved = [_to(v, device) for v in value]
+        moved = [to_device(v, device) for v in value]
         return type(value)(*moved) if hasattr(value, "_fields") else tuple(moved)
     return value

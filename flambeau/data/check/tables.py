@@ -4,7 +4,9 @@ too good to be true, far out, or different on the two sides of the split."""
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -52,7 +54,7 @@ def table_findings(dataset: Dataset) -> tuple[list[Finding], set[str]]:
         if isinstance(column.field, Date):
             said = column.field.check(dataset.columns[column.name])
             findings += [replace(f, message=f"the column '{column.name}': {f.message}") for f in said]
-    findings += [*_same(columns), *_giveaways(dataset, columns)]
+    findings += [*_same(columns), *_giveaways(dataset, columns), *_one_hot(dataset, names)]
     return findings, set(names)
 
 
@@ -231,6 +233,30 @@ def _giveaways(dataset: Dataset, columns: list[Seen]) -> list[Finding]:
                     count=len(rows), fix="leave it out unless it is known before the target is")
         )  # fmt: skip
     return findings
+
+
+def _one_hot(dataset: Dataset, names: Sequence[str]) -> list[Finding]:
+    """Inputs that are one category with the target, as `species_setosa` and `species_virginica`: of all, one is 1."""
+    target = dataset.target or ""
+    stem = re.match(r"(.+[_.=: -]).", target)
+    alike = [name for name in names if stem and name.startswith(stem[1])]
+    read = {name: _bits(dataset.columns[name]) for name in (target, *alike)} if alike else {}
+    bits = {name: column for name, column in read.items() if column is not None}
+    others = [name for name in alike if name in bits]
+    if not others or target not in bits or not bool((np.sum([*bits.values()], 0) == 1).all()):
+        return []
+    return [Finding("target-leakage", Severity.WARNING,
+                    f"'{target}' and {len(others)} inputs are one category: every row has 1 in one of them, so they "
+                    "give it away", places=others, count=len(dataset),
+                    fix="leave these inputs out, or join all into one column of names")]  # fmt: skip
+
+
+def _bits(values: Any) -> np.ndarray | None:
+    """A column of zeros and ones; None for any other."""
+    written = [str(value).lower().removesuffix(".0") for value in values]
+    if not {*written} <= {"0", "1", "true", "false"}:
+        return None
+    return np.asarray([text in ("1", "true") for text in written])
 
 
 def _alone(x: np.ndarray, y: np.ndarray, classes: bool) -> float:

@@ -42,6 +42,18 @@ def test_a_column_that_alone_tells_the_number() -> None:
     assert check(y=y, twice=2 * y + 1)["target-leakage"].places == ["twice"]
 
 
+def test_one_hot_columns_of_which_one_is_the_target() -> None:
+    species = np.eye(3, dtype=int)[random.integers(0, 3, N)]
+    for written in (species, species.astype(str), species.astype(bool)):
+        columns = {f"species_{name}": written[:, i].tolist() for i, name in enumerate(("setosa", "blue", "white"))}
+        data = Dataset({"x": random.normal(size=N), **columns}, target="species_setosa")
+        (found,) = [f for f in data.check() if f.check == "target-leakage"]
+        assert found.places == ["species_blue", "species_white"]
+        assert "'species_setosa' and 2 inputs are one category" in found.message
+    free = {f"has_{name}": random.integers(0, 2, N) for name in ("a", "b", "c")}
+    assert not [f for f in Dataset({**free}, target="has_a").check() if f.check == "target-leakage"]
+
+
 def test_outliers_carry_their_rows_the_worst_first() -> None:
     x = random.normal(size=N)
     x[[5, 9]] = 1e3, 1e6
