@@ -173,8 +173,9 @@ _WHY = (
     (r"values are lists of words", "值为词的列表"),
     (r"tags: .*", "每个词元有一个标注"),
 )
+_LOOKED = r"(?: \([\d,]+ of [\d,]+ rows looked at\))?"
 SENTENCES: tuple[tuple[str, str], ...] = (
-    *((rf"(.+) is {kind}: {why}", rf"\g<1>：{name}，{shifted}") for kind, name in _KINDS
+    *((rf"(.+) is {kind}: {why}{_LOOKED}", rf"\g<1>：{name}，{shifted}") for kind, name in _KINDS
       for why, told in _WHY for shifted in [told.replace(r"\2", r"\3").replace(r"\1", r"\2")]),
     (r"batch_size ([\d,]+): ([\d,]+) training samples", r"batch_size \1：\2 个训练样本"),
     (r"batch_size ([\d,]+): ([\d,]+) asked, but .*", r"batch_size \1：要求 \2，但只有 \1 个训练样本"),
@@ -188,6 +189,8 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"tokens (\d+): the most samples of whole clips in a batch", r"tokens \1：一批中完整片段的最多采样数"),
     (r"tokens (\d+): texts of like length together.*", r"tokens \1：长度相近的文本放在一起，填充很少"),
     (r"device (\w+)", r"设备：\1"),
+    (r"metric (\w+): usual for a target of the kind (\w+)", r"指标 \1：此类目标常用"),
+    (r"metric (\w+): a class has .*", r"指标 \1：有的类别很少见，准确率说明不了什么"),
     (r"precision float32: the model has ([\d,]+) parameters only", r"精度 float32：模型只有 \1 个参数"),
     (r"precision float32: numbers are predicted", "精度 float32：预测的是数字"),
     (r"precision (\w+): the processor has (\w+)", r"精度 \1：处理器支持 \2"),

@@ -52,6 +52,8 @@ def test_a_finding_in_chinese_has_its_count_and_its_names():
 def test_reasons_and_rivals_are_said_in_chinese():
     say = Words("zh-CN").say
     for sentence in ("batch_size 32: 1,438 training samples", "label is category: 6 distinct names",
+                     "age is number: values are numbers (1,000 of 1,309 rows looked at)",
+                     "metric accuracy: usual for a target of the kind category",
                      "seasonal naive: 48 steps ago", "precision float32: the model has 53,098 parameters only",
                      "row 12 (train) = row 40 (test)"):  # fmt: skip
         assert say(sentence) != sentence
