@@ -148,7 +148,7 @@ def _write_csv(path: Path, rows: list[dict[str, Any]], top: int) -> None:
     which = list(itertools.takewhile(lambda key: key not in ("file", "text"), next(iter(rows), {})))
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as handle:
         writer = csv.writer(handle)
-        writer.writerow([*which, "file", "label", *(named if classes else ()), *failed])
+        writer.writerow(map(cell, [*which, "file", "label", *(named if classes else ()), *failed]))
         for row in rows:
             label = row.get("label", "")
             name = row.get("file") or row["text"]

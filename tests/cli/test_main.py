@@ -76,7 +76,7 @@ def test_a_table_of_predictions_holds_several_numbers_too(tmp_path: Path) -> Non
     from flambeau.cli.predict import _write_csv
 
     _write_csv(tmp_path / "out.csv", [{"file": "a.png", "label": [0.5, 2.0]}], 3)
-    assert (tmp_path / "out.csv").read_text().splitlines() == ["file,label,error", "a.png,0.5;2.0,"]
+    assert (tmp_path / "out.csv").read_text().splitlines() == ["file,label", "a.png,0.5;2.0"]
 
 
 def test_version_and_no_verb(flambeau: Forkserver, tmp_path: Path) -> None:
