@@ -135,3 +135,14 @@ def test_rows_as_json(rows_predictor: fb.Predictor) -> None:
 
         example = httpx.get(f"{url}/model").json()["example"]
         assert httpx.post(f"{url}/predict", json={"inputs": [example]}).status_code == 200
+
+
+def test_numbers_in_rows_are_read_as_their_column_was_written(tmp_path: Path) -> None:
+    lines = [f"{i + 1}.{100 + i:03},50;{'low' if i < 30 else 'high'}" for i in range(60)]
+    (tmp_path / "prices.csv").write_text("\n".join(["price;label", *lines]) + "\n")
+    data = fb.Dataset.from_table(tmp_path / "prices.csv", target="label")
+    fb.Learner(data, run=tmp_path / "run", quiet=True, epochs=1).fit(check=False)
+    with background_server(tmp_path / "run") as url:
+        rows = [{"price": "40.139,50"}, {"price": 40139.5}, {"price": "2.101,50"}]
+        written, plain, other = httpx.post(f"{url}/predict", json={"inputs": rows}).json()["predictions"]
+    assert written == plain != other
