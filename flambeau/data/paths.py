@@ -94,7 +94,7 @@ def located(frame: Any, others: Sequence[str], root: Path, table: str = "") -> t
         names = lying[folder]
         values = [None if v is None else names.get(_key(v), v) for v in frame[name].cast(pl.String).to_list()]
         frame = frame.with_columns(pl.Series(name, values, dtype=pl.String))
-        where = folder or "the table's own folder"
+        where = folder or str(root)
         findings.append(Finding("files-found", Severity.NOTE, f"the files that the column '{name}' names are those in "
                                 f"{where}", fix="say where with root= (--root) if not"))  # fmt: skip
         if name in ids:

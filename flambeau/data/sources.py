@@ -113,7 +113,8 @@ def from_frame(
     if target not in frame.columns:
         raise DataError(f"there is no column '{target}'", where=name, fix=nearest(target, frame.columns))
     if root is not None:
-        frame, files_found = located(frame, [target, "split", *(fields or ()), *(read or ())], Path(root), name)
+        known = [n for n, field in (fields or {}).items() if field.holds_content or not field.suffixes]
+        frame, files_found = located(frame, [target, "split", *known, *(read or ())], Path(root), name)
         findings = [*findings, *files_found]
     as_written = _asked_to_read(read, fields, frame.columns, name)
     fields = {**{c: f for c, f in as_written.items() if f is not None}, **(fields or {})}

@@ -69,9 +69,12 @@ class InputSpec:
         else:
             fits = len(self.shape) in axes and min(self.shape) >= 1
         if not fits:
+            planes = self.kind == "number" and len(self.shape) > 1
             raise UsageError(
-                f"an input of kind {self.kind} has the shape {self.shape}", expected=f"{expected} at least 1"
-            )
+                f"an input of kind {self.kind} has the shape {self.shape}", expected=f"{expected} at least 1",
+                fix="pictures are uint8 or floats in 0…1; where these are some in another range, say so: "
+                "fields={'x': fb.fields.Image()}" if planes else None,
+            )  # fmt: skip
 
     @classmethod
     def of(cls, fields: Sequence[Field]) -> InputSpec:

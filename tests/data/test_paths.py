@@ -92,6 +92,23 @@ def test_train_csv_is_about_the_folder_train(tmp_path: Path) -> None:
     assert any("train.csv" in f.message for f in data.findings)
 
 
+def test_a_run_on_ids_predicts_and_measures_by_ids(tmp_path: Path) -> None:
+    from flambeau import Predictor
+    from flambeau.cli.asked import Layout, asked
+    from flambeau.evaluation import evaluate_run
+
+    for folder in ("train", "test"):
+        pictures(tmp_path / folder, NAMES)
+    ids = [Path(n).stem for n in NAMES]
+    file = table(tmp_path / "train.csv", ids, "id")
+    Learner(Dataset.from_table(file), model="lenet", epochs=1, run=tmp_path / "run", quiet=True).fit(check=False)
+    assert evaluate_run(tmp_path / "run", file)["samples"] == COUNT
+    pl.DataFrame({"id": ids}).write_csv(tmp_path / "test.csv")
+    for root, folder in ((None, "test"), (tmp_path / "train", "train")):
+        values = list(asked([str(tmp_path / "test.csv")], Predictor.load(tmp_path / "run"), Layout(root=root)))
+        assert {Path(value.value["id"]).parent.name for value in values} == {folder}
+
+
 def test_where_the_files_lie_can_be_said(tmp_path: Path) -> None:
     pictures(tmp_path / "elsewhere", NAMES)
     (tmp_path / "tables").mkdir()

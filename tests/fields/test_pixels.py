@@ -190,6 +190,14 @@ def test_eight_bits_are_as_they_are_beside_wide_ones() -> None:
     assert resize(decode(encoded(eight, "PNG"), 1), (32, 32), "squash").max() == 100
 
 
+def test_grey_floats_in_another_range_say_what_pictures_are() -> None:
+    from flambeau import Learner
+
+    data = Dataset.from_arrays(np.stack([RAMP * 255] * 6), [0, 1] * 3)
+    with pytest.raises(UsageError, match=r"pictures are uint8 or floats in 0…1; .*Image\(\)"):
+        Learner(data, epochs=1, run=False, quiet=True).fit(check=False)
+
+
 @pytest.mark.parametrize("values", [RAMP * 255, RAMP * 2 - 1, (RAMP * 65535).astype(np.uint16)])
 def test_arrays_in_another_range_are_pictures(values: np.ndarray) -> None:
     pictures = np.stack([values] * 6)[..., None]
