@@ -8,6 +8,7 @@ from flambeau.cli import common
 
 NAME = "check"
 SHOWN = 60  # characters of an example
+MOST_COLUMNS = 40
 
 
 def command(
@@ -39,9 +40,12 @@ def command(
     findings = worst_first([*dataset.findings, *dataset.check(reporter=reporter)])
     styles = {"error": "red", "warning": "yellow", "note": None}
     columns = dataset.readings()
-    width = max((len(column["column"]) for column in columns), default=0)
-    for column in columns if not json else ():
+    texts = [column for column in columns if "example" in column and not json]
+    width = max((len(column["column"]) for column in texts[:MOST_COLUMNS]), default=0)
+    for column in texts[:MOST_COLUMNS]:
         reporter.say(f"  {column['column']:<{width}}  {_told(column)}")
+    if len(texts) > MOST_COLUMNS:
+        reporter.say(f"  … and {len(texts) - MOST_COLUMNS} more columns, which --json tells")
     if json:
         common.emit({"data": dataset.describe(), "columns": columns, "findings": [f.to_dict() for f in findings]})
     else:
@@ -53,10 +57,8 @@ def command(
 
 
 def _told(column: dict[str, Any]) -> str:
-    """How a column is read, with an example where it is a text of a table."""
+    """How a column is read, with an example."""
     way = column["form"] + (f" ({column['words']})" if column["words"] else "")
-    if "example" not in column:
-        return way
     short = column["example"] if len(column["example"]) <= SHOWN else column["example"][: SHOWN - 1] + "…"
     value = column["value"]
     return f"{way}, e.g. '{short}'" + (f" → {value}" if value != column["example"] else "")

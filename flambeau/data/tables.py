@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import itertools
 import mmap
 import re
 from collections.abc import Callable, Sequence
@@ -170,7 +171,7 @@ def _parsed(source: Any, cells: Cells, file: Path) -> tuple[Any, list[str]]:
     if frame is not None:
         last = frame[frame.columns[-1]]
         ends = last.null_count() if frame.width > 1 else 0
-        if not 0 < ends <= max(3, len(frame) // 10):
+        if not 0 < ends <= max(3, len(frame) // 10) or not _has_short_line(source, cells):
             return frame, []
     # a row that is too short cannot be told from one whose last value is missing, but by counting
     text = _contents(source).decode("utf-8", errors="replace")
@@ -185,6 +186,15 @@ def _parsed(source: Any, cells: Cells, file: Path) -> tuple[Any, list[str]]:
             raise error
         frame = read(fitted.encode())
     return frame, odd
+
+
+def _has_short_line(source: Any, cells: Cells) -> bool:
+    """Whether a line without quotes has fewer cells than there are columns: line by line, for the file may be large."""
+    separator, least = cells.separator.encode(), len(cells.names) - 1
+    stream: BinaryIO
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
+        lines = itertools.islice(stream, cells.lines, None)
+        return any(line.count(separator) < least and b'"' not in line and line.strip() != b"" for line in lines)
 
 
 def _mended(source: Any) -> tuple[Any, list[str]]:

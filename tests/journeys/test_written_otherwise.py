@@ -108,3 +108,14 @@ def test_classes_that_are_true_and_false_are_known_again_as_such(tmp_path: Path)
     fb.Learner(data, model="linear", epochs=30, learning_rate=0.1, run=tmp_path / "run", quiet=True).fit(check=False)
     typed = fb.Dataset.from_frame(pl.DataFrame({"x": [0, 1] * 10, "label": [False, True] * 10}), target="label")
     assert evaluate_run(tmp_path / "run", typed)["metrics"]["accuracy"] == 1.0
+
+
+def test_the_check_shows_how_each_column_is_read(tmp_path: Path, flambeau: Forkserver) -> None:
+    write(tmp_path / "train.csv", german, "{:03d}")
+    shown = flambeau("check", "train.csv", cwd=tmp_path)
+    assert "price  number:de (with a decimal comma), e.g. '1.000,00' → 1000.0" in shown.err
+    assert "code   category, e.g. '007'" in shown.err
+    asked = flambeau("check", "train.csv", "--read", "code=number", "--json", cwd=tmp_path).json["columns"]
+    assert asked[1] == {"column": "code", "form": "number", "words": "", "example": "007", "value": 7.0}
+    wrong = flambeau("check", "train.csv", "--read", "code", cwd=tmp_path)
+    assert wrong.status == 2 and "expected such as price=number:de" in wrong.err
