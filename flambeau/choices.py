@@ -5,15 +5,14 @@ Rules only, never timings or trials: the same data and machine always give the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from flambeau.core.errors import UsageError, nearest
 from flambeau.core.reporter import Reporter
 from flambeau.models import check_name
 from flambeau.objectives import losses
 from flambeau.recipe import Recipe
-from flambeau.techniques import TECHNIQUES, Technique
+from flambeau.techniques import made
 from flambeau.training import optimizers, schedule
 from flambeau.training.settings import Settings
 
@@ -110,23 +109,7 @@ def check_names(recipe: Recipe, *, model: bool = True) -> None:
     schedule.named(recipe.training.schedule)
     optimizers.named(recipe.training.optimizer)
     for name, settings in recipe.techniques.items():
-        technique(name, settings)
-
-
-def technique(name: str, settings: Mapping[str, Any]) -> Technique:
-    """The technique that a recipe describes.
-
-    Raises:
-        UsageError: there is no such technique, or it has no such setting.
-    """
-    kind = TECHNIQUES[name]
-    for setting in settings:
-        if setting not in kind.settings:
-            raise UsageError(f"the technique {name} has no setting '{setting}'", fix=nearest(setting, kind.settings))
-    try:
-        return kind(**settings)
-    except TypeError as error:  # text where a number is wanted
-        raise UsageError(f"the technique {name} does not take {dict(settings)} ({error})") from None
+        made(name, settings)
 
 
 def default_batch_size(num_train: int, least: int = 16, most: int = 128) -> int:

@@ -30,7 +30,7 @@ from flambeau.objectives.names import measure_of, why_measured
 from flambeau.predictor import Predictor
 from flambeau.recipe import Recipe
 from flambeau.run import Run
-from flambeau.techniques import Technique
+from flambeau.techniques import Technique, made
 from flambeau.techniques.transforms import Transforms
 from flambeau.torchfeed import as_feed
 from flambeau.training import Trainer, calibrate, engine, initialise
@@ -151,6 +151,11 @@ class Learner:
         self.recipe.training = settings
         torch.manual_seed(mix(settings.seed, "weights"))
         self.objective = self.own_objective or self._supervised(num_train, reasons)
+        named = {t.name: t for t in self.own_techniques}
+        by_name = [made(n, s) for n, s in self.recipe.techniques.items() if n not in named]
+        self.techniques = [*self.own_techniques, *by_name]
+        for technique in self.techniques:
+            technique.on_build(self.objective)
         target = self.data.fields.get(self.data.target or "") if self.data else None
         self.engine = engine.choose(
             self.objective.model, device=settings.device, precision=settings.precision,
@@ -159,9 +164,6 @@ class Learner:
         )  # fmt: skip
         self.engine.place(self.objective.model)
         why = self.own_steps.settle(self.objective.parameters(self.objective.phases[0]), settings, why)
-        named = {t.name: t for t in self.own_techniques}
-        by_name = [choices.technique(n, s) for n, s in self.recipe.techniques.items() if n not in named]
-        self.techniques = [*self.own_techniques, *by_name]
         self.feed.make_batches(settings, self.objective, self.engine)
         self._try()
         self.recipe.reasons = [*reasons, *why, *self.engine.reasons]

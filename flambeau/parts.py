@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from flambeau.core import plugins
 from flambeau.core.errors import UsageError, shown
 from flambeau.data.dataset import Dataset
 from flambeau.fields import Image
@@ -67,6 +68,7 @@ def write_size(recipe: Recipe, data: Dataset | None, size: int | Sequence[int]) 
 def write_own(recipe: Recipe, own: Mapping[str, Any], techniques: Sequence[Technique]) -> None:
     """The names of parts of the user's own; a recipe can do no more than name them."""
     recipe.own_parts = {name: _qualified(part) for name, part in own.items() if part is not None}
+    recipe.plugins = plugins.names()
     custom = [t for t in techniques if t.name not in TECHNIQUES]
     if custom:
         recipe.own_parts["techniques"] = ", ".join(_qualified(t) for t in custom)

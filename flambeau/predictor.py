@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from flambeau.core import plugins
 from flambeau.core.errors import DataError, RunError, UsageError
 from flambeau.core.findings import Severity
 from flambeau.core.reporter import Reporter
@@ -26,9 +27,10 @@ from flambeau.data.store import collate
 from flambeau.fields import Field, Forecast, History, Rows, Table, Tags, Tokens
 from flambeau.fields.strings import Strings
 from flambeau.fields.tags import Span, spans
-from flambeau.models import FUSION, InputSpec, build, fuse
+from flambeau.models import FUSION, Built, InputSpec, build, fuse
 from flambeau.objectives import Objective, Supervised
 from flambeau.run import Run
+from flambeau.techniques import TECHNIQUES, made
 from flambeau.training import engine
 from flambeau.training.engine import Engine
 
@@ -131,7 +133,8 @@ class Predictor:
         target = None
         if (run.path / "fields.json").exists():
             fields, inputs, target = run.fields()
-        if model is None:
+        built = Built(model) if model is not None else None
+        if built is None:
             if "model" in recipe.own_parts or "objective" in recipe.own_parts:
                 raise RunError(
                     f"this run was trained with a model of your own, {recipe.own_parts.get('model', 'an objective')}",
@@ -144,16 +147,21 @@ class Predictor:
             if recipe.model.name == FUSION:
                 others = optional(inputs, fields) if PRESENT in inputs else ()
                 specs = {n: InputSpec.of([field]) for n, field in seen.items()}
-                model = fuse(specs, outputs, weights=False, optional=others, present=PRESENT, **options)[0].model
+                built = fuse(specs, outputs, weights=False, optional=others, present=PRESENT, **options)[0]
             else:
-                model = build(recipe.model.name, InputSpec.of([*seen.values()]), outputs, **options).model
+                built = build(recipe.model.name, InputSpec.of([*seen.values()]), outputs, **options)
+        loss = recipe.objective.loss if "loss" not in recipe.own_parts else "auto"
+        objective = Supervised(built, fields.get(target) if target else None, loss, metric=recipe.objective.metric)
+        plugins.need(recipe.plugins, run.path)
+        for name, settings in recipe.techniques.items():
+            if name in TECHNIQUES and TECHNIQUES[name].overridden("on_build"):
+                made(name, settings).on_build(objective)
+        model = objective.model
         note = run.load_model(model)
         if note:
             (reporter or Reporter()).say(note, style="yellow")
         chosen = engine.choose(model, device=device, precision=precision)
         chosen.place(model)
-        loss = recipe.objective.loss if "loss" not in recipe.own_parts else "auto"
-        objective = Supervised(model, fields.get(target) if target else None, loss, metric=recipe.objective.metric)
         model.eval()
         predictor = cls(objective, chosen, fields, inputs, target)
         predictor.examples = run.examples

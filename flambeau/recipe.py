@@ -57,6 +57,7 @@ class Recipe(BaseModel):
     baseline: bool = True
     training: Settings = Field(default_factory=Settings)
     own_parts: dict[str, str] = Field(default_factory=dict)
+    plugins: list[str] = Field(default_factory=list)
     reasons: list[str] = Field(default_factory=list)
 
     def to_yaml(self) -> str:

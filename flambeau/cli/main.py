@@ -41,7 +41,10 @@ def _version(wanted: bool) -> None:
 def options(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
-    """Exit status: 0 good, 1 `check` found errors, 2 usage or bad input, 130 Ctrl-C, 143 SIGTERM."""
+    """Exit status: 0 good, 1 `check` found errors, 2 usage or bad input, 130 Ctrl-C, 143 SIGTERM.
+
+    Every verb takes `--plugin FILE`: a Python file whose parts (techniques, models, fields, …) are known by name then.
+    """
 
 
 for verb in (demo, check, train, resume, evaluate, predict, report, runs, models, serve):
@@ -74,6 +77,7 @@ def run(arguments: list[str]) -> int:
     """Runs the command; returns its exit status. Whatever goes wrong is told in one line on stderr."""
     as_json = "--json" in arguments
     try:
+        arguments = _with_plugins(arguments)
         status = app(args=arguments, standalone_mode=False, prog_name="flambeau")
     except SystemExit as error:
         status = error.code
@@ -94,6 +98,27 @@ def run(arguments: list[str]) -> int:
     if stopped is not None:  # typer takes Ctrl-C for an exit
         _tell(FlambeauError(f"stopped by {signal.Signals(stopped).name}"), as_json, status)
     return status if isinstance(status, int) else 0
+
+
+def _with_plugins(arguments: list[str]) -> list[str]:
+    """Loads the files of `--plugin FILE`, which every verb takes; the other arguments.
+
+    Raises:
+        UsageError: there is no such file, or it fails.
+    """
+    from flambeau.core import plugins
+
+    others: list[str] = []
+    given = iter(arguments)
+    for argument in given:
+        name, there, value = argument.partition("=")
+        if name != "--plugin":
+            others.append(argument)
+        elif file := value if there else next(given, ""):
+            plugins.load([file])
+        else:
+            raise UsageError("--plugin names no file", expected="--plugin FILE")
+    return others
 
 
 def _failed(error: Exception, as_json: bool) -> int:

@@ -53,6 +53,8 @@ def command(
                                                 "by their number if not given.", show_default=False)] = None,
     test: Annotated[float | None, typer.Option(help="Share of rows kept for the test; as many, from 200 rows on, if "
                                                "not given; 0 keeps none.", show_default=False)] = None,
+    technique: Annotated[list[str] | None, typer.Option(help="A trick by its name; its settings by --set.",
+                                                        show_default=False)] = None,
     metric: common.Metric = None,
     no_check: Annotated[bool, typer.Option("--no-check", help="Do not look for mistakes in the data first.")] = False,
     no_baseline: Annotated[bool, typer.Option("--no-baseline", help="Fit no simple rival beside the model.")] = False,
@@ -81,6 +83,7 @@ def command(
         settings["model.name"] = model
     if pretrained is not None:
         settings["pretrained"] = True if pretrained.lower() in ("yes", "true") else pretrained
+    base = base.model_copy(update={"techniques": {**{name: {} for name in technique or ()}, **base.techniques}})
     base = base.with_settings(settings).model_copy(update={"reasons": []})
     common_options: dict[str, Any] = {
         "run": run,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
+from flambeau.core import plugins
 from flambeau.core.errors import UsageError, nearest
 
 T = TypeVar("T")
@@ -33,16 +34,15 @@ class Registry(Generic[T]):
         return enter
 
     def __getitem__(self, name: str) -> T:
-        try:
-            return self._parts[name]
-        except KeyError:
-            raise UsageError(f"no {self.what} is called '{name}'", fix=nearest(name, self._parts)) from None
+        if name not in self:
+            raise UsageError(f"no {self.what} is called '{name}'", fix=nearest(name, self._parts))
+        return self._parts[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._parts)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._parts
+        return name in self._parts or (plugins.discover() and name in self._parts)
 
     def items(self) -> list[tuple[str, T]]:
         """All (name, part), in the order they were entered."""

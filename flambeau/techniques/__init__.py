@@ -1,10 +1,21 @@
 """Techniques: one file per trick. A new trick is a new file here, entered into TECHNIQUES."""
 
-from flambeau.techniques.base import HOOKS, TECHNIQUES, Technique
+from flambeau.techniques.base import HOOKS, TECHNIQUES, Step, Technique, made
 from flambeau.techniques.clip import Clip
 from flambeau.techniques.early_stopping import EarlyStopping
 from flambeau.techniques.ema import EMA
 from flambeau.techniques.label_smoothing import LabelSmoothing
 from flambeau.techniques.mixup import Mixup
 
-__all__ = ["EMA", "HOOKS", "TECHNIQUES", "Clip", "EarlyStopping", "LabelSmoothing", "Mixup", "Technique"]
+__all__ = [
+    "EMA",
+    "HOOKS",
+    "TECHNIQUES",
+    "Clip",
+    "EarlyStopping",
+    "LabelSmoothing",
+    "Mixup",
+    "Step",
+    "Technique",
+    "made",
+]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from flambeau.core.errors import UsageError, nearest
 from flambeau.core.registry import Registry
 from flambeau.data.batch import Batch
 
@@ -14,7 +16,10 @@ if TYPE_CHECKING:
 
 TECHNIQUES: Registry[type[Technique]] = Registry("technique")
 HOOKS = (
+    "on_build",
+    "on_rates",
     "on_fit_start",
+    "on_epoch_start",
     "on_batch",
     "on_gradients",
     "on_step_end",
@@ -22,6 +27,27 @@ HOOKS = (
     "on_epoch_end",
     "on_fit_end",
 )
+
+
+class Step(Protocol):
+    """What a hook knows of the update that is being made; see `flambeau.training.step.Step`.
+
+    Attributes:
+        objective: what is minimised.
+        phase: of the objective, whose parameters are updated.
+        number: of the step in the training, from 0.
+        parameters: that the phase updates, with their gradients.
+    """
+
+    objective: Objective
+    phase: str
+    number: int
+
+    @property
+    def parameters(self) -> list[torch.nn.Parameter]: ...
+
+    def again(self) -> torch.Tensor:
+        """The gradients anew, for the weights as they are now; the mean loss, a scalar."""
 
 
 class Technique:
@@ -33,15 +59,26 @@ class Technique:
     name: ClassVar[str]
     settings: ClassVar[tuple[str, ...]] = ()
 
+    def on_build(self, objective: Objective) -> None:
+        """Once, when the model is there and no optimiser is yet; and where a run is loaded, before its weights are. For
+        what adds, takes away or freezes parameters."""
+
+    def on_rates(self, objective: Objective, rates: dict[torch.nn.Parameter, float]) -> None:
+        """Before the optimisers are made: changes shares of the learning rate, by parameter, 1 where there is none."""
+
     def on_fit_start(self, objective: Objective) -> None:
         """Before the first step, and again after a resume, before the state is loaded."""
+
+    def on_epoch_start(self, objective: Objective, epoch: int) -> None:
+        """Before the first step of an epoch, from 0 on; again where one is resumed in the middle."""
 
     def on_batch(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Changes a training batch. All randomness comes from `generator`, seeded by the step."""
         return batch
 
-    def on_gradients(self, parameters: list[torch.nn.Parameter]) -> None:
-        """After the backward pass of a phase, before its optimiser steps."""
+    def on_gradients(self, step: Step) -> None:
+        """When the gradients of a phase are there, before its optimiser steps; `step` has its parameters, its phase and
+        its number, and takes a second pass with `step.again()`."""
 
     def on_step_end(self, objective: Objective, step: int) -> None:
         """After the optimisers have stepped."""
@@ -70,3 +107,19 @@ class Technique:
     def overridden(cls, hook: str) -> bool:
         """Whether this technique does anything at a hook."""
         return getattr(cls, hook) is not getattr(Technique, hook)
+
+
+def made(name: str, settings: Mapping[str, Any]) -> Technique:
+    """The technique that a recipe describes.
+
+    Raises:
+        UsageError: there is no such technique, or it has no such setting.
+    """
+    kind = TECHNIQUES[name]
+    for setting in settings:
+        if setting not in kind.settings:
+            raise UsageError(f"the technique {name} has no setting '{setting}'", fix=nearest(setting, kind.settings))
+    try:
+        return kind(**settings)
+    except TypeError as error:  # text where a number is wanted
+        raise UsageError(f"the technique {name} does not take {dict(settings)} ({error})") from None

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from flambeau.core.errors import UsageError
-from flambeau.techniques.base import TECHNIQUES, Technique
-
-if TYPE_CHECKING:
-    import torch
+from flambeau.techniques.base import TECHNIQUES, Step, Technique
 
 
 @TECHNIQUES.register("clip")
@@ -23,7 +18,7 @@ class Clip(Technique):
             raise UsageError(f"clipping at a norm of {norm} does not fit", expected="a number above 0")
         self.norm = norm
 
-    def on_gradients(self, parameters: list[torch.nn.Parameter]) -> None:
+    def on_gradients(self, step: Step) -> None:
         import torch
 
-        torch.nn.utils.clip_grad_norm_(parameters, self.norm)
+        torch.nn.utils.clip_grad_norm_(step.parameters, self.norm)

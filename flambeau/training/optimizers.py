@@ -38,16 +38,33 @@ def named(name: str) -> Any:
     return classes[name.lower()]
 
 
-def build_all(objective: Objective, settings: Settings) -> dict[str, torch.optim.Optimizer]:
-    """An optimiser for each phase of an objective."""
-    return {
-        phase: build(
-            settings.optimizer, objective.parameters(phase), settings.learning_rate or 1e-3, settings.weight_decay,
-            head=objective.head_parameters(), body_rate=settings.body_rate or 1.0, rates=objective.learning_rates(),
-            options=settings.optimizer_options,
-        )
-        for phase in objective.phases
-    }  # fmt: skip
+def build_all(
+    objective: Objective, settings: Settings, rates: Mapping[nn.Parameter, float]
+) -> dict[str, torch.optim.Optimizer]:
+    """An optimiser for each phase of an objective.
+
+    Args:
+        rates: shares of the learning rate, of some parameters.
+
+    Raises:
+        UsageError: settings are given for a phase that there is not, or no phase is updated in each step.
+    """
+    for phase in settings.phases:
+        if phase not in objective.phases:
+            raise UsageError(f"the objective has no phase '{phase}'", fix=nearest(phase, objective.phases))
+    if all(settings.of_phase(phase).every > 1 for phase in objective.phases):
+        raise UsageError("no phase is updated in each step", fix="leave every=1 to one of them")
+    return {phase: _of_phase(objective, phase, settings.of_phase(phase), rates) for phase in objective.phases}
+
+
+def _of_phase(
+    objective: Objective, phase: str, settings: Settings, rates: Mapping[nn.Parameter, float]
+) -> torch.optim.Optimizer:
+    return build(
+        settings.optimizer, objective.parameters(phase), settings.learning_rate or 1e-3, settings.weight_decay,
+        head=objective.head_parameters(), body_rate=settings.body_rate or 1.0, rates=rates,
+        options=settings.optimizer_options,
+    )  # fmt: skip
 
 
 def build(

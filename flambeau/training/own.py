@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,8 +137,10 @@ def _made(function: Callable[[Any], Any], value: Any, name: str) -> Any:
         ) from error
 
 
-def build_all(objective: Any, settings: Any, own: OwnSteps) -> dict[str, torch.optim.Optimizer]:
+def build_all(
+    objective: Any, settings: Any, own: OwnSteps, rates: Mapping[nn.Parameter, float]
+) -> dict[str, torch.optim.Optimizer]:
     """An optimiser for each phase of an objective, the user's own where there is one."""
     if own.optimizer is None:
-        return optimizers.build_all(objective, settings)
+        return optimizers.build_all(objective, settings, rates)
     return {phase: own.build(objective.parameters(phase)) for phase in objective.phases}

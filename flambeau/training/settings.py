@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from flambeau.core.errors import UsageError, shown
+from flambeau.core.errors import UsageError, nearest, shown
 
+OF_PHASE = ("optimizer", "optimizer_options", "learning_rate", "body_rate", "weight_decay", "every")
 MOST = 10**9  # of anything that is counted
 
 
@@ -33,6 +34,9 @@ class Settings:
         keep: `best` or `last`: the weights that the run ends with.
         checkpoint_minutes: besides the end of each epoch, save after so many minutes.
         log_every: steps between two lines of metrics.jsonl.
+        phases: of an objective that has several, what is different in some of them: {name: {optimizer, learning_rate,
+            …}}; and `every`, for a phase that is updated in each so many steps only.
+        every: see `phases`.
     """
 
     epochs: int | None = None
@@ -54,9 +58,11 @@ class Settings:
     keep: str = "best"
     checkpoint_minutes: float = 5.0
     log_every: int = 50
+    phases: dict[str, dict[str, Any]] = field(default_factory=dict)
+    every: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate", "log_every", "tokens"):
+        for name in ("epochs", "batch_size", "accumulate", "log_every", "tokens", "every"):
             value = getattr(self, name)
             if value is not None and not 1 <= value <= MOST:
                 raise UsageError(f"{name}={shown(value)} does not fit", expected="1 or more" if value < 1 else "less")
@@ -71,3 +77,11 @@ class Settings:
             raise UsageError(f"keep='{self.keep}' does not fit", expected="best or last")
         if not 0 < self.warmup < 1:
             raise UsageError(f"warmup={self.warmup} does not fit", expected="a share above 0 and below 1")
+        for phase, own in self.phases.items():
+            if wrong := next((name for name in own if name not in OF_PHASE), None):
+                raise UsageError(f"the phase {phase} has no setting '{wrong}'", fix=nearest(wrong, OF_PHASE))
+            self.of_phase(phase)  # checked
+
+    def of_phase(self, phase: str) -> Settings:
+        """The settings of one phase of the objective."""
+        return replace(self, phases={}, **self.phases.get(phase, {}))

@@ -56,19 +56,19 @@ class State:
                 raise ValueError("best")
             return state
 
-    def add_losses(self, values: Sequence[float], phases: int, rate: float | None) -> None:
-        """The losses of the last steps, `phases` of each.
+    def add_losses(self, steps: Sequence[Sequence[float]], rate: float | None) -> None:
+        """The losses of the last steps, of each phase that each took.
 
         Raises:
             TrainingError: one is NaN or infinite; it names the step.
         """
-        for i, value in enumerate(values):
-            if not math.isfinite(value):
-                step = self.step - (len(values) - i - 1) // phases
-                raise TrainingError(
-                    f"the loss became {value} at step {step} (epoch {self.epoch + 1})",
-                    fix=f"lower the learning rate (it is {rate:g}), clip the gradients, or use precision=float32; the "
-                    "last checkpoint is from before",
-                )
-            self.loss_sum += value / phases  # one by one: the same sum whenever they are read
-        self.recent += values
+        for behind, losses in zip(range(len(steps))[::-1], steps, strict=True):
+            for value in losses:
+                if not math.isfinite(value):
+                    raise TrainingError(
+                        f"the loss became {value} at step {self.step - behind} (epoch {self.epoch + 1})",
+                        fix=f"lower the learning rate (it is {rate:g}), clip the gradients, or use precision=float32; "
+                        "the last checkpoint is from before",
+                    )
+                self.loss_sum += value / len(losses)  # one by one: the same sum whenever they are read
+            self.recent += losses

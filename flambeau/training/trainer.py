@@ -32,6 +32,7 @@ from flambeau.training.own import OwnSteps, build_all
 from flambeau.training.saver import Saver
 from flambeau.training.settings import Settings
 from flambeau.training.state import State, merit
+from flambeau.training.step import Step, forget_gradients, shares
 from flambeau.training.stopwatch import Stopwatch
 
 
@@ -74,7 +75,7 @@ class Trainer:
         self.history: list[dict[str, Any]] = []
         self.best_weights: dict[str, Tensor] | None = None
         self.notes: list[str] = []
-        self._pending: list[Tensor] = []  # losses still on the device
+        self._pending: list[list[Tensor]] = []  # losses of each step, still on the device
         self._speed: dict[str, float] = {}  # of the last epoch
         self._generator = torch.Generator(engine.device)
 
@@ -107,7 +108,11 @@ class Trainer:
     def _start(self, resume: bool) -> None:
         settings = self.settings
         torch.manual_seed(mix(settings.seed, "dropout"))
-        self.optimizers = build_all(self.objective, settings, self.own)
+        rates = dict(self.objective.learning_rates())
+        for hook in self.hooks["on_rates"]:
+            hook(self.objective, rates)
+        self.optimizers = build_all(self.objective, settings, self.own, rates)
+        self.every = {phase: settings.of_phase(phase).every for phase in self.objective.phases}
         self._parameters = [p for o in self.optimizers.values() for g in o.param_groups for p in g["params"]]
         self._base_rates = {p: [g["lr"] for g in o.param_groups] for p, o in self.optimizers.items()}
         self.steps_per_epoch = math.ceil(self.train.count(0) / settings.accumulate)
@@ -135,6 +140,8 @@ class Trainer:
 
     def _train_epoch(self, interrupts: Interrupts) -> None:
         state, settings = self.state, self.settings
+        for hook in self.hooks["on_epoch_start"]:
+            hook(self.objective, state.epoch)
         self.objective.model.train()
         source = self.train.epoch(state.epoch, start=state.step_in_epoch * settings.accumulate)
         began, first, samples = time.perf_counter(), state.step_in_epoch, 0
@@ -181,38 +188,25 @@ class Trainer:
         return batch
 
     def _step(self, batches: list[Batch]) -> None:
-        """One optimiser step of each phase. With several batches, the gradient is that of one large batch."""
+        """One update of each phase whose turn it is. With several batches, the gradient is that of one large batch."""
         factor = self.schedule(min(self.state.step / self.total_steps, 1.0))
-        weights = [1.0]
-        if len(batches) > 1:
-            weights = [self.objective.weight(b) for b in batches]
-            total = sum(weights)
-            weights = [w / total for w in weights]
-        for phase in self.objective.phases:
-            optimizer = self.optimizers[phase]
+        weights = shares(self.objective, batches)
+        losses: list[Tensor] = []
+        for phase, optimizer in self.optimizers.items():
+            if self.state.step % self.every[phase]:
+                continue
             for group, rate in zip(optimizer.param_groups, self._base_rates[phase], strict=True):
                 group["lr"] = rate * factor
-            step_loss: Tensor | None = None
-            for batch, weight in zip(batches, weights, strict=True):
-                if self.engine.autocast_dtype is None:
-                    loss = self.objective.loss(batch, phase)
-                else:
-                    with self.engine.autocast():
-                        loss = self.objective.loss(batch, phase)
-                self.stopwatch.lap("forward")
-                if weight != 1.0:
-                    loss = loss * weight
-                loss.backward()
-                step_loss = loss.detach() if step_loss is None else step_loss + loss.detach()
-                self.stopwatch.lap("backward")
+            step = Step(
+                self.objective, phase, self.state.step, batches, weights, optimizer, self.engine, self.stopwatch
+            )
+            losses.append(step.backward())
             for hook in self.hooks["on_gradients"]:
-                hook([p for g in optimizer.param_groups for p in g["params"]])
+                hook(step)
             optimizer.step()
-            for p in self._parameters:
-                p.grad = None  # of all phases: a generator's loss reaches its discriminator's gradients too
-            assert step_loss is not None
-            self._pending.append(step_loss)  # read later: reading now would wait for the device
+            forget_gradients(self._parameters)  # of all phases: a generator's loss reaches its discriminator's too
             self.stopwatch.lap("step")
+        self._pending.append(losses)  # read later: reading now would wait for the device
         for hook in self.hooks["on_step_end"]:
             hook(self.objective, self.state.step)
 
@@ -220,9 +214,10 @@ class Trainer:
         """Reads the losses of the steps since the last call: one device sync for all of them."""
         if not self._pending:
             return
-        values = torch.stack([p.float() for p in self._pending]).tolist()
+        values = iter(torch.stack([loss.float() for losses in self._pending for loss in losses]).tolist())
+        steps = [[next(values) for _ in losses] for losses in self._pending]
         self._pending.clear()
-        self.state.add_losses(values, len(self.objective.phases), self.settings.learning_rate)
+        self.state.add_losses(steps, self.settings.learning_rate)
 
     def _log(self, samples_per_second: float) -> None:
         self._collect_losses()

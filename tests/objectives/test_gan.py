@@ -9,11 +9,11 @@ import pytest
 import torch
 from gan import GAN
 from small import Stop, Stopped, digits, identical, stored, terminated_at, trainer, weights
-from torch import Tensor, nn
+from torch import Tensor
 
 import flambeau as fb
 from flambeau.objectives import Objective
-from flambeau.techniques import Technique
+from flambeau.techniques import Step, Technique
 from flambeau.training import Interrupted
 
 
@@ -38,7 +38,7 @@ class Watch(Technique):
         self.changed.append({k.split(".")[0] for k in now if not torch.equal(now[k], self.before[k])})
         self.before = now
 
-    def on_gradients(self, parameters: list[nn.Parameter]) -> None:
+    def on_gradients(self, step: Step) -> None:
         self.note()
 
     def on_step_end(self, objective: Objective, step: int) -> None:

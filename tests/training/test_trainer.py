@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from flambeau.core.errors import TrainingError, UsageError
 from flambeau.data.batch import Batch
 from flambeau.objectives import Objective, Supervised
-from flambeau.techniques import Clip, EarlyStopping, Technique
+from flambeau.techniques import Clip, EarlyStopping, Step, Technique
 from flambeau.training import Interrupted, Trainer, checkpoint
 from flambeau.training.logging import read
 
@@ -204,8 +204,8 @@ def test_gradients_are_clipped_to_the_norm() -> None:
         def on_fit_start(self, objective: Objective) -> None:
             self.seen = []
 
-        def on_gradients(self, parameters: list[nn.Parameter]) -> None:
-            self.seen.append(float(torch.cat([p.grad.flatten() for p in parameters if p.grad is not None]).norm()))
+        def on_gradients(self, step: Step) -> None:
+            self.seen.append(float(torch.cat([p.grad.flatten() for p in step.parameters if p.grad is not None]).norm()))
 
     before, after = Norms(), Norms()
     fitted(techniques=[before, Clip(0.05), after])

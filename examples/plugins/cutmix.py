@@ -1,0 +1,40 @@
+"""CutMix: Yun et al. 2019, arXiv:1905.04899. Costs one copy of a part of the batch.
+
+flambeau train photos/ --plugin examples/plugins/cutmix.py --technique cutmix
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from flambeau.data.batch import Batch
+from flambeau.techniques import TECHNIQUES, Technique
+
+
+@TECHNIQUES.register("cutmix")
+class CutMix(Technique):
+    """Puts a rectangle of another picture of the batch into each, and blends the targets by their areas."""
+
+    name = "cutmix"
+    settings = ("alpha",)
+
+    def __init__(self, alpha: float = 1.0):
+        self.alpha = alpha
+
+    def on_fit_start(self, objective: Any) -> None:
+        self.classes = objective.target.num_outputs
+
+    def on_batch(self, batch: Batch, generator: torch.Generator) -> Batch:
+        B, _, H, W = batch.input.shape
+        first, second = torch._standard_gamma(torch.full((2,), self.alpha), generator=generator)
+        side = float((second / (first + second)).sqrt())  # of the rectangle, as a share of the picture's
+        h, w = round(H * side), round(W * side)
+        top, left = (int(torch.randint(n + 1, (1,), generator=generator)) for n in (H - h, W - w))
+        other = torch.randperm(B, generator=generator)
+        mixed = batch.input.clone()
+        mixed[:, :, top : top + h, left : left + w] = batch.input[other, :, top : top + h, left : left + w]
+        target = F.one_hot(batch.target, self.classes).float()
+        return Batch(mixed, torch.lerp(target, target[other], h * w / (H * W)), batch.rows)

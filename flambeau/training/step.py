@@ -1,0 +1,77 @@
+"""One update of one phase: forward, backward, and what a technique may ask of it in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from flambeau.data.batch import Batch
+from flambeau.objectives import Objective
+from flambeau.training.engine import Engine
+from flambeau.training.stopwatch import Stopwatch
+
+
+class Step:
+    """An update while it is made. Techniques get it when its gradients are there, before the optimiser steps.
+
+    Attributes:
+        objective: what is minimised.
+        phase: of the objective, whose parameters are updated.
+        number: of the step in the training, from 0.
+        batches: prepared, each with its share of the gradient in `weights`; the sum is that of one large batch.
+        optimizer: of the phase.
+    """
+
+    __slots__ = ("_engine", "_stopwatch", "batches", "number", "objective", "optimizer", "phase", "weights")
+
+    def __init__(
+        self, objective: Objective, phase: str, number: int, batches: Sequence[Batch], weights: Sequence[float],
+        optimizer: torch.optim.Optimizer, engine: Engine, stopwatch: Stopwatch,
+    ):  # fmt: skip
+        self.objective, self.phase, self.number, self.batches, self.weights = objective, phase, number, batches, weights
+        self.optimizer, self._engine, self._stopwatch = optimizer, engine, stopwatch
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """Those that the phase updates."""
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    def backward(self) -> Tensor:
+        """Adds the gradients of all batches to those that are there; gives the mean loss, a scalar without graph."""
+        total: Tensor | None = None
+        for batch, weight in zip(self.batches, self.weights, strict=True):
+            if self._engine.autocast_dtype is None:
+                loss = self.objective.loss(batch, self.phase)
+            else:
+                with self._engine.autocast():
+                    loss = self.objective.loss(batch, self.phase)
+            self._stopwatch.lap("forward")
+            if weight != 1.0:
+                loss = loss * weight
+            loss.backward()
+            total = loss.detach() if total is None else total + loss.detach()
+            self._stopwatch.lap("backward")
+        assert total is not None
+        return total
+
+    def again(self) -> Tensor:
+        """The gradients anew, for the weights as they are now, in place of those that are there; the mean loss. For
+        methods that look at the loss in two places, such as sharpness-aware minimisation."""
+        forget_gradients(self.parameters)
+        return self.backward()
+
+
+def forget_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """No gradient is left, and its memory is free."""
+    for parameter in parameters:
+        parameter.grad = None
+
+
+def shares(objective: Objective, batches: Sequence[Batch]) -> list[float]:
+    """What each of some batches counts, 1 in sum, so that their gradients add up to that of one large batch."""
+    if len(batches) == 1:
+        return [1.0]
+    weights = [objective.weight(batch) for batch in batches]
+    return [weight / sum(weights) for weight in weights]

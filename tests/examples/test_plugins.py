@@ -1,0 +1,65 @@
+"""Plug-ins as others write them: each is one file, which touches none of the package, and is called by its name."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from forkserver import Forkserver
+from safetensors.torch import load_file
+
+PLUGINS = Path(__file__).parents[2] / "examples" / "plugins"
+TECHNIQUES = ("sam", "cutmix", "layerwise_rates", "lora")
+SETTINGS = ("--model", "lenet", "--epochs", 2, "--no-check", "--no-baseline")
+
+
+@pytest.fixture(scope="module")
+def photos(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("plugins") / "photos"
+    for of_class in digits_folder.iterdir():
+        (folder / of_class.name).mkdir(parents=True)
+        for file in sorted(of_class.iterdir())[:12]:
+            shutil.copy(file, folder / of_class.name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plain(flambeau: Forkserver, photos: Path) -> dict[str, object]:
+    """The weights of the same training without a technique."""
+    trained = flambeau("train", photos, *SETTINGS, "--run", "plain", cwd=photos.parent)
+    assert trained.status == 0, trained.err
+    return load_file(photos.parent / "plain" / "model.safetensors")
+
+
+@pytest.mark.parametrize("name", TECHNIQUES)
+def test_a_technique_trains_and_is_loaded_again(
+    name: str, flambeau: Forkserver, photos: Path, plain: dict[str, object]
+) -> None:
+    plugin, run = ("--plugin", PLUGINS / f"{name}.py"), photos.parent / name
+    trained = flambeau("train", photos, *plugin, "--technique", name, *SETTINGS, "--run", run, cwd=photos.parent)
+    assert trained.status == 0, trained.err
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    assert recipe["plugins"] == [f"{name}.py"] and name in recipe["techniques"]
+    weights = load_file(run / "model.safetensors")
+    assert (weights.keys() != plain.keys()) == (name == "lora")
+    assert any(not tensor.equal(plain[key]) for key, tensor in weights.items() if key in plain)
+    told = flambeau("predict", run, photos / "3", *plugin, "--json", cwd=photos.parent)
+    assert told.status == 0 and len(told.json["predictions"]) == 12, told.err
+    without = flambeau("predict", run, photos / "3", cwd=photos.parent)
+    assert without.status == 2 and f"trained with the plug-in {name}.py; --plugin {name}.py" in without.told
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [(None, "there is no such plug-in"), ("1 / 0", "the plug-in fails (ZeroDivisionError")],
+    ids=["missing", "failing"],
+)
+def test_what_is_wrong_with_a_plugin_is_one_line(
+    text: str | None, message: str, flambeau: Forkserver, tmp_path: Path
+) -> None:
+    if text is not None:
+        (tmp_path / "mine.py").write_text(text)
+    done = flambeau("runs", "--plugin", "mine.py", cwd=tmp_path)
+    assert done.status == 2 and "mine.py" in done.told and message in done.told
