@@ -182,6 +182,9 @@ class _Reader:
             plain = self.numerals[series.name][0] == PLAIN and bool((good | series.is_null().to_numpy()).all())
             return plain and series.str.contains(",", literal=True).sum() == 0
         known = series.filter(_mask(~missing)).str.strip_chars()
+        some = _sample(known).unique() if series.name != self.target else known.head(0)
+        if 0 < len(some) <= FEW_NUMBERS and self._written_twice(some):
+            return True
         zeros = known.str.contains(r"^0\d+$")
         if not zeros.any():
             return False
@@ -202,18 +205,28 @@ class _Reader:
         distinct = np.unique(numbers)
         if len(distinct) > max(FEW_NUMBERS, min(1000, len(numbers) // 10)):
             return False
-        texts = series.filter(_mask(~missing)).str.strip_chars().unique()
-        plain = texts.filter(texts.str.contains(r"^[-+]?[\d.]+$"))
-        if plain.cast(float, strict=False).n_unique() < len(plain):
-            twice = plain.cast(float, strict=False).is_duplicated()
-            two = sorted(plain.filter(twice).to_list(), key=float)[:2]
-            self._findings.append(
-                Finding("read-as-names", Severity.WARNING,
-                        f"'{self.target}' is read as names of classes, for '{two[0]}' and '{two[1]}' are written "
-                        "differently and are one number", fix=_fix(series.name, "number"))
-            )  # fmt: skip
+        if self._written_twice(series.filter(_mask(~missing))):
             return True
         return isinstance(recognise(drawn, target=True)[0], Category)  # type: ignore[arg-type]
+
+    def _written_twice(self, known: Any) -> bool:
+        """Whether texts are written differently that are one number, as versions 1.1 and 1.10 are; says so."""
+        texts = known.str.strip_chars().unique()
+        plain = texts.filter(texts.str.contains(r"^[-+]?[\d.]+$"))
+        if known.name != self.target:  # of a measurement, 1 and 1.0 are the same
+            plain = plain.str.replace(r"\.0$", "").unique()
+        twice = plain.filter(
+            plain.cast(float, strict=False).is_duplicated() & plain.cast(float, strict=False).is_not_null()
+        )
+        if not len(twice):
+            return False
+        two = sorted(twice.to_list(), key=lambda text: (float(text), text))[:2]
+        self._findings.append(
+            Finding("read-as-names", Severity.WARNING,
+                    f"'{known.name}' is read as names, for '{two[0]}' and '{two[1]}' are written differently and are "
+                    "one number", fix=_fix(known.name, "number"))
+        )  # fmt: skip
+        return True
 
     def tell(self, way: str, column: str) -> None:
         """That a column is read in a way that is not plain."""

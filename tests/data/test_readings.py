@@ -95,6 +95,12 @@ def test_codes_stay_names_unless_they_are_asked_to_be_numbers(tmp_path: Path) ->
     assert again.fields["code"].kind == "category" and again.columns["code"][1] == "12"
 
 
+def test_versions_are_names_as_an_input_too(tmp_path: Path) -> None:
+    data = table(tmp_path, "version,label", "1.1,a", "1.10,b", "1.2,a")
+    assert data.fields["version"].kind == "category" and "'1.1' and '1.10' are written differently" in messages(data)
+    assert table(tmp_path, "size,label", "1,a", "1.0,b", "2,a").fields["size"].kind == "number"
+
+
 def test_a_clear_column_decides_for_one_that_is_not(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a;b;label\n" + "1.234;0,5;x\n2.345;1,5;y\n" * 40)
     data = fb.Dataset.from_table(tmp_path / "t.csv")
