@@ -132,19 +132,21 @@ def _grown(model: Any, most: int, *, whole: bool) -> Callable[[Any, np.ndarray, 
     """
 
     def fit(x: Any, y: np.ndarray, budget: Budget) -> Any:
-        model.set_params(warm_start=True)
+        from sklearn.base import clone
+
+        grown = clone(model).set_params(warm_start=True)  # there may be one for each label
         done, step = 0, 1
         while budget.more(done, most, "iterations"):
             before = budget.spent
-            model.set_params(max_iter=done + step if whole else step)
-            model.fit(x, y)
-            if int(np.max(model.n_iter_)) < (done + step if whole else step):
+            grown.set_params(max_iter=done + step if whole else step)
+            grown.fit(x, y)
+            if int(np.max(grown.n_iter_)) < (done + step if whole else step):
                 break  # it is as good as it gets
             done += step
             each = (budget.spent - before) / step
             left = min(LONGEST, budget.seconds - budget.spent)
             step = min(most - done, max(1, min(4 * step, int(left / max(each, 1e-9)))))
-        return model
+        return grown
 
     return fit
 

@@ -119,3 +119,13 @@ def test_the_check_shows_how_each_column_is_read(tmp_path: Path, flambeau: Forks
     assert asked[1] == {"column": "code", "form": "number", "words": "", "example": "007", "value": 7.0}
     wrong = flambeau("check", "train.csv", "--read", "code", cwd=tmp_path)
     assert wrong.status == 2 and "expected such as price=number:de" in wrong.err
+
+
+def test_labels_that_are_joined_are_learned_one_by_one(tmp_path: Path) -> None:
+    rows = "\n".join(f"{i % 4},{['a|b', 'b|c', 'a', 'c'][i % 4]}" for i in range(120))
+    (tmp_path / "t.csv").write_text(f"x,label\n{rows}")
+    data = fb.Dataset.from_table(tmp_path / "t.csv")
+    fb.Learner(data, model="linear", epochs=3, run=tmp_path / "run", quiet=True).fit(check=False)
+    assert evaluate_run(tmp_path / "run", tmp_path / "t.csv")["samples"] == 120
+    trees = next(rival for rival in fb.Run(tmp_path / "run").evaluation["baselines"] if "trees" in rival["name"])
+    assert trees["metrics"]["f1"] > 0.9, "each label has a model of its own"
