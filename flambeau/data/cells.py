@@ -76,9 +76,11 @@ def look(head: str, separator: str | None, header: bool, names: Sequence[str] = 
         rows = _rows(lines, body, separator)
     first = next(i for i, row in enumerate(rows) if len(row.cells) == usual)
     if not header:
-        return Cells(separator, [*names, *(f"column_{i + 1}" for i in range(len(names), usual))],
-                     rows[first - 1].end if first else body, lines[start : rows[first - 1].end if first else body],
-                     spaced)  # fmt: skip
+        begin = rows[first - 1].end if first else body
+        while begin > start and [len(row.cells) for row in _rows(lines[begin - 1 : begin], 0, separator)] == [usual]:
+            begin -= 1  # a row may well begin so
+        called = [*names, *(f"column_{i + 1}" for i in range(len(names), usual))]
+        return Cells(separator, called, begin, lines[start:begin], spaced)
     commented = _rows([line.lstrip("# ") for line in comments], 0, separator)
     if first == 0 and commented and len(commented[-1].cells) == usual > 1 and _heads(commented[-1], rows):
         return Cells(separator, _named(commented[-1:]), body, lines[start : body - 1], spaced)

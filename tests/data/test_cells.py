@@ -66,3 +66,9 @@ def test_what_no_table_can_be_made_of_names_the_line(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("x,label\n" + ROWS + "3,cat,and,more\n" * 10)
     with pytest.raises(DataError, match=r"10 of 30 rows have more cells .* the first: line 22 \(4 cells\)"):
         read_table(tmp_path / "t.csv")
+
+
+def test_a_row_may_begin_as_a_comment_does(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("# exported\n#great film,good\n#bad,bad\n" + ROWS)
+    table = read_table(tmp_path / "t.csv", header=False)
+    assert table.frame.rows()[:3] == [("#great film", "good"), ("#bad", "bad"), ("1", "cat")]
