@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from flambeau.core.reporter import Reporter
+from flambeau.data import samplers
 from flambeau.models import check_name
 from flambeau.objectives import losses
 from flambeau.recipe import Recipe
 from flambeau.techniques import made
 from flambeau.training import optimizers, schedule
+from flambeau.training.loggers import LOGGERS
 from flambeau.training.settings import Settings
 
 Listed = tuple[tuple[int, int], ...]
@@ -108,6 +110,10 @@ def check_names(recipe: Recipe, *, model: bool = True) -> None:
         losses.named(recipe.objective.loss)
     schedule.named(recipe.training.schedule)
     optimizers.named(recipe.training.optimizer)
+    if recipe.training.sampler is not None:
+        samplers.sampler(recipe.training.sampler)
+    for logger in recipe.training.loggers:
+        LOGGERS[logger]
     for name, settings in recipe.techniques.items():
         made(name, settings)
 

@@ -15,6 +15,7 @@ from flambeau.core.errors import DataError, UsageError, nearest
 from flambeau.core.findings import Finding
 from flambeau.core.randomness import generator
 from flambeau.core.reporter import Reporter
+from flambeau.data import samplers
 from flambeau.data.batch import Batch
 from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
@@ -216,7 +217,7 @@ class FieldFeed(Feed):
         self.store.hold_on(engine.device)
         train = Batches(
             self.store, self.rows["train"], settings.batch_size, seed=settings.seed, tokens=settings.tokens,
-            drop_single=has_norm,
+            drop_single=has_norm, sampler=self._sampler(settings),
         )  # fmt: skip
         self._evaluation_batch = 2 * settings.batch_size  # no gradients are kept, so more samples fit
         self._evaluation_tokens = None if settings.tokens is None else 2 * settings.tokens
@@ -235,6 +236,14 @@ class FieldFeed(Feed):
             tokens = int(lengths[rows[0]])
         rows = rows.to(self.store.device)
         return len(rows), tokens, lambda most: self._augmented(rows[:most], self.store.gather(rows[:most]))
+
+    def _sampler(self, settings: Settings) -> samplers.Sampler | None:
+        if settings.sampler is None:
+            return None
+        made, rows = samplers.sampler(settings.sampler), self.rows["train"]
+        target = self.store.columns.get(self.dataset.target or "")
+        made.fit(len(rows), target.gather(rows) if target is not None else None)
+        return made
 
     def _in_order(self, rows: Tensor) -> Batches:
         return Batches(self.store, rows, self._evaluation_batch, tokens=self._evaluation_tokens)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
 
 from flambeau.core import plugins
 from flambeau.core.errors import UsageError, nearest
@@ -47,3 +47,21 @@ class Registry(Generic[T]):
     def items(self) -> list[tuple[str, T]]:
         """All (name, part), in the order they were entered."""
         return list(self._parts.items())
+
+
+def made(registry: Registry[Any], name: str, settings: Mapping[str, Any]) -> Any:
+    """The part of a name, with its settings, as a recipe gives them.
+
+    Raises:
+        UsageError: there is no such part, or it has no such setting.
+    """
+    kind = registry[name]
+    for setting in settings:
+        if setting not in kind.settings:
+            raise UsageError(
+                f"the {registry.what} {name} has no setting '{setting}'", fix=nearest(setting, kind.settings)
+            )
+    try:
+        return kind(**settings)
+    except TypeError as error:  # text where a number is wanted
+        raise UsageError(f"the {registry.what} {name} does not take {dict(settings)} ({error})") from None

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from flambeau.core.errors import UsageError
 from flambeau.core.randomness import generator
+from flambeau.data.samplers import Sampler
 from flambeau.data.store import Gathered, Store
 
 POOL = 50  # batches whose rows are sorted by length together: short padding, and still a random order
@@ -26,6 +27,7 @@ class Batches:
         tokens: for ragged stores, the budget of padded tokens (B × T) of one batch.
         drop_single: leave out a last batch of one sample, which batch normalisation cannot train on. Shuffling
             makes it another sample each epoch.
+        sampler: in place of a shuffle; needs a seed.
     """
 
     def __init__(
@@ -37,11 +39,13 @@ class Batches:
         seed: int | None = None,
         tokens: int | None = None,
         drop_single: bool = False,
+        sampler: Sampler | None = None,
     ):
         if batch_size < 1:
             raise UsageError(f"a batch size of {batch_size} does not fit", expected="1 or more")
         self.store, self.rows = store, rows.to(torch.int64)
         self.batch_size, self.seed, self.tokens = batch_size, seed, tokens
+        self.sampler = sampler
         self.drop_single = drop_single and batch_size > 1  # one sample a batch was asked for
         lengths = store.lengths()
         self.lengths = lengths[self.rows] if lengths is not None else None
@@ -51,13 +55,12 @@ class Batches:
         """The rows of each batch of an epoch, int64 (B)."""
         if self._planned[0] == epoch:
             return self._planned[1]
-        n = len(self.rows)
         if self.seed is None:
-            order = torch.arange(n)
+            order = torch.arange(len(self.rows))
             random = None
         else:
             random = generator(self.seed, "order", epoch)
-            order = torch.randperm(n, generator=random)
+            order = self.sampler.order(random) if self.sampler else torch.randperm(len(self.rows), generator=random)
         if self.lengths is None:
             batches = list(self.rows[order].to(self.store.device).split(self.batch_size))
         else:
@@ -94,7 +97,7 @@ class Batches:
     def count(self, epoch: int = 0) -> int:
         """How many batches an epoch has."""
         if self.lengths is None:
-            n, size = len(self.rows), self.batch_size
+            n, size = self.sampler.length if self.sampler else len(self.rows), self.batch_size
             return max(1, n // size) if self.drop_single and n % size == 1 else -(-n // size)
         return len(self.plan(epoch))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from flambeau.core.errors import UsageError, nearest
+from flambeau.core import registry
 from flambeau.core.registry import Registry
 from flambeau.data.batch import Batch
 
@@ -110,16 +110,5 @@ class Technique:
 
 
 def made(name: str, settings: Mapping[str, Any]) -> Technique:
-    """The technique that a recipe describes.
-
-    Raises:
-        UsageError: there is no such technique, or it has no such setting.
-    """
-    kind = TECHNIQUES[name]
-    for setting in settings:
-        if setting not in kind.settings:
-            raise UsageError(f"the technique {name} has no setting '{setting}'", fix=nearest(setting, kind.settings))
-    try:
-        return kind(**settings)
-    except TypeError as error:  # text where a number is wanted
-        raise UsageError(f"the technique {name} does not take {dict(settings)} ({error})") from None
+    """The technique that a recipe describes. Raises UsageError where there is none, or it has no such setting."""
+    return registry.made(TECHNIQUES, name, settings)

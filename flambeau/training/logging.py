@@ -1,13 +1,11 @@
-"""What a training writes down: `metrics.jsonl` for programs, TensorBoard events for people."""
+"""What a training writes down: `metrics.jsonl`, and what the loggers that are asked for make of the same figures."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import os
-import socket
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from flambeau.core.errors import RunError
 from flambeau.core.files import disk_full_named, parse_json, read_regular, to_json, write_atomic
+from flambeau.training.loggers import LOGGERS, Logger
 
 Numbers = dict[str, float | None]  # None: it was not finite
 
@@ -33,18 +32,21 @@ class Line(BaseModel):
 
 
 class Log:
-    """Appends lines to `metrics.jsonl` and scalars to TensorBoard event files, both under a run's folder.
+    """Appends lines to `metrics.jsonl` under a run's folder, and gives their numbers to loggers.
 
     Args:
         folder: the run's folder; None to keep everything in memory only.
+        loggers: their names.
         resume_step, resume_epoch: lines of later steps, and of epochs that were not ended by then, are dropped: a
             resume does them again.
     """
 
-    def __init__(self, folder: Path | None, resume_step: int | None = None, resume_epoch: int = 0):
+    def __init__(
+        self, folder: Path | None, resume_step: int | None = None, resume_epoch: int = 0, loggers: Sequence[str] = ()
+    ):
         self.lines: list[dict[str, Any]] = []
         self._file: Any = None
-        self._board: Any = None
+        self._loggers: list[Logger] = []
         if folder is None:
             return
         path = folder / "metrics.jsonl"
@@ -55,10 +57,11 @@ class Log:
             ]  # fmt: skip
             write_atomic(path, "".join(to_json(line, None) + "\n" for line in self.lines).encode())
         self._file = path.open("a" if resume_step is not None else "w", encoding="utf-8")
-        self._board = _event_writer(folder / "tensorboard")
+        kinds = [LOGGERS[name] for name in loggers]
+        self._loggers = [kind(folder) for kind in kinds if kind.available()]
 
     def write(self, step: int, **values: Any) -> None:
-        """One line of plain JSON; its numbers, nested ones too, go to TensorBoard."""
+        """One line of plain JSON; its numbers, nested ones too, go to the loggers."""
         line = {"step": step, **values}
         self.lines.append(line)
         if self._file is None:
@@ -66,13 +69,9 @@ class Log:
         with disk_full_named(Path(self._file.name)):
             self._file.write(to_json(line, None) + "\n")
             self._file.flush()
-            if self._board is not None:
-                for name, value in values.items():
-                    for tag, number in ({f"{name}/{k}": v for k, v in value.items()} if isinstance(value, dict)
-                                        else {f"train/{name}": value}).items():  # fmt: skip
-                        if isinstance(number, (int, float)):
-                            self._board(tag, float(number), step)
-                self._board.flush()
+            numbers = _flat(values) if self._loggers else {}
+            for logger in self._loggers:
+                logger.write(step, numbers)
 
     def close(self) -> None:
         """Writes what is left.
@@ -80,14 +79,22 @@ class Log:
         Raises:
             RunError: the disk is full.
         """
-        file, board, self._file, self._board = self._file, self._board, None, None
+        file, loggers, self._file, self._loggers = self._file, self._loggers, None, []
         if file is None:
             return
         with disk_full_named(Path(file.name)), contextlib.ExitStack() as closing:
-            if board is not None:
-                closing.callback(board.close)
+            for logger in loggers:
+                closing.callback(logger.close)
             closing.callback(file.close)
             os.fsync(file.fileno())
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, float]:
+    """Numbers by tag: `train/loss`, `valid/accuracy`."""
+    tagged: dict[str, Any] = {}
+    for name, value in values.items():
+        tagged |= {f"{name}/{k}": v for k, v in value.items()} if isinstance(value, dict) else {f"train/{name}": value}
+    return {tag: float(number) for tag, number in tagged.items() if isinstance(number, (int, float))}
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -116,38 +123,3 @@ def read(path: Path) -> list[dict[str, Any]]:
 def numbers(values: Mapping[str, float | None]) -> dict[str, float]:
     """Numbers as they were before JSON, which has none that is not finite."""
     return {name: math.nan if value is None else value for name, value in values.items()}
-
-
-class _Events:
-    """TensorBoard scalars without torch.utils.tensorboard, whose import takes as long as a short training, and
-    without a thread, whose errors nobody would hear."""
-
-    def __init__(self, folder: Path):
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
-        from tensorboard.summary.writer.record_writer import RecordWriter
-
-        folder.mkdir(parents=True, exist_ok=True)
-        name = f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}.0"
-        self._event, self._summary = Event, Summary
-        self._writer = RecordWriter((folder / name).open("wb"))
-        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
-
-    def __call__(self, tag: str, value: float, step: int) -> None:
-        summary = self._summary(value=[self._summary.Value(tag=tag, simple_value=value)])
-        self._write(self._event(wall_time=time.time(), step=step, summary=summary))
-
-    def _write(self, event: Any) -> None:
-        self._writer.write(event.SerializeToString())
-
-    def flush(self) -> None:
-        self._writer.flush()
-
-    def close(self) -> None:
-        self._writer.close()
-
-
-def _event_writer(folder: Path) -> _Events | None:
-    from importlib.util import find_spec
-
-    return _Events(folder) if find_spec("tensorboard") else None

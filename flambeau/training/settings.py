@@ -33,6 +33,9 @@ class Settings:
         seed: all randomness follows from it.
         keep: `best` or `last`: the weights that the run ends with.
         checkpoint_minutes: besides the end of each epoch, save after so many minutes.
+        sampler: which training rows an epoch goes through, by a name or {name: …, setting: …}; all, shuffled, if not
+            given.
+        loggers: besides `metrics.jsonl`, where figures go; those of packages that are not installed are left out.
         log_every: steps between two lines of metrics.jsonl.
         phases: of an objective that has several, what is different in some of them: {name: {optimizer, learning_rate,
             …}}; and `every`, for a phase that is updated in each so many steps only.
@@ -57,6 +60,8 @@ class Settings:
     seed: int = 0
     keep: str = "best"
     checkpoint_minutes: float = 5.0
+    sampler: str | dict[str, Any] | None = None
+    loggers: list[str] = field(default_factory=lambda: ["tensorboard"])
     log_every: int = 50
     phases: dict[str, dict[str, Any]] = field(default_factory=dict)
     every: int = 1

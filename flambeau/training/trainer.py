@@ -124,7 +124,7 @@ class Trainer:
         for hook in self.hooks["on_fit_start"]:
             hook(self.objective)
         found = self.saver.load_newest(self) if resume and self.saver else False
-        self.log = Log(self.folder, self.state.step if found else None, self.state.epoch)
+        self.log = Log(self.folder, self.state.step if found else None, self.state.epoch, settings.loggers)
         self.history = [line for line in self.log.lines if "valid" in line or "train_loss" in line]
         self.stopwatch = Stopwatch(self.engine)
         self._saved_at = time.perf_counter()

@@ -51,6 +51,26 @@ def test_a_technique_trains_and_is_loaded_again(
     assert without.status == 2 and f"trained with the plug-in {name}.py; --plugin {name}.py" in without.told
 
 
+def test_a_sampler_a_logger_and_a_model(flambeau: Forkserver, photos: Path) -> None:
+    given = [x for name in ("balanced", "csv_logger", "strided") for x in ("--plugin", PLUGINS / f"{name}.py")]
+    for file in sorted((photos / "0").iterdir())[3:]:
+        file.unlink()  # a rare class
+    settings = ("training.sampler={name: balanced, power: 1.0}", "training.loggers=[csv]", "training.log_every=1",
+                "model.options.width=8")  # fmt: skip
+    more = [x for setting in settings for x in ("--set", setting)]
+    command = ("train", photos, *given, "--model", "strided", *SETTINGS[2:], *more)
+    first, second = (flambeau(*command, "--run", run, cwd=photos.parent) for run in ("first", "second"))
+    assert first.status == 0, first.err
+    weights, again = (load_file(photos.parent / run / "model.safetensors") for run in ("first", "second"))
+    assert second.status == 0 and all(tensor.equal(again[key]) for key, tensor in weights.items())
+    assert weights["0.weight"].shape[0] == 8
+    lines = (photos.parent / "first" / "figures.csv").read_text().splitlines()
+    assert any(",valid/accuracy," in line for line in lines) and not (photos.parent / "first" / "tensorboard").exists()
+    refused = flambeau(*command, "--set", "training.sampler={name: balanced, nome: 3}", "--run", "third",
+                       cwd=photos.parent)  # fmt: skip
+    assert refused.status == 2 and "nome" in refused.told
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [(None, "there is no such plug-in"), ("1 / 0", "the plug-in fails (ZeroDivisionError")],
