@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.core.errors import DataError
-from flambeau.fields.numerals import Numerals
-from flambeau.fields.table import as_numbers
+from flambeau.fields.numerals import Numerals, as_numbers
 from flambeau.fields.times import TimeForm
 
 DAY = 86_400_000_000  # in microseconds, as times are counted

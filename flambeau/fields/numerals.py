@@ -3,6 +3,7 @@ minutes; and what stands for a missing one."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import re
 import unicodedata
@@ -205,3 +206,68 @@ def hours(value: Any) -> float:
     if isinstance(value, datetime.time):
         return value.hour + value.minute / 60 + (value.second + value.microsecond / 1e6) / 3600
     raise TypeError(f"{value!r} is no duration")
+
+
+def looks_like_numbers(values: Sequence[Any]) -> bool:
+    """Whether of texts and numbers nearly all are numbers, once those that stand for a missing one are left out.
+
+    >>> looks_like_numbers(["12", "7.5", "n/a"]), looks_like_numbers(["12", "7.5"]), looks_like_numbers(["a", "b"])
+    (True, False, False)
+    """
+    known = [v for v in values if v is not None]
+    texts = [v for v in known if isinstance(v, str)]
+    if not texts or any(isinstance(v, (bool, np.bool_)) or np.ndim(v) for v in known[:100]):
+        return False
+    given = [v for v in known if not (isinstance(v, str) and v.strip().lower() in MISSING)]
+    _, bad = as_numbers(given)
+    # where all are numbers, somebody has kept them as texts on purpose
+    mixed = len(texts) < len(known) or len(given) < len(known) or len(bad)
+    return bool(mixed) and len(given) > 0 and len(bad) <= (1 - MOST) * len(given)
+
+
+def as_numbers(values: Sequence[Any], numerals: Numerals = PLAIN) -> tuple[np.ndarray, np.ndarray]:
+    """Raw values as float64 (N), NaN where one is missing, and the rows whose value is no finite number.
+
+    Args:
+        numerals: how those that are texts are written.
+
+    >>> as_numbers([1, "2.5", "n/a", None, "abc"])
+    (array([1. , 2.5, nan, nan, nan]), array([4]))
+    """
+    array = None
+    if numerals == PLAIN or isinstance(values, np.ndarray):
+        with contextlib.suppress(TypeError, ValueError):
+            array = np.asarray(values, dtype=np.float64)
+    bad: list[int] = []
+    if array is None or array.ndim != 1:
+        array, bad = _one_by_one(values, numerals)
+    infinite = np.isinf(array)
+    if infinite.any():
+        bad += np.flatnonzero(infinite).tolist()
+        array = np.where(infinite, np.nan, array)
+    return array, np.asarray(sorted(bad), np.int64)
+
+
+def _one_by_one(values: Sequence[Any], numerals: Numerals) -> tuple[np.ndarray, list[int]]:
+    import polars as pl
+
+    array, bad, texts = np.full(len(values), np.nan), list[int](), list[int]()
+    for row, value in enumerate(values):
+        if isinstance(value, str):
+            texts.append(row)
+        elif value is not None:
+            try:
+                array[row] = value if isinstance(value, (float, int, np.number)) else _number(value)
+            except (TypeError, ValueError):
+                bad.append(row)
+    if texts:
+        # a text of any bytes is no number, but must not stop the asking
+        readable = [values[row].encode("utf-8", "replace").decode() for row in texts]
+        missing, numbers = numerals.read(pl.Series(readable, dtype=pl.String))
+        array[texts] = numbers
+        bad += np.asarray(texts)[np.isnan(numbers) & ~missing].tolist()
+    return array, bad
+
+
+def _number(value: Any) -> float:
+    return hours(value) if isinstance(value, (datetime.timedelta, datetime.time)) else float(value)

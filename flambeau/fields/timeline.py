@@ -12,8 +12,8 @@ from flambeau.core.errors import DataError, shown
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields.calendar import tells_only_time
 from flambeau.fields.layout import DAY, Layout, clock_of, filled_times, find_step, times_after
+from flambeau.fields.numerals import as_numbers
 from flambeau.fields.strings import Strings
-from flambeau.fields.table import as_numbers
 from flambeau.fields.timeforms import find_form
 from flambeau.fields.times import read
 

@@ -17,7 +17,7 @@ from flambeau.data.check.wording import counted, found
 from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import missing, tabular
 from flambeau.fields import Category, Date, Field, Number
-from flambeau.fields.table import as_numbers
+from flambeau.fields.numerals import as_numbers
 
 NEARLY_EMPTY = 0.95
 DISTINCT = 0.95
