@@ -15,20 +15,12 @@ from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
 from flambeau.data.levels import levels, side_of, wrapper
 from flambeau.data.split import TRAIN, Split, with_validation
+from flambeau.data.unread import NEEDED, endings_told
 from flambeau.data.walk import composed, is_hidden, walk
 from flambeau.fields import FIELDS, Field, chosen
 from flambeau.fields.charsets import read_texts
 
 FEW = 0.1  # of the texts of a folder: so few pictures among them are stray ones
-SHOWN = 5
-NEEDED = (
-    dict.fromkeys((".heic", ".heif", ".hif"), "needs the package pillow-heif, or saving as JPEG")
-    | dict.fromkeys(
-        (".m4a", ".aac", ".wma", ".amr", ".mp4", ".webm"), "is not read: make it WAV or FLAC, with ffmpeg for instance"
-    )
-    | dict.fromkeys((".cr2", ".cr3", ".nef", ".arw", ".dng", ".psd", ".svg"), "is not read: save it as PNG or JPEG")
-)
-"""What is to be done about files that people have and that are not read, by their ending."""
 
 
 def from_folder(
@@ -62,7 +54,16 @@ def from_folder(
             "there is no such folder", where=path, fix=nearest(root.name, [p.name for p in parent.iterdir()])
         )
     if not root.is_dir():
-        raise DataError("this is a file", where=path,
+        suffix = root.suffix.lower()
+        read = any(suffix in field.suffixes and not field.holds_content for _, field in FIELDS.items())
+        fix = (
+            "give the folder that holds it"
+            if read
+            else f"{suffix or 'no ending'} {NEEDED[suffix]}"
+            if suffix in NEEDED
+            else "where it is a table of texts, call it .csv or .tsv"
+        )
+        raise DataError("this is a file", where=path, fix=fix,
                         expected="a folder, an archive of one, or a table (.csv, .tsv, .parquet, .jsonl)")  # fmt: skip
     walked = walk(root)
     files, kind, findings = _of_one_kind(root, walked.files)
@@ -176,10 +177,7 @@ def _kind_by_content(path: Path) -> type[Field] | None:
 
 def _endings(files: Sequence[str]) -> str:
     """How some files end, as a clause: the commonest endings, and what those need that are known."""
-    counts = Counter(os.path.splitext(f)[1].lower() or "no ending" for f in files)
-    shown = [f"{n} {ending}" + (f", which {NEEDED[ending]}" if ending in NEEDED else "")
-             for ending, n in counts.most_common(SHOWN)]  # fmt: skip
-    return f" ({'; '.join(shown)}{'; …' if len(counts) > SHOWN else ''})" if files else ""
+    return f" ({endings_told(Counter(os.path.splitext(f)[1].lower() for f in files))})" if files else ""
 
 
 def _names_by_pattern(files: Sequence[str], pattern: str) -> dict[str, list[str]]:

@@ -212,9 +212,25 @@ def _written(cell: Any) -> str:
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
+def read_arrow(path: Path) -> Read:
+    """An Arrow or Feather file, of the file or the stream format.
+
+    Raises:
+        DataError: it is neither.
+    """
+    import polars as pl
+
+    read = pl.read_ipc if read_bytes(path, 6) == b"ARROW1" else pl.read_ipc_stream
+    try:
+        return Read(read(path), [])
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"the table cannot be read ({str(error).splitlines()[0]})", where=path) from None
+
+
 READERS: dict[str, Callable[[Path], Read]] = {
     **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), read_workbook),
     ".arff": read_arff,
     ".json": read_json,
+    **dict.fromkeys((".arrow", ".feather", ".ipc"), read_arrow),
 }
 """What reads a file, by its ending."""

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from flambeau.core.errors import DataError
+from flambeau.core.errors import DataError, shown
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.levels import side_of
+from flambeau.data.unread import NEEDED, endings_told
 from flambeau.data.walk import is_hidden
 from flambeau.fields import FIELDS, Field
 
 SAMPLED = 1000
 MOST = 0.9
 """Share of the values of a column that are names of files, from which on it is a column of files."""
+WEB = ("http://", "https://", "ftp://", "s3://", "gs://", "hf://")
 DEEPEST, MOST_FILES = 3, 500_000
 """Folders below a table, and files in them, that are looked through."""
 
@@ -29,12 +33,38 @@ def kinds_by_suffix() -> dict[str, type[Field]]:
     return {suffix: kind for _, kind in FIELDS.items() for suffix in kind.suffixes}
 
 
+# -- what is not read ---------------------------------------------------------------------------------------------
+
+
+def unread_columns(frame: Any, others: Sequence[str]) -> dict[str, str]:
+    """Of a polars frame the columns that name files which are not read, but for the columns `others`, and why."""
+    import polars as pl
+
+    found = {}
+    for name, kind in frame.schema.items():
+        if name in others or kind != pl.String:
+            continue
+        sample = frame[name].drop_nulls().head(SAMPLED).to_list()
+        endings = Counter(os.path.splitext(plain(v))[1].lower() for v in sample if v.strip())
+        if not endings:
+            continue
+        web = sum(v.strip().lower().startswith(WEB) for v in sample)
+        if web > MOST * len(sample) and ending_share(sample) > MOST:
+            found[name] = (
+                f"addresses, such as {shown(sample[0])}, which are not fetched: save the files beside the table"
+            )
+        elif sum(endings[ending] for ending in NEEDED.keys() - kinds_by_suffix().keys()) > MOST * len(sample):
+            found[name] = endings_told(endings)
+    return found
+
+
 # -- contents -----------------------------------------------------------------------------------------------------
 
 
 def unpacked(frame: Any) -> Any:
     """A polars frame whose columns of {bytes, path}, as the Hugging Face Hub has pictures and sounds, are columns of
-    bytes, or of paths where there are no bytes. Of a list of such the first is taken."""
+    bytes, or of paths where there are no bytes; sounds of the form {array, sampling_rate} too. Of a list of such the
+    first is taken."""
     import polars as pl
 
     for name, kind in frame.schema.items():
@@ -45,6 +75,9 @@ def unpacked(frame: Any) -> Any:
             fields, column = {field.name for field in kind.fields}, pl.col(name)
         else:
             continue
+        if {"array", "sampling_rate"} <= fields:
+            frame = frame.with_columns(pl.Series(name, _as_wav(frame.select(column).to_series()), dtype=pl.Binary))
+            continue
         if not {"bytes", "path"} & fields <= fields or not {"bytes", "path"} & fields:
             continue
         part = "bytes" if "bytes" in fields else "path"
@@ -53,6 +86,22 @@ def unpacked(frame: Any) -> Any:
             held = frame.select(column.struct.field("path")).to_series()
         frame = frame.with_columns(held.alias(name))
     return frame
+
+
+def _as_wav(sounds: Any) -> list[bytes | None]:
+    """Sounds of the form {array, sampling_rate}, as `datasets` decodes them, as WAV files."""
+    from flambeau.fields.sound.files import soundfile
+
+    found: list[bytes | None] = []
+    for sound in sounds:
+        file = io.BytesIO()
+        if sound is None or sound["array"] is None:
+            found.append(None)
+            continue
+        samples = np.asarray(sound["array"], np.float32)
+        soundfile().write(file, samples, int(sound["sampling_rate"]), format="WAV", subtype="FLOAT")
+        found.append(file.getvalue())
+    return found
 
 
 def holds_files(values: Sequence[Any]) -> bool:
@@ -70,7 +119,8 @@ def holds_files(values: Sequence[Any]) -> bool:
 
 def located(frame: Any, others: Sequence[str], root: Path, table: str = "") -> tuple[Any, list[Finding]]:
     """A polars frame whose columns of names of files that are not where they say, or that lack their ending, hold the
-    files' paths from `root` on, and what was found. The files are looked for below `root`.
+    files' paths from `root` on, and what was found. The files are looked for below `root`: by as much of their path as
+    is there, or by name, at last in another writing or with another ending.
 
     Args:
         others: columns that are none of files.
@@ -78,7 +128,6 @@ def located(frame: Any, others: Sequence[str], root: Path, table: str = "") -> t
     """
     import polars as pl
 
-    suffixes = kinds_by_suffix()
     findings: list[Finding] = []
     texts = [n for n, kind in frame.schema.items() if n not in others and (kind == pl.String or kind.is_integer())]
     samples = {n: frame[n].drop_nulls().head(SAMPLED).cast(pl.String).to_list() for n in texts}
@@ -86,17 +135,21 @@ def located(frame: Any, others: Sequence[str], root: Path, table: str = "") -> t
     lost = [n for n in ending if not any(_exists(root, v) for v in samples[n][:20])]
     # ids are names of files only where nothing else is, and no two rows have the same
     ids = [n for n, v in samples.items() if len(set(v)) > MOST * len(v) > 0] if not ending and not _held(frame) else []
-    lying = _files_below(root, suffixes) if lost or ids else {}
+    endings = kinds_by_suffix()
+    lying = _files_below(root, endings) if lost or ids else []
     for name in lost or ids:
-        folder = _folder_of(samples[name], lying, table)
-        if folder is None:
+        search = _search(samples[name], lying, table, endings, loose=False)
+        loosely = search is None
+        search = search or _search(samples[name], lying, table, endings, loose=True)
+        if search is None:
             continue
-        names = lying[folder]
-        values = [None if v is None else names.get(_key(v), v) for v in frame[name].cast(pl.String).to_list()]
+        values = [None if v is None else search(v) or v for v in frame[name].cast(pl.String).to_list()]
         frame = frame.with_columns(pl.Series(name, values, dtype=pl.String))
-        where = folder or str(root)
-        findings.append(Finding("files-found", Severity.NOTE, f"the files that the column '{name}' names are those in "
-                                f"{where}", fix="say where with root= (--root) if not"))  # fmt: skip
+        where = os.path.commonpath([str(Path(path).parent) for v in samples[name] if (path := search(v))])
+        where = str(root) if where == "." else where
+        said = f"the files that the column '{name}' names are those in {where}"
+        findings.append(Finding("files-found", Severity.NOTE, said + ", written otherwise or with another ending"
+                                * loosely, fix="say where with root= (--root) if not"))  # fmt: skip
         if name in ids:
             break
     return frame, findings
@@ -105,7 +158,16 @@ def located(frame: Any, others: Sequence[str], root: Path, table: str = "") -> t
 def ending_share(values: Sequence[str]) -> float:
     """The share of some texts that end like files."""
     suffixes = kinds_by_suffix()
-    return sum(os.path.splitext(v)[1].lower() in suffixes for v in values) / max(1, len(values))
+    return sum(os.path.splitext(plain(v))[1].lower() in suffixes for v in values) / max(1, len(values))
+
+
+def plain(name: str) -> str:
+    """A file's name without spaces around it, and of an address on the web without what is asked there.
+
+    >>> plain(" a.png "), plain("https://example.com/a.png?width=100")
+    ('a.png', 'https://example.com/a.png')
+    """
+    return re.split("[?#]", name)[0] if "://" in name else name.strip()
 
 
 def _held(frame: Any) -> bool:
@@ -122,43 +184,75 @@ def _exists(root: Path, value: str) -> bool:
         return False
 
 
-def _key(name: str) -> str:
-    """What a file is looked up by: its name without folders, in the one form of Unicode."""
-    return unicodedata.normalize("NFC", name.replace("\\", "/").rpartition("/")[2])
+def _tails(path: str, endings: Collection[str] = ()) -> list[str]:
+    """The last parts of a path, the most of them first, in the one form of Unicode; in small letters and without their
+    ending where it is one of `endings`.
+
+    >>> _tails("C:\\\\images\\\\A.JPG"), _tails("images/A.JPG", [".jpg"])
+    (['C:/images/A.JPG', 'images/A.JPG', 'A.JPG'], ['images/a', 'a'])
+    """
+    name = unicodedata.normalize("NFC", plain(path)).replace("\\", "/")
+    if endings:
+        name = _without_ending(name, endings).casefold()
+    parts = name.split("/")
+    return ["/".join(parts[i:]) for i in range(max(0, len(parts) - DEEPEST - 1), len(parts))]
 
 
-def _files_below(root: Path, suffixes: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Of each folder below `root` its files of data: by name and by name without ending, their path from `root` on.
-    Under "" those of all folders whose name comes once."""
-    found: dict[str, dict[str, str]] = {}
-    whole: dict[str, set[str]] = defaultdict(set)
+def _without_ending(name: str, endings: Collection[str]) -> str:
+    stem, suffix = os.path.splitext(name)
+    return stem if suffix.lower() in endings else name
+
+
+def _files_below(root: Path, suffixes: Mapping[str, type[Field]]) -> list[str]:
+    """The files of data below `root` by their path from there on, texts before the others."""
+    found: list[tuple[bool, str]] = []
     count = 0
     for folder, folders, names in os.walk(root):
         inside = os.path.relpath(folder, root)
         inside = "" if inside == "." else inside
         folders[:] = sorted(f for f in folders if not is_hidden(f)) * (inside.count(os.sep) < DEEPEST - 1)
-        files = [n for n in names if not is_hidden(n) and os.path.splitext(n)[1].lower() in suffixes]
         count += len(names)
         if count > MOST_FILES:
             break
-        for name in files:
-            path = os.path.join(inside, name)  # noqa: PTH118
-            for key in (_key(name), _key(os.path.splitext(name)[0])):
-                whole[key].add(path)
-                if inside:
-                    found.setdefault(inside, {})[key] = path
-    found[""] = {key: next(iter(paths)) for key, paths in whole.items() if len(paths) == 1}
-    return found
+        for name in names:
+            kind = suffixes.get(os.path.splitext(name)[1].lower())
+            if kind is not None and not is_hidden(name):
+                found.append((not kind.holds_content, os.path.join(inside, name)))  # noqa: PTH118
+    return [path for _, path in sorted(found)]
 
 
-def _folder_of(sample: Sequence[str], lying: Mapping[str, Mapping[str, str]], table: str) -> str | None:
-    """The folder that holds most of what a column names, and at least nearly all; of several the one that is called as
-    the table is, as train.csv and train/."""
-    keys = [_key(value) for value in sample]
-    counts = Counter({folder: sum(key in names for key in keys) for folder, names in lying.items()})
-    good = [folder for folder, count in counts.items() if count > MOST * len(keys) > 0]
+def _search(
+    sample: Sequence[str], lying: Sequence[str], table: str, endings: Collection[str], loose: bool
+) -> Callable[[str], str | None] | None:  # fmt: skip
+    """What gives the file that a value names, found out by some of the values: files by their last folders and name; or
+    those of one folder by name, of several the one that is called as the table is, as train.csv and train/; or those
+    whose name comes once. None where not nearly all are found."""
+    ignored = endings if loose else ()
+    whole: dict[str, set[str]] = defaultdict(set)
+    inside: dict[str, dict[str, str]] = defaultdict(dict)
+    for path in lying:
+        tails = _tails(path, ignored)
+        for tail in tails:
+            whole[tail].add(path)
+            whole[_without_ending(tail, endings)].add(path)
+        inside[path.rpartition(os.sep)[0]] |= {tails[-1]: path, _without_ending(tails[-1], endings): path}
+
+    def once(value: str, least: int = 1) -> str | None:
+        tails = _tails(value, ignored)
+        return next((path for tail in tails[: len(tails) + 1 - least] if len(whole.get(tail, ())) == 1
+                     for path in whole[tail]), None)  # fmt: skip
+
+    enough = MOST * len(sample)
+    if sum(once(value, 2) is not None for value in sample) > enough > 0:
+        return lambda value: once(value, 2)  # one that is missing is not one of that name elsewhere
+    names = [_tails(value, ignored)[-1] for value in sample]
+    counts = {folder: sum(name in found for name in names) for folder, found in inside.items()}
     side = side_of(Path(table).stem.split(".")[0])
-    return min(good, key=lambda f: (f == "", side_of(Path(f).name) != side, -counts[f], f), default=None)
+    order = sorted(counts, key=lambda f: (f == "", side_of(Path(f).name) != side, -counts[f], f))
+    best = next((folder for folder in order if counts[folder] > enough > 0), None)
+    if best is not None:
+        return lambda value: inside[best].get(_tails(value, ignored)[-1])
+    return once if sum(once(value) is not None for value in sample) > enough > 0 else None
 
 
 def join_paths(

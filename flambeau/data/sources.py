@@ -18,7 +18,7 @@ from flambeau.data.columns import from_polars, known_fields
 from flambeau.data.dataset import Dataset, split_of
 from flambeau.data.folders import from_folder
 from flambeau.data.frames import as_polars
-from flambeau.data.paths import holds_files, join_paths, located, unpacked
+from flambeau.data.paths import holds_files, join_paths, located, unpacked, unread_columns
 from flambeau.data.roles import given_split, without_empty, without_row_names, without_unusable
 from flambeau.data.series import from_series
 from flambeau.data.split import NAMES, TEST, TRAIN, VALID, Split, with_validation
@@ -116,6 +116,7 @@ def from_frame(
         known = [n for n, field in (fields or {}).items() if field.holds_content or not field.suffixes]
         frame, files_found = located(frame, [target, "split", *known, *(read or ())], Path(root), name)
         findings = [*findings, *files_found]
+    frame, not_read = _without_unread(frame, target, inputs, [*(fields or ()), *(read or ())], name)
     as_written = _asked_to_read(read, fields, frame.columns, name)
     fields = {**{c: f for c, f in as_written.items() if f is not None}, **(fields or {})}
     table = from_polars(frame, target, fields, decimal=decimal, as_written={c for c, f in as_written.items() if not f})
@@ -145,7 +146,7 @@ def from_frame(
         return f"row {row + 1}" + (f" ({raw[first][row]})" if first in file_columns else "")
 
     keys = [str(p) for p in raw[first]] if first in file_columns else None
-    findings = [*findings, *table.findings, *empty, *said, *_unread(unread)]
+    findings = [*findings, *table.findings, *empty, *not_read, *said, *_unread(unread)]
     dataset = Dataset(columns, target=target, inputs=inputs, fields=known_fields(table, fields), split=sides,
                       source=source, keys=keys, places=place, findings=findings)  # fmt: skip
     dataset.examples = table.examples
@@ -162,6 +163,26 @@ def _asked_to_read(
         if column in (fields or ()):
             raise UsageError(f"both read and fields say what the column '{column}' is", fix="leave it out of one")
     return {column: field_to_read(reading) for column, reading in (read or {}).items()}
+
+
+def _without_unread(
+    frame: Any, target: str, inputs: Sequence[str] | None, known: Sequence[str], name: str
+) -> tuple[Any, list[Finding]]:  # fmt: skip
+    """The frame without columns that name files which are not read.
+
+    Raises:
+        DataError: one of them is asked for, or none is left to predict from.
+    """
+    unread = unread_columns(frame, [target, "split", *known])
+    if asked := next((c for c in inputs or () if c in unread), None):
+        raise DataError(f"the column '{asked}' names files that are not read ({unread[asked]})", where=name)
+    said = [f"the column '{column}' names files that are not read ({why})" for column, why in unread.items()]
+    if said and not {*frame.columns} - {target, "split", *unread}:
+        raise DataError(said[0], where=name)
+    return frame.drop([*unread]), [
+        Finding("unread-files", Severity.WARNING, f"{what}, and is left out", places=[column])
+        for column, what in zip(unread, said, strict=True)
+    ]  # fmt: skip
 
 
 def _unread(unread: Mapping[int, DataError]) -> list[Finding]:

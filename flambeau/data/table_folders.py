@@ -12,10 +12,9 @@ from flambeau.core.findings import Finding, Severity
 from flambeau.data.levels import side_of
 from flambeau.data.paths import ending_share, kinds_by_suffix, located
 from flambeau.data.split import NAMES, TRAIN
-from flambeau.data.tables import Table, is_table, read_table
+from flambeau.data.tables import PARQUET, Table, is_table, read_table
 from flambeau.data.walk import is_hidden, walk
 
-PARTS = (".parquet", ".pq")
 LOOKED_AT = 1000  # rows of a table, to see what it is about
 
 
@@ -24,7 +23,7 @@ def is_parted(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     suffixes = {os.path.splitext(file)[1].lower() for file in walk(folder).files}
-    return bool(suffixes & {*PARTS}) and not suffixes & {*kinds_by_suffix()} - {".txt"}
+    return bool(suffixes & {*PARQUET}) and not suffixes & {*kinds_by_suffix()} - {".txt"}
 
 
 def read_parts(folder: Path) -> Table:
@@ -36,11 +35,12 @@ def read_parts(folder: Path) -> Table:
     """
     import polars as pl
 
-    files = [file for file in walk(folder).files if os.path.splitext(file)[1].lower() in PARTS]
+    files = [file for file in walk(folder).files if os.path.splitext(file)[1].lower() in PARQUET]
     sides = [side_of(Path(file).stem.split("-")[0]) for file in files]
     if None in sides:  # train/0000.parquet, as the Hub makes them of other tables
         sides = [side_of(Path(file).parent.name) for file in files]
-    frames = [read_table(folder / file).frame for file in files]
+    tables = [read_table(folder / file) for file in files]
+    frames = [table.frame for table in tables]
     for file, frame in zip(files, frames, strict=True):
         if frame.schema != frames[0].schema:
             raise DataError("its columns are others than those of the first part", where=folder / file,
@@ -49,7 +49,7 @@ def read_parts(folder: Path) -> Table:
     if len(named) == len(files) and NAMES[TRAIN] in named and "split" not in frames[0].columns:
         frames = [frame.with_columns(split=pl.lit(name)) for frame, name in zip(frames, named, strict=True)]
     said = f"{len(files)} files are read as the parts of one table"
-    return Table(pl.concat(frames), None, [Finding("parts", Severity.NOTE, said, places=files)])
+    return Table(pl.concat(frames), None, [Finding("parts", Severity.NOTE, said, places=files), *tables[0].findings])
 
 
 def table_about(folder: Path) -> Path | None:

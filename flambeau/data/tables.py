@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import itertools
+import json
 import mmap
 import re
 from collections.abc import Callable, Sequence
@@ -12,14 +13,17 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from flambeau.core.errors import DataError
-from flambeau.core.files import check_regular
+from flambeau.core.files import check_regular, read_bytes
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.archives import decompressed, inner_suffix
 from flambeau.data.cells import UNNAMED, Cells, fitting, look
 from flambeau.data.formats import READERS
+from flambeau.data.unread import disguised
 from flambeau.fields.charsets import MOST_DAMAGED, detect, to_text
 
-SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson", *READERS)
+PARQUET = (".parquet", ".pq", ".parq")
+TABS = (".tsv", ".tab")
+SUFFIXES = (".csv", *TABS, ".data", *PARQUET, ".jsonl", ".ndjson", *READERS)
 JSON_LINES = (".jsonl", ".ndjson")
 BLOCK = 16 << 20
 SEEN = 1 << 16  # bytes, to find out where the cells are
@@ -76,12 +80,14 @@ def read_table(
     suffix = file.suffix.lower()
     if suffix not in (*SUFFIXES, ".txt"):
         raise DataError(f"no table has the ending '{suffix}'", where=path, expected=" ".join(SUFFIXES))
+    if other := disguised(read_bytes(file, 64), suffix):
+        raise DataError(f"this is {other}", where=path)
     try:
         if suffix in READERS:
             frame, findings = READERS[suffix](file)
             return Table(frame, None, findings)
-        if suffix in (".parquet", ".pq"):
-            return Table(pl.read_parquet(file), None, [])
+        if suffix in PARQUET:
+            return _parquet(file)
         source, name, damaged = _utf8(file, encoding)
         findings = _of_encoding(file, name, encoding)
         if suffix in JSON_LINES:
@@ -95,6 +101,30 @@ def read_table(
         frame, more = _without_damage(frame, file, name)
         findings += more
     return Table(frame, name, findings, decimal)
+
+
+def _parquet(file: Path) -> Table:
+    """A Parquet file, class numbers by the names that `datasets` writes into its head."""
+    import polars as pl
+
+    frame = pl.read_parquet(file)
+    try:
+        features = json.loads(pl.read_parquet_metadata(file).get("huggingface") or "{}")["info"]["features"]
+        named = {c: feature["names"] for c, feature in features.items() if feature.get("_type") == "ClassLabel"}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Table(frame, None, [])
+    findings = []
+    for column, names in named.items():
+        if column not in frame.columns or not frame[column].dtype.is_integer() or not all(map(str, names)):
+            continue
+        told = frame[column].replace_strict(
+            range(len(names)), list(map(str, names)), default=None, return_dtype=pl.String
+        )
+        frame = frame.with_columns(told)  # -1 stands for no label
+        shown = ", ".join(map(str, names[:5])) + ", …" * (len(names) > 5)
+        findings.append(Finding("class-names", Severity.NOTE, f"the classes of '{column}' have the names that "
+                                f"{file.name} gives them: {shown}", places=[column]))  # fmt: skip
+    return Table(frame, None, findings)
 
 
 def _of_encoding(file: Path, name: str, asked: str | None) -> list[Finding]:
@@ -119,7 +149,7 @@ def _text_cells(source: Any, file: Path, header: bool, names: Sequence[str]) -> 
     """A frame of texts, the decimal mark that the separator suggests, and what was noticed."""
     import polars as pl
 
-    given = "\t" if file.suffix.lower() == ".tsv" else None
+    given = "\t" if file.suffix.lower() in TABS else None
     source, ways = _mended(source)
     head = _head(source)
     if not head.strip():

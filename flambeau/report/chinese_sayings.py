@@ -31,6 +31,8 @@ CHECKS: dict[str, str] = {
     "float": "图片像素为浮点数，已缩放到 8 位",
     "folder-levels": "文件夹有多层，已说明哪一层是类别",
     "files-found": "列中所列的文件已在旁边找到",
+    "unread-files": "某列列出的文件无法读取，已去掉该列",
+    "class-names": "类别编号已换成文件中给出的名称",
     "parts": "表格分为几部分读取",
     "table-in-folder": "文件夹中的表格被用作数据",
     "unusable-column": "有些列的值无法使用，已去掉",

@@ -15,9 +15,11 @@ import pytest
 import zstandard
 
 import flambeau as fb
+from flambeau import Dataset
 from flambeau.cli.main import run
 from flambeau.core.errors import DataError
 from flambeau.data.formats import READERS
+from flambeau.data.sources import from_path
 from flambeau.data.tables import read_table
 
 ROWS = [{"x": i % 3, "label": ["cat", "dog"][i % 2]} for i in range(40)]
@@ -166,3 +168,34 @@ def test_trained_evaluated_and_predicted_from_such_files(
     assert [p["label"] for p in json.loads(capsys.readouterr().out)["predictions"]] == ["007", "7"]
     assert run(["evaluate", "run", "rows.xlsx", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["samples"] == 60
+
+
+@pytest.mark.parametrize("suffix", [".arrow", ".feather", ".ipc", ".stream.arrow", ".parq", ".tab", ".data"])
+def test_tables_with_other_endings(suffix: str, tmp_path: Path) -> None:
+    file, frame = tmp_path / f"rows{suffix}", pl.DataFrame(ROWS)
+    if suffix == ".parq":
+        frame.write_parquet(file)
+    elif suffix in (".tab", ".data"):
+        frame.write_csv(file, separator="\t" if suffix == ".tab" else ",")
+    else:
+        (frame.write_ipc_stream if "stream" in suffix else frame.write_ipc)(file)
+    data = from_path(file)
+    assert data.inputs == ["x"] and list(data.columns["label"]) == [row["label"] for row in ROWS]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n", "the pointer of Git LFS"),
+        (b"<!DOCTYPE html><html><body>Sign in</body></html>", "a web page"),
+        (gzip.compress(CSV.encode()), "compressed: call it .gz"),
+        (b"PK\x03\x04" + bytes(100), "a zip or an Excel file"),
+        (b"PAR1" + bytes(100), "Parquet: call it .parquet"),
+        (b"%PDF-1.7\n", "a PDF"),
+    ],
+)
+def test_what_is_called_a_table_and_is_none_is_named(content: bytes, told: str, tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=f"rows.csv: this is {told}"):
+        Dataset.from_table(file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,62 @@ def test_files_are_found_beside_their_table(written: list[str], column: str, tmp
     assert all(Path(value).exists() for value in data.columns[column])
     told = [f for f in data.findings if f.check == "files-found"]
     assert bool(told) == (not written[0].startswith("images/")) and all("images" in f.message for f in told)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        [f"images/{Path(n).stem}.JPEG" for n in NAMES],
+        [n.upper() for n in NAMES],
+        [f" images/{n} " for n in NAMES],
+        [f"https://example.com/{n}?width=100" for n in NAMES],
+    ],
+)
+def test_files_are_found_in_another_writing_and_with_another_ending(written: list[str], tmp_path: Path) -> None:
+    pictures(tmp_path / "images", NAMES)
+    data = Dataset.from_table(table(tmp_path / "labels.csv", written))
+    assert images(data) == NAMES and any(f.check == "files-found" for f in data.findings)
+
+
+@pytest.mark.parametrize("start", ["/home/other/set/images/", "C:\\set\\images\\"])
+def test_files_of_one_name_in_two_folders_are_told_apart(start: str, tmp_path: Path) -> None:
+    for folder in "ab":
+        pictures(tmp_path / "images" / folder, NAMES)
+    (tmp_path / "images" / "a" / "only.png").write_bytes(png(1))
+    written = [f"{start}{'ab'[i % 2]}{start[-1]}{name}" for i, name in enumerate(NAMES)]
+    data = Dataset.from_table(table(tmp_path / "labels.csv", [*written, f"{start}b{start[-1]}only.png"]))
+    folders = [Path(value).parent.name for value in data.columns["file"][:COUNT]]
+    assert folders == ["ab"[i % 2] for i in range(COUNT)]
+    assert not Path(data.columns["file"][COUNT]).exists()  # it is missing, and not the one of that name elsewhere
+
+
+def test_an_id_of_a_picture_with_a_caption_names_the_picture(tmp_path: Path) -> None:
+    pictures(tmp_path / "images", NAMES)
+    for name in NAMES:
+        (tmp_path / "images" / name).with_suffix(".txt").write_text("a caption")
+    data = Dataset.from_table(table(tmp_path / "labels.csv", [Path(n).stem for n in NAMES], "id"))
+    assert images(data) == NAMES
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("https://example.com/{}.jpg", r"addresses, such as 'https://example.com/0.jpg', which are not fetched"),
+        ("s3://bucket/{}.png", "not fetched"),
+        ("scans/{}.dcm", r"12 .dcm, which is not read: save it as PNG or TIFF of 16 bits"),
+        ("{}.m4a", "WAV or FLAC"),
+    ],
+)
+def test_names_of_files_that_are_not_read_are_no_names_of_a_category(written: str, told: str, tmp_path: Path) -> None:
+    names = [written.format(i) for i in range(COUNT)]
+    with pytest.raises(DataError, match=told):
+        Dataset.from_table(table(tmp_path / "labels.csv", names))
+    file = table(tmp_path / "more.csv", names, size=[float(i) for i in range(COUNT)])
+    data = Dataset.from_table(file)
+    assert data.inputs == ["size"]
+    assert any(f.check == "unread-files" and told.split(",")[0][-3:] in f.message for f in data.findings)
+    with pytest.raises(DataError, match=told):
+        Dataset.from_table(file, inputs=["file", "size"])
 
 
 def test_numbers_are_ids_too(tmp_path: Path) -> None:
@@ -199,6 +256,34 @@ def test_a_run_on_such_a_table_predicts_and_measures_it(tmp_path: Path) -> None:
     assert len(values) == 2 * COUNT and all(len(value.name) < 40 for value in values)
     assert len(predictor.predict(pl.read_parquet(file))) == 2 * COUNT
     assert evaluate_run(tmp_path / "run", file)["samples"] == 2 * COUNT
+
+
+def class_label(*names: str) -> dict[str, str]:
+    feature = {"label": {"names": names, "_type": "ClassLabel"}, "text": {"dtype": "string", "_type": "Value"}}
+    return {"huggingface": json.dumps({"info": {"features": feature}})}
+
+
+def test_classes_have_the_names_that_a_parquet_file_gives_them(tmp_path: Path) -> None:
+    frame = pl.DataFrame(
+        {"text": [f"a text {i}" for i in range(COUNT)], "label": [[1, 0, -1][i % 3] for i in range(12)]}
+    )
+    (tmp_path / "data").mkdir()
+    for name in ("one.parquet", "data/train-00000-of-00001.parquet"):
+        frame.write_parquet(tmp_path / name, metadata=class_label("neg", "pos"))
+    for data in (Dataset.from_table(tmp_path / "one.parquet"), from_path(tmp_path / "data")):
+        assert list(data.columns["label"][:3]) == ["pos", "neg", None]
+        assert any(f.check == "class-names" for f in data.findings)
+    frame.write_parquet(tmp_path / "damaged.parquet", metadata={"huggingface": "{"})
+    assert list(Dataset.from_table(tmp_path / "damaged.parquet").columns["label"][:2]) == [1, 0]
+
+
+def test_sounds_as_arrays_have_their_rate(tmp_path: Path) -> None:
+    sounds = [{"array": (np.sin(np.arange(4000) / (9 + i))).tolist(), "sampling_rate": 8000, "path": f"{i}.wav"}
+              for i in range(COUNT)]  # fmt: skip
+    pl.DataFrame({"audio": sounds, "label": ["a", "b"] * 6}).write_parquet(tmp_path / "sounds.parquet")
+    data = Dataset.from_table(tmp_path / "sounds.parquet")
+    assert data.fields["audio"].kind == "audio"
+    assert {soundfile.info(io.BytesIO(value)).samplerate for value in data.columns["audio"]} == {8000}
 
 
 def test_a_folder_of_parts_is_one_table_with_its_split(tmp_path: Path) -> None:
