@@ -6,18 +6,15 @@ import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from flambeau.core.errors import DataError, nearest
 from flambeau.core.files import check_regular
 from flambeau.core.findings import Finding, Severity
+from flambeau.data.dataset import Dataset
 from flambeau.data.split import ALIASES, NAMES, TEST, TRAIN, VALID, Split
 from flambeau.fields import Field, chosen
-
-if TYPE_CHECKING:
-    from flambeau.data.dataset import Dataset
 
 SUFFIXES = (".npz", ".mat")
 

@@ -12,9 +12,14 @@ from typing import Any, NamedTuple
 from flambeau.core.errors import DataError, MissingExtra
 from flambeau.core.files import read_bytes
 from flambeau.core.findings import Finding, Severity
+from flambeau.core.registry import Registry
 from flambeau.fields.charsets import detect, to_text
 
 _ATTRIBUTE = re.compile(r"""@attribute\s+('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\S+)\s+(.+)""", re.IGNORECASE)
+
+
+READERS: Registry[Callable[[Path], Read]] = Registry("kind of table")
+"""What reads a file, by its ending."""
 
 
 class Read(NamedTuple):
@@ -24,6 +29,11 @@ class Read(NamedTuple):
     findings: list[Finding]
 
 
+@READERS.register(".xlsx")
+@READERS.register(".xlsm")
+@READERS.register(".xlsb")
+@READERS.register(".xls")
+@READERS.register(".ods")
 def read_workbook(path: Path) -> Read:
     """The first sheet with rows of an Excel or OpenDocument file; its first row names the columns. A column of cells of
     several kinds is one of texts.
@@ -58,6 +68,7 @@ def read_workbook(path: Path) -> Read:
     return Read(_frame([name for name, _ in kept], [column for _, column in kept]), findings)
 
 
+@READERS.register(".json")
 def read_json(path: Path) -> Read:
     """A JSON file: a list of rows as objects, an object of columns (lists, or values by row), or one that holds such a
     thing under a single name.
@@ -87,6 +98,7 @@ def _are_rows(values: Sequence[Any]) -> bool:
     return all(isinstance(value, dict) for value in values)
 
 
+@READERS.register(".arff")
 def read_arff(path: Path) -> Read:
     """An ARFF file (Weka, OpenML), dense or sparse; nominal values are names as they are written, `?` is missing.
 
@@ -212,6 +224,9 @@ def _written(cell: Any) -> str:
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
+@READERS.register(".arrow")
+@READERS.register(".feather")
+@READERS.register(".ipc")
 def read_arrow(path: Path) -> Read:
     """An Arrow or Feather file, of the file or the stream format.
 
@@ -225,12 +240,3 @@ def read_arrow(path: Path) -> Read:
         return Read(read(path), [])
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"the table cannot be read ({str(error).splitlines()[0]})", where=path) from None
-
-
-READERS: dict[str, Callable[[Path], Read]] = {
-    **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), read_workbook),
-    ".arff": read_arff,
-    ".json": read_json,
-    **dict.fromkeys((".arrow", ".feather", ".ipc"), read_arrow),
-}
-"""What reads a file, by its ending."""

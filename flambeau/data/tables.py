@@ -23,7 +23,7 @@ from flambeau.fields.charsets import MOST_DAMAGED, detect, to_text
 
 PARQUET = (".parquet", ".pq", ".parq")
 TABS = (".tsv", ".tab")
-SUFFIXES = (".csv", *TABS, ".data", *PARQUET, ".jsonl", ".ndjson", *READERS)
+SUFFIXES = (".csv", *TABS, ".data", *PARQUET, ".jsonl", ".ndjson")  # and those of READERS
 JSON_LINES = (".jsonl", ".ndjson")
 BLOCK = 16 << 20
 SEEN = 1 << 16  # bytes, to find out where the cells are
@@ -36,7 +36,8 @@ DAMAGED = "\ufffd"  # what stands for bytes that are not in the encoding
 
 def is_table(path: str | Path) -> bool:
     """Whether a file's name ends as a table's does, compressed or not."""
-    return inner_suffix(path) in SUFFIXES
+    suffix = inner_suffix(path)
+    return suffix in SUFFIXES or suffix in READERS
 
 
 class Table(NamedTuple):
@@ -78,8 +79,8 @@ def read_table(
     check_regular(file)
     file = decompressed(file)
     suffix = file.suffix.lower()
-    if suffix not in (*SUFFIXES, ".txt"):
-        raise DataError(f"no table has the ending '{suffix}'", where=path, expected=" ".join(SUFFIXES))
+    if suffix not in (*SUFFIXES, ".txt") and suffix not in READERS:
+        raise DataError(f"no table has the ending '{suffix}'", where=path, expected=" ".join((*SUFFIXES, *READERS)))
     if other := disguised(read_bytes(file, 64), suffix):
         raise DataError(f"this is {other}", where=path)
     try:

@@ -71,6 +71,19 @@ def test_a_sampler_a_logger_and_a_model(flambeau: Forkserver, photos: Path) -> N
     assert refused.status == 2 and "nome" in refused.told
 
 
+def test_a_reader_of_tables(flambeau: Forkserver, tmp_path: Path) -> None:
+    rows = "".join(f"{i % 2:<6}{['007', '7'][i % 2]}\n" for i in range(60))
+    (tmp_path / "rows.fwf").write_text(f"x     label\n{rows}")
+    plugin = ("--plugin", PLUGINS / "fixed_width.py")
+    unknown = flambeau("check", "rows.fwf", cwd=tmp_path)
+    assert unknown.status == 2 and "rows.fwf" in unknown.told
+    trained = flambeau("train", "rows.fwf", *plugin, "--model", "linear", "--epochs", 20, "--learning-rate", 0.3,
+                       "--no-baseline", "--run", "run", cwd=tmp_path)  # fmt: skip
+    assert trained.status == 0, trained.err
+    told = flambeau("predict", "run", "rows.fwf", *plugin, "--json", cwd=tmp_path)
+    assert [p["label"] for p in told.json["predictions"][:2]] == ["007", "7"], told.err
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [(None, "there is no such plug-in"), ("1 / 0", "the plug-in fails (ZeroDivisionError")],
