@@ -6,18 +6,19 @@ import copy
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau.core.errors import DataError, UsageError, nearest
+from flambeau.core.errors import DataError, UsageError, nearest, shown
 from flambeau.core.findings import Finding
 from flambeau.core.hints import check_options
 from flambeau.data.coding import plain_targets
 from flambeau.data.matching import match_tags
 from flambeau.data.split import ALIASES, NAMES, TEST, TRAIN, VALID, Split
-from flambeau.fields import Category, Field, recognise
+from flambeau.fields import Category, Date, Field, recognise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,7 +103,7 @@ class Dataset:
             self.fields[name] = given if given is not None else self._recognise(name)
             self.fields[name].look(self.columns[name])
         match_tags(self)
-        self.split = self._split(split)
+        self.split = self._split(split, fields)
 
     def _recognise(self, name: str) -> Field:
         values = self.columns[name]
@@ -116,7 +117,7 @@ class Dataset:
         self.reasons[name] = f"{field.kind}: {why}"
         return field
 
-    def _split(self, split: Split | str | Sequence[Any]) -> np.ndarray:
+    def _split(self, split: Split | str | Sequence[Any], given: Mapping[str, Field]) -> np.ndarray:
         if isinstance(split, str):
             split = Split(split)
         if not isinstance(split, Split):
@@ -129,15 +130,36 @@ class Dataset:
                 "the data does not say which rows train and which validate",
                 fix="put it into folders train/ and valid/, or into a column 'split'; or take another kind of split",
             )
-        by = None
+        by: Any = None
         if split.by is not None:
             if split.by not in self.columns:
                 raise DataError(f"there is no column '{split.by}' to split by", fix=nearest(split.by, self.columns))
             by = self.columns[split.by]
+            if split.method == "time":
+                by = self._times(split.by, given)
         labels = None
         if self.target and split.method in ("auto", "stratified") and isinstance(self.fields[self.target], Category):
             labels = self.columns[self.target]
         return split.assign(self.keys or range(len(self)), labels, by)
+
+    def _times(self, column: str, given: Mapping[str, Field]) -> np.ndarray:
+        """What rows are put in the order of time by."""
+        values, field = self.columns[column], self.fields.get(column, given.get(column))
+        date = field if isinstance(field, Date) else Date()
+        times, bad = date.in_time(values)
+        bad = np.union1d(bad, np.flatnonzero(np.isnat(times) if times.dtype.kind == "M" else np.isnan(times)))
+        if len(bad):
+            row = int(bad[0])
+            value = values[row]
+            raise DataError(
+                "the time is missing" if value is None or value != value else f"{shown(value)} is not a time",
+                where=f"column '{column}', {self.place(row)}",
+                fix="mend or remove the row, or say how times are written: "
+                f"read={{'{column}': 'date:%d/%m/%Y'}} (--read)",
+            )  # fmt: skip
+        if column not in self.inputs:  # else it is said with the input's own findings
+            self.findings += [replace(f, message=f"column '{column}': {f.message}") for f in date.check(values)]
+        return times
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -217,7 +239,7 @@ class Dataset:
         for fold in range(count):
             split = Split("grouped" if by else "auto", by=by, seed=seed, folds=count, fold=fold)
             data = copy.copy(self)
-            data.split = data._split(split)
+            data.split = data._split(split, data.fields)
             data.source = {**self.source, "split": vars(split).copy()} if "split" in self.source else self.source
             yield data
 

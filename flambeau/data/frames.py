@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from flambeau.core.errors import DataError
+from flambeau.core.errors import DataError, shown
 
 
 def as_polars(frame: Any, name: str = "the data frame") -> Any:
@@ -21,8 +21,13 @@ def as_polars(frame: Any, name: str = "the data frame") -> Any:
 
     if isinstance(frame, pl.DataFrame):
         return frame
-    if not hasattr(frame, "columns"):
+    if isinstance(frame, (pl.LazyFrame, pl.Series)):
+        return frame.collect() if isinstance(frame, pl.LazyFrame) else frame.to_frame()
+    if not hasattr(frame, "columns") and hasattr(frame, "to_frame"):
         frame = frame.to_frame()
+    if not hasattr(frame, "columns"):
+        raise DataError(f"{shown(frame)} is not a data frame", where=name,
+                        expected="one of polars or pandas", fix="make one: pl.DataFrame(rows)")  # fmt: skip
     twice = [str(column) for column, count in Counter(map(str, frame.columns)).items() if count > 1]
     if twice:
         raise DataError(f"two columns are called '{twice[0]}'", where=name, fix="give each a name of its own")

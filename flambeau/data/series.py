@@ -20,7 +20,7 @@ from flambeau.fields import Category, Date, Field, Forecast, History, Number, Vi
 from flambeau.fields.base import field_to_read
 from flambeau.fields.forecast import naive_error
 from flambeau.fields.layout import Layout, seasons
-from flambeau.fields.timeline import Timeline, plan, timeline
+from flambeau.fields.timeline import NUMBER, Timeline, plan, timeline
 
 HISTORY = "history"
 CYCLES = 4  # of a long season that training rows must span for it to be looked for
@@ -75,6 +75,13 @@ def from_series(
     Raises:
         DataError: times cannot be read, two rows of a series have one time, or the series are too short.
     """
+    for name, number in (("horizon", horizon), ("length", length)):
+        if number is not None and (number < 1 or number != int(number)):
+            raise UsageError(f"{name} {number} does not fit", expected="a whole number of steps, 1 or more")
+    if season is not None and any(s < 1 or s != int(s) for s in np.atleast_1d(season)):
+        raise UsageError(f"season {season} does not fit", expected="whole numbers of steps, or [] for none")
+    time, target, id = str(time), str(target), id if id is None else str(id)
+    known, inputs = [str(name) for name in known], None if inputs is None else [str(name) for name in inputs]
     file = Path(data) if isinstance(data, (str, Path)) else None
     findings: list[Finding] = []
     decimal = None
@@ -91,8 +98,12 @@ def from_series(
     if getattr(frame[time].dtype, "time_zone", None):  # with the offset that each has
         frame = frame.with_columns(frame[time].dt.strftime("%Y-%m-%d %H:%M:%S%.f%:z"))
     asked = {name: field_to_read(reading) for name, reading in (read or {}).items()}
-    if isinstance(of_time := asked.pop(time, None), Date):
-        time_format = time_format or of_time.format
+    if time in asked:
+        of_time = asked.pop(time)
+        if not isinstance(of_time, (Date, Number)):
+            raise UsageError(f"the column '{time}' holds the times", expected="date, date:%d/%m/%Y or number for it")
+        time_format = time_format or (NUMBER if isinstance(of_time, Number) else of_time.format)
+    time_format = None if time_format == "auto" else time_format
     names = {name for name, field in asked.items() if field is None or isinstance(field, Category)} | {time}
     frame = frame.with_columns(frame[name].cast(str) for name in names - {time})
     numbers: dict[str, Field] = {name: field for name, field in asked.items() if isinstance(field, Number)}
@@ -110,7 +121,7 @@ def from_series(
             cells.values, time=time, target=target, id=id, known=known, inputs=inputs, time_format=time_format,
             numerals=numerals,
         )  # fmt: skip
-    elif time_format:
+    elif time_format and time_format != NUMBER:
         layout = replace(layout, date_format=time_format)
     line = timeline(cells.values, layout)
     how = Split(split) if isinstance(split, str) else split
@@ -269,6 +280,9 @@ def _starts(line: Timeline, length: int, horizon: int) -> tuple[np.ndarray, list
     ahead = known[starts + whole] - known[starts + length]
     behind = known[starts + length] - known[starts]
     starts = starts[(ahead > 0) & (behind > 0)]
+    if not len(starts):
+        raise DataError("the target has no values, or too few between gaps, for a window",
+                        expected=f"some in {length} steps, and some in the {horizon} after them")  # fmt: skip
     findings = []
     if short:
         findings.append(

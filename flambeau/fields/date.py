@@ -124,6 +124,17 @@ class Date(Field):
         numbers = times.astype(np.int64).astype(np.float64) / DAY
         return np.where(np.isnat(times), np.nan, numbers), bad
 
+    def in_time(self, values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+        """What puts values in the order of time, (N): datetime64[us], or plain numbers as they are; and the rows that
+        are neither."""
+        found = find_form(values, self.read_as, time_column=True)
+        if self.read_as is None and not found.share:
+            try:
+                return np.asarray(values, np.float64), np.zeros(0, np.int64)
+            except (TypeError, ValueError):
+                return np.zeros(len(values)), np.arange(len(values))
+        return read(values, self.form if self.read_as else found.form)
+
     def describe(self, values: Sequence[Any]) -> dict[str, Any]:
         return spread(self.days(values)[0], "date")
 

@@ -36,7 +36,7 @@ class Layout:
         yearly: whether the time of the year is told to the model.
         zone, since: the offset of the clock that times are kept in, and the first of two-digit years; see `TimeForm`.
         month_day: of steps of months that do not all have one day: the day of the month they are at, or the last one
-            there is of shorter months; 0 for the last working day.
+            there is of shorter months; 0 for the last working day, -1 for the first.
         numerals: how the numbers of columns are written, where that is not as programs do; see `Numerals`.
     """
 
@@ -143,7 +143,9 @@ def find_step(times: np.ndarray, series: np.ndarray, layout: Layout) -> None:
     owners = series[1:][inside][steps > 0]
     steps = steps[steps > 0]
     if not len(steps):
-        raise DataError("no series has two rows", fix="give the column that tells series apart, or more rows")
+        few = "all rows of a series have the same time" if inside.any() else "no series has two rows"
+        raise DataError(few, where=f"column '{layout.time}'",
+                        fix="give another column, the one that tells series apart (id=), or more rows")  # fmt: skip
     common = float(np.median(steps)) if not dates else float(Counter(steps.tolist()).most_common(1)[0][0])
     layout.step = common
     if not dates:
@@ -155,7 +157,7 @@ def find_step(times: np.ndarray, series: np.ndarray, layout: Layout) -> None:
             layout.step = 0.0
         return
     layout.yearly = (int(times.astype(np.int64).max()) - int(times.astype(np.int64).min())) >= YEARS * 365 * DAY
-    if 28 * DAY <= common <= 366 * DAY:
+    if common >= 28 * DAY:
         months = times.astype("datetime64[M]").astype(np.int64)
         jumps = np.diff(months)[inside]
         size = Counter(jumps.tolist()).most_common(1)[0][0]
@@ -176,7 +178,7 @@ def find_step(times: np.ndarray, series: np.ndarray, layout: Layout) -> None:
 
 def _month_day(times: np.ndarray) -> int | None:
     """The day of the month that times are at, where shorter months have their last day instead; 0 for the last working
-    day of each; None where all have the same day, or there is no rule."""
+    day of each, -1 for the first; None where all have the same day, or there is no rule."""
     months, days = times.astype("datetime64[M]"), times.astype("datetime64[D]")
     last = (months + 1).astype("datetime64[D]") - 1
     day = (days - months.astype("datetime64[D]")).astype(np.int64) + 1
@@ -184,6 +186,8 @@ def _month_day(times: np.ndarray) -> int | None:
         return 31
     if day.min() > 25 and (days == np.busday_offset(last, 0, roll="backward")).all():
         return 0
+    if day.min() < day.max() < 5 and (days == np.busday_offset(months.astype("datetime64[D]"), 0, "forward")).all():
+        return -1
     size = (last - months.astype("datetime64[D]")).astype(np.int64) + 1
     return int(day.max()) if np.ptp(day) and (day == np.minimum(day.max(), size)).all() else None
 
@@ -204,8 +208,10 @@ def times_after(times: np.ndarray, count: int, layout: Layout) -> np.ndarray:
         if layout.month_day is None:
             return months.astype("datetime64[us]") + (last - start)
         ends = (months + 1).astype("datetime64[D]") - 1
-        if layout.month_day:
+        if layout.month_day > 0:
             days = np.minimum(months.astype("datetime64[D]") + (layout.month_day - 1), ends)
+        elif layout.month_day:
+            days = np.busday_offset(months.astype("datetime64[D]"), 0, roll="forward")
         else:
             days = np.busday_offset(ends, 0, roll="backward")
         return days.astype("datetime64[us]") + (last - last.astype("datetime64[D]"))

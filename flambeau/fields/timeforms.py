@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flambeau.fields.times import ISO, LONGEST, UNIX, TimeForm, offsets, parsed, pattern, texts_of
+from flambeau.fields.times import DAY, ISO, LONGEST, UNIX, ZONES, TimeForm, offsets, parsed, pattern, texts_of
 
 DAYS = (
     "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%m.%d.%Y",
@@ -22,18 +22,27 @@ DAYS = (
     "%a %b %d %H:%M:%S %Y", "%H:%M %d.%m.%Y", "%H:%M:%S %d.%m.%Y", "%H:%M %d/%m/%Y", "%H:%M %m/%d/%Y", "%Y%m%d %H%M",
     "%Y-%m-%d_%H:%M", "%Y-%m-%d_%H:%M:%S", "%Y-%m-%d_%H-%M-%S", "%Y-%m-%d %H", "%Y-%m-%dT%H", "%m/%d/%Y %I %p",
     "%d/%m/%Y %H.%M", "%d.%m.%Y %H.%M", "%Y年%m月%d日%H时%M分", "%b %d, %y", "%d. %m. %Y", "%Y. %m. %d.", "%d/%m-%Y",
-    "%b/%Y", "%qQ%y", "%qQ%Y", "%Y/Q%q", "Q%q-%y", "Q%q '%y", "%Y-%qQ", "W%V %G", "%G/W%V", "W%V/%G",
+    "%a %d.%m.%Y", "%a, %d.%m.%Y", "%Y년 %m월 %d일", "%b/%Y", "%qQ%y", "%qQ%Y", "%Y/Q%q", "Q%q-%y", "Q%q '%y",
+    "%Y-%qQ", "W%V %G", "%G/W%V", "W%V/%G",
 )  # fmt: skip
 """The forms of days that are tried, each with any clock time after it; of equals the first."""
-DIGITS = {6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+DIGITS = {
+    6: ("%Y%m", "%y%m%d", "%d%m%y", "%m%d%y", "%G%V"), 7: ("%Y%j", "%-d%m%Y", "%-m%d%Y"), 10: ("%Y%m%d%H",),
+    8: ("%Y%m%d", "%d%m%Y", "%m%d%Y", "%-d%m%Y", "%-m%d%Y"), 12: ("%Y%m%d%H%M",), 14: ("%Y%m%d%H%M%S",),
+}  # fmt: skip
+"""The forms of whole numbers of at most so many digits; unasked the first alone is tried."""
 FEWEST = {6: 12, 8: 5, 10: 12, 12: 5, 14: 5}
 """Different whole numbers of so many digits that must all be times for them to be taken as such unasked."""
 YEARS = 1800, 2200  # what numbers may say
 UNIX_YEARS = 631_152_000, 4_102_444_800  # seconds: 1990 to 2100
+EXCEL_YEARS = 946_684_800, 2_524_608_000  # 2000 to 2050: its days are small numbers
+NUMBERS = {
+    "%Y.%m": "a year and a month", "%Y.%q": "a year and a quarter", "excel": "days of Excel (since 1899-12-30)",
+} | {unit: f"Unix time ({unit[5:]} since 1970, UTC)" for unit in UNIX if unit != "excel"}  # fmt: skip
 TRIED = 50  # texts, to find the forms that may fit at all
 _CLOCK = re.compile(
     r"(T|t|[,:]?\s+|:)(\d{1,2}):(\d{2})(?::(\d{2})([.,]\d+)?)?(\s*)([ap])?(\.?m\.?)?(\s*)"
-    r"(z|utc|gmt|(?:utc|gmt)?[+-]\d{2}(?::?\d{2})?)?(?:\s*[(\[].*)?$", re.I,
+    rf"(z|utc|gmt|(?:utc|gmt)?[+-]\d{{2}}(?::?\d{{2}})?|{'|'.join(ZONES)})?(?:\s*[(\[].*)?$", re.I,
 )  # fmt: skip
 
 
@@ -69,10 +78,11 @@ def find_form(values: Sequence[Any], format: str | None = None, time_column: boo
     known = column.drop_nulls()
     if not len(known):
         return Found(TimeForm(format), 0.0, [])
-    if format is None and known.str.contains(r"^-?\d+(\.\d+)?$").all():
-        return _of_numbers(known, time_column)
+    numbers = format is None and known.str.contains(r"^-?[0-9]+(\.[0-9]+)?$").all()
     if format is not None:
         candidates = [format]
+    elif numbers:
+        candidates = _of_numbers(known, time_column)
     elif not any(isinstance(v, str) for v in values):
         candidates = [ISO]
     else:
@@ -81,18 +91,20 @@ def find_form(values: Sequence[Any], format: str | None = None, time_column: boo
     shares = {f: 1 - float(np.isnat(times).mean()) for f, times in read.items()}
     most = max(shares.values(), default=0.0)
     if most == 0.0:
-        return Found(TimeForm(format or ISO), 0.0, [])
+        return Found(TimeForm(None if numbers else format or ISO), 0.0, [])
     best = [f for f in candidates if shares[f] == most]
     chosen, notes = _decided(best, read, known)
+    if numbers:
+        notes.append(Note("numbers-as-times", f"numbers such as {known[0]} are read as {NUMBERS.get(chosen, chosen)}"))
     since = _since(chosen, known, read[chosen]) if "%y" in chosen else TimeForm.since
     zone = None
     if chosen not in UNIX:
         groups = known.str.extract_groups(pattern(chosen)).struct.unnest()
         if "z" in groups.columns:
-            zone, more = _zone(groups["z"])
+            zone, more = _zone(groups["z"], parsed(known, TimeForm(chosen)))
             notes += more
-        spelled = chosen if format is not None else _spelled(chosen, groups, known)
-        texts = format is not None or any(isinstance(v, str) for v in values)
+        spelled = chosen if format is not None or numbers else _spelled(chosen, groups, known)
+        texts = numbers or format is not None or any(isinstance(v, str) for v in values)
     else:
         spelled, texts = chosen, True
     form = TimeForm(spelled if texts else None, zone, since)
@@ -167,8 +179,9 @@ def _since(format: str, known: Any, times: np.ndarray) -> int:
     return TimeForm.since
 
 
-def _zone(zones: Any) -> tuple[str | None, list[Note]]:
-    """The clock that times are kept in: the one that all are written in, else UTC."""
+def _zone(zones: Any, times: np.ndarray) -> tuple[str | None, list[Note]]:
+    """The clock that times are kept in: the one that all are written in; none where all are at one time of their own
+    days, as those of a place with summer time; else UTC."""
     minutes = offsets(zones)
     different = np.unique(minutes[~np.isnan(minutes)])
     if not len(different):
@@ -176,14 +189,16 @@ def _zone(zones: Any) -> tuple[str | None, list[Note]]:
     written = zones.drop_nulls()
     if len(different) == 1:
         return written[0], []
+    if np.ptp(times[~np.isnat(times)].astype(np.int64) % DAY) == 0:
+        return None, []
     some = ", ".join(written.unique(maintain_order=True).head(3).to_list())
     return "+00:00", [Note("offsets", f"times have different offsets from UTC ({some}): they are taken in UTC")]
 
 
 def _spelled(format: str, groups: Any, known: Any) -> str:
     """A format of days with the clock after it, and without leading zeros, as most texts have it."""
-    for name in ("m", "d", "V"):
-        if name in groups.columns and f"%{name}" in format and (groups[name].str.len_chars() == 1).any():
+    for name, group in (("m", "m"), ("d", "d"), ("V", "V"), ("I", "H")):
+        if group in groups.columns and f"%{name}" in format and (groups[group].str.len_chars() == 1).any():
             format = format.replace(f"%{name}", f"%-{name}")
     if "%b" in format and (groups["b"].drop_nulls().str.len_chars() > 4).any():
         format = format.replace("%b", "%B")
@@ -203,30 +218,27 @@ def _spelled(format: str, groups: Any, known: Any) -> str:
     return f"{format}{between}%{hour}:%M{seconds}{said}{offset}"
 
 
-def _of_numbers(known: Any, time_column: bool) -> Found:
-    """Digits as YYYYMMDD and such, or as what has passed since 1970; or as plain numbers, a share of 0."""
-    import polars as pl
-
-    none = Found(TimeForm(), 0.0, [])
-    digits = known.str.len_chars().unique()
-    first = known[0]
-    if len(digits) == 1 and (format := DIGITS.get(int(digits[0]))) and "." not in first:
-        times = parsed(known, TimeForm(format))
-        years = times.astype("datetime64[Y]").astype(np.int64) + 1970
-        right = not np.isnat(times).any() and years.min() >= YEARS[0] and years.max() <= YEARS[1]
-        if right and (time_column or known.n_unique() >= FEWEST[int(digits[0])]):
-            return Found(
-                TimeForm(format), 1.0, [Note("numbers-as-times", f"numbers such as {first} are read as {format}")]
-            )
+def _of_numbers(known: Any, time_column: bool) -> list[str]:
+    """The forms in which digits are YYYYMMDD and such, or what has passed since 1970; none for plain numbers."""
+    digits = int(known.str.len_chars().max())
+    formats = DIGITS.get(digits, ()) if not known.str.contains(".", literal=True).any() else ()
     if not time_column:
-        return none
-    if len(known) >= FEWEST[6] and known.str.contains(r"^(1[89]|2[01])\d\d\.(0[1-9]|1[0-2])$").all():
-        message = f"numbers such as {first} are read as a year and a month"
-        return Found(TimeForm("%Y.%m"), 1.0, [Note("numbers-as-times", message)])
-    numbers = known.cast(pl.Float64, strict=False).to_numpy()
-    for unit, micros in UNIX.items():
-        seconds = numbers * micros / 1e6
-        if (seconds >= UNIX_YEARS[0]).all() and (seconds < UNIX_YEARS[1]).all():
-            message = f"numbers such as {first} are read as Unix time ({unit.removeprefix('unix ')} since 1970, UTC)"
-            return Found(TimeForm(unit), 1.0, [Note("numbers-as-times", message)])
-    return none
+        formats = formats[: digits in FEWEST and known.n_unique() >= FEWEST[digits]]
+    elif len(known) >= FEWEST[6] and known.str.contains(r"^(1[89]|2[01])[0-9]{2}\.(0[1-9]|1[0-2])$").all():
+        formats = ("%Y.%m",)
+    elif len(known) >= FEWEST[6] and known.str.contains(r"^(1[89]|2[01])[0-9]{2}\.[1-4]$").all():
+        formats = ("%Y.%q",)
+    found = [format for format in formats if _in_years(parsed(known, TimeForm(format)))]
+    if found or not time_column:
+        return found
+    for unit in UNIX:
+        seconds = parsed(known, TimeForm(unit)).astype("datetime64[s]").astype(np.int64)
+        first, end = EXCEL_YEARS if unit == "excel" else UNIX_YEARS
+        if (seconds >= first).all() and (seconds < end).all():
+            return [unit]
+    return []
+
+
+def _in_years(times: np.ndarray) -> bool:
+    years = times.astype("datetime64[Y]").astype(np.int64) + 1970
+    return not np.isnat(times).any() and years.min() >= YEARS[0] and years.max() <= YEARS[1]

@@ -18,6 +18,7 @@ from flambeau.fields.timeforms import find_form
 from flambeau.fields.times import read
 
 MOST_CLASSES = 30
+NUMBER = "number"  # the format of times that are numbers and nothing more
 MOST_FILLED = 0.5  # of a series: with more gaps than this its rows are taken in order
 Values = Mapping[str, Sequence[Any]]
 
@@ -194,7 +195,10 @@ def _came_twice(
     raise DataError(
         f"two rows of one series have the same time, {layout.written(times[twice[0]])}{many}",
         where=f"rows {first} and {second}",
-        fix="remove one of them" if layout.id else "name the column that tells series apart with id= (--id)",
+        fix="remove one of them"
+        if layout.id
+        else "name the column that tells series apart with id= (--id); if "
+        "another column holds the hour or the month, write both into one",
     )
 
 
@@ -219,7 +223,9 @@ def _times(values: Sequence[Any], layout: Layout) -> np.ndarray:
     dates = isinstance(values, np.ndarray) and values.dtype.kind == "M"
     if layout.date_format is None and not dates:
         numbers, bad = as_numbers(values)
-        if len(bad) == 0 and np.isfinite(numbers).all():
+        if len(bad) == 0 and np.isfinite(numbers).any():
+            if len(missing := np.flatnonzero(~np.isfinite(numbers))):
+                raise _no_time(values, missing, layout)
             return numbers
     form = layout.form
     if layout.date_format is None and not dates:  # the training's were no texts
@@ -233,22 +239,31 @@ def _times(values: Sequence[Any], layout: Layout) -> np.ndarray:
             bad = bad[still]
     bad = np.union1d(bad, np.flatnonzero(np.isnat(times)))
     if len(bad):
-        row = int(bad[0])
-        many = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
-        example = form.written(np.datetime64("2024-01-31T14:00"))
-        raise DataError(
-            f"{shown(_plain(values[row]))} is not a time", where=f"column '{layout.time}', row {row + 1}{many}",
-            expected=f"such as {example}, or a number",
-            fix="mend or remove the row, or say how times are written: time_format= (--time-format '%d/%m/%Y %H:%M')",
-        )  # fmt: skip
+        raise _no_time(values, bad, layout)
     return times
 
 
+def _no_time(values: Sequence[Any], rows: np.ndarray, layout: Layout) -> DataError:
+    """That what stands in some rows is no time."""
+    row, value = int(rows[0]), _plain(values[int(rows[0])])
+    many = f", and {len(rows) - 1} more" if len(rows) > 1 else ""
+    what = "the time is missing" if value is None or value != value else f"{shown(value)} is not a time"
+    return DataError(
+        what, where=f"column '{layout.time}', row {row + 1}{many}",
+        expected=f"such as {layout.form.written(np.datetime64('2024-01-31T14:00'))}, or a number",
+        fix="mend or remove the row, or say how times are written: time_format= (--time-format '%d/%m/%Y %H:%M')",
+    )  # fmt: skip
+
+
 def _set_form(values: Sequence[Any], layout: Layout, format: str | None) -> list[Finding]:
-    """Finds how times are written, and says what there is to be known of it."""
+    """Finds how times are written, and says what there is to be known of it; raises where not all are as is given."""
+    if format == NUMBER:
+        return []
     found = find_form(values, format, time_column=True)
     if format or found.share:
         layout.date_format, layout.zone, layout.since = found.form.format, found.form.zone, found.form.since
+    if format and len(other := read(values, found.form)[1] if found.share else np.arange(len(values))):
+        raise _no_time(values, other, layout)
     return [
         Finding(note.check, Severity.WARNING if note.other else Severity.NOTE,
                 f"column '{layout.time}': {note.message}",

@@ -14,26 +14,32 @@ import numpy as np
 from flambeau.core.errors import UsageError
 
 ISO = "%Y-%m-%d"
-UNIX = {"unix s": 1_000_000, "unix ms": 1_000, "unix us": 1, "unix ns": 0.001}
-"""What numbers count since 1970, and how many microseconds one is."""
+DAY = 86_400_000_000  # microseconds
+UNIX = {"unix s": 1_000_000, "unix ms": 1_000, "unix us": 1, "unix ns": 0.001, "excel": DAY}
+"""What numbers count since 1970, and how many microseconds one is; Excel's are days since 1899-12-30."""
+EXCEL_1970 = 25_569  # 1970-01-01 in Excel
 PIVOT = 1969  # of two-digit years, as POSIX has it: 69 to 99 are of the 20th century
 LONGEST = 80  # characters of a time
 _MONTHS = (
-    "january jan janvier janv januar jänner enero ene gennaio gen",
-    "february feb février févr fév fevrier fevr februar feber febrero febbraio",
-    "march mar mars märz mär maerz mrz marzo",
+    "january jan janvier janv januar jänner enero ene gennaio gen janeiro januari",
+    "february feb février févr fév fevrier fevr februar feber febrero febbraio fevereiro fev februari",
+    "march mar mars märz mär maerz mrz marzo março maart mrt",
     "april apr avril avr abril abr aprile",
-    "may mai mayo maggio mag",
-    "june jun juin juni junio giugno giu",
-    "july jul juillet juil juli julio luglio lug",
-    "august aug août aou aout agosto ago",
-    "september sep sept septembre septiembre settembre set",
-    "october oct octobre oktober okt octubre ottobre ott",
-    "november nov novembre noviembre",
-    "december dec décembre déc decembre dezember dez diciembre dic dicembre",
+    "may mai mayo maggio mag maio mei maj",
+    "june jun juin juni junio giugno giu junho",
+    "july jul juillet juil juli julio luglio lug julho",
+    "august aug août aou aout agosto ago augustus augusti",
+    "september sep sept septembre septiembre settembre set setembro",
+    "october oct octobre oktober okt octubre ottobre ott outubro out",
+    "november nov novembre noviembre novembro",
+    "december dec décembre déc decembre dezember dez diciembre dic dicembre dezembro",
 )
 MONTHS = {name: number for number, names in enumerate(_MONTHS, 1) for name in names.split()}
-"""The names of months and their abbreviations, in lower case: English, French, German, Spanish, Italian."""
+"""The names of months and their abbreviations, in lower case: English, French, German, Spanish, Italian, Portuguese,
+Dutch, Swedish."""
+ZONES = {"est": -5, "edt": -4, "cst": -6, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8, "pdt": -7, "wet": 0, "west": 1,
+         "bst": 1, "cet": 1, "cest": 2, "mez": 1, "mesz": 2, "eet": 2, "eest": 3, "msk": 3, "jst": 9}  # fmt: skip
+"""Hours before UTC that names of zones say: those of RFC 2822, of Europe and of Japan."""
 NAMES = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
          "December")  # fmt: skip
 _WORD = r"[^\W\d_]"
@@ -42,7 +48,8 @@ _CODES = {
     "b": rf"(?P<b>{_WORD}{{3,}})\.?", "j": r"(?P<j>\d{3})", "q": r"(?P<q>[1-4])", "G": r"(?P<G>\d{4})",
     "V": r"(?P<V>\d{1,2})", "u": r"(?P<u>[1-7])", "a": rf"{_WORD}+\.?", "H": r"(?P<H>\d{1,2})",
     "M": r"(?P<M>\d{1,2})", "S": r"(?P<S>\d{1,2}(?:[.,]\d+)?)", "p": r"(?P<p>[ap])\.?m\.?",
-    "z": r"(?P<z>z|utc|gmt|(?:gmt|utc)?[+-]\d{2}(?::?\d{2})?)", "%": "%", "n": r"\s+", "t": r"\s+",
+    "z": rf"(?P<z>z|utc|gmt|(?:gmt|utc)?[+-]\d{{2}}(?::?\d{{2}})?|{'|'.join(ZONES)})",
+    "%": "%", "n": r"\s+", "t": r"\s+",
 }  # fmt: skip
 _SAME = {"B": "b", "h": "b", "A": "a", "e": "d", "I": "H", "k": "H", "l": "H", "P": "p", "Z": "z", "f": "", ".f": "",
          ".3f": "", ".6f": "", ".9f": ""}  # fmt: skip
@@ -86,6 +93,8 @@ class TimeForm:
         """
         if self.format in UNIX:
             at = time.astype("datetime64[us]").astype(np.int64) - self.offset * 60_000_000
+            if self.format == "excel":
+                return f"{at / DAY + EXCEL_1970:.11g}"
             return str(int(at // UNIX[self.format]) if self.format != "unix ns" else int(at) * 1000)
         moment: datetime.datetime = time.astype("datetime64[us]").item()
         return _CODE.sub(lambda code: _written(code, moment, self.zone), self.format or otherwise)
@@ -99,7 +108,7 @@ def offset_minutes(zone: str) -> int:
     """
     digits = re.sub(r"\D", "", zone)
     if not digits:
-        return 0
+        return 60 * ZONES.get(zone.strip().lower(), 0)
     return (int(digits[:2]) * 60 + int(digits[2:4] or 0)) * (-1 if "-" in zone else 1)
 
 
@@ -158,7 +167,8 @@ def pattern(format: str) -> str:
         at, before = code.end(), name
     out.append(_literal(day[at:]))
     body = "".join(out)
-    return rf"(?i)^\s*{body}{'' if '(?P<H>' in body or '(?P<z>' in body else CLOCK}\s*$"
+    regex = rf"(?i)^\s*{body}{'' if '(?P<H>' in body or '(?P<z>' in body else CLOCK}\s*$"
+    return regex.replace(r"\d{", "[0-9]{").replace(r"\d+", "[0-9]+")  # digits that numbers are made of
 
 
 def _literal(text: str) -> str:
@@ -211,7 +221,10 @@ def parsed(column: Any, form: TimeForm) -> np.ndarray:
 
     if form.format in UNIX:
         counts = column.cast(pl.Int64, strict=False)
-        if counts.is_null().sum() > column.is_null().sum():
+        if form.format == "excel":  # whole seconds, for finer parts of a day are lost in digits
+            days = column.cast(pl.Float64, strict=False).to_numpy() - EXCEL_1970
+            micros = np.round(days * 86_400) * 1e6
+        elif counts.is_null().sum() > column.is_null().sum():
             micros = column.cast(pl.Float64, strict=False).to_numpy() * UNIX[form.format]
         else:
             micros = counts.to_numpy() * UNIX[form.format]
@@ -302,6 +315,10 @@ def read(values: Sequence[Any], form: TimeForm) -> tuple[np.ndarray, np.ndarray]
     column = texts_of(values)
     times = parsed(column, form)
     wrong = np.flatnonzero(np.isnat(times) & column.is_not_null().to_numpy())
+    if len(wrong) and re.fullmatch(r"(%[A-Za-z])+", form.format or ""):  # numbers lose the zeros before them
+        width = len(form.written(np.datetime64("2024-12-31")))
+        times[wrong] = parsed(column.gather(wrong).str.zfill(width), form)
+        wrong = wrong[np.isnat(times[wrong])]
     if len(wrong) and form.format not in (None, ISO):
         times[wrong] = parsed(column.gather(wrong), TimeForm(ISO, form.zone))
         wrong = wrong[np.isnat(times[wrong])]

@@ -60,6 +60,12 @@ HOURS = [dt.datetime(2023, 12, 31, 23) - dt.timedelta(hours=i) for i in reversed
         ([int(h.replace(tzinfo=dt.UTC).timestamp()) for h in HOURS], ["1704067200", "1704070800"]),
         ([h.replace(tzinfo=dt.timezone(dt.timedelta(hours=2))) for h in HOURS], ["2024-01-01 00:00:00+02:00"]),
         ([1990 + y for y in range(30)], ["2020", "2021", "2022"]),
+        ([f"{1900 + 2 * y}-12-31" for y in range(30)], ["1960-12-31", "1962-12-31", "1964-12-31"]),
+        ([np.busday_offset(np.datetime64("2020-01") + m, 0, "forward").item() for m in range(50)],
+         ["2024-03-01", "2024-04-01", "2024-05-01"]),
+        ([d.strftime("%y%m%d") for d in DAYS], ["240101", "240102", "240103"]),
+        ([45_191 + d for d in range(100)], ["45291", "45292", "45293"]),
+        ([f"{h} CET" for h in HOURS], ["2024-01-01 00:00:00 CET", "2024-01-01 01:00:00 CET"]),
     ],
 )  # fmt: skip
 def test_steps_ahead_follow_the_calendar_in_the_form_of_the_table(times: list[Any], expected: list[str] | None) -> None:
@@ -100,6 +106,61 @@ def test_a_run_forecasts_what_pandas_has_in_its_index(tmp_path: Path) -> None:
     learner.fit(check=False)
     assert learner.predict(series).times == ["2024-04-10", "2024-04-11"]
     assert fb.load(tmp_path / "run").predict(series.to_frame()).times == ["2024-04-10", "2024-04-11"]
+
+
+def test_days_of_a_place_with_summer_time_are_days() -> None:
+    utc = pl.datetime_range(
+        dt.datetime(2024, 1, 1), dt.datetime(2024, 12, 1), "1d", time_zone="Europe/Paris", eager=True
+    )
+    for frequency, expected in ((1, "2024-12-02"), (7, "2024-12-02")):
+        days = utc.gather_every(frequency)
+        data = from_series(pl.DataFrame({"t": days, "v": np.arange(float(len(days)))}), time="t", target="v")
+        field = data.fields["history"]
+        assert field.plan.step == frequency * 86_400_000_000 and not [f for f in data.findings if f.check != "no-cycle"]
+        assert str(field.lines([{"t": d, "v": 1.0} for d in days]).times[-1])[:10] == expected
+
+
+def test_zeros_before_numbers_may_be_lost_in_what_is_asked() -> None:
+    days = [dt.date(1999, 12, 1) + dt.timedelta(days=i) for i in range(60)]
+    field = made([d.strftime("%y%m%d") for d in days]).fields["history"]
+    line = field.lines({"t": [int(d.strftime("%y%m%d")) for d in days], "v": np.arange(60.0)})
+    assert field.plan.written(line.times[-1]) == "000201"
+
+
+def test_a_format_that_is_given_is_kept_to() -> None:
+    days = [d.strftime("%m/%d/%Y") for d in DAYS]
+    with pytest.raises(DataError, match=r"row 1, and 99 more: '\d\d/\d\d/2023' is not a time; expected such as 2024"):
+        made(days, time_format="%Y.%m.%d")
+    with pytest.raises(DataError, match=r"row 8.*is not a time"):
+        made([*days[:7], "2023?", *days[8:]], time_format="%m/%d/%Y")
+    numbers = [int(d.strftime("%Y%m%d")) for d in DAYS]
+    assert made(numbers, read={"t": "number"}).fields["history"].plan.date_format is None
+    assert made(days, read={"t": "date"}).fields["history"].plan.date_format == "%m/%d/%Y"
+    with pytest.raises(FlambeauError, match="'t' holds the times; expected date"):
+        made(days, read={"t": "text"})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"horizon": -1}, "horizon -1 does not fit"), ({"length": 2.5}, "length 2.5 does not fit"),
+        ({"season": 0}, "season 0 does not fit"),
+        ({"times": ["2024-01-01"] * 50}, "rows of a series have the same time"),
+        ({"times": [None, *range(1801, 1850)]}, r"column 't', row 1: the time is missing"),
+        ({"values": [np.nan] * 50}, "the target has no values"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_said(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(FlambeauError, match=said):
+        made(**{"times": DAYS[:50], **change})
+
+
+def test_frames_and_what_are_none() -> None:
+    frame = pl.DataFrame({"0": DAYS, "1": np.arange(100.0)})
+    assert len(from_series(frame.lazy(), time=0, target=1)) == len(from_series(frame, time="0", target="1"))  # type: ignore[arg-type]
+    for other in ([1, 2], {"t": [1]}, np.zeros((3, 2)), None):
+        with pytest.raises(DataError, match=r"is not a data frame; expected one of polars or pandas"):
+            from_series(other, time="t", target="v")
 
 
 def test_an_hour_that_comes_twice_in_autumn_is_said() -> None:

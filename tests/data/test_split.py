@@ -11,6 +11,7 @@ import pytest
 
 from flambeau.core.errors import DataError, UsageError
 from flambeau.data.dataset import Dataset
+from flambeau.data.sources import from_frame
 from flambeau.data.split import METHODS, TEST, TRAIN, VALID, Split
 
 KEYS = [f"{c}/{i:04d}.png" for c in "abc" for i in range(100)]
@@ -253,3 +254,30 @@ def test_a_given_split_is_taken_as_it_is() -> None:
 def test_what_each_part_is_for_is_said() -> None:
     data = Dataset({"x": [float(i) for i in range(1000)], "y": ["a", "b"] * 500}, target="y")
     assert data.describe_split() == "700 train, 150 validate and choose the epoch, 150 test and are reported"
+
+
+@pytest.mark.parametrize(
+    "form", ["%d/%m/%Y", "%m/%d/%y", "%d.%m.%y", "%d-%b-%y", "%B %d, %Y", "%Y%m%d", "%d%m%Y", "%Y-%-m-%-d", "excel"]
+)
+@pytest.mark.parametrize("inputs", [["x"], ["x", "when"]])
+def test_the_latest_rows_are_held_out_however_their_times_are_written(form: str, inputs: list[str]) -> None:
+    order = np.random.default_rng(0).permutation(300)
+    days = [datetime.date(1999, 6, 1) + datetime.timedelta(days=2 * int(i)) for i in order]
+    when = [(d - datetime.date(1899, 12, 30)).days if form == "excel" else d.strftime(form) for d in days]
+    frame = polars.DataFrame({"when": when, "x": np.arange(300.0), "y": ["a", "b"] * 150})
+    data = from_frame(frame, target="y", inputs=inputs, split=Split("time", by="when"))
+    of = [order[data.split == side] for side in (TRAIN, VALID, TEST)]
+    assert of[0].max() < of[1].min() and of[1].max() < of[2].min() and len(of[2]) == 45
+
+
+def test_times_to_split_by_must_be_times() -> None:
+    days = [f"{i % 28 + 1:02}.01.2024" for i in range(50)]
+    for wrong, said in (("step 8", "'step 8' is not a time"), ("32.01.2024", "is not a time"), (None, "is missing")):
+        frame = polars.DataFrame({"when": [*days[:7], wrong, *days[8:]], "x": np.arange(50.0), "y": ["a", "b"] * 25})
+        with pytest.raises(DataError, match=f"column 'when', row (7|8): .*{said}.*--read"):
+            from_frame(frame, target="y", split=Split("time", by="when"))
+    months = polars.DataFrame({"when": ["01/02/2024", "02/03/2024"] * 25, "x": np.arange(50.0), "y": ["a", "b"] * 25})
+    (told,) = from_frame(months, target="y", inputs=["x"], split=Split("time", by="when")).findings
+    assert told.check == "day-or-month" and "column 'when'" in told.message and "--read" in told.fix
+    read = from_frame(months, target="y", read={"when": "date:%m/%d/%Y"}, split=Split("time", by="when"))
+    assert not read.findings

@@ -41,7 +41,8 @@ def quarter(form: str) -> Callable[[dt.datetime], str]:
         (MONTHS, "%Y%m"), (MONTHS, "%b %Y"), (MONTHS, "%b-%y"), (MONTHS, "%m/%Y"), (MONTHS, "%YM%m"),
         (MONTHS, "%d/%m/%Y"), (MONTHS, "%m/%d/%Y"),
         (QUARTERS, quarter("{y}Q{q}")), (QUARTERS, quarter("{y}-Q{q}")), (QUARTERS, quarter("Q{q} {y}")),
-        (WEEKS, "%G-W%V"), (WEEKS, "%G-W%V-%u"),
+        (WEEKS, "%G-W%V"), (WEEKS, "%G-W%V-%u"), (WEEKS, "%G%V"), (DAYS, "%y%m%d"), (DAYS, "%d%m%Y"), (DAYS, "%Y%j"),
+        (QUARTERS, quarter("{y}.{q}")), (HOURS, "%Y-%m-%d %H:%M:%S CET"), (HOURS, "%-m/%-d/%Y %-I %p"),
     ],
 )  # fmt: skip
 def test_what_is_written_is_read_and_written_so_again(times: list[dt.datetime], write: Any) -> None:
@@ -64,6 +65,11 @@ def test_what_is_written_is_read_and_written_so_again(times: list[dt.datetime], 
         (["Sun Dec 31 2023 14:00:00 GMT+0100 (Central European Standard Time)"], "2023-12-31T14:00"),
         (["2023-12-31T14:00:00+01:00[Europe/Paris]"], "2023-12-31T14:00"),
         (["31.12.2023", "1.1.2024 12:30"], "2023-12-31"),
+        (["31 de dezembro de 2023", "5 de maio de 2024"], "2023-12-31"),
+        (["31 december 2023", "1 januari 2024"], "2023-12-31"), (["So 31.12.2023", "Mo 01.01.2024"], "2023-12-31"),
+        (["2023년 12월 31일"], "2023-12-31"),
+        ([45291, 45292], "2023-12-31"), ([45291.041666667], "2023-12-31T01:00:00"),
+        ([31122023, 1012024], "2023-12-31"), (["2023-12-31 14:00 CET", "2024-03-31 15:00 CEST"], "2023-12-31T13:00"),
     ],
 )  # fmt: skip
 def test_other_ways(values: list[Any], first: str) -> None:
@@ -72,7 +78,8 @@ def test_other_ways(values: list[Any], first: str) -> None:
     assert str(read(values, found.form)[0][0]).startswith(first)
 
 
-@pytest.mark.parametrize("values", [[1, 2, 3], ["12:30", "13:40"], ["10.0.0.1"], ["a1", "b2"], [1990.0833, 1990.1667]])
+@pytest.mark.parametrize("values", [[1, 2, 3], ["12:30", "13:40"], ["10.0.0.1"], ["a1", "b2"], [1990.0833, 1990.1667],
+                                    ["٢٠٢٤-٠٧-١٨"], [999999, 2000131], [45123, 99999]])  # fmt: skip
 def test_what_is_no_time(values: Sequence[Any]) -> None:
     assert find_form(values, time_column=True).share == 0.0
     assert Date.recognise(values).score == 0.0
