@@ -324,6 +324,9 @@ def from_path(path: str | Path, **options: Any) -> Dataset:
             options.pop(name, None)
         return from_array_file(path, **options)
     tagged = "pattern" not in options and _holds_tagged(file)
+    if not tagged and file.suffix.lower() == ".txt" and file.is_file():
+        options.pop("pattern", None)
+        return from_table(path, **options)
     if not tagged and "pattern" not in options and not is_ts(file):
         if is_parted(file):
             return from_table(file, **options)

@@ -6,9 +6,8 @@ import codecs
 import io
 import itertools
 import json
-import mmap
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -16,19 +15,17 @@ from flambeau.core.errors import DataError
 from flambeau.core.files import check_regular, read_bytes
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.archives import decompressed, inner_suffix
-from flambeau.data.cells import UNNAMED, Cells, fitting, look
+from flambeau.data.cells import UNNAMED, Cells, by_spaces, fitting, look, quoted
 from flambeau.data.formats import READERS
+from flambeau.data.mending import contents, head_of, mended, tabs_for_spaces, unclosed_quotes
 from flambeau.data.unread import disguised
 from flambeau.fields.charsets import MOST_DAMAGED, detect, to_text
 
 PARQUET = (".parquet", ".pq", ".parq")
 TABS = (".tsv", ".tab")
-SUFFIXES = (".csv", *TABS, ".data", *PARQUET, ".jsonl", ".ndjson")  # and those of READERS
+SUFFIXES = (".csv", *TABS, ".dat", ".data", *PARQUET, ".jsonl", ".ndjson")  # and those of READERS
 JSON_LINES = (".jsonl", ".ndjson")
 BLOCK = 16 << 20
-SEEN = 1 << 16  # bytes, to find out where the cells are
-FEW_LINES = 20  # at least as many
-ESCAPED = re.compile(rb'\\"(?=[^",;\t\r\n])')  # before a letter: a folder's name may end with a backslash
 SPACED_QUOTE = re.compile(rb'([,;|\t]) +"(?=[^"]|"[,;|\t\r\n])')
 LOOKED_AT = 10_000  # rows, to find out what each column holds
 DAMAGED = "\ufffd"  # what stands for bytes that are not in the encoding
@@ -96,7 +93,7 @@ def read_table(
         else:
             frame, decimal, more = _text_cells(source, file, header, columns or ())
             findings = [*more, *findings]
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"the table cannot be read ({str(error).splitlines()[0]})", where=path) from None
     if damaged:
         frame, more = _without_damage(frame, file, name)
@@ -150,17 +147,34 @@ def _text_cells(source: Any, file: Path, header: bool, names: Sequence[str]) -> 
     """A frame of texts, the decimal mark that the separator suggests, and what was noticed."""
     import polars as pl
 
-    given = "\t" if file.suffix.lower() in TABS else None
-    source, ways = _mended(source)
-    head = _head(source)
+    source, ways = mended(source)
+    head = head_of(source)
     if not head.strip():
         raise DataError("the file is empty", where=file, expected="a row of names, and rows of values")
+    given = "\t" if file.suffix.lower() in TABS and "\t" in head else None
+    if given is None and by_spaces(head):
+        source, given, ways = tabs_for_spaces(source), "\t", [*ways, "spaces between its cells"]
+        head = head_of(source)
     cells = look(head, given, header, names)
-    if cells.spaced and (data := _contents(source)) and SPACED_QUOTE.search(data):
+    if cells.spaced and (data := contents(source)) and SPACED_QUOTE.search(data):
         source = SPACED_QUOTE.sub(rb'\1"', data)
     frame, odd = _parsed(source, cells, file)
     if cells.spaced:
-        frame = frame.with_columns(pl.all().str.strip_chars_start(" "))
+        frame = frame.with_columns(pl.all().str.strip_chars(" "))
+    if contents(source, lambda data: data.find(b'="') >= 0) is not None:  # spreadsheets keep the zeros of 007 so
+        frame = frame.with_columns(pl.all().str.replace('(?s)^="(.*)"$', "$1"))
+    if cells.row_names and frame[frame.columns[0]].is_duplicated().any():
+        raise DataError(
+            f"the header has {len(cells.names) - 1} cells and the rows have {len(cells.names)}", where=file,
+            expected="a name for each column", fix="put numbers and texts that hold the separator into quotes",
+        )  # fmt: skip
+    again = pl.all_horizontal(
+        pl.col(name).fill_null("").str.strip_chars() == ("" if name.startswith(UNNAMED) else name)
+        for name in frame.columns
+    )
+    rows = frame.select(again).to_series().arg_true().to_list() if header and frame.width > 1 else []
+    if rows:  # several files, one behind the other
+        frame = frame.filter(~again)
     unnamed = [c for c in frame.columns if c.startswith(UNNAMED) and frame[c].null_count() == len(frame)]
     frame = frame.drop(unnamed)  # nothing but a separator at each end
     if frame.width > 1 and frame[frame.columns[0]].null_count():
@@ -174,10 +188,17 @@ def _text_cells(source: Any, file: Path, header: bool, names: Sequence[str]) -> 
     if skipped := [line.strip() for line in cells.skipped if line.strip()]:
         said = f"{file.name} begins with {len(skipped)} line{'s' * (len(skipped) > 1)} before the table"
         findings.append(Finding("skipped-lines", Severity.NOTE, f"{said}: '{skipped[0][:60]}'"))
+    if cells.below:
+        said = f"{file.name} has units or a second header below its first, left out: '{cells.below[0].strip()[:60]}'"
+        findings.append(Finding("skipped-lines", Severity.NOTE, said, fix="if it is a row: fill in what is no number"))
+    if rows:
+        said = f"{len(rows)} row{'s' * (len(rows) > 1)} of {file.name} left out that repeat{'s' * (len(rows) == 1)}"
+        findings.append(Finding("header-again", Severity.NOTE, f"{said} the header",
+                                places=[f"row {row + 1}" for row in rows]))  # fmt: skip
     if odd:
         said = f"{len(odd)} row{'s' * (len(odd) > 1)} of {file.name} left out, with another number of cells than the "
         findings.append(Finding("odd-rows", Severity.WARNING, f"{said}{len(cells.names)} columns", places=odd,
-                                fix="put texts that hold the separator into quotes"))  # fmt: skip
+                                fix="mend these lines; texts that hold the separator stand in quotes"))  # fmt: skip
     return frame, "," if cells.separator == ";" else ".", findings
 
 
@@ -190,22 +211,23 @@ def _parsed(source: Any, cells: Cells, file: Path) -> tuple[Any, list[str]]:
         return pl.read_csv(data, separator=cells.separator, quote_char=quote, has_header=False, skip_lines=cells.lines,
                            schema=schema, missing_columns="insert", raise_if_empty=False)  # fmt: skip
 
-    frame, error = None, None
+    frame = None
     # quotes around cells are taken off; where they do not come in pairs they belong to the text, as in many files of
     # texts with tabs between
     for quote in ('"', None) if cells.separator == "\t" else ('"',):
         try:
             frame = read(source, quote)
             break
-        except pl.exceptions.PolarsError as wrong:
-            error = wrong
+        except pl.exceptions.PolarsError:
+            continue
     if frame is not None:
         last = frame[frame.columns[-1]]
         ends = last.null_count() if frame.width > 1 else 0
-        if not 0 < ends <= max(3, len(frame) // 10) or not _has_short_line(source, cells):
+        few = 0 < ends <= max(3, len(frame) // 10)
+        if not (few and _has_short_line(source, cells)) and (cells.separator == "\t" or not unclosed_quotes(source)):
             return frame, []
     # a row that is too short cannot be told from one whose last value is missing, but by counting
-    text = _contents(source).decode("utf-8", errors="replace")
+    text = contents(source).decode("utf-8", errors="replace")
     try:
         fitted, odd = fitting(text, cells, file)
     except DataError:
@@ -213,9 +235,10 @@ def _parsed(source: Any, cells: Cells, file: Path) -> tuple[Any, list[str]]:
             return frame, []
         raise
     if frame is None or odd:
-        if not odd and error is not None:
-            raise error
-        frame = read(fitted.encode())
+        try:
+            frame = read(fitted.encode())
+        except pl.exceptions.PolarsError:  # quotes within cells, as for inches
+            frame = read(quoted(fitted, cells).encode())
     return frame, odd
 
 
@@ -226,50 +249,6 @@ def _has_short_line(source: Any, cells: Cells) -> bool:
     with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
         lines = itertools.islice(stream, cells.lines, None)
         return any(line.count(separator) < least and b'"' not in line and line.strip() != b"" for line in lines)
-
-
-def _mended(source: Any) -> tuple[Any, list[str]]:
-    """The same table with line ends, quotes and zero bytes that can be read, and what was mended, in words."""
-    ways: list[str] = []
-    data = _contents(source, only_if=lambda d: d.find(b"\0") >= 0 or (d.find(b"\r") >= 0 > d.find(b"\n")))
-    if data is not None:
-        ways += ["zero bytes, which are left out"] * (b"\0" in data)
-        source = data.replace(b"\0", b"")
-        if b"\n" not in source:
-            source = source.replace(b"\r", b"\n")
-    unescaped = _unescaped(source)
-    return unescaped, ways + ["backslashes before its quotes"] * (unescaped is not source)
-
-
-def _contents(source: Any, only_if: Callable[[Any], bool] = lambda data: True) -> Any:
-    """The bytes of a source, where they are as wanted; else None."""
-    if isinstance(source, bytes):
-        return source if only_if(source) else None
-    if not source.stat().st_size:
-        return b"" if only_if(b"") else None
-    with source.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return data[:] if only_if(data) else None
-
-
-def _head(source: Any) -> str:
-    """The first lines of a source, whole ones, of which a wide table has long ones."""
-    stream: BinaryIO
-    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
-        head = b""
-        while head.count(b"\n") < FEW_LINES and (block := stream.read(SEEN)):
-            head += block
-        if stream.read(1):
-            head = head[: head.rfind(b"\n") + 1]
-    return head.decode("utf-8", errors="replace").removeprefix("\ufeff")
-
-
-def _unescaped(source: Any) -> Any:
-    """The same table with quotes within cells doubled, where a backslash stands before most of them: read as they are,
-    two rows would become one."""
-    data = _contents(source, lambda d: d.find(b'\\"') >= 0)
-    if data is None or len(ESCAPED.findall(data)) <= data.count(b'""'):
-        return source
-    return data.replace(b'\\"', b'""')
 
 
 def _utf8(file: Path, encoding: str | None) -> tuple[Any, str, bool]:

@@ -28,6 +28,8 @@ HEADS = {
     b"\xd0\xcf\x11\xe0": ("an old Excel file: call it .xls", ".xls .xlsx .xlsm .xlsb"),
     b"PAR1": ("Parquet: call it .parquet", ".parquet .pq .parq"),
     b"ARROW1": ("Arrow: call it .arrow", ".arrow .feather .ipc"),
+    b'{"': ("JSON: call it .jsonl", ".jsonl .ndjson .json"),
+    b"[{": ("JSON: call it .json", ".jsonl .ndjson .json"),
     b"%PDF": ("a PDF: save what it holds as a table", ""),
     b"\x89HDF": ("HDF5: save what it holds as a table", ""),
     b"SQLite format 3": ("an SQLite database: save its table as CSV", ""),
