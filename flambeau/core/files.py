@@ -41,7 +41,7 @@ def read_bytes(path: str | os.PathLike[str], count: int | None = None) -> bytes:
             status = os.fstat(handle)
             _check_regular(status.st_mode, path)
             if count is None and status.st_size > MOST_BYTES:
-                raise DataError(f"the file is {status.st_size / 2**30:.1f} GiB large", where=path,
+                raise DataError(f"the file is too large ({status.st_size / 2**30:.1f} GiB)", where=path,
                                 expected=f"at most {MOST_BYTES / 2**30:g} GiB where all of it is read")  # fmt: skip
             left = status.st_size if count is None else min(count, status.st_size)
             parts = []

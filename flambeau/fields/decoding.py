@@ -13,7 +13,7 @@ from PIL import Image as PILImage
 
 from flambeau.core import files
 from flambeau.core.errors import DataError
-from flambeau.fields.pixels import MAX_PIXELS, Range, check_pixels, from_pil, open_picture, scaled
+from flambeau.fields.pixels import DAMAGES, MAX_PIXELS, Range, check_pixels, from_pil, open_picture, scaled
 
 __all__ = ["MAX_PIXELS", "SUFFIXES", "check_pixels", "decode", "from_pil", "read_bytes", "resize"]
 
@@ -100,8 +100,7 @@ def _decode_bytes(
             where=where,
             fix="remove it or replace it",
         ) from None
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error, IndexError, MemoryError) as error:
-        # Pillow's plugins raise all of these on damaged files
+    except DAMAGES as error:
         raise DataError(
             f"the picture is damaged or cut short ({error})", where=where, fix="remove it or replace it"
         ) from None

@@ -6,7 +6,6 @@ import base64
 import html
 import io
 import math
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.colour_spaces import COLOURS, convert
 from flambeau.fields.decoding import MAX_PIXELS, SUFFIXES, check_pixels, decode, read_bytes, resize
 from flambeau.fields.pixels import (
+    DAMAGES,
     Range,
     bytes_a_pixel,
     extremes,
@@ -271,7 +271,7 @@ def original_size(value: Any) -> tuple[int, int]:
         try:
             with open_picture(data) as picture:
                 width, height = picture.size
-        except (OSError, ValueError, SyntaxError, PILImage.DecompressionBombError):
+        except (*DAMAGES, PILImage.DecompressionBombError):
             raise DataError("this is not a picture", where=None if isinstance(value, bytes) else value) from None
         check_pixels((width, height), value if not isinstance(value, bytes) else None)
         return height, width
@@ -309,8 +309,7 @@ def _extremes(value: Any) -> tuple[float, float, bool, Range] | None:
                 return None
             low, high, whole = float(array.min()), float(array.max()), array.dtype.kind != "f"
             usual = (0.0, 255.0 if whole else 1.0)
-    except (DataError, OSError, ValueError, SyntaxError, EOFError, struct.error, IndexError, MemoryError,
-            PILImage.DecompressionBombError):  # fmt: skip
+    except (DataError, *DAMAGES, PILImage.DecompressionBombError):
         return None
     return (low, high, whole, usual) if math.isfinite(low) and math.isfinite(high) else None
 

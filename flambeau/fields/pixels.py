@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+import struct
+import zlib
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
@@ -37,6 +39,10 @@ TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
     8: lambda a: a[::-1].swapaxes(0, 1),
 }
+
+DAMAGES = (OSError, ValueError, SyntaxError, EOFError, LookupError, ArithmeticError, TypeError, RuntimeError,
+           MemoryError, struct.error, zlib.error)  # fmt: skip
+"""What Pillow's plugins raise over damaged files."""
 
 Range = tuple[float, float]
 """The values that become black and white."""

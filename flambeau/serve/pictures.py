@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-import struct
 import threading
 from collections.abc import Iterator
 
 from PIL import Image as PILImage
 
-from flambeau.fields.pixels import SERVED, bytes_a_pixel, readable
+from flambeau.fields.pixels import DAMAGES, SERVED, bytes_a_pixel, readable
 from flambeau.serve.limits import Limits
 from flambeau.serve.problems import Problem
 
@@ -37,8 +36,7 @@ def memory_of(data: bytes, limits: Limits, formats: list[str]) -> int:
     except PILImage.UnidentifiedImageError:
         known = ", ".join(name for name in formats if name != "MPO")
         raise Problem(422, "not-a-picture", f"this is not a picture that can be read; expected {known}") from None
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error, IndexError, OverflowError, MemoryError) as error:
-        # Pillow's plugins raise all of these on damaged files
+    except DAMAGES as error:
         raise Problem(422, "unreadable", f"the picture is damaged ({error})") from None
     if width * height > limits.max_pixels:
         raise Problem(413, "too-many-pixels", f"the picture has {width}×{height} pixels; {allowed}")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import io
 import os
+import shutil
 import stat
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +65,20 @@ def test_the_formats_that_are_read(kind: str) -> None:
     photo = PILImage.fromarray(np.full((16, 16, 3), (200, 100, 50), np.uint8))
     shown = decode(encoded(photo, kind), 3).astype(int)
     assert shown.shape == (16, 16, 3) and np.abs(shown - (200, 100, 50)).max() <= 8
+
+
+def test_whatever_a_damage_makes_pillow_raise_one_file_is_named(digits_folder: Path, tmp_path: Path) -> None:
+    avif = bytearray(encoded(np.zeros((16, 16, 3), np.uint8), "AVIF"))
+    avif[-8:] = b"\xff" * 8  # Pillow: RuntimeError
+    direct_draw = b"DDS " + struct.pack("<I", 124) + bytes(120)  # NotImplementedError
+    for data in (bytes(avif), direct_draw):
+        with pytest.raises(DataError, match="damaged"):
+            decode(data, 3)
+    shutil.copytree(digits_folder, tmp_path / "digits")
+    for kind, data in {"avif": bytes(avif), "dds": direct_draw}.items():
+        (tmp_path / "digits" / "3" / f"x.{kind}").write_bytes(data)
+    unreadable = [f for f in Dataset.from_folder(tmp_path / "digits").check() if f.check == "unreadable"]
+    assert sum(len(f.places) for f in unreadable) == 2
 
 
 def test_heic_says_what_it_needs() -> None:

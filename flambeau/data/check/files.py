@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import struct
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from flambeau.core.reporter import Bar
 from flambeau.core.threads import in_order
 from flambeau.fields.decoding import decode, read_bytes
 from flambeau.fields.image import suited
-from flambeau.fields.pixels import MAX_PIXELS, Range, from_pil, open_picture
+from flambeau.fields.pixels import DAMAGES, MAX_PIXELS, Range, from_pil, open_picture
 
 SIDE = 24
 """Side of a signature's grey picture, in pixels: fine enough to tell two pairs of trousers apart."""
@@ -28,8 +27,6 @@ TOO_LARGE = "the picture is too large to decode"
 CHUNK = 64  # pictures to a task, as in encoding
 BLANK = 2  # levels that the pixels of a blank JPEG may differ by
 ORIENTATION = 0x0112  # the EXIF tag
-# Pillow's plugins raise all of these on damaged files
-DAMAGES = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, MemoryError, struct.error)
 
 
 @dataclass(slots=True)

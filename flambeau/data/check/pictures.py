@@ -43,7 +43,7 @@ def picture_findings(dataset: Dataset, column: str, facts: Sequence[Facts]) -> l
         findings += found(dataset, trait, Severity.NOTE, rows, "picture", what)
     rows = [row for row in good if facts[row].blank]
     findings += found(
-        dataset, "blank", Severity.WARNING, rows, "picture", "left blank, all pixels alike",
+        dataset, "blank", Severity.WARNING, rows, "picture", "blank, all pixels alike",
         fix="remove what shows nothing",
     )  # fmt: skip
     findings += _sizes(dataset, facts, good)
