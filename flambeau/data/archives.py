@@ -25,6 +25,8 @@ SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 MAX_MEMBERS = 5_000_000
 UTF8 = 0x800  # the flag of a zip's member whose name is in UTF-8
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+BOMB_BYTES, BOMB_RATIO = 1 << 30, 300
+"""A single file that is larger than this, and by so many times larger than when compressed, holds no data."""
 
 
 def is_archive(path: str | Path) -> bool:
@@ -165,12 +167,15 @@ def _expand(file: Path, target: Path) -> None:
     else:
         openers: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
         opened, damaged = openers[suffix](file, "rb"), EOFError
-    written = 0
+    written, packed = 0, file.stat().st_size
     with opened as source, target.open("wb") as out:
         try:
             while block := source.read(1 << 20):
                 written += len(block)
                 _check_size(written, 1, target.parent, file)
+                if written > max(BOMB_BYTES, BOMB_RATIO * packed):
+                    raise DataError(f"the archive would unpack to over {BOMB_RATIO} times its size", where=file,
+                                    fix="unpack it yourself if that is right")  # fmt: skip
                 out.write(block)
         except damaged as error:
             raise OSError(str(error)) from None

@@ -102,6 +102,6 @@ def test_a_file_is_read_whole_or_from_its_beginning(tmp_path: Path, monkeypatch:
     assert read_bytes(tmp_path / "a") == b"0123456789"
     assert read_bytes(str(tmp_path / "a"), 4) == b"0123"
     monkeypatch.setattr(files, "MOST_BYTES", 9)
-    with pytest.raises(DataError, match="too large .* GiB"):
+    with pytest.raises(DataError, match="is too large"):
         read_bytes(tmp_path / "a")
     assert read_bytes(tmp_path / "a", 4) == b"0123"

@@ -133,6 +133,16 @@ def test_a_compressed_file_that_would_fill_the_disk_is_refused(
     assert not list(Path(".flambeau/archives").iterdir())
 
 
+def test_a_compressed_file_of_next_to_nothing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("flambeau.data.archives.BOMB_BYTES", 1 << 20)
+    Path("rows.csv.gz").write_bytes(gzip.compress(b"a,label\n" + bytes(8 << 20)))
+    with pytest.raises(DataError, match="over 300 times its size"):
+        read_table("rows.csv.gz")
+    Path("rows.csv.gz").write_bytes(gzip.compress(b"a,label\n" + b"1,x\n" * (1 << 17)))
+    assert read_table("rows.csv.gz").frame.height == 1 << 17
+
+
 def test_trained_evaluated_and_predicted_from_such_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
