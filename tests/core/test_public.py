@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import flambeau as fb
+
+ROOT = Path(fb.__file__).parents[1]
 
 
 def test_the_public_names_are_shown_and_no_others() -> None:
@@ -10,3 +14,12 @@ def test_the_public_names_are_shown_and_no_others() -> None:
 
     assert fb.Dataset is Dataset
     assert [name for name in dir(fb) if not name.startswith("__")] == sorted(set(fb.__all__) - {"__version__"})
+
+
+def test_every_room_is_in_a_layer() -> None:
+    """Else the import contract would say nothing of it."""
+    layers = (ROOT / ".importlinter").read_text(encoding="utf-8").split("layers =")[1].replace("|", " ").split()
+    rooms = {
+        path.stem for path in (ROOT / "flambeau").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert rooms - {"__init__"} == {layer.removeprefix("flambeau.") for layer in layers}
