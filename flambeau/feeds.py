@@ -57,11 +57,11 @@ class Feed:
         """Sets `sources` and `prepare`."""
         raise NotImplementedError
 
-    def tried(self, objective: Objective, batch: Batch, output: Any) -> None:
+    def tried(self, objective: Objective, engine: Engine, batch: Batch, output: Any) -> None:
         """Called with the output of a first batch: what only it can tell is found out here.
 
         Raises:
-            DataError: targets are not what the output and the loss go with.
+            DataError, ModelError, UsageError: targets, or the data of another side, do not go with the model.
         """
 
     def check(self, recipe: Recipe, reporter: Reporter, loss: Any) -> list[Finding]:
@@ -91,9 +91,11 @@ class Feed:
         """What could not be read while it was trained on."""
         return []
 
-    def first_batch(self) -> Batch:
-        """The training's first, as an evaluation would see it."""
-        rows, gathered = next(iter(self.training.epoch(0)))
+    def first_batch(self, side: str = "train") -> Batch:
+        """The first of a side, as an evaluation would see it."""
+        source = self.sources[side]
+        assert source is not None
+        rows, gathered = next(iter(source.epoch(0)))
         return self.prepare(rows, gathered, False, None)
 
     def largest_batch(self) -> tuple[int, int, Callable[[int], Batch]]:

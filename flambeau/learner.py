@@ -208,7 +208,7 @@ class Learner:
                 raise
             preflight.let_go(error)
         else:
-            self.feed.tried(self.objective, batch, output)
+            self.feed.tried(self.objective, self.engine, batch, output)
             return
         raise self._out_of_memory()
 

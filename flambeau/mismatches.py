@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
 from flambeau.core.errors import ModelError
+from flambeau.data.custom import TARGETS
 from flambeau.objectives.losses import expects_classes
 from flambeau.objectives.measured import bare, broadcasts, compares_numbers, is_binary, takes_logits
 
@@ -28,11 +29,14 @@ def check_model(model: nn.Module) -> None:
 
 def for_input(value: Any, model: nn.Module, error: str) -> str:
     """What to do where a model does not take an input."""
+    takes = ", ".join(inspect.signature(model.forward).parameters)
     if isinstance(value, dict):
-        takes = ", ".join(inspect.signature(model.forward).parameters)
-        return f"its forward takes {takes}: give a collate_fn that gives a tensor, or a dict of these keys"
+        return (f"its forward takes {takes}: give a collate_fn that gives (x, y), or a dict of these keys and the "
+                f"target's ({', '.join(TARGETS)})")  # fmt: skip
     if isinstance(value, tuple):
-        return f"its forward takes {', '.join(inspect.signature(model.forward).parameters)}: give as many inputs"
+        if len(value) > 1 and all(isinstance(part, Tensor) and part.ndim == 1 for part in value):
+            return "a list of numbers becomes an input each: give torch.tensor(x) in __getitem__"
+        return f"its forward takes {takes}: of an item the last is the target, and all others are inputs; give (x, y)"
     if not isinstance(value, Tensor):
         return "make tensors of it in __getitem__, or in a collate_fn"
     weights = next(model.parameters(), None)

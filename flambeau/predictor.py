@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from flambeau.core import plugins
+from flambeau.core.arrays import as_array
 from flambeau.core.errors import DataError, RunError, UsageError
 from flambeau.core.findings import Severity
 from flambeau.core.reporter import Reporter
@@ -305,7 +306,7 @@ class Predictor:
             inputs = to_device(values, self.engine.device)
             return self._forward(Batch(inputs, None, torch.arange(batch_length(values))))
         if isinstance(values, Tensor):
-            values = values.detach().cpu().numpy()
+            values = as_array(values)
         field = self.fields[self.inputs[0]]
         if isinstance(field, History):
             values = with_index(values, field.plan.time, field.plan.target)

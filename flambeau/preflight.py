@@ -13,6 +13,7 @@ from flambeau import mismatches
 from flambeau.core.errors import DataError, ModelError, TrainingError, UsageError, shown
 from flambeau.data.batch import Batch
 from flambeau.data.custom import split_batch
+from flambeau.data.items import form
 from flambeau.objectives import Objective, Supervised
 from flambeau.training import Settings
 from flambeau.training.engine import Engine
@@ -176,7 +177,7 @@ def _forward(objective: Supervised, batch: Batch) -> Any:
             raise
         name = type(objective.model).__name__
         raise ModelError(
-            f"the model {name} does not take an input of {_shape(batch.input)} ({_first(error)})",
+            f"the model {name} does not take an input of {form(batch.input)} ({_first(error)})",
             fix=mismatches.for_input(batch.input, objective.model, str(error)),
         ) from error
 
@@ -195,7 +196,7 @@ def _loss(objective: Objective, batch: Batch, output: Any) -> None:
         raise _unfit(objective, batch, output, _first(error)) from error
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         raise UsageError(
-            f"the loss gives {_shape(loss)}",
+            f"the loss gives {form(loss)}",
             expected="one number, the mean over the batch",
             fix="return loss.mean()",
         )
@@ -209,23 +210,13 @@ def _loss(objective: Objective, batch: Batch, output: Any) -> None:
 def _unfit(objective: Objective, batch: Batch, output: Any, why: str) -> UsageError:
     if output is None or not isinstance(objective, Supervised):
         return UsageError(f"the loss {type(objective).__name__} does not take the batch ({why})")
-    shapes = f"output {_shape(output)} and target {_shape(batch.target)}"
+    shapes = f"output {form(output)} and target {form(batch.target)}"
     if batch.target is None:
-        shapes = f"a batch without a target, {_shape(batch.input)}"
+        shapes = f"a batch without a target, {form(batch.input)}"
     return UsageError(
         f"the loss {objective.loss_name} does not take {shapes} ({why})",
         fix=mismatches.for_loss(objective.loss_function, output, batch.target, why),
     )
-
-
-def _shape(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return f"{str(value.dtype)[6:]} {tuple(value.shape)}"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{k}: {_shape(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, (tuple, list)):
-        return "(" + ", ".join(_shape(v) for v in value) + ")"
-    return type(value).__name__
 
 
 def _first(error: BaseException) -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sized
+from collections.abc import Iterator, Mapping, Sized
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, default_collate
 
 from flambeau import mismatches, preflight
-from flambeau.core.errors import UsageError, shown
+from flambeau.core.errors import FlambeauError, UsageError, shown
 from flambeau.core.findings import Finding, Severity
 from flambeau.core.reporter import Reporter
 from flambeau.data import custom
@@ -111,7 +112,7 @@ class TorchFeed(Feed):
         self.device = engine.device
         self.prepare = custom.CustomPreparer(self.device, self._check is not None)
 
-    def tried(self, objective: Objective, batch: Batch, output: Any) -> None:
+    def tried(self, objective: Objective, engine: Engine, batch: Batch, output: Any) -> None:
         if not isinstance(objective, Supervised) or not isinstance(output, Tensor):
             return
         loss = objective.loss_function
@@ -120,21 +121,36 @@ class TorchFeed(Feed):
         if self._check is not None:
             self._check.num_classes = output.shape[1] if output.ndim > 1 else None
             self._check.ndim = max(output.ndim - 1, 1)
-            for data in self.data.values():
-                if data is not None:
-                    self._check.scan(_dataset_of(data))
+            for side, data in self.data.items():
+                if data is not None and getattr(data, "collate_fn", default_collate) is default_collate:
+                    with nullcontext() if side == "train" else _of(side):
+                        self._check.scan(_dataset_of(data))  # a collate function may change the targets
         suits = measured(loss, output, batch.target, class_names(self.data["train"]))
         if suits is not None:
             objective.measure_as(suits)
         else:
             objective.measure_by(self.recipe.objective.metric)
         self.recipe.objective.metric = objective.monitor
+        for side in ("valid", "test"):
+            if self.sources.get(side) is not None:
+                with _of(side):  # goes with the model as the training's does
+                    preflight.try_batch(objective, engine, self.first_batch(side))
+
+
+@contextmanager
+def _of(side: str) -> Iterator[None]:
+    """Says in an error that it is of a side that is measured on."""
+    try:
+        yield
+    except FlambeauError as error:
+        where = f"{error.where} of {side}" if error.where else side
+        raise type(error)(error.found, where=where, expected=error.expected, fix=error.fix) from error
 
 
 def _is_data(data: Any) -> bool:
     if isinstance(data, (str, bytes, Path, Tensor, np.ndarray, Mapping)):
         return False
-    return custom.is_torch_data(data) or hasattr(data, "__getitem__")
+    return custom.is_torch_data(data) or (hasattr(data, "__getitem__") and not hasattr(data, "columns"))
 
 
 def _instead(data: Any) -> str | None:
@@ -142,6 +158,10 @@ def _instead(data: Any) -> str | None:
         return "read it first: fb.Dataset.from_folder(…) or fb.Dataset.from_table(…)"
     if isinstance(data, (Tensor, np.ndarray)):
         return "give fb.Dataset.from_arrays(x, y), or torch's TensorDataset(x, y)"
+    if hasattr(data, "columns"):
+        return "read it first: fb.Dataset.from_frame(frame, target=…)"
+    if hasattr(data, "__iter__"):
+        return "give a list of (x, y), or derive from torch's IterableDataset"
     return None
 
 

@@ -10,11 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from small import digits, network
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset, default_collate
 from torch.utils.data import Dataset as TorchDataset
 
 import flambeau as fb
@@ -148,6 +149,11 @@ def test_data_in_other_forms_is_taken(form: str) -> None:
         ),
         ({"data": "photos/"}, r"'photos/' is not data; .*; read it first: fb.Dataset.from_folder"),
         ({"data": {"a": 1}}, r"is not data"),
+        ({"data": pl.DataFrame({"a": [1], "label": [1]})}, r"a DataFrame is not data; .*; read it first: fb.Dataset.f"),
+        (
+            {"data": zip(X, Y, strict=True)},
+            r"a zip is not data; .*; give a list of \(x, y\), or derive from torch's It",
+        ),
         ({"model": nn.Linear}, r"model=Linear is a class; .*; give Linear\(…\)"),
         ({"loss": nn.CrossEntropyLoss}, r"loss=CrossEntropyLoss is a class; .*; give CrossEntropyLoss\(…\)"),
         ({"loss": 3}, r"loss=3 does not fit"),
@@ -247,6 +253,16 @@ LAZY = nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
          r"the labels are names, such as '[ab]'; expected class numbers \(B\); number them in __getitem__"),
         (pair(EVEN.long()), network(1), "cross_entropy", DataError, r"use nn.BCEWithLogitsLoss with one output"),
         (pair(Y[:, None]), network(), "cross_entropy", DataError, r"give target.squeeze\(1\)"),
+        ([(x, y, i) for i, (x, y) in enumerate(zip(X, Y, strict=True))], network(), "cross_entropy", ModelError,
+         r"of an item the last is the target, and all others are inputs; give \(x, y\)"),
+        ([(x.flatten().tolist(), y) for x, y in zip(X, Y, strict=True)], network(), "cross_entropy", ModelError,
+         r"\(64 × float64 \(32,\)\) .*; a list of numbers becomes an input each: give torch.tensor\(x\)"),
+        ([{"foo": x, "bar": y} for x, y in zip(X, Y, strict=True)], network(), "cross_entropy", ModelError,
+         r"gives \(x, y\), or a dict of these keys and the target's \(labels, label, targets, target, y\)"),
+        ((pair()[0], TensorDataset(X[160:, :3], Y[160:])), network(), "cross_entropy", ModelError,
+         r"^valid: the model .* does not take an input of float32 \(32, 3, 8\)"),
+        ((pair()[0], TensorDataset(X[160:], Y[160:] + 10)), network(), "cross_entropy", DataError,
+         r"^row \d+ of valid: the label 1\d is outside its range"),
         (pair(torch.where(EVEN > 0, 1, -1)), network(2), "cross_entropy", DataError, r"label -1 .*by \(target > 0\)"),
     ],
 )  # fmt: skip
@@ -275,6 +291,17 @@ def test_what_goes_wrong_without_an_error_is_told(model: nn.Module, loss: Any, y
         other = learner(pair(), quiet, right, epochs=1)
         other.build()
         assert not any("itself" in reason or "log_softmax" in reason for reason in other.recipe.reasons)
+
+
+def test_targets_are_those_that_the_loader_gives() -> None:
+    whole = DataLoader(TensorDataset(X.view(10, 20, 8, 8), Y.view(10, 20)), batch_size=None)
+    renumbered = DataLoader(
+        TensorDataset(X, Y + 1), batch_size=20, collate_fn=lambda items: (default_collate(items)[0], Y[:20] % 10)
+    )
+    for loader in (whole, renumbered):
+        trained = learner(loader, network(), "cross_entropy", epochs=1)
+        trained.fit(check=False)
+        assert 0 <= trained.evaluate("train")["metrics"]["accuracy"] <= 1
 
 
 def test_whole_numbers_of_any_kind_are_classes() -> None:

@@ -174,7 +174,8 @@ def _told(batches: Iterable[Any], name: str) -> Iterator[Any]:
             if "pickle" in text.lower():
                 fix = "define the Dataset and its functions at the top of a file, or read with num_workers=0"
                 raise DataError(f"it cannot be sent to a worker ({told(error)})", where=name, fix=fix) from error
-            raise DataError(told(error), where=f"batch {read} of {name}") from error
+            none = "an item may be None: pass it over in __iter__" if "NoneType" in text else None
+            raise DataError(told(error), where=f"batch {read} of {name}", fix=none) from error
         read += 1
         yield batch
 
@@ -202,10 +203,10 @@ class LoaderBatches:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Any]]:
         """(rows, collated) from batch `start` on; rows are counted, for a stream has none."""
-        seen = 0
+        seen = given = 0
         _set_epoch(getattr(self.loader, "sampler", None), epoch)
         for i, collated in enumerate(islice(_told(self.loader, self.reader.name), self.count())):
-            size = batch_length(collated)
+            size, given = batch_length(collated), i + 1
             rows = torch.arange(seen, seen + size)
             seen += size
             if self.drop_single and size == 1 and i > 0 and rows[0] > i:
@@ -214,6 +215,8 @@ class LoaderBatches:
                 if self.check is not None:
                     self.check(rows, collated)
                 yield rows, collated
+        if given < self.count() and self.reader.say is not None:
+            self.reader.say(f"{self.reader.name} ends after {given} batches, and its __len__ says {self.count()}")
 
 
 def batches_of(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.core.arrays import as_array
 from flambeau.fields import Field, Rows, Views
 from flambeau.fields.strings import Names
 
@@ -67,7 +68,7 @@ def _digest_of(values: Sequence[Any]) -> str:
 def _bytes_of(value: Any) -> bytes:
     """A value in memory as bytes that are the same in every process."""
     if hasattr(value, "detach"):
-        value = value.detach().cpu().numpy()
+        value = as_array(value)
     if hasattr(value, "tobytes"):  # arrays and PIL images
         shape, kind = ("size", "mode") if hasattr(value, "mode") else ("shape", "dtype")
         return f"{getattr(value, shape, '')} {getattr(value, kind, '')} ".encode() + value.tobytes()

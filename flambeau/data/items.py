@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from flambeau.core.errors import DataError, shown
 from flambeau.core.randomness import isolated, mix
 
 OF_DATA = (OSError, EOFError, ValueError, RuntimeError, SyntaxError)  # what a damaged file raises; Pillow the last, too
+MANY = 4  # like parts of a value, that are told one by one
 SAID = 3  # failures that are told when they come
 FEW = 5, 0.1  # rows that may fail, or this share of those read
 
@@ -102,14 +104,18 @@ class Collate:
             own = self.collate is not default_collate
             at, why = (0, told(error)) if own else _odd(good, told(error))
             kept = error if self.in_process else None
-            return Loaded([], None, [Failure(_At(places[at], own), why, False, kept)])
+            fix = "mend the collate_fn" if own else "give a DataLoader with a collate_fn that puts them together"
+            if not own and re.search(r"\bImage\b", form(good[at])):
+                fix = "make tensors of the pictures: transform=torchvision.transforms.ToTensor(), and of one size"
+            return Loaded([], None, [Failure(_At(places[at], own, fix), why, False, kept)])
 
 
 class _At(NamedTuple):
-    """A place in the batch, in place of a row that only the reader of the batch knows."""
+    """A place in the batch, in place of a row that only the reader of the batch knows; and what to do."""
 
     place: int
     own: bool
+    fix: str
 
 
 def _odd(items: list[Any], why: str) -> tuple[int, str]:
@@ -128,7 +134,9 @@ def form(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{k}: {form(v)}" for k, v in value.items()) + "}"
     if isinstance(value, (tuple, list)):
-        return "(" + ", ".join(form(v) for v in value) + ")"
+        parts = [form(v) for v in value]
+        same = len(parts) > MANY and len(set(parts)) == 1
+        return f"({len(parts)} × {parts[0]})" if same else "(" + ", ".join(parts) + ")"
     shape = getattr(value, "shape", None)
     return shown(value) if isinstance(shape, tuple) and shape else type(value).__name__
 
@@ -165,10 +173,8 @@ class Reader:
     def _error(self, rows: Sequence[Any], failure: Failure, count: int = 1) -> DataError:
         row, fix, why = failure.row, None, failure.told
         if isinstance(row, _At):
-            fix = "give a DataLoader with a collate_fn that puts them together"
-            if row.own:
-                why = f"collate_fn fails with {why}"
-                fix = "mend the collate_fn"
+            fix = row.fix
+            why = f"collate_fn fails with {why}" if row.own else why
             row = rows[row.place]
         elif why.startswith("IndexError") and isinstance(row, int):
             fix = f"its __len__ says {len(self.dataset)}"

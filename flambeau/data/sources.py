@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from flambeau.core.arrays import as_array
 from flambeau.core.errors import DataError, UsageError, nearest, shown
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.archives import is_archive, unpack
@@ -250,7 +251,7 @@ def _as_columns(x: Any, y: Any) -> dict[str, Sequence[Any]]:
 
 def _plain(values: Any) -> Any:
     if hasattr(values, "detach"):
-        values = values.detach().cpu().numpy()
+        values = as_array(values)
     if hasattr(values, "to_numpy"):
         values = values.to_numpy()
     if isinstance(values, np.ndarray):

@@ -124,12 +124,13 @@ class Audio(Field):
     def fit(self, values: Sequence[Any]) -> None:
         """Finds rate, length, and the pictures' mean and deviation from up to 256 clips (the same ones each time)."""
         step = max(1, -(-len(values) // FIT_SAMPLE))  # over all rows: they are often sorted by class
-        sample, infos = [], []
+        sample, infos, why = [], [], ""
         for value in values[::step][:FIT_SAMPLE]:
             try:
                 infos.append(sound_info(value, self.rate or DEFAULT_RATE))
                 sample.append(value)
-            except DataError:
+            except DataError as error:
+                why = why or error.found
                 continue  # named when the store is built
         if self.rate is None and infos:
             self.rate = min(DEFAULT_RATE, int(np.median([info.rate for info in infos])))
@@ -139,11 +140,12 @@ class Audio(Field):
             try:
                 clips.append(decode(value, self.rate, int(self.rate * (self.length or LONGEST_SEGMENT)) + 1))
                 seconds.append(info.seconds)
-            except DataError:
-                continue
+            except DataError as error:
+                why = why or error.found
         if not clips:
             raise DataError(
-                f"none of {min(len(values), FIT_SAMPLE)} sounds could be read", fix="run `flambeau check` to see why"
+                f"none of {min(len(values), FIT_SAMPLE)} sounds could be read ({why})",
+                fix="run `flambeau check` to see all reasons",
             )
         most = float(np.quantile(seconds, 0.95, method="higher"))
         if self.length is None:

@@ -12,6 +12,7 @@ import simplejpeg
 from PIL import Image as PILImage
 
 from flambeau.core import files
+from flambeau.core.arrays import as_array
 from flambeau.core.errors import DataError
 from flambeau.fields.pixels import DAMAGES, MAX_PIXELS, Range, check_pixels, from_pil, open_picture, scaled
 
@@ -95,11 +96,11 @@ def _decode_bytes(
             fix="make it smaller first",
         ) from None  # fmt: skip
     except PILImage.UnidentifiedImageError:
-        raise DataError(
-            f"this is not a picture of a kind that is read (it starts with {data[:12]!r})",
-            where=where,
-            fix="remove it or replace it",
-        ) from None
+        found = f"this is not a picture of a kind that is read (it starts with {data[:12]!r})"
+        fix = "remove it or replace it"
+        if data[:4] in (b"II*\0", b"MM\0*"):
+            found, fix = "this TIFF is of a kind that is not read", "save it with 8 bits, or in grey"
+        raise DataError(found, where=where, fix=fix) from None
     except DAMAGES as error:
         raise DataError(
             f"the picture is damaged or cut short ({error})", where=where, fix="remove it or replace it"
@@ -157,8 +158,8 @@ def _upright_exif(tiff: bytes) -> bool:
 
 def _from_array(value: Any, channels: int, background: int, values: Range | None) -> np.ndarray:
     try:
-        array = np.asarray(value)
-    except ValueError:
+        array = as_array(value)
+    except (ValueError, TypeError):
         raise DataError("the value is a ragged list", expected="a picture: (H, W), (H, W, C) or (C, H, W)") from None
     if array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] not in (1, 3, 4):
         array = array.transpose(1, 2, 0)  # channels first, as torch has them

@@ -15,6 +15,7 @@ import torch
 from PIL import Image as PILImage
 from torch import Tensor
 
+from flambeau.core.arrays import as_array
 from flambeau.core.errors import DataError, UsageError, nearest, shown
 from flambeau.fields.augment import Augmentation, normalise
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
@@ -115,11 +116,11 @@ class Image(Field):
                 return Recognition(0.95 * pictures / len(sample), f"{pictures} of {len(sample)} begin like pictures")
             return Recognition(0.5, "values are bytes")
         try:
-            array = np.asarray(sample[0])
-        except ValueError:
+            array = as_array(sample[0])
+        except (ValueError, TypeError):
             return Recognition(0.0, "values are ragged")
-        if array.ndim in (2, 3) and array.dtype == np.uint8:
-            return Recognition(0.9, f"values are uint8 arrays of {array.shape}")
+        if array.ndim in (2, 3) and array.dtype in (np.uint8, np.bool_):
+            return Recognition(0.9, f"values are {array.dtype} arrays of {array.shape}")
         if array.dtype == np.uint16 or (array.ndim == 3 and array.dtype.kind == "f"):
             low, high = min(float(np.min(v)) for v in sample), max(float(np.max(v)) for v in sample)
             plane = array.ndim == 2 or {array.shape[0], array.shape[2]} & {1, 3, 4}
@@ -145,17 +146,19 @@ class Image(Field):
             self.values = suited(values[::step][:FIT_SAMPLE])
         hint = (self.size[0], self.size[1]) if self.size else (DEFAULT_SIZE, DEFAULT_SIZE)
         sizes: list[tuple[int, int]] = []
+        why = ""
         for value in values[::step][:FIT_SAMPLE]:
             try:
                 size, picture = original_size(value), self._decode(value, 3, hint)
-            except DataError:
+            except DataError as error:
+                why = why or error.found
                 continue  # named when the store is built
             sizes.append(size)
             pictures.append(picture)
         if not pictures:
             raise DataError(
-                f"none of {min(len(values), FIT_SAMPLE)} pictures could be read",
-                fix="run `flambeau check` on the data to see why",
+                f"none of {min(len(values), FIT_SAMPLE)} pictures could be read ({why})",
+                fix="run `flambeau check` to see all reasons",
             )
         self.source_sizes = [int(np.median([s[0] for s in sizes])), int(np.median([s[1] for s in sizes]))]
         if self.size is None:

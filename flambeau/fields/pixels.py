@@ -137,6 +137,8 @@ def from_pil(
             strip = strip.convert("RGBA")
             back = PILImage.new("RGBA", strip.size, (background, background, background, 255))
             strip = PILImage.alpha_composite(back, strip)
+        if strip.mode in ("LAB", "HSV"):  # which become grey by way of RGB alone
+            strip = strip.convert("RGB")
         pixels = np.asarray(strip.convert("RGB" if channels == 3 else "L"))
         stored[top : top + strip.height] = pixels if channels == 3 else pixels[..., None]
     return out

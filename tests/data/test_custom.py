@@ -221,7 +221,8 @@ def test_what_is_wrong_with_a_dataset_is_told_with_its_row(data: Any, message: s
 
 
 def test_items_that_no_batch_can_be_made_of_are_told() -> None:
-    with pytest.raises(DataError, match=r"row 0 of \w+: the item is \(Image, int\) \(TypeError: default_collate"):
+    told = r"row 0 of \w+: the item is \(Image, int\) \(TypeError: default_collate.*; make tensors of the pictures"
+    with pytest.raises(DataError, match=told):
         order(loaded(Pictures(), batch_size=4))
 
 
@@ -259,6 +260,26 @@ def test_a_stream_that_fails_is_told_with_its_place() -> None:
 
     with pytest.raises(DataError, match="batch 2 of Breaking: OSError: the line went dead"):
         order(batches_of(Breaking(), 16, seed=3, drop_single=False))
+
+
+def test_a_stream_with_none_in_it_or_shorter_than_it_says_is_told() -> None:
+    class Odd(IterableDataset):
+        def __init__(self, *items: Any):
+            self.items = items
+
+        def __len__(self) -> int:
+            return 6
+
+        def __iter__(self) -> Iterator[Any]:
+            yield from self.items
+
+    with pytest.raises(DataError, match=r"batch 0 of Odd: .*NoneType.*; an item may be None: pass it over in __iter__"):
+        order(batches_of(DataLoader(Odd((X[0], 1), None), batch_size=2), 2, seed=3, drop_single=False))
+    said: list[str] = []
+    source = batches_of(DataLoader(Odd(*zip(X[:3], Y[:3], strict=True)), batch_size=2), 2, seed=3, drop_single=False)
+    source.reader.say = said.append
+    assert [len(b) for b in order(source)] == [2, 1]
+    assert said == ["Odd ends after 2 batches, and its __len__ says 3"]
 
 
 def test_a_stream_is_counted_and_skipped_by_reading_it() -> None:

@@ -72,7 +72,7 @@ def test_augmentation_of_nothing_is_preparing_without_it() -> None:
 def test_pictures_that_cannot_be_read_do_not_stop_the_fit(nasty: dict[str, Path]) -> None:
     image = fitted([*map(str, (nasty["text"], nasty["plain"], nasty["truncated"])), None])
     assert image.colour == "rgb"
-    with pytest.raises(DataError, match="none of 1 pictures could be read; run `flambeau check`"):
+    with pytest.raises(DataError, match=r"none of 1 pictures could be read .*; run `flambeau check`"):
         fitted([str(nasty["text"])])
 
 

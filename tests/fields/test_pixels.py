@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image as PILImage
 
 import flambeau
@@ -186,6 +187,38 @@ def test_one_range_is_found_for_all_pictures(scale: float, offset: float, dtype:
         expected = [round(255 * (float(p.max()) - low) / (high - low)) for p in (bright, dim)]
         assert whites == expected, "a dim picture stays dim"
         assert len(np.unique(again.encode(pictures[0]))) > 120
+
+
+@pytest.mark.parametrize("mode", ["LAB", "HSV", "YCbCr", "CMYK", "P", "LA", "RGBA", "1", "L"])
+def test_every_mode_is_read_in_colour_and_in_grey(mode: str) -> None:
+    grey = PILImage.linear_gradient("L").resize((32, 32))
+    picture = grey.convert("RGB").convert(mode) if mode != "LA" else grey.convert(mode)
+    one, three = decode(picture, 1).astype(int), decode(picture, 3).astype(int)
+    assert abs(one - three.mean(2, keepdims=True)).max() < 4 and one.max() - one.min() > 200
+
+
+def test_pictures_in_memory_are_read_whatever_holds_them() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 12, 3), dtype=np.uint8)
+    floats = torch.from_numpy(pixels) / 255
+    for value in (np.asfortranarray(pixels), pixels[::-1][::-1], torch.from_numpy(pixels).permute(2, 0, 1),
+                  floats, floats.requires_grad_()):  # fmt: skip
+        assert np.array_equal(decode(value, 3), pixels)
+    rough = torch.from_numpy(pixels).bfloat16() / 255  # of 8 bits of a fraction
+    assert abs(decode(rough, 3).astype(int) - pixels).max() <= 2
+    data = Dataset.from_arrays(torch.stack([rough] * 8), np.arange(8) % 2)
+    data.fit()
+    assert data.fields["x"].kind == "image"
+    assert Dataset.from_arrays(np.stack([pixels[..., 0] > 99] * 8), np.arange(8) % 2).fields["x"].kind == "image"
+
+
+def test_why_no_picture_can_be_read_is_said() -> None:
+    data = Dataset.from_arrays(np.zeros((8, 9, 9, 2), np.uint8), np.arange(8) % 2)
+    with pytest.raises(DataError, match=r"none of 6 pictures could be read \(an array of shape \(9, 9, 2\)"):
+        data.fit()
+    tiff = io.BytesIO()
+    PILImage.new("F", (4, 4)).save(tiff, "TIFF")
+    with pytest.raises(DataError, match="this TIFF is of a kind that is not read; save it with 8 bits"):
+        decode(tiff.getvalue().replace(b"\x02\x01\x03\x00", b"\x02\x01\x0c\x00"), 3)  # bits as doubles
 
 
 def test_a_range_set_by_hand_is_used() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from PIL import Image as PILImage
 from flambeau.core.errors import DataError
 from flambeau.core.reporter import Bar
 from flambeau.core.threads import in_order
+from flambeau.data.check.wording import without_figures
 from flambeau.fields.decoding import decode, read_bytes
 from flambeau.fields.image import suited
 from flambeau.fields.pixels import DAMAGES, MAX_PIXELS, Range, from_pil, open_picture
@@ -93,7 +93,7 @@ def _look(value: Any, grey: np.ndarray, colour: np.ndarray) -> Facts:
     try:
         array = _decoded(value, facts)
     except DataError as error:
-        plain = re.sub(r" \(.*|-?\d[\d.e+-]*", "", error.found, flags=re.DOTALL)
+        plain = without_figures(error.found)
         facts.error = TOO_LARGE if " pixels" in error.found else plain
         return facts
     if not facts.size[0]:

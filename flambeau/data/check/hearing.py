@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from flambeau.core.errors import DataError
 from flambeau.core.reporter import Bar
 from flambeau.core.threads import in_order
 from flambeau.data.check.files import SIDE
+from flambeau.data.check.wording import without_figures
 from flambeau.fields.sound import LogMel, decode, sound_info
 from flambeau.fields.sound.files import FULL, resample
 
@@ -97,7 +97,7 @@ def _listen(value: Any, grey: np.ndarray) -> Heard:
         whole = decode(value, heard.rate, SECONDS * heard.rate)
         low = resample(whole, heard.rate, RATE)
     except DataError as error:
-        heard.error = re.sub(r" \(.*|-?\d[\d.e+-]*", "", error.found, flags=re.DOTALL)
+        heard.error = without_figures(error.found)
         return heard
     loud = np.abs(whole)
     heard.peak = float(loud.max()) / FULL

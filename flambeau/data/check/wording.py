@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,6 +37,15 @@ def told_missing(dataset: Dataset, name: str, rows: Sequence[int] | np.ndarray) 
     """The Finding about rows that lack one of several inputs, and train all the same."""
     what = f"without a value in the column '{name}', which is learned as missing"
     return found(dataset, "missing-input", Severity.NOTE, rows, "row", what)
+
+
+def without_figures(reason: str) -> str:
+    """A reason that is the same for files which differ in its figures alone.
+
+    >>> without_figures("the sound has samples from -3e4 to 2e4 (it is 3 s long)")
+    'the sound has samples from … to …'
+    """
+    return re.sub(r"-?\d[\d.e+-]*", "…", reason.partition(" (")[0])
 
 
 def counted(count: int, noun: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from flambeau.core.arrays import as_array
 from flambeau.core.errors import DataError, MissingExtra
 from flambeau.core.files import read_bytes
 
@@ -154,7 +155,7 @@ def _from_array(value: Any) -> np.ndarray:
     if value is None or isinstance(value, (dict, set, int, float)):
         raise DataError(f"a {type(value).__name__} is not a sound", expected="a path, bytes or an array of samples")
     try:
-        array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+        array = as_array(value)
     except (ValueError, TypeError):
         raise DataError(f"a {type(value).__name__} is not a sound", expected="an array of samples (T)") from None
     if array.dtype.kind not in "fi" or array.ndim not in (1, 2):
