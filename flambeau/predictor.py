@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from flambeau.core import plugins
 from flambeau.core.arrays import as_array
-from flambeau.core.errors import DataError, RunError, UsageError
+from flambeau.core.errors import DataError, RunError, UsageError, shown
 from flambeau.core.findings import Severity
 from flambeau.core.reporter import Reporter
 from flambeau.data.batch import Batch
@@ -266,6 +266,9 @@ class Predictor:
         times = name = None
         if isinstance(field, History) and not (value is None or isinstance(value, np.ndarray)):
             line, plan = field.lines(value), field.plan
+            for finding in line.findings:
+                if finding.severity is Severity.WARNING:
+                    warnings.warn(finding.message, stacklevel=4)
             times = [plan.written(t) for t in line.times[-field.horizon :]]
             name = line.names[0] or None
         more = quantiles if len(quantiles) > 1 else None
@@ -314,9 +317,8 @@ class Predictor:
             values = rows_of(values) if isinstance(field, History) else self._rows(values)
         if isinstance(field, History) and not isinstance(values, np.ndarray):
             plan = field.plan
-            if isinstance(values, Mapping) or not isinstance(
-                values[0], (list, tuple, np.ndarray)
-            ):  # else parted already
+            parted = isinstance(values, (list, tuple)) and values and isinstance(values[0], (list, tuple, np.ndarray))
+            if not parted:
                 values = by_series(values, plan.id)
                 values = values if plan.id else values[0]
         if isinstance(values, Strings) or (isinstance(values, np.ndarray) and values.dtype.kind in "UO"):
@@ -369,7 +371,11 @@ def rows_of(frame: Any) -> list[dict[str, Any]]:
 def by_series(rows: Any, id: str | None) -> list[tuple[Mapping[str, Any], ...]]:
     """Rows of observations (mappings, or columns by name), those of each series together, as a tuple."""
     if isinstance(rows, Mapping):
-        rows = [dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)]
+        lengths = {len(c) if isinstance(c, Sized) and not isinstance(c, str) else None for c in rows.values()}
+        if len(lengths) == 1 and None not in lengths:
+            rows = [dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)]
+    if not rows or not isinstance(rows, (list, tuple)) or not all(isinstance(row, Mapping) for row in rows):
+        raise DataError(f"{shown(rows)} is no history", expected="rows of observations in time, or a frame of them")
     groups: dict[Any, list[Mapping[str, Any]]] = {}
     for row in rows:
         groups.setdefault(row.get(id) if id else None, []).append(row)

@@ -73,37 +73,56 @@ def command(
 
 def _forecast(predictor: Any, inputs: list[str], csv_: Path | None, json: bool) -> int:
     """Forecasts of the series of some tables, a line for each step."""
+    import warnings
+
     from flambeau.core.errors import DataError
     from flambeau.data.tables import read_table
+    from flambeau.predictor import by_series, rows_of
 
     found: list[dict[str, Any]] = []
+    failure: DataError | None = None
     for given in inputs:
         frame = read_table(given).frame
         wanted = [name for name in predictor.columns if name != predictor.target]
         for name in wanted:
             if name not in frame.columns:
                 raise DataError(f"the table has no column '{name}'", where=given, expected=", ".join(predictor.columns))
-        forecasts = predictor.predict(frame)
-        for forecast in forecasts if isinstance(forecasts, list) else [forecasts]:
-            found.append({"file": given, **forecast.to_dict()})
+        id = predictor.fields[predictor.inputs[0]].plan.id
+        for rows in by_series(rows_of(frame), id):
+            try:
+                with warnings.catch_warnings(record=True) as said:
+                    warnings.simplefilter("always")
+                    found.append({"file": given, **predictor.predict([rows])[0].to_dict()})
+                for warning in said:
+                    common.reporter().say(f"{given}: {warning.message}", style="yellow")
+            except DataError as error:
+                failure = DataError(error.found, where=given, expected=error.expected, fix=error.fix)
+                found.append({"file": given, "series": str(rows[0].get(id) or ""), "error": str(error)})
+    made = [row for row in found if "error" not in row]
+    if not made and failure is not None:
+        raise failure
+    code = 0 if len(made) == len(found) else 2
     if csv_ is not None:
         with csv_.open("w", newline="", encoding="utf-8") as handle:
             writer = csv.writer(handle)
-            levels = [f"quantile_{q}" for q in found[0].get("quantiles", {})] if found else []
+            levels = [f"quantile_{q}" for q in made[0].get("quantiles", {})] if made else []
             writer.writerow(["file", "series", "time", "forecast", *levels])
-            for row in found:
+            for row in made:
                 steps = zip(row["times"], row["label"], *row.get("quantiles", {}).values(), strict=True)
                 writer.writerows([*map(cell, (row["file"], row.get("series", ""), *step))] for step in steps)
     if json:
         common.emit({"predictions": found})
-        return 0
+        return code
     for row in found:
-        common.echo(f"{row['file']}{', ' + row['series'] if row.get('series') else ''}:")
+        failed = f" error: {row['error']}" if "error" in row else ""
+        common.echo(f"{row['file']}{', ' + row['series'] if row.get('series') else ''}:{failed}")
+        if failed:
+            continue
         bands: list[list[float]] = list(row.get("quantiles", {}).values())
         for i, (time, value) in enumerate(zip(row["times"], row["label"], strict=True)):
             band = f"  ({bands[0][i]:.6g} … {bands[-1][i]:.6g})" if bands else ""
             common.echo(f"  {time}  {value:.6g}{band}")
-    return 0
+    return code
 
 
 def _predict(predictor: Any, values: list[Asked], reject_below: float, top: int) -> list[dict[str, Any]]:

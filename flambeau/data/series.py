@@ -130,7 +130,8 @@ def from_series(
     until = _cuts(line, how, horizon or 1, length or 1)[0]
     if told is not None and _forget_later_classes(layout, cells.values, line, until):
         line = timeline(cells.values, layout)
-    findings += [*cells.findings, *(told or ()), *line.findings, *_of_steps(line, layout)]
+    findings += [replace(f, rows=[]) for f in cells.findings]  # windows are not rows of the table
+    findings += [*(told or ()), *line.findings, *_of_steps(line, layout)]
     findings += _beyond(line, layout, until)
     found = _seasons(line, until, seasons(layout)) if season is None else np.atleast_1d(season).astype(int).tolist()
     if not (horizon or found):

@@ -66,3 +66,15 @@ def _is_function(values: np.ndarray, place: np.ndarray) -> bool:
     begins = np.flatnonzero(np.diff(place[order], prepend=place.min() - 1))
     ordered = values[order]
     return bool((np.maximum.reduceat(ordered, begins) == np.minimum.reduceat(ordered, begins)).all())
+
+
+def clock_put_back(times: np.ndarray, series: np.ndarray, twice: np.ndarray) -> bool:
+    """Whether times that come twice are an hour of one night a year, at a weekend of spring or autumn."""
+    days = times[twice].astype("datetime64[D]")
+    weekday, month = (days.astype(np.int64) + 3) % 7, days.astype("datetime64[M]").astype(np.int64) % 12 + 1
+    hour = (times[twice] - days).astype("timedelta64[h]").astype(np.int64)
+    nights = np.unique(np.stack((series[twice], days.astype(np.int64), hour)), axis=1)
+    years = np.stack((nights[0], nights[1].astype("datetime64[D]").astype("datetime64[Y]").astype(np.int64)))
+    once = np.unique(years, axis=1).shape[1] == nights.shape[1]
+    return bool(once and (weekday >= 5).all() and np.isin(month, (2, 3, 4, 9, 10, 11)).all()
+                and ((hour < 4) | (hour == 23)).all())  # fmt: skip

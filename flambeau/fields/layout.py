@@ -62,6 +62,13 @@ class Layout:
         return TimeForm(self.date_format, self.zone, self.since)
 
     @property
+    def of_dates(self) -> bool | None:
+        """Whether its times are dates, and not numbers; None where no step has been found yet."""
+        if self.unit == "order" and self.step == Layout.step:
+            return None
+        return self.unit in ("us", "month") or (self.unit == "order" and self.step > 0)
+
+    @property
     def columns(self) -> list[str]:
         """All columns that are read."""
         named = [self.time, *([self.id] if self.id else []), self.target, *self.past, *self.known]

@@ -10,7 +10,7 @@ import numpy as np
 
 from flambeau.core.errors import DataError, shown
 from flambeau.core.findings import Finding, Severity
-from flambeau.fields.calendar import tells_only_time
+from flambeau.fields.calendar import clock_put_back, tells_only_time
 from flambeau.fields.layout import DAY, Layout, clock_of, filled_times, find_step, times_after
 from flambeau.fields.numerals import as_numbers
 from flambeau.fields.strings import Strings
@@ -183,7 +183,7 @@ def _came_twice(
     Raises:
         DataError: times come twice otherwise.
     """
-    if times.dtype.kind == "M" and layout.unit == "us" and layout.step < DAY and _clock_put_back(times, series, twice):
+    if times.dtype.kind == "M" and layout.unit == "us" and layout.step < DAY and clock_put_back(times, series, twice):
         come = "1 time comes" if len(twice) == 1 else f"{len(twice)} times come"
         return Finding(
             "clock-put-back", Severity.WARNING,
@@ -202,18 +202,6 @@ def _came_twice(
     )
 
 
-def _clock_put_back(times: np.ndarray, series: np.ndarray, twice: np.ndarray) -> bool:
-    """Whether times that come twice are an hour of one night a year, at a weekend of spring or autumn."""
-    days = times[twice].astype("datetime64[D]")
-    weekday, month = (days.astype(np.int64) + 3) % 7, days.astype("datetime64[M]").astype(np.int64) % 12 + 1
-    hour = (times[twice] - days).astype("timedelta64[h]").astype(np.int64)
-    nights = np.unique(np.stack((series[twice], days.astype(np.int64), hour)), axis=1)
-    years = np.stack((nights[0], nights[1].astype("datetime64[D]").astype("datetime64[Y]").astype(np.int64)))
-    once = np.unique(years, axis=1).shape[1] == nights.shape[1]
-    return bool(once and (weekday >= 5).all() and np.isin(month, (2, 3, 4, 9, 10, 11)).all()
-                and ((hour < 4) | (hour == 23)).all())  # fmt: skip
-
-
 def _times(values: Sequence[Any], layout: Layout) -> np.ndarray:
     """Times as datetime64[us] or float64 (N).
 
@@ -221,7 +209,12 @@ def _times(values: Sequence[Any], layout: Layout) -> np.ndarray:
         DataError: one is missing or cannot be read.
     """
     dates = isinstance(values, np.ndarray) and values.dtype.kind == "M"
-    if layout.date_format is None and not dates:
+    if layout.of_dates is False:
+        numbers, bad = as_numbers(values)
+        if len(bad := np.union1d(bad, np.flatnonzero(np.isnan(numbers))) if not dates else np.arange(len(values))):
+            raise _no_time(values, bad, layout)
+        return numbers
+    if layout.date_format is None and not dates and layout.of_dates is None:
         numbers, bad = as_numbers(values)
         if len(bad) == 0 and np.isfinite(numbers).any():
             if len(missing := np.flatnonzero(~np.isfinite(numbers))):
@@ -250,7 +243,8 @@ def _no_time(values: Sequence[Any], rows: np.ndarray, layout: Layout) -> DataErr
     what = "the time is missing" if value is None or value != value else f"{shown(value)} is not a time"
     return DataError(
         what, where=f"column '{layout.time}', row {row + 1}{many}",
-        expected=f"such as {layout.form.written(np.datetime64('2024-01-31T14:00'))}, or a number",
+        expected="a number, as in training" if layout.of_dates is False
+        else f"such as {layout.form.written(np.datetime64('2024-01-31T14:00'))}, or a number",
         fix="mend or remove the row, or say how times are written: time_format= (--time-format '%d/%m/%Y %H:%M')",
     )  # fmt: skip
 
@@ -277,7 +271,10 @@ def _series_of(columns: Values, layout: Layout) -> tuple[np.ndarray, list[str]]:
     count = len(columns[layout.time])
     if layout.id is None:
         return np.zeros(count, np.int64), [""]
-    names, series = np.unique([str(v) for v in columns[layout.id]], return_inverse=True)
+    names, series = np.unique(["" if v is None or v != v else str(v) for v in columns[layout.id]], return_inverse=True)
+    if names[0] == "":
+        raise DataError(f"the column '{layout.id}' is empty", where=f"row {int((series == 0).argmax()) + 1}",
+                        fix="say which series the row belongs to, or remove it")  # fmt: skip
     return series.astype(np.int64), names.tolist()
 
 
@@ -347,14 +344,16 @@ def _with_future(
     values, when, segments, source = _spread(parts, times, at, rows, number, layout)
     last = int(at[known[-1]])
     end = last + 1 + ahead
-    if len(values) < end:
-        more = end - len(values)
-        missing = [name for name in layout.known if not _never_changes(parts, layout, name)]
-        if missing:
-            raise DataError(
-                f"{', '.join(missing)} must be known for the {ahead} steps that are forecast; {more} are not there",
-                where=f"after {layout.written(when[-1])}", fix=f"add rows for them, with '{layout.target}' left empty",
-            )  # fmt: skip
+    changing = [name for name in layout.known if not _never_changes(parts, layout, name)]
+    columns = [i for i, name in enumerate(layout.channels[: parts.shape[1]]) if name in changing]
+    empty = np.isnan(parts[(at > last) & (at < end)][:, columns]).any(1).sum()
+    more = max(end - len(values), 0)
+    if changing and (more or empty):
+        raise DataError(
+            f"{', '.join(changing)} must be known for the {ahead} steps that are forecast; {more + empty} are not",
+            where=f"after {layout.written(when[last])}", fix=f"add rows for them, with '{layout.target}' left empty",
+        )  # fmt: skip
+    if more:
         values = np.concatenate((values, np.repeat(values[-1:], more, 0)))
         when = np.concatenate((when, times_after(when, more, layout)))
         source = np.concatenate((source, np.full(more, -1, np.int64)))

@@ -19,6 +19,7 @@ UNIX = {"unix s": 1_000_000, "unix ms": 1_000, "unix us": 1, "unix ns": 0.001, "
 """What numbers count since 1970, and how many microseconds one is; Excel's are days since 1899-12-30."""
 EXCEL_1970 = 25_569  # 1970-01-01 in Excel
 PIVOT = 1969  # of two-digit years, as POSIX has it: 69 to 99 are of the 20th century
+MISSING = ("", "nan", "nat", "none", "null", "na", "n/a")
 LONGEST = 80  # characters of a time
 _MONTHS = (
     "january jan janvier janv januar jänner enero ene gennaio gen janeiro januari",
@@ -192,7 +193,7 @@ def texts_of(values: Sequence[Any]) -> Any:
     except UnicodeEncodeError:  # a file name of any bytes is no time, but must not stop the asking
         column = pl.Series([v and v.encode("utf-8", "replace").decode() for v in listed], dtype=pl.String)
     column = column.str.strip_chars().str.replace(r"^(\d{4}-\d\d-\d\d)/\d{4}-\d\d-\d\d$", "$1")  # a period of pandas
-    return column.set(column.str.to_lowercase().is_in(["", "nan", "nat", "none", "null", "na", "n/a"]), None)
+    return column.set(column.str.to_lowercase().is_in([*MISSING, "0000-00-00", "0000-00-00 00:00:00"]), None)
 
 
 def _text(value: Any) -> str | None:

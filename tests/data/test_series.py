@@ -197,6 +197,9 @@ def test_what_must_be_known_ahead_is_asked_for() -> None:
     data.fit()
     with pytest.raises(DataError, match=r"holiday must be known for the 6 steps.*add rows for them"):
         data.fields["history"].encode(frame.to_dicts())
+    empty = hourly(41, holiday=None).tail(DAY).with_columns(load=pl.lit(None, pl.Float64))
+    with pytest.raises(DataError, match=r"holiday must be known for the 6 steps that are forecast; 6 are not"):
+        data.fields["history"].encode([*frame.to_dicts(), *empty.to_dicts()])
     more = hourly(41, holiday=np.arange(41 * DAY) % 48 < 24).tail(DAY).with_columns(load=pl.lit(None, pl.Float64))
     assert data.fields["history"].encode(pl.concat([frame, more]).to_dicts()).shape == (
         18,

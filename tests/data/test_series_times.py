@@ -193,6 +193,47 @@ def test_what_leaves_it_open_is_said_and_can_be_said_otherwise(tmp_path: Path) -
     assert data.source["time_format"] == "%Hh%M on %Y-%m-%d" and data.fields["history"].plan.step == 86_400_000_000
 
 
+def test_what_is_asked_may_be_written_otherwise_but_must_be_of_the_same_kind() -> None:
+    hours = pl.Series(HOURS)
+    field = made(HOURS).fields["history"]
+    for other in (hours.dt.strftime("%d.%m.%Y %H:%M"), hours.dt.epoch("s"), hours.dt.epoch("ms"), hours.cast(str)):
+        line = field.lines({"t": other.to_list(), "v": np.arange(100.0)})
+        assert [field.plan.written(t) for t in line.times[-3:-1]] == ["2024-01-01 00:00:00", "2024-01-01 01:00:00"]
+    with pytest.raises(DataError, match="column 't', row 1, and 99 more: 0 is not a time"):
+        field.lines({"t": range(100), "v": np.arange(100.0)})
+    numbered = made(range(100)).fields["history"]
+    for times in (HOURS, [str(h) for h in HOURS], np.asarray(HOURS, "datetime64[us]")):
+        with pytest.raises(DataError, match="is not a time; expected a number, as in training"):
+            numbered.lines({"t": times, "v": np.arange(100.0)})
+
+
+def test_what_is_no_history_and_other_steps_are_said(tmp_path: Path) -> None:
+    fb.Learner(made(HOURS), model="dlinear", epochs=1, run=tmp_path / "run", quiet=True).fit(check=False)
+    run = fb.load(tmp_path / "run")
+    for wrong in ([], 5, "s.csv", [1.0, 2.0], {"t": "2024-01-01", "v": 1.0}, pl.DataFrame({"t": [], "v": []})):
+        with pytest.raises(DataError, match="is no history; expected rows of observations"):
+            run.predict(wrong)
+    days = pl.DataFrame({"t": [HOURS[0] + dt.timedelta(days=i) for i in range(100)], "v": np.arange(100.0)})
+    with pytest.warns(UserWarning, match="do not keep the common step"):
+        run.predict(days)
+
+
+def test_missing_targets_are_rows_of_the_table_and_not_windows(tmp_path: Path) -> None:
+    load = [*map(str, range(97)), "", "n/a", ""]
+    pl.DataFrame({"t": [str(d) for d in DAYS], "v": load}).write_csv(tmp_path / "s.csv")
+    data = from_series(tmp_path / "s.csv", time="t", target="v", horizon=2, length=5)
+    (said,) = [f for f in data.findings if f.check == "read-as-missing"]
+    assert said.places[0] == "row 98" and not said.rows
+    fb.Learner(data, model="dlinear", epochs=1, run=tmp_path / "run", quiet=True).fit()
+
+
+def test_rows_of_no_series_are_named() -> None:
+    for none in (None, ""):
+        frame = pl.DataFrame({"t": DAYS, "v": np.arange(100.0), "id": ["a"] * 50 + [none] * 50})
+        with pytest.raises(DataError, match="row 51: the column 'id' is empty"):
+            from_series(frame, time="t", target="v", id="id")
+
+
 def test_rows_out_of_order_and_a_horizon_of_one_are_said() -> None:
     times = [str(d) for d in DAYS]
     times[10], times[20] = times[20], times[10]

@@ -54,6 +54,10 @@ def test_several_series(flambeau: Forkserver, table: Path, tmp_path: Path) -> No
     light(1).head(5).write_csv(tmp_path / "few.csv")
     wrong = flambeau("predict", "run", "few.csv", cwd=tmp_path)
     assert wrong.status == 2 and "the history of row 0 has 5 steps; expected" in wrong.err
+    pl.concat([light(1).head(5), light(2).filter(pl.col("row") == "row 30")]).write_csv(tmp_path / "some.csv")
+    some = flambeau("predict", "run", "some.csv", "--csv", "some-out.csv", cwd=tmp_path)
+    assert some.status == 2 and "some.csv, row 0: error: " in some.out and "some.csv, row 30:\n" in some.out
+    assert len((tmp_path / "some-out.csv").read_text().splitlines()) == 7
 
 
 def test_the_same_forecast_from_python_and_over_http(table: Path, tmp_path: Path) -> None:
