@@ -20,6 +20,7 @@ FEW_ZEROS = 0.01
 """Share of whole numbers with a zero before them from which they are codes."""
 FEW_NUMBERS = 20
 """Different numbers of a target, or a tenth of its rows, that may still be the names of classes."""
+_MEASURED = r"^[^\w\s]{0,2}\s*\d[\d.,]*\s*[a-zA-Z°µ]{0,3}$"
 _DUPLICATED = re.compile(r"(.*)_duplicated_\d+")
 
 
@@ -148,12 +149,17 @@ class _Reader:
             names = name == self.target or Category.recognise(some).score > 0.5
             self.fields[name] = Category() if names else Text()
         if name not in self.numerals:
+            if given is None and self.texts and name not in self.as_written:
+                self._tell_measured(series)
             return _strings(series)
         numerals, unsure = self.numerals[name]
         missing, numbers = numerals.read(series)
         known = int((~missing).sum())
         good = np.isfinite(numbers)
-        if given is None and (known == 0 or good.sum() < MOST * known or self._kept_as_texts(series, missing, good)):
+        if given is None and good.sum() < MOST * known:
+            self._tell_names(series, ~good & ~missing)
+            return _strings(series)
+        if given is None and (known == 0 or self._kept_as_texts(series, missing, good)):
             return _strings(series)
         marked = missing & series.is_not_null().to_numpy()
         if name == self.target and given is None and self._are_classes(series, numbers[good], missing):
@@ -256,13 +262,33 @@ class _Reader:
                     "otherwise", fix=_fix(series.name, f"number:{other}"))
         )  # fmt: skip
 
+    def _tell_names(self, series: Any, words: np.ndarray) -> None:
+        rows = np.flatnonzero(words)
+        self._findings.append(
+            Finding("read-as-names", Severity.WARNING,
+                    f"the column '{series.name}' is read as names, for {len(rows)} of {len(series)} values, such as "
+                    f"'{series[int(rows[0])]}', are no numbers", fix=_fix(series.name, "number"))
+        )  # fmt: skip
+
+    def _tell_measured(self, series: Any) -> None:
+        """That many different texts are numbers in several units, if so."""
+        known = _sample(series).drop_nulls()
+        if known.n_unique() > FEW_NUMBERS and known.str.contains(_MEASURED).sum() >= MOST * len(known):
+            self._findings.append(
+                Finding("read-as-names", Severity.NOTE,
+                        f"the column '{series.name}' is read as names, for its numbers, such as '{known[0]}', are not "
+                        "all written alike", fix="if they are to be numbers, write them in one unit")
+            )  # fmt: skip
+
     def _tell_missing(self, series: Any, marked: np.ndarray) -> None:
         rows = np.flatnonzero(marked).tolist()
-        out = ", and are left out" if series.name == self.target else ""
+        many = len(rows) > 1
+        out = f", and {'are' if many else 'is'} left out" if series.name == self.target else ""
         self._findings.append(
             Finding("read-as-missing", Severity.NOTE,
-                    f"{len(rows)} values of the column '{series.name}' such as '{series[rows[0]]}' stand for a missing "
-                    f"number{out}", places=[f"row {row + 1}" for row in rows], rows=rows)
+                    f"{len(rows)} value{'s' * many} of the column '{series.name}' such as '{series[rows[0]]}' "
+                    f"stand{'s' * (not many)} for a missing number{out}",
+                    places=[f"row {row + 1}" for row in rows], rows=rows)
         )  # fmt: skip
 
     def findings(self) -> list[Finding]:

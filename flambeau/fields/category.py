@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,18 @@ def unknown_class(name: str, classes: Sequence[str]) -> DataError:
     # looking for the nearest of many names takes longer than reading a picture, and there may be many such rows
     fix = nearest(name, classes) if len(classes) <= FEW_CLASSES else None
     return DataError(f"the class '{name}' is not among the {len(classes)} classes of the training rows", fix=fix)
+
+
+def _joined(names: Collection[str]) -> tuple[str, str] | None:
+    """What may stand between labels in some names, and one of those; none of their parts is found once only."""
+    for separator in (", ", ",", "/", "+", "&", " "):
+        parts = {name: [part.strip() for part in name.split(separator)] for name in names}
+        several = [name for name, labels in parts.items() if len(labels) > 1 and all(labels)]
+        times = Counter(label for labels in parts.values() for label in labels)
+        alone = {label for name in several for label in parts[name]} & set(names)
+        if len(several) > 1 < len(alone) and all(times[label] > 1 for name in several for label in parts[name]):
+            return separator, several[0]
+    return None
 
 
 @FIELDS.register("category")
@@ -178,6 +190,8 @@ class Category(Field):
         """
         name = class_name(value)
         found = self.index.get(name)
+        if found is None and isinstance(value, str):  # of a file that a program wrote as whole numbers, not as floats
+            found = self.index.get(f"{name}.0")
         return found if found is not None else self._retyped.get(_retyped(value, name))
 
     @property
@@ -220,6 +234,13 @@ class Category(Field):
     def check(self, values: Sequence[Any]) -> list[Finding]:
         counts = Counter(class_name(v) for v in values if v is not None and v == v)
         findings: list[Finding] = []
+        if len(counts) <= FEW_CLASSES * 10 and (joined := _joined(counts)):
+            findings.append(
+                Finding("joined-names", Severity.NOTE,
+                        f"names such as '{joined[1]}' are made of others with '{joined[0]}' between",
+                        fix=f"if a row has several labels: read={{column: 'labels:{joined[0]}'}} (--read "
+                            f"'COLUMN=labels:{joined[0]}')", count=len(counts))
+            )  # fmt: skip
         if len(counts) == 1:
             findings.append(
                 Finding(

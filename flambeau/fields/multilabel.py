@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,6 +16,10 @@ from flambeau.fields.category import class_name, natural, unknown_class
 from flambeau.fields.describing import counted
 
 SEPARATORS = ";|, "
+BRACKETS = "[,]"
+"""The separator of lists as programs write them: "['a', 'b']", with or without quotes, in any brackets."""
+_LIST = re.compile(r"\s*(?:\[.*\]|\(.*\)|\{.*\})\s*", re.DOTALL)
+_LISTED = re.compile(r"""'([^']*)'|"([^"]*)"|([^\s,\[\](){}'"][^,\[\](){}]*)""")
 LEAST = 0.05
 """Share of the values that several names must be in."""
 
@@ -27,7 +32,7 @@ class MultiLabel(Field):
 
     Args:
         classes: the classes in order; found in the training rows if not given.
-        separator: what stands between names in a string.
+        separator: what stands between names in a string; `[,]` for lists in brackets, such as "['a', 'b']".
         threshold: the probability from which a class counts as predicted.
     """
 
@@ -42,6 +47,8 @@ class MultiLabel(Field):
 
     def names(self, value: Any) -> list[str]:
         """The class names in one raw value; an empty string or list has none."""
+        if isinstance(value, str) and self.separator == BRACKETS:
+            return _listed(value)
         if isinstance(value, str):
             return [name for part in value.split(self.separator) if (name := part.strip())]
         if value is None or (isinstance(value, float) and value != value):
@@ -86,12 +93,13 @@ class MultiLabel(Field):
 
     def check(self, values: Sequence[Any]) -> list[Finding]:
         """That texts are taken apart."""
-        joined = next((v for v in values if isinstance(v, str) and self.separator in v), None)
+        joined = next((v for v in values if isinstance(v, str) and len(self.names(v)) > 1), None)
         if joined is None:
             return []
         return [
             Finding("several-labels", Severity.NOTE,
-                    f"a row may have several labels, joined by '{self.separator}', such as '{joined}'",
+                    f"a row may have several labels, {'in' if self.separator == BRACKETS else 'joined by'} "
+                    f"'{self.separator}', such as '{joined}'",
                     fix="if that is one class: read={column: 'category'} (--read COLUMN=category)")
         ]  # fmt: skip
 
@@ -120,8 +128,17 @@ class MultiLabel(Field):
         return [name for name, p in zip(self.classes, output, strict=True) if p >= self.threshold]
 
 
+def _listed(text: str) -> list[str]:
+    return [name for found in _LISTED.findall(text) if (name := "".join(found).strip())]
+
+
 def _separator(texts: Sequence[str]) -> str | None:
     """What stands between the names in some texts; None where each is one."""
+    written = {text for text in texts if text.strip()}
+    if written and all(map(_LIST.fullmatch, written)):
+        lists = [_listed(text) for text in written]  # one-hot rows have 0 more than once
+        if max(map(len, lists)) > 1 and all(len(set(names)) == len(names) for names in lists):
+            return BRACKETS
     for separator in SEPARATORS:
         if sum(separator in v for v in texts) > LEAST * len(texts) and _are_joined(set(texts), separator):
             return separator

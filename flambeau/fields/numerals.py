@@ -16,7 +16,9 @@ import numpy as np
 
 from flambeau.core.errors import UsageError
 
-MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "-", "?", "#n/a", "<na>", "missing", "unknown", "缺失"})
+_WORDS = "na n/a n.a. n/d k.a. nan nil null (null) \\n none <na> missing unknown 缺失"
+_SIGNS = "- -- – — . .. ... * ? #n/a #div/0! #value! #ref! #num! #name?"
+MISSING = frozenset(["", *_WORDS.split(), *_SIGNS.split()])
 """What stands for a missing number in a text, in lower case."""
 MOST = 0.9
 """Share of a column's values that must be numbers for it to be one of numbers."""
@@ -24,11 +26,15 @@ TIME = "time"
 """The unit of durations and times of the day, such as 12:30:00, which are read as hours."""
 MARKS = {"en": ".", "de": ",", "fr": ",", "ch": "."}
 """Decimal marks, as `number:de` names them; what else stands between digits, spaces too, parts thousands."""
-MONEY = re.compile("USD|EUR|GBP|CHF|JPY|CNY|RMB|INR|KRW|BRL|CAD|AUD|SEK|NOK|DKK|PLN|CZK|HUF|RUB|TRY|MXN|ZAR|HKD")
+MONEY = re.compile(
+    "USD|EUR|GBP|CHF|JPY|CNY|RMB|INR|KRW|BRL|CAD|AUD|SEK|NOK|DKK|PLN|CZK|HUF|RUB|TRY|MXN|ZAR|HKD|Rs\\.?|[Kk]r\\.?|Fr\\.?"
+)
+_WIDE = "０１２３４５６７８９．，－"
 _BETWEEN = r"\s'’\x{00a0}\x{202f}"
 _HOURS = r"^(-?)(?:(\d+) days?,? )?\+?(\d{1,4}):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?$"
 _AFFIXED = re.compile(
-    r"\(?[-+−]?\s*([^\d\s.,()+−-]*)\s*[-+−]?(?:[\d.,][\d.,'’\s\u00a0\u202f]*)?\d(?:[eE][-+]?\d+)?\s*([^\d.,]*?)\)?"
+    r"\(?[-+−]?\s*((?:[^\d\s.,()+−-]+\.?)?)\s*[-+−(]?(?:[\d.,][\d.,'’\s\u00a0\u202f]*)?\d(?:[eE][-+]?\d+)?"
+    r"\s*([^\d.,]*?\.?)\)?"
 )
 LONGEST_UNIT = 12
 
@@ -125,7 +131,9 @@ class Numerals:
     def _written(self, texts: Any) -> Any:
         import polars as pl
 
-        texts = texts.str.replace_all("[−–]", "-").str.replace(r"^\((.*)\)$", "-$1")
+        texts = texts.str.replace_many(list(_WIDE), list("0123456789.,-")).str.replace(r"[.,][-–—]+$", "")
+        texts = texts.str.replace_all("[−–]", "-")
+        texts = texts.str.replace(r"^(\D*)\((.*)\)$", "-$1$2").str.replace(r"^([\d.,]*\d)-$", "-$1")
         if self.unit == TIME:
             sign, days, hours, minutes, seconds = (texts.str.extract(_HOURS, i + 1) for i in range(5))
             parts = [part.cast(pl.Float64) for part in (days.fill_null("0"), hours, minutes, seconds.fill_null("0"))]
@@ -174,6 +182,8 @@ def find(texts: Any, decimal: str = ".", least: float = MOST) -> tuple[Numerals,
         return None
     both = np.isfinite(found["."]) & np.isfinite(found[","])
     unsure = good["."] == good[","] and bool((found["."][both] != found[","][both]).any())
+    if unsure and unit and unit != "%" and not Numerals(best, unit)._has_word:  # nobody writes three decimals of money
+        return Numerals("." if known.str.contains(",", literal=True).any() else ",", unit), False
     return Numerals(best, unit), unsure
 
 
@@ -181,7 +191,7 @@ def _unit(texts: Sequence[str]) -> str | None:
     """What stands before or behind nearly every number; None where there are others, which make names of them."""
     found: Counter[str] = Counter()
     for text in texts:
-        match = _AFFIXED.fullmatch(text.strip())
+        match = _AFFIXED.fullmatch(re.sub("[.,][-–—]+$", "", text.strip()))  # as in CHF 5.–
         if match is None:
             continue
         before, behind = match[1].strip(), match[2].strip()

@@ -62,6 +62,14 @@ def test_classes_are_called_as_the_file_calls_them(tmp_path: Path, names: list[s
         (["1.2e3", "−5"], [1200, -5], "number"),
         (["1.234.567", "2.000"], [1_234_567, 2000], "number:de"),
         (["12:30:00", "1:15:00"], [12.5, 1.25], "number:time"),
+        (["¥1,000", "¥20,500"], [1000, 20500], "number:en:¥"),
+        (["1.000 €", "20.500 €"], [1000, 20500], "number:de:€"),
+        (["$(1,250.00)", "$3.50"], [-1250, 3.5], "number:en:$"),
+        (["Rs. 1,250.50", "Rs. 20"], [1250.5, 20], "number:en:Rs."),
+        (["1.234,50 kr.", "20,00 kr."], [1234.5, 20], "number:de:kr."),
+        (["CHF 5.–", "CHF 7.50"], [5, 7.5], "number:en:CHF"),
+        (["12.5-", "3.0"], [-12.5, 3], "number"),
+        (["１，２３４", "５"], [1234, 5], "number"),
     ],
 )
 def test_numbers_are_read_as_people_write_them(
@@ -74,6 +82,28 @@ def test_numbers_are_read_as_people_write_them(
         numbers[next(i for i, text in enumerate(texts) if text == reading["example"])]
     )
     assert form == "number" or "'size'" in messages(data)
+
+
+@pytest.mark.parametrize("missing", ["\\N", "#DIV/0!", "n.a.", "--", ".", "k.A.", "(null)"])
+def test_what_stands_for_a_missing_number_is_no_name(tmp_path: Path, missing: str) -> None:
+    data = table(tmp_path, "price,label", "1.5,a", "2.5,b", f"{missing},a")
+    assert data.fields["price"].kind == "number" and "stand for a missing number" in messages(data)
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (
+            [f"{i / 8}" if i % 2 else "sold out" for i in range(60)],
+            "30 of 60 values, such as 'sold out', are no numbers",
+        ),
+        ([f"{i}.5{'kM'[i % 2]}" for i in range(60)], "are not all written alike"),
+    ],
+)
+def test_numbers_that_are_read_as_names_are_told(tmp_path: Path, texts: list[str], said: str) -> None:
+    rows = "".join(f"{text},{'ab'[i % 2]}\n" for i, text in enumerate(texts))
+    (tmp_path / "t.csv").write_text(f"size,label\n{rows}")
+    assert said in messages(fb.Dataset.from_table(tmp_path / "t.csv", target="label"))
 
 
 @pytest.mark.parametrize("texts", [["A12", "B5"], ["v1", "v2"], ["3 kg", "300 g"], ["1.1.2", "1.2.0"], ["1st", "2nd"]])
@@ -154,12 +184,18 @@ def test_durations_and_times_of_the_day_are_hours() -> None:
         (["a;b", "b;c", "a", "c"], ";"),
         (["haze", "clear", "haze road", "clear road", "haze water", "clear road water", "haze road water",
           "clear water"], " "),
+        (["\"['a', 'b']\"", "\"['b']\"", "\"['a', 'c']\"", "[]"], "[,]"),
+        (['"[""a"", ""b""]"', '"[""b""]"'], "[,]"),
+        (['"{a,b}"', "{b}"], "[,]"),
+        (["['a' 'b']", "['b']"], "[,]"),
     ],
 )  # fmt: skip
 def test_labels_that_are_joined_are_several(tmp_path: Path, joined: list[str], separator: str) -> None:
     data = table(tmp_path, "label", *joined)
     field = data.fields["label"]
     assert field.kind == "multilabel" and field.separator == separator  # type: ignore[attr-defined]
+    data.fit()
+    assert all(len(name) == 1 or name.isalpha() for name in field.classes)  # type: ignore[attr-defined]
     assert "COLUMN=category" in " ".join(str(finding) for finding in data.check())
     assert table(tmp_path, "label", *joined, read={"label": "category"}).fields["label"].kind == "category"
 

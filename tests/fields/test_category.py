@@ -92,3 +92,11 @@ def test_several_labels_in_any_form() -> None:
 def test_labels_at_or_above_the_threshold_are_predicted() -> None:
     labels = MultiLabel(["a", "b", "c"], threshold=0.3)
     assert labels.decode(np.asarray([0.3, 0.29, 0.9])) == ["a", "c"]
+
+
+@pytest.mark.parametrize("separator", [", ", ",", "/", "+", "&", " "])
+def test_names_that_may_be_several_labels_are_told(separator: str) -> None:
+    names = [f"a{separator}b", f"b{separator}c", "a", "c"] * 30
+    assert f"made of others with '{separator}'" in " ".join(str(f) for f in Category().check(names))
+    for other in (["New York", "New Jersey", "Ohio"], ["n/a", "yes", "no"], ["red apple", "green apple", "red pear"]):
+        assert not any(f.check == "joined-names" for f in Category().check(other * 30))
