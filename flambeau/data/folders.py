@@ -13,13 +13,15 @@ from flambeau.core.errors import DataError, UsageError, nearest
 from flambeau.core.files import read_bytes
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
-from flambeau.data.levels import levels, side_of, wrapper
+from flambeau.data.levels import levels, side_of, wrapper, wraps
 from flambeau.data.split import TRAIN, Split, with_validation
 from flambeau.data.unread import NEEDED, endings_told
 from flambeau.data.walk import composed, is_hidden, walk
 from flambeau.fields import FIELDS, Field, chosen
 from flambeau.fields.charsets import read_texts
 
+BESIDE = re.compile("(?i).*(labels?|annotations?|masks?|segmentations?|ground_?truth|boxes|bbox(es)?)")
+"""What folders are called that say where things are in pictures."""
 FEW = 0.1  # of the texts of a folder: so few pictures among them are stray ones
 
 
@@ -93,10 +95,16 @@ def from_folder(
                                         f"for another split was asked for ({how.method})"))  # fmt: skip
             sides = [TRAIN if side >= 0 else side for side in sides]
         outside = [i for i, p in enumerate(parts) if len(p) < 2 or (sides is not None and sides[i] < 0)]
-        if len(outside) == len(files):
+        names = {p[0] for p in parts if len(p) > 1}
+        alone = f"in the folder '{next(iter(names))}' alone" if len(names) == 1 and wraps(*names) else ""
+        if len(outside) == len(files) or alone or _belong_together(parts, names):
+            where = alone or (
+                "flat in the folder" if len(outside) == len(files) else f"in {' and '.join(sorted(names))}"
+            )
             raise DataError(
-                f"the {len(files)} files lie flat in the folder, so their classes are not known", where=path,
-                fix="put them into one folder per class, or give a pattern such as '{class}_{number}.jpg'",
+                f"the {len(files)} files lie {where}, so their classes are not known{_otherwise(walked.files)}",
+                where=path, fix="put them into one folder per class, give a pattern such as "
+                "'{class}_{number}.jpg', or a table of their names and classes",
             )  # fmt: skip
         if outside:
             findings.append(_outside([files[i] for i in outside]))
@@ -105,6 +113,10 @@ def from_folder(
             files, parts = [files[i] for i in kept], [parts[i] for i in kept]
             sides = [sides[i] for i in kept] if sides is not None else None
         columns["label"] = composed([p[0] for p in parts])
+        if deeper := sorted({str(Path(*p[:2])) for p in parts if len(p) > 2}):
+            said = f"the classes are the outermost folders, with all that lies in the {len(deeper)} folders below them"
+            findings.append(Finding("folder-levels", Severity.NOTE, said, places=deeper,
+                                    fix="where those are the classes, put them side by side"))  # fmt: skip
         findings += _empty_classes(root.joinpath(*around), {*columns["label"]}, sides is not None)
     given = sides if how.method in ("auto", "given") and how.folds is None else None
     keys = composed([os.sep.join(f.split(os.sep)[len(around) :]) for f in files])  # noqa: PTH118
@@ -201,6 +213,22 @@ def _names_by_pattern(files: Sequence[str], pattern: str) -> dict[str, list[str]
         )  # fmt: skip
     found = [m.groupdict() for m in matches if m]
     return {("label" if n == "class" else n): [f[n] for f in found] for n in names}
+
+
+def _belong_together(parts: Sequence[Sequence[str]], names: set[str]) -> bool:
+    """Whether two folders hold pictures and what belongs to each, such as masks, under the same names."""
+    if len(names) != 2 or not any(map(wraps, names)) or not any(map(BESIDE.fullmatch, names)):
+        return False
+    stems = [{os.path.splitext(p[-1])[0] for p in parts if p[0] == name} for name in names]
+    return stems[0] == stems[1]
+
+
+def _otherwise(files: Sequence[str]) -> str:
+    """How files are labelled where no folder says their class, as a clause."""
+    if any(file.endswith(".cls") for file in files):
+        return "; .cls files of WebDataset are not read"
+    beside = sorted({part for file in files for part in file.split(os.sep)[:-1] if BESIDE.fullmatch(part)})
+    return f"; boxes and masks, as in '{beside[0]}', are not read" if beside else ""
 
 
 def _outside(files: Sequence[str]) -> Finding:

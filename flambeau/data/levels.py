@@ -49,6 +49,9 @@ def levels(parts: Sequence[Sequence[str]]) -> Levels:
     inner: dict[str, set[str]] = {top: {p[1] for p in paths if p[0] == top and len(p) > 2} for top in tops}
     others = tops - set(named)
     whole = bool(named) and not others and all(inner[top] for top in named)
+    if len(named) == 1 and len(others) > 1 and all(inner[top] for top in tops):
+        named_only = f"{_listed(named)} is a class, and no side of a split, for all folders beside it hold folders too"
+        return Levels(paths, None, [_note(named_only, sorted(named))])
     if whole or (TRAIN in named.values() and (not others or any(inner[top] for top in named))):
         told = [f"'{top}'" for top in sorted(named) if top.lower() not in ALIASES]
         said = f"{', '.join(told)} {'are sides' if len(told) > 1 else 'is a side'} of the split, and no class"
@@ -84,6 +87,15 @@ def wrapper(parts: Sequence[Sequence[str]]) -> list[str]:
     return list(parts[0][:depth]) if parts else []
 
 
+def wraps(name: str) -> bool:
+    """Whether a folder is called by what it holds, and by no class.
+
+    >>> wraps("images"), wraps("JPEGImages"), wraps("cats")
+    (True, True, False)
+    """
+    return re.fullmatch(rf"(?:jpe?g|png|all|{AROUND})+", re.sub(r"[\W_\d]+", "", name.lower())) is not None
+
+
 def _unwrapped(parts: list[list[str]], sides: Sequence[int]) -> list[list[str]]:
     """Without folders that a side holds around all of its classes, called as a side or as what it holds (train/train,
     test/images)."""
@@ -99,8 +111,7 @@ def _around(parts: Sequence[Sequence[str]]) -> int:
     """How many folders lie around all of a side's classes: 1 or 0."""
     first = {p[0] for p in parts}
     name = next(iter(first))
-    usual = side_of(name) is not None or re.fullmatch(rf"(?:{AROUND})+", name.lower())
-    return int(len(first) == 1 and all(len(p) > 2 for p in parts) and bool(usual))
+    return int(len(first) == 1 and all(len(p) > 2 for p in parts) and (side_of(name) is not None or wraps(name)))
 
 
 def _listed(named: dict[str, int]) -> str:

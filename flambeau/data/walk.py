@@ -13,7 +13,8 @@ from flambeau.core.findings import Finding, Severity
 HIDDEN = frozenset(
     name.lower()
     for name in ("__MACOSX", "@eaDir", "#recycle", "@Recycle", "#snapshot", "@Recently-Snapshot", "$RECYCLE.BIN",
-                 "System Volume Information", "lost+found", "Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r")
+                 "System Volume Information", "lost+found",
+                 "thumbnails", "_thumbs", "__pycache__", "Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r")
 )  # fmt: skip
 """Folders of thumbnails and of rubbish, and files about folders, beside those that begin with a dot."""
 

@@ -44,12 +44,22 @@ def told(data: Dataset, check: str) -> Any:
 
 
 def test_thumbnails_and_hidden_files_are_no_data(tmp_path: Path) -> None:
-    put(tmp_path, "cat", "dog", "cat/@eaDir", ".thumbnails", "__MACOSX/cat", "dog/.ipynb_checkpoints", "#recycle")
+    put(
+        tmp_path,
+        "cat",
+        "dog",
+        "cat/@eaDir",
+        "cat/thumbnails",
+        ".thumbnails",
+        "__MACOSX/cat",
+        "dog/.ipynb_checkpoints",
+        "#recycle",
+    )
     for name in ("._0.png", ".DS_Store", "Thumbs.db", "desktop.ini"):
         (tmp_path / "cat" / name).write_bytes(b"\0\5\x16\7")
     data = Dataset.from_folder(tmp_path)
     assert classes(data) == {"cat": 4, "dog": 4}
-    places = ["#recycle", ".thumbnails", "__MACOSX", "cat/@eaDir", "dog/.ipynb_checkpoints"]
+    places = ["#recycle", ".thumbnails", "__MACOSX", "cat/@eaDir", "cat/thumbnails", "dog/.ipynb_checkpoints"]
     assert told(data, "hidden").places == places and told(data, "other-files") is None
 
 
@@ -102,6 +112,8 @@ def test_names_are_one_in_both_forms_of_unicode(tmp_path: Path) -> None:
 def test_classes_that_differ_in_capitals_are_told(tmp_path: Path) -> None:
     data = Dataset.from_folder(put(tmp_path, "Cat", "cat", "dog"))
     assert any(f.check == "similar-classes" and "'Cat'" in f.message for f in data.check())
+    numbers = Dataset.from_folder(put(tmp_path / "numbers", "01", "1", "10"))
+    assert [f.places for f in numbers.check() if f.check == "similar-classes"] == [["01", "1"]]
 
 
 # -- levels -------------------------------------------------------------------------------------------------------
@@ -124,6 +136,7 @@ def test_classes_that_differ_in_capitals_are_told(tmp_path: Path) -> None:
         (["photos/data/a", "photos/data/b"], {"a": 4, "b": 4}, None),
         (["photos/train/a", "photos/train/b", "photos/val/a"], {"a": 8, "b": 4}, (8, 4, 0)),
         (["a/one", "a/two", "b/one"], {"a": 8, "b": 4}, None),
+        (["train/a", "train/b", "bus/a", "bus/b", "car/a"], {"train": 8, "bus": 8, "car": 4}, None),
     ],
 )  # fmt: skip
 def test_what_the_levels_of_a_folder_mean(
@@ -133,7 +146,7 @@ def test_what_the_levels_of_a_folder_mean(
     assert classes(data) == labels
     if counts:
         assert tuple(sides(data).values()) == counts
-    plain = ("Training/a", "train/train/a", "a/one")  # which everybody would read so
+    plain = ("Training/a", "train/train/a")  # which everybody would read so
     assert (told(data, "folder-levels") is None) == (folders[0] in plain)
 
 
@@ -196,6 +209,42 @@ def test_pictures_without_an_ending_are_known_by_what_they_hold(tmp_path: Path) 
     data = Dataset.from_folder(put(tmp_path, "cat", "dog", ending=""))
     assert data.fields["image"].kind == "image" and len(data) == 8
     assert told(data, "no-ending").count == 8
+
+
+def test_folders_below_the_classes_are_told_of(tmp_path: Path) -> None:
+    data = Dataset.from_folder(put(tmp_path, "felis/catus", "felis/silvestris", "canis/lupus", "canis/aureus"))
+    assert classes(data) == {"felis": 8, "canis": 8}
+    assert told(data, "folder-levels").places == ["canis/aureus", "canis/lupus", "felis/catus", "felis/silvestris"]
+    assert told(Dataset.from_folder(put(tmp_path / "flat", "a", "b")), "folder-levels") is None
+
+
+@pytest.mark.parametrize(
+    ("folders", "beside", "message"),
+    [
+        (
+            ["images/train", "images/val"],
+            "labels/train/0.txt",
+            r"flat in the folder, .*; boxes and masks, as in 'labels'",
+        ),
+        (["train/images", "valid/images"], "train/labels/0.txt", r"in the folder 'images' alone, .* as in 'labels'"),
+        (["JPEGImages"], "Annotations/0.xml", r"in the folder 'JPEGImages' alone, .* as in 'Annotations'"),
+        (["images", "masks"], "notes.md", r"in images and masks, .* as in 'masks', are not read"),
+        (["."], "0.cls", r"flat in the folder, .*; .cls files of WebDataset are not read"),
+    ],
+)
+def test_boxes_and_masks_are_no_classes(folders: list[str], beside: str, message: str, tmp_path: Path) -> None:
+    put(tmp_path, *folders)
+    (tmp_path / beside).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / beside).write_text("0 0.5 0.5 0.1 0.1")
+    with pytest.raises(DataError, match=rf"files lie {message}"):
+        Dataset.from_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names", [("images", "val"), ("images", "photos"), ("masks", "gloves"), ("labels", "stickers")]
+)
+def test_classes_may_be_called_as_folders_are(names: tuple[str, str], tmp_path: Path) -> None:
+    assert classes(Dataset.from_folder(put(tmp_path, *names))) == dict.fromkeys(sorted(names), 4)
 
 
 def test_what_is_not_read_is_named_by_its_ending(tmp_path: Path) -> None:

@@ -147,7 +147,8 @@ def _class_findings(dataset: Dataset, field: Category | MultiLabel, usable: np.n
         )  # fmt: skip
     alike: dict[str, list[str]] = defaultdict(list)
     for name in rows_of:
-        alike[" ".join(name.casefold().replace("_", " ").replace("-", " ").split())].append(name)
+        words = name.casefold().replace("_", " ").replace("-", " ").split()
+        alike[" ".join(word.lstrip("0") or "0" for word in words)].append(name)
     for names in alike.values():
         if len(names) > 1 and names[0].strip():
             spelt = " and ".join(f"'{name}' ({len(rows_of[name])})" for name in names)
