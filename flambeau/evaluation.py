@@ -21,8 +21,9 @@ from flambeau.data.series import from_series
 from flambeau.data.sources import from_path, from_source
 from flambeau.data.store import Store, collate
 from flambeau.data.tables import is_table
-from flambeau.fields import Category, Forecast, History, Number, Ragged, Text, Tokens
+from flambeau.fields import Forecast, History, Ragged, Text, Tokens
 from flambeau.objectives import Objective
+from flambeau.objectives.tasks import task_of
 from flambeau.predictor import Predictor
 from flambeau.run import Run
 from flambeau.training import Prepare, Source, evaluate
@@ -100,10 +101,10 @@ def _token_weights(
 ) -> list[Weights] | None:
     """How much each token of the worst texts spoke for what was predicted; None where nobody can say."""
     fields = {name: dataset.fields[name] for name in dataset.inputs if name != PRESENT}
-    target = dataset.fields.get(dataset.target or "")
-    if not mistakes or len(fields) > 2 or not isinstance(target, (Category, Number)):
+    task = task_of(dataset.fields.get(dataset.target or ""))
+    asked = [task.output_of(mistake["predicted"]) for mistake in mistakes]
+    if not asked or None in asked or len(fields) > 2:
         return None
-    asked = [target.index[m["predicted"]] if isinstance(target, Category) else 0 for m in mistakes]
     outputs = torch.tensor(asked, device=engine.device)
     texts: dict[str, Ragged] = {}
     for name, field in fields.items():

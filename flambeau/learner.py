@@ -26,7 +26,7 @@ from flambeau.fields import Field
 from flambeau.fields.augment import Augmentation
 from flambeau.models import Built, InputSpec, is_pair, starts_pretrained
 from flambeau.objectives import OBJECTIVES, Objective
-from flambeau.objectives.names import measure_of, why_measured
+from flambeau.objectives.tasks import task_of
 from flambeau.predictor import Predictor
 from flambeau.recipe import Recipe
 from flambeau.run import Run
@@ -156,11 +156,10 @@ class Learner:
         self.techniques = [*self.own_techniques, *by_name]
         for technique in self.techniques:
             technique.on_build(self.objective)
-        target = self.data.fields.get(self.data.target or "") if self.data else None
         self.engine = engine.choose(
             self.objective.model, device=settings.device, precision=settings.precision,
             channels_last=settings.channels_last, compile=settings.compile,
-            exact=target is not None and target.kind in ("number", "forecast"),
+            exact=self.objective.task.numbers,
         )  # fmt: skip
         self.engine.place(self.objective.model)
         why = self.own_steps.settle(self.objective.parameters(self.objective.phases[0]), settings, why)
@@ -195,7 +194,7 @@ class Learner:
         if target is not None:
             self.recipe.objective.metric = objective.monitor
             if asked == "auto":
-                reasons.append(f"metric {objective.monitor}: {why_measured(target)}")
+                reasons.append(f"metric {objective.monitor}: {objective.task.why}")
         return objective
 
     def _try(self) -> None:
@@ -279,7 +278,7 @@ class Learner:
             and self.data is not None
             and (not target or target.kind == self.recipe.fields[name]["kind"])
         ):
-            measure_of(target, self.recipe.objective.metric)
+            task_of(target).measure(self.recipe.objective.metric)
 
     def _fit_in(self, run: Run, begun: bool, check: bool) -> dict[str, float]:
         if not (begun or check):

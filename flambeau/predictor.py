@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence, Sized
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,65 +24,15 @@ from flambeau.data.grouping import PRESENT, missing, optional, unseen
 from flambeau.data.paths import unpacked
 from flambeau.data.prepare import Preparer
 from flambeau.data.store import collate
-from flambeau.fields import Field, Forecast, History, Rows, Table, Tags, Tokens
+from flambeau.fields import Field, History, Rows, Table
 from flambeau.fields.strings import Strings
-from flambeau.fields.tags import Span, spans
 from flambeau.models import FUSION, Built, InputSpec, build, fuse
 from flambeau.objectives import Objective, Supervised
+from flambeau.objectives.prediction import Prediction
 from flambeau.run import Run
 from flambeau.techniques import TECHNIQUES, made
 from flambeau.training import engine
 from flambeau.training.engine import Engine
-
-UNKNOWN = "unknown"
-
-
-@dataclass
-class Prediction:
-    """What a model says of one input.
-
-    Attributes:
-        label: the likeliest class, the list of classes at or above the threshold, or the number; of a sentence a tag
-            for each token; of a series the numbers forecast. `unknown` where the confidence is under `reject_below`.
-        confidence: probability of the likeliest class, 0…1; None for numbers; of a sentence that of its least sure tag.
-        probabilities: by class, likeliest first; empty for numbers and tags.
-        tokens: of a sentence, what the tags are of.
-        spans: of a sentence, where its tags mark spans.
-        quantiles: of a forecast, the numbers of each quantile.
-        times: of a forecast, when its steps are.
-        series: of a forecast, whose it is.
-    """
-
-    label: Any
-    confidence: float | None = None
-    probabilities: dict[str, float] = field(default_factory=dict)
-    tokens: list[str] | None = None
-    spans: list[Span] | None = None
-    quantiles: dict[str, list[float]] | None = None
-    times: list[str] | None = None
-    series: str | None = None
-
-    def top(self, k: int) -> dict[str, float]:
-        """The k likeliest classes."""
-        return dict(list(self.probabilities.items())[:k])
-
-    def to_dict(self, top: int | None = None) -> dict[str, Any]:
-        """Plain JSON, with the `top` likeliest classes only if given."""
-        label = self.label.tolist() if isinstance(self.label, np.ndarray) else self.label
-        out: dict[str, Any] = {"label": label}
-        if self.tokens is not None:
-            out["tokens"] = self.tokens
-        if self.spans is not None:
-            assert self.tokens is not None
-            out["spans"] = [{**s._asdict(), "text": " ".join(self.tokens[s.start : s.end])} for s in self.spans]
-        named = {"series": self.series, "times": self.times, "quantiles": self.quantiles}
-        out |= {name: value for name, value in named.items() if value is not None}
-        if self.confidence is not None:
-            out["confidence"] = round(self.confidence, 6)
-        if self.probabilities:
-            shown = self.top(top) if top else self.probabilities
-            out["probabilities"] = {k: round(v, 6) for k, v in shown.items()}
-        return out
 
 
 class Predictor:
@@ -241,51 +190,9 @@ class Predictor:
 
     def decode(self, output: np.ndarray, reject_below: float = 0.0, value: Any = None) -> Prediction:
         """One output to a Prediction; `value` is what it was made for, which tags need."""
-        target = self.fields.get(self.target or "")
-        if target is None:
-            return Prediction(output)
-        if isinstance(target, Tags):
-            return self._tagged(target, output, reject_below, value)
-        if isinstance(target, Forecast):
-            return self._forecast(target, output, value)
-        classes = self.classes
-        label = target.decode(output)
-        if not classes:
-            return Prediction(label)
-        order = np.argsort(-output, kind="stable")
-        probabilities = {classes[i]: float(output[i]) for i in order}
-        confidence = float(output[order[0]])
-        if target.kind == "category" and confidence < reject_below:
-            label = UNKNOWN
-        return Prediction(label, confidence, probabilities)
-
-    def _forecast(self, target: Forecast, output: np.ndarray, value: Any) -> Prediction:
-        field = self.fields[self.inputs[0]]
-        steps = target.decode(output)  # (H, Q)
-        quantiles = {f"{q:g}": steps[:, i].tolist() for i, q in enumerate(target.quantiles)}
-        times = name = None
-        if isinstance(field, History) and not (value is None or isinstance(value, np.ndarray)):
-            line, plan = field.lines(value), field.plan
-            for finding in line.findings:
-                if finding.severity is Severity.WARNING:
-                    warnings.warn(finding.message, stacklevel=4)
-            times = [plan.written(t) for t in line.times[-field.horizon :]]
-            name = line.names[0] or None
-        more = quantiles if len(quantiles) > 1 else None
-        return Prediction(steps[:, target.middle].tolist(), quantiles=more, times=times, series=name)
-
-    def _tagged(self, target: Tags, output: np.ndarray, reject_below: float, value: Any) -> Prediction:
-        name = self.inputs[0]
-        field = self.fields[name]
-        assert isinstance(field, Tokens)
-        tokens = field.words(value[name] if isinstance(value, Mapping) else value)
-        output = output[: len(tokens)]  # what follows is padding
-        output = output[output.sum(1) > 0]  # a sentence longer than the model takes is cut
-        tags = target.decode(output)
-        found = spans(tags) if target.has_spans else None
-        sure = output.max(1)
-        tags = [tag if p >= reject_below else UNKNOWN for tag, p in zip(tags, sure, strict=True)]
-        return Prediction(tags, float(sure.min(initial=1.0)), tokens=tokens[: len(tags)], spans=found)
+        name = self.inputs[0] if self.inputs else ""
+        value = value[name] if isinstance(value, Mapping) and name in value else value
+        return self.objective.decode(output, reject_below, self.fields.get(name), value)
 
     def predict(self, values: Any, *, batch_size: int = 64, reject_below: float = 0.0) -> Any:
         """Predictions for raw values.

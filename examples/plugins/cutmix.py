@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from flambeau.data.batch import Batch
 from flambeau.techniques import TECHNIQUES, Technique
@@ -25,7 +24,7 @@ class CutMix(Technique):
         self.alpha = alpha
 
     def on_fit_start(self, objective: Any) -> None:
-        self.classes = objective.target.num_outputs
+        self.task = objective.task
 
     def on_batch(self, batch: Batch, generator: torch.Generator) -> Batch:
         B, _, H, W = batch.input.shape
@@ -36,5 +35,5 @@ class CutMix(Technique):
         other = torch.randperm(B, generator=generator)
         mixed = batch.input.clone()
         mixed[:, :, top : top + h, left : left + w] = batch.input[other, :, top : top + h, left : left + w]
-        target = F.one_hot(batch.target, self.classes).float()
+        target = self.task.blended(batch.target)
         return Batch(mixed, torch.lerp(target, target[other], h * w / (H * W)), batch.rows)

@@ -24,12 +24,17 @@ from flambeau.baselines.tags import most_frequent_tags
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data.dataset import Dataset
 from flambeau.data.store import Store
-from flambeau.fields import Category, Field, Forecast, MultiLabel, Number, Tags
 from flambeau.objectives.intervals import differences
-from flambeau.objectives.metrics import Grouped, Metric, for_field
+from flambeau.objectives.metrics import Grouped, Metric
+from flambeau.objectives.tasks import task_of
 
 __all__ = ["MOST_CLASSES", "MOST_ROWS", "Baseline", "baselines"]
 
+Measure = Callable[[Budget], Metric]
+"""Fits a rival and measures it."""
+Family = Callable[[Rows, Rows, np.ndarray, str], list[tuple[str, Measure]]]
+"""Given rows to learn from, the data that is measured on, which rows of it, and the measure of the model: what each
+rival is called, and how it is measured."""
 MANY = 5_000  # training rows from which it is said what takes its time
 
 
@@ -80,19 +85,14 @@ def baselines(
         limit: seconds that each may be fitted for; it is stopped then, and that is noted.
     """
     target = dataset.fields.get(dataset.target or "")
-    if not len(train) or not len(held_out) or not _has_rivals(target):
+    task = task_of(target)
+    if not len(train) or not len(held_out) or not task.has_rivals:
         return []
     assert target is not None
-    rows = _rows(dataset, store, train, target)
-    of = rows if other is None else _rows(*other, np.zeros(0, np.int64), target)
-    if isinstance(target, Tags):
-        rivals: list[Rival] = []
-        measures = [("the most frequent tag of each word", lambda budget: most_frequent_tags(rows, of, held_out))]
-    else:
-        rivals = naive(rows) if isinstance(target, Forecast) else [_plain(rows), *classical(rows)]
-        measures = [(rival.name, _measure(rival, of, held_out, metric)) for rival in rivals]
+    rows = Rows(dataset, store, train, target, task)
+    of = rows if other is None else Rows(*other, np.zeros(0, np.int64), target, task)
     found = []
-    for name, measure in measures:
+    for name, measure in FAMILIES[task.rivals](rows, of, held_out, metric):
         if len(train) >= MANY:
             reporter.say(f"baseline: {name}, of {len(train):,} training rows, {limit:.0f} s at most")
         with reporter.bar(f"baseline: {name}", int(limit)) as bar, warnings.catch_warnings():
@@ -105,43 +105,38 @@ def baselines(
     return found
 
 
-def _rows(dataset: Dataset, store: Store, train: np.ndarray, target: Field) -> Rows:
-    """What rivals see; of tags, which they read as they are written, not the encoded target."""
-    if isinstance(target, Tags):
-        return Rows(dataset, store, train, target, np.zeros(0))
-    y = store.columns[dataset.target or ""].gather(torch.arange(len(dataset)).to(store.device))
-    assert isinstance(y, torch.Tensor)
-    return Rows(dataset, store, train, target, y.cpu().numpy())
+def _of_samples(rivals: Callable[[Rows], list[Rival]]) -> Family:
+    """A family of rivals that answer for each sample what a model answers."""
+
+    def family(rows: Rows, of: Rows, held_out: np.ndarray, metric: str) -> list[tuple[str, Measure]]:
+        return [(rival.name, _measure(rival, of, held_out, metric)) for rival in rivals(rows)]
+
+    return family
 
 
-def _has_rivals(target: Field | None) -> bool:
-    if isinstance(target, Number):
-        return not target.shape
-    if isinstance(target, (Category, MultiLabel, Tags)):
-        return len(target.classes) > isinstance(target, Category)
-    return isinstance(target, Forecast)
-
-
-def _measure(rival: Rival, of: Rows, held_out: np.ndarray, metric: str) -> Callable[[Budget], Metric]:
+def _measure(rival: Rival, of: Rows, held_out: np.ndarray, metric: str) -> Measure:
     def measured(budget: Budget) -> Metric:
         guess = rival.fit(budget)(of, held_out)
-        (found,) = for_field(of.target, False, metric)
+        (found,) = of.task.metrics(False, metric)
         found.update(torch.from_numpy(guess), torch.from_numpy(of.y[held_out]), torch.from_numpy(held_out))
         return found
 
     return measured
 
 
-def _plain(rows: Rows) -> Rival:
-    """The most frequent class, how frequent each label is, or the mean."""
-    y = rows.y[rows.train]
-    if isinstance(rows.target, Category):
-        counts = np.bincount(y, minlength=len(rows.target.classes))
-        return _always("most frequent class", (counts / counts.sum()).astype(np.float32))
-    if isinstance(rows.target, MultiLabel):
-        return _always("how frequent each label is", y.mean(0).astype(np.float32))
-    return _always("mean", np.float32(y.mean()))
+def _constant(rows: Rows) -> Rival:
+    """The best answer that is the same for each sample."""
+    name, answer = rows.task.constant(rows.y[rows.train])
+    return Rival(name, lambda budget: lambda of, held_out: np.repeat(answer[None], len(held_out), 0))
 
 
-def _always(name: str, answer: Any) -> Rival:
-    return Rival(name, lambda budget: lambda of, held_out: np.repeat(np.asarray(answer)[None], len(held_out), 0))
+def _tags(rows: Rows, of: Rows, held_out: np.ndarray, metric: str) -> list[tuple[str, Measure]]:
+    return [("the most frequent tag of each word", lambda budget: most_frequent_tags(rows, of, held_out))]
+
+
+FAMILIES: dict[str, Family] = {
+    "classical": _of_samples(lambda rows: [_constant(rows), *classical(rows)]),
+    "naive": _of_samples(naive),
+    "tags": _tags,
+}
+"""By the name that a Task says."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,8 @@ import torch
 from flambeau.core.reporter import Bar
 from flambeau.data.dataset import Dataset
 from flambeau.data.store import Store
-from flambeau.fields import Category, Field, MultiLabel
+from flambeau.fields import Field
+from flambeau.objectives.tasks import Task
 
 LIMIT = 60.0  # seconds that a rival may be fitted for
 CHUNK = 1024  # rows whose inputs are in memory at once
@@ -21,18 +23,25 @@ CHUNK = 1024  # rows whose inputs are in memory at once
 
 @dataclass
 class Rows:
-    """The dataset and its encoded columns, the rows to learn from, and the encoded target by row."""
+    """The dataset and its encoded columns, the rows to learn from, and the target's field and task."""
 
     dataset: Dataset
     store: Store
     train: np.ndarray
     target: Field
-    y: np.ndarray
+    task: Task
+
+    @cached_property
+    def y(self) -> np.ndarray:
+        """The encoded target by row."""
+        y = self.store.columns[self.dataset.target or ""].gather(torch.arange(len(self.dataset)).to(self.store.device))
+        assert isinstance(y, torch.Tensor)
+        return y.cpu().numpy()
 
     @property
     def classes(self) -> bool:
         """Whether there are classes to tell apart, one or several a row."""
-        return isinstance(self.target, (Category, MultiLabel))
+        return not self.task.numbers
 
     def gathered(self, column: str, rows: np.ndarray) -> Iterator[Any]:
         """The encoded values of some rows, a part at a time."""

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from flambeau.baselines.rows import CHUNK, Rows
 from flambeau.fields import Tags, Tokens
 from flambeau.fields.tags import NO_TAG
-from flambeau.objectives.metrics import Metric, for_field
+from flambeau.objectives.metrics import Metric
 
 
 def most_frequent_tags(rows: Rows, of: Rows, held_out: np.ndarray) -> Metric:
@@ -38,7 +38,7 @@ def most_frequent_tags(rows: Rows, of: Rows, held_out: np.ndarray) -> Metric:
     once = counts[counts.sum(1) == 1]
     counts[-1] = (once if len(once) else counts).sum(0)
     shares = torch.from_numpy(counts / np.maximum(counts.sum(1, keepdims=True), 1)).float()
-    (metric,) = for_field(field, False)
+    (metric,) = rows.task.metrics(False)
     for part in np.array_split(held_out, -(-len(held_out) // CHUNK)):
         numbered = [
             (torch.tensor([numbers.get(w, -1) for w in ws]), torch.from_numpy(t)) for ws, t in _sentences(of, part)

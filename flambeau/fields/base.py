@@ -73,6 +73,8 @@ class Field(ABC):
     """One kind of column. Settings are constructor arguments; what `fit` learns is kept beside them."""
 
     kind: ClassVar[str]
+    task: ClassVar[str] = ""
+    """What is learned of it where it is the target: a name of `flambeau.objectives.tasks.TASKS`."""
     persistent: ClassVar[bool] = False
     """Whether encoding is dear enough to be kept on disk between trainings."""
     target_only: ClassVar[bool] = False

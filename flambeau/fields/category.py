@@ -90,6 +90,7 @@ class Category(Field):
     """
 
     kind = "category"
+    task = "classes"
     settings = ("classes",)
     fitted = ("temperature", "counts")
     after = fitted

@@ -27,6 +27,7 @@ class Forecast(Field):
     """
 
     kind = "forecast"
+    task = "forecast"
     target_only = True
     settings = ("quantiles", "seasons")
     fitted = ("horizon", "mean", "std", "naive_error", "spread")

@@ -37,6 +37,7 @@ class MultiLabel(Field):
     """
 
     kind = "multilabel"
+    task = "labels"
     target_only = True
     settings = ("classes", "separator", "threshold")
 

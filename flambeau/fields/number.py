@@ -38,6 +38,7 @@ class Number(Field):
     """
 
     kind = "number"
+    task = "number"
     settings = ("standardise", "transform", "written")
     fitted = ("shape", "mean", "std", "quantiles", "read_as")
 

@@ -44,6 +44,7 @@ class Tags(Field):
     """
 
     kind = "tags"
+    task = "tags"
     target_only = True
     settings = ("classes",)
 

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from flambeau.core.errors import UsageError
 from flambeau.core.registry import Registry
 from flambeau.data.batch import Batch
+from flambeau.fields import Field
+from flambeau.objectives.prediction import Prediction
+from flambeau.objectives.tasks import Task
 
 OBJECTIVES: Registry[type[Objective]] = Registry("objective")
 
@@ -25,12 +28,14 @@ class Objective(ABC):
         model: every parameter that is trained or saved.
         monitor: the metric that the best checkpoint is chosen by.
         higher_is_better: in which direction.
+        task: what follows from the kind of the target, where it has one.
     """
 
     phases: ClassVar[tuple[str, ...]] = ("train",)
     model: nn.Module
     monitor: str = "loss"
     higher_is_better: bool = False
+    task: Task = Task()
 
     @abstractmethod
     def loss(self, batch: Batch, phase: str) -> Tensor:
@@ -98,6 +103,11 @@ class Objective(ABC):
     def predict(self, batch: Batch) -> Tensor:
         """Model output after its activation: probabilities (B, K), or numbers (B, …)."""
         raise NotImplementedError(f"{type(self).__name__} does not predict")
+
+    def decode(self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None,
+               value: Any = None) -> Prediction:  # fmt: skip
+        """The output of `predict` for one sample to what a person reads; see `Task.decode`."""
+        return self.task.decode(output, reject_below, asked, value)
 
     def describe(self) -> str:
         """A sentence: what is minimised and why."""

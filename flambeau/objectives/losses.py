@@ -50,8 +50,6 @@ LOSSES: dict[str, Loss] = {
     "tag_cross_entropy": tag_cross_entropy,
     "pinball": Pinball([0.5]),
 }
-FOR_KIND = {"category": "cross_entropy", "multilabel": "bce", "number": "mse", "tags": "tag_cross_entropy",
-            "forecast": "pinball"}  # fmt: skip
 
 
 def named(loss: str) -> Loss:

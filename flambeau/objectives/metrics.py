@@ -9,13 +9,10 @@ import torch
 from torch import Tensor
 
 from flambeau.core.errors import UsageError, shown
-from flambeau.fields import Category, Field, Forecast, MultiLabel, Number, Tags
-from flambeau.objectives.classification import Classification, Worst
-from flambeau.objectives.forecasting import Forecasting
+from flambeau.fields import MultiLabel, Number
+from flambeau.objectives.classification import Worst
 from flambeau.objectives.intervals import GROUPS, Grouped, groups_of
-from flambeau.objectives.names import shows_balanced
 from flambeau.objectives.ranking import EXACT, Ranking
-from flambeau.objectives.tagging import Tagging
 
 LEAST_EXACT = 2**15  # scores of each of many labels up to which its average precision is exact
 
@@ -186,18 +183,3 @@ class Own:
 
     def detail(self) -> dict[str, Any]:
         return {}
-
-
-def for_field(field: Field | None, detail: bool, asked: str = "auto") -> list[Metric]:
-    """The metrics that suit a target, where `asked` is the measure of a model."""
-    if isinstance(field, Category):
-        return [Classification(field, detail, shows_balanced(field, asked))]
-    if isinstance(field, Tags):
-        return [Tagging(field, detail)]
-    if isinstance(field, MultiLabel):
-        return [MultiLabelClassification(field, detail)]
-    if isinstance(field, Number):
-        return [Regression(field, detail)]
-    if isinstance(field, Forecast):
-        return [Forecasting(field, detail)]
-    return []

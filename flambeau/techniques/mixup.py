@@ -25,17 +25,14 @@ class Mixup(Technique):
         if alpha <= 0:
             raise UsageError(f"an alpha of {alpha} does not fit", expected="a number above 0")
         self.alpha = alpha
-        self._classes = 0
 
     def on_fit_start(self, objective: Objective) -> None:
-        target = getattr(objective, "target", None)
-        if target is None or target.kind not in ("category", "multilabel", "number"):
+        self._task = objective.task
+        if not self._task.blends:
             raise UsageError("mixup needs a target whose values can be blended", fix="leave it out")
-        self._classes = target.num_outputs if target.kind == "category" else 0
 
     def on_batch(self, batch: Batch, generator: torch.Generator) -> Batch:
         import torch
-        import torch.nn.functional as F
 
         if not isinstance(batch.input, torch.Tensor) or not batch.input.is_floating_point():
             raise UsageError("mixup needs an input of floats of one shape", fix="leave it out")
@@ -45,7 +42,7 @@ class Mixup(Technique):
         first, second = torch._standard_gamma(alphas, generator=generator).clamp_min(1e-9)
         share = first / (first + second)
         other = torch.randperm(len(batch), generator=generator, device=device)
-        target = F.one_hot(batch.target, self._classes).float() if self._classes else batch.target
+        target = self._task.blended(batch.target)
         return Batch(
             torch.lerp(batch.input[other], batch.input, share),
             torch.lerp(target[other], target, share),

@@ -70,7 +70,7 @@ def test_confidence_becomes_what_is_right_so_often():
 
 def test_of_many_classes_a_share_of_each_batch_is_enough(monkeypatch: pytest.MonkeyPatch):
     kept: list[int] = []
-    monkeypatch.setattr("flambeau.objectives.supervised.temperature", lambda x, y: kept.append(x.numel()) or 1.0)
+    monkeypatch.setattr("flambeau.objectives.tasks.classes.temperature", lambda x, y: kept.append(x.numel()) or 1.0)
     objective = Supervised(torch.nn.Identity(), Category([str(i) for i in range(500)]))
     batch = Batch(torch.randn(100, 500), torch.arange(100), torch.arange(100))
     objective.calibrate(iter([batch] * 7))

@@ -16,10 +16,11 @@ from sklearn.metrics import (
 
 from flambeau.core.errors import UsageError
 from flambeau.fields import Category, MultiLabel, Number
+from flambeau.objectives.classification import Classification
 from flambeau.objectives.intervals import difference, groups_of, winner
-from flambeau.objectives.metrics import Classification, MultiLabelClassification, Regression
-from flambeau.objectives.names import known, measure_of
+from flambeau.objectives.metrics import MultiLabelClassification, Regression
 from flambeau.objectives.ranking import Ranking
+from flambeau.objectives.tasks import task_of
 
 
 def of_classes(counts: list[int]) -> Category:
@@ -155,12 +156,12 @@ def test_average_precision_of_several_labels() -> None:
     ],
 )
 def test_where_a_class_is_rare_accuracy_is_not_the_measure(counts: list[int], metric: str) -> None:
-    assert measure_of(of_classes(counts)) == (metric, True)
+    assert task_of(of_classes(counts)).measure() == (metric, True)
 
 
 def test_a_metric_that_is_none_is_told_with_those_that_are() -> None:
-    two = of_classes([50, 50])
-    assert measure_of(two, "auc") == ("roc_auc", True) and measure_of(two, "loss") == ("loss", False)
+    two = task_of(of_classes([50, 50]))
+    assert two.measure("auc") == ("roc_auc", True) and two.measure("loss") == ("loss", False)
     with pytest.raises(UsageError, match=r"no metric 'roc_acu'.*expected accuracy, f1.*did you mean 'roc_auc'"):
-        measure_of(two, "roc_acu")
-    assert "roc_auc" not in known(of_classes([5, 5, 5]))
+        two.measure("roc_acu")
+    assert "roc_auc" not in task_of(of_classes([5, 5, 5])).known

@@ -11,7 +11,8 @@ from flambeau.core.errors import UsageError
 from flambeau.data.batch import Batch
 from flambeau.fields import Category, MultiLabel, Number
 from flambeau.objectives import Supervised
-from flambeau.objectives.losses import FOR_KIND, LOSSES, expects_classes, named
+from flambeau.objectives.losses import LOSSES, expects_classes, named
+from flambeau.objectives.tasks import TASKS
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 0.0, 3.0]])
 
@@ -49,7 +50,7 @@ def test_label_smoothing_of_several_labels_moves_targets_towards_a_half() -> Non
 
 
 def test_every_kind_of_target_has_a_loss_and_unknown_names_tell_the_nearest() -> None:
-    assert set(FOR_KIND.values()) <= set(LOSSES)
+    assert {task.default_loss for _, task in TASKS.items()} <= set(LOSSES)
     with pytest.raises(UsageError, match="did you mean 'huber'"):
         named("hubber")
 

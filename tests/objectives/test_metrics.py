@@ -12,8 +12,9 @@ from sklearn.datasets import load_diabetes, load_digits
 
 from flambeau.core.errors import UsageError
 from flambeau.fields import Category, MultiLabel, Number
-from flambeau.objectives.classification import WORST
-from flambeau.objectives.metrics import Classification, MultiLabelClassification, Own, Regression, for_field
+from flambeau.objectives.classification import WORST, Classification
+from flambeau.objectives.metrics import MultiLabelClassification, Own, Regression
+from flambeau.objectives.tasks import task_of
 
 
 def in_batches(metric: object, output: torch.Tensor, target: torch.Tensor, size: int = 37) -> None:
@@ -139,4 +140,4 @@ def test_what_is_no_metric_is_refused() -> None:
 
 
 def test_a_target_of_another_kind_has_no_metrics() -> None:
-    assert for_field(None, detail=False) == []
+    assert task_of(None).metrics(detail=False) == []

@@ -1,0 +1,156 @@
+"""The contract of a Task: everything that follows from the kind of a target, and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from flambeau.core.errors import UsageError, nearest
+from flambeau.core.registry import Registry
+from flambeau.data.batch import Batch
+from flambeau.fields import Field
+from flambeau.objectives import losses
+from flambeau.objectives.losses import Loss
+from flambeau.objectives.metrics import Metric
+from flambeau.objectives.names import LOWER_IS_BETTER, SYNONYMS
+from flambeau.objectives.prediction import Prediction
+
+TASKS: Registry[type[Task]] = Registry("task")
+
+
+class Task:
+    """What is learned of a target, measured and said. This one is that of a target without a field, a user's own: its
+    outputs stay as they are.
+
+    Args:
+        field: the target's; fitted before anything is measured.
+    """
+
+    default_loss: ClassVar[str] = "cross_entropy"
+    metric_names: ClassVar[tuple[str, ...]] = ()
+    """What a model can be chosen by beside the loss; the first is its measure if nothing else is asked for."""
+    rivals: ClassVar[str] = ""
+    """The family of simple rivals that it is put beside: a name of `flambeau.baselines.FAMILIES`."""
+    numbers: ClassVar[bool] = False
+    """Whether answers are numbers, which need all bits of float32, and not probabilities."""
+    blends: ClassVar[bool] = False
+    """Whether two targets can be blended; see `blended`."""
+
+    def __init__(self, field: Any = None):
+        self.field = field
+
+    # -- what is learned ----------------------------------------------------------------------------------------
+
+    @property
+    def num_outputs(self) -> int:
+        """How many numbers a head must give."""
+        return int(self.field.num_outputs)
+
+    def criterion(self, loss: str) -> Loss:
+        """The loss of a name: a function of output and target to their mean, or to one number a sample.
+
+        Raises:
+            UsageError: there is none, or it is not for this target.
+        """
+        return losses.named(loss)
+
+    def learned(self, batch: Batch) -> Any:
+        """The part of a batch's target that a model is to learn."""
+        return batch.target
+
+    def weight(self, batch: Batch) -> float:
+        """What the mean of the loss over a batch is of: samples, or tokens."""
+        return len(batch)
+
+    def blended(self, target: Tensor) -> Tensor:
+        """Targets (B) or (B, …) as floats whose weighted sum is a target too, and which the loss takes."""
+        raise UsageError(f"a target of the kind {self.field.kind} cannot be blended", fix="leave it out")
+
+    def counted(self, target: Tensor) -> Tensor:
+        """Targets as floats (B, K): what a model that begins with counts in the data counts by."""
+        return target.new_ones(len(target), 1).float()
+
+    # -- what is said -------------------------------------------------------------------------------------------
+
+    def activate(self, output: Any) -> Any:
+        """Raw output after its activation: probabilities (B, K), or numbers (B, …)."""
+        return output
+
+    def answer(self, output: Any, inputs: Any) -> Any:
+        """The same, given what was asked: blank where the model does not see an input whole."""
+        return self.activate(output)
+
+    def calibrate(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> str | None:
+        """After training: mends, on raw outputs and targets of validation batches, what is said of the certainty. What
+        was done, in words; None for nothing, and then no pair was taken."""
+        return None
+
+    def decode(self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None,
+               value: Any = None) -> Prediction:  # fmt: skip
+        """The answer for one sample to what a person reads.
+
+        Args:
+            reject_below: under this confidence the label is `unknown`.
+            asked, value: the first input's field, and its raw value, where they are known.
+        """
+        return Prediction(output)
+
+    def output_of(self, predicted: Any) -> int | None:
+        """Which of the outputs speaks for a label; None where no single one does."""
+        return None
+
+    # -- what is measured ---------------------------------------------------------------------------------------
+
+    def metrics(self, detail: bool, asked: str = "auto") -> list[Metric]:
+        """The metrics that suit the target, where `asked` is the measure of a model; with `detail` they also collect
+        what the report shows."""
+        return []
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The metrics that a model can be chosen by."""
+        return (*self.metric_names, "loss")
+
+    @property
+    def usual(self) -> str:
+        """The one of them that it is chosen by if nothing else is asked for."""
+        return self.known[0]
+
+    @property
+    def why(self) -> str:
+        """Why that one, in words."""
+        return f"usual for a target of the kind {self.field.kind}"
+
+    def measure(self, asked: str = "auto") -> tuple[str, bool]:
+        """(metric, whether more of it is better): what chooses the epoch, heads the report and decides beside a
+        baseline.
+
+        Raises:
+            UsageError: there is no such metric for this target.
+        """
+        name = self.usual if asked == "auto" else SYNONYMS.get(asked, asked)
+        if name not in self.known:
+            kind = f" for a target of the kind {self.field.kind}" if self.field else " for data without fields"
+            expected, fix = ", ".join(self.known), nearest(name, self.known)
+            raise UsageError(f"there is no metric '{asked}'{kind}", expected=expected, fix=fix)
+        return name, name not in LOWER_IS_BETTER
+
+    # -- simple rivals ------------------------------------------------------------------------------------------
+
+    @property
+    def has_rivals(self) -> bool:
+        """Whether this target, as it was fitted, can be put beside simple rivals."""
+        return bool(self.rivals)
+
+    def constant(self, target: np.ndarray) -> tuple[str, np.ndarray]:
+        """The best answer that is the same for each sample, given the training's encoded targets (N, …): what it is in
+        a few words, and the answer."""
+        return "mean", np.asarray(target.mean(), np.float32)
+
+
+def task_of(field: Field | None) -> Task:
+    """The task of a target, by what its field says."""
+    return TASKS[field.task](field) if field is not None and field.task else Task(field)

@@ -1,0 +1,105 @@
+"""One class out of K."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from flambeau.fields import Category, Field
+from flambeau.objectives.certainty import sharpened, temperature
+from flambeau.objectives.classification import Classification
+from flambeau.objectives.metrics import Metric
+from flambeau.objectives.names import BALANCED, SYNONYMS
+from flambeau.objectives.prediction import UNKNOWN, Prediction
+from flambeau.objectives.tasks.base import TASKS, Task
+
+LOGITS = 10_000  # of a batch, that certainty is measured on: of very many classes, few samples do
+SLIGHTLY = 0.05  # a change of temperature that is not worth a line
+
+
+@TASKS.register("classes")
+class Classes(Task):
+    """Cross-entropy over logits (B, K); targets are class numbers (B)."""
+
+    field: Category
+    metric_names = ("accuracy", "f1", *BALANCED)
+    rivals = "classical"
+    blends = True
+
+    def blended(self, target: Tensor) -> Tensor:
+        return F.one_hot(target, len(self.field.classes)).float()
+
+    counted = blended
+
+    def activate(self, output: Tensor) -> Tensor:
+        return sharpened(output, self.field.temperature)
+
+    def calibrate(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> str | None:
+        """Makes a classifier as sure as it is often right."""
+        if len(self.field.classes) < 2:
+            return None
+        kept: list[tuple[Tensor, Tensor]] = []
+        for output, target in pairs:
+            if output.shape[1:] != (len(self.field.classes),):
+                return None
+            every = -(-output.numel() // LOGITS)
+            kept.append((output[::every].float().cpu(), target[::every].cpu()))
+        outputs, targets = (torch.cat(parts) for parts in zip(*kept, strict=True))
+        self.field.temperature = by = temperature(outputs, targets)
+        if abs(by - 1) < SLIGHTLY:
+            return None
+        return f"certainty: logits / {by:.2f}, so that it is as sure as it is right on validation"
+
+    def decode(self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None,
+               value: Any = None) -> Prediction:  # fmt: skip
+        found = likeliest(self.field, output)
+        if found.confidence is not None and found.confidence < reject_below:
+            found.label = UNKNOWN
+        return found
+
+    def output_of(self, predicted: Any) -> int | None:
+        return self.field.index[predicted]
+
+    def metrics(self, detail: bool, asked: str = "auto") -> list[Metric]:
+        balanced = self.field.rare or SYNONYMS.get(asked, asked) in BALANCED
+        return [Classification(self.field, detail, balanced)]
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        names = super().known
+        if self.field.classes and len(self.field.classes) != 2:
+            names = tuple(name for name in names if name not in ("roc_auc", "average_precision"))
+        return names
+
+    @property
+    def usual(self) -> str:
+        if not self.field.rare:
+            return super().usual
+        return "roc_auc" if "roc_auc" in self.known else "f1"
+
+    @property
+    def why(self) -> str:
+        if not self.field.rare:
+            return super().why
+        smallest = min(count for count in self.field.counts if count)
+        return f"a class has {smallest:,} of {sum(self.field.counts):,} training rows, of which accuracy says little"
+
+    @property
+    def has_rivals(self) -> bool:
+        return len(self.field.classes) > 1
+
+    def constant(self, target: np.ndarray) -> tuple[str, np.ndarray]:
+        counts = np.bincount(target, minlength=len(self.field.classes))
+        return "most frequent class", (counts / counts.sum()).astype(np.float32)
+
+
+def likeliest(field: Any, output: np.ndarray) -> Prediction:
+    """A prediction with the probability of each of a field's classes, the likeliest first."""
+    order = np.argsort(-output, kind="stable")
+    probabilities = {field.classes[i]: float(output[i]) for i in order}
+    return Prediction(field.decode(output), float(output[order[0]]), probabilities)

@@ -1,0 +1,83 @@
+"""The next steps of a series, as quantiles."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flambeau.core.errors import UsageError
+from flambeau.core.findings import Severity
+from flambeau.data.batch import Batch
+from flambeau.fields import Field, Forecast, History
+from flambeau.objectives import losses
+from flambeau.objectives.forecasting import Forecasting, Pinball, in_order, spreads
+from flambeau.objectives.metrics import Metric
+from flambeau.objectives.prediction import Prediction
+from flambeau.objectives.tasks.base import TASKS, Task
+
+
+@TASKS.register("forecast")
+class Forecasts(Task):
+    """The quantile loss of numbers (B, H·Q); targets are (B, H), NaN where a step is missing."""
+
+    field: Forecast
+    default_loss = "pinball"
+    metric_names = ("mase", "smape", "mae", "rmse")
+    rivals = "naive"
+    numbers = True
+
+    def criterion(self, loss: str) -> losses.Loss:
+        if loss == "pinball":
+            return Pinball(self.field.quantiles)
+        if len(self.field.quantiles) > 1:
+            raise UsageError(f"the loss {loss} is for one number a step, not {len(self.field.quantiles)} quantiles",
+                             fix="set the forecast's quantiles=[0.5]")  # fmt: skip
+        compared = losses.named(loss)
+
+        def of_known(output: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+            output = output.reshape(target.shape)  # a step without a target is taken to be forecast right
+            return compared(output, torch.where(target.isnan(), output.detach(), target), reduction=reduction)
+
+        return of_known
+
+    def weight(self, batch: Batch) -> float:
+        return float((~batch.target.isnan()).sum())
+
+    def activate(self, output: Tensor) -> Tensor:
+        return in_order(output, self.field)
+
+    def calibrate(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> str | None:
+        """Moves the quantiles to where they hold what they say."""
+        field = self.field
+        if len(field.quantiles) < 2:
+            return None
+        field.spread = [1.0] * len(field.quantiles)
+        kept = [(self.activate(output).cpu().numpy(), target.cpu().numpy()) for output, target in pairs]
+        outputs, targets = (np.concatenate(parts) for parts in zip(*kept, strict=True))
+        field.spread = spreads(outputs, targets, field.quantiles, field.middle)
+        moved = [f"{q:g} ×{s:.2f}" for q, s in zip(field.quantiles, field.spread, strict=True) if s != 1.0]
+        said = "quantiles' distance from the middle one, so that they hold what they say on validation"
+        return f"{said}: {', '.join(moved)}" if moved else None
+
+    def decode(self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None,
+               value: Any = None) -> Prediction:  # fmt: skip
+        steps = self.field.decode(output)  # (H, Q)
+        quantiles = {f"{q:g}": steps[:, i].tolist() for i, q in enumerate(self.field.quantiles)}
+        times = name = None
+        if isinstance(asked, History) and not (value is None or isinstance(value, np.ndarray)):
+            line, plan = asked.lines(value), asked.plan
+            for finding in line.findings:
+                if finding.severity is Severity.WARNING:
+                    warnings.warn(finding.message, stacklevel=5)
+            times = [plan.written(t) for t in line.times[-asked.horizon :]]
+            name = line.names[0] or None
+        more = quantiles if len(quantiles) > 1 else None
+        return Prediction(steps[:, self.field.middle].tolist(), quantiles=more, times=times, series=name)
+
+    def metrics(self, detail: bool, asked: str = "auto") -> list[Metric]:
+        return [Forecasting(self.field, detail)]

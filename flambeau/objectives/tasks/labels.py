@@ -1,0 +1,48 @@
+"""Any number of K labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from flambeau.fields import Field, MultiLabel
+from flambeau.objectives.metrics import Metric, MultiLabelClassification
+from flambeau.objectives.prediction import Prediction
+from flambeau.objectives.tasks.base import TASKS, Task
+from flambeau.objectives.tasks.classes import likeliest
+
+
+@TASKS.register("labels")
+class Labels(Task):
+    """Binary cross-entropy over logits (B, K); targets are 0 or 1 (B, K)."""
+
+    field: MultiLabel
+    default_loss = "bce"
+    metric_names = ("f1", "micro_f1", "exact_match", "average_precision", "micro_average_precision")
+    rivals = "classical"
+    blends = True
+
+    def blended(self, target: Tensor) -> Tensor:
+        return target
+
+    def counted(self, target: Tensor) -> Tensor:
+        return target.float()
+
+    def activate(self, output: Tensor) -> Tensor:
+        return output.float().sigmoid()
+
+    def decode(self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None,
+               value: Any = None) -> Prediction:  # fmt: skip
+        return likeliest(self.field, output)
+
+    def metrics(self, detail: bool, asked: str = "auto") -> list[Metric]:
+        return [MultiLabelClassification(self.field, detail)]
+
+    @property
+    def has_rivals(self) -> bool:
+        return bool(self.field.classes)
+
+    def constant(self, target: np.ndarray) -> tuple[str, np.ndarray]:
+        return "how frequent each label is", target.mean(0).astype(np.float32)

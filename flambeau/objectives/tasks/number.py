@@ -1,0 +1,45 @@
+"""A number, or several."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from flambeau.fields import Field, Number
+from flambeau.objectives.metrics import Metric, Regression
+from flambeau.objectives.prediction import Prediction
+from flambeau.objectives.tasks.base import TASKS, Task
+
+
+@TASKS.register("number")
+class Numbers(Task):
+    """Squared error of numbers (B, …) in the field's own scale."""
+
+    field: Number
+    default_loss = "mse"
+    metric_names = ("rmse", "mae", "r2")
+    rivals = "classical"
+    numbers = True
+    blends = True
+
+    def blended(self, target: Tensor) -> Tensor:
+        return target
+
+    def activate(self, output: Tensor) -> Tensor:
+        return output.float()
+
+    def decode(self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None,
+               value: Any = None) -> Prediction:  # fmt: skip
+        return Prediction(self.field.decode(output))
+
+    def output_of(self, predicted: Any) -> int | None:
+        return 0
+
+    def metrics(self, detail: bool, asked: str = "auto") -> list[Metric]:
+        return [Regression(self.field, detail)]
+
+    @property
+    def has_rivals(self) -> bool:
+        return not self.field.shape

@@ -1,0 +1,66 @@
+"""A tag for each token of a sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from flambeau.data.batch import Batch
+from flambeau.fields import Field, Tags, Tokens
+from flambeau.fields.tags import spans
+from flambeau.models.text.crf import Chain
+from flambeau.objectives.metrics import Metric
+from flambeau.objectives.prediction import UNKNOWN, Prediction
+from flambeau.objectives.tagging import Tagging, answered, seen, tag_probabilities
+from flambeau.objectives.tasks.base import TASKS, Task
+
+SPANS = ("span_f1", "span_precision", "span_recall")
+
+
+@TASKS.register("tags")
+class Tagged(Task):
+    """Cross-entropy over logits (B, T, K), or the likelihood of a chain; targets are tag numbers (B, T)."""
+
+    field: Tags
+    default_loss = "tag_cross_entropy"
+    metric_names = ("accuracy", "f1")
+    rivals = "tags"
+
+    def learned(self, batch: Batch) -> Any:
+        """Without the tags of words that the model does not see."""
+        return seen(batch.target, batch.input)
+
+    def weight(self, batch: Batch) -> float:
+        return int((self.learned(batch) >= 0).sum())
+
+    def activate(self, output: Tensor | Chain) -> Tensor:
+        return tag_probabilities(output)
+
+    def answer(self, output: Tensor | Chain, inputs: Any) -> Tensor:
+        return answered(self.activate(output), inputs)
+
+    def decode(self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None,
+               value: Any = None) -> Prediction:  # fmt: skip
+        assert isinstance(asked, Tokens)
+        tokens = asked.words(value)
+        output = output[: len(tokens)]  # what follows is padding
+        output = output[output.sum(1) > 0]  # a sentence longer than the model takes is cut
+        tags = self.field.decode(output)
+        found = spans(tags) if self.field.has_spans else None
+        sure = output.max(1)
+        tags = [tag if p >= reject_below else UNKNOWN for tag, p in zip(tags, sure, strict=True)]
+        return Prediction(tags, float(sure.min(initial=1.0)), tokens=tokens[: len(tags)], spans=found)
+
+    def metrics(self, detail: bool, asked: str = "auto") -> list[Metric]:
+        return [Tagging(self.field, detail)]
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        may_have_spans = self.field.has_spans or not self.field.classes  # not yet fitted
+        return (*SPANS, *super().known) if may_have_spans else super().known
+
+    @property
+    def has_rivals(self) -> bool:
+        return bool(self.field.classes)
