@@ -12,7 +12,7 @@ from flambeau.core.errors import UsageError, shown
 from flambeau.core.reporter import Reporter
 from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import PRESENT, optional
-from flambeau.fields import Field, Image, Table, Text, Tokens
+from flambeau.fields import Image, Table, Text, Tokens
 from flambeau.fields.cutting import HF, WORDS
 from flambeau.models import (
     FUSION,
@@ -137,14 +137,14 @@ def _check_words(name: str, tokens: str) -> None:
 
 
 def named_model(
-    recipe: Recipe, data: Dataset, target: Field, num_train: int, reasons: list[str], reporter: Reporter
+    recipe: Recipe, data: Dataset, num_outputs: int, num_train: int, reasons: list[str], reporter: Reporter
 ) -> Built:
     """The model that a recipe names, or one chosen for the data; the recipe gets what was chosen."""
     fields = [data.fields[name] for name in data.inputs if name != PRESENT]
     field = fields[0]
     reads_both = recipe.model.name.startswith(HF) or _compares(recipe.model)
     if len(fields) > 1 and not (reads_both and is_pair([f.kind for f in fields])):
-        return _fused_model(recipe, data, target, num_train, reasons, reporter)
+        return _fused_model(recipe, data, num_outputs, num_train, reasons, reporter)
     spec = InputSpec.of(fields)
     if recipe.model.name == "auto":
         _choose(recipe, spec, num_train, field.kind, reasons, reporter)
@@ -155,7 +155,7 @@ def named_model(
     options = {k: v for k, v in choice.options.items() if k != "config" or not pretrained}
     if spec.kind == "texts":
         _suit_pair(choice.name, data, options)
-    built = build(choice.name, spec, target.num_outputs, pretrained=choice.pretrained, vocabulary=vocabulary, **options)
+    built = build(choice.name, spec, num_outputs, pretrained=choice.pretrained, vocabulary=vocabulary, **options)
     choice.options |= built.options
     for note in built.notes:
         reasons.append(note)
@@ -197,7 +197,7 @@ def _choose(
 
 
 def _fused_model(
-    recipe: Recipe, data: Dataset, target: Field, num_train: int, reasons: list[str], reporter: Reporter
+    recipe: Recipe, data: Dataset, num_outputs: int, num_train: int, reasons: list[str], reporter: Reporter
 ) -> Built:
     """An encoder for each of several inputs."""
     choice, names = recipe.model, [n for n in data.inputs if n != PRESENT]
@@ -216,7 +216,7 @@ def _fused_model(
     specs = {n: InputSpec(data.fields[n].input_kind, data.fields[n].input_shape) for n in names}
     vocabularies = {n: f.vocabulary for n, f in data.fields.items() if isinstance(f, Text)}
     others = optional(data.inputs, data.fields) if PRESENT in data.inputs else ()
-    built, encoders, wanted_by = fuse(specs, target.num_outputs, num_samples=num_train, vocabularies=vocabularies,
+    built, encoders, wanted_by = fuse(specs, num_outputs, num_samples=num_train, vocabularies=vocabularies,
                            optional=others, present=PRESENT, **choice.options)  # fmt: skip
     for name, recommended in wanted_by.items():
         field = data.fields[name]

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from flambeau.core.errors import UsageError
 from flambeau.core.reporter import Reporter
 from flambeau.data import samplers
 from flambeau.models import check_name
-from flambeau.objectives import losses
+from flambeau.objectives import OBJECTIVES, check_options, losses
 from flambeau.recipe import Recipe
 from flambeau.techniques import made
 from flambeau.training import optimizers, schedule
@@ -108,6 +109,12 @@ def check_names(recipe: Recipe, *, model: bool = True) -> None:
         check_name(recipe.model.name)
     if recipe.objective.loss != "auto":
         losses.named(recipe.objective.loss)
+    objective, takes = recipe.objective.name, OBJECTIVES[recipe.objective.name].takes
+    check_options(objective, recipe.objective.options)
+    for part, asked in (("model", recipe.model.name), ("loss", recipe.objective.loss)):
+        if asked != "auto" and part not in takes:
+            raise UsageError(f"the objective {objective} has a {part} of its own, and {asked} was given",
+                             fix=f"leave the {part} out")  # fmt: skip
     schedule.named(recipe.training.schedule)
     optimizers.named(recipe.training.optimizer)
     if recipe.training.sampler is not None:

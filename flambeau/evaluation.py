@@ -22,7 +22,7 @@ from flambeau.data.sources import from_path, from_source
 from flambeau.data.store import Store, collate
 from flambeau.data.tables import is_table
 from flambeau.fields import Forecast, History, Ragged, Text, Tokens
-from flambeau.objectives import Objective
+from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.objectives.tasks import task_of
 from flambeau.predictor import Predictor
 from flambeau.run import Run
@@ -149,7 +149,7 @@ def evaluate_run(
     """
     run = run if isinstance(run, Run) else Run.open(run)
     predictor = Predictor.load(run, device=device, reporter=reporter)
-    if predictor.target is None:
+    if predictor.target is None and "target" in OBJECTIVES[run.recipe.objective.name].takes:
         raise UsageError("this run has no target to measure against", where=run.path)
     if metric is not None:
         predictor.objective.measure_by(metric)
@@ -161,7 +161,7 @@ def evaluate_run(
     else:
         dataset = data if isinstance(data, Dataset) else _opened(data, run, predictor, source_options)
         if dataset.target not in (None, predictor.target) and predictor.target not in dataset.columns:
-            dataset.rename(dataset.target, predictor.target)  # the truth may be called otherwise there
+            dataset.rename(dataset.target, predictor.target or "")  # the truth may be called otherwise there
         side = "all"
     try:
         dataset = regrouped(dataset, predictor.fields, predictor.inputs, predictor.target)
@@ -248,4 +248,5 @@ def _opened(path: str | Path, run: Run, predictor: Predictor, options: dict[str,
     elif run.recipe.data.get("kind") == "tagged":
         tokens, tags = (run.recipe.data.get(name) for name in ("token_column", "tag_column"))
         options = {"inputs": tokens if tokens is None else [tokens], "target": tags, **options}
-    return from_path(path, split="none", **options)
+    unlabelled = {} if predictor.target else {"labels": False}
+    return from_path(path, split="none", **unlabelled, **options)

@@ -25,7 +25,8 @@ from flambeau.feeds import SIDES, FieldFeed
 from flambeau.fields import Field
 from flambeau.fields.augment import Augmentation
 from flambeau.models import Built, InputSpec, is_pair, starts_pretrained
-from flambeau.objectives import OBJECTIVES, Objective
+from flambeau.objectives import OBJECTIVES, Context, Objective
+from flambeau.objectives import made as made_objective
 from flambeau.objectives.tasks import task_of
 from flambeau.predictor import Predictor
 from flambeau.recipe import Recipe
@@ -57,7 +58,7 @@ class Learner:
         model: a name (see `flambeau models`), `auto`, or any nn.Module.
         loss: a name, `auto`, or any callable (output, target) to a scalar.
         metrics: own metrics: functions (output, target) to a number, or torchmetrics objects.
-        objective: an own Objective, in place of model, loss and metrics.
+        objective: a name, {name: …, option: …}, or an own Objective, in place of model, loss and metrics.
         augment: `auto`, `none`, `light`, `strong`, or settings as a dict; or callables on a training batch's input.
         techniques: names, Technique objects, or {name: settings}.
         recipe: settings to start from.
@@ -74,7 +75,7 @@ class Learner:
         *,
         loss: str | Callable[..., torch.Tensor] | None = None,
         metrics: Sequence[Any] = (),
-        objective: Objective | None = None,
+        objective: str | Mapping[str, Any] | Objective | None = None,
         augment: str | Mapping[str, Any] | Callable[..., Any] | Sequence[Callable[..., Any]] | None = None,
         techniques: Sequence[str | Technique] | Mapping[str, Any] | None = None,
         recipe: Recipe | None = None,
@@ -88,7 +89,8 @@ class Learner:
         self.feed = as_feed(data, encoding)
         self.own_model = model if isinstance(model, nn.Module) else None
         self.own_loss = None if isinstance(loss, str) else loss
-        self.own_objective, self.own_metrics = objective, list(metrics)
+        self.own_objective = objective if isinstance(objective, Objective) else None
+        self.own_metrics = list(metrics)
         self.own_techniques = [t for t in techniques or () if isinstance(t, Technique)]
         if isinstance(augment, Augmentation):
             augment = augment.to_dict()
@@ -97,7 +99,7 @@ class Learner:
             augment = "none"
         self.own_steps = OwnSteps.taken_from(settings)
         self.recipe = (recipe or Recipe()).with_settings(settings)
-        parts.write(self.recipe, model, loss, augment, techniques)
+        parts.write(self.recipe, model, loss, objective, augment, techniques)
         self._name_own_parts()
         if self.data is not None:
             parts.write_fields(self.recipe, self.data)
@@ -132,7 +134,7 @@ class Learner:
             return self
         reasons: list[str] = []
         ours = self.own_model is None and self.own_objective is None
-        inputs = self.data.inputs if self.data is not None and ours else ()
+        inputs = self.data.inputs if self.data is not None and ours and "model" in self._takes else ()
         assembly.suit_model(self.recipe, inputs, len(self.data or ()), reasons, self.reporter)
         if isinstance(self.feed, FieldFeed):
             self.feed.groups = ours
@@ -150,7 +152,7 @@ class Learner:
         )
         self.recipe.training = settings
         torch.manual_seed(mix(settings.seed, "weights"))
-        self.objective = self.own_objective or self._supervised(num_train, reasons)
+        self.objective = self.own_objective or self._objective(num_train, reasons)
         named = {t.name: t for t in self.own_techniques}
         by_name = [made(n, s) for n, s in self.recipe.techniques.items() if n not in named]
         self.techniques = [*self.own_techniques, *by_name]
@@ -175,26 +177,39 @@ class Learner:
         choice = self.recipe.model
         return self.own_model is None and starts_pretrained(choice.name, choice.pretrained)
 
-    def _supervised(self, num_train: int, reasons: list[str]) -> Objective:
-        target = self.data.fields[self.data.target] if self.data is not None and self.data.target else None
-        model: nn.Module | Built | None = self.own_model
+    @property
+    def _takes(self) -> tuple[str, ...]:
+        """What the objective is made from; an own one is made already."""
+        return OBJECTIVES[self.recipe.objective.name].takes if self.own_objective is None else ()
+
+    def _objective(self, num_train: int, reasons: list[str]) -> Objective:
+        choice, data = self.recipe.objective, self.data
+        target = data.fields[data.target] if data is not None and data.target else None
         if self.own_model is not None:
             mismatches.check_model(self.own_model)
-        if model is None:
-            if self.data is None:
-                raise UsageError("your own data needs a model of your own", fix="give model=, an nn.Module")
-            if target is None:
-                raise UsageError("the data has no target", fix="give target=, or an objective that needs none")
-            model = assembly.named_model(self.recipe, self.data, target, num_train, reasons, self.reporter)
-        loss = self.own_loss if self.own_loss is not None else self.recipe.objective.loss
-        asked = self.recipe.objective.metric
-        measure = {} if asked == "auto" else {"metric": asked}
-        objective = OBJECTIVES[self.recipe.objective.name](model, target, loss, self.own_metrics, **measure)  # type: ignore[call-arg]
+            if "model" not in self._takes:
+                raise UsageError(f"the objective {choice.name} has a model of its own", fix="leave model= out")
+        elif data is None:
+            raise UsageError("your own data needs a model of your own", fix="give model=, an nn.Module")
+        elif target is None and "target" in self._takes:
+            raise UsageError("the data has no target", fix="give target=, or an objective that needs none")
+
+        def model(num_outputs: int | None = None) -> nn.Module | Built:
+            if self.own_model is not None:
+                return self.own_model
+            assert data is not None
+            wanted = num_outputs or task_of(target).num_outputs
+            return assembly.named_model(self.recipe, data, wanted, num_train, reasons, self.reporter)
+
+        loss = self.own_loss if self.own_loss is not None else choice.loss
+        fields, inputs = (data.fields, data.inputs) if data is not None else ({}, [])
+        context = Context(fields, inputs, target, model, loss, choice.metric, self.own_metrics)
+        objective = made_objective(choice.name, context, choice.options)
         reasons.append(f"objective: {objective.describe()}")
-        if target is not None:
-            self.recipe.objective.metric = objective.monitor
-            if asked == "auto":
-                reasons.append(f"metric {objective.monitor}: {objective.task.why}")
+        if target is not None and choice.metric == "auto" and "target" in self._takes:
+            reasons.append(f"metric {objective.monitor}: {objective.task.why}")
+        if data is not None:
+            choice.metric = objective.monitor
         return objective
 
     def _try(self) -> None:
@@ -274,7 +289,7 @@ class Learner:
         name = (self.data.target if self.data is not None else None) or ""
         target = self.data.fields.get(name) if self.data is not None else None
         if (
-            self.own_objective is None
+            "target" in self._takes
             and self.data is not None
             and (not target or target.kind == self.recipe.fields[name]["kind"])
         ):

@@ -16,7 +16,7 @@ from flambeau.recipe import Recipe, technique_settings
 from flambeau.techniques import TECHNIQUES, Technique
 
 
-def write(recipe: Recipe, model: Any, loss: Any, augment: Any, techniques: Any) -> None:
+def write(recipe: Recipe, model: Any, loss: Any, objective: Any, augment: Any, techniques: Any) -> None:
     """What has a name, into the recipe.
 
     Raises:
@@ -33,6 +33,9 @@ def write(recipe: Recipe, model: Any, loss: Any, augment: Any, techniques: Any) 
         recipe.model = recipe.model.model_copy(update={"name": model})
     if isinstance(loss, str):
         recipe.objective = recipe.objective.model_copy(update={"loss": loss})
+    if isinstance(objective, (str, Mapping)):
+        named = {"name": objective} if isinstance(objective, str) else dict(objective)
+        recipe.objective = Recipe.from_dict({"objective": recipe.objective.model_dump() | named}).objective
     if augment is not None and not isinstance(augment, (str, Mapping)):
         raise UsageError(f"augment={shown(augment)} does not fit", expected="auto, none, light, strong or settings")
     if augment is not None:

@@ -27,7 +27,8 @@ from flambeau.data.store import collate
 from flambeau.fields import Field, History, Rows, Table
 from flambeau.fields.strings import Strings
 from flambeau.models import FUSION, Built, InputSpec, build, fuse
-from flambeau.objectives import Objective, Supervised
+from flambeau.objectives import OBJECTIVES, Context, Objective
+from flambeau.objectives import made as made_objective
 from flambeau.objectives.prediction import Prediction
 from flambeau.run import Run
 from flambeau.techniques import TECHNIQUES, made
@@ -78,41 +79,36 @@ class Predictor:
         """
         run = run if isinstance(run, Run) else Run.open(run)
         recipe = run.recipe
+        plugins.need(recipe.plugins, run.path)
         fields: dict[str, Field] = {}
         inputs: list[str] = []
         target = None
         if (run.path / "fields.json").exists():
             fields, inputs, target = run.fields()
-        built = Built(model) if model is not None else None
-        if built is None:
-            if "model" in recipe.own_parts or "objective" in recipe.own_parts:
-                raise RunError(
-                    f"this run was trained with a model of your own, {recipe.own_parts.get('model', 'an objective')}",
-                    where=run.path, fix="load it in Python: fb.load(run, model=YourModel())",
-                )  # fmt: skip
-            if not inputs or target is None:
-                raise RunError("the run has no fields yet, or has lost them", where=run.path / "fields.json")
-            seen = {n: fields[n] for n in inputs if n != PRESENT}
-            outputs, options = fields[target].num_outputs, recipe.model.options
-            if recipe.model.name == FUSION:
-                others = optional(inputs, fields) if PRESENT in inputs else ()
-                specs = {n: InputSpec.of([field]) for n, field in seen.items()}
-                built = fuse(specs, outputs, weights=False, optional=others, present=PRESENT, **options)[0]
-            else:
-                built = build(recipe.model.name, InputSpec.of([*seen.values()]), outputs, **options)
-        loss = recipe.objective.loss if "loss" not in recipe.own_parts else "auto"
-        objective = Supervised(built, fields.get(target) if target else None, loss, metric=recipe.objective.metric)
-        plugins.need(recipe.plugins, run.path)
+        if model is None and {"model", "objective"} & recipe.own_parts.keys():
+            raise RunError(
+                f"this run was trained with a model of your own, {recipe.own_parts.get('model', 'an objective')}",
+                where=run.path, fix="load it in Python: fb.load(run, model=YourModel())",
+            )  # fmt: skip
+        choice = recipe.objective
+        if model is None and (not inputs or (target is None and "target" in OBJECTIVES[choice.name].takes)):
+            raise RunError("the run has no fields yet, or has lost them", where=run.path / "fields.json")
+        context = Context(
+            fields, inputs, fields[target] if target else None,
+            lambda outputs=None: model or _model_of(run, fields, inputs, outputs or fields[target or ""].num_outputs),
+            "auto" if "loss" in recipe.own_parts else choice.loss, choice.metric,
+        )  # fmt: skip
+        objective = made_objective(choice.name, context, choice.options)
         for name, settings in recipe.techniques.items():
             if name in TECHNIQUES and TECHNIQUES[name].overridden("on_build"):
                 made(name, settings).on_build(objective)
-        model = objective.model
-        note = run.load_model(model)
+        net = objective.model
+        note = run.load_model(net)
         if note:
             (reporter or Reporter()).say(note, style="yellow")
-        chosen = engine.choose(model, device=device, precision=precision)
-        chosen.place(model)
-        model.eval()
+        chosen = engine.choose(net, device=device, precision=precision)
+        chosen.place(net)
+        net.eval()
         predictor = cls(objective, chosen, fields, inputs, target)
         predictor.examples = run.examples
         predictor.note = note
@@ -249,6 +245,20 @@ class Predictor:
             out += [self.decode(row, reject_below, value) for row, value in zip(rows, asked, strict=True)]
         return out if many else out[0]
 
+    def generate(self, count: int, generator: torch.Generator | None = None) -> list[Any]:
+        """New raw inputs, such as pictures (H, W, C), of a model that generates them.
+
+        Args:
+            generator: what they depend on, on the CPU; one that begins with 0 if not given.
+
+        Raises:
+            UsageError: the objective generates nothing.
+        """
+        generator = generator or torch.Generator().manual_seed(0)
+        self.objective.model.eval()
+        with torch.inference_mode():
+            return self.fields[self.inputs[0]].restore(self.objective.generate(count, generator))
+
     def _rows(self, frame: Any) -> list[Mapping[str, Any]]:
         """The rows of a frame, read as the training's were."""
         fields = self.column_fields
@@ -287,3 +297,14 @@ def by_series(rows: Any, id: str | None) -> list[tuple[Mapping[str, Any], ...]]:
     for row in rows:
         groups.setdefault(row.get(id) if id else None, []).append(row)
     return [tuple(group) for group in groups.values()]
+
+
+def _model_of(run: Run, fields: Mapping[str, Field], inputs: Sequence[str], num_outputs: int) -> Built:
+    """The model of a run's recipe, without its weights."""
+    choice = run.recipe.model
+    seen = {n: fields[n] for n in inputs if n != PRESENT}
+    if choice.name != FUSION:
+        return build(choice.name, InputSpec.of([*seen.values()]), num_outputs, **choice.options)
+    others = optional(inputs, fields) if PRESENT in inputs else ()
+    specs = {n: InputSpec.of([field]) for n, field in seen.items()}
+    return fuse(specs, num_outputs, weights=False, optional=others, present=PRESENT, **choice.options)[0]

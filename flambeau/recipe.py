@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from flambeau.core.errors import RunError, UsageError, nearest, shown
 from flambeau.core.files import parse_yaml, read_regular, write_atomic
 from flambeau.core.hints import unknown
+from flambeau.objectives import OBJECTIVES
 from flambeau.training.settings import Settings
 from flambeau.version import RUN_FORMAT, __version__
 
@@ -30,12 +31,27 @@ class ModelChoice(BaseModel):
 
 
 class ObjectiveChoice(BaseModel):
-    """The `objective` section."""
+    """The `objective` section: a name, and options of its own beside the loss and the metric."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="allow")
     name: str = "supervised"
     loss: str = "auto"
     metric: str = "auto"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What is said beside them."""
+        return dict(self.model_extra or {})
+
+    @model_validator(mode="after")
+    def _known(self) -> ObjectiveChoice:
+        """Options are checked where the objective is known; that of a plug-in may not be loaded yet."""
+        own = OBJECTIVES[self.name].settings if self.name in OBJECTIVES else self.options
+        known = [*type(self).model_fields, *own]
+        for option in self.options:
+            if option not in known:
+                raise ValueError(f"there is no setting 'objective.{option}'; {unknown(option, known)}")
+        return self
 
 
 class Recipe(BaseModel):
@@ -59,6 +75,13 @@ class Recipe(BaseModel):
     own_parts: dict[str, str] = Field(default_factory=dict)
     plugins: list[str] = Field(default_factory=list)
     reasons: list[str] = Field(default_factory=list)
+
+    @property
+    def trains(self) -> str:
+        """What is trained, by name: a model, or an objective that brings its own."""
+        own = self.own_parts.get("model") or self.own_parts.get("objective")
+        brings = self.objective.name != ObjectiveChoice().name and self.model.name == "auto"
+        return own or (self.objective.name if brings else self.model.name)
 
     def to_yaml(self) -> str:
         """The recipe as YAML, Chinese and all."""
@@ -157,12 +180,16 @@ def _find(values: dict[str, Any], name: str) -> tuple[dict[str, Any], str]:
         section = values["training"]
     for part in parts[:-1]:
         if not isinstance(section.get(part), dict):
-            if parts[0] in ("fields", "techniques") or part == "augment" or "options" in parts[:-1]:
+            if parts[0] in ("fields", "techniques") or part == "augment" or {"options", "phases"} & {*parts[:-1]}:
                 section[part] = {}
             else:
                 raise UsageError(f"there is no section '{part}' in '{name}'", fix=nearest(part, section))
         section = section[part]
-    free = parts[0] in ("fields", "techniques", "augment") or {"optimizer_options", "options"} & set(parts)
+    free = parts[0] in ("fields", "techniques", "augment", "objective") or {
+        "optimizer_options",
+        "options",
+        "phases",
+    } & set(parts)
     if parts[-1] not in section and not free:
         raise UsageError(f"there is no setting '{name}'", fix=unknown(parts[-1], section))
     return section, parts[-1]

@@ -74,7 +74,7 @@ def put_beside(
     before. The model is saved: nothing may lose it."""
     found: dict[str, Any] = {}
     try:
-        if recipe.baseline:
+        if recipe.baseline and objective.task.has_rivals:
             train, held_out = (feed.rows[side].numpy() for side in ("train", result["side"]))
             metrics, without = result["metrics"], objective.without_groups()
             rivals = baselines.baselines(

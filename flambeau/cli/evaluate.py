@@ -40,8 +40,8 @@ def command(
                                      time_format=time_format, root=root)  # fmt: skip
     result = evaluate_run(run, data, device=device, metric=metric, baseline=not no_baseline, reporter=reporter,
                           **options)  # fmt: skip
-    for mistake in result["detail"].get("worst", []):
-        mistake.pop("html", None)  # thumbnails are for the report
+    for shown in (*result["detail"].get("worst", []), *result["detail"].get("pictures", [])):
+        shown.pop("html", None)  # thumbnails are for the report
     if json:
         common.emit(result)
         return

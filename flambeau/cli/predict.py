@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flambeau.cli import common
+from flambeau.core.errors import UsageError
 from flambeau.core.printable import cell
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ NAME = "predict"
 
 def command(
     run: common.RunPath,
-    inputs: Annotated[list[str], typer.Argument(help="Files, and folders that are searched for files; or texts.",
-                                                show_default=False)],
+    inputs: Annotated[list[str] | None, typer.Argument(help="Files, and folders that are searched for files; or texts.",
+                                                       show_default=False)] = None,
     top: Annotated[int, typer.Option(help="How many classes to show.", min=1)] = 3,
     csv_: Annotated[Path | None, typer.Option("--csv", help="Write a table there too.", show_default=False)] = None,
     reject_below: Annotated[
@@ -31,6 +32,11 @@ def command(
     encoding: common.Charset = None,
     no_header: common.NoHeader = False,
     root: common.Root = None,
+    generate: Annotated[int | None, typer.Option(help="New samples, of a model that generates them, into --out.",
+                                                 min=1, show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder that generated files are written to.",
+                                             show_default=False)] = None,
+    seed: Annotated[int, typer.Option(help="What generated samples depend on.")] = 0,
     device: common.Device = "auto",
     json: common.Json = False,
 ) -> int:  # fmt: skip
@@ -42,13 +48,20 @@ def command(
     table (CSV, Parquet, …) each row is predicted; a row may be given as JSON: '{"age": 30, "city": "Lyon"}'. For a run
     that forecasts, give a table of what was up to now: what follows its last target is forecast, for each series.
 
+    Example: `flambeau predict runs/digits --generate 16 --out new/`
+
     Example: `flambeau predict runs/photos cat.jpg more/ --top 3 --csv out.csv`
     """
     from flambeau.cli.asked import Layout, asked
     from flambeau.predictor import Predictor
     from flambeau.run import Run
 
+    if generate is None and not inputs:
+        raise UsageError("what is to be predicted?", fix="give files, or --generate with a number and --out")
     predictor = Predictor.load(run, device=device)
+    if generate is not None:
+        return _generate(predictor, generate, out, seed, json)
+    assert inputs
     if predictor.inputs and predictor.fields[predictor.inputs[0]].kind == "history":
         return _forecast(predictor, inputs, csv_, json)
     data = Run(run).recipe.data
@@ -69,6 +82,23 @@ def command(
         for row in rows:
             common.echo(_line(row))
     return 2 if any("error" in row for row in rows) else 0
+
+
+def _generate(predictor: Any, count: int, out: Path | None, seed: int, json: bool) -> int:
+    """New samples as files, numbered from 1 on."""
+    import torch
+
+    if out is None:
+        raise UsageError("where are the new samples to be written?", fix="give --out, a folder")
+    values = predictor.generate(count, torch.Generator().manual_seed(seed))
+    out.mkdir(parents=True, exist_ok=True)
+    field = predictor.fields[predictor.inputs[0]]
+    files = [str(field.write(value, out / f"{number:04}")) for number, value in enumerate(values, 1)]
+    if json:
+        common.emit({"generated": files})
+    for file in () if json else files:
+        common.echo(file)
+    return 0
 
 
 def _forecast(predictor: Any, inputs: list[str], csv_: Path | None, json: bool) -> int:

@@ -62,7 +62,7 @@ def _describe(run: Any) -> dict[str, Any]:
     metrics = run.evaluation.get("metrics") or valid
     return {
         "run": str(run.path), "data": recipe.data.get("path") or recipe.own_parts.get("data") or "data in memory",
-        "model": recipe.own_parts.get("model", recipe.model.name), "epochs": recipe.training.epochs,
+        "model": recipe.trains, "epochs": recipe.training.epochs,
         "epochs_done": epochs[-1]["epoch"] if epochs else 0, "finished": run.finished, "status": run.status,
         "metrics": metrics,
     }  # fmt: skip

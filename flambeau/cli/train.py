@@ -55,6 +55,8 @@ def command(
                                                "not given; 0 keeps none.", show_default=False)] = None,
     technique: Annotated[list[str] | None, typer.Option(help="A trick by its name; its settings by --set.",
                                                         show_default=False)] = None,
+    objective: Annotated[str | None, typer.Option(help="A way of training by its name; supervised if not given.",
+                                                  show_default=False)] = None,
     metric: common.Metric = None,
     no_check: Annotated[bool, typer.Option("--no-check", help="Do not look for mistakes in the data first.")] = False,
     no_baseline: Annotated[bool, typer.Option("--no-baseline", help="Fit no simple rival beside the model.")] = False,
@@ -67,17 +69,20 @@ def command(
 
     Example: `flambeau train photos/ --model resnet18 --epochs 5 --learning-rate 1e-3`
 
+    Example: `flambeau train photos/ --plugin vae.py --objective vae --set objective.beta=0.5`
+
     Example: `flambeau train load.csv --time hour --target megawatts --horizon 24 --known holiday`
     """
     from flambeau.data.sources import from_path
     from flambeau.data.split import Split
     from flambeau.learner import Learner
+    from flambeau.objectives import OBJECTIVES
     from flambeau.recipe import Recipe, parse_setting
 
     base = Recipe.load(recipe) if recipe else Recipe()
     settings: dict[str, Any] = dict(parse_setting(s) for s in set_ or ())
     given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed, "device": device,
-             "metric": metric}  # fmt: skip
+             "objective.name": objective, "metric": metric}  # fmt: skip
     settings |= {name: value for name, value in given.items() if value is not None}
     if model is not None:
         settings["model.name"] = model
@@ -103,6 +108,8 @@ def command(
             target, input_, pattern, how, encoding=encoding, no_header=no_header, time=time, horizon=horizon, id=id_,
             known=known or None, time_format=time_format, read=read, root=root,
         )  # fmt: skip
+        if target is None and "target" not in OBJECTIVES[base.objective.name].takes:
+            options["labels"] = False
         dataset = from_path(data, **options)
         learner = Learner(dataset, recipe=base, **common_options)
     finish(learner, json, check=not no_check)

@@ -32,6 +32,7 @@ def from_folder(
     split: Split | str = "auto",
     fields: Mapping[str, Field] | None = None,
     encoding: str | None = None,
+    labels: bool = True,
 ) -> Dataset:
     """A folder of class folders, with or without `train/ valid/ test/` above them; or a flat one with a pattern.
 
@@ -45,6 +46,7 @@ def from_folder(
         split: see `Split`. `auto` uses the folders `train`, `valid`, `test` where they are there.
         fields: kinds set by hand: the input column is called `image` for pictures, the target `label`.
         encoding: of texts; found out if not given.
+        labels: False for files alone, without a target, whatever folders they lie in.
 
     Raises:
         DataError: there is no such folder, or nothing in it that Flambeau can read.
@@ -75,7 +77,7 @@ def from_folder(
         raise UsageError("encoding is for texts and tables", where=path)
     input_name = kind.kind
     source = {"kind": "folder", "path": str(root.resolve()), "pattern": pattern, "split": vars(how).copy(),
-              "fields": chosen(fields), "encoding": encoding}  # fmt: skip
+              "fields": chosen(fields), "encoding": encoding, **({} if labels else {"labels": False})}  # fmt: skip
     columns: dict[str, Sequence[Any]] = {input_name: []}
     told: list[Finding]
     sides: list[int] | None = None
@@ -94,10 +96,10 @@ def from_folder(
                 findings.append(Finding("folder-levels", Severity.NOTE, "the folders of the split are put together, "
                                         f"for another split was asked for ({how.method})"))  # fmt: skip
             sides = [TRAIN if side >= 0 else side for side in sides]
-        outside = [i for i, p in enumerate(parts) if len(p) < 2 or (sides is not None and sides[i] < 0)]
+        outside = [i for i, p in enumerate(parts) if (labels and len(p) < 2) or (sides is not None and sides[i] < 0)]
         names = {p[0] for p in parts if len(p) > 1}
         alone = f"in the folder '{next(iter(names))}' alone" if len(names) == 1 and wraps(*names) else ""
-        if len(outside) == len(files) or alone or _belong_together(parts, names):
+        if labels and (len(outside) == len(files) or alone or _belong_together(parts, names)):
             where = alone or (
                 "flat in the folder" if len(outside) == len(files) else f"in {' and '.join(sorted(names))}"
             )
@@ -113,10 +115,13 @@ def from_folder(
             files, parts = [files[i] for i in kept], [parts[i] for i in kept]
             sides = [sides[i] for i in kept] if sides is not None else None
         columns["label"] = composed([p[0] for p in parts])
-        if deeper := sorted({str(Path(*p[:2])) for p in parts if len(p) > 2}):
+        if labels and (deeper := sorted({str(Path(*p[:2])) for p in parts if len(p) > 2})):
             said = f"the classes are the outermost folders, with all that lies in the {len(deeper)} folders below them"
             findings.append(Finding("folder-levels", Severity.NOTE, said, places=deeper,
                                     fix="where those are the classes, put them side by side"))  # fmt: skip
+    if not labels:
+        columns.pop("label")
+    elif pattern is None:
         findings += _empty_classes(root.joinpath(*around), {*columns["label"]}, sides is not None)
     given = sides if how.method in ("auto", "given") and how.folds is None else None
     keys = composed([os.sep.join(f.split(os.sep)[len(around) :]) for f in files])  # noqa: PTH118
@@ -130,9 +135,9 @@ def from_folder(
         kinds = {input_name: kind(), **(fields or {})}
     split_as: Any = how if given is None else given
     if given is not None and TRAIN in given:
-        split_as = with_validation(given, columns["label"], keys, how)
-    return Dataset(columns, inputs=[input_name], target="label", fields=kinds, source=source, keys=keys,
-                   findings=findings, places=files.__getitem__, split=split_as)  # fmt: skip
+        split_as = with_validation(given, columns.get("label"), keys, how)
+    return Dataset(columns, inputs=[input_name], target="label" if labels else None, fields=kinds, source=source,
+                   keys=keys, findings=findings, places=files.__getitem__, split=split_as)  # fmt: skip
 
 
 def _of_one_kind(root: Path, walked: Sequence[str]) -> tuple[list[str], type[Field], list[Finding]]:

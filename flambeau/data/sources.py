@@ -46,13 +46,14 @@ def from_table(
     columns: Sequence[str] | None = None,
     read: Mapping[str, str] | None = None,
     root: str | Path | None = None,
+    labels: bool = True,
 ) -> Dataset:
     """A CSV, TSV, Parquet or JSON Lines file, or a folder of Parquet files that are the parts of one table.
 
     Columns may name files by path, by name or by name without ending: these are looked for below the table's folder.
 
     Args:
-        target, inputs, fields, split, read: as for `from_frame`.
+        target, inputs, fields, split, read, labels: as for `from_frame`.
         encoding, header, columns: as for `read_table`.
         root: the folder that paths in the table are relative to; its own if not given.
 
@@ -67,11 +68,12 @@ def from_table(
         "kind": "table", "path": str(file.resolve()), "target": target, "inputs": list(inputs) if inputs else None,
         "split": vars(how).copy(), "encoding": encoding, "header": header,
         "columns": list(columns) if columns else None, "fields": chosen(fields), "read": dict(read) if read else None,
-        "root": str(Path(root).resolve()) if root else None,
+        "root": str(Path(root).resolve()) if root else None, **({} if labels else {"labels": False}),
     }  # fmt: skip
     base = root or (file if parted else file.parent)
     return from_frame(table.frame, target=target, inputs=inputs, fields=fields, split=how, root=base, read=read,
-                      source=source, name=str(path), findings=table.findings, decimal=table.decimal)  # fmt: skip
+                      source=source, name=str(path), findings=table.findings, decimal=table.decimal,
+                      labels=labels)  # fmt: skip
 
 
 def from_frame(
@@ -87,6 +89,7 @@ def from_frame(
     findings: Sequence[Finding] = (),
     read: Mapping[str, str] | None = None,
     decimal: str | None = None,
+    labels: bool = True,
 ) -> Dataset:
     """A polars or pandas data frame.
 
@@ -99,31 +102,33 @@ def from_frame(
         read: how the texts of some columns are to be read: `number:de`, `date:%m/%d/%y`, `category`, `labels:|`, or
             `text` for what is no number, whatever it looks like; found out for the others.
         decimal: as for `from_polars`.
+        labels: False for data without a target.
     """
 
     frame = unpacked(as_polars(frame, name))
     target = None if target is None else str(target)
     inputs = None if inputs is None else list(map(str, inputs))
-    if target is None:
+    if target is None and labels:
         target = next((c for want in TARGET_NAMES for c in frame.columns if c.lower() == want), None)
         if target is None:
             raise DataError(
                 f"no column of {name} looks like the target", expected=f"one called {', '.join(TARGET_NAMES[:4])}",
                 fix=f"give target=, one of: {', '.join(frame.columns)}",
             )  # fmt: skip
-    if target not in frame.columns:
+    if target is not None and target not in frame.columns:
         raise DataError(f"there is no column '{target}'", where=name, fix=nearest(target, frame.columns))
+    answers = [] if target is None else [target]
     if root is not None:
         known = [n for n, field in (fields or {}).items() if field.holds_content or not field.suffixes]
-        frame, files_found = located(frame, [target, "split", *known, *(read or ())], Path(root), name)
+        frame, files_found = located(frame, [*answers, "split", *known, *(read or ())], Path(root), name)
         findings = [*findings, *files_found]
-    frame, not_read = _without_unread(frame, target, inputs, [*(fields or ()), *(read or ())], name)
+    frame, not_read = _without_unread(frame, answers, inputs, [*(fields or ()), *(read or ())], name)
     as_written = _asked_to_read(read, fields, frame.columns, name)
     fields = {**{c: f for c, f in as_written.items() if f is not None}, **(fields or {})}
     table = from_polars(frame, target, fields, decimal=decimal, as_written={c for c, f in as_written.items() if not f})
     columns = table.values
     raw = dict(columns)  # the split goes by paths as the table has them, wherever the table lies
-    file_columns, unread = join_paths(columns, [target], Path(root) if root else Path())
+    file_columns, unread = join_paths(columns, answers, Path(root) if root else Path())
     sides, decides, said = given_split(columns, split, "split" in (inputs or ()), name)
     if inputs is None:
         reserved = {target, getattr(split, "by", None), *(["split"] if decides else [])}
@@ -138,9 +143,9 @@ def from_frame(
         inputs, empty = without_empty(table, inputs, asked=True)
     if sides is not split:
         given = [split_of(value, row) for row, value in enumerate(sides)]
-        labels = columns[target] if _are_classes(columns[target], known_fields(table, fields), target) else None
+        classes = next((columns[c] for c in answers if _are_classes(columns[c], known_fields(table, fields), c)), None)
         how = split if isinstance(split, Split) else Split()
-        sides = with_validation(given, labels, range(len(given)), how)
+        sides = with_validation(given, classes, range(len(given)), how)
     first = inputs[0] if inputs else None
 
     def place(row: int) -> str:
@@ -167,18 +172,18 @@ def _asked_to_read(
 
 
 def _without_unread(
-    frame: Any, target: str, inputs: Sequence[str] | None, known: Sequence[str], name: str
+    frame: Any, answers: Sequence[str], inputs: Sequence[str] | None, known: Sequence[str], name: str
 ) -> tuple[Any, list[Finding]]:  # fmt: skip
     """The frame without columns that name files which are not read.
 
     Raises:
         DataError: one of them is asked for, or none is left to predict from.
     """
-    unread = unread_columns(frame, [target, "split", *known])
+    unread = unread_columns(frame, [*answers, "split", *known])
     if asked := next((c for c in inputs or () if c in unread), None):
         raise DataError(f"the column '{asked}' names files that are not read ({unread[asked]})", where=name)
     said = [f"the column '{column}' names files that are not read ({why})" for column, why in unread.items()]
-    if said and not {*frame.columns} - {target, "split", *unread}:
+    if said and not {*frame.columns} - {*answers, "split", *unread}:
         raise DataError(said[0], where=name)
     return frame.drop([*unread]), [
         Finding("unread-files", Severity.WARNING, f"{what}, and is left out", places=[column])
@@ -307,6 +312,8 @@ def from_path(path: str | Path, **options: Any) -> Dataset:
     if is_archive(path):
         path = unpack(path)
     file = Path(path)
+    if options.get("labels", True):
+        options.pop("labels", None)
     if "time" in options:
         options.pop("pattern", None)
         if options.pop("root", None) is not None:
@@ -341,6 +348,8 @@ def from_path(path: str | Path, **options: Any) -> Dataset:
     for name in ("target", "inputs", "header", "columns", "read", "root", *(("encoding",) if is_ts(file) else ())):
         if options.pop(name, None) is not None:
             raise UsageError(f"{name} is for tables", where=path, fix="give it with a CSV or Parquet file")
+    if "labels" in options and (tagged or is_ts(file)):
+        raise UsageError("these files hold their targets", where=path, fix="give a folder of files, or a table")
     if tagged or is_ts(file):
         return from_tagged(path, **options) if tagged else from_ts(path, **options)
     return from_folder(path, **options)

@@ -6,6 +6,7 @@ import html
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -215,6 +216,14 @@ class Field(ABC):
     def num_outputs(self) -> int:
         """How many numbers a head must give, where this field is the target."""
         raise UsageError(f"a field of kind '{self.kind}' cannot be a target here")
+
+    def restore(self, prepared: Tensor) -> list[Any]:
+        """Values as `prepare` gives them, (B, …), back to raw ones: what an objective has generated."""
+        raise UsageError(f"values of the kind {self.kind} cannot be generated")
+
+    def write(self, value: Any, stem: Path) -> Path:
+        """Writes a raw value as a file of this kind; its path is `stem` and an ending."""
+        raise UsageError(f"values of the kind {self.kind} are not written as files")
 
     def decode(self, output: np.ndarray) -> Any:
         """Model output for one sample, after its activation, to what a person reads."""

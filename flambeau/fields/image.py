@@ -242,6 +242,18 @@ class Image(Field):
         shape = (1, channels, 1, 1)
         return (planes - planes.new_tensor(self.mean).view(shape)) / planes.new_tensor(self.std).view(shape)
 
+    def restore(self, prepared: Tensor) -> list[np.ndarray]:
+        """Pictures as uint8 (H, W, C)."""
+        if self.colour not in ("rgb", "grey"):
+            raise UsageError(f"pictures in {self.colour} cannot be generated", fix="set the field's colour to rgb")
+        std, mean = (prepared.new_tensor(figures).view(1, -1, 1, 1) for figures in (self.std, self.mean))
+        return [*((prepared * std + mean) * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()]
+
+    def write(self, value: Any, stem: Path) -> Path:
+        path = stem.with_suffix(".png")
+        PILImage.fromarray(np.asarray(value).squeeze()).save(path)
+        return path
+
     def render(self, value: Any) -> str:
         """A thumbnail of at most 160 pixels a side as an <img> with its bytes inside."""
         try:

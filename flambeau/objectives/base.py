@@ -3,20 +3,57 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
-from flambeau.core.errors import UsageError
+from flambeau.core.errors import UsageError, nearest
 from flambeau.core.registry import Registry
 from flambeau.data.batch import Batch
 from flambeau.fields import Field
+from flambeau.models import Built
 from flambeau.objectives.prediction import Prediction
 from flambeau.objectives.tasks import Task
 
 OBJECTIVES: Registry[type[Objective]] = Registry("objective")
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an objective may be made from: the same when a Learner is built and when its run is loaded.
+
+    Attributes:
+        fields: of the columns, fitted; empty for a user's own data.
+        inputs: the columns that a batch's input is of.
+        target: the target's field; None where there is none.
+        model: makes the model that the recipe names, or gives the user's own; called with how many numbers it is to
+            give, or with nothing for as many as the target needs.
+        loss, metric: of the recipe.
+        metrics: a user's own.
+    """
+
+    fields: Mapping[str, Field]
+    inputs: Sequence[str]
+    target: Field | None
+    model: Callable[..., nn.Module | Built]
+    loss: str | Callable[..., Tensor] = "auto"
+    metric: str = "auto"
+    metrics: Sequence[Any] = ()
+
+    @property
+    def input(self) -> Field:
+        """The field of the input.
+
+        Raises:
+            UsageError: there are several, or none.
+        """
+        if len(self.inputs) != 1:
+            raise UsageError(f"the data has {len(self.inputs)} inputs", expected="one", fix="choose it with inputs=")
+        return self.fields[self.inputs[0]]
 
 
 class Objective(ABC):
@@ -32,10 +69,20 @@ class Objective(ABC):
     """
 
     phases: ClassVar[tuple[str, ...]] = ("train",)
+    settings: ClassVar[tuple[str, ...]] = ()
+    """Options of `build` that a recipe may set: `objective: {name: vae, beta: 0.5}`."""
+    takes: ClassVar[tuple[str, ...]] = ()
+    """Which of `model`, `loss`, `metric` and `target` it is made from. Data without a target, or with one that is not
+    looked at, does where it takes none; a model or a loss of the recipe's that it does not take is refused."""
     model: nn.Module
     monitor: str = "loss"
     higher_is_better: bool = False
     task: Task = Task()
+
+    @classmethod
+    def build(cls, context: Context, **options: Any) -> Objective:
+        """The objective for some data, with options of the recipe; its weights are loaded afterwards where a run is."""
+        return cls(**options)
 
     @abstractmethod
     def loss(self, batch: Batch, phase: str) -> Tensor:
@@ -104,6 +151,10 @@ class Objective(ABC):
         """Model output after its activation: probabilities (B, K), or numbers (B, …)."""
         raise NotImplementedError(f"{type(self).__name__} does not predict")
 
+    def generate(self, count: int, generator: torch.Generator) -> Tensor:
+        """New inputs (count, …), as they are prepared for the model. All randomness from `generator`, on the CPU."""
+        raise UsageError(f"{type(self).__name__} does not generate")
+
     def decode(self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None,
                value: Any = None) -> Prediction:  # fmt: skip
         """The output of `predict` for one sample to what a person reads; see `Task.decode`."""
@@ -112,3 +163,25 @@ class Objective(ABC):
     def describe(self) -> str:
         """A sentence: what is minimised and why."""
         return type(self).__name__
+
+
+def made(name: str, context: Context, options: Mapping[str, Any]) -> Objective:
+    """The objective that a recipe describes.
+
+    Raises:
+        UsageError: there is none of that name, it has no such option, or it does not fit the data.
+    """
+    kind = OBJECTIVES[name]
+    check_options(name, options)
+    objective = kind.build(context, **options)
+    if "metric" not in kind.takes:
+        objective.measure_by(context.metric)
+    return objective
+
+
+def check_options(name: str, options: Iterable[str]) -> None:
+    """Raises UsageError where an objective has no such option."""
+    for option in options:
+        if option not in OBJECTIVES[name].settings:
+            fix = nearest(option, OBJECTIVES[name].settings)
+            raise UsageError(f"the objective {name} has no option '{option}'", fix=fix)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from flambeau.data.batch import Batch
 from flambeau.fields import Field, Windows
 from flambeau.models import Built, Ensemble, FromData
-from flambeau.objectives.base import OBJECTIVES, Objective
+from flambeau.objectives.base import OBJECTIVES, Context, Objective
 from flambeau.objectives.losses import expects_classes
 from flambeau.objectives.measured import Measured, call
 from flambeau.objectives.metrics import Grouped, Own
@@ -44,6 +44,8 @@ class Supervised(Objective):
         metric: the measure of the model, which the best epoch is chosen by; `auto` to follow from the target.
     """
 
+    takes = ("model", "loss", "metric", "target")
+
     def __init__(
         self,
         model: nn.Module | Built,
@@ -64,6 +66,10 @@ class Supervised(Objective):
             self.measure_by(metric)
         self._head, self._rates = built.head_parameters(), built.rates
         self.start_evaluation()
+
+    @classmethod
+    def build(cls, context: Context, **options: Any) -> Supervised:
+        return cls(context.model(), context.target, context.loss, context.metrics, context.metric, **options)
 
     def measure_as(self, measured: Measured) -> None:
         """Measures a target without a field as one that has this; what is predicted stays as it is."""

@@ -81,6 +81,7 @@ CHINESE: dict[str, str] = {
     "recall": "召回率",
     "f1": "F1",
     "more_classes": "另外 {count:,} 个类别",
+    "pictures": "模型的产出",
     "worst": "最严重的错误",
     "worst.note": "错得最自信的排在最前。先看标签是否有误，再看模型。",
     "worst.note_tokens": "橙色的词支持所预测的答案，蓝色的词反对它（梯度 × 输入）。",

@@ -89,6 +89,7 @@ ENGLISH: dict[str, str] = {
     "f1": "F1",
     "more_classes": "{count:,} more classes",
     # mistakes
+    "pictures": "What the model makes",
     "worst": "Worst mistakes",
     "worst.note": "Wrong and most sure of it comes first. Look for wrong labels here before looking at the model.",
     "worst.note_tokens": "Words in orange spoke for what was predicted, those in blue against it (gradient × input).",

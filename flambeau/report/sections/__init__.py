@@ -5,7 +5,7 @@ from flambeau.report.sections.about import environment, reasons, recipe
 from flambeau.report.sections.classes import classes, confusion
 from flambeau.report.sections.data import data
 from flambeau.report.sections.forecasts import forecasts
-from flambeau.report.sections.mistakes import worst
+from flambeau.report.sections.mistakes import pictures, worst
 from flambeau.report.sections.quality import calibration, regression
 from flambeau.report.sections.rivals import inputs, rivals
 from flambeau.report.sections.training import curves, speed
@@ -15,6 +15,7 @@ SECTIONS = (
     ("rivals", rivals),
     ("inputs", inputs),
     ("forecasts", forecasts),
+    ("pictures", pictures),
     ("curves", curves),
     ("confusion", confusion),
     ("classes", classes),

@@ -1,4 +1,4 @@
-"""The worst mistakes, as pictures or as texts with the words that mattered."""
+"""The worst mistakes, as pictures or as texts with the words that mattered; and what an objective shows of itself."""
 
 from __future__ import annotations
 
@@ -21,6 +21,15 @@ def worst(facts: Facts, words: Words) -> Markup | None:
     cards = tag("div", (_card(m, facts, words) for m in mistakes), class_="gallery")
     weighed = any(kind in str(m.get("html")) for m in mistakes for kind in ("class=for", "class=against"))
     return section(words, "worst", note(words(remark)), note(words("worst.note_tokens")) if weighed else None, cards)
+
+
+def pictures(facts: Facts, words: Words) -> Markup | None:
+    """What an objective shows of itself: `detail()` with `pictures`, each with its caption and HTML."""
+    shown = [picture for picture in facts.detail.get("pictures", []) if isinstance(picture, dict)]
+    cards = (tag("article", tag("div", fragment(str(picture.get("html", ""))), class_="thumb"),
+                 tag("p", str(picture.get("caption", "")), class_="place"), class_="card sample")
+             for picture in shown)  # fmt: skip
+    return section(words, "pictures", tag("div", cards, class_="gallery")) if shown else None
 
 
 def _card(mistake: dict[str, Any], facts: Facts, words: Words) -> Markup:

@@ -29,7 +29,7 @@ def top(facts: Facts, words: Words) -> Markup:
 
 def _trained(facts: Facts, words: Words) -> str:
     recipe = facts.recipe
-    model = recipe.own_parts.get("model") or recipe.own_parts.get("objective") or recipe.model.name
+    model = recipe.trains
     if "data" in recipe.own_parts:
         data = f"{words('own_data')} ({recipe.own_parts['data']})"
     else:
