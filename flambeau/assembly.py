@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from flambeau import mismatches
 from flambeau.core.errors import UsageError, shown
 from flambeau.core.reporter import Reporter
 from flambeau.data.dataset import Dataset
@@ -29,6 +30,8 @@ from flambeau.models import (
     starts_pretrained,
     takes_waves,
 )  # fmt: skip
+from flambeau.objectives import OBJECTIVES, Context, Objective, made
+from flambeau.objectives.tasks import task_of
 from flambeau.recipe import ModelChoice, Recipe
 
 MELS_PRETRAINED = 128
@@ -134,6 +137,48 @@ def _check_words(name: str, tokens: str) -> None:
             f"word vectors need tokens that are words, and {name} is cut into {tokens}",
             fix=f"use --set fields.{name}.tokens=words",
         )
+
+
+def objective(
+    recipe: Recipe, data: Dataset | None, num_train: int, reasons: list[str], reporter: Reporter, *,
+    model: nn.Module | None, loss: Callable[..., Tensor] | None, metrics: Sequence[Any],
+) -> Objective:  # fmt: skip
+    """The objective that a recipe names; the recipe gets the metric that models are chosen by.
+
+    Args:
+        model, loss, metrics: a user's own, where there are any.
+
+    Raises:
+        UsageError, ModelError: it does not go with the data or the model.
+    """
+    choice, takes = recipe.objective, OBJECTIVES[recipe.objective.name].takes
+    target = data.fields[data.target] if data is not None and data.target else None
+    if model is not None:
+        mismatches.check_model(model)
+        if "model" not in takes:
+            raise UsageError(f"the objective {choice.name} has a model of its own", fix="leave model= out")
+    elif data is None:
+        raise UsageError("your own data needs a model of your own", fix="give model=, an nn.Module")
+    elif target is None and "target" in takes:
+        raise UsageError("the data has no target", fix="give target=, or an objective that needs none")
+
+    def build_model(num_outputs: int | None = None) -> nn.Module | Built:
+        if model is not None:
+            return model
+        assert data is not None
+        return named_model(recipe, data, num_outputs or task_of(target).num_outputs, num_train, reasons, reporter)
+
+    fields, inputs = (data.fields, data.inputs) if data is not None else ({}, [])
+    context = Context(
+        fields, inputs, target, build_model, choice.loss if loss is None else loss, choice.metric, metrics
+    )
+    built = made(choice.name, context, choice.options)
+    reasons.append(f"objective: {built.describe()}")
+    if choice.metric == "auto" and target is not None and "target" in takes:
+        reasons.append(f"metric {built.monitor}: {built.task.why}")
+    if data is not None:
+        choice.metric = built.monitor
+    return built
 
 
 def named_model(

@@ -11,8 +11,10 @@ from typing import Any
 from flambeau.core.errors import UsageError
 from flambeau.core.reporter import Reporter
 from flambeau.data import samplers
+from flambeau.data.dataset import Dataset
 from flambeau.models import check_name
 from flambeau.objectives import OBJECTIVES, check_options, losses
+from flambeau.objectives.tasks import task_of
 from flambeau.recipe import Recipe
 from flambeau.techniques import made
 from flambeau.training import optimizers, schedule
@@ -123,6 +125,17 @@ def check_names(recipe: Recipe, *, model: bool = True) -> None:
         LOGGERS[logger]
     for name, settings in recipe.techniques.items():
         made(name, settings)
+
+
+def check_metric(recipe: Recipe, data: Dataset) -> None:
+    """Looks up the measure of the model, where the target's kind is known already.
+
+    Raises:
+        UsageError: there is none of that name for such a target.
+    """
+    target = data.fields[data.target] if data.target else None
+    if target is None or target.kind == recipe.fields[data.target or ""]["kind"]:
+        task_of(target).measure(recipe.objective.metric)
 
 
 def default_batch_size(num_train: int, least: int = 16, most: int = 128) -> int:

@@ -10,24 +10,22 @@ from typing import Any
 import torch
 from torch import nn
 
-from flambeau import assembly, baselines, choices, environment, mismatches, parts, preflight, report, verdicts
+from flambeau import assembly, choices, environment, parts, preflight, records, report, verdicts
+from flambeau.core import plugins
 from flambeau.core.errors import DataError, ModelError, RunError, TrainingError, UsageError
 from flambeau.core.files import write_json
-from flambeau.core.findings import TELLS_LEFT_OUT, Finding, Severity, worst_first
+from flambeau.core.findings import Finding, worst_first
 from flambeau.core.randomness import mix
 from flambeau.core.reporter import Reporter
 from flambeau.data.dataset import Dataset
 from flambeau.data.encode import EncodeOptions
-from flambeau.data.examples import examples
 from flambeau.data.grouping import PRESENT
-from flambeau.evaluation import look, measure, render
+from flambeau.evaluation import measure
 from flambeau.feeds import SIDES, FieldFeed
 from flambeau.fields import Field
 from flambeau.fields.augment import Augmentation
-from flambeau.models import Built, InputSpec, is_pair, starts_pretrained
-from flambeau.objectives import OBJECTIVES, Context, Objective
-from flambeau.objectives import made as made_objective
-from flambeau.objectives.tasks import task_of
+from flambeau.models import InputSpec, is_pair, starts_pretrained
+from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.predictor import Predictor
 from flambeau.recipe import Recipe
 from flambeau.run import Run
@@ -36,11 +34,6 @@ from flambeau.techniques.transforms import Transforms
 from flambeau.torchfeed import as_feed
 from flambeau.training import Trainer, calibrate, engine, initialise
 from flambeau.training.own import OwnSteps
-
-TELLS_WHAT_IS_LEFT_OUT = (
-    *TELLS_LEFT_OUT, "too-large", "missing", "not-finite", "not-a-number", "not-a-date",
-    "unseen-class",
-)  # fmt: skip
 
 
 class Learner:
@@ -141,18 +134,19 @@ class Learner:
             self.feed.alike = assembly.alike(self.recipe, inputs)
         num_train = self.feed.open(self.recipe, self.reporter, reasons)
         if isinstance(self.feed, FieldFeed):
-            before = [*self.findings, *self.feed.dataset.findings]
-            told = {row for f in before for row in f.rows if f.check in TELLS_WHAT_IS_LEFT_OUT}
-            again = [f for f in self.feed.findings if f.check == "left-out" and told.issuperset(f.rows)]
-            new = [f for f in self.feed.findings if f not in self.findings and f not in again]
-            self.findings = worst_first([*self.findings, *new])
+            self.findings = records.with_left_out(self.findings, self.feed)
+        choice = self.recipe.model
+        pretrained = self.own_model is None and starts_pretrained(choice.name, choice.pretrained)
         kinds = [field.kind for field in self.data.fields.values()] if self.data else []
         settings, why = choices.training_settings(
-            self.recipe.training, num_train, self._pretrained, self.reporter, kinds, self.recipe.model.name
+            self.recipe.training, num_train, pretrained, self.reporter, kinds, self.recipe.model.name
         )
         self.recipe.training = settings
         torch.manual_seed(mix(settings.seed, "weights"))
-        self.objective = self.own_objective or self._objective(num_train, reasons)
+        self.objective = self.own_objective or assembly.objective(
+            self.recipe, self.data, num_train, reasons, self.reporter,
+            model=self.own_model, loss=self.own_loss, metrics=self.own_metrics,
+        )  # fmt: skip
         named = {t.name: t for t in self.own_techniques}
         by_name = [made(n, s) for n, s in self.recipe.techniques.items() if n not in named]
         self.techniques = [*self.own_techniques, *by_name]
@@ -172,45 +166,9 @@ class Learner:
         return self
 
     @property
-    def _pretrained(self) -> bool:
-        """Whether the model begins with weights that were trained elsewhere."""
-        choice = self.recipe.model
-        return self.own_model is None and starts_pretrained(choice.name, choice.pretrained)
-
-    @property
     def _takes(self) -> tuple[str, ...]:
         """What the objective is made from; an own one is made already."""
         return OBJECTIVES[self.recipe.objective.name].takes if self.own_objective is None else ()
-
-    def _objective(self, num_train: int, reasons: list[str]) -> Objective:
-        choice, data = self.recipe.objective, self.data
-        target = data.fields[data.target] if data is not None and data.target else None
-        if self.own_model is not None:
-            mismatches.check_model(self.own_model)
-            if "model" not in self._takes:
-                raise UsageError(f"the objective {choice.name} has a model of its own", fix="leave model= out")
-        elif data is None:
-            raise UsageError("your own data needs a model of your own", fix="give model=, an nn.Module")
-        elif target is None and "target" in self._takes:
-            raise UsageError("the data has no target", fix="give target=, or an objective that needs none")
-
-        def model(num_outputs: int | None = None) -> nn.Module | Built:
-            if self.own_model is not None:
-                return self.own_model
-            assert data is not None
-            wanted = num_outputs or task_of(target).num_outputs
-            return assembly.named_model(self.recipe, data, wanted, num_train, reasons, self.reporter)
-
-        loss = self.own_loss if self.own_loss is not None else choice.loss
-        fields, inputs = (data.fields, data.inputs) if data is not None else ({}, [])
-        context = Context(fields, inputs, target, model, loss, choice.metric, self.own_metrics)
-        objective = made_objective(choice.name, context, choice.options)
-        reasons.append(f"objective: {objective.describe()}")
-        if target is not None and choice.metric == "auto" and "target" in self._takes:
-            reasons.append(f"metric {objective.monitor}: {objective.task.why}")
-        if data is not None:
-            choice.metric = objective.monitor
-        return objective
 
     def _try(self) -> None:
         """One batch through the model and the loss, so that what does not fit is told before the first step."""
@@ -286,14 +244,8 @@ class Learner:
         named = {n: s for n, s in self.recipe.techniques.items() if n not in custom}
         by_name = self.own_model is None and self.own_objective is None
         choices.check_names(self.recipe.model_copy(update={"techniques": named}), model=by_name)
-        name = (self.data.target if self.data is not None else None) or ""
-        target = self.data.fields.get(name) if self.data is not None else None
-        if (
-            "target" in self._takes
-            and self.data is not None
-            and (not target or target.kind == self.recipe.fields[name]["kind"])
-        ):
-            task_of(target).measure(self.recipe.objective.metric)
+        if "target" in self._takes and self.data is not None:
+            choices.check_metric(self.recipe, self.data)
 
     def _fit_in(self, run: Run, begun: bool, check: bool) -> dict[str, float]:
         if not (begun or check):
@@ -321,20 +273,14 @@ class Learner:
             return
         loss = self.own_loss or self.recipe.objective.loss if self.own_objective is None else None
         self.findings, self._checked = self.feed.check(self.recipe, self.reporter, loss), True
-        styles = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: None}
-        for finding in worst_first([*self.findings, *(self.data.findings if self.data else ())]):
-            self.reporter.say(str(finding), style=styles[finding.severity])
-        errors = [f for f in self.findings if f.severity is Severity.ERROR]
-        if errors:
-            raise DataError(
-                f"the check found {len(errors)} error{'s' * (len(errors) > 1)}: {errors[0].message}",
-                fix=f"{errors[0].fix or 'mend the data'}, or train anyway with --no-check",
-            )
+        records.tell(self.findings, self.data.findings if self.data else (), self.reporter)
 
     def _fit(self, run: Run | None, resume: bool) -> dict[str, float]:
         self.build()
         if run is not None:
-            self._write_down(run, resume)
+            records.write_down(run, self.recipe, self.feed, self.engine, resume, self.reporter)
+            if self.data is not None:
+                self._write_findings(run)
         self.trainer = Trainer(
             self.objective, self.engine, self.recipe.training,
             train=self.feed.training, valid=self.feed.sources.get("valid"), prepare=self.feed.prepare,
@@ -391,37 +337,10 @@ class Learner:
         if not isinstance(self.feed, FieldFeed):
             return []
         side = side or next(s for s in reversed(SIDES) if self.feed.sources.get(s) is not None)
-        train, held_out = (self.feed.rows[s].numpy() for s in ("train", side))
-        found = baselines.baselines(self.feed.dataset, self.feed.store, train, held_out, self.reporter,
-                                    metric=self.objective.monitor)  # fmt: skip
-        return [b.to_dict() for b in found]
-
-    def _write_down(self, run: Run, resume: bool) -> None:
-        """The recipe as it was decided, the fields and the findings: before the first step."""
-        kept = run.recipe.data.get("fingerprint") if resume else None
-        if kept is not None and kept != self.feed.fingerprint:
-            raise RunError(
-                "the data has changed since this training began", where=run.path,
-                fix="put the data back as it was, or start a new training",
-            )  # fmt: skip
-        if self.data is not None:
-            self.recipe.data = {**self.recipe.data, "fingerprint": self.feed.fingerprint}
-            run.save_fields(self.data.fields, self.data.inputs, self.data.target)
-            write_json(run.path / "examples.json", {"examples": examples(self.data)})
-            self._write_findings(run)
-        reasons = run.recipe.reasons if resume else []
-        if reasons:  # decided when the training began: what is decided now only repeats it
-            environment.compare_engines(reasons, self.engine.reasons, self.reporter)
-            self.recipe.reasons = reasons
-        self.recipe.save(run.path / "recipe.yaml")
+        return [rival.to_dict() for rival in verdicts.rivals(self.objective, self.feed, side, self.reporter)]
 
     def _write_findings(self, run: Run) -> None:
-        thumbnails = [[render(self.data, row) for row in f.rows[:8]] if self.data else [] for f in self.findings]
-        findings = [f.to_dict() for f in self.findings]
-        document = {"checked": self._checked, "findings": findings, "thumbnails": thumbnails}
-        if self.data is not None and self._built:
-            document["overview"] = look(self.data)
-        write_json(run.path / "findings.json", document)
+        records.write_findings(run, self.findings, self._checked, self.data, self._built)
 
     # -- using it -----------------------------------------------------------------------------------------------
 
@@ -465,6 +384,7 @@ class Learner:
         Raises:
             UsageError: the training had parts of the user's own, which a recipe can only name.
         """
+        plugins.need(recipe.plugins, recipe.data.get("path"))
         if recipe.own_parts:
             parts = ", ".join(f"{k} {v}" for k, v in recipe.own_parts.items())
             raise UsageError(

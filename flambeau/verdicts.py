@@ -67,6 +67,12 @@ def best_of(rivals: list[dict[str, Any]], metric: str) -> dict[str, Any] | None:
     return max(there, key=lambda rival: sign * rival["metrics"][metric], default=None)
 
 
+def rivals(objective: Objective, feed: FieldFeed, side: str, reporter: Any) -> list[baselines.Baseline]:
+    """What simple rivals reach on one side of the split."""
+    train, held_out = (feed.rows[split].numpy() for split in ("train", side))
+    return baselines.baselines(feed.dataset, feed.store, train, held_out, reporter, metric=objective.monitor)
+
+
 def put_beside(
     result: Mapping[str, Any], objective: Objective, engine: Engine, feed: FieldFeed, recipe: Recipe, reporter: Any
 ) -> dict[str, Any]:  # fmt: skip
@@ -75,12 +81,9 @@ def put_beside(
     found: dict[str, Any] = {}
     try:
         if recipe.baseline and objective.task.has_rivals:
-            train, held_out = (feed.rows[side].numpy() for side in ("train", result["side"]))
             metrics, without = result["metrics"], objective.without_groups()
-            rivals = baselines.baselines(
-                feed.dataset, feed.store, train, held_out, reporter, metric=objective.monitor
-            )  # fmt: skip
-            found["baselines"] = [rival.beside(metrics, without) for rival in rivals]
+            measured = rivals(objective, feed, result["side"], reporter)
+            found["baselines"] = [rival.beside(metrics, without) for rival in measured]
             line = verdict(found["baselines"], metrics, objective.monitor)
             if line:
                 reporter.say(line, style="yellow" if line.endswith("the baseline wins") else "bold")
