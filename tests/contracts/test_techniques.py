@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from small import Stop, Stopped, identical, network, stored, supervised, termina
 
 from flambeau.core.errors import UsageError
 from flambeau.data.batch import Batch
+from flambeau.objectives import Objective
 from flambeau.techniques import HOOKS, TECHNIQUES, Technique
+from flambeau.testing import TECHNIQUE_CHECKS, check_technique
 from flambeau.training import Interrupted
 
 # settings that make each technique do something within ten steps
@@ -57,6 +60,43 @@ def make(name: str, settings: dict[str, Any]) -> Technique:
 
 
 @each
+@pytest.mark.parametrize("check", TECHNIQUE_CHECKS, ids=lambda check: check.__name__)
+def test_it_holds_what_every_technique_promises(
+    name: str, settings: dict[str, Any], check: Callable[..., None]
+) -> None:
+    check(lambda: make(name, settings))
+
+
+class Broken(Technique):
+    """Breaks one promise at a time."""
+
+    name = "broken"
+    settings = ("how",)
+
+    def __init__(self, how: str = ""):
+        self.how, self.count = how, 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return {} if self.how == "is not told of" else super().to_dict()
+
+    def on_batch(self, batch: Batch, generator: torch.Generator) -> Batch:
+        self.count += 1
+        noise = torch.rand(()) if self.how == "global randomness" else self.count * (self.how == "forgets its state")
+        return Batch(batch.input + noise, batch.target, batch.rows)
+
+    def on_fit_end(self, objective: Objective) -> None:
+        if self.how == "leaves something behind":
+            objective.left = True  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("how", ["is not told of", "global randomness", "forgets its state", "leaves something behind"])
+def test_a_broken_promise_is_seen(how: str) -> None:
+    with pytest.raises(AssertionError):
+        check_technique(lambda: Broken(how))
+    check_technique(Broken)
+
+
+@each
 def test_to_dict_builds_it_again(name: str, settings: dict[str, Any]) -> None:
     technique = make(name, settings)
     state = json.loads(json.dumps(technique.to_dict()))
@@ -64,15 +104,6 @@ def test_to_dict_builds_it_again(name: str, settings: dict[str, Any]) -> None:
     assert make(name, state).to_dict() == state
     assert TECHNIQUES[name].name == name, "the recipe knows it by this name"
     assert TECHNIQUES[name]().to_dict(), "it has defaults that work"
-
-
-@each
-def test_a_training_with_it_is_the_same_every_time(name: str, settings: dict[str, Any]) -> None:
-    first, second = (trainer(techniques=[make(name, settings)]) for _ in range(2))
-    first.fit()
-    torch.manual_seed(12345)
-    second.fit()
-    assert identical(weights(first), weights(second))
 
 
 @each_with_effect
@@ -165,35 +196,6 @@ def measured(objective: Any) -> dict[str, float]:
     prepared = trainer(objective)
     assert prepared.valid is not None
     return evaluate(objective, prepared.engine, prepared.valid, prepared.prepare)
-
-
-@each_on_batches
-def test_what_a_batch_becomes_depends_on_the_generator_alone(name: str, settings: dict[str, Any]) -> None:
-    technique = make(name, settings)
-    prepared = trainer(techniques=[technique])
-    technique.on_fit_start(prepared.objective)
-
-    def batch(seed: int) -> Batch:
-        rows, gathered = next(iter(prepared.train.epoch(0)))
-        return technique.on_batch(prepared.prepare(rows, gathered, False, None), torch.Generator().manual_seed(seed))
-
-    state = torch.get_rng_state()
-    first = batch(1)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(first.input, batch(1).input) and torch.equal(first.target, batch(1).target)
-    assert not torch.equal(first.input, batch(2).input)
-
-
-@each
-@pytest.mark.parametrize("kind", ["number", "multilabel"])
-def test_it_trains_with_other_targets_or_says_at_once_why_not(name: str, settings: dict[str, Any], kind: str) -> None:
-    training = trainer(kind=kind, techniques=[make(name, settings)])
-    try:
-        training.fit()
-    except UsageError as error:
-        assert training.state.step == 0 and error.fix
-    else:
-        assert training.state.epoch >= 1
 
 
 @pytest.mark.parametrize("name", IMPOSSIBLE)

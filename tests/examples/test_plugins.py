@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,18 @@ from safetensors.torch import load_file
 PLUGINS = Path(__file__).parents[2] / "examples" / "plugins"
 OBJECTIVES = {"vae": "objective.beta=0.5", "gan": "training.phases.generator.every=2"}
 TECHNIQUES = ("sam", "cutmix", "layerwise_rates", "lora")
+CHECKED = """
+from flambeau.core import plugins
+from flambeau.objectives import OBJECTIVES
+from flambeau.techniques import TECHNIQUES
+from flambeau.testing import check_objective, check_technique
+
+plugins.load([{file!r}])
+if {name!r} in OBJECTIVES:
+    check_objective(OBJECTIVES[{name!r}].build)
+else:
+    check_technique(TECHNIQUES[{name!r}])
+"""
 SETTINGS = ("--model", "lenet", "--epochs", 2, "--no-check", "--no-baseline")
 
 
@@ -85,6 +99,14 @@ def test_a_reader_of_tables(flambeau: Forkserver, tmp_path: Path) -> None:
     assert trained.status == 0, trained.err
     told = flambeau("predict", "run", "rows.fwf", *plugin, "--json", cwd=tmp_path)
     assert [p["label"] for p in told.json["predictions"][:2]] == ["007", "7"], told.err
+
+
+@pytest.mark.parametrize("name", [*OBJECTIVES, *TECHNIQUES])
+def test_a_plugin_holds_what_its_contract_promises(name: str) -> None:
+    """In a process of its own, for what is registered stays so."""
+    code = CHECKED.format(file=str(PLUGINS / f"{name}.py"), name=name)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,137 @@
+"""Trainings that take a tenth of a second: real digits, a small network with dropout, and a way to stop them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from flambeau.data.batch import Batch
+from flambeau.data.batches import Batches
+from flambeau.data.dataset import Dataset
+from flambeau.data.encode import encode
+from flambeau.data.prepare import Preparer
+from flambeau.data.store import Store
+from flambeau.fields import Category, MultiLabel, Number
+from flambeau.objectives import Context, Objective, Supervised
+from flambeau.techniques import Technique
+from flambeau.training import Settings, Trainer
+from flambeau.training.engine import Engine
+
+ROWS = 200
+CPU = torch.device("cpu")
+
+
+@cache
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """Real digits: floats in 0…1 (200, 8, 8), and classes (200)."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return bunch.images[:ROWS] / 16, bunch.target[:ROWS]
+
+
+@cache
+def stored(kind: str = "category") -> tuple[Dataset, Store]:
+    """Digits with a target of a kind (category, number or multilabel), fitted and encoded. Nobody may change them."""
+    x, y = digits()
+    target: Any = {
+        "category": y,
+        "number": x.sum((1, 2)),
+        "multilabel": [[n for n, on in (("even", d % 2 == 0), ("small", d < 5)) if on] for d in y.tolist()],
+    }[kind]
+    field = {"category": Category, "number": Number, "multilabel": MultiLabel}[kind]()
+    data = Dataset.from_arrays(x, target, fields={"y": field})
+    data.fit()
+    return data, encode(data)
+
+
+def network(outputs: int = 10, dropout: float = 0.2, seed: int = 0) -> nn.Module:
+    """64 pixels to `outputs`, with dropout, so that global randomness counts; always the same weights."""
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Dropout(dropout), nn.Linear(32, outputs))
+
+
+def context(kind: str = "category") -> Context:
+    """What an objective on `stored(kind)` may be made from; its model is `network`."""
+    data = stored(kind)[0]
+    target = data.fields["y"]
+    return Context(data.fields, data.inputs, target, lambda outputs=None: network(outputs or target.num_outputs))
+
+
+def trainer(
+    objective: Objective | None = None, folder: Path | None = None, *, techniques: Sequence[Technique] = (),
+    kind: str = "category", batch_size: int = 32, **settings: Any,
+) -> Trainer:  # fmt: skip
+    """A Trainer on `stored(kind)`: 2 epochs of 5 steps unless told otherwise."""
+    data, store = stored(kind)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    chosen = Settings(**{"epochs": 2, "learning_rate": 0.01, "batch_size": batch_size, "log_every": 2, **settings})
+    train, valid = (torch.from_numpy(data.rows(side)) for side in ("train", "valid"))
+    return Trainer(
+        objective or Supervised.build(context(kind)), Engine(), chosen,
+        train=Batches(store, train, batch_size, seed=chosen.seed), valid=Batches(store, valid, 16),
+        prepare=Preparer(data.fields, data.inputs, "y", CPU), techniques=techniques, folder=folder,
+    )  # fmt: skip
+
+
+class Stopped(Exception):
+    """A training was stopped on purpose."""
+
+
+class Stop(Technique):
+    """Ends a training as a crash would, after so many steps; never if None."""
+
+    name = "stop"
+
+    def __init__(self, step: int | None = None):
+        self.step = step
+
+    def on_step_end(self, objective: Objective, step: int) -> None:
+        if step + 1 == self.step:
+            raise Stopped
+
+
+def weights(holder: Any) -> dict[str, Tensor]:
+    """A copy of the weights of a Trainer, an objective or a model."""
+    holder = getattr(holder, "objective", holder)
+    model = holder if isinstance(holder, nn.Module) else holder.model
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def identical(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
+    """Whether two sets of weights are equal to the last bit."""
+    return a.keys() == b.keys() and all(torch.equal(value, b[name]) for name, value in a.items())
+
+
+def batches(kind: str, sizes: Sequence[int]) -> list[Batch]:
+    """Rows 0, 1, 2, … of `stored(kind)` in batches of some sizes."""
+    data, store = stored(kind)
+    prepare = Preparer(data.fields, data.inputs, "y", CPU)
+    rows = torch.arange(sum(sizes)).split(list(sizes))
+    return [prepare(r, store.gather(r)) for r in rows]
+
+
+def evaluated(objective: Objective, kind: str, sizes: Sequence[int], detail: bool = False) -> dict[str, float]:
+    """The metrics of the first rows, given in batches of some sizes."""
+    objective.start_evaluation(detail)
+    objective.model.eval()
+    with torch.inference_mode():
+        for batch in batches(kind, sizes):
+            objective.evaluate(batch)
+    return objective.metrics()
+
+
+def fit_until_stopped(training: Trainer) -> None:
+    """Trains until its `Stop` ends it."""
+    try:
+        training.fit()
+    except Stopped:
+        return
+    raise AssertionError("the training was to be stopped")
