@@ -3,7 +3,7 @@
 >>> import flambeau as fb
 >>> data = fb.Dataset({"x": [0.0, 0.2, 0.8, 1.0] * 10, "y": ["low", "low", "high", "high"] * 10}, target="y")
 >>> data.describe()
-'40 rows (32 train, 8 validate, choose the epoch and are reported): x (number) → y (category)'
+'40 rows (32 train, 8 validate and choose the epoch): x (number) → y (category)'
 """
 
 from __future__ import annotations

@@ -182,8 +182,12 @@ def evaluate_run(
     prepare = Preparer(dataset.fields, predictor.inputs, predictor.target, predictor.engine.device)
     result = measure(predictor.objective, predictor.engine, source, prepare, side, dataset, len(rows), reporter)
     other = data is not None
-    if other and store.fingerprint == run.recipe.data.get("fingerprint"):
-        reporter.say("this is the data of the training: rows that it trained on are among these", style="yellow")
+    place = str(Path(data).resolve()) if isinstance(data, (str, Path)) else None
+    if other and (store.fingerprint == run.recipe.data.get("fingerprint") or place == run.recipe.data.get("path")):
+        reporter.say(f"this is the data of the training: rows that it trained on are among these, so the figures are "
+                     f"too good, and no baseline is put beside them; flambeau evaluate {run.path} measures the others",
+                     style="yellow")  # fmt: skip
+        baseline = False
     kept = run.evaluation.get("baselines") if other or run.evaluation.get("side") == side else None
     if kept and baseline:
         if other:  # else they were measured on the same rows

@@ -40,9 +40,10 @@ def figures(result: Mapping[str, Any]) -> str:
     return "  ".join(parts)
 
 
-def headline(result: Mapping[str, Any]) -> str:
-    """What was measured on what: the last line of a training."""
-    return f"{measured_on(result)}: {figures(result)}"
+def headline(result: Mapping[str, Any], epoch: int | None = None) -> str:
+    """Which epoch's weights are kept, and what was measured on what: the last line of a training."""
+    kept = "" if epoch is None else f"epoch {epoch} is kept; "
+    return f"{kept}{measured_on(result)}: {figures(result)}"
 
 
 def verdict(rivals: list[dict[str, Any]], metrics: Mapping[str, float], metric: str) -> str | None:

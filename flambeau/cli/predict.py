@@ -178,7 +178,8 @@ def _predict(predictor: Any, values: list[Asked], reject_below: float, top: int)
 
 
 def _line(row: dict[str, Any]) -> str:
-    name = row.get("file") or " ".join(row["text"].split())[:60]
+    text = " ".join(row.get("text", "").split())
+    name = row.get("file") or (text if len(text) <= 60 else f"{text[:59]}…")
     if "error" in row:
         return f"{name}: error: {row['error']}"
     if "tokens" in row:

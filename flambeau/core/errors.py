@@ -68,7 +68,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1)
     if close:
         return f"did you mean '{close[0]}'?"
-    shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+    shown = ", ".join(n if len(n) <= 60 else f"{n[:59]}…" for n in names[:12]) + (", …" if len(names) > 12 else "")
     return f"known: {shown}" if names else "there is none"
 
 

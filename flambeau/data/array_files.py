@@ -46,7 +46,7 @@ def from_array_file(
         )
         if goal not in arrays:
             raise DataError(f"no array of the {NAMES[side]} part looks like the target", where=path,
-                            fix=f"give target=, one of: {', '.join(arrays)}")  # fmt: skip
+                            fix=f"give target= (--target); {nearest('', arrays)}")  # fmt: skip
         like = [n for n, a in arrays.items() if n != goal and a.ndim and len(a) == len(arrays[goal])]
         wanted = list(inputs) if inputs else like
         if absent := next((n for n in wanted if n not in like), None):

@@ -272,15 +272,12 @@ class Dataset:
         if len(self.inputs) > MANY_INPUTS:
             kinds += f" + {len(self.inputs) - MANY_INPUTS} more"
         goal = f" → {self.target} ({self.fields[self.target].summary})" if self.target else ""
-        return f"{len(self)} rows ({counts}): {kinds}{goal}"
+        return f"{len(self):,} rows ({counts}): {kinds}{goal}"
 
     def describe_split(self) -> str:
         """How many rows train, validate and test, and what for."""
         counts = [int((self.split == s).sum()) for s in (TRAIN, VALID, TEST)]
-        if counts[TEST]:
-            uses = ("train", "validate and choose the epoch", "test and are reported")
-        else:
-            uses = ("train", "validate, choose the epoch and are reported", "")
+        uses = ("train", "validate and choose the epoch", "test")
         return ", ".join(f"{count:,} {use}" for count, use in zip(counts, uses, strict=True) if count)
 
     @classmethod

@@ -113,7 +113,7 @@ def from_frame(
         if target is None:
             raise DataError(
                 f"no column of {name} looks like the target", expected=f"one called {', '.join(TARGET_NAMES[:4])}",
-                fix=f"give target=, one of: {', '.join(frame.columns)}",
+                fix=f"give target= (--target); {nearest('', frame.columns)}",
             )  # fmt: skip
     if target is not None and target not in frame.columns:
         raise DataError(f"there is no column '{target}'", where=name, fix=nearest(target, frame.columns))

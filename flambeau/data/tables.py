@@ -130,7 +130,7 @@ def _of_encoding(file: Path, name: str, asked: str | None) -> list[Finding]:
         return []
     said = "as asked" if asked else "as its bytes look"
     return [Finding("encoding", Severity.NOTE, f"{file.name} is read as {name}, {said}", places=[str(file)],
-                    fix="" if asked else "if letters look wrong, give encoding=")]  # fmt: skip
+                    fix="" if asked else "if letters look wrong, give encoding= (--encoding)")]  # fmt: skip
 
 
 def _json_lines(source: Any) -> Any:

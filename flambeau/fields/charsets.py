@@ -164,7 +164,7 @@ def read_texts(paths: Sequence[str], encoding: str | None = None) -> tuple[list[
     return texts, damaged + [
         Finding("encoding", Severity.NOTE, f"{len(files)} file{'s' * (len(files) > 1)} read as {name}, as "
                 f"{'asked' if encoding else 'their bytes look'}", places=files,
-                fix="" if encoding else "if letters look wrong, give encoding=")
+                fix="" if encoding else "if letters look wrong, give encoding= (--encoding)")
         for name, files in names.items() if name not in ("utf-8", "utf-8-sig")
     ]  # fmt: skip
 

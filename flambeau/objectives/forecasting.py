@@ -92,11 +92,13 @@ class Forecasting(Grouped):
         self.worst = Worst()
         self.shown: list[dict[str, Any]] = []
         self._seen, self._every = 0, 1
+        self._points = False  # numbers, as of a simple rival, without quantiles around them
 
     def update(self, output: Tensor, target: Tensor, rows: Tensor) -> None:
         truth = torch.from_numpy(self.field.natural(target.cpu().numpy()))  # (B, H)
         guess = torch.from_numpy(self.field.natural(output.cpu().numpy()))
         guess = guess if guess.ndim == 3 else guess[..., None]  # a rival's, one number a step
+        self._points |= guess.shape[-1] == 1
         middle = guess[..., self.field.middle if guess.shape[-1] > 1 else 0]
         known = ~truth.isnan()
         filled = truth.nan_to_num()
@@ -140,7 +142,7 @@ class Forecasting(Grouped):
             "mae": absolute / n,
             "rmse": (squared / n).sqrt(),
         }
-        return found | ({"coverage": inside / n} if len(self.field.quantiles) > 1 else {})
+        return found | ({} if self._points else {"coverage": inside / n})
 
     def detail(self) -> dict[str, Any]:
         count, absolute = self.by_step.tolist()

@@ -138,6 +138,12 @@ class Trainer:
             if self.best_weights is not None:
                 self.objective.model.load_state_dict(self.best_weights)
 
+    @property
+    def kept_epoch(self) -> int | None:
+        """The epoch whose weights are kept because it was the best, from 1 on; None where the last ones are."""
+        best = self.state.best if self.settings.keep == "best" else None
+        return None if best is None else int(best["epoch"])
+
     def _train_epoch(self, interrupts: Interrupts) -> None:
         state, settings = self.state, self.settings
         for hook in self.hooks["on_epoch_start"]:

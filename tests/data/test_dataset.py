@@ -26,8 +26,7 @@ def test_fields_set_by_hand_win_and_the_rest_is_recognised() -> None:
     assert [data.fields[c].kind for c in ("x", "z", "y")] == ["number", "number", "category"]
     assert "z" in data.reasons and "x" not in data.reasons
     assert (
-        data.describe()
-        == "20 rows (16 train, 4 validate, choose the epoch and are reported): x (number) + z (number) → y (category)"
+        data.describe() == "20 rows (16 train, 4 validate and choose the epoch): x (number) + z (number) → y (category)"
     )
 
 

@@ -232,7 +232,7 @@ def test_what_is_wrong_with_a_table_is_told_in_a_line(table: polars.DataFrame, t
             "table.csv: there is no column 'lable'; did you mean",
         ),
         (lambda: Dataset.from_table(file, inputs=["fiel"]), "there is no column 'fiel'; did you mean 'file'"),
-        (lambda: Dataset.from_table(tmp_path / "none.csv"), "no column of .*none.csv looks like .* one of: a, b"),
+        (lambda: Dataset.from_table(tmp_path / "none.csv"), "no column of .*none.csv looks like .* known: a, b"),
         (lambda: Dataset.from_table(tmp_path / "empty.csv"), "empty.csv: the file is empty"),
         (lambda: Dataset.from_table(tmp_path / "no.parquet"), "no.parquet: the table cannot be read"),
         (lambda: Dataset.from_table(tmp_path / "no.jsonl"), "no.jsonl: the table cannot be read"),

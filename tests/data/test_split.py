@@ -253,7 +253,7 @@ def test_a_given_split_is_taken_as_it_is() -> None:
 
 def test_what_each_part_is_for_is_said() -> None:
     data = Dataset({"x": [float(i) for i in range(1000)], "y": ["a", "b"] * 500}, target="y")
-    assert data.describe_split() == "700 train, 150 validate and choose the epoch, 150 test and are reported"
+    assert data.describe_split() == "700 train, 150 validate and choose the epoch, 150 test"
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def document(command: Command, status: int = 0) -> dict[str, Any]:
 def test_check_of_good_data(run: Run, digits: Path) -> None:
     command = run("check", "digits")
     assert command.status == 0, command.err
-    assert "200 rows (140 train, 30 validate and choose the epoch, 30 test and are reported): image (" in command.err
+    assert "200 rows (140 train, 30 validate and choose the epoch, 30 test): image (" in command.err
     found = document(run("check", "digits", "--json"))
     assert found["data"].startswith("200 rows")
     assert not [f for f in found["findings"] if f["severity"] == "error"]

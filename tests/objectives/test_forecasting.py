@@ -50,6 +50,9 @@ def test_the_measures_by_hand() -> None:
     detail = metric.detail()
     assert detail["by_step"] == pytest.approx([0.75, 4.0]) and detail["forecasts"][1]["true"][1] is None
     assert [worst["row"] for worst in detail["worst"]] == [7, 8]
+    rival = Forecasting(target, False)  # one number a step lies between no quantiles
+    rival.update((guess[..., 1] - target.mean) / target.std, (truth - target.mean) / target.std, torch.tensor([7, 8]))
+    assert rival.values().keys() == found.keys() - {"coverage"}
 
 
 def test_quantiles_that_cross_are_put_in_order() -> None:
