@@ -21,6 +21,7 @@ from flambeau.fields.base import field_to_read
 from flambeau.fields.forecast import naive_error
 from flambeau.fields.layout import Layout, seasons
 from flambeau.fields.timeline import NUMBER, Timeline, plan, timeline
+from flambeau.fields.times import read as read_times
 
 HISTORY = "history"
 CYCLES = 4  # of a long season that training rows must span for it to be looked for
@@ -144,6 +145,10 @@ def from_series(
     starts, left_out = _starts(line, length, horizon)
     findings += left_out
     starts, sides = _sides(line, layout, starts, length, horizon, how)
+    if told is None:
+        findings += _trained_on(line, layout, starts + length)
+    else:
+        layout.held_out_from = layout.written(_cuts(line, how, horizon, length)[0])
     past = HISTORY if target != HISTORY else f"{HISTORY}_"
     columns: dict[str, Any] = {
         past: Views(line.values, starts, length + horizon, line.segments),
@@ -179,6 +184,20 @@ def _of_steps(line: Timeline, layout: Layout) -> list[Finding]:
                 f"steps are of different length, from {shortest} to {longest}; rows are taken in order",
                 fix="bring the series to one step if the time between rows matters")
     ]  # fmt: skip
+
+
+def _trained_on(line: Timeline, layout: Layout, firsts: np.ndarray) -> list[Finding]:
+    """Windows of other data, by the first steps that they forecast, from times that a run trained on."""
+    if layout.held_out_from is None:
+        return []
+    dates = line.times.dtype.kind == "M"
+    until = read_times([layout.held_out_from], layout.form)[0][0] if dates else float(layout.held_out_from)
+    seen = int((line.times[firsts] < until).sum())
+    return [
+        Finding("trained-on", Severity.WARNING,
+                f"{seen} of {len(firsts)} forecasts begin before {layout.held_out_from}, up to where the run trained: "
+                "if it trained on these series, their figures are too good", fix="measure on later steps")
+    ] if seen else []  # fmt: skip
 
 
 def _beyond(line: Timeline, layout: Layout, until: Any) -> list[Finding]:

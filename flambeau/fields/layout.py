@@ -37,6 +37,7 @@ class Layout:
         zone, since: the offset of the clock that times are kept in, and the first of two-digit years; see `TimeForm`.
         month_day: of steps of months that do not all have one day: the day of the month they are at, or the last one
             there is of shorter months; 0 for the last working day, -1 for the first.
+        held_out_from: the first time that is not trained on, as the table has it.
         numerals: how the numbers of columns are written, where that is not as programs do; see `Numerals`.
     """
 
@@ -55,6 +56,7 @@ class Layout:
     since: int = TimeForm.since
     month_day: int | None = None
     numerals: dict[str, str] = field(default_factory=dict)
+    held_out_from: str | None = None
 
     @property
     def form(self) -> TimeForm:

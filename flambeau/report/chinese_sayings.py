@@ -45,6 +45,7 @@ CHECKS: dict[str, str] = {
     "imbalance": "各类别的样本数相差悬殊",
     "invisible-characters": "文本中有看不见的字符",
     "irregular": "时间步的长短不一",
+    "trained-on": "部分预测的起点早于训练所到的时刻，其指标偏好",
     "label-conflict": "相同的样本带有不同的标签",
     "layout": "表格的格式与常见的不同",
     "leakage": "相同的样本分在了划分的不同部分",

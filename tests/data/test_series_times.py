@@ -227,6 +227,16 @@ def test_missing_targets_are_rows_of_the_table_and_not_windows(tmp_path: Path) -
     fb.Learner(data, model="dlinear", epochs=1, run=tmp_path / "run", quiet=True).fit()
 
 
+def test_forecasts_of_what_was_trained_on_are_said() -> None:
+    plan = made(DAYS[:80]).fields["history"].plan
+    assert plan.held_out_from == str(DAYS[64])
+    (said,) = made(DAYS, layout=plan, split="none").findings
+    assert said.check == "trained-on" and f"58 of 92 forecasts begin before {DAYS[64]}" in said.message
+    assert not made(DAYS[64:], layout=plan, split="none").findings
+    numbered = made(range(80)).fields["history"].plan
+    assert [f.check for f in made(range(50, 100), layout=numbered, split="none").findings] == ["trained-on"]
+
+
 def test_rows_of_no_series_are_named() -> None:
     for none in (None, ""):
         frame = pl.DataFrame({"t": DAYS, "v": np.arange(100.0), "id": ["a"] * 50 + [none] * 50})
