@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import stat
 import sys
@@ -19,6 +20,7 @@ from flambeau.core.errors import DataError, ModelError, RunError, UsageError
 
 MOST_BYTES = 1 << 30
 """Of a file that is read whole."""
+ON_THE_WEB = "this is an address on the web, which is not fetched: save the file first"
 MOST_TEXT = 256 << 20  # of JSON: the largest, a fitted vocabulary or a long training's lines, take a tenth
 ODD = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """What Python raises over a value of another type or size than was expected."""
@@ -65,6 +67,15 @@ def _check_regular(mode: int, path: object) -> None:
                         expected="a regular file")  # fmt: skip
 
 
+def is_address(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is an address on the web, of which a Path leaves one slash.
+
+    >>> is_address("https://example.com/a.png"), is_address(Path("s3://bucket/a.png")), is_address("C:/a.png")
+    (True, True, False)
+    """
+    return re.match(r"(https?|ftp|s3|gs|hf):/", str(path).strip().lower()) is not None
+
+
 @contextmanager
 def _told(path: str | os.PathLike[str]) -> Iterator[None]:
     """What the system says of a file, as a DataError."""
@@ -72,8 +83,8 @@ def _told(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except FileNotFoundError:
         link = os.path.islink(path)  # noqa: PTH114
-        raise DataError("this is a link to a file that is missing" if link else "the file is missing",
-                        where=path) from None  # fmt: skip
+        found = "this is a link to a file that is missing" if link else "the file is missing"
+        raise DataError(ON_THE_WEB if is_address(path) else found, where=path) from None
     except OSError as error:
         with suppress(OSError):
             _check_regular(os.stat(path).st_mode, path)  # noqa: PTH116 -- a socket cannot be opened at all

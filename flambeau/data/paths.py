@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.core.errors import DataError, shown
+from flambeau.core.files import is_address
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.levels import side_of
 from flambeau.data.unread import NEEDED, endings_told
@@ -23,7 +24,6 @@ from flambeau.fields import FIELDS, Field
 SAMPLED = 1000
 MOST = 0.9
 """Share of the values of a column that are names of files, from which on it is a column of files."""
-WEB = ("http://", "https://", "ftp://", "s3://", "gs://", "hf://")
 DEEPEST, MOST_FILES = 3, 500_000
 """Folders below a table, and files in them, that are looked through."""
 
@@ -48,7 +48,7 @@ def unread_columns(frame: Any, others: Sequence[str]) -> dict[str, str]:
         endings = Counter(os.path.splitext(plain(v))[1].lower() for v in sample if v.strip())
         if not endings:
             continue
-        web = sum(v.strip().lower().startswith(WEB) for v in sample)
+        web = sum(map(is_address, sample))
         if web > MOST * len(sample) and ending_share(sample) > MOST:
             found[name] = (
                 f"addresses, such as {shown(sample[0])}, which are not fetched: save the files beside the table"
@@ -136,11 +136,13 @@ def located(frame: Any, others: Sequence[str], root: Path, table: str = "") -> t
     # ids are names of files only where nothing else is, and no two rows have the same
     ids = [n for n, v in samples.items() if len(set(v)) > MOST * len(v) > 0] if not ending and not _held(frame) else []
     endings = kinds_by_suffix()
-    lying = _files_below(root, endings) if lost or ids else []
+    paths = _files_below(root, endings) if lost or ids else []
+    exactly = _Lying(paths, endings, loosely=False)
     for name in lost or ids:
-        search = _search(samples[name], lying, table, endings, loose=False)
-        loosely = search is None
-        search = search or _search(samples[name], lying, table, endings, loose=True)
+        search = exactly.search(samples[name], table)
+        loosely = search is None and name in lost
+        if loosely:
+            search = _Lying(paths, endings, loosely=True).search(samples[name], table)
         if search is None:
             continue
         values = [None if v is None else search(v) or v for v in frame[name].cast(pl.String).to_list()]
@@ -221,38 +223,45 @@ def _files_below(root: Path, suffixes: Mapping[str, type[Field]]) -> list[str]:
     return [path for _, path in sorted(found)]
 
 
-def _search(
-    sample: Sequence[str], lying: Sequence[str], table: str, endings: Collection[str], loose: bool
-) -> Callable[[str], str | None] | None:  # fmt: skip
-    """What gives the file that a value names, found out by some of the values: files by their last folders and name; or
-    those of one folder by name, of several the one that is called as the table is, as train.csv and train/; or those
-    whose name comes once. None where not nearly all are found."""
-    ignored = endings if loose else ()
-    whole: dict[str, set[str]] = defaultdict(set)
-    inside: dict[str, dict[str, str]] = defaultdict(dict)
-    for path in lying:
-        tails = _tails(path, ignored)
-        for tail in tails:
-            whole[tail].add(path)
-            whole[_without_ending(tail, endings)].add(path)
-        inside[path.rpartition(os.sep)[0]] |= {tails[-1]: path, _without_ending(tails[-1], endings): path}
+class _Lying:
+    """Files that lie below a table, to be looked up by what its cells say.
 
-    def once(value: str, least: int = 1) -> str | None:
-        tails = _tails(value, ignored)
-        return next((path for tail in tails[: len(tails) + 1 - least] if len(whole.get(tail, ())) == 1
-                     for path in whole[tail]), None)  # fmt: skip
+    Args:
+        paths: of the files, those of texts first: of a picture and its caption the picture is meant.
+        loosely: whether capitals and endings do not count.
+    """
 
-    enough = MOST * len(sample)
-    if sum(once(value, 2) is not None for value in sample) > enough > 0:
-        return lambda value: once(value, 2)  # one that is missing is not one of that name elsewhere
-    names = [_tails(value, ignored)[-1] for value in sample]
-    counts = {folder: sum(name in found for name in names) for folder, found in inside.items()}
-    side = side_of(Path(table).stem.split(".")[0])
-    order = sorted(counts, key=lambda f: (f == "", side_of(Path(f).name) != side, -counts[f], f))
-    best = next((folder for folder in order if counts[folder] > enough > 0), None)
-    if best is not None:
-        return lambda value: inside[best].get(_tails(value, ignored)[-1])
-    return once if sum(once(value) is not None for value in sample) > enough > 0 else None
+    def __init__(self, paths: Sequence[str], endings: Collection[str], loosely: bool):
+        self.ignored = endings if loosely else ()
+        self.whole: dict[str, dict[str, str]] = defaultdict(dict)  # by the end of the path, and the path without ending
+        self.inside: dict[str, dict[str, str]] = defaultdict(dict)  # by folder, and name
+        for path in paths:
+            stem, tails = _without_ending(path, endings), _tails(path, self.ignored)
+            for tail in tails:
+                self.whole[tail][stem] = self.whole[_without_ending(tail, endings)][stem] = path
+            self.inside[path.rpartition(os.sep)[0]] |= {tails[-1]: path, _without_ending(tails[-1], endings): path}
+
+    def once(self, value: str, least: int = 1) -> str | None:
+        """The one file whose path ends as the value does, by so many parts at least."""
+        tails = _tails(value, self.ignored)
+        found = (self.whole.get(tail, {}) for tail in tails[: len(tails) + 1 - least])
+        return next((path for paths in found if len(paths) == 1 for path in paths.values()), None)
+
+    def search(self, sample: Sequence[str], table: str) -> Callable[[str], str | None] | None:
+        """What gives the file that a value names, found out by some of the values: files by their last folders and
+        name; or those of one folder by name, of several the one that is called as the table is, as train.csv and
+        train/; or those whose name comes once. None where not nearly all are found."""
+        enough = MOST * len(sample)
+        if sum(self.once(value, 2) is not None for value in sample) > enough > 0:
+            return lambda value: self.once(value, 2)  # one that is missing is not one of that name elsewhere
+        names = [_tails(value, self.ignored)[-1] for value in sample]
+        counts = {folder: sum(name in found for name in names) for folder, found in self.inside.items()}
+        side = side_of(Path(table).stem.split(".")[0])
+        order = sorted(counts, key=lambda f: (f == "", side_of(Path(f).name) != side, -counts[f], f))
+        best = next((folder for folder in order if counts[folder] > enough > 0), None)
+        if best is not None:
+            return lambda value: self.inside[best].get(_tails(value, self.ignored)[-1])
+        return self.once if sum(self.once(value) is not None for value in sample) > enough > 0 else None
 
 
 def join_paths(

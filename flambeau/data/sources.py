@@ -11,6 +11,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from flambeau.core.arrays import as_array
 from flambeau.core.errors import DataError, UsageError, nearest, shown
+from flambeau.core.files import ON_THE_WEB, is_address
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.archives import is_archive, unpack
 from flambeau.data.array_files import SUFFIXES as ARRAYS
@@ -309,6 +310,8 @@ ANY = ConfigDict(arbitrary_types_allowed=True)
 
 def from_path(path: str | Path, **options: Any) -> Dataset:
     """A folder, a table, tagged sentences or an archive of a folder, by what the path is."""
+    if is_address(path):
+        raise DataError(ON_THE_WEB, where=path)
     if is_archive(path):
         path = unpack(path)
     file = Path(path)

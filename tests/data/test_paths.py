@@ -16,6 +16,7 @@ from PIL import Image as PILImage
 
 from flambeau import Dataset, Learner
 from flambeau.core.errors import DataError
+from flambeau.core.files import read_bytes
 from flambeau.data.sources import from_path
 
 COUNT = 12
@@ -100,6 +101,25 @@ def test_files_of_one_name_in_two_folders_are_told_apart(start: str, tmp_path: P
     folders = [Path(value).parent.name for value in data.columns["file"][:COUNT]]
     assert folders == ["ab"[i % 2] for i in range(COUNT)]
     assert not Path(data.columns["file"][COUNT]).exists()  # it is missing, and not the one of that name elsewhere
+
+
+def test_of_two_folders_each_with_captions_the_right_picture_is_read(tmp_path: Path) -> None:
+    for folder in "ab":
+        pictures(tmp_path / folder, NAMES)
+        for name in NAMES:
+            (tmp_path / folder / name).with_suffix(".txt").write_text("a caption")
+    written = [f"/x/{'ab'[i % 2]}/{Path(name).stem}.JPEG" for i, name in enumerate(NAMES)]
+    data = Dataset.from_table(table(tmp_path / "labels.csv", written))
+    got = [Path(value).relative_to(tmp_path) for value in data.columns["file"]]
+    assert got == [Path("ab"[i % 2], name) for i, name in enumerate(NAMES)]
+
+
+@pytest.mark.parametrize("address", ["https://example.com/rows.csv", "s3://bucket/photos.zip", "hf://datasets/a/b"])
+def test_addresses_are_not_fetched(address: str) -> None:
+    with pytest.raises(DataError, match="an address on the web, which is not fetched"):
+        from_path(address)
+    with pytest.raises(DataError, match="an address on the web, which is not fetched"):
+        read_bytes(Path(address))
 
 
 def test_an_id_of_a_picture_with_a_caption_names_the_picture(tmp_path: Path) -> None:
