@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flambeau.cli import common
-from flambeau.core.errors import DataError
+from flambeau.core.errors import DataError, nearest
 from flambeau.data.columns import from_polars
 from flambeau.data.grouping import unseen
 from flambeau.data.paths import join_paths, located, unpacked
@@ -135,7 +135,10 @@ def _rows(file: Path, predictor: Predictor, several: bool, layout: Layout) -> It
     frame = unpacked(read.frame)
     for name in known:
         if name not in frame.columns:
-            raise DataError(f"the table has no column '{name}'", expected=", ".join(known))
+            raise DataError(f"the table has no column '{name}'", expected=", ".join(known),
+                            fix=nearest(name, frame.columns))  # fmt: skip
+    if not len(frame):
+        raise DataError("the table has no rows")
     extra = [name for name in frame.columns if name not in known]
     if extra:
         common.reporter().say(f"{file.name}: not read: {', '.join(extra)}")

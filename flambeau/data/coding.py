@@ -30,7 +30,7 @@ def plain_targets(values: Any, field: Field | None) -> tuple[Any, Field | None, 
         return values, field, []
     first = next((value for value in values[:100] if value is not None), None) if len(values) else None
     if isinstance(first, (bytes, np.bytes_)):
-        return _text(values), field, []
+        return as_texts(values), field, []
     if isinstance(first, Enum):
         return [value.name if isinstance(value, Enum) else value for value in values], field, []
     if not (field is None or isinstance(field, (Category, MultiLabel))) or not _is_row(first):
@@ -54,7 +54,7 @@ def plain_targets(values: Any, field: Field | None) -> tuple[Any, Field | None, 
     return labels, field or MultiLabel(classes=[str(name) for name in names]), []
 
 
-def _text(values: Any) -> Any:
+def as_texts(values: Any) -> Any:
     """Bytes as texts; as they are where they are none, such as the bytes of a picture."""
     if any(isinstance(value, bytes) and len(value) > LONGEST for value in values):
         return values

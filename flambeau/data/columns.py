@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flambeau.core.findings import Finding, Severity
+from flambeau.data.coding import LONGEST
 from flambeau.fields import Category, Field, Number, Text, Tokens, recognise
 from flambeau.fields.numerals import MOST, PLAIN, Numerals, find
 from flambeau.fields.strings import Names, Strings, Texts
@@ -71,6 +72,8 @@ def from_polars(
             values[name] = _strings(series.cast(pl.String))  # numbers that are to be texts all the same
         elif kind == pl.String:
             values[name] = reader.read(series)
+        elif kind == pl.Binary and (texts := _decoded(series)) is not None:
+            values[name] = _strings(texts)
         elif kind.is_numeric() and (not series.null_count() or name != target):
             values[name] = series.cast(pl.Float64).to_numpy() if series.null_count() else series.to_numpy()
         elif kind in (pl.Date, pl.Datetime):
@@ -337,7 +340,17 @@ def _strings(series: Any) -> Strings:
         return Texts(series)
     names = series.unique(maintain_order=True)
     codes = series.replace_strict(names, pl.Series(range(len(names)), dtype=pl.Int32), return_dtype=pl.Int32)
-    return Names(codes.to_numpy(), names.to_list())
+    return Names(codes.to_numpy().astype(np.int32), names.to_list())
+
+
+def _decoded(series: Any) -> Any:
+    """Bytes as texts, where all are; None for those of files."""
+    import polars as pl
+
+    if (series.bin.size() > LONGEST).any():
+        return None
+    texts = series.cast(pl.String, strict=False)
+    return None if texts.null_count() > series.null_count() or texts.str.contains("\0", literal=True).any() else texts
 
 
 def _naive(series: Any) -> Any:

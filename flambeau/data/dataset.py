@@ -349,5 +349,6 @@ def split_of(value: Any, row: int) -> int:
         return int(value)
     side = ALIASES.get(str(value).strip().lower())
     if side is None:
-        raise DataError(f"the split '{value}' is not known", where=f"row {row}", expected="train, valid or test")
+        told = "the split is missing" if value is None else f"the split '{value}' is not known"
+        raise DataError(told, where=f"row {row + 1}", expected="train, valid or test")
     return side

@@ -116,7 +116,10 @@ def given_split(
     if is_input or not (given or (said and said <= set(ALIASES))):
         if is_input or method != "auto":
             return split, False, []
-        told = "the column 'split' holds no words such as train and valid, and is an input like the others"
+        other = next((value for value in said if value not in ALIASES), None)
+        named = any(isinstance(value, str) and value in ALIASES for value in said)
+        held = f"'{other}', which names no split" if named else "no words such as train and valid"
+        told = f"the column 'split' holds {held}, and is an input like the others"
         return split, False, [Finding("split-column", Severity.NOTE, told, places=["split"],
                                       fix="if it says which rows train: split='given' (--split given)")]  # fmt: skip
     if not given and (method != "auto" or getattr(split, "folds", None) is not None):

@@ -16,6 +16,7 @@ from flambeau.core.findings import Finding, Severity
 from flambeau.data.archives import is_archive, unpack
 from flambeau.data.array_files import SUFFIXES as ARRAYS
 from flambeau.data.array_files import from_array_file
+from flambeau.data.coding import as_texts
 from flambeau.data.columns import from_polars, known_fields
 from flambeau.data.dataset import Dataset, split_of
 from flambeau.data.folders import from_folder
@@ -130,7 +131,7 @@ def from_frame(
     columns = table.values
     raw = dict(columns)  # the split goes by paths as the table has them, wherever the table lies
     file_columns, unread = join_paths(columns, answers, Path(root) if root else Path())
-    sides, decides, said = given_split(columns, split, "split" in (inputs or ()), name)
+    sides, decides, said = given_split(columns, split, "split" in (*answers, *(inputs or ())), name)
     if inputs is None:
         reserved = {target, getattr(split, "by", None), *(["split"] if decides else [])}
         inputs = [c for c in columns if c not in reserved]
@@ -249,6 +250,8 @@ def _as_columns(x: Any, y: Any) -> dict[str, Sequence[Any]]:
     columns = {name: _plain(v) for name, v in x.items()} if isinstance(x, Mapping) else {"x": _plain(x)}
     if y is not None:
         targets = _plain(y)
+        if isinstance(targets, list) and all(isinstance(t, (list, tuple)) and len(t) == 1 for t in targets):
+            targets = [t[0] if isinstance(t[0], (int, float)) else t for t in targets]
         if isinstance(targets, np.ndarray) and targets.ndim == 2 and targets.shape[1] == 1:
             targets = targets[:, 0]  # a column vector is one target a row, and not a vector of one number
         columns["y"] = targets
@@ -260,11 +263,19 @@ def _plain(values: Any) -> Any:
         values = as_array(values)
     if hasattr(values, "to_numpy"):
         values = values.to_numpy()
-    if isinstance(values, np.ndarray):
-        # text and objects as a list, so that paths are known as files and kept in a store
-        return values if values.dtype.kind in "biufc" else values.tolist()
+    if isinstance(values, np.ma.MaskedArray):
+        values = np.ma.filled(*((values.astype(np.float64), np.nan) if values.dtype.kind in "biuf" else (values,)))
+    if isinstance(values, np.ndarray) and values.dtype.kind in "biufc":
+        if values.dtype.kind == "c":
+            raise DataError("the values are complex numbers", expected="real ones",
+                            fix="give their .real and .imag, or np.abs and np.angle of them")  # fmt: skip
+        return values
+    # text and objects as a list, so that paths are known as files and kept in a store
+    listed = values.tolist() if isinstance(values, np.ndarray) else list(values)
+    if listed and isinstance(listed[0], bytes):
+        return as_texts(listed)
     # tensors and arrays of one number each are numbers
-    return [v.item() if getattr(v, "ndim", None) == 0 and hasattr(v, "item") else v for v in values]
+    return [v.item() if getattr(v, "ndim", None) == 0 and hasattr(v, "item") else v for v in listed]
 
 
 def _join(parts: list[Any]) -> Any:

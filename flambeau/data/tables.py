@@ -163,7 +163,7 @@ def _text_cells(source: Any, file: Path, header: bool, names: Sequence[str]) -> 
         frame = frame.with_columns(pl.all().str.strip_chars(" "))
     if contents(source, lambda data: data.find(b'="') >= 0) is not None:  # spreadsheets keep the zeros of 007 so
         frame = frame.with_columns(pl.all().str.replace('(?s)^="(.*)"$', "$1"))
-    if cells.row_names and frame[frame.columns[0]].is_duplicated().any():
+    if cells.row_names and not _may_name_rows(frame[frame.columns[0]]):
         raise DataError(
             f"the header has {len(cells.names) - 1} cells and the rows have {len(cells.names)}", where=file,
             expected="a name for each column", fix="put numbers and texts that hold the separator into quotes",
@@ -240,6 +240,16 @@ def _parsed(source: Any, cells: Cells, file: Path) -> tuple[Any, list[str]]:
         except pl.exceptions.PolarsError:  # quotes within cells, as for inches
             frame = read(quoted(fitted, cells).encode())
     return frame, odd
+
+
+def _may_name_rows(names: Any) -> bool:
+    """Whether each is another, and numbers are whole and rise."""
+    import polars as pl
+
+    numbers = names.cast(pl.Float64, strict=False)
+    if names.is_duplicated().any():
+        return False
+    return numbers.null_count() > 0 or (numbers.is_sorted() and bool((numbers % 1 == 0).all()))
 
 
 def _has_short_line(source: Any, cells: Cells) -> bool:

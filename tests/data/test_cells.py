@@ -150,3 +150,9 @@ def test_a_row_may_begin_as_a_comment_does(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("# exported\n#great film,good\n#bad,bad\n" + ROWS)
     table = read_table(tmp_path / "t.csv", header=False)
     assert table.frame.rows()[:3] == [("#great film", "good"), ("#bad", "bad"), ("1", "cat")]
+
+
+def test_decimal_commas_between_commas_are_no_names_of_rows(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("size\n" + "90,5\n2,5\n41,25\n" * 3)
+    with pytest.raises(DataError, match=r"the header has 1 cells? and the rows have 2"):
+        read_table(tmp_path / "t.csv")

@@ -12,6 +12,7 @@ import torch
 from small import digits
 
 import flambeau as fb
+from flambeau.core.errors import DataError
 
 X, Y = digits()
 NAMES = np.asarray(["cat", "cow", "dog"])[Y % 3]
@@ -96,3 +97,16 @@ def test_a_frame_of_lists_is_read_too() -> None:
     frame = pl.DataFrame({"ink": X.mean((1, 2)), "y": HOT.astype(int).tolist()})
     data = fb.Dataset.from_frame(frame, target="y")
     assert data.fields["y"].kind == "category"
+
+
+def test_arrays_in_other_forms_are_read_or_refused() -> None:
+    x = np.zeros((30, 2), np.float32)
+    column = fb.Dataset.from_arrays(x, [[i % 3] for i in range(30)])
+    masked = fb.Dataset.from_arrays(x, np.ma.masked_array(np.arange(30) % 3, mask=np.arange(30) == 4))
+    for data in (column, masked):
+        data.fit()
+        assert data.fields["y"].classes == ["0", "1", "2"]  # type: ignore[attr-defined]
+    words = fb.Dataset.from_arrays({"x": x, "word": np.array([b"cat", b"dog"] * 15)}, np.arange(30) % 2)
+    assert words.columns["word"][:2] == ["cat", "dog"]
+    with pytest.raises(DataError, match="complex numbers"):
+        fb.Dataset.from_arrays(x + 1j, np.arange(30) % 2)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import flambeau as fb
 from flambeau.core.errors import DataError
 from flambeau.data.frames import as_polars
 
@@ -68,3 +69,9 @@ def test_names_become_texts_and_a_series_a_frame() -> None:
 def test_what_is_wrong_is_named(frame: pd.DataFrame, message: str) -> None:
     with pytest.raises(DataError, match=message):
         as_polars(frame)
+
+
+def test_bytes_that_are_words_are_names() -> None:
+    frame = pd.DataFrame({"animal": [b"cat", b"dog"] * 20, "label": ["a", "b"] * 20})
+    data = fb.Dataset.from_frame(frame, target="label")
+    assert data.fields["animal"].kind == "category" and data.columns["animal"][0] == "cat"

@@ -237,3 +237,11 @@ def test_a_column_that_nothing_suits_is_left_out_and_said() -> None:
     assert data.inputs == ["x"] and "left out: the column 'odd'" in messages(data)
     with pytest.raises(DataError, match="column 'odd'"):
         fb.Dataset.from_frame(frame, target="label", inputs=["x", "odd"])
+
+
+def test_what_a_column_called_split_holds_is_told_as_it_is(tmp_path: Path) -> None:
+    data = table(tmp_path, "split,label", "train,a", "test,b", "ignore,a")
+    assert "split" in data.inputs and "holds 'ignore', which names no split" in messages(data)
+    with pytest.raises(DataError, match="row 2: the split is missing"):
+        table(tmp_path, "split,label", "train,a", ",b")
+    assert "says which rows" not in messages(table(tmp_path, "label,split", "a,train", "b,test", "a,test"))

@@ -100,3 +100,12 @@ def test_names_that_may_be_several_labels_are_told(separator: str) -> None:
     assert f"made of others with '{separator}'" in " ".join(str(f) for f in Category().check(names))
     for other in (["New York", "New Jersey", "Ohio"], ["n/a", "yes", "no"], ["red apple", "green apple", "red pear"]):
         assert not any(f.check == "joined-names" for f in Category().check(other * 30))
+
+
+def test_a_class_is_found_again_as_programs_write_it() -> None:
+    floats = Category()
+    floats.fit(["1.0", "2.0"])
+    assert [floats.encode(value).item() for value in ("1", "2.0", 2, 1.0)] == [0, 1, 1, 0]
+    both = Category()
+    both.fit(["1", "1.0", "2"])
+    assert [both.place(value) for value in ("1", "1.0", "2.0", "02")] == [0, 1, 2, None]
