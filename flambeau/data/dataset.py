@@ -350,5 +350,5 @@ def split_of(value: Any, row: int) -> int:
     side = ALIASES.get(str(value).strip().lower())
     if side is None:
         told = "the split is missing" if value is None else f"the split '{value}' is not known"
-        raise DataError(told, where=f"row {row + 1}", expected="train, valid or test")
+        raise DataError(told, where=f"row {row}", expected="train, valid or test")
     return side

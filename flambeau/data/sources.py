@@ -144,7 +144,7 @@ def from_frame(
     else:
         inputs, empty = without_empty(table, inputs, asked=True)
     if sides is not split:
-        given = [split_of(value, row) for row, value in enumerate(sides)]
+        given = [split_of(value, row) for row, value in enumerate(sides, 1)]
         classes = next((columns[c] for c in answers if _are_classes(columns[c], known_fields(table, fields), c)), None)
         how = split if isinstance(split, Split) else Split()
         sides = with_validation(given, classes, range(len(given)), how)
