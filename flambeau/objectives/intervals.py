@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flambeau.objectives.names import LOWER_IS_BETTER, SHARES
+from flambeau.objectives.names import BOUNDS, LOWER_IS_BETTER, SHARES
 
 GROUPS = 32
 Z = 1.96  # of the normal distribution
@@ -97,7 +97,13 @@ class Grouped:
                            proportion=name in self.proportions)
             for name in values if name in without
         }  # fmt: skip
-        return {name: both for name, both in found.items() if both is not None}
+        return {name: _bounded(name, *both) for name, both in found.items() if both is not None}
+
+
+def _bounded(name: str, low: float, high: float) -> Interval:
+    """An interval without what the metric can never be."""
+    least, most = BOUNDS.get(name, (-math.inf, math.inf))
+    return max(low, least), min(high, most)
 
 
 def interval(value: float, without: np.ndarray, count: int, *, share: bool, proportion: bool) -> Interval | None:

@@ -244,7 +244,8 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"drift", "漂移"),
     (r"the most frequent tag of each word", "每个词最常见的标注"),
     (r"fitted on ([\d,]+) of ([\d,]+) rows", r"用 \2 行中的 \1 行拟合"),
-    (r"(?:(.+), )?from (\d[\d\-: T]*)", r"自 \2"),
+    (r"from (\d[\d\-: T]*)", r"自 \1"),
+    (r"(.+), from (\d[\d\-: T]*)", r"\1，自 \2"),
     (r"row ([\d,]+)", r"第 \1 行"),
     (r"row ([\d,]+)( \(.+\))? ([=≈]) row ([\d,]+)( \(.+\))?", r"第 \1 行\2 \3 第 \4 行\5"),
 )  # fmt: skip

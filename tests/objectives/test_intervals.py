@@ -92,6 +92,18 @@ def test_an_interval_of_all_right_is_not_empty() -> None:
     assert (low, high) == pytest.approx((0.8865, 1.0), abs=1e-3)
 
 
+def test_an_interval_ends_where_the_metric_does() -> None:
+    field = Number()
+    field.fit([0.0, 1.0, 2.0, 3.0])
+    metric = Regression(field, detail=False)
+    truth = torch.linspace(-1, 1, 40)[:, None]
+    error = torch.zeros(40, 1)
+    error[7] = 0.5  # one row alone is off, so that an even interval would reach over both ends
+    metric.update(truth + error, truth, torch.arange(40))
+    intervals = metric.intervals()
+    assert intervals["r2"][1] == 1.0 and intervals["mae"][0] == 0.0 and intervals["rmse"][0] == 0.0
+
+
 def test_a_difference_is_of_the_same_rows() -> None:
     """Two models that are wrong on the same rows are told apart by the few where they differ."""
     p, truth = scores(2000, 0.3, 1.5)

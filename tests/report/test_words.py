@@ -62,3 +62,9 @@ def test_reasons_and_rivals_are_said_in_chinese():
         == "label\uff1a\u7c7b\u522b\uff0c\u6709 6 \u4e2a\u4e0d\u540c\u7684\u540d\u79f0"
     )
     assert Words("en").say("row 12") == "row 12"
+
+
+def test_a_forecast_keeps_the_name_of_its_series_in_every_language() -> None:
+    words = Words("zh-CN")
+    assert words.say("north, from 2023-02-21 00:00") == "north，自 2023-02-21 00:00"
+    assert words.say("from 2023-02-21 00:00") == "自 2023-02-21 00:00"

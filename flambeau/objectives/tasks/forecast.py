@@ -61,7 +61,7 @@ class Forecasts(Task):
         outputs, targets = (np.concatenate(parts) for parts in zip(*kept, strict=True))
         field.spread = spreads(outputs, targets, field.quantiles, field.middle)
         moved = [f"{q:g} ×{s:.2f}" for q, s in zip(field.quantiles, field.spread, strict=True) if s != 1.0]
-        said = "quantiles' distance from the middle one, so that they hold what they say on validation"
+        said = "distance of the quantiles from the middle one, scaled to fit the validation rows"
         return f"{said}: {', '.join(moved)}" if moved else None
 
     def decode(self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None,

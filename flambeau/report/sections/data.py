@@ -62,7 +62,10 @@ def _pictures(facts: Facts, words: Words) -> Markup | None:
         if "bins" in column:
             charts.append(_histogram(name, column, words))
         if "courses" in column:
-            charts += [_course(facts, points, words) for points in column["courses"]]
+            courses, count = column["courses"], column["series"]
+            charts += [
+                _course(facts, points, f" ({i} / {count})" * (count > 1), words) for i, points in enumerate(courses, 1)
+            ]
     return grid(*charts) if charts else None
 
 
@@ -114,11 +117,11 @@ def _read(value: float, column: dict[str, Any]) -> str:
     return str((datetime.datetime(1970, 1, 1) + datetime.timedelta(days=value)).date())
 
 
-def _course(facts: Facts, points: list[list[float | None]], words: Words) -> Markup:
-    """A whole series."""
+def _course(facts: Facts, points: list[list[float | None]], which: str, words: Words) -> Markup:
+    """A whole series, and which of several."""
     target = str(facts.fields.get("target", ""))
     series = Series(target, [(float(x), y) for x, y in points if x is not None and y is not None], 1)
-    title = words("data.course", name=target)
+    title = words("data.course", name=f"{target}{which}")
     return figure(title, line_chart([series], label=title, x_label=words("data.steps"), y_label=target))
 
 
