@@ -30,7 +30,7 @@ from flambeau.models import (
     starts_pretrained,
     takes_waves,
 )  # fmt: skip
-from flambeau.objectives import OBJECTIVES, Context, Objective, made
+from flambeau.objectives import OBJECTIVES, Context, Objective, defaults, made
 from flambeau.objectives.tasks import task_of
 from flambeau.recipe import ModelChoice, Recipe
 
@@ -172,6 +172,8 @@ def objective(
     context = Context(
         fields, inputs, target, build_model, choice.loss if loss is None else loss, choice.metric, metrics
     )
+    for option, value in (defaults(choice.name) | choice.options).items():
+        setattr(choice, option, value)  # the recipe has it in words
     built = made(choice.name, context, choice.options)
     reasons.append(f"objective: {built.describe()}")
     if choice.metric == "auto" and target is not None and "target" in takes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -177,6 +178,13 @@ def made(name: str, context: Context, options: Mapping[str, Any]) -> Objective:
     if "metric" not in kind.takes:
         objective.measure_by(context.metric)
     return objective
+
+
+def defaults(name: str) -> dict[str, Any]:
+    """The options of an objective that have a value where none is given."""
+    parameters = inspect.signature(OBJECTIVES[name].build).parameters
+    given = {option: parameters[option].default for option in OBJECTIVES[name].settings if option in parameters}
+    return {option: value for option, value in given.items() if value is not inspect.Parameter.empty}
 
 
 def check_options(name: str, options: Iterable[str]) -> None:
