@@ -95,8 +95,10 @@ class Feed:
         """The first of a side, as an evaluation would see it."""
         source = self.sources[side]
         assert source is not None
-        rows, gathered = next(iter(source.epoch(0)))
-        return self.prepare(rows, gathered, False, None)
+        first = next(iter(source.epoch(0)), None)
+        if first is None:
+            raise DataError("none of its rows can be read", where=side)
+        return self.prepare(*first, False, None)
 
     def largest_batch(self) -> tuple[int, int, Callable[[int], Batch]]:
         """The training's largest batch: its samples, the tokens of each, and what makes a batch, augmented, of so many

@@ -293,6 +293,18 @@ def test_what_goes_wrong_without_an_error_is_told(model: nn.Module, loss: Any, y
         assert not any("itself" in reason or "log_softmax" in reason for reason in other.recipe.reasons)
 
 
+def test_a_side_without_a_row_that_can_be_read_is_told() -> None:
+    class Gone(TorchDataset):
+        def __len__(self) -> int:
+            return 1
+
+        def __getitem__(self, row: int) -> Any:
+            raise OSError("no such file")
+
+    with pytest.raises(DataError, match="valid: none of its rows can be read"):
+        learner((pair()[0], Gone()), network(), "cross_entropy").fit(check=False)
+
+
 def test_targets_are_those_that_the_loader_gives() -> None:
     whole = DataLoader(TensorDataset(X.view(10, 20, 8, 8), Y.view(10, 20)), batch_size=None)
     renumbered = DataLoader(
