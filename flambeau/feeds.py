@@ -97,7 +97,7 @@ class Feed:
         assert source is not None
         first = next(iter(source.epoch(0)), None)
         if first is None:
-            raise DataError("none of its rows can be read", where=side)
+            raise DataError("none of the rows can be read")
         return self.prepare(*first, False, None)
 
     def largest_batch(self) -> tuple[int, int, Callable[[int], Batch]]:
