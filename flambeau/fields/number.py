@@ -166,7 +166,8 @@ class Number(Field):
         try:
             array = np.asarray(_as_number(value, self.numerals), dtype=np.float64)
         except (TypeError, ValueError):
-            raise DataError(f"the value {shown(value)} is not a number", expected="a number") from None
+            raise DataError(f"the value {shown(value)} is not a number",
+                            expected=f"a number {self.numerals.words()}".strip()) from None  # fmt: skip
         if list(array.shape) != list(self.shape):
             raise DataError(f"the value has the shape {array.shape}", expected=f"the shape {tuple(self.shape)}")
         if not np.isfinite(array).all():

@@ -245,3 +245,12 @@ def test_what_a_column_called_split_holds_is_told_as_it_is(tmp_path: Path) -> No
     with pytest.raises(DataError, match="row 2: the split is missing"):
         table(tmp_path, "split,label", "train,a", ",b")
     assert "says which rows" not in messages(table(tmp_path, "label,split", "a,train", "b,test", "a,test"))
+
+
+def test_a_number_that_is_written_otherwise_is_told_how_it_should_be() -> None:
+    field = fb.fields.Number(written="de:€")
+    field.fit(["1.234,50 €", "20,00 €"])
+    with pytest.raises(
+        DataError, match=r"the value '90.5' is not a number; expected a number with a decimal comma and '€'"
+    ):
+        field.encode("90.5")
