@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
+import json
 import math
 import os
 from collections.abc import Iterator
@@ -285,7 +287,10 @@ class Run:
 
     def save_model(self, model: nn.Module) -> None:
         """Writes model.safetensors; from then on the run is finished."""
-        data = safetensors.torch.save(checkpoint.storable(model.state_dict()), {"flambeau": __version__})
+        state = checkpoint.storable(model.state_dict())
+        digest = _digest_of(safetensors.torch.save(state))[1]
+        # one key, for the order of several is by chance, and the same weights are to be the same file
+        data = safetensors.torch.save(state, {"flambeau": f"{__version__} sha256:{digest}"})
         write_atomic(self.path / "model.safetensors", data)
 
     def load_model(self, model: nn.Module) -> str | None:
@@ -300,9 +305,13 @@ class Run:
         path, note = self.path / "model.safetensors", None
         if path.exists():
             try:
-                state = safetensors.torch.load(read_regular(path, most=None))
+                data = read_regular(path, most=None)
+                state = safetensors.torch.load(data)
             except SafetensorError as error:
                 raise RunError(f"the weights are damaged ({error})", where=path) from None
+            written, digest = _digest_of(data)
+            if written not in (None, digest):
+                raise RunError("the weights are damaged: they are not those that were written", where=path)
         else:
             state, note = self._weights_so_far()
         own = {n: tuple(v.shape) for n, v in model.state_dict().items()}
@@ -344,3 +353,10 @@ class Run:
         raise RunError(
             "the run has no weights yet", where=self.path, fix=f"finish it with: flambeau resume {self.path}"
         )
+
+
+def _digest_of(data: bytes) -> tuple[str | None, str]:
+    """The SHA-256 that a whole safetensors file says of its tensors, if it does, and that of those that are there."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    said = (json.loads(data[8:start]).get("__metadata__") or {}).get("flambeau", "").partition(" sha256:")[2]
+    return said or None, hashlib.sha256(memoryview(data)[start:]).hexdigest()

@@ -371,6 +371,16 @@ def test_a_spoiled_run(
         refused(run(verb, "spoiled", *([next(digits.glob("*/*.png"))] if verb == "predict" else [])), says)
 
 
+def test_a_weight_of_which_one_bit_has_turned(run: Run, trained: Path, digits: Path, tmp_path: Path) -> None:
+    weights = shutil.copytree(trained, tmp_path / "spoiled") / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-5] ^= 64
+    weights.write_bytes(data)
+    for verb in ("predict", "evaluate"):
+        others = [next(digits.glob("*/*.png"))] * (verb == "predict")
+        refused(run(verb, "spoiled", *others), "they are not those that were written")
+
+
 def test_a_resume_without_its_data(run: Run, flambeau: Forkserver, digits: Path, tmp_path: Path) -> None:
     command = flambeau.start("train", digits, "--model", "lenet", "--run", "run", "--no-check", cwd=tmp_path)
     assert command.until(lambda: any((tmp_path / "run" / "checkpoints").glob("step-*")))
