@@ -11,7 +11,6 @@ import numpy as np
 from flambeau.core.errors import DataError, nearest
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
-from flambeau.fields.describing import counted
 from flambeau.fields.strings import Names
 
 FEW_CLASSES = 30
@@ -81,6 +80,23 @@ def _joined(names: Collection[str]) -> tuple[str, str] | None:
     return None
 
 
+def _counted(values: Sequence[Any]) -> Counter[str]:
+    """How often each class is there, without missing labels."""
+    if isinstance(values, Names):
+        pairs = values.counted()
+    else:  # raw values first: few of them differ, and a name is made of each
+        raw = values.tolist() if isinstance(values, np.ndarray) else values
+        try:
+            pairs = list(Counter(raw).items())
+        except TypeError:  # not all can be told apart so
+            pairs = [(value, 1) for value in raw]
+    counts = Counter[str]()
+    for value, count in pairs:
+        if value is not None and value == value:
+            counts[class_name(value)] += count
+    return counts
+
+
 @FIELDS.register("category")
 class Category(Field):
     """One class out of K. Encoded as int64, its place in `classes`.
@@ -130,10 +146,7 @@ class Category(Field):
         return why if score else of_sample
 
     def fit(self, values: Sequence[Any]) -> None:
-        if isinstance(values, Names):
-            counts = Counter({class_name(name): count for name, count in values.counted() if name is not None})
-        else:
-            counts = Counter(class_name(v) for v in values if v is not None and v == v)
+        counts = _counted(values)
         if not self._given:
             self.classes = sorted(counts, key=natural)
         self.counts = [counts[name] for name in self.classes]
@@ -154,10 +167,7 @@ class Category(Field):
         return len(there) > 1 and min(there) * len(self.counts) < RARE * sum(self.counts)
 
     def describe(self, values: Sequence[Any]) -> dict[str, Any]:
-        if isinstance(values, Names):
-            known = ((class_name(name), count) for name, count in values.counted() if name is not None)
-            return {"counts": dict(sorted(known, key=lambda pair: -pair[1]))}
-        return counted(class_name(value) for value in values if value is not None and value == value)
+        return {"counts": dict(_counted(values).most_common())}
 
     @property
     def index(self) -> dict[str, int]:
@@ -233,7 +243,7 @@ class Category(Field):
         return self.classes[int(output.argmax())]
 
     def check(self, values: Sequence[Any]) -> list[Finding]:
-        counts = Counter(class_name(v) for v in values if v is not None and v == v)
+        counts = _counted(values)
         findings: list[Finding] = []
         if len(counts) <= FEW_CLASSES * 10 and (joined := _joined(counts)):
             findings.append(
