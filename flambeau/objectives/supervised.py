@@ -64,6 +64,8 @@ class Supervised(Objective):
         self.metric = metric
         if target is not None:
             self.measure_by(metric)
+        # asked once: such a question costs more than many a layer
+        self._ensemble = self.model if isinstance(self.model, Ensemble) else None
         self._head, self._rates = built.head_parameters(), built.rates
         self.start_evaluation()
 
@@ -98,7 +100,7 @@ class Supervised(Objective):
 
     def loss(self, batch: Batch, phase: str = "train") -> Tensor:
         output, target = self.forward(batch), self.task.learned(batch)
-        members = self.model.ensemble_size if self.model.training and isinstance(self.model, Ensemble) else 1
+        members = self._ensemble.ensemble_size if self._ensemble is not None and self.model.training else 1
         return self.loss_function(output, target if members == 1 else target.repeat_interleave(members, 0))
 
     def weight(self, batch: Batch) -> float:
