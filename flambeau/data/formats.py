@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,8 @@ from flambeau.core.findings import Finding, Severity
 from flambeau.core.registry import Registry
 from flambeau.fields.charsets import detect, to_text
 
+MOST_UNPACKED = 1 << 30  # bytes of a workbook
+MOST_CELLS = 100_000_000  # of a sheet, empty ones too
 _ATTRIBUTE = re.compile(r"""@attribute\s+('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\S+)\s+(.+)""", re.IGNORECASE)
 
 
@@ -45,6 +48,8 @@ def read_workbook(path: Path) -> Read:
         import python_calamine as calamine
     except ImportError:
         raise MissingExtra("python-calamine", "tables", "reading Excel and OpenDocument tables") from None
+    if zipfile.is_zipfile(path):
+        _check_extent(path)
     try:
         workbook = calamine.CalamineWorkbook.from_path(str(path))
         sheets = {name: workbook.get_sheet_by_name(name).to_python() for name in workbook.sheet_names}
@@ -66,6 +71,25 @@ def read_workbook(path: Path) -> Read:
                     fix="for another one, save it as a file of its own")
         )  # fmt: skip
     return Read(_frame([name for name, _ in kept], [column for _, column in kept]), findings)
+
+
+def _check_extent(path: Path) -> None:
+    """Raises DataError for a workbook (a zip of XML) that would take all memory: by what it unpacks to, or by a cell so
+    far from the first one that all cells in between are too many."""
+    with zipfile.ZipFile(path) as parts:
+        if sum(part.file_size for part in parts.infolist()) > MOST_UNPACKED:
+            raise DataError(f"it unpacks to more than {MOST_UNPACKED >> 30} GiB", where=path, fix="save it as CSV")
+        for name in parts.namelist():
+            if not re.fullmatch(r"xl/worksheets/[^/]+\.xml", name):
+                continue
+            width = height = 1
+            for cell in re.finditer(rb'<c [^>]*?r="([A-Z]{1,3})(\d{1,7})"', parts.read(name)):
+                letters = [letter - 64 for letter in cell[1]]
+                width = max(width, sum(number * 26**place for place, number in enumerate(reversed(letters))))
+                height = max(height, int(cell[2]))
+            if width * height > MOST_CELLS:
+                raise DataError(f"a sheet has cells in column {width:,} and in row {height:,}", where=path,
+                                fix="delete what lies apart from the table, or save it as CSV")  # fmt: skip
 
 
 @READERS.register(".json")

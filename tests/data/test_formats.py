@@ -50,6 +50,14 @@ def test_a_workbook_keeps_what_its_cells_are(tmp_path: Path) -> None:
     assert "the sheet 'Data' is read" in findings[0].message and findings[0].places == ["More"]
 
 
+def test_a_workbook_with_a_cell_far_away_is_refused(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.active["A1"], book.active["XFD1048576"] = "x", 1
+    book.save(tmp_path / "far.xlsx")
+    with pytest.raises(DataError, match=r"far\.xlsx: a sheet has cells in column 16,384 and in row 1,048,576"):
+        read_table(tmp_path / "far.xlsx")
+
+
 ARFF = """% of flowers
 @RELATION iris
 @ATTRIBUTE 'sepal length' NUMERIC
