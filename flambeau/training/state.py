@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from flambeau.core.errors import TrainingError
 from flambeau.core.files import values_of
+from flambeau.training import checkpoint
 from flambeau.training.logging import numbers
 
 BEST = {"value", "loss", "epoch", "step", "checkpoint"}  # what is known of the best epoch
@@ -72,3 +73,13 @@ class State:
                     )
                 self.loss_sum += value / len(losses)  # one by one: the same sum whenever they are read
             self.recent += losses
+
+    def is_best(self, values: Mapping[str, float], monitor: str, more_is_better: bool) -> bool:
+        """Whether the epoch that ends here is the best so far, by its validation; then it is noted."""
+        score, loss, best = values.get(monitor, math.nan), values.get("loss", 0.0), self.best
+        better = best is None or merit(score, loss, more_is_better) > merit(best["value"], best["loss"], more_is_better)
+        if not (math.isfinite(score) and better):
+            return False
+        self.best = {"value": score, "loss": loss, "epoch": self.epoch + 1, "step": self.step,
+                     "checkpoint": checkpoint.name(self.step, self.epoch + 1)}  # fmt: skip
+        return True

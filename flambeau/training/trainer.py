@@ -23,7 +23,7 @@ from flambeau.core.reporter import QUIET, Bar, Reporter
 from flambeau.data.batch import Batch
 from flambeau.objectives import Objective
 from flambeau.techniques import HOOKS, Technique
-from flambeau.training import checkpoint, schedule
+from flambeau.training import schedule
 from flambeau.training.engine import Engine
 from flambeau.training.interrupts import Interrupted, Interrupts
 from flambeau.training.logging import Log
@@ -31,7 +31,7 @@ from flambeau.training.measure import Prepare, Source, evaluate
 from flambeau.training.own import OwnSteps, build_all
 from flambeau.training.saver import Saver
 from flambeau.training.settings import Settings
-from flambeau.training.state import State, merit
+from flambeau.training.state import State
 from flambeau.training.step import Step, forget_gradients, shares
 from flambeau.training.stopwatch import Stopwatch
 
@@ -141,8 +141,7 @@ class Trainer:
     @property
     def kept_epoch(self) -> int | None:
         """The epoch whose weights are kept because it was the best, from 1 on; None where the last ones are."""
-        best = self.state.best if self.settings.keep == "best" else None
-        return None if best is None else int(best["epoch"])
+        return int(self.state.best["epoch"]) if self.state.best and self.settings.keep == "best" else None
 
     def _train_epoch(self, interrupts: Interrupts) -> None:
         state, settings = self.state, self.settings
@@ -218,9 +217,8 @@ class Trainer:
 
     def _collect_losses(self) -> None:
         """Reads the losses of the steps since the last call: one device sync for all of them."""
-        if not self._pending:
-            return
-        values = iter(torch.stack([loss.float() for losses in self._pending for loss in losses]).tolist())
+        pending = [loss.float() for losses in self._pending for loss in losses]
+        values = iter(torch.stack(pending).tolist() if pending else ())
         steps = [[next(values) for _ in losses] for losses in self._pending]
         self._pending.clear()
         self.state.add_losses(steps, self.settings.learning_rate)
@@ -276,15 +274,9 @@ class Trainer:
 
     def _compare(self, values: dict[str, float]) -> None:
         """Remembers the weights if they are the best so far."""
-        state, best, more = self.state, self.state.best, self.objective.higher_is_better
-        score, loss = values.get(self.objective.monitor, math.nan), values.get("loss", 0.0)
-        if not math.isfinite(score):
-            return
-        if best is None or merit(score, loss, more) > merit(best["value"], best["loss"], more):
-            state.best = {"value": score, "loss": loss, "epoch": state.epoch + 1, "step": state.step,
-                          "checkpoint": checkpoint.name(state.step, state.epoch + 1)}  # fmt: skip
-            if self.settings.keep == "best":
-                self.best_weights = {k: v.detach().clone() for k, v in self.objective.model.state_dict().items()}
+        better = self.state.is_best(values, self.objective.monitor, self.objective.higher_is_better)
+        if better and self.settings.keep == "best":
+            self.best_weights = {k: v.detach().clone() for k, v in self.objective.model.state_dict().items()}
 
     def _save(self) -> None:
         self._saved_at = time.perf_counter()
