@@ -349,8 +349,11 @@ def _decoded(series: Any) -> Any:
 
     if (series.bin.size() > LONGEST).any():
         return None
-    texts = series.cast(pl.String, strict=False)
-    return None if texts.null_count() > series.null_count() or texts.str.contains("\0", literal=True).any() else texts
+    try:
+        texts = series.cast(pl.String)
+    except pl.exceptions.PolarsError:  # they are not UTF-8
+        return None
+    return None if texts.str.contains("\0", literal=True).any() else texts
 
 
 def _naive(series: Any) -> Any:

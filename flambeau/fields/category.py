@@ -85,11 +85,7 @@ def _counted(values: Sequence[Any]) -> Counter[str]:
     if isinstance(values, Names):
         pairs = values.counted()
     else:  # raw values first: few of them differ, and a name is made of each
-        raw = values.tolist() if isinstance(values, np.ndarray) else values
-        try:
-            pairs = list(Counter(raw).items())
-        except TypeError:  # not all can be told apart so
-            pairs = [(value, 1) for value in raw]
+        pairs = list(Counter(values.tolist() if isinstance(values, np.ndarray) else values).items())
     counts = Counter[str]()
     for value, count in pairs:
         if value is not None and value == value:
