@@ -92,6 +92,8 @@ class TorchFeed(Feed):
         return check_own(mapped, classes=classes, names=class_names(self.data["train"]), reporter=reporter)
 
     def make_batches(self, settings: Settings, objective: Objective, engine: Engine) -> None:
+        if settings.sampler is not None:
+            raise UsageError("training.sampler is for a Dataset with fields", fix="give a DataLoader with a sampler")
         has_norm = has_batch_norm(objective.model)
         self._check: preflight.TargetCheck | None = None
         if isinstance(objective, Supervised) and objective.class_numbers:

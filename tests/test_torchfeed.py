@@ -408,3 +408,8 @@ def test_the_batch_size_is_that_of_the_loader() -> None:
     trained.fit()
     assert trained.recipe.training.batch_size == 40
     assert "batch_size 40: the DataLoader's, not the 32 that is set" in trained.recipe.reasons
+
+
+def test_a_sampler_of_the_recipe_is_not_ignored() -> None:
+    with pytest.raises(UsageError, match=r"training\.sampler is for a Dataset with fields; give a DataLoader"):
+        learner(pair(), nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), nn.CrossEntropyLoss(), sampler="any").build()

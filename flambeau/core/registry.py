@@ -39,13 +39,14 @@ class Registry(Generic[T]):
         return self._parts[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._parts)
+        return iter(dict(self.items()))
 
     def __contains__(self, name: object) -> bool:
         return name in self._parts or (plugins.discover() and name in self._parts)
 
     def items(self) -> list[tuple[str, T]]:
         """All (name, part), in the order they were entered."""
+        plugins.discover()
         return list(self._parts.items())
 
 

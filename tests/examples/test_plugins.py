@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -216,3 +217,24 @@ def test_what_is_wrong_with_a_plugin_is_one_line(
         (tmp_path / "mine.py").write_text(text)
     done = flambeau("runs", "--plugin", "mine.py", cwd=tmp_path)
     assert done.status == 2 and "mine.py" in done.told and message in done.told
+
+
+def test_an_installed_package_brings_plugins(tmp_path: Path) -> None:
+    """By its entry points: they are loaded when a part is looked for, and not by the import of Flambeau."""
+    shutil.copy(PLUGINS / "sam.py", tmp_path / "their_sam.py")
+    (tmp_path / "theirs-1.0.dist-info").mkdir()
+    (tmp_path / "theirs-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    points = "[flambeau.plugins]\nsam = their_sam\n"
+    (tmp_path / "theirs-1.0.dist-info" / "entry_points.txt").write_text(points)
+    code = """
+import sys
+import flambeau, flambeau.cli.main, flambeau.evaluation, flambeau.learner
+assert "their_sam" not in sys.modules
+from flambeau.techniques import TECHNIQUES
+assert "sam" in list(TECHNIQUES) and TECHNIQUES["sam"].__module__ == "their_sam"
+"""
+    paths = os.pathsep.join([str(tmp_path), str(PLUGINS.parents[1])])
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
