@@ -34,8 +34,8 @@ from _timing import compare, interleave, summary
 import flambeau as fb
 from flambeau.core.errors import DataError
 from flambeau.core.threads import usable_processors
-from flambeau.data.encode import EncodeOptions, encode
 from flambeau.data.realdata.sounds import LANGUAGES, write_stamps_speech
+from flambeau.data.store.encode import EncodeOptions, encode
 from flambeau.fields.sound import LogMel, SoundAugmentation, decode
 from flambeau.fields.sound.augment import Draws
 

@@ -61,7 +61,7 @@ def read_through(files: Iterable[str]) -> None:
 def first_flambeau(photos: Path, options: argparse.Namespace) -> float:
     """Encoding into a store on disk, as before a first training."""
     from flambeau.data.dataset import Dataset
-    from flambeau.data.encode import EncodeOptions, encode
+    from flambeau.data.store.encode import EncodeOptions, encode
     from flambeau.fields import Image
 
     dataset = Dataset.from_folder(photos, fields={"image": Image(size=SIZE)})
@@ -152,7 +152,7 @@ def later_flambeau(photos: Path, options: argparse.Namespace, augmented: bool) -
     from flambeau.core.randomness import generator
     from flambeau.data.batches import Batches
     from flambeau.data.dataset import Dataset
-    from flambeau.data.encode import EncodeOptions, encode
+    from flambeau.data.store.encode import EncodeOptions, encode
     from flambeau.fields import Image
 
     field = Image(size=SIZE, augment=OUR_AUGMENTATION if augmented else None)
@@ -251,7 +251,7 @@ def gather(photos: Path, options: argparse.Namespace) -> float:
 
     from flambeau.data.batches import Batches
     from flambeau.data.dataset import Dataset
-    from flambeau.data.encode import EncodeOptions, encode
+    from flambeau.data.store.encode import EncodeOptions, encode
     from flambeau.fields import Image
 
     dataset = Dataset.from_folder(photos, split="none", fields={"image": Image(size=LARGE)})

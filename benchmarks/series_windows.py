@@ -47,8 +47,8 @@ def measure_ours(case: str) -> float:
     import torch
 
     from flambeau.data.batches import Batches
-    from flambeau.data.encode import encode
     from flambeau.data.prepare import Preparer
+    from flambeau.data.store.encode import encode
 
     data = make_data(case)
     data.fit()

@@ -52,8 +52,8 @@ def write_rows(count: int) -> Path:
 def ours(path: Path) -> dict[str, float]:
     """From the file to the Store."""
     from flambeau.data.dataset import Dataset
-    from flambeau.data.encode import encode
     from flambeau.data.realdata.texts import minilm
+    from flambeau.data.store.encode import encode
     from flambeau.fields import Text
 
     field = Text(f"hf:{minilm()}", max_length=128)

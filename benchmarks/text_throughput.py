@@ -61,8 +61,8 @@ def ours(count: int) -> dict[str, float]:
     field = fb.fields.Text(name, max_length=LONGEST)
     data = fb.Dataset({"text": x, "label": y}, target="label", fields={"text": field}, split="none")
     learner = fb.Learner(
-        data, model=name, techniques=[clock], run=False, epochs=1, batch_size=BATCH, learning_rate=RATE, body_rate=1.0,
-        precision="float32",
+        data, model=name, techniques=[clock], run=False, epochs=1, batch_size=BATCH, learning_rate=RATE,
+        backbone_lr_scale=1.0, precision="float32",
     )  # fmt: skip
     learner.fit(check=False)
     tokens = int(learner.feed.store.columns["text"].lengths.sum())  # type: ignore[attr-defined]

@@ -13,14 +13,14 @@ from flambeau.core.errors import DataError, UsageError
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
-from flambeau.data.encode import EncodeOptions, encode
 from flambeau.data.grouping import PRESENT, missing, regrouped
 from flambeau.data.overview import overview
 from flambeau.data.prepare import Preparer
-from flambeau.data.series import from_series
 from flambeau.data.sources import from_path, from_source
-from flambeau.data.store import Store, collate
-from flambeau.data.tables import is_table
+from flambeau.data.sources.series import from_series
+from flambeau.data.sources.tables import is_table
+from flambeau.data.store.encode import EncodeOptions, encode
+from flambeau.data.store.store import Store, collate
 from flambeau.fields import Forecast, History, Ragged, Text, Tokens
 from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.objectives.tasks import task_of
@@ -177,7 +177,7 @@ def evaluate_run(
     if not len(rows):
         raise DataError("no row is left to measure on", where=data, fix="look at what was left out, above")
     trained = run.recipe.training
-    tokens = None if trained.tokens is None else 2 * trained.tokens
+    tokens = None if trained.max_tokens is None else 2 * trained.max_tokens
     source = Batches(store, torch.from_numpy(rows), 2 * (trained.batch_size or 32), tokens=tokens)
     prepare = Preparer(dataset.fields, predictor.inputs, predictor.target, predictor.engine.device)
     result = measure(predictor.objective, predictor.engine, source, prepare, side, dataset, len(rows), reporter)

@@ -17,13 +17,13 @@ from flambeau.core.errors import DataError, RunError, UsageError, shown
 from flambeau.core.findings import Severity
 from flambeau.core.reporter import Reporter
 from flambeau.data.batch import Batch
-from flambeau.data.columns import from_polars
 from flambeau.data.custom import batch_length, to_device
-from flambeau.data.frames import as_polars, with_index
 from flambeau.data.grouping import PRESENT, missing, optional, unseen
-from flambeau.data.paths import unpacked
 from flambeau.data.prepare import Preparer
-from flambeau.data.store import collate
+from flambeau.data.sources.columns import from_polars
+from flambeau.data.sources.frames import as_polars, with_index
+from flambeau.data.sources.paths import unpacked
+from flambeau.data.store.store import collate
 from flambeau.fields import Field, History, Rows, Table
 from flambeau.fields.strings import Strings
 from flambeau.models import FUSION, Built, InputSpec, build, fuse

@@ -118,7 +118,8 @@ class Recipe(BaseModel):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: Any = None) -> Recipe:
-        """A recipe from plain data; errors as for `load`."""
+        """A recipe from plain data; errors as for `load`. Settings under a name of before are read, with a note."""
+        values = _with_names_of_today(values)
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -132,9 +133,22 @@ class Recipe(BaseModel):
         """
         values = self.model_dump(mode="json")
         for name, value in settings.items():
-            section, key = _find(values, name)
+            section, key = _find(values, RENAMED.get(name.removeprefix("training."), name))
             section[key] = technique_settings(value) if name == "techniques" else value
         return Recipe.from_dict(values)
+
+
+RENAMED = {"body_rate": "backbone_lr_scale", "tokens": "max_tokens"}  # settings of a training: before, and today
+
+
+def _with_names_of_today(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    training = values.get("training")
+    before = {name: today for name, today in RENAMED.items() if isinstance(training, dict) and name in training}
+    if not before:
+        return values
+    renamed = {before.get(name, name): value for name, value in values["training"].items()}
+    notes = [f"{name} is called {today} now" for name, today in before.items()]
+    return {**values, "training": renamed, "reasons": [*values.get("reasons", []), *notes]}
 
 
 PART = re.compile(r"""\.?(?:"([^"]*)"|'([^']*)'|\[([^\]]*)\]|([^.]+))""")

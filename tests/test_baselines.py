@@ -14,7 +14,7 @@ import flambeau as fb
 from flambeau.baselines import MOST_ROWS, baselines
 from flambeau.data.realdata.texts import write_sentences
 from flambeau.evaluation import evaluate_run
-from flambeau.verdicts import verdict
+from flambeau.learner.verdicts import verdict
 
 
 def built(data: fb.Dataset, **settings: object) -> fb.Learner:

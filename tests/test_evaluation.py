@@ -13,10 +13,10 @@ import pytest
 import flambeau as fb
 from flambeau.core.errors import DataError, FlambeauError, UsageError
 from flambeau.core.reporter import Reporter
-from flambeau.data.encode import EncodeOptions
-from flambeau.data.whole_series import from_ts
+from flambeau.data.sources.whole_series import from_ts
+from flambeau.data.store.encode import EncodeOptions
 from flambeau.evaluation import evaluate_run
-from flambeau.verdicts import headline, measured_on
+from flambeau.learner.verdicts import headline, measured_on
 
 
 @pytest.fixture(scope="module")

@@ -164,3 +164,14 @@ def test_techniques_in_any_form() -> None:
     assert technique_settings(["mixup", EMA(0.9)]) == {"mixup": {}, "ema": {"decay": 0.9}}
     assert technique_settings({"mixup": {"alpha": 0.1}, "ema": None}) == {"mixup": {"alpha": 0.1}, "ema": {}}
     assert technique_settings(None) == {} and technique_settings([Mixup()]) == {"mixup": {"alpha": 0.2}}
+
+
+def test_settings_under_their_names_of_before_are_read_with_a_note() -> None:
+    old = Recipe.from_dict({"training": {"body_rate": 0.3, "tokens": 500}, "reasons": ["epochs 3: few rows"]})
+    assert (old.training.backbone_lr_scale, old.training.max_tokens) == (0.3, 500)
+    assert old.reasons == [
+        "epochs 3: few rows",
+        "body_rate is called backbone_lr_scale now",
+        "tokens is called max_tokens now",
+    ]
+    assert Recipe().with_settings({"training.tokens": 9, "body_rate": 0.5}).training.max_tokens == 9

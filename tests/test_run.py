@@ -15,8 +15,8 @@ from torch import nn
 from flambeau.core.errors import RunError
 from flambeau.core.files import write_json
 from flambeau.core.findings import Finding, Severity
-from flambeau.environment import environment
 from flambeau.fields import Category, Image
+from flambeau.learner.environment import environment
 from flambeau.recipe import Recipe
 from flambeau.run import Run
 from flambeau.training import State, checkpoint

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from flambeau.data.formats import READERS, Read
+from flambeau.data.sources.formats import READERS, Read
 
 
 @READERS.register(".fwf")

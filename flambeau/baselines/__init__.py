@@ -23,7 +23,7 @@ from flambeau.baselines.rows import LIMIT, Budget, Rival, Rows
 from flambeau.baselines.tags import most_frequent_tags
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data.dataset import Dataset
-from flambeau.data.store import Store
+from flambeau.data.store.store import Store
 from flambeau.objectives.intervals import differences
 from flambeau.objectives.metrics import Grouped, Metric
 from flambeau.objectives.tasks import task_of

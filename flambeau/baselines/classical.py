@@ -12,7 +12,7 @@ import torch
 
 from flambeau.baselines.rows import Budget, Guess, Rival, Rows
 from flambeau.data.grouping import PRESENT
-from flambeau.data.store import FixedColumn, RaggedColumn
+from flambeau.data.store.store import FixedColumn, RaggedColumn
 from flambeau.fields import Audio, Category, Field, Image, MultiLabel, Number, Series, Table, Text, Windows
 
 MOST_ROWS = {"table": 400_000, "text": 60_000, "image": 12_000, "series": 5_000, "audio": 12_000}

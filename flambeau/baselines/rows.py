@@ -13,7 +13,7 @@ import torch
 
 from flambeau.core.reporter import Bar
 from flambeau.data.dataset import Dataset
-from flambeau.data.store import Store
+from flambeau.data.store.store import Store
 from flambeau.fields import Field
 from flambeau.objectives.tasks import Task
 

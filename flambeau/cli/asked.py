@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 
 from flambeau.cli import common
 from flambeau.core.errors import DataError, nearest
-from flambeau.data.columns import from_polars
 from flambeau.data.grouping import unseen
-from flambeau.data.paths import join_paths, located, unpacked
-from flambeau.data.roles import ROW_NAME
-from flambeau.data.tables import is_table, read_table
-from flambeau.data.tagged import SUFFIXES as TAGGED
-from flambeau.data.tagged import is_tagged, read_tagged, split_lines
-from flambeau.data.walk import walk
-from flambeau.data.whole_series import read_series
+from flambeau.data.sources.columns import from_polars
+from flambeau.data.sources.paths import join_paths, located, unpacked
+from flambeau.data.sources.roles import ROW_NAME
+from flambeau.data.sources.tables import is_table, read_table
+from flambeau.data.sources.tagged import SUFFIXES as TAGGED
+from flambeau.data.sources.tagged import is_tagged, read_tagged, split_lines
+from flambeau.data.sources.walk import walk
+from flambeau.data.sources.whole_series import read_series
 from flambeau.fields import Rows
-from flambeau.fields.charsets import read_text
+from flambeau.fields.language.charsets import read_text
 from flambeau.predictor import Predictor
 
 WRITTEN = ("text", "tokens")  # kinds whose values may stand on the command line itself

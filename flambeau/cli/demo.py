@@ -142,7 +142,7 @@ def _demand(folder: Path) -> Dataset:
 
 def _latest(folder: Path) -> list[dict[str, Any]]:
     """The last three weeks, from which the next day is forecast."""
-    from flambeau.data.tables import read_table
+    from flambeau.data.sources.tables import read_table
 
     return read_table(folder / "elecdemand.csv").frame.tail(21 * 48).to_dicts()
 

@@ -32,8 +32,8 @@ def command(
 
     Example: `flambeau evaluate runs/photos other-photos/`
     """
-    from flambeau import verdicts
     from flambeau.evaluation import evaluate_run
+    from flambeau.learner import verdicts
 
     reporter = common.reporter()
     options = common.dataset_options(target, None, pattern, encoding=encoding, no_header=no_header,

@@ -123,7 +123,7 @@ def _with_plugins(arguments: list[str]) -> list[str]:
 
 def _failed(error: Exception, as_json: bool) -> int:
     """Tells of an error by what kind it is; returns the exit status."""
-    from flambeau.preflight import is_out_of_memory
+    from flambeau.learner.preflight import is_out_of_memory
     from flambeau.training.interrupts import Interrupted
 
     if isinstance(error, Interrupted):

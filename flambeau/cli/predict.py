@@ -106,7 +106,7 @@ def _forecast(predictor: Any, inputs: list[str], csv_: Path | None, json: bool) 
     import warnings
 
     from flambeau.core.errors import DataError
-    from flambeau.data.tables import read_table
+    from flambeau.data.sources.tables import read_table
     from flambeau.predictor import by_series, rows_of
 
     found: list[dict[str, Any]] = []

@@ -11,7 +11,7 @@ from torch import Tensor
 from flambeau.core.errors import UsageError
 from flambeau.core.randomness import generator
 from flambeau.data.samplers import Sampler
-from flambeau.data.store import Gathered, Store
+from flambeau.data.store.store import Gathered, Store
 
 POOL = 50  # batches whose rows are sorted by length together: short padding, and still a random order
 

@@ -15,8 +15,8 @@ import numpy as np
 from flambeau.core.errors import DataError, UsageError, nearest, shown
 from flambeau.core.findings import Finding
 from flambeau.core.hints import check_options
-from flambeau.data.coding import plain_targets
-from flambeau.data.matching import match_tags
+from flambeau.data.sources.coding import plain_targets
+from flambeau.data.sources.matching import match_tags
 from flambeau.data.split import ALIASES, NAMES, TEST, TRAIN, VALID, Split
 from flambeau.fields import Category, Date, Field, recognise
 
@@ -244,8 +244,8 @@ class Dataset:
             yield data
 
     def check(self, **options: Any) -> list[Finding]:
-        """Looks for what is wrong with the data; see `flambeau.data.check.check`."""
-        from flambeau.data.check import check
+        """Looks for what is wrong with the data; see `flambeau.check.check`."""
+        from flambeau.check import check
 
         return check(self, **options)
 
@@ -282,8 +282,8 @@ class Dataset:
 
     @classmethod
     def from_folder(cls, path: str | Path, **options: Any) -> Dataset:
-        """A folder with a folder for each class; see `flambeau.data.folders.from_folder`."""
-        from flambeau.data.folders import from_folder
+        """A folder with a folder for each class; see `flambeau.data.sources.folders.from_folder`."""
+        from flambeau.data.sources.folders import from_folder
 
         check_options(from_folder, options)
         return from_folder(path, **options)
@@ -300,16 +300,16 @@ class Dataset:
 
     @classmethod
     def from_tagged(cls, path: str | Path, **options: Any) -> Dataset:
-        """Files of tagged sentences, as CoNLL or word/tag; see `flambeau.data.tagged.from_tagged`."""
-        from flambeau.data.tagged import from_tagged
+        """Files of tagged sentences, as CoNLL or word/tag; see `flambeau.data.sources.tagged.from_tagged`."""
+        from flambeau.data.sources.tagged import from_tagged
 
         check_options(from_tagged, options)
         return from_tagged(path, **options)
 
     @classmethod
     def from_series(cls, data: Any, **options: Any) -> Dataset:
-        """Observations in time, to be forecast; see `flambeau.data.series.from_series`."""
-        from flambeau.data.series import from_series
+        """Observations in time, to be forecast; see `flambeau.data.sources.series.from_series`."""
+        from flambeau.data.sources.series import from_series
 
         check_options(from_series, options)
         return from_series(data, **options)

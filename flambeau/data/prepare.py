@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from flambeau.data.batch import Batch
-from flambeau.data.store import Gathered
+from flambeau.data.store.store import Gathered
 from flambeau.fields import Field, Ragged
 
 

@@ -12,8 +12,8 @@ from flambeau.core.errors import DataError, shown
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.describing import spread
-from flambeau.fields.timeforms import DIGITS, Note, best_format, find_form
-from flambeau.fields.times import LONGEST, PIVOT, UNIX, TimeForm, parse, pattern, read
+from flambeau.fields.time.timeforms import DIGITS, Note, best_format, find_form
+from flambeau.fields.time.times import LONGEST, PIVOT, UNIX, TimeForm, parse, pattern, read
 
 __all__ = ["Date", "best_format", "parse"]
 CYCLES = {"year": 365.2425, "week": 7.0, "day": 1.0}

@@ -19,9 +19,9 @@ from flambeau.core.arrays import as_array
 from flambeau.core.errors import DataError, UsageError, nearest, shown
 from flambeau.fields.augment import Augmentation, normalise
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
-from flambeau.fields.colour_spaces import COLOURS, convert
-from flambeau.fields.decoding import MAX_PIXELS, SUFFIXES, check_pixels, decode, read_bytes, resize
-from flambeau.fields.pixels import (
+from flambeau.fields.picture.colour_spaces import COLOURS, convert
+from flambeau.fields.picture.decoding import MAX_PIXELS, SUFFIXES, check_pixels, decode, read_bytes, resize
+from flambeau.fields.picture.pixels import (
     DAMAGES,
     Range,
     bytes_a_pixel,
@@ -49,7 +49,7 @@ class Image(Field):
         size: (height, width) or one number for both, in pixels; found in the training rows if not given.
         colour: `rgb`, `grey`, `hsv`, `lab` or `ycbcr`: what the model sees; `rgb` or `grey` by what the pictures
             are, if not given. (HSV after Smith 1978, LAB CIE 1976 under D65, YCbCr as in JPEG.)
-        resize: `squash`, `crop` or `pad`, see `flambeau.fields.decoding.resize`.
+        resize: `squash`, `crop` or `pad`, see `flambeau.fields.picture.decoding.resize`.
         background: grey level behind transparent pixels and around padded pictures, 0…255.
         range: of pictures of more than 8 bits or of floats, the values that become black and white, the same for every
             picture: [0, 4095], or [-1000, 2000] of Hounsfield units. Found in the training rows if not given. What lies

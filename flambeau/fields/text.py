@@ -15,14 +15,14 @@ import numpy as np
 import torch
 
 from flambeau.core.errors import DataError, UsageError
-from flambeau.fields import cutting
 from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition
-from flambeau.fields.charsets import read_text
-from flambeau.fields.cutting import HF, WORDS
 from flambeau.fields.describing import spread
-from flambeau.fields.rewording import Rewording
-from flambeau.fields.synonyms import find_wordnet, read_synonyms, synonym_table
-from flambeau.fields.wordwise import WordByWord, joined, works_by_word
+from flambeau.fields.language import tokenizers as cutting
+from flambeau.fields.language.charsets import read_text
+from flambeau.fields.language.eda import EDA
+from flambeau.fields.language.synonyms import find_wordnet, read_synonyms, synonym_table
+from flambeau.fields.language.tokenizers import HF, WORDS
+from flambeau.fields.language.wordwise import WordByWord, joined, works_by_word
 
 LONGEST = 10_000_000  # characters of one text that are looked at
 MANY_CHARACTERS = 15  # from this mean length on, values are texts and not names
@@ -50,7 +50,7 @@ class Text(Field):
         characters: how many characters of a text follow its words as tokens, for a model that looks at both; of words
             and Chinese words only. None for as many as the model wants, which most do not. They are no words: `a` the
             word and `a` the character are two tokens.
-        augment: how training texts are changed, as `Rewording` takes it.
+        augment: how training texts are changed, as `EDA` takes it.
     """
 
     kind = "text"
@@ -72,7 +72,7 @@ class Text(Field):
         characters: int | None = None,
         augment: Mapping[str, Any] | None = None,
     ):
-        self.augmentation: Rewording | None = Rewording.from_dict(augment) if augment else None
+        self.augmentation: EDA | None = EDA.from_dict(augment) if augment else None
         self.tokens, self.lower = cutting.check_kind(tokens), cutting.check_flag("lower", lower)
         cutting.check_numbers(max_length=(max_length, 1), max_vocabulary=(max_vocabulary, 3), min_count=(min_count, 1))
         self.max_length, self.max_vocabulary, self.min_count = max_length, max_vocabulary, min_count

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from flambeau.core.errors import DataError, UsageError, shown
-from flambeau.fields import cutting
 from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition
-from flambeau.fields.cutting import HF
 from flambeau.fields.describing import spread
+from flambeau.fields.language import tokenizers as cutting
+from flambeau.fields.language.tokenizers import HF
 
 CHARACTERS = 16  # of a word that its model sees: half from its beginning, half from its end
 SPLITS = ("auto", "words", "spaces", "characters")

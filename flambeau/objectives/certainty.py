@@ -45,6 +45,6 @@ def temperature(logits: Tensor, target: Tensor) -> float:
     return round(2 / (low + high), 4)
 
 
-def sharpened(logits: Tensor, by: float) -> Tensor:
+def temperature_scaled(logits: Tensor, by: float) -> Tensor:
     """Probabilities (B, K) of logits (B, K) divided by a temperature."""
     return (logits.float() / by if by != 1.0 else logits.float()).softmax(-1)

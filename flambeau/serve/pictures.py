@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from PIL import Image as PILImage
 
-from flambeau.fields.pixels import DAMAGES, SERVED, bytes_a_pixel, readable
+from flambeau.fields.picture.pixels import DAMAGES, SERVED, bytes_a_pixel, readable
 from flambeau.serve.limits import Limits
 from flambeau.serve.problems import Problem
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from flambeau.data.batch import Batch
 from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
-from flambeau.data.encode import encode
 from flambeau.data.prepare import Preparer
-from flambeau.data.store import Store
+from flambeau.data.store.encode import encode
+from flambeau.data.store.store import Store
 from flambeau.fields import Category, MultiLabel, Number
 from flambeau.objectives import Context, Objective, Supervised
 from flambeau.techniques import Technique

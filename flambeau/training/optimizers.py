@@ -62,7 +62,7 @@ def _of_phase(
 ) -> torch.optim.Optimizer:
     return build(
         settings.optimizer, objective.parameters(phase), settings.learning_rate or 1e-3, settings.weight_decay,
-        head=objective.head_parameters(), body_rate=settings.body_rate or 1.0, rates=rates,
+        head=objective.head_parameters(), backbone_lr_scale=settings.backbone_lr_scale or 1.0, rates=rates,
         options=settings.optimizer_options,
     )  # fmt: skip
 
@@ -74,14 +74,14 @@ def build(
     weight_decay: float,
     *,
     head: list[nn.Parameter] | None = None,
-    body_rate: float = 1.0,
+    backbone_lr_scale: float = 1.0,
     rates: Mapping[nn.Parameter, float] | None = None,
     options: dict[str, Any] | None = None,
 ) -> torch.optim.Optimizer:
     """The optimiser, fused where torch has it. Biases and norms (fewer than two axes) are not decayed.
 
     Args:
-        head: parameters that learn at the full rate where the others learn at `body_rate` of it.
+        head: parameters that learn at the full rate where the others learn at `backbone_lr_scale` of it.
         rates: further shares of the learning rate, of some parameters.
         options: further arguments of the class.
 
@@ -107,7 +107,7 @@ def build(
         raise UsageError("no parameter is left to train", fix="unfreeze some")
     decays = "weight_decay" in accepted
     listed = [
-        {"params": ps, "lr": learning_rate * rate * (1.0 if full else body_rate)}
+        {"params": ps, "lr": learning_rate * rate * (1.0 if full else backbone_lr_scale)}
         | ({"weight_decay": weight_decay if decayed else 0.0} if decays else {})
         for (decayed, full, rate), ps in groups.items()
     ]

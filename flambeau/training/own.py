@@ -88,7 +88,7 @@ class OwnSteps:
         if self.optimizer is None:
             return reasons
         settings.learning_rate = self.build(parameters).param_groups[0]["lr"]
-        reasons = [reason for reason in reasons if not reason.startswith(("learning_rate", "body_rate"))]
+        reasons = [reason for reason in reasons if not reason.startswith(("learning_rate", "backbone_lr_scale"))]
         return [*reasons, f"learning_rate {settings.learning_rate:g}: that of your own optimiser"]
 
     def schedule_of(self, optimizer: torch.optim.Optimizer, epochs: int, steps_per_epoch: int) -> Schedule:

@@ -8,7 +8,7 @@ from typing import Any
 
 from flambeau.core.errors import UsageError, nearest, shown
 
-OF_PHASE = ("optimizer", "optimizer_options", "learning_rate", "body_rate", "weight_decay", "every")
+OF_PHASE = ("optimizer", "optimizer_options", "learning_rate", "backbone_lr_scale", "weight_decay", "every")
 MOST = 10**9  # of anything that is counted
 
 
@@ -19,11 +19,11 @@ class Settings:
     Attributes:
         epochs: passes over the training rows.
         batch_size: samples in a batch, before accumulation.
-        tokens: for ragged inputs, the most padded tokens in a batch.
+        max_tokens: for ragged inputs, the most padded tokens in a batch.
         accumulate: batches to a step.
         optimizer: a name of torch.optim in lower case, with `optimizer_options` for its further arguments.
         learning_rate: the highest rate of the schedule.
-        body_rate: share of the rate at which pretrained layers learn.
+        backbone_lr_scale: share of the rate at which pretrained layers learn.
         weight_decay: decoupled for adamw.
         schedule: one_cycle, cosine, linear or constant; with `warmup`, the share that one_cycle rises in.
         precision: auto, float32 or bf16.
@@ -44,12 +44,12 @@ class Settings:
 
     epochs: int | None = None
     batch_size: int | None = None
-    tokens: int | None = None
+    max_tokens: int | None = None
     accumulate: int = 1
     optimizer: str = "adamw"
     optimizer_options: dict[str, Any] = field(default_factory=dict)
     learning_rate: float | None = None
-    body_rate: float | None = None
+    backbone_lr_scale: float | None = None
     weight_decay: float = 0.05
     schedule: str = "one_cycle"
     warmup: float = 0.25
@@ -67,11 +67,11 @@ class Settings:
     every: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate", "log_every", "tokens", "every"):
+        for name in ("epochs", "batch_size", "accumulate", "log_every", "max_tokens", "every"):
             value = getattr(self, name)
             if value is not None and not 1 <= value <= MOST:
                 raise UsageError(f"{name}={shown(value)} does not fit", expected="1 or more" if value < 1 else "less")
-        for name in ("learning_rate", "body_rate"):
+        for name in ("learning_rate", "backbone_lr_scale"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise UsageError(f"{name}={value} does not fit", expected="a number above 0")

@@ -18,7 +18,7 @@ import torch
 from sklearn.datasets import load_digits, load_iris, load_sample_image, load_wine
 
 from flambeau.core.errors import DataError
-from flambeau.data.store import collate
+from flambeau.data.store.store import collate
 from flambeau.fields import (
     FIELDS,
     Audio,
@@ -40,7 +40,7 @@ from flambeau.fields import (
     Tokens,
     Windows,
 )  # fmt: skip
-from flambeau.fields.layout import Layout
+from flambeau.fields.time.layout import Layout
 
 
 @dataclass

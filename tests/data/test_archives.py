@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from flambeau.core.errors import DataError
-from flambeau.data import archives
-from flambeau.data.archives import is_archive, unpack
+from flambeau.data.sources import archives
+from flambeau.data.sources.archives import is_archive, unpack
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from small import stored
 
 from flambeau.core.errors import UsageError
 from flambeau.data.batches import Batches
-from flambeau.data.store import RaggedColumn, Store
+from flambeau.data.store.store import RaggedColumn, Store
 
 STORE = stored()[1]
 ROWS = torch.arange(0, 200, 2)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flambeau.core.errors import DataError
-from flambeau.data.tables import read_table
+from flambeau.data.sources.tables import read_table
 
 ROWS = "1,cat\n2,dog\n" * 10
 

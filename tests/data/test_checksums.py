@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flambeau.core.reporter import QUIET
-from flambeau.data.checksums import BLOCK, Checksums, checksum, damaged
+from flambeau.data.store.checksums import BLOCK, Checksums, checksum, damaged
 
 
 @pytest.mark.parametrize("size", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 12345])

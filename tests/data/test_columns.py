@@ -10,8 +10,8 @@ import pytest
 
 import flambeau as fb
 from flambeau.core.errors import DataError
-from flambeau.data.encode import encode
 from flambeau.data.grouping import PRESENT, grouped
+from flambeau.data.store.encode import encode
 from flambeau.fields import Table
 
 

@@ -19,10 +19,10 @@ from flambeau.core.randomness import generator
 from flambeau.core.reporter import Reporter
 from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
-from flambeau.data.encode import EncodeOptions, encode
-from flambeau.data.fingerprint import file_fingerprint, memory_fingerprint
 from flambeau.data.realdata.nasty import UNREADABLE
-from flambeau.data.store import FixedColumn, Store, StreamedColumn
+from flambeau.data.store.encode import EncodeOptions, encode
+from flambeau.data.store.fingerprint import file_fingerprint, memory_fingerprint
+from flambeau.data.store.store import FixedColumn, Store, StreamedColumn
 from flambeau.fields import Category, Field, Image, MultiLabel, Number
 
 

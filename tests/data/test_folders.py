@@ -15,8 +15,8 @@ from PIL import Image as PILImage
 
 from flambeau import Dataset
 from flambeau.core.errors import DataError
+from flambeau.data.sources.walk import walk
 from flambeau.data.split import NAMES
-from flambeau.data.walk import walk
 
 
 def put(root: Path, *folders: str, count: int = 4, ending: str = ".png") -> Path:

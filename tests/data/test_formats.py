@@ -18,9 +18,9 @@ import flambeau as fb
 from flambeau import Dataset
 from flambeau.cli.main import run
 from flambeau.core.errors import DataError
-from flambeau.data.formats import READERS
 from flambeau.data.sources import from_path
-from flambeau.data.tables import read_table
+from flambeau.data.sources.formats import READERS
+from flambeau.data.sources.tables import read_table
 
 ROWS = [{"x": i % 3, "label": ["cat", "dog"][i % 2]} for i in range(40)]
 CSV = "x,label\n" + "".join(f"{row['x']},{row['label']}\n" for row in ROWS)
@@ -143,7 +143,7 @@ def test_a_compressed_file_that_would_fill_the_disk_is_refused(
 
 def test_a_compressed_file_of_next_to_nothing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("flambeau.data.archives.BOMB_BYTES", 1 << 20)
+    monkeypatch.setattr("flambeau.data.sources.archives.BOMB_BYTES", 1 << 20)
     Path("rows.csv.gz").write_bytes(gzip.compress(b"a,label\n" + bytes(8 << 20)))
     with pytest.raises(DataError, match="over 300 times its size"):
         read_table("rows.csv.gz")

@@ -11,7 +11,7 @@ import pytest
 
 import flambeau as fb
 from flambeau.core.errors import DataError
-from flambeau.data.frames import as_polars
+from flambeau.data.sources.frames import as_polars
 
 DAYS = pd.to_datetime(["2024-01-01", None, "2024-07-01"])
 

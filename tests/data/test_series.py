@@ -13,11 +13,11 @@ import torch
 import flambeau as fb
 from flambeau.baselines import baselines
 from flambeau.core.errors import DataError, UsageError
-from flambeau.data.encode import encode
-from flambeau.data.series import from_series
-from flambeau.data.whole_series import from_ts
+from flambeau.data.sources.series import from_series
+from flambeau.data.sources.whole_series import from_ts
+from flambeau.data.store.encode import encode
 from flambeau.fields import Views
-from flambeau.fields.timeline import plan, timeline
+from flambeau.fields.time.timeline import plan, timeline
 
 DAY = 24
 

@@ -13,7 +13,7 @@ import pytest
 
 import flambeau as fb
 from flambeau.core.errors import DataError, FlambeauError
-from flambeau.data.series import from_series
+from flambeau.data.sources.series import from_series
 
 
 def made(times: Sequence[Any], values: Sequence[float] | None = None, **options: Any) -> fb.Dataset:

@@ -18,9 +18,9 @@ from sklearn.datasets import load_diabetes, load_digits, load_wine
 
 from flambeau.core.errors import DataError, UsageError
 from flambeau.data.dataset import Dataset
-from flambeau.data.encode import EncodeOptions, encode
 from flambeau.data.sources import from_path
 from flambeau.data.split import Split
+from flambeau.data.store.encode import EncodeOptions, encode
 from flambeau.fields import Category, Image, MultiLabel, Number, Tokens
 
 

@@ -18,9 +18,9 @@ from words import TOPICS, Bag, Words, registered, sentences
 import flambeau as fb
 from flambeau.data.batch import Batch
 from flambeau.data.batches import Batches
-from flambeau.data.encode import EncodeOptions, encode
 from flambeau.data.prepare import Preparer
-from flambeau.data.store import RaggedColumn
+from flambeau.data.store.encode import EncodeOptions, encode
+from flambeau.data.store.store import RaggedColumn
 from flambeau.fields import Ragged
 from flambeau.objectives import Objective
 from flambeau.techniques import Technique

@@ -14,7 +14,7 @@ from forkserver import Forkserver
 import flambeau as fb
 from flambeau.core.errors import DataError
 from flambeau.data.sources import from_path, from_source
-from flambeau.data.tables import read_table
+from flambeau.data.sources.tables import read_table
 
 SENTENCES = [
     ("Größe passt nicht, schade um das schöne Stück", "negative"),

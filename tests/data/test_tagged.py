@@ -10,9 +10,9 @@ import pytest
 
 import flambeau as fb
 from flambeau.core.errors import DataError, UsageError
-from flambeau.data.encode import EncodeOptions, encode
 from flambeau.data.sources import from_path
-from flambeau.data.tagged import is_tagged
+from flambeau.data.sources.tagged import is_tagged
+from flambeau.data.store.encode import EncodeOptions, encode
 from flambeau.fields import Tags, Text, Tokens
 
 CONLL2003 = """-DOCSTART- -X- -X- O

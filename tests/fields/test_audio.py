@@ -11,7 +11,7 @@ import torch
 from tones import as_file, noise, pitch, tone
 
 from flambeau.core.errors import DataError, UsageError
-from flambeau.data.store import collate
+from flambeau.data.store.store import collate
 from flambeau.fields import Audio, Ragged, Windows
 from flambeau.fields.sound import decode, sound_info
 from flambeau.objectives.supervised import over_windows

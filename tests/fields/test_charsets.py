@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flambeau.core.errors import DataError, UsageError
-from flambeau.fields.charsets import detect, read_text, read_texts, to_text
+from flambeau.fields.language.charsets import detect, read_text, read_texts, to_text
 
 ENGLISH = "The naïve café’s façade: “déjà vu”, she said. "
 GERMAN = "Die Straße führt über die Brücke; größer wäre schöner. "

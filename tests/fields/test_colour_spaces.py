@@ -10,7 +10,7 @@ import torch
 from PIL import Image as PILImage
 from sklearn.datasets import load_sample_image
 
-from flambeau.fields.colour_spaces import COLOURS, convert
+from flambeau.fields.picture.colour_spaces import COLOURS, convert
 
 PHOTO = load_sample_image("flower.jpg")[::16, ::16]
 RGB = torch.from_numpy(PHOTO.transpose(2, 0, 1)[None] / 255)

@@ -12,8 +12,8 @@ from sklearn.datasets import load_sample_image
 
 from flambeau.core.errors import DataError
 from flambeau.data.realdata.nasty import UNREADABLE
-from flambeau.fields.decoding import decode, resize
 from flambeau.fields.image import original_size
+from flambeau.fields.picture.decoding import decode, resize
 
 GREY = {"grey", "grey16", "float_tiff", "la", "one_bit"}
 TRANSPARENT = {"rgba", "la", "palette_transparent"}

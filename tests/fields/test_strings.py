@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from flambeau.data.columns import from_polars
+from flambeau.data.sources.columns import from_polars
 from flambeau.fields.strings import Names, Strings, Texts
 
 TEXTS = [f"text {i}" if i % 7 else None for i in range(20_000)]

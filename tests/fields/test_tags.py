@@ -9,7 +9,7 @@ import pytest
 
 import flambeau as fb
 from flambeau.core.errors import DataError, UsageError
-from flambeau.data.store import collate
+from flambeau.data.store.store import collate
 from flambeau.fields import Ragged, Tags, Tokens, recognise
 from flambeau.fields.tags import Span, spans
 from flambeau.fields.tokens import words_seen

@@ -14,9 +14,9 @@ import torch
 
 import flambeau as fb
 from flambeau.core.errors import DataError, UsageError
-from flambeau.data.encode import EncodeOptions, encode
 from flambeau.data.realdata.texts import uci_sentences
-from flambeau.data.store import collate
+from flambeau.data.store.encode import EncodeOptions, encode
+from flambeau.data.store.store import collate
 from flambeau.fields import Category, Field, Ragged, Text, Tokens, recognise
 
 SENTENCES = uci_sentences()

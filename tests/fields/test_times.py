@@ -12,8 +12,8 @@ import pytest
 import flambeau as fb
 from flambeau.core.errors import UsageError
 from flambeau.fields import Date
-from flambeau.fields.timeforms import find_form
-from flambeau.fields.times import TimeForm, parse, read
+from flambeau.fields.time.timeforms import find_form
+from flambeau.fields.time.times import TimeForm, parse, read
 
 DAYS = [dt.datetime(2023, 12, 25) + dt.timedelta(days=i) for i in range(60)]
 HOURS = [dt.datetime(2023, 12, 31, 9) + dt.timedelta(hours=i) for i in range(60)]

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from flambeau.fields import Text, wordwise
-from flambeau.fields.wordwise import WordByWord, works_by_word
+from flambeau.fields import Text
+from flambeau.fields.language import wordwise
+from flambeau.fields.language.wordwise import WordByWord, works_by_word
 
 MARKS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = ["the", "cat", "##s", "sat", "on", "no", "##body", "good", "##ness"]

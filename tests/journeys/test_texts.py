@@ -198,7 +198,7 @@ def test_an_interrupted_training_of_texts_ends_with_the_same_weights(table: Path
 
     def learner(run: str) -> fb.Learner:
         data = fb.Dataset.from_table(table, inputs=["text"])
-        return fb.Learner(data, model="gru", epochs=2, run=tmp_path / run, quiet=True, tokens=1000,
+        return fb.Learner(data, model="gru", epochs=2, run=tmp_path / run, quiet=True, max_tokens=1000,
                           schedule="constant", seed=3, log_every=7)  # fmt: skip
 
     whole = learner("whole")

@@ -12,7 +12,7 @@ from made import net
 
 from flambeau.core.errors import UsageError
 from flambeau.fields import Ragged, Text
-from flambeau.fields.cutting import joint
+from flambeau.fields.language.tokenizers import joint
 from flambeau.models import InputSpec, auto, build
 from flambeau.models.text.pair import Pair, shared
 from flambeau.models.text.pretrained import PretrainedPair

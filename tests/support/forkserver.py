@@ -28,7 +28,7 @@ from typing import Any
 
 PRELOAD = (
     "flambeau.cli.main", "flambeau.learner", "flambeau.evaluation", "flambeau.report", "flambeau.serve",
-    "flambeau.data.check", "flambeau.models.catalog", "tensorboard.summary.writer.event_file_writer",
+    "flambeau.check", "flambeau.models.catalog", "tensorboard.summary.writer.event_file_writer",
     "tensorboard.compat.proto.event_pb2", "torch._dynamo", "rich.console", "uvicorn", "fastapi",
 )  # fmt: skip
 PATIENCE = 120.0  # seconds after which a command is taken to hang

@@ -33,7 +33,7 @@ def test_biases_and_norms_are_not_decayed() -> None:
 def test_the_head_learns_at_the_full_rate_and_the_body_at_its_share() -> None:
     net = model()
     head = list(net[3].parameters())
-    found = groups(build("sgd", list(net.parameters()), 0.1, 0.05, head=head, body_rate=0.1))
+    found = groups(build("sgd", list(net.parameters()), 0.1, 0.05, head=head, backbone_lr_scale=0.1))
     for p in net.parameters():
         full = any(p is h for h in head)
         assert found[id(p)] == (pytest.approx(0.1 if full else 0.01), 0.05 if p.ndim > 1 else 0.0)
@@ -120,7 +120,7 @@ def test_a_training_follows_its_schedule() -> None:
 @pytest.mark.parametrize(
     ("setting", "value"),
     [("epochs", 0), ("batch_size", 0), ("accumulate", 0), ("log_every", 0), ("tokens", -1), ("learning_rate", 0.0),
-     ("body_rate", -0.1), ("keep", "first"), ("warmup", 0.0), ("warmup", 1.0)],
+     ("backbone_lr_scale", -0.1), ("keep", "first"), ("warmup", 0.0), ("warmup", 1.0)],
 )  # fmt: skip
 def test_settings_that_do_not_fit_are_refused(setting: str, value: Any) -> None:
     with pytest.raises(UsageError, match=rf"{setting}='?{value}'? does not fit; expected"):

@@ -18,7 +18,7 @@ from typing import IO, BinaryIO, cast
 
 from flambeau.core.errors import DataError
 from flambeau.core.files import disk_full_named
-from flambeau.data.archives import inside
+from flambeau.data.sources.archives import inside
 
 
 def members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:

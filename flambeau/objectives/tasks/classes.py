@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flambeau.fields import Category, Field
-from flambeau.objectives.certainty import sharpened, temperature
+from flambeau.objectives.certainty import temperature, temperature_scaled
 from flambeau.objectives.classification import Classification
 from flambeau.objectives.metrics import Metric
 from flambeau.objectives.names import BALANCED, SYNONYMS
@@ -37,7 +37,7 @@ class Classes(Task):
     counted = blended
 
     def activate(self, output: Tensor) -> Tensor:
-        return sharpened(output, self.field.temperature)
+        return temperature_scaled(output, self.field.temperature)
 
     def calibrate(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> str | None:
         """Makes a classifier as sure as it is often right."""

@@ -1,0 +1,277 @@
+"""From a column of texts to Findings: empty, extreme and damaged ones, mixed languages, copies and near-copies."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from flambeau.check.draw import READ, draw, of_a_draw
+from flambeau.check.duplicates import Twins, row_digests
+from flambeau.check.language import languages
+from flambeau.check.minhash import near_duplicate_texts
+from flambeau.check.mojibake import NAMES, WESTERN, Garbled, mojibake
+from flambeau.check.plain import as_text, combined, digest, few_words, groups_of, squeezed
+from flambeau.check.text_artifacts import LOST, invisible, markup
+from flambeau.check.vocabulary import token_findings
+from flambeau.check.wording import found
+from flambeau.core.errors import DataError
+from flambeau.core.findings import Finding, Severity
+from flambeau.core.reporter import Reporter
+from flambeau.data.dataset import Dataset
+from flambeau.fields import Text
+
+NUMBERS = 0.9
+EXTREME, LONG = 100, 10_000
+"""Times the median, and characters, from which a text is extremely long."""
+LANGUAGE = 0.02
+CHUNK = 1024
+
+_NUMBER = re.compile(r"\s*[-+]?(?:\d[\d ,._]*\d|\d)?(?:[.,]\d+)?(?:[eE][-+]?\d+)?\s*%?\s*")
+
+
+class Seen(NamedTuple):
+    """What one pass over N texts found.
+
+    `length` int64 (N) in characters, 0 where there is no text; `digests` uint64 (N), equal for copies, 0 where there
+    is no text; `errors` says why rows cannot be used; the rest are rows, or a text's telling bit by row.
+    """
+
+    length: np.ndarray
+    digests: np.ndarray
+    errors: dict[int, str]
+    empty: list[int]
+    few: list[int]
+    numbers: list[int]
+    wrong: dict[int, Garbled]
+    lost: list[int]
+    invisible: dict[int, str]
+    markup: dict[int, str]
+
+
+def text_findings(dataset: Dataset, twins: Twins, reporter: Reporter) -> tuple[list[Finding], np.ndarray]:
+    """Findings about all columns of texts, and bool (N): the rows whose texts can be used."""
+    names = [name for name, field in dataset.fields.items() if isinstance(field, Text)]
+    usable = np.ones(len(dataset), bool)
+    findings: list[Finding] = []
+    scans: dict[str, Seen] = {}
+    for name in names:
+        seen = scans[name] = scan(dataset, name, reporter)
+        usable &= seen.length > 0
+        usable[list(seen.errors)] = False
+        own = _bad(dataset, name, seen) + _damaged(dataset, seen)
+        rows = draw(seen.length)
+        with reporter.bar(f"reading the words of {name}", 2 * len(rows)) as bar:
+            texts = [(as_text(dataset.columns[name][row]) or "")[:READ] for row in rows]
+            total = int(np.count_nonzero(seen.length))
+            own += of_a_draw(_mixed(dataset, rows, texts), len(rows), total)
+            bar.update(len(rows))
+            own += token_findings(dataset, name, rows, texts, seen.length, bar)
+        findings += [_in_column(name, finding) for finding in own] if len(names) > 1 else own
+    if inputs := [name for name in names if name in dataset.inputs]:
+        findings += _copies(dataset, twins, inputs, scans, reporter)
+    return findings, usable
+
+
+def scan(dataset: Dataset, name: str, reporter: Reporter) -> Seen:
+    """One pass over the texts of a column."""
+    values = dataset.columns[name]
+    count = len(values)
+    seen = Seen(np.zeros(count, np.int64), np.zeros(count, np.uint64), {}, [], [], [], {}, [], {}, {})
+    with reporter.bar(f"checking {name}", count) as bar:
+        for row, value in enumerate(values):
+            if row % CHUNK == 0:
+                bar.update(row)
+            try:
+                _look(value, row, seen)
+            except DataError as error:
+                seen.errors[row] = error.found
+    return seen
+
+
+def _look(value: Any, row: int, seen: Seen) -> None:
+    text = as_text(value)
+    if text is None:
+        return  # told of as missing
+    plain = squeezed(text)
+    if not plain:
+        seen.empty.append(row)
+        return
+    seen.length[row], seen.digests[row] = len(text), digest(plain)
+    if not isinstance(value, str) and not hasattr(value, "__fspath__"):
+        seen.errors[row] = f"a {type(value).__name__} is not a text"
+    if len(plain) < 40 and plain[-1] in "0123456789.%" and _NUMBER.fullmatch(plain):
+        seen.numbers.append(row)
+    elif few_words(plain):
+        seen.few.append(row)
+    if (wrong := mojibake(text)) is not None:
+        seen.wrong[row] = wrong
+    elif not text.isascii() and LOST.search(text):
+        seen.lost.append(row)
+    elif unseen := invisible(text):  # in a text of a wrong encoding they are parts of letters
+        seen.invisible[row] = unseen
+    if left := markup(text):
+        seen.markup[row] = left
+
+
+def _in_column(name: str, finding: Finding) -> Finding:
+    return dataclasses.replace(finding, message=f"in the column '{name}' {finding.message}")
+
+
+def _bad(dataset: Dataset, name: str, seen: Seen) -> list[Finding]:
+    """What is no text, or hardly one."""
+    findings = []
+    reasons: dict[str, list[int]] = defaultdict(list)
+    for row, error in seen.errors.items():
+        reasons[error].append(row)
+    for reason, rows in reasons.items():
+        findings += found(dataset, "unreadable", Severity.WARNING, rows, "text", f"left out: {reason}",
+                          fix="repair or remove them")  # fmt: skip
+    findings += found(dataset, "empty", Severity.WARNING, seen.empty, "text", "left empty, and left out",
+                      fix="fill them in, or remove the rows")  # fmt: skip
+    readable = seen.length > 0
+    readable[list(seen.errors)] = False
+    train = dataset.rows("train")
+    if len(train) and not readable[train].any() and (seen.empty or seen.errors):
+        findings.append(
+            Finding("nothing-readable", Severity.ERROR, f"no training row has a text in the column '{name}'",
+                    count=len(train), fix="look whether it is the right column")
+        )  # fmt: skip
+    there = int(np.count_nonzero(seen.length))
+    if there and len(seen.numbers) >= NUMBERS * there:
+        example = as_text(dataset.columns[name][seen.numbers[0]])
+        findings += found(
+            dataset, "numbers-as-text", Severity.WARNING, seen.numbers, "text",
+            f"of {there} that looks like a number, such as {example!r}",
+            fix=f"take them as numbers: fields={{'{name}': fb.fields.Number()}}; or choose another column",
+        )  # fmt: skip
+        return findings
+    findings += found(
+        dataset, "near-empty", Severity.NOTE, sorted(seen.few + seen.numbers), "text", "of fewer than 2 words",
+        fix="look whether they tell anything",
+    )  # fmt: skip
+    if there:
+        median = float(np.median(seen.length[seen.length > 0]))
+        long = np.flatnonzero(seen.length > max(LONG, EXTREME * median))
+        longest = int(seen.length.max())
+        findings += found(
+            dataset, "extreme-length", Severity.NOTE, long[np.argsort(-seen.length[long])], "text",
+            f"of up to {longest:,} characters, where half of all have {median:.0f} or fewer",
+            fix="look whether several texts, or a whole file, came into one",
+        )  # fmt: skip
+    return findings
+
+
+def _damaged(dataset: Dataset, seen: Seen) -> list[Finding]:
+    findings = _garbled(dataset, seen.wrong)
+    findings += found(
+        dataset, "lost-characters", Severity.WARNING, seen.lost, "text",
+        "with characters that a wrong encoding has lost (� or 锟斤拷)", fix="make them again from the source",
+    )  # fmt: skip
+    if seen.invisible:
+        counts = Counter(character for unseen in seen.invisible.values() for character in unseen)
+        listed = ", ".join(f"{_called(character)} ({count:,})" for character, count in counts.most_common(5))
+        more = f" and {len(counts) - 5} more" if len(counts) > 5 else ""
+        findings += found(
+            dataset, "invisible-characters", Severity.NOTE, list(seen.invisible), "text",
+            f"with characters that nobody sees: {listed}{more}",
+            fix="take them out: they cut words in two, and make others of equal ones",
+        )  # fmt: skip
+    if seen.markup:
+        often = [bit for bit, _ in Counter(seen.markup.values()).most_common(3)]
+        examples = ", ".join(bit if len(bit) <= 40 else bit[:40] + "…" for bit in often)
+        findings += found(
+            dataset, "markup", Severity.NOTE, list(seen.markup), "text",
+            f"with HTML left in, such as {examples}",
+            fix="take it out, unless it tells something: html.unescape, and a pattern for the tags",
+        )  # fmt: skip
+    return findings
+
+
+def _garbled(dataset: Dataset, wrong: dict[int, Garbled]) -> list[Finding]:
+    """A Finding for each way in which texts came into a wrong encoding."""
+    sure = Counter(bit.read[0] for bit in wrong.values() if len(bit.read) == 1 and bit.read[0] in WESTERN)
+    maybe = {bit.read[0] for bit in wrong.values() if bit.read[0] in WESTERN}
+    likely = sure.most_common(1)[0][0] if sure else max(maybe, default="")  # of texts that both explain
+    ways: dict[tuple[str, str, int], list[int]] = defaultdict(list)
+    for row, bit in wrong.items():
+        ways[bit.written, likely if likely in bit.read else bit.read[0], bit.times].append(row)
+    findings = []
+    for (written, read, times), rows in ways.items():
+        (word, meant), _ = Counter(wrong[row][:2] for row in rows).most_common(1)[0]
+        again = {1: "", 2: ", twice"}.get(times, f", {times} times over")
+        what = "them" if all(wrong[row].whole for row in rows) else "what is garbled in them"
+        undo = f"text.encode('{read}')"
+        if not all(read in wrong[row].plain for row in rows):  # bytes that mean nothing in it were let pass
+            undo = f"b''.join(c.encode('latin-1' if c < '\\xa0' else '{read}') for c in text)"
+        anew = f"read the file with encoding='{written}'" if times == 1 else "read the source anew in its own encoding"
+        findings += found(
+            dataset, "mojibake", Severity.WARNING, rows, "text",
+            f"in {NAMES[written]} that was read as {NAMES[read]}{again}: {word!r} should be {meant!r}",
+            fix=f"{anew}, or repair {what}: {undo}.decode('{written}'){again}",
+        )  # fmt: skip
+    return findings
+
+
+def _called(character: str) -> str:
+    """A character by its number and its name, or by the sign that it was where Windows-1252 was read as Latin-1.
+
+    >>> _called("\\u200b"), _called("\\x00"), _called("\\x96")
+    ('U+200B zero width space', 'U+0000 control character', "U+0096, which is '–' in Windows-1252")
+    """
+    number = f"U+{ord(character):04X}"
+    if "\x80" <= character < "\xa0" and (meant := character.encode("latin-1").decode("cp1252", "ignore")):
+        return f"{number}, which is '{meant}' in Windows-1252"
+    return f"{number} {unicodedata.name(character, 'control character').lower()}"
+
+
+def _mixed(dataset: Dataset, rows: np.ndarray, texts: Sequence[str]) -> list[Finding]:
+    chunks = (texts[start : start + CHUNK] for start in range(0, len(texts), CHUNK))
+    named = np.asarray([language for chunk in chunks for language in languages(chunk)], object)
+    counts = Counter(named.tolist())
+    told = sum(count for language, count in counts.items() if language)
+    often = [(name, n) for name, n in counts.most_common() if name and n >= max(2, LANGUAGE * told)]
+    if len(often) < 2:
+        return []
+    first = {name: int(rows[np.flatnonzero(named == name)[0]]) for name, _ in often}
+    listed = ", ".join(f"{name} ({n / told:.0%}, such as {dataset.place(first[name])})" for name, n in often)
+    others = rows[np.isin(named, [name for name, _ in often[1:]])]
+    return [
+        Finding("mixed-language", Severity.NOTE, f"texts in several languages: {listed}", rows=others.tolist(),
+                places=[dataset.place(int(row)) for row in others],
+                fix="look whether all belong; a model from scratch needs enough of each language")
+    ]  # fmt: skip
+
+
+def _copies(
+    dataset: Dataset, twins: Twins, inputs: list[str], scans: dict[str, Seen], reporter: Reporter
+) -> list[Finding]:
+    """Findings about samples whose texts are equal, but for capitals and spaces, or alike."""
+    digests = [scans[name].digests for name in inputs]
+    others = [name for name in dataset.inputs if name not in inputs]
+    noun = "text" if len(dataset.inputs) == 1 else "row"
+    if others:
+        rest = Dataset(
+            {name: dataset.columns[name] for name in others},
+            split="none",
+            fields={n: dataset.fields[n] for n in others},
+        )
+        digests.append(np.asarray([int.from_bytes(d[:8], "little") for d in row_digests(rest)], np.uint64))
+    both = combined(digests)
+    groups = groups_of(both)
+    findings = twins.equal(groups, noun)
+    if others:
+        return findings  # alike texts with other numbers beside them are other samples
+    length = np.where(both > 0, np.sum([scans[name].length for name in inputs], 0), 0)
+    for group in groups:
+        length[group[1:]] = 0  # the first stands for its equals
+    rows = draw(length)
+    with reporter.bar("looking for near-duplicates", len(rows)) as bar:
+        texts = [[(as_text(dataset.columns[name][row]) or "")[:READ] for row in rows] for name in inputs]
+        pairs = rows[near_duplicate_texts(texts, bar)]
+    return findings + of_a_draw(twins.alike(pairs, groups, noun), len(rows), int(np.count_nonzero(length)))

@@ -1,0 +1,1 @@
+"""The Store: a Dataset encoded once, and kept."""

@@ -1,0 +1,391 @@
+"""Encoding: from a Dataset to its Store, in threads, once; kept on disk under a fingerprint of what it came from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import warnings
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from flambeau.core.errors import DataError, RunError
+from flambeau.core.files import ODD, disk_full_named, read_json, sync_folder, write_atomic, write_json
+from flambeau.core.findings import Finding, Severity
+from flambeau.core.reporter import QUIET, Bar, Reporter
+from flambeau.core.threads import in_order, usable_processors
+from flambeau.data.dataset import Dataset
+from flambeau.data.store.checksums import Checksums, damaged
+from flambeau.data.store.fingerprint import file_fingerprint, memory_fingerprint
+from flambeau.data.store.store import Column, FixedColumn, RaggedColumn, Store, StreamedColumn, ViewColumn
+from flambeau.fields import Encoding, Field, Views
+from flambeau.fields.strings import Strings
+
+CHUNK = 32  # rows to a task, at most: long enough to be worth a thread's while, short enough for a smooth bar
+RAGGED_CHUNK = 1024  # where values are short, and quicker encoded many at once
+CHUNK_BYTES = 8 << 20  # of encoded values to a task, so that few large ones do not fill the memory
+SYNC_BYTES = 32 << 20  # written between two syncs to the disk, which go on beside the encoding
+Errors = dict[int, str]
+
+
+class Block(NamedTuple):
+    """Encoded rows in order: values (n, …), or (sum of lengths, …) where ragged. A row that failed is blank."""
+
+    values: np.ndarray
+    lengths: list[int]
+    errors: Errors
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """Where and how a Store is made.
+
+    Attributes:
+        cache: the folder that stores are kept in.
+        limit: bytes that one store may take on disk; half of what is free if not given.
+        threads: decoding threads; all processors if not given. They never change a value.
+    """
+
+    cache: Path = Path(".flambeau/store")
+    limit: int | None = None
+    threads: int | None = None
+
+    @property
+    def num_threads(self) -> int:
+        """Decoding threads."""
+        return self.threads or usable_processors()
+
+
+def encode(dataset: Dataset, options: EncodeOptions | None = None, reporter: Reporter = QUIET) -> Store:
+    """The Store of a dataset whose fields are fitted. Rows that cannot be encoded are left out, as Findings.
+
+    Raises:
+        DataError: no training row could be encoded.
+        RunError: the disk is full; nothing is left behind.
+    """
+    options = options or EncodeOptions()
+    columns: dict[str, Column] = {}
+    bad: dict[int, tuple[str, str]] = {}
+    prints = []
+    for name, field in dataset.fields.items():
+        values = dataset.columns[name]
+        if field.persistent and _are_files(values):
+            fingerprint = file_fingerprint(field, values)
+            column, errors = _encode_files(name, field, values, fingerprint, options, reporter)
+        else:
+            fingerprint = memory_fingerprint(field, values)
+            column, errors = _encode_memory(field, values, options.num_threads)
+        prints.append(f"{name}:{fingerprint}")
+        columns[name] = column
+        for row, message in errors.items():
+            if name in dataset.optional and values[row] is None:
+                continue  # blank, and another input says so
+            bad.setdefault(row, (name, message))
+    good = np.delete(np.arange(len(dataset)), np.fromiter(bad, np.int64, len(bad)))
+    if not len(np.intersect1d(good, dataset.rows("train"), assume_unique=True)):
+        row, (name, message) = next(iter(bad.items()))
+        raise DataError(f"none of the training rows can be used; the first: {message}", where=dataset.place(row))
+    return Store(
+        columns,
+        torch.from_numpy(good),
+        _findings(dataset, bad),
+        hashlib.sha256("|".join(prints).encode()).hexdigest(),
+    )
+
+
+def _findings(dataset: Dataset, bad: dict[int, tuple[str, str]]) -> list[Finding]:
+    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for row, key in sorted(bad.items()):
+        groups[key].append(row)
+    return [
+        Finding("left-out", Severity.WARNING, f"{len(rows)} sample{'s' * (len(rows) > 1)} left out: {message}",
+                places=[dataset.place(r) for r in rows], rows=rows)
+        for (_, message), rows in groups.items()
+    ]  # fmt: skip
+
+
+def _are_files(values: Sequence[Any]) -> bool:
+    return not isinstance(values, np.ndarray) and isinstance(
+        next((v for v in values if v is not None), None), (str, Path)
+    )
+
+
+def _encode_memory(field: Field, values: Sequence[Any], threads: int) -> tuple[Column, Errors]:
+    if isinstance(values, Views):
+        flat = torch.from_numpy(field.encode_flat(values))
+        return ViewColumn(flat, torch.from_numpy(values.starts), values.length), {}
+    whole = field.encode_all(values)
+    if whole is not None:
+        return FixedColumn(_as_tensor(whole)), {}
+    encoding, errors = field.encoding, Errors()
+    joined = _Joined(encoding)
+    lengths: list[int] = []
+    # ragged values are texts, whose tokenisers leave Python meanwhile: the next block's begins beside this one's end
+    for block in _blocks(field, values, threads if field.persistent else min(threads, 2 if encoding.ragged else 1)):
+        joined.add(block.values)
+        lengths += block.lengths
+        errors |= block.errors
+    together = torch.from_numpy(joined.whole())
+    return (
+        RaggedColumn(together, torch.from_numpy(_offsets(lengths)), encoding.padded)
+        if encoding.ragged
+        else FixedColumn(together)
+    ), errors
+
+
+class _Joined:
+    """Blocks of values one after another, in memory that grows where it lies: joined at the end they would be there
+    twice."""
+
+    def __init__(self, encoding: Encoding):
+        self._shape = encoding.shape
+        self._array = np.empty((0, *encoding.shape), encoding.dtype)
+        self._used = 0
+
+    def add(self, values: np.ndarray) -> None:
+        """Values (n, …), behind those that are there."""
+        end = self._used + len(values)
+        if end > len(self._array):
+            self._resize(end + end // 8)
+        self._array[self._used : end] = values
+        self._used = end
+
+    def whole(self) -> np.ndarray:
+        """All of them (N, …); nothing can be added after."""
+        self._resize(self._used)
+        return self._array
+
+    def _resize(self, rows: int) -> None:
+        self._array.resize((rows, *self._shape), refcheck=False)  # no view of it is ever given away before the end
+
+
+def _offsets(lengths: Sequence[int]) -> np.ndarray:
+    """Where each row begins, and where the last ends, int64 (N + 1)."""
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+def _as_tensor(array: np.ndarray) -> torch.Tensor:
+    """The array's memory as a tensor. A store is only ever read, so the array may be read-only."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
+def _blocks(field: Field, values: Sequence[Any], threads: int) -> Iterator[Block]:
+    """All rows encoded, in order."""
+    encoding = field.encoding
+    rows = (
+        RAGGED_CHUNK
+        if encoding.ragged and not field.persistent
+        else max(1, min(CHUNK, CHUNK_BYTES // max(encoding.nbytes, 1)))
+    )
+
+    def work(start: int) -> Block:
+        arrays: list[np.ndarray] = []
+        errors = Errors()
+        for row, encoded in enumerate(field.encode_batch(_listed(values[start : start + rows])), start):
+            if isinstance(encoded, DataError):
+                errors[row] = _message(encoded)
+                encoded = np.zeros((0, *encoding.shape) if encoding.ragged else encoding.shape, encoding.dtype)
+            arrays.append(encoded)
+        together = (np.concatenate if encoding.ragged else np.stack)(arrays)
+        lengths = [len(a) for a in arrays] if encoding.ragged else [1] * len(arrays)
+        return Block(together.astype(encoding.dtype, copy=False), lengths, errors)
+
+    starts = range(0, len(values), rows)
+    return in_order(work, starts, threads)
+
+
+def _listed(values: Sequence[Any]) -> Sequence[Any]:
+    """Texts of a frame made once, for a field may look at each more than once."""
+    return list(values) if isinstance(values, Strings) else values
+
+
+def _message(error: DataError) -> str:
+    return error.found + (f"; expected {error.expected}" if error.expected else "")
+
+
+def _encode_files(
+    name: str,
+    field: Field,
+    values: Sequence[Any],
+    fingerprint: str,
+    options: EncodeOptions,
+    reporter: Reporter,
+) -> tuple[Column, Errors]:
+    folder = options.cache / fingerprint
+    encoding = field.encoding
+    blank = np.zeros((0, *encoding.shape) if encoding.ragged else encoding.shape, encoding.dtype)
+    streamed = StreamedColumn(
+        lambda row: blank if values[row] is None else field.encode(values[row]), encoding, options.num_threads
+    )
+    options.cache.mkdir(parents=True, exist_ok=True)
+    limit = options.limit if options.limit is not None else shutil.disk_usage(options.cache).free // 2
+    keep = encoding.ragged or encoding.nbytes * len(values) <= limit
+    kept = None
+    if folder.exists():
+        try:
+            kept = _kept(folder, encoding, len(values), options.num_threads, reporter)
+        except (RunError, OSError, *ODD) as error:
+            told = error.found if isinstance(error, RunError) else "it is damaged"
+            reporter.say(f"{name}: the store {folder} is made anew: {told}", style="yellow")
+    if kept is None or (keep and not kept):
+        shutil.rmtree(folder, ignore_errors=True)  # damaged; or it would not fit then, and does now
+        _sweep(options.cache)
+        if not keep:
+            reporter.say(
+                f"{name}: {encoding.nbytes * len(values) / 2**30:.1f} GiB encoded is over the limit of "
+                f"{limit / 2**30:.1f} GiB; pictures are decoded on the fly instead"
+            )
+        with reporter.bar(f"encoding {name}", len(values)) as bar:
+            _write(folder, field, values, options, bar, keep)
+    meta = read_json(folder / "meta.json", sealed=True)
+    errors = {int(row): message for row, message in meta["errors"].items()}
+    if not meta["kept"]:
+        return streamed, errors
+    flat = _map(folder / "flat.bin", encoding.dtype, encoding.shape)
+    if not encoding.ragged:
+        return FixedColumn(flat), errors
+    return RaggedColumn(flat, _map(folder / "offsets.bin", np.dtype(np.int64), ()), encoding.padded), errors
+
+
+def _kept(folder: Path, encoding: Encoding, rows: int, threads: int, reporter: Reporter) -> bool:
+    """Whether a store's folder holds the encoded values, or their errors only.
+
+    Raises:
+        RunError, OSError, ODD: its bytes are not those that were written.
+    """
+    meta = read_json(folder / "meta.json", sealed=True)
+    flat, size = folder / "flat.bin", rows * encoding.nbytes
+    if not meta["kept"]:
+        return False
+    if encoding.ragged:
+        ends = (folder / "offsets.bin").read_bytes()
+        if zlib.crc32(ends) != meta["offsets"] or len(ends) != 8 * (rows + 1):
+            raise RunError("its bytes are not those that were written", where=folder)
+        size = int(np.frombuffer(ends, np.int64)[-1]) * encoding.nbytes
+    if flat.stat().st_size != size or damaged(flat, meta["sums"], threads, reporter):
+        raise RunError("its bytes are not those that were written", where=folder)
+    return True
+
+
+def _sweep(cache: Path) -> None:
+    """Removes what encodings that were killed have left."""
+    for left in cache.glob(".*.tmp"):
+        pid = left.name.split(".")[-2]
+        if not pid.isdigit() or (not Path(f"/proc/{pid}").exists() and not _alive(int(pid))):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _write(folder: Path, field: Field, values: Sequence[Any], options: EncodeOptions, bar: Bar, keep: bool) -> None:
+    """Writes flat.bin, offsets.bin (ragged only) and meta.json into a temporary folder, then renames it."""
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    encoding, errors = field.encoding, Errors()
+    lengths: list[int] = []
+    sums = Checksums()
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        with disk_full_named(folder), (temporary / "flat.bin").open("wb", buffering=0) as out, _Syncs(out) as syncs:
+            if keep and not encoding.ragged:
+                _reserve(out.fileno(), encoding.nbytes * len(values))
+            for block in _blocks(field, values, options.num_threads):
+                errors |= block.errors
+                lengths += block.lengths
+                if keep:
+                    _write_all(out.write, block.values)
+                    sums.add(block.values)
+                    syncs.written(block.values.nbytes)
+                bar.update(len(lengths))
+        ends = 0
+        if encoding.ragged:
+            offsets = _offsets(lengths).tobytes()
+            ends = zlib.crc32(offsets)
+            write_atomic(temporary / "offsets.bin", offsets)
+        meta = {"kept": keep, "rows": len(values), "errors": errors, "sums": sums.all, "offsets": ends}
+        write_json(temporary / "meta.json", meta, sealed=True)
+        try:
+            temporary.rename(folder)
+        except OSError:
+            if not (folder / "meta.json").exists():  # else somebody else was quicker, with the same bytes
+                raise
+        sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+class _Syncs:
+    """Syncs a file to the disk while it is written, and once more at the end: so little is left to wait for."""
+
+    def __init__(self, file: Any):
+        self._sync = lambda: os.fsync(file.fileno())
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="sync")
+        self._running: Future[None] | None = None
+        self._unsynced = 0
+
+    def written(self, nbytes: int) -> None:
+        """After each write."""
+        self._unsynced += nbytes
+        if self._unsynced >= SYNC_BYTES and (self._running is None or self._running.done()):
+            self._wait()
+            self._running, self._unsynced = self._pool.submit(self._sync), 0
+
+    def _wait(self) -> None:
+        if self._running is not None:
+            self._running.result()  # raises what the disk said
+
+    def __enter__(self) -> _Syncs:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._pool.shutdown(wait=True)
+        if kind is None:
+            self._wait()
+            self._sync()
+
+
+def _reserve(handle: int, size: int) -> None:
+    """Takes the space at once, so that a disk too small is told before the work and not after it."""
+    if size and hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(handle, 0, size)
+        except OSError as error:
+            import errno
+
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            # some file systems cannot reserve; the writes will tell
+
+
+def _write_all(write: Callable[[Any], int], array: np.ndarray) -> None:
+    view = memoryview(array.data).cast("B") if array.size else memoryview(b"")
+    while view:
+        view = view[write(view) :]
+
+
+def _map(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> torch.Tensor:
+    """The file as a tensor (N, …), memory-mapped; private, so that nothing can write through it."""
+    if path.stat().st_size == 0:
+        return torch.empty((0, *shape), dtype=torch.from_numpy(np.empty(0, dtype)).dtype)
+    # mode "c" maps copy-on-write: torch wants writable memory, the file stays as it is
+    return torch.from_numpy(np.memmap(path, dtype=dtype, mode="c").reshape(-1, *shape))

@@ -1,0 +1,1 @@
+"""How texts are read, cut into tokens and varied."""

@@ -1,0 +1,1 @@
+"""How times are read, and tables of observations as regular series."""

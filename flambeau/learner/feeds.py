@@ -1,0 +1,283 @@
+"""Feeds: what a Learner trains on, as sources of batches; here a Dataset by its fields."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from flambeau.core.errors import DataError, UsageError, nearest
+from flambeau.core.findings import Finding
+from flambeau.core.randomness import generator
+from flambeau.core.reporter import Reporter
+from flambeau.data import samplers
+from flambeau.data.batch import Batch
+from flambeau.data.batches import Batches
+from flambeau.data.dataset import Dataset
+from flambeau.data.grouping import grouped
+from flambeau.data.prepare import Preparer
+from flambeau.data.store.encode import EncodeOptions, encode
+from flambeau.fields import FIELDS, Audio, Category, Field, Image, Ragged, Text
+from flambeau.fields.language.eda import EDA, LEVELS
+from flambeau.fields.language.synonyms import find_wordnet
+from flambeau.learner import preflight
+from flambeau.objectives import Objective
+from flambeau.recipe import Recipe
+from flambeau.training import Prepare, Settings, Source
+from flambeau.training.engine import Engine
+
+SIDES = ("train", "valid", "test")
+MANY = 20_000  # training pictures from which `auto` augments lightly
+
+
+class Feed:
+    """What both kinds have in common.
+
+    Attributes:
+        sources: batches by side; None where there are none.
+        prepare: from gathered rows to a Batch.
+        device: where that lies.
+    """
+
+    dataset: Dataset | None = None
+    sources: Mapping[str, Source | None]
+    prepare: Prepare
+    device: torch.device
+    fingerprint: str | None = None
+
+    def open(self, recipe: Recipe, reporter: Reporter, reasons: list[str]) -> int:
+        """Gets ready to be read; returns how many samples there are to train on."""
+        raise NotImplementedError
+
+    def make_batches(self, settings: Settings, objective: Objective, engine: Engine) -> None:
+        """Sets `sources` and `prepare`."""
+        raise NotImplementedError
+
+    def tried(self, objective: Objective, engine: Engine, batch: Batch, output: Any) -> None:
+        """Called with the output of a first batch: what only it can tell is found out here.
+
+        Raises:
+            DataError, ModelError, UsageError: targets, or the data of another side, do not go with the model.
+        """
+
+    def check(self, recipe: Recipe, reporter: Reporter, loss: Any) -> list[Finding]:
+        """What is wrong with the data.
+
+        Args:
+            loss: what it is to be learned by.
+        """
+        return []
+
+    def source(self, side: str) -> Source:
+        """The batches of a side, in their own order, for measuring.
+
+        Raises:
+            UsageError: there are none.
+        """
+        source = self.sources.get(side)
+        if source is None:
+            raise UsageError(f"the data has no {side} rows")
+        return source
+
+    def samples(self, side: str) -> int | None:
+        """How many samples a side has, where that is known."""
+        return None
+
+    def left_out(self) -> list[Finding]:
+        """What could not be read while it was trained on."""
+        return []
+
+    def first_batch(self, side: str = "train") -> Batch:
+        """The first of a side, as an evaluation would see it."""
+        source = self.sources[side]
+        assert source is not None
+        first = next(iter(source.epoch(0)), None)
+        if first is None:
+            raise DataError("none of the rows can be read")
+        return self.prepare(*first, False, None)
+
+    def largest_batch(self) -> tuple[int, int, Callable[[int], Batch]]:
+        """The training's largest batch: its samples, the tokens of each, and what makes a batch, augmented, of so many
+        of them at most."""
+        rows, gathered = next(iter(self.training.epoch(0)))
+        return len(rows), 1, lambda most: self._augmented(rows[:most], preflight.head(gathered, most))
+
+    def _augmented(self, rows: Tensor, gathered: Any) -> Batch:
+        return self.prepare(rows, gathered, True, torch.Generator(self.device).manual_seed(0))
+
+    @property
+    def training(self) -> Source:
+        """The batches that are trained on."""
+        source = self.sources["train"]
+        assert source is not None
+        return source
+
+    @property
+    def random(self) -> bool:
+        """Whether preparing a training batch draws random numbers."""
+        return getattr(self.prepare, "random", False)
+
+
+class FieldFeed(Feed):
+    """A Dataset: its fields fitted, its rows encoded into a Store."""
+
+    def __init__(self, dataset: Dataset, encoding: EncodeOptions):
+        # fields are fitted and changed here: the user's Dataset stays as it is, for the next Learner
+        self.dataset: Dataset = copy.copy(dataset)
+        self.dataset.fields = {name: copy.copy(field) for name, field in dataset.fields.items()}
+        self.encoding = encoding
+        self.findings: list[Finding] = []
+        self.groups = True
+        """Whether numbers, categories and dates become one input; a model of the user's own gets them one by one."""
+        self.alike: Sequence[str] = ()
+        """Inputs that have one vocabulary."""
+
+    def open(self, recipe: Recipe, reporter: Reporter, reasons: list[str]) -> int:
+        data = self.dataset
+        reasons += [f"{name} is {why}" for name, why in data.reasons.items()]
+        self.set_fields(recipe.fields)
+        if self.groups:
+            self.dataset = data = grouped(data)
+        data.fit(self.alike)
+        self.store = encode(data, self.encoding, reporter)
+        self.fingerprint = self.store.fingerprint
+        self.findings = [*data.findings, *self.store.findings]
+        for finding in self.store.findings:
+            reporter.say(str(finding), style="yellow")
+        good = self.store.good.numpy()
+        self.rows = {
+            side: torch.from_numpy(np.intersect1d(data.rows(side), good, assume_unique=True)) for side in SIDES
+        }
+        self._augment(recipe.augment, reasons)
+        return len(self.rows["train"])
+
+    def check(self, recipe: Recipe, reporter: Reporter, loss: Any) -> list[Finding]:
+        self.set_fields(recipe.fields)
+        return self.dataset.check(reporter=reporter)
+
+    def set_fields(self, given: Mapping[str, Mapping[str, Any]]) -> None:
+        """Field settings of a recipe, where they are given."""
+        for name, settings in given.items():
+            if name not in self.dataset.fields:
+                fix = nearest(name, self.dataset.fields)
+                raise UsageError(f"the recipe has a field '{name}' that the data has not", fix=fix)
+            field = self.dataset.fields[name]
+            kind = settings.get("kind") or field.kind
+            known = FIELDS[kind].settings
+            for setting in settings:
+                if setting != "kind" and setting not in known:
+                    raise UsageError(
+                        f"a field of the kind {kind} has no setting '{setting}'", fix=nearest(setting, known)
+                    )
+            changed = {k: v for k, v in settings.items() if k != "kind" and v is not None}
+            kept = field.chosen() if kind == field.kind else {"kind": kind}
+            self.dataset.fields[name] = Field.from_dict({**kept, **changed})
+
+    def _augment(self, asked: str | Mapping[str, Any], reasons: list[str]) -> None:
+        from flambeau.fields.augment import Augmentation, policy
+
+        if isinstance(asked, str) and asked not in policy.LEVELS:
+            raise UsageError(f"no augmentation is called '{asked}'", fix=nearest(asked, policy.LEVELS))
+        kinds = [self.dataset.fields[name].kind for name in self.dataset.inputs]
+        if self.groups and asked not in ("auto", "none") and not {"image", "audio", "text"} & set(kinds):
+            raise UsageError(f"inputs of the kind {', '.join(sorted(set(kinds)))} are not augmented",
+                             expected="pictures, sounds or texts", fix="leave augment out")  # fmt: skip
+        for name in self.dataset.inputs:
+            field = self.dataset.fields[name]
+            if isinstance(field, Audio) and field.augmentation is None:
+                reasons.append(f"augmentation of {name}: {field.choose_augmentation(asked)}")
+            if isinstance(field, Text) and field.augmentation is None:
+                _reword(field, name, asked, reasons)
+            if not isinstance(field, Image) or field.augmentation is not None:
+                continue
+            if not isinstance(asked, str):
+                field.augmentation = Augmentation.from_dict(asked) or None
+                continue
+            rows = self.rows["train"]
+            # drawn, not every k-th: strides can line up with sorted labels
+            drawn = torch.randperm(len(rows), generator=generator(0, "augmentation"))[:2000]
+            gathered = self.store.gather(rows[drawn.sort().values])
+            target = self.dataset.fields.get(self.dataset.target or "")
+            classes = target.classes if isinstance(target, Category) else None
+            labels = gathered.get(self.dataset.target or "")
+            level, added = asked, ""
+            if asked == "auto" and len(rows) >= MANY:
+                # few epochs over many pictures: they are varied enough, and strong changes only slow the learning
+                level, added = "light", f" Lightly, for there are {len(rows):,} of them."
+            augmentation, why = policy.choose(gathered[name], labels, classes=classes, level=level)
+            why += added
+            field.augmentation = augmentation or None
+            reasons.append(f"augmentation of {name}: {why}")
+
+    def make_batches(self, settings: Settings, objective: Objective, engine: Engine) -> None:
+        has_norm = has_batch_norm(objective.model)
+        if has_norm and len(self.rows["train"]) == 1:
+            raise DataError("there is one training sample only, which batch normalisation cannot train on")
+        assert settings.batch_size is not None
+        self.store.hold_on(engine.device)
+        train = Batches(
+            self.store, self.rows["train"], settings.batch_size, seed=settings.seed, tokens=settings.max_tokens,
+            drop_single=has_norm, sampler=self._sampler(settings),
+        )  # fmt: skip
+        self._evaluation_batch = 2 * settings.batch_size  # no gradients are kept, so more samples fit
+        self._evaluation_tokens = None if settings.max_tokens is None else 2 * settings.max_tokens
+        held_out = {s: self._in_order(self.rows[s]) if len(self.rows[s]) else None for s in ("valid", "test")}
+        self.sources = {"train": train, **held_out}
+        self.device = engine.device
+        self.prepare = Preparer(self.dataset.fields, self.dataset.inputs, self.dataset.target, self.device)
+
+    def largest_batch(self) -> tuple[int, int, Callable[[int], Batch]]:
+        train, lengths = self.training, self.store.lengths()
+        assert isinstance(train, Batches)
+        rows, tokens = train.plan(0)[0].cpu(), 1
+        if lengths is not None:
+            rows = max((rows.cpu() for rows in train.plan(0)), key=lambda rows: len(rows) * int(lengths[rows].max()))
+            rows = rows[lengths[rows].argsort(descending=True)]
+            tokens = int(lengths[rows[0]])
+        rows = rows.to(self.store.device)
+        return len(rows), tokens, lambda most: self._augmented(rows[:most], self.store.gather(rows[:most]))
+
+    def _sampler(self, settings: Settings) -> samplers.Sampler | None:
+        if settings.sampler is None:
+            return None
+        made, rows = samplers.sampler(settings.sampler), self.rows["train"]
+        target = self.store.columns.get(self.dataset.target or "")
+        made.fit(len(rows), target.gather(rows) if target is not None else None)
+        return made
+
+    def _in_order(self, rows: Tensor) -> Batches:
+        return Batches(self.store, rows, self._evaluation_batch, tokens=self._evaluation_tokens)
+
+    def source(self, side: str) -> Source:
+        return self._in_order(self.rows["train"]) if side == "train" else super().source(side)
+
+    def samples(self, side: str) -> int | None:
+        return len(self.rows[side])
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    """Whether a model learns from the mean of a batch, which one sample has not."""
+    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
+
+
+def _reword(field: Text, name: str, asked: str | Mapping[str, Any], reasons: list[str]) -> None:
+    """The augmentation of texts: none unless it is asked for, since a word more or less can turn what a text says."""
+    if isinstance(asked, str):
+        share = LEVELS.get(asked, 0.0)
+        words = field.tokenizer is None and find_wordnet() is not None
+        field.augmentation = EDA(share * words, share * words, share, share) if share else None
+        if share and not words:
+            reasons.append(f"augmentation of {name}: no synonyms, for there is no WordNet for whole words")
+    else:
+        field.augmentation = EDA.from_dict(asked) or None
+    if field.augmentation:
+        field.prepare(Ragged(torch.ones(1, 1), torch.ones(1).long()), True)  # a missing dictionary is told here
+        told = ", ".join(f"{k} {v}" for k, v in field.augmentation.to_dict().items() if v)
+        reasons.append(f"augmentation of {name}: {told}")
+
+
+__all__ = ["SIDES", "Feed", "FieldFeed", "has_batch_norm"]

@@ -1,0 +1,399 @@
+"""The Learner: what a user holds. Dataset + Model + Objective + Techniques + Trainer."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from flambeau import report
+from flambeau.core import plugins
+from flambeau.core.errors import DataError, ModelError, RunError, TrainingError, UsageError
+from flambeau.core.files import write_json
+from flambeau.core.findings import Finding, worst_first
+from flambeau.core.randomness import mix
+from flambeau.core.reporter import Reporter
+from flambeau.data.dataset import Dataset
+from flambeau.data.grouping import PRESENT
+from flambeau.data.store.encode import EncodeOptions
+from flambeau.evaluation import measure
+from flambeau.fields import Field
+from flambeau.fields.augment import Augmentation
+from flambeau.learner import assembly, choices, environment, parts, preflight, records, verdicts
+from flambeau.learner.feeds import SIDES, FieldFeed
+from flambeau.learner.torchfeed import as_feed
+from flambeau.models import InputSpec, is_pair, starts_pretrained
+from flambeau.objectives import OBJECTIVES, Objective
+from flambeau.predictor import Predictor
+from flambeau.recipe import Recipe
+from flambeau.run import Run
+from flambeau.techniques import Technique, made
+from flambeau.techniques.transforms import Transforms
+from flambeau.training import Trainer, calibrate, engine, initialise
+from flambeau.training.own import OwnSteps
+
+
+class Learner:
+    """Trains a model on data and measures it.
+
+    >>> import flambeau as fb, sklearn.datasets
+    >>> digits = sklearn.datasets.load_digits()
+    >>> data = fb.Dataset.from_arrays(digits.images / 16, digits.target)
+    >>> learner = fb.Learner(data, model="mlp", run=False, quiet=True)
+    >>> learner.fit(epochs=3)["accuracy"] > 0.8
+    True
+
+    Args:
+        data: a Dataset; or a torch Dataset or DataLoader, or a pair (train, valid) of them.
+        model: a name (see `flambeau models`), `auto`, or any nn.Module.
+        loss: a name, `auto`, or any callable (output, target) to a scalar.
+        metrics: own metrics: functions (output, target) to a number, or torchmetrics objects.
+        objective: a name, {name: …, option: …}, or an own Objective, in place of model, loss and metrics.
+        augment: `auto`, `none`, `light`, `strong`, or settings as a dict; or callables on a training batch's input.
+        techniques: names, Technique objects, or {name: settings}.
+        recipe: settings to start from.
+        run: the folder to leave; chosen under `runs/` if not given; False for none.
+        settings: of the recipe, such as `epochs=5`, `learning_rate=1e-3`, `pretrained="weights.safetensors"`; and
+            `size` of pictures, `cache`, `cache_limit` and `threads` of the store, `quiet`; and
+            `baseline=False` to fit no simple rival beside the model.
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        model: str | nn.Module | None = None,
+        *,
+        loss: str | Callable[..., torch.Tensor] | None = None,
+        metrics: Sequence[Any] = (),
+        objective: str | Mapping[str, Any] | Objective | None = None,
+        augment: str | Mapping[str, Any] | Callable[..., Any] | Sequence[Callable[..., Any]] | None = None,
+        techniques: Sequence[str | Technique] | Mapping[str, Any] | None = None,
+        recipe: Recipe | None = None,
+        run: str | Path | bool | None = None,
+        **settings: Any,
+    ):
+        self.reporter: Reporter = settings.pop("reporter", None) or Reporter(settings.pop("quiet", False))
+        cache = Path(settings.pop("cache", None) or EncodeOptions.cache)
+        encoding = EncodeOptions(cache, settings.pop("cache_limit", None), settings.pop("threads", None))
+        size = settings.pop("size", None)
+        self.feed = as_feed(data, encoding)
+        self.own_model = model if isinstance(model, nn.Module) else None
+        self.own_loss = None if isinstance(loss, str) else loss
+        self.own_objective = objective if isinstance(objective, Objective) else None
+        self.own_metrics = list(metrics)
+        self.own_techniques = [t for t in techniques or () if isinstance(t, Technique)]
+        if isinstance(augment, Augmentation):
+            augment = augment.to_dict()
+        elif callable(augment) or isinstance(augment, (list, tuple)):
+            self.own_techniques.insert(0, Transforms([augment] if callable(augment) else list(augment)))
+            augment = "none"
+        self.own_steps = OwnSteps.taken_from(settings)
+        self.recipe = (recipe or Recipe()).with_settings(settings)
+        parts.write(self.recipe, model, loss, objective, augment, techniques)
+        self._name_own_parts()
+        if self.data is not None:
+            parts.write_fields(self.recipe, self.data)
+        if size is not None:
+            parts.write_size(self.recipe, self.data, size)
+        self._run_asked = run
+        self.run: Run | None = None
+        self.trainer: Trainer | None = None
+        self.findings: list[Finding] = []
+        self._checked = False
+        self._built = False
+
+    @property
+    def data(self) -> Dataset | None:
+        """The Dataset; None for a user's own torch data."""
+        return self.feed.dataset
+
+    def _name_own_parts(self) -> None:
+        own = {"model": self.own_model, "loss": self.own_loss, "objective": self.own_objective,
+               "data": getattr(self.feed, "data", {}).get("train"), **vars(self.own_steps)}  # fmt: skip
+        parts.write_own(self.recipe, own, self.own_techniques)
+
+    # -- putting the parts together -----------------------------------------------------------------------------
+
+    def build(self) -> Learner:
+        """Fits fields, encodes the data, builds the model and decides what was left to decide. `fit` calls it.
+
+        Raises:
+            DataError, ModelError, UsageError: what does not fit together, in one line.
+        """
+        if self._built:
+            return self
+        reasons: list[str] = []
+        ours = self.own_model is None and self.own_objective is None
+        inputs = self.data.inputs if self.data is not None and ours and "model" in self._takes else ()
+        assembly.suit_model(self.recipe, inputs, len(self.data or ()), reasons, self.reporter)
+        if isinstance(self.feed, FieldFeed):
+            self.feed.groups = ours
+            self.feed.alike = assembly.alike(self.recipe, inputs)
+        num_train = self.feed.open(self.recipe, self.reporter, reasons)
+        if isinstance(self.feed, FieldFeed):
+            self.findings = records.with_left_out(self.findings, self.feed)
+        choice = self.recipe.model
+        pretrained = self.own_model is None and starts_pretrained(choice.name, choice.pretrained)
+        kinds = [field.kind for field in self.data.fields.values()] if self.data else []
+        settings, why = choices.training_settings(
+            self.recipe.training, num_train, pretrained, self.reporter, kinds, self.recipe.model.name
+        )
+        self.recipe.training = settings
+        torch.manual_seed(mix(settings.seed, "weights"))
+        self.objective = self.own_objective or assembly.objective(
+            self.recipe, self.data, num_train, reasons, self.reporter,
+            model=self.own_model, loss=self.own_loss, metrics=self.own_metrics,
+        )  # fmt: skip
+        named = {t.name: t for t in self.own_techniques}
+        by_name = [made(n, s) for n, s in self.recipe.techniques.items() if n not in named]
+        self.techniques = [*self.own_techniques, *by_name]
+        for technique in self.techniques:
+            technique.on_build(self.objective)
+        self.engine = engine.choose(
+            self.objective.model, device=settings.device, precision=settings.precision,
+            channels_last=settings.channels_last, compile=settings.compile,
+            exact=self.objective.task.numbers,
+        )  # fmt: skip
+        self.engine.place(self.objective.model)
+        why = self.own_steps.settle(self.objective.parameters(self.objective.phases[0]), settings, why)
+        self.feed.make_batches(settings, self.objective, self.engine)
+        self._try()
+        self.recipe.reasons = [*reasons, *why, *self.engine.reasons]
+        self._built = True
+        return self
+
+    @property
+    def _takes(self) -> tuple[str, ...]:
+        """What the objective is made from; an own one is made already."""
+        return OBJECTIVES[self.recipe.objective.name].takes if self.own_objective is None else ()
+
+    def _try(self) -> None:
+        """One batch through the model and the loss, so that what does not fit is told before the first step."""
+        try:
+            batch = self.feed.first_batch()
+            output = preflight.try_batch(self.objective, self.engine, batch)
+        except (RuntimeError, MemoryError) as error:
+            if not preflight.is_out_of_memory(error):
+                raise
+            preflight.let_go(error)
+        else:
+            self.feed.tried(self.objective, self.engine, batch, output)
+            return
+        raise self._out_of_memory()
+
+    def _out_of_memory(self) -> TrainingError:
+        return preflight.out_of_memory(self.objective, self.engine, self.recipe.training, *self.feed.largest_batch())
+
+    # -- training -----------------------------------------------------------------------------------------------
+
+    def fit(
+        self, *, resume: bool = False, check: bool = True, compute_threads: int | None = None, **settings: Any
+    ) -> dict[str, float]:  # fmt: skip
+        """Trains, measures and writes the run.
+
+        Args:
+            resume: go on from the run folder's last checkpoint; from the start if it has none.
+            check: look for mistakes in the data first.
+            compute_threads: that torch computes with, which the last bits of the weights depend on; if not given those
+                that a resumed training began with, else as many as torch has.
+            settings: of the recipe, such as `epochs=5`.
+
+        Returns:
+            the metrics on the test rows where there are any, else on the validation rows.
+
+        Raises:
+            DataError: the check found errors. RunError: the run folder is taken. TrainingError: NaN, no memory.
+            Interrupted: a signal came; everything is saved.
+        """
+        if settings:
+            if self._built:
+                raise UsageError("the learner is built already", fix="make a new one with these settings")
+            if {"optimizer", "schedule"} & set(settings):
+                self.own_steps = OwnSteps.taken_from(settings)
+                self._name_own_parts()
+            self.recipe = self.recipe.with_settings(settings)
+        self._check_names()
+        if self._run_asked is False:
+            self._check(check)
+            with engine.computing(compute_threads):
+                return self._fit(None, resume)
+        run = self.run = self._choose_run(resume)
+        ours = not run.path.exists()
+        with run.locked():
+            if run.measured or (run.finished and not resume):
+                raise RunError("the run is finished", where=run.path, fix="for a new training give another run folder")
+            if run.started and not resume:
+                raise RunError(
+                    "a training was begun here already", where=run.path,
+                    fix=f"go on with: flambeau resume {run.path}; or give another run folder",
+                )  # fmt: skip
+            try:
+                begun = resume and (run.path / "recipe.yaml").exists()
+                with environment.compute_threads(run, begun, compute_threads, self.reporter):
+                    return self._fit_in(run, begun, check)
+            except (DataError, ModelError, UsageError):
+                if ours and (self.trainer is None or self.trainer.state.step == 0):
+                    shutil.rmtree(run.path, ignore_errors=True)  # it holds nothing, and what is asked next will differ
+                raise
+
+    def _check_names(self) -> None:
+        custom = {t.name for t in self.own_techniques}
+        named = {n: s for n, s in self.recipe.techniques.items() if n not in custom}
+        by_name = self.own_model is None and self.own_objective is None
+        choices.check_names(self.recipe.model_copy(update={"techniques": named}), model=by_name)
+        if "target" in self._takes and self.data is not None:
+            choices.check_metric(self.recipe, self.data)
+
+    def _fit_in(self, run: Run, begun: bool, check: bool) -> dict[str, float]:
+        if not (begun or check):
+            self._write_findings(run)  # that nothing was checked, so that a resume does not either
+        environment.write(run, begun, self.reporter)
+        if not begun:
+            self.recipe.save(run.path / "recipe.yaml")  # as asked: enough to begin again after a crash
+        if begun and (run.path / "findings.json").exists():
+            # checked, or waved through, when the training began
+            self.findings, self._checked = run.findings, bool(run.checked)
+        else:
+            self._check(check)
+            self._write_findings(run)
+        return self._fit(run, begun)
+
+    def _choose_run(self, resume: bool) -> Run:
+        if isinstance(self._run_asked, (str, Path)):
+            return Run(self._run_asked)
+        if resume:
+            raise UsageError("which run is to be resumed?", fix="give run=, its folder")
+        return Run.free(Path(str(self.recipe.data.get("path") or "run")).stem)
+
+    def _check(self, wanted: bool) -> None:
+        if not wanted or self._built:
+            return
+        loss = self.own_loss or self.recipe.objective.loss if self.own_objective is None else None
+        self.findings, self._checked = self.feed.check(self.recipe, self.reporter, loss), True
+        records.tell(self.findings, self.data.findings if self.data else (), self.reporter)
+
+    def _fit(self, run: Run | None, resume: bool) -> dict[str, float]:
+        self.build()
+        if run is not None:
+            records.write_down(run, self.recipe, self.feed, self.engine, resume, self.reporter)
+            if self.data is not None:
+                self._write_findings(run)
+        self.trainer = Trainer(
+            self.objective, self.engine, self.recipe.training,
+            train=self.feed.training, valid=self.feed.sources.get("valid"), prepare=self.feed.prepare,
+            random=self.feed.random, techniques=self.techniques, folder=run.path if run else None,
+            reporter=self.reporter, own=self.own_steps,
+        )  # fmt: skip
+        result = None
+        try:
+            if isinstance(self.feed, FieldFeed):
+                initialise(self.objective, self.feed.source("train"), self.feed.prepare)
+            if run is not None and run.finished:  # killed while it was measured
+                run.load_model(self.objective.model)
+                self.trainer.state = run.progress
+            else:
+                self.trainer.fit(resume=resume)
+            valid = self.feed.sources.get("valid")
+            if valid is not None:
+                calibrate(self.objective, self.engine, valid, self.feed.prepare, self.reporter)
+            result = self.evaluate()
+        except (RuntimeError, MemoryError) as error:
+            if not preflight.is_out_of_memory(error):
+                raise
+            preflight.let_go(error)
+        if result is None:  # out here, where the error and what it held are gone
+            raise self._out_of_memory()
+        self.reporter.say(verdicts.headline(result, self.trainer.kept_epoch), style="bold")
+        if left_out := self.feed.left_out():
+            self.findings = worst_first([*left_out, *(f for f in self.findings if f.check != "unreadable")])
+        if run is not None:
+            if left_out:
+                self._write_findings(run)
+            if self.data is not None:
+                run.save_fields(self.data.fields, self.data.inputs, self.data.target)
+            write_json(run.path / "evaluation.json", {**result, "pending": True})
+            if not run.finished:
+                run.save_model(self.objective.model)
+            if isinstance(self.feed, FieldFeed):
+                beside = verdicts.put_beside(result, self.objective, self.engine, self.feed, self.recipe, self.reporter)
+                result = {**result, **beside}
+            write_json(run.path / "evaluation.json", result)
+            self.reporter.say(f"run: {run.path}")
+            if self.data is None:
+                self.reporter.say(f"report: {report.write(run)}")
+        return result["metrics"]
+
+    def baselines(self, side: str | None = None) -> list[dict[str, Any]]:
+        """What the cheapest rivals reach on one side of the split: [{name, seconds, metrics, note}]; `fit` asks
+        for it where a run is left.
+
+        Args:
+            side: as for `evaluate`.
+        """
+        self.build()
+        if not isinstance(self.feed, FieldFeed):
+            return []
+        side = side or next(s for s in reversed(SIDES) if self.feed.sources.get(s) is not None)
+        return [rival.to_dict() for rival in verdicts.rivals(self.objective, self.feed, side, self.reporter)]
+
+    def _write_findings(self, run: Run) -> None:
+        records.write_findings(run, self.findings, self._checked, self.data, self._built)
+
+    # -- using it -----------------------------------------------------------------------------------------------
+
+    def evaluate(self, side: str | None = None) -> dict[str, Any]:
+        """Measures on one side of the split: {side, samples, metric, metrics, intervals, detail}, plain JSON.
+
+        Args:
+            side: `train`, `valid` or `test`; test where there is one, else valid, else train, if not given.
+        """
+        self.build()
+        side = side or next(s for s in reversed(SIDES) if self.feed.sources.get(s) is not None)
+        source, samples = self.feed.source(side), self.feed.samples(side)
+        return measure(self.objective, self.engine, source, self.feed.prepare, side, self.data, samples, self.reporter)
+
+    def summary(self) -> Any:
+        """Layers, shapes, parameters, FLOPs and memory of the model."""
+        from flambeau.models import summary
+
+        self.build()
+        fields = [self.data.fields[name] for name in self.data.inputs if name != PRESENT] if self.data else []
+        if len(fields) != 1 and not is_pair([field.kind for field in fields]):
+            raise UsageError("a summary needs data with one input field, or with two texts")
+        return summary(self.objective.model, InputSpec.of(fields))
+
+    @property
+    def predictor(self) -> Predictor:
+        """Raw input in, decoded prediction out."""
+        self.build()
+        if self.data is None:
+            return Predictor(self.objective, self.engine)
+        return Predictor(self.objective, self.engine, self.data.fields, self.data.inputs, self.data.target)
+
+    def predict(self, values: Any, **options: Any) -> Any:
+        """Predictions for raw values; see `Predictor.predict`."""
+        return self.predictor.predict(values, **options)
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, **options: Any) -> Learner:
+        """The Learner that a recipe describes, its data included.
+
+        Raises:
+            UsageError: the training had parts of the user's own, which a recipe can only name.
+        """
+        plugins.need(recipe.plugins, recipe.data.get("path"))
+        if recipe.own_parts:
+            parts = ", ".join(f"{k} {v}" for k, v in recipe.own_parts.items())
+            raise UsageError(
+                f"this training has parts of your own ({parts})",
+                fix="make the same Learner in Python and call fit(resume=True)",
+            )
+        data = Dataset.from_source({k: v for k, v in recipe.data.items() if k != "fingerprint"})
+        for name, given in recipe.fields.items():
+            if name in data.fields and given.get("kind"):
+                data.fields[name] = Field.from_dict(given)
+        return cls(data, recipe=recipe, **options)

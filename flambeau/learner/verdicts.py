@@ -1,0 +1,99 @@
+"""What is said of an evaluation: its headline, and the model beside the cheapest rivals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flambeau import baselines
+from flambeau.learner import preflight
+from flambeau.learner.feeds import FieldFeed
+from flambeau.objectives import Objective
+from flambeau.objectives.intervals import winner
+from flambeau.objectives.names import LOWER_IS_BETTER
+from flambeau.recipe import Recipe
+from flambeau.training.engine import Engine
+from flambeau.understand.permutation_importance import importance
+
+MEASURED = {
+    "test": "test rows", "valid": "validation rows, which chose the epoch, so this is optimistic",
+    "train": "rows, measured on what it trained on", "all": "rows",
+}  # fmt: skip
+"""What an evaluation was made on, by split."""
+
+
+def measured_on(result: Mapping[str, Any]) -> str:
+    """What an evaluation was made on: "150 test rows"."""
+    count = f"{result['samples']:,} " if result.get("samples") else ""
+    return f"{count}{MEASURED[result['side']]}"
+
+
+def figures(result: Mapping[str, Any]) -> str:
+    """The metrics of an evaluation in a line, the measure of the model first, with 95 % intervals."""
+    first, intervals = result.get("metric"), result.get("intervals", {})
+    names = sorted(result["metrics"], key=lambda name: (name != first, name == "loss"))
+    parts = []
+    for name in names:
+        low, high = intervals.get(name, (None, None))
+        kind = "95 % interval " if name == first else ""
+        chance = "" if low is None else f" ({kind}{low:.4g} to {high:.4g})"
+        parts.append(f"{name} {result['metrics'][name]:.4f}{chance}")
+    return "  ".join(parts)
+
+
+def headline(result: Mapping[str, Any], epoch: int | None = None) -> str:
+    """Which epoch's weights are kept, and what was measured on what: the last line of a training."""
+    kept = "" if epoch is None else f"epoch {epoch} is kept; "
+    return f"{kept}{measured_on(result)}: {figures(result)}"
+
+
+def verdict(rivals: list[dict[str, Any]], metrics: Mapping[str, float], metric: str) -> str | None:
+    """One line that puts the best rival beside the model, and who wins; a difference that may be chance is a tie."""
+    best = best_of(rivals, metric)
+    if best is None or metric not in metrics:
+        return None
+    theirs, ours = best["metrics"][metric], metrics[metric]
+    line = f"baseline {theirs:.4g} in {best['seconds']:.1f} s ({best['name']}); this model {ours:.4g} ({metric})"
+    wins = winner(best, metrics, metric)
+    if difference := best.get("differences", {}).get(metric):
+        value, low, high = difference
+        line += f"; the difference is {value:+.4g} ({low:+.4g} to {high:+.4g})"
+    said = {"model": "this model wins", "baseline": "the baseline wins", "tie": "a tie"}
+    return f"{line}: {said[wins]}"
+
+
+def best_of(rivals: list[dict[str, Any]], metric: str) -> dict[str, Any] | None:
+    """The strongest rival by a metric; None where none has it."""
+    there = [rival for rival in rivals if metric in rival["metrics"]]
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    return max(there, key=lambda rival: sign * rival["metrics"][metric], default=None)
+
+
+def rivals(objective: Objective, feed: FieldFeed, side: str, reporter: Any) -> list[baselines.Baseline]:
+    """What simple rivals reach on one side of the split."""
+    train, held_out = (feed.rows[split].numpy() for split in ("train", side))
+    return baselines.baselines(feed.dataset, feed.store, train, held_out, reporter, metric=objective.monitor)
+
+
+def put_beside(
+    result: Mapping[str, Any], objective: Objective, engine: Engine, feed: FieldFeed, recipe: Recipe, reporter: Any
+) -> dict[str, Any]:  # fmt: skip
+    """Simple rivals and what each input brings, for `evaluation.json`: on the rows that `result` was measured on, just
+    before. The model is saved: nothing may lose it."""
+    found: dict[str, Any] = {}
+    try:
+        if recipe.baseline and objective.task.has_rivals:
+            metrics, without = result["metrics"], objective.without_groups()
+            measured = rivals(objective, feed, result["side"], reporter)
+            found["baselines"] = [rival.beside(metrics, without) for rival in measured]
+            line = verdict(found["baselines"], metrics, objective.monitor)
+            if line:
+                reporter.say(line, style="yellow" if line.endswith("the baseline wins") else "bold")
+        found["shuffled"] = importance(
+            objective, engine, feed.dataset, feed.store, feed.rows[result["side"]], feed.prepare, 256, reporter
+        )
+    except (RuntimeError, MemoryError, ImportError) as error:
+        if not (preflight.is_out_of_memory(error) or isinstance(error, ImportError)):
+            raise
+        reporter.say("memory ran out while simple rivals were fitted; the model is whole", style="yellow")
+    return found
