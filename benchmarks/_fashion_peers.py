@@ -94,11 +94,7 @@ def train_pytorch(folder: Path, plan: dict[str, Any], limit: int) -> dict[str, A
 
     def loader(data: Any, training: bool) -> DataLoader[Any]:
         return DataLoader(
-            data,
-            batch_size=plan["batch_size"],
-            shuffle=training,
-            num_workers=WORKERS,
-            persistent_workers=True,
+            data, batch_size=plan["batch_size"], shuffle=training, num_workers=WORKERS, persistent_workers=True
         )
 
     train = loader(Subset(augmented, order[held_out:]), True)
@@ -107,10 +103,7 @@ def train_pytorch(folder: Path, plan: dict[str, Any], limit: int) -> dict[str, A
     loss_function = nn.CrossEntropyLoss(label_smoothing=plan["label_smoothing"])
     decayed = [p for p in model.parameters() if p.ndim >= 2]
     others = [p for p in model.parameters() if p.ndim < 2]
-    groups = [
-        {"params": decayed, "weight_decay": plan["weight_decay"]},
-        {"params": others, "weight_decay": 0.0},
-    ]
+    groups = [{"params": decayed, "weight_decay": plan["weight_decay"]}, {"params": others, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=plan["learning_rate"], fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser,
@@ -261,12 +254,7 @@ def train_fastai(folder: Path, plan: dict[str, Any], limit: int) -> dict[str, An
     )
     ends = Ends()
     learner.fit_one_cycle(
-        plan["epochs"],
-        plan["learning_rate"],
-        div=START,
-        div_final=END,
-        pct_start=plan["warmup"],
-        cbs=ends,
+        plan["epochs"], plan["learning_rate"], div=START, div_final=END, pct_start=plan["warmup"], cbs=ends
     )
     learner.save("model")
     finished = time.time()

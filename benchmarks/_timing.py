@@ -74,12 +74,7 @@ def compare(ours: Sequence[float], theirs: Sequence[float]) -> Comparison:
 
 def summary(figures: Sequence[float]) -> dict[str, float]:
     """Median, smallest, largest and number of rounds."""
-    return {
-        "median": statistics.median(figures),
-        "min": min(figures),
-        "max": max(figures),
-        "rounds": len(figures),
-    }
+    return {"median": statistics.median(figures), "min": min(figures), "max": max(figures), "rounds": len(figures)}
 
 
 def run_child(

@@ -48,10 +48,7 @@ def main() -> int:
     if options.folder:
         options.out.write_text(json.dumps(measure(options.folder, options.threads)))
         return 0
-    folders = {
-        "60,000 PNGs 28×28": cached_fashion_mnist() / "train",
-        "2,000 JPEGs 500×375": cached_photos(2000),
-    }
+    folders = {"60,000 PNGs 28×28": cached_fashion_mnist() / "train", "2,000 JPEGs 500×375": cached_photos(2000)}
     say = speaker(options.quiet)
     rows = [("check", "s", "min", "max", "processor s", "images/s", "findings")]
     seconds: dict[str, list[float]] = {}

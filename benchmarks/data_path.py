@@ -234,10 +234,7 @@ def later_fastai(photos: Path, options: argparse.Namespace, augmented: bool) -> 
         bs=BATCH,
         num_workers=options.workers,
         item_tfms=RandomResizedCrop(SIZE) if augmented else Resize(SIZE, method=ResizeMethod.Squish),
-        batch_tfms=[
-            *([*lean, Saturation(JITTER, p=1.0)] if augmented else []),
-            Normalize.from_stats(MEAN, STD),
-        ],
+        batch_tfms=[*([*lean, Saturation(JITTER, p=1.0)] if augmented else []), Normalize.from_stats(MEAN, STD)],
     )
     return rate_of_epochs(lambda: dls.train, lambda batch: len(batch[0]), options.epochs)
 

@@ -75,13 +75,7 @@ def measure(data: Path, options: argparse.Namespace) -> dict[str, float]:
     """Trains on a folder and returns the peaks beside the sizes of store and model, in MB."""
     with tempfile.TemporaryDirectory(prefix="flambeau-benchmark-") as folder:
         work = Path(folder)
-        command = [
-            str(Path(sys.executable).with_name("flambeau")),
-            "train",
-            str(data.resolve()),
-            "--run",
-            "run",
-        ]
+        command = [str(Path(sys.executable).with_name("flambeau")), "train", str(data.resolve()), "--run", "run"]
         command += ["--epochs", str(options.epochs), *shlex.split(options.flags)]
         peaks = peak_of(command, work)
         return {"store": size_of(work / ".flambeau" / "store"), "model": bare_loop(work / "run", work), **peaks}

@@ -115,8 +115,9 @@ def measure(folder: Path, seconds: float, rounds: int) -> dict[int, list[float]]
                     rates[clients].append(rate)
                     print(
                         f"{clients:4} clients: {rate:7.0f} answers per processor second, {count.refusals} refused, "
-                        f"{count.failures} connections lost", file=sys.stderr,
-                    )  # fmt: skip
+                        f"{count.failures} connections lost",
+                        file=sys.stderr,
+                    )
         finally:
             server.terminate()
     return rates

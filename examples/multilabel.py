@@ -12,11 +12,7 @@ from sklearn.datasets import load_digits
 
 import flambeau as fb
 
-HOLDS = {
-    "even": (0, 2, 4, 6, 8),
-    "prime": (2, 3, 5, 7),
-    "has a loop": (0, 6, 8, 9),
-}
+HOLDS = {"even": (0, 2, 4, 6, 8), "prime": (2, 3, 5, 7), "has a loop": (0, 6, 8, 9)}
 digits = load_digits()
 labels = [[name for name, members in HOLDS.items() if digit in members] for digit in digits.target]
 pictures = (digits.images * (255 / 16)).astype(np.uint8)

@@ -22,8 +22,9 @@ fields = {"picture": fb.fields.Image()}
 
 def accuracy(**columns: object) -> float:
     rows = {name: list(values) for name, values in columns.items()}  # type: ignore[call-overload]
-    data = fb.Dataset({**rows, "digit": digits.target}, target="digit",
-                      fields={n: f for n, f in fields.items() if n in rows})  # fmt: skip
+    data = fb.Dataset(
+        {**rows, "digit": digits.target}, target="digit", fields={n: f for n, f in fields.items() if n in rows}
+    )
     name = " and ".join(c.split()[0] for c in list(rows)[:2])
     run = fb.Run.free(f"digits by {name}", Path("runs/examples"))
     learner = fb.Learner(data, epochs=12, run=run.path, baseline=False)

@@ -28,9 +28,8 @@ print(metrics["accuracy"], rivals)
 assert metrics["accuracy"] >= rivals["gradient-boosted trees"] - 0.06 > rivals["most frequent class"], rivals
 
 predictor = fb.load(learner.run.path)
-lady, man = predictor.predict([
-    {"sex": "female", "age": None, "passengerClass": "1st"},
-    {"sex": "male", "age": 30, "passengerClass": "3rd"},
-])  # fmt: skip
+lady, man = predictor.predict(
+    [{"sex": "female", "age": None, "passengerClass": "1st"}, {"sex": "male", "age": 30, "passengerClass": "3rd"}]
+)
 print(lady, man)
 assert (lady.label, man.label) == ("yes", "no")

@@ -16,7 +16,7 @@ from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import PRESENT, missing, regrouped
 from flambeau.data.overview import overview
 from flambeau.data.prepare import Preparer
-from flambeau.data.sources import from_path, from_source
+from flambeau.data.sources.opening import from_path, from_source
 from flambeau.data.sources.series import from_series
 from flambeau.data.sources.tables import is_table
 from flambeau.data.store.encode import EncodeOptions, encode
@@ -222,8 +222,9 @@ def _fitted_anew(
             kept = encode(training, options, reporter)
             if kept.fingerprint == run.recipe.data.get("fingerprint"):
                 train = np.intersect1d(training.rows("train"), kept.good.numpy(), assume_unique=True)
-                return baselines(training, kept, train, rows, reporter, metric=predictor.objective.monitor,
-                                 other=(dataset, store))  # fmt: skip
+                return baselines(
+                    training, kept, train, rows, reporter, metric=predictor.objective.monitor, other=(dataset, store)
+                )
             why = "the data of the training has changed"
         except DataError as error:
             why = f"the data of the training cannot be read ({error})"

@@ -88,8 +88,9 @@ class Predictor:
         if model is None and {"model", "objective"} & recipe.own_parts.keys():
             raise RunError(
                 f"this run was trained with a model of your own, {recipe.own_parts.get('model', 'an objective')}",
-                where=run.path, fix="load it in Python: fb.load(run, model=YourModel())",
-            )  # fmt: skip
+                where=run.path,
+                fix="load it in Python: fb.load(run, model=YourModel())",
+            )
         choice = recipe.objective
         if model is None and (not inputs or (target is None and "target" in OBJECTIVES[choice.name].takes)):
             raise RunError("the run has no fields yet, or has lost them", where=run.path / "fields.json")

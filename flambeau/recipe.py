@@ -110,10 +110,11 @@ class Recipe(BaseModel):
         written = values.get("format", RUN_FORMAT)
         if isinstance(written, int) and written > RUN_FORMAT:
             raise RunError(
-                f"flambeau {values.get('flambeau')} wrote this, in format {written}", where=path,
+                f"flambeau {values.get('flambeau')} wrote this, in format {written}",
+                where=path,
                 expected=f"format {RUN_FORMAT} at most, which flambeau {__version__} reads",
                 fix="install a newer flambeau",
-            )  # fmt: skip
+            )
         return cls.from_dict(values, where=path)
 
     @classmethod
@@ -214,8 +215,9 @@ def _tell(error: Any) -> str:
     if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         sections: dict[str, list[str]] = {
             "training": [f.name for f in dataclasses.fields(Settings)],
-            "model": list(ModelChoice.model_fields), "objective": list(ObjectiveChoice.model_fields),
-        }  # fmt: skip
+            "model": list(ModelChoice.model_fields),
+            "objective": list(ObjectiveChoice.model_fields),
+        }
         inside = str(error["loc"][0]) if len(error["loc"]) > 1 else ""
         known = sections.get(inside, list(Recipe.model_fields))
         return f"there is no setting '{place}'; {unknown(str(error['loc'][-1]), known)}"

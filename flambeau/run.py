@@ -99,9 +99,7 @@ class Run:
             raise RunError("there is no such run", where=path, fix=nearest(run.path.name, known))
         if not (run.path / "recipe.yaml").exists():
             raise RunError(
-                "this is not a run: it holds no recipe.yaml",
-                where=path,
-                fix="start a training with flambeau train",
+                "this is not a run: it holds no recipe.yaml", where=path, fix="start a training with flambeau train"
             )
         return run
 
@@ -129,8 +127,9 @@ class Run:
                 handle.seek(0)
                 raise RunError(
                     f"another training (process {handle.read().strip() or 'unknown'}) is writing into this run",
-                    where=self.path, fix="wait for it, or give another folder with --run",
-                ) from None  # fmt: skip
+                    where=self.path,
+                    fix="wait for it, or give another folder with --run",
+                ) from None
             handle.truncate(0)
             handle.write(str(os.getpid()))
             handle.flush()

@@ -73,8 +73,9 @@ class GAN(Objective):
         with torch.inference_mode():
             return self.judge(batch.input).float().sigmoid()
 
-    def decode(self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None,
-               value: Any = None) -> Prediction:  # fmt: skip
+    def decode(
+        self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None, value: Any = None
+    ) -> Prediction:
         return Prediction(float(output[0]))  # how likely it is to be real
 
     def generate(self, count: int, generator: torch.Generator) -> Tensor:
@@ -84,5 +85,6 @@ class GAN(Objective):
 
 def judged(scores: Tensor, real: float) -> Tensor:
     """What scores (B, 1) cost, float (B)."""
-    return F.binary_cross_entropy_with_logits(scores[:, 0].float(), scores.new_full((len(scores),), real).float(),
-                                              reduction="none")  # fmt: skip
+    return F.binary_cross_entropy_with_logits(
+        scores[:, 0].float(), scores.new_full((len(scores),), real).float(), reduction="none"
+    )

@@ -74,8 +74,9 @@ class VAE(Objective):
         with torch.inference_mode():
             return self.encoder(batch.input).float().chunk(2, 1)[0]
 
-    def decode(self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None,
-               value: Any = None) -> Prediction:  # fmt: skip
+    def decode(
+        self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None, value: Any = None
+    ) -> Prediction:
         return Prediction(output.tolist())  # the code
 
     def generate(self, count: int, generator: torch.Generator) -> Tensor:

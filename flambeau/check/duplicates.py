@@ -19,11 +19,12 @@ from flambeau.fields import Category, MultiLabel, Number
 KINDS = {
     "label-conflict": (", with different labels", Severity.WARNING, "keep the label that is right"),
     "leakage": (
-        ", on different sides of the split", Severity.WARNING,
+        ", on different sides of the split",
+        Severity.WARNING,
         "keep them on one side: what a model has seen does not show how well it does on new data",
     ),
     "duplicate": (", in one class and on one side", Severity.NOTE, "remove the copies, which only count double"),
-}  # fmt: skip
+}
 """What is said of each kind of link, how bad it is, and what to do."""
 MANY_ALIKE = 0.1
 """Share of the rows that are alike across classes from which it is the classes that are alike, not labels wrong."""

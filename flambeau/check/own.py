@@ -48,7 +48,7 @@ class Seen:
 
 def check_own(
     data: Mapping[str, Any], *, classes: bool, names: Sequence[str] = (), reporter: Reporter = QUIET
-) -> list[Finding]:  # fmt: skip
+) -> list[Finding]:
     """Looks for mistakes in map-style datasets by side of the split, worst first.
 
     Errors: only one class (`one-class`). Warnings: `unreadable` rows, values that are `not-finite`, inputs that are

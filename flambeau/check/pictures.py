@@ -43,9 +43,8 @@ def picture_findings(dataset: Dataset, column: str, facts: Sequence[Facts]) -> l
         findings += found(dataset, trait, Severity.NOTE, rows, "picture", what)
     rows = [row for row in good if facts[row].blank]
     findings += found(
-        dataset, "blank", Severity.WARNING, rows, "picture", "blank, all pixels alike",
-        fix="remove what shows nothing",
-    )  # fmt: skip
+        dataset, "blank", Severity.WARNING, rows, "picture", "blank, all pixels alike", fix="remove what shows nothing"
+    )
     findings += _sizes(dataset, facts, good)
     return findings + _colours(dataset, column, facts, good)
 

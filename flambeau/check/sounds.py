@@ -71,8 +71,9 @@ def _unreadable(dataset: Dataset, facts: Sequence[Heard], good: list[int], witho
             reasons[heard.error].append(row)
     findings = []
     for reason, rows in reasons.items():
-        findings += found(dataset, "unreadable", Severity.WARNING, rows, "sound", f"left out: {reason}",
-                          fix="remove or replace")  # fmt: skip
+        findings += found(
+            dataset, "unreadable", Severity.WARNING, rows, "sound", f"left out: {reason}", fix="remove or replace"
+        )
     if reasons and not np.isin(dataset.rows("train"), good).any():
         findings.append(
             Finding("nothing-readable", Severity.ERROR, "none of the training sounds can be read",
@@ -145,8 +146,9 @@ def _formats(dataset: Dataset, facts: Sequence[Heard], good: list[int]) -> list[
         listed = ", ".join(f"{number} ({count})" for number, count in channels.most_common(6))
         others = [row for row in good if facts[row].channels != usual]
         what = f"with another number of channels than most: {listed}"
-        findings += found(dataset, "mixed-channels", Severity.NOTE, others, "sound", what,
-                          fix="all are averaged to one")  # fmt: skip
+        findings += found(
+            dataset, "mixed-channels", Severity.NOTE, others, "sound", what, fix="all are averaged to one"
+        )
     return findings
 
 

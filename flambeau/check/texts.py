@@ -130,8 +130,9 @@ def _bad(dataset: Dataset, name: str, seen: Seen) -> list[Finding]:
     for row, error in seen.errors.items():
         reasons[error].append(row)
     for reason, rows in reasons.items():
-        findings += found(dataset, "unreadable", Severity.WARNING, rows, "text", f"left out: {reason}",
-                          fix="repair or remove them")  # fmt: skip
+        findings += found(
+            dataset, "unreadable", Severity.WARNING, rows, "text", f"left out: {reason}", fix="repair or remove them"
+        )
     findings += found(dataset, "empty", Severity.WARNING, seen.empty, "text", "left empty, and left out",
                       fix="fill them in, or remove the rows")  # fmt: skip
     readable = seen.length > 0

@@ -135,8 +135,9 @@ def _rows(file: Path, predictor: Predictor, several: bool, layout: Layout) -> It
     frame = unpacked(read.frame)
     for name in known:
         if name not in frame.columns:
-            raise DataError(f"the table has no column '{name}'", expected=", ".join(known),
-                            fix=nearest(name, frame.columns))  # fmt: skip
+            raise DataError(
+                f"the table has no column '{name}'", expected=", ".join(known), fix=nearest(name, frame.columns)
+            )
     if not len(frame):
         raise DataError("the table has no rows")
     extra = [name for name in frame.columns if name not in known]

@@ -30,7 +30,7 @@ def command(
     Exit status 1 if there are errors. Example: `flambeau check photos/`
     """
     from flambeau.core.findings import has_errors, worst_first
-    from flambeau.data.sources import from_path
+    from flambeau.data.sources.opening import from_path
 
     reporter = common.reporter()
     options = common.dataset_options(target, input_, pattern, encoding=encoding, no_header=no_header, time=time, id=id_,

@@ -46,13 +46,13 @@ Read = Annotated[
 ]
 Root = Annotated[
     Path | None,
-    typer.Option(help="Tables of files: the folder that their names start from; found if not given.",
-                 show_default=False),
-]  # fmt: skip
+    typer.Option(
+        help="Tables of files: the folder that their names start from; found if not given.", show_default=False
+    ),
+]
 NoHeader = Annotated[bool, typer.Option("--no-header", help="Tables: the first row holds data, not names.")]
 Time = Annotated[
-    str | None,
-    typer.Option(help="Series: the column of times; the target is then forecast.", show_default=False),
+    str | None, typer.Option(help="Series: the column of times; the target is then forecast.", show_default=False)
 ]
 Id = Annotated[str | None, typer.Option("--id", help="Series: the column that tells them apart.", show_default=False)]
 Known = Annotated[
@@ -68,9 +68,10 @@ TimeFormat = Annotated[
 ]  # fmt: skip
 Metric = Annotated[
     str | None,
-    typer.Option(help="What models are judged by, such as roc_auc or f1; by the target if not given.",
-                 show_default=False),
-]  # fmt: skip
+    typer.Option(
+        help="What models are judged by, such as roc_auc or f1; by the target if not given.", show_default=False
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 
 

@@ -161,9 +161,7 @@ DATA = {
     What.PICTURES: _digits, What.TEXT: _sentences, What.TAGS: _press, What.AUDIO: _speech, What.TABLE: _titanic,
     What.SERIES: _demand,
 }  # fmt: skip
-SETTINGS: dict[What, dict[str, Any]] = {
-    What.TAGS: {"epochs": 6}, What.AUDIO: {"epochs": 8}, What.SERIES: {"epochs": 4},
-}  # fmt: skip
+SETTINGS: dict[What, dict[str, Any]] = {What.TAGS: {"epochs": 6}, What.AUDIO: {"epochs": 8}, What.SERIES: {"epochs": 4}}
 
 
 def _serve_one(run: Path, what: What, value: Any) -> tuple[dict[str, Any], str]:

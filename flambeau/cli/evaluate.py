@@ -15,8 +15,9 @@ MOST_ROWS = 30  # classes that are shown
 
 def command(
     run: common.RunPath,
-    data: Annotated[Path | None, typer.Argument(help="Other data; the run's held-out rows if not given.",
-                                                show_default=False)] = None,
+    data: Annotated[
+        Path | None, typer.Argument(help="Other data; the run's held-out rows if not given.", show_default=False)
+    ] = None,
     target: common.Target = None,
     pattern: common.Pattern = None,
     encoding: common.Charset = None,
@@ -27,7 +28,7 @@ def command(
     metric: common.Metric = None,
     no_baseline: Annotated[bool, typer.Option("--no-baseline", help="Put no simple rival beside the model.")] = False,
     json: common.Json = False,
-) -> None:  # fmt: skip
+) -> None:
     """Measure a run on the rows it did not train on, or on other labelled data.
 
     Example: `flambeau evaluate runs/photos other-photos/`
@@ -36,10 +37,12 @@ def command(
     from flambeau.learner import verdicts
 
     reporter = common.reporter()
-    options = common.dataset_options(target, None, pattern, encoding=encoding, no_header=no_header,
-                                     time_format=time_format, root=root)  # fmt: skip
-    result = evaluate_run(run, data, device=device, metric=metric, baseline=not no_baseline, reporter=reporter,
-                          **options)  # fmt: skip
+    options = common.dataset_options(
+        target, None, pattern, encoding=encoding, no_header=no_header, time_format=time_format, root=root
+    )
+    result = evaluate_run(
+        run, data, device=device, metric=metric, baseline=not no_baseline, reporter=reporter, **options
+    )
     for shown in (*result["detail"].get("worst", []), *result["detail"].get("pictures", [])):
         shown.pop("html", None)  # thumbnails are for the report
     if json:

@@ -65,8 +65,9 @@ def command(
     if predictor.inputs and predictor.fields[predictor.inputs[0]].kind == "history":
         return _forecast(predictor, inputs, csv_, json)
     data = Run(run).recipe.data
-    layout = Layout(encoding, data.get("token_column"), not no_header and data.get("header", True), data.get("columns"),
-                    root)  # fmt: skip
+    layout = Layout(
+        encoding, data.get("token_column"), not no_header and data.get("header", True), data.get("columns"), root
+    )
     values = list(asked(inputs, predictor, layout))
     rows: list[dict[str, Any]] = []
     reporter = common.reporter()

@@ -12,9 +12,7 @@ NAME = "report"
 
 
 def command(
-    run: common.RunPath,
-    language: Annotated[str, typer.Option(help="en or zh-CN.")] = "en",
-    json: common.Json = False,
+    run: common.RunPath, language: Annotated[str, typer.Option(help="en or zh-CN.")] = "en", json: common.Json = False
 ) -> None:
     """Write a run's report anew (report.html, one self-contained file) and print its path.
 

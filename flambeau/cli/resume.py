@@ -41,9 +41,10 @@ def command(
     if opened.finished and opened.measured:
         epochs = opened.recipe.training.epochs
         raise RunError(
-            f"the run is finished: it trained its {epochs} epochs", where=run,
+            f"the run is finished: it trained its {epochs} epochs",
+            where=run,
             fix=f"for a longer training: flambeau train --recipe {run}/recipe.yaml --epochs {2 * (epochs or 1)}",
-        )  # fmt: skip
+        )
     learner = Learner.from_recipe(opened.recipe, run=opened.path)
     if not (opened.started or opened.finished):
         learner.reporter.say("there is no checkpoint yet: the training starts from its recipe")

@@ -13,8 +13,7 @@ NAME = "runs"
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = Path("runs"),
-    json: common.Json = False,
+    folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = Path("runs"), json: common.Json = False
 ) -> None:
     """List the runs in a folder: data, model, how far, how good.
 

@@ -73,7 +73,7 @@ def command(
 
     Example: `flambeau train load.csv --time hour --target megawatts --horizon 24 --known holiday`
     """
-    from flambeau.data.sources import from_path
+    from flambeau.data.sources.opening import from_path
     from flambeau.data.split import Split
     from flambeau.learner import Learner
     from flambeau.objectives import OBJECTIVES

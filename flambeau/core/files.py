@@ -63,8 +63,9 @@ def check_regular(path: str | os.PathLike[str]) -> None:
 
 def _check_regular(mode: int, path: object) -> None:
     if not stat.S_ISREG(mode):
-        raise DataError(f"this is a {KINDS.get(stat.S_IFMT(mode), 'thing of the system')}", where=path,
-                        expected="a regular file")  # fmt: skip
+        raise DataError(
+            f"this is a {KINDS.get(stat.S_IFMT(mode), 'thing of the system')}", where=path, expected="a regular file"
+        )
 
 
 def is_address(path: str | os.PathLike[str]) -> bool:

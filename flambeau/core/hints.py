@@ -38,14 +38,14 @@ SETTINGS = {
     "test": "test_size test_split test_share",
     "target": "label labels label_column label_col y y_col target_column dep_var",
     "input": "inputs feature features column columns x_cols text_column",
-}  # fmt: skip
+}
 """By our name, those of other libraries."""
 ALSO = {other: ours for ours, others in SETTINGS.items() for other in others.split()}
 ANSWERS = {
-    "give both at once as data=(train, valid)":
-        "train_loader train_dataloader trainloader train_dl train_data train_dataset train_ds trainset val_loader "
-        "val_dataloader valid_loader valloader valid_dl val_data valid_data val_dataset valid_dataset val_ds valset "
-        "validation_data eval_dataset test_loader dataloaders dls",
+    "give both at once as data=(train, valid)": "train_loader train_dataloader "
+    "trainloader train_dl train_data train_dataset train_ds trainset val_loader "
+    "val_dataloader valid_loader valloader valid_dl val_data valid_data val_dataset valid_dataset val_ds valset "
+    "validation_data eval_dataset test_loader dataloaders dls",
     "give optimizer_options={'momentum': …}": "momentum betas eps nesterov",
     "give options={'dropout': …}, arguments of the model": "dropout hidden_size num_layers depth width",
     "give techniques=['early_stopping']": "patience early_stopping early_stopping_rounds",
@@ -53,7 +53,7 @@ ANSWERS = {
     "give loss=nn.CrossEntropyLoss(weight=…)": "class_weight class_weights weight pos_weight",
     "give a DataLoader with it as the data": "shuffle drop_last sampler collate_fn pin_memory",
     "leave it out: classes are counted in the data": "num_classes n_classes classes",
-}  # fmt: skip
+}
 """By how the same is said here, names of other libraries."""
 GIVEN = {other: answer for answer, others in ANSWERS.items() for other in others.split()}
 OF_DATA = ("valid", "test", "split", "by", "target", "inputs", "input", "pattern", "encoding", "time", "horizon")

@@ -115,8 +115,9 @@ class MapBatches:
         plan, loader = self.plan(epoch)[start:], self.loader
         workers = getattr(loader, "num_workers", 0)
         collate = getattr(loader, "collate_fn", default_collate)
-        kept = {name: getattr(loader, name) for name in KEPT if workers} | {name: getattr(loader, name) for name in
-                PINNED if loader is not None and torch.cuda.is_available()}  # fmt: skip
+        kept = {name: getattr(loader, name) for name in KEPT if workers} | {
+            name: getattr(loader, name) for name in PINNED if loader is not None and torch.cuda.is_available()
+        }
         items = Items(self.dataset, mix(self.seed or 0, "items", epoch), collate is not default_collate)
         batches = DataLoader(
             items, batch_sampler=plan, collate_fn=Collate(collate, not workers), num_workers=workers,
@@ -165,9 +166,10 @@ def _told(batches: Iterable[Any], name: str) -> Iterator[Any]:
             text = str(error)
             if "DataLoader worker" in text and "exited" in text:
                 raise DataError(
-                    "a worker that reads the data has died", where=name,
+                    "a worker that reads the data has died",
+                    where=name,
                     fix="read with num_workers=0 to see why; it may lack memory, or shared memory (/dev/shm)",
-                ) from error  # fmt: skip
+                ) from error
             if "DataLoader timed out" in text:
                 fix = "raise the DataLoader's timeout, or read with num_workers=0"
                 raise DataError("no batch came in time", where=name, fix=fix) from error
@@ -273,8 +275,9 @@ def split_batch(collated: Any) -> tuple[Any, Any]:
         if len(named) > 1:
             raise DataError(
                 f"a batch has {' and '.join(repr(n) for n in named)}, and both are names of targets",
-                expected="one of them", fix="give batches (x, y) with a collate_fn",
-            )  # fmt: skip
+                expected="one of them",
+                fix="give batches (x, y) with a collate_fn",
+            )
         others = {key: value for key, value in collated.items() if key != named[0]}
         return (next(iter(others.values())) if len(others) == 1 else others), collated[named[0]]
     if isinstance(collated, (list, tuple)) and not fields:

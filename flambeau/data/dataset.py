@@ -74,8 +74,9 @@ class Dataset:
                 raise DataError(f"there is no column '{name}'", fix=nearest(name, columns))
         for name in fields or ():
             if name not in columns:
-                raise DataError(f"a field is given for '{name}', but there is no such column",
-                                fix=nearest(name, columns))  # fmt: skip
+                raise DataError(
+                    f"a field is given for '{name}', but there is no such column", fix=nearest(name, columns)
+                )
         if twice := next((name for name, count in Counter(inputs or ()).items() if count > 1), None):
             raise DataError(f"the input '{twice}' is given twice", fix="give it once")
         if target is not None and target in (inputs or ()):
@@ -156,7 +157,7 @@ class Dataset:
                 where=f"column '{column}', {self.place(row)}",
                 fix="mend or remove the row, or say how times are written: "
                 f"read={{'{column}': 'date:%d/%m/%Y'}} (--read)",
-            )  # fmt: skip
+            )
         if column not in self.inputs:  # else it is said with the input's own findings
             self.findings += [replace(f, message=f"column '{column}': {f.message}") for f in date.check(values)]
         return times
@@ -291,7 +292,7 @@ class Dataset:
     @classmethod
     def from_table(cls, path: str | Path, **options: Any) -> Dataset:
         """A CSV, TSV, Parquet or JSON Lines file; see `flambeau.data.sources.from_table`."""
-        from flambeau.data.sources import from_table
+        from flambeau.data.sources.opening import from_table
 
         check_options(from_table, options)
         return from_table(path, **options)
@@ -317,7 +318,7 @@ class Dataset:
     @classmethod
     def from_frame(cls, frame: Any, **options: Any) -> Dataset:
         """A polars or pandas data frame; see `flambeau.data.sources.from_frame`."""
-        from flambeau.data.sources import from_frame
+        from flambeau.data.sources.opening import from_frame
 
         check_options(from_frame, options)
         return from_frame(frame, **options)
@@ -325,7 +326,7 @@ class Dataset:
     @classmethod
     def from_arrays(cls, x: Any, y: Any = None, **options: Any) -> Dataset:
         """Arrays or tensors in memory; see `flambeau.data.sources.from_arrays`."""
-        from flambeau.data.sources import from_arrays
+        from flambeau.data.sources.opening import from_arrays
 
         check_options(from_arrays, options)
         return from_arrays(x, y, **options)
@@ -333,7 +334,7 @@ class Dataset:
     @classmethod
     def from_source(cls, source: Mapping[str, Any]) -> Dataset:
         """The dataset that a recipe's `data` section describes."""
-        from flambeau.data.sources import from_source
+        from flambeau.data.sources.opening import from_source
 
         return from_source(source)
 

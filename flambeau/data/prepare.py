@@ -33,11 +33,7 @@ class Preparer:
         return any(self.fields[name].random for name in self.inputs)
 
     def __call__(
-        self,
-        rows: Tensor,
-        gathered: Gathered,
-        training: bool = False,
-        generator: torch.Generator | None = None,
+        self, rows: Tensor, gathered: Gathered, training: bool = False, generator: torch.Generator | None = None
     ) -> Batch:
         if self._single is not None:
             prepared: Any = self._input(self._single, gathered, training, generator)

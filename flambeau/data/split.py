@@ -182,8 +182,7 @@ class Split:
         names, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
         if len(names) < 2 and (self.valid or self.test):
             raise UsageError(
-                f"the column '{self.by}' has one group only",
-                fix="choose another column, or split='stratified'",
+                f"the column '{self.by}' has one group only", fix="choose another column, or split='stratified'"
             )
         drawn = np.argsort(self._draw([str(name) for name in names]), kind="stable").tolist()
         side_of_group = np.zeros(len(names), np.int8)
@@ -203,7 +202,7 @@ class Split:
 
 def with_validation(
     sides: Sequence[int], labels: Sequence[Any] | None, keys: Sequence[Hashable], how: Split
-) -> list[int]:  # fmt: skip
+) -> list[int]:
     """Given sides (N); where none validates, a share of the training rows does: of each class alike, where there are
     labels. Rows that all train are split as if nothing was given."""
     if VALID in sides or how.valid == 0:

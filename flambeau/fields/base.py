@@ -38,8 +38,7 @@ class Ragged(NamedTuple):
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Ragged:
         """The same on another device."""
         return Ragged(
-            self.values.to(device, non_blocking=non_blocking),
-            self.lengths.to(device, non_blocking=non_blocking),
+            self.values.to(device, non_blocking=non_blocking), self.lengths.to(device, non_blocking=non_blocking)
         )
 
 

@@ -153,8 +153,8 @@ class History(Field):
             if len(values) < self.length + self.horizon:
                 called = f" of {name}" if name else ""
                 raise DataError(
-                    f"the history{called} has {len(values) - self.horizon} steps", expected=f"{self.length} or more",
-                )  # fmt: skip
+                    f"the history{called} has {len(values) - self.horizon} steps", expected=f"{self.length} or more"
+                )
             out.append(values[-self.length - self.horizon :])
         return out
 

@@ -166,8 +166,9 @@ class Number(Field):
         try:
             array = np.asarray(_as_number(value, self.numerals), dtype=np.float64)
         except (TypeError, ValueError):
-            raise DataError(f"the value {shown(value)} is not a number",
-                            expected=f"a number {self.numerals.words()}".strip()) from None  # fmt: skip
+            raise DataError(
+                f"the value {shown(value)} is not a number", expected=f"a number {self.numerals.words()}".strip()
+            ) from None
         if list(array.shape) != list(self.shape):
             raise DataError(f"the value has the shape {array.shape}", expected=f"the shape {tuple(self.shape)}")
         if not np.isfinite(array).all():
@@ -216,12 +217,7 @@ class Number(Field):
             )
         elif len(array) > 1 and np.ptp(array) == 0:
             findings.append(
-                Finding(
-                    "constant",
-                    Severity.ERROR,
-                    f"every number is {array[0]:g}",
-                    fix="there is nothing to learn",
-                )
+                Finding("constant", Severity.ERROR, f"every number is {array[0]:g}", fix="there is nothing to learn")
             )
         return findings
 

@@ -50,10 +50,7 @@ class Rows(Sequence[dict[str, Any]]):
 
     def take(self, rows: np.ndarray) -> Rows:
         """Some rows, by their numbers, int64 (n)."""
-        return Rows({
-            name: _taken(values, rows)
-            for name, values in self.columns.items()
-        })  # fmt: skip
+        return Rows({name: _taken(values, rows) for name, values in self.columns.items()})
 
 
 def _taken(values: Sequence[Any], rows: np.ndarray) -> Sequence[Any]:

@@ -304,7 +304,7 @@ class Text(Field):
 
 def _by_word(
     places: list[tuple[int, int]], weights: Sequence[float], words: int
-) -> tuple[list[tuple[int, int]], list[float]]:  # fmt: skip
+) -> tuple[list[tuple[int, int]], list[float]]:
     """The first so many places and weights, of words, each weight with those of the word's characters, which follow."""
     summed, word = list(weights[:words]), 0
     for (begins, _), weight in zip(places[words:], weights[words:], strict=False):

@@ -201,8 +201,9 @@ class Tokens(Field):
             lost = next(i for i in range(seen) if i not in there)
             unknown = getattr(self._tool.model, "unk_token", None)
             if unknown is None or words[lost] == unknown:
-                raise DataError(f"token {lost + 1} is {words[lost]!r}, of which the tokeniser makes nothing",
-                                expected="a word")  # fmt: skip
+                raise DataError(
+                    f"token {lost + 1} is {words[lost]!r}, of which the tokeniser makes nothing", expected="a word"
+                )
             return self._pieces([unknown if i < seen and i not in there else word for i, word in enumerate(words)])
         return np.asarray([encoded.ids, first], np.int32).T.copy()
 

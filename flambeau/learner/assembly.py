@@ -29,7 +29,7 @@ from flambeau.models import (
     recommended_size,
     starts_pretrained,
     takes_waves,
-)  # fmt: skip
+)
 from flambeau.objectives import OBJECTIVES, Context, Objective, defaults, made
 from flambeau.objectives.tasks import task_of
 from flambeau.recipe import ModelChoice, Recipe
@@ -234,9 +234,7 @@ def _suit_pair(name: str, data: Dataset, options: dict[str, Any]) -> None:
         options.setdefault("joint", first.joint)
 
 
-def _choose(
-    recipe: Recipe, spec: InputSpec, num_train: int, kind: str, reasons: list[str], reporter: Reporter
-) -> None:  # fmt: skip
+def _choose(recipe: Recipe, spec: InputSpec, num_train: int, kind: str, reasons: list[str], reporter: Reporter) -> None:
     name, why = auto.choose(spec, num_train, recipe.model.pretrained, kind)
     recipe.model = recipe.model.model_copy(update={"name": name})
     reasons.append(f"model {why}")

@@ -46,12 +46,7 @@ TOKENS_OF = {"ngrams": 1 << 17}  # where a token costs next to nothing
 
 
 def training_settings(
-    asked: Settings,
-    num_train: int,
-    pretrained: bool,
-    reporter: Reporter,
-    kinds: Sequence[str] = (),
-    model: str = "",
+    asked: Settings, num_train: int, pretrained: bool, reporter: Reporter, kinds: Sequence[str] = (), model: str = ""
 ) -> tuple[Settings, list[str]]:
     """The settings with None replaced, and the reasons.
 
@@ -115,8 +110,9 @@ def check_names(recipe: Recipe, *, model: bool = True) -> None:
     check_options(objective, recipe.objective.options)
     for part, asked in (("model", recipe.model.name), ("loss", recipe.objective.loss)):
         if asked != "auto" and part not in takes:
-            raise UsageError(f"the objective {objective} has a {part} of its own, and {asked} was given",
-                             fix=f"leave the {part} out")  # fmt: skip
+            raise UsageError(
+                f"the objective {objective} has a {part} of its own, and {asked} was given", fix=f"leave the {part} out"
+            )
     schedule.named(recipe.training.schedule)
     optimizers.named(recipe.training.optimizer)
     if recipe.training.sampler is not None:

@@ -192,7 +192,7 @@ class Learner:
 
     def fit(
         self, *, resume: bool = False, check: bool = True, compute_threads: int | None = None, **settings: Any
-    ) -> dict[str, float]:  # fmt: skip
+    ) -> dict[str, float]:
         """Trains, measures and writes the run.
 
         Args:
@@ -228,9 +228,10 @@ class Learner:
                 raise RunError("the run is finished", where=run.path, fix="for a new training give another run folder")
             if run.started and not resume:
                 raise RunError(
-                    "a training was begun here already", where=run.path,
+                    "a training was begun here already",
+                    where=run.path,
                     fix=f"go on with: flambeau resume {run.path}; or give another run folder",
-                )  # fmt: skip
+                )
             try:
                 begun = resume and (run.path / "recipe.yaml").exists()
                 with environment.compute_threads(run, begun, compute_threads, self.reporter):

@@ -22,9 +22,10 @@ def check_model(model: nn.Module) -> None:
     lazy = [kind for kind in map(type, model.modules()) if issubclass(kind, LazyModuleMixin)]
     if lazy:
         raise ModelError(
-            f"the model has layers whose size is open ({lazy[0].__name__})", expected="a model that was called once",
+            f"the model has layers whose size is open ({lazy[0].__name__})",
+            expected="a model that was called once",
             fix="call it with inputs of the data's shape first: model(torch.zeros(2, …))",
-        )  # fmt: skip
+        )
 
 
 def for_input(value: Any, model: nn.Module, error: str) -> str:

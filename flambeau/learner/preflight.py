@@ -62,16 +62,18 @@ def check_targets(target: Any, num_classes: int | None, rows: Tensor, ndim: int 
     if target.ndim != ndim:
         expected = f"({len(target)},), one class number a sample" if ndim == 1 else f"{ndim} axes, as the output has"
         raise DataError(
-            f"targets have the shape {tuple(target.shape)}", expected=expected,
+            f"targets have the shape {tuple(target.shape)}",
+            expected=expected,
             fix="give target.squeeze(1)" if target.ndim == ndim + 1 and target.shape[1] == 1 else None,
-        )  # fmt: skip
+        )
     if target.is_floating_point():
         whole = bool((target == target.round()).all())
         raise DataError(
-            f"targets are {str(target.dtype)[6:]}, such as {float(target.flatten()[0]):g}", where=f"row {int(rows[0])}",
+            f"targets are {str(target.dtype)[6:]}, such as {float(target.flatten()[0]):g}",
+            where=f"row {int(rows[0])}",
             expected="int64 class numbers",
             fix="give target.long()" if whole else "use loss='mse' for numbers that are not classes",
-        )  # fmt: skip
+        )
     if target.dtype == torch.bool:
         target = target.long()
     wrong = (target < 0) | (target >= num_classes) if num_classes is not None else target < 0
@@ -83,9 +85,10 @@ def check_targets(target: Any, num_classes: int | None, rows: Tensor, ndim: int 
         more = int(wrong.sum()) - 1
         raise DataError(
             f"the label {label} is outside its range" + (f" (and {more} more in the batch)" if more else ""),
-            where=f"row {int(rows[at[0]])}", expected=top,
+            where=f"row {int(rows[at[0]])}",
+            expected=top,
             fix=_renumber(target, num_classes),
-        )  # fmt: skip
+        )
 
 
 def _renumber(target: Tensor, num_classes: int | None) -> str | None:
@@ -196,14 +199,11 @@ def _loss(objective: Objective, batch: Batch, output: Any) -> None:
         raise _unfit(objective, batch, output, _first(error)) from error
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         raise UsageError(
-            f"the loss gives {form(loss)}",
-            expected="one number, the mean over the batch",
-            fix="return loss.mean()",
+            f"the loss gives {form(loss)}", expected="one number, the mean over the batch", fix="return loss.mean()"
         )
     if not bool(torch.isfinite(loss)):
         raise TrainingError(
-            f"the loss is {float(loss)} before the first step",
-            fix="look for NaN or infinite values in the data",
+            f"the loss is {float(loss)} before the first step", fix="look for NaN or infinite values in the data"
         )
 
 

@@ -57,9 +57,10 @@ def write_down(run: Run, recipe: Recipe, feed: Feed, engine: Engine, resume: boo
     kept = run.recipe.data.get("fingerprint") if resume else None
     if kept is not None and kept != feed.fingerprint:
         raise RunError(
-            "the data has changed since this training began", where=run.path,
+            "the data has changed since this training began",
+            where=run.path,
             fix="put the data back as it was, or start a new training",
-        )  # fmt: skip
+        )
     if (data := feed.dataset) is not None:
         recipe.data = {**recipe.data, "fingerprint": feed.fingerprint}
         run.save_fields(data.fields, data.inputs, data.target)

@@ -45,8 +45,9 @@ class TorchFeed(Feed):
             wrong = next((d for d in given if d is not None and not _is_data(d)), data)
             raise UsageError(
                 f"{shown(wrong)} is not data",
-                expected="a Dataset, a torch Dataset or DataLoader, or (train, valid)", fix=_instead(wrong),
-            )  # fmt: skip
+                expected="a Dataset, a torch Dataset or DataLoader, or (train, valid)",
+                fix=_instead(wrong),
+            )
         self.data = dict(zip(SIDES, given, strict=False))
 
     def open(self, recipe: Recipe, reporter: Reporter, reasons: list[str]) -> int:

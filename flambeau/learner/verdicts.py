@@ -77,7 +77,7 @@ def rivals(objective: Objective, feed: FieldFeed, side: str, reporter: Any) -> l
 
 def put_beside(
     result: Mapping[str, Any], objective: Objective, engine: Engine, feed: FieldFeed, recipe: Recipe, reporter: Any
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Simple rivals and what each input brings, for `evaluation.json`: on the rows that `result` was measured on, just
     before. The model is saved: nothing may lose it."""
     found: dict[str, Any] = {}

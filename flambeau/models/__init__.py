@@ -2,14 +2,7 @@
 what they cost."""
 
 from flambeau.models.auto import choose
-from flambeau.models.build import (
-    build,
-    check_name,
-    max_positions,
-    recommended_size,
-    starts_pretrained,
-    takes_waves,
-)
+from flambeau.models.build import build, check_name, max_positions, recommended_size, starts_pretrained, takes_waves
 from flambeau.models.catalog import ModelInfo, list_models
 from flambeau.models.fusion import Fusion, fuse
 from flambeau.models.spec import FUSION, OWN, Built, Ensemble, FromData, InputSpec, Recommended, is_pair

@@ -31,15 +31,7 @@ from flambeau.models.text.huggingface import PREFIX, build_huggingface, check_so
 from flambeau.models.text.vectors import RESERVED, is_vectors, load_embeddings, put_vectors
 from flambeau.models.weights import find_head, first_line, load_weights, read_weights
 
-__all__ = [
-    "InputSpec",
-    "build",
-    "check_name",
-    "max_positions",
-    "recommended_size",
-    "starts_pretrained",
-    "takes_waves",
-]
+__all__ = ["InputSpec", "build", "check_name", "max_positions", "recommended_size", "starts_pretrained", "takes_waves"]
 
 # Our models that torchvision's weights fit.
 INTERCHANGEABLE = ("resnet18", "resnet34", "resnet50")
@@ -163,11 +155,7 @@ def recommended_size(name: str, pretrained: bool | str | Path | None) -> int | N
 
 
 def _build_own(
-    name: str,
-    spec: InputSpec,
-    num_outputs: int,
-    pretrained: bool | str | Path | None,
-    options: dict[str, Any],
+    name: str, spec: InputSpec, num_outputs: int, pretrained: bool | str | Path | None, options: dict[str, Any]
 ) -> Built:
     builder = OWN[name]
     known = OWN.options[name]

@@ -18,14 +18,7 @@ from torch import nn
 
 from flambeau.core.errors import MissingExtra, ModelError, UsageError
 from flambeau.models.spec import IMAGENET, Built, InputSpec, Recommended
-from flambeau.models.weights import (
-    State,
-    adapt_first_conv,
-    find_head,
-    first_line,
-    load_weights,
-    read_weights,
-)
+from flambeau.models.weights import State, adapt_first_conv, find_head, first_line, load_weights, read_weights
 
 LOCAL_HINT = "give a local file in its place: pretrained='weights.safetensors' (or .pth)"
 CONSTRUCTION = (RuntimeError, ValueError, AssertionError, IndexError, TypeError, NotImplementedError)
@@ -50,11 +43,7 @@ def import_torchvision(purpose: str) -> ModuleType:
 
 
 def build_timm(
-    name: str,
-    spec: InputSpec,
-    num_outputs: int,
-    pretrained: bool | str | Path | None,
-    options: dict[str, Any],
+    name: str, spec: InputSpec, num_outputs: int, pretrained: bool | str | Path | None, options: dict[str, Any]
 ) -> Built:
     """The timm model `name` (with or without a tag: `resnet18`, `resnet18.a1_in1k`).
 
@@ -111,19 +100,13 @@ def _hub_config(timm: ModuleType, hub_name: str, architecture: str) -> tuple[dic
         raise _unreachable(hub_name, error) from error
     if stated != architecture:
         raise ModelError(
-            f"its weights are of {stated}",
-            where=hub_name,
-            fix=f"use timm:{stated} in place of timm:{architecture}",
+            f"its weights are of {stated}", where=hub_name, fix=f"use timm:{stated} in place of timm:{architecture}"
         )
     return cfg, arguments or {}
 
 
 def build_torchvision(
-    name: str,
-    spec: InputSpec,
-    num_outputs: int,
-    pretrained: bool | str | Path | None,
-    options: dict[str, Any],
+    name: str, spec: InputSpec, num_outputs: int, pretrained: bool | str | Path | None, options: dict[str, Any]
 ) -> Built:
     """The torchvision classifier `name`, its head sized for `num_outputs`, its auxiliary heads left out.
 

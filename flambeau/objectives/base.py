@@ -156,8 +156,9 @@ class Objective(ABC):
         """New inputs (count, …), as they are prepared for the model. All randomness from `generator`, on the CPU."""
         raise UsageError(f"{type(self).__name__} does not generate")
 
-    def decode(self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None,
-               value: Any = None) -> Prediction:  # fmt: skip
+    def decode(
+        self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None, value: Any = None
+    ) -> Prediction:
         """The output of `predict` for one sample to what a person reads; see `Task.decode`."""
         return self.task.decode(output, reject_below, asked, value)
 

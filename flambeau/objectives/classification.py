@@ -92,8 +92,9 @@ class Classification(Grouped):
             }
 
         # wrong and sure of it comes first; right ones score 0 and are never kept
-        self.worst.offer(torch.where(right, 0.0, confidence - probabilities.gather(1, truth[:, None])[:, 0] + 1e-9),
-                         rows, tell)  # fmt: skip
+        self.worst.offer(
+            torch.where(right, 0.0, confidence - probabilities.gather(1, truth[:, None])[:, 0] + 1e-9), rows, tell
+        )
 
     def count_groups(self, what: int, classes: Tensor, groups: Tensor) -> None:
         """Adds to the sums `what` of some classes, int64 (B), in some groups."""

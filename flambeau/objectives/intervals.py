@@ -128,7 +128,7 @@ def interval(value: float, without: np.ndarray, count: int, *, share: bool, prop
 
 def difference(
     ours: float, theirs: float, without_ours: np.ndarray, without_theirs: np.ndarray
-) -> tuple[float, float, float]:  # fmt: skip
+) -> tuple[float, float, float]:
     """(difference, low, high) of a metric of two models on the same rows: paired, since rows that are hard for one are
     hard for the other."""
     half = half_width(without_ours - without_theirs)

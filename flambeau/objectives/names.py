@@ -9,9 +9,10 @@ SHARES = ("accuracy", "f1", "balanced_accuracy", "roc_auc", "average_precision",
           "micro_average_precision", "span_f1", "span_precision", "span_recall")  # fmt: skip
 """Those that lie between 0 and 1."""
 BOUNDS = {
-    "r2": (-math.inf, 1.0), "mcc": (-1.0, 1.0),
+    "r2": (-math.inf, 1.0),
+    "mcc": (-1.0, 1.0),
     **dict.fromkeys([name for name in LOWER_IS_BETTER if name != "loss"], (0.0, math.inf)),
-}  # fmt: skip
+}
 """What others lie between."""
 BALANCED = ("balanced_accuracy", "mcc", "roc_auc", "average_precision")
 """Those of classes that are shown where one class is rare, or where one of them is asked for."""

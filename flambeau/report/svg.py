@@ -59,8 +59,7 @@ def line_chart(
             tag("line", x1=at, x2=at, y1=TOP - 4, y2=HEIGHT - BOTTOM, class_="mark"),
             tag("text", mark[1], x=beside, y=TOP - 12, text_anchor="middle"),
         )
-    return _svg(label, _axes(x, y, x_label, y_label, y_format), marked,
-                (_curve(s, x, y, y_format) for s in series))  # fmt: skip
+    return _svg(label, _axes(x, y, x_label, y_label, y_format), marked, (_curve(s, x, y, y_format) for s in series))
 
 
 def bar_chart(

@@ -42,10 +42,11 @@ def memory_of(data: bytes, limits: Limits, formats: list[str]) -> int:
         raise Problem(413, "too-many-pixels", f"the picture has {width}×{height} pixels; {allowed}")
     if width * height * each > limits.max_decoding:
         raise Problem(
-            413, "too-many-pixels",
+            413,
+            "too-many-pixels",
             f"the picture has {width}×{height} pixels, which take {each} bytes each to decode, "
             f"{width * height * each / 2**20:,.0f} MiB; expected at most {limits.max_decoding / 2**20:,.0f} MiB",
-        )  # fmt: skip
+        )
     return width * height * each
 
 

@@ -164,9 +164,10 @@ async def read_files(request: Request, limits: Limits) -> list[Raw]:
         return [Raw(None, await request.body())]
     if kind != "multipart/form-data":
         raise Problem(
-            415, "content-type",
+            415,
+            "content-type",
             f"the content type is {kind or 'missing'}; expected multipart/form-data with files, or one of {RAW_TYPES}",
-        )  # fmt: skip
+        )
     try:
         form = await request.form(max_files=limits.max_files, max_fields=limits.max_files)
     except HTTPException as error:

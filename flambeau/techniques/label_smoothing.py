@@ -32,8 +32,7 @@ class LabelSmoothing(Technique):
     def on_fit_start(self, objective: Objective) -> None:
         if not getattr(objective, "smooths", False):
             raise UsageError(
-                "label smoothing needs a loss over classes",
-                fix="use it with cross_entropy or bce, or leave it out",
+                "label smoothing needs a loss over classes", fix="use it with cross_entropy or bce, or leave it out"
             )
         plain = objective.loss_function  # type: ignore[attr-defined]
         if plain is self._smooth:

@@ -44,7 +44,5 @@ class Mixup(Technique):
         other = torch.randperm(len(batch), generator=generator, device=device)
         target = self._task.blended(batch.target)
         return Batch(
-            torch.lerp(batch.input[other], batch.input, share),
-            torch.lerp(target[other], target, share),
-            batch.rows,
+            torch.lerp(batch.input[other], batch.input, share), torch.lerp(target[other], target, share), batch.rows
         )

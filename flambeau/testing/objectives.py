@@ -13,16 +13,7 @@ import torch
 
 from flambeau.data.batch import Batch
 from flambeau.objectives import Context, Objective
-from flambeau.testing.small import (
-    Stop,
-    batches,
-    context,
-    evaluated,
-    fit_until_stopped,
-    identical,
-    trainer,
-    weights,
-)
+from flambeau.testing.small import Stop, batches, context, evaluated, fit_until_stopped, identical, trainer, weights
 from flambeau.training import Trainer
 
 MakeObjective = Callable[[Context], Objective]

@@ -14,14 +14,7 @@ from flambeau.core.errors import UsageError
 from flambeau.data.batch import Batch
 from flambeau.objectives import Supervised
 from flambeau.techniques import HOOKS, Technique
-from flambeau.testing.small import (
-    Stop,
-    context,
-    fit_until_stopped,
-    identical,
-    trainer,
-    weights,
-)
+from flambeau.testing.small import Stop, context, fit_until_stopped, identical, trainer, weights
 from flambeau.training import Trainer
 
 MakeTechnique = Callable[[], Technique]

@@ -90,10 +90,7 @@ def choose(
         dtype = torch.bfloat16 if precision == "bf16" else None
         reason = f"{precision}: as asked" + (f", although {why}" if dtype and not supported else "")
     if channels_last is None:
-        channels_last = any(isinstance(m, nn.Conv2d) for m in model.modules()) and where.type in (
-            "cpu",
-            "cuda",
-        )
+        channels_last = any(isinstance(m, nn.Conv2d) for m in model.modules()) and where.type in ("cpu", "cuda")
     return Engine(where, dtype, channels_last, compile, [f"device {where}", f"precision {reason}"])
 
 

@@ -52,9 +52,10 @@ class Log:
         path = folder / "metrics.jsonl"
         if resume_step is not None and path.exists():
             self.lines = [
-                line for line in read(path)
+                line
+                for line in read(path)
                 if line["step"] <= resume_step and not ("train_loss" in line and line["epoch"] > resume_epoch)
-            ]  # fmt: skip
+            ]
             write_atomic(path, "".join(to_json(line, None) + "\n" for line in self.lines).encode())
         self._file = path.open("a" if resume_step is not None else "w", encoding="utf-8")
         kinds = [LOGGERS[name] for name in loggers]

@@ -51,7 +51,7 @@ def initialise(objective: Objective, source: Source, prepare: Prepare) -> None:
 
 def calibrate(
     objective: Objective, engine: Engine, source: Source, prepare: Prepare, reporter: Reporter = QUIET
-) -> None:  # fmt: skip
+) -> None:
     """Lets the objective mend what its model says of its own certainty, on batches of validation rows."""
     objective.model.eval()
     with torch.inference_mode(), engine.autocast():

@@ -20,9 +20,10 @@ DEFAULTS: dict[str, dict[str, Any]] = {"sgd": {"momentum": 0.9, "nesterov": True
 def known() -> dict[str, Any]:
     """The optimisers of torch.optim by lower-case name, less those that need a closure or sparse gradients."""
     classes = {
-        n.lower(): c for n, c in vars(torch.optim).items()
+        n.lower(): c
+        for n, c in vars(torch.optim).items()
         if inspect.isclass(c) and issubclass(c, torch.optim.Optimizer) and n not in ("Optimizer", "LBFGS", "SparseAdam")
-    }  # fmt: skip
+    }
     return {**classes, "adamw": AdamW}
 
 

@@ -37,12 +37,7 @@ def constant(done: float) -> float:
     return 1.0
 
 
-SCHEDULES: dict[str, Schedule] = {
-    "one_cycle": one_cycle,
-    "cosine": cosine,
-    "linear": linear,
-    "constant": constant,
-}
+SCHEDULES: dict[str, Schedule] = {"one_cycle": one_cycle, "cosine": cosine, "linear": linear, "constant": constant}
 
 
 def named(name: str, warmup: float = 0.25) -> Schedule:

@@ -84,7 +84,7 @@ def _attribute(model: Any, texts: Any, outputs: Tensor) -> Sequence[Tensor] | No
 
 def _gradient_by_input(
     model: nn.Module, call: Callable[[], Tensor], shape: Sequence[int], outputs: Tensor
-) -> Tensor | None:  # fmt: skip
+) -> Tensor | None:
     """Gradient × input of the vectors of tokens, float (B, T)."""
     table = token_table(model)
     if table is None:

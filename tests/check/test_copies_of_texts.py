@@ -76,8 +76,9 @@ def test_chinese_copies() -> None:
     texts = [*CHINESE, CHINESE[0].replace("。", "！"), CHINESE[4].replace("封面", "书面")]
     findings = checked({"text": texts, "label": ["a"] * 7})
     assert set(zip(findings["near-duplicate"].rows[::2], findings["near-duplicate"].rows[1::2], strict=True)) == {
-        (0, 5), (4, 6),
-    }  # fmt: skip
+        (0, 5),
+        (4, 6),
+    }
 
 
 def test_long_texts_are_compared_by_words() -> None:

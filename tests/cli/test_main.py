@@ -61,7 +61,7 @@ def test_errors_are_one_json_document_and_one_line(flambeau: Forkserver, tmp_pat
         (["serve", "run", "--port", "http"], "--port"),
         (["--json"], "no such option: --json"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_on_the_command_line(flambeau: Forkserver, tmp_path: Path, arguments: list[str], says: str) -> None:
     command = flambeau(*arguments, cwd=tmp_path)
     assert command.status == 2

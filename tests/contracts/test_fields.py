@@ -39,7 +39,7 @@ from flambeau.fields import (
     Text,
     Tokens,
     Windows,
-)  # fmt: skip
+)
 from flambeau.fields.time.layout import Layout
 
 
@@ -154,10 +154,7 @@ def examples() -> dict[str, Example]:
             [species, [0.5, 1.5], ragged_numbers, [None], ["7", "8"]],
         ),
         "table": Example(
-            [
-                Table,
-                lambda: Table({"species": Category(), "width": Number(transform="none"), "length": Number()}),
-            ],
+            [Table, lambda: Table({"species": Category(), "width": Number(transform="none"), "length": Number()})],
             [{k: v for k, v in row.items() if k != "seen"} for row in flower_rows],
             [{"length": 1e6, "width": 0.0, "species": "mandrake"}],
             [

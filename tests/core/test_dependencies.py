@@ -39,8 +39,9 @@ def test_every_import_is_declared() -> None:
     declared = {canonical(requirement) for requirement in users}
     sources = packages_distributions()
     missing = {
-        name: file for name, file in imported().items()
+        name: file
+        for name, file in imported().items()
         if not declared & {canonical(distribution) for distribution in sources.get(name, [name])}
-    }  # fmt: skip
+    }
     assert not missing
     assert "torch" in imported() and "soundfile" in imported()

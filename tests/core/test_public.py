@@ -18,7 +18,14 @@ def test_the_public_names_are_shown_and_no_others() -> None:
 
 def test_every_room_is_in_a_layer() -> None:
     """Else the import contract would say nothing of it."""
-    layers = (ROOT / ".importlinter").read_text(encoding="utf-8").split("layers =")[1].replace("|", " ").split()
+    listed = (
+        (ROOT / ".importlinter")
+        .read_text(encoding="utf-8")
+        .split("layers =")[1]
+        .split("ignore_imports")[0]
+        .replace("|", " ")
+        .split()
+    )
     rooms = {
         path.stem for path in (ROOT / "flambeau").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
     }

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from flambeau.cli.main import run
 from flambeau.core.errors import DataError
 from flambeau.data.dataset import Dataset
-from flambeau.data.sources import from_path
+from flambeau.data.sources.opening import from_path
 
 DIGITS = load_digits()
 X, Y = (DIGITS.images * 15).astype(np.uint8), DIGITS.target

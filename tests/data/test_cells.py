@@ -17,7 +17,7 @@ ROWS = "1,cat\n2,dog\n" * 10
     [
         ("x,label\n" + ROWS, ""),
         ("x, label\n" + ROWS.replace(",", ", "), ""),
-        ('x, label\n' + ROWS.replace(",", ', "').replace("\n", '"\n'), ""),
+        ("x, label\n" + ROWS.replace(",", ', "').replace("\n", '"\n'), ""),
         ("sep=;\nx;label\n" + ROWS.replace(",", ";"), "';' between its cells"),
         ("# exported 2024-05-01\n# device 7\nx,label\n" + ROWS, "2 lines before the table: '# exported"),
         ("# x,label\n" + ROWS, ""),
@@ -30,9 +30,9 @@ ROWS = "1,cat\n2,dog\n" * 10
         ("x,label\n" + ROWS.replace("cat", "c\0at"), "zero bytes"),
         ("\ufeffx,label\n" + ROWS, ""),
         ("x,label\n" + ROWS + "3,cat,more\n4\n", "2 rows of t.csv left out"),
-        ('x,label\n' + ROWS + '3,"dog\nor",cat\n', "line 22 (3 cells)"),
+        ("x,label\n" + ROWS + '3,"dog\nor",cat\n', "line 22 (3 cells)"),
     ],
-)  # fmt: skip
+)
 def test_it_is_found_where_the_table_is(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "t.csv").write_bytes(text.encode())
     table = read_table(tmp_path / "t.csv")

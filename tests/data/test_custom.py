@@ -211,7 +211,7 @@ def test_a_few_rows_that_cannot_be_read_are_left_out_and_named(workers: int) -> 
         (Faulty(150, item=(X[0], 1, 2)), r"row 150 of Faulty: .*; give a DataLoader with a collate_fn"),
         (Faulty(150, item=(X[0], None)), r"row 150 of Faulty: the item is \(float64 \(8, 8\), NoneType\)"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_with_a_dataset_is_told_with_its_row(data: Any, message: str, workers: int) -> None:
     with pytest.raises(DataError, match=message) as told:
         order(loaded(data, batch_size=32, num_workers=workers))

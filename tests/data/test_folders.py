@@ -138,7 +138,7 @@ def test_classes_that_differ_in_capitals_are_told(tmp_path: Path) -> None:
         (["a/one", "a/two", "b/one"], {"a": 8, "b": 4}, None),
         (["train/a", "train/b", "bus/a", "bus/b", "car/a"], {"train": 8, "bus": 8, "car": 4}, None),
     ],
-)  # fmt: skip
+)
 def test_what_the_levels_of_a_folder_mean(
     folders: list[str], labels: dict[str, int], counts: tuple[int, ...] | None, tmp_path: Path
 ) -> None:

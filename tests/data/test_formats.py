@@ -18,8 +18,8 @@ import flambeau as fb
 from flambeau import Dataset
 from flambeau.cli.main import run
 from flambeau.core.errors import DataError
-from flambeau.data.sources import from_path
 from flambeau.data.sources.formats import READERS
+from flambeau.data.sources.opening import from_path
 from flambeau.data.sources.tables import read_table
 
 ROWS = [{"x": i % 3, "label": ["cat", "dog"][i % 2]} for i in range(40)]
@@ -76,9 +76,7 @@ abc,x,hi,0
 def test_arff_keeps_names_as_they_are_written_and_names_the_lines_that_do_not_fit(tmp_path: Path) -> None:
     (tmp_path / "a.arff").write_text(ARFF)
     frame, findings = READERS[".arff"](tmp_path / "a.arff")
-    assert frame.rows() == [
-        (5.1, "y z", "it's, fine", "01"), (None, "x", None, "0"), (3.5, "x", None, "01"),
-    ]  # fmt: skip
+    assert frame.rows() == [(5.1, "y z", "it's, fine", "01"), (None, "x", None, "0"), (3.5, "x", None, "01")]
     assert findings[0].places == ["line 10", "line 11"]
 
 
@@ -130,9 +128,7 @@ def test_a_compressed_table_is_the_table(suffix: str, tmp_path: Path, monkeypatc
     assert read_table(f"rows.csv{suffix}").frame.equals(read_table("rows.csv").frame)
 
 
-def test_a_compressed_file_that_would_fill_the_disk_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+def test_a_compressed_file_that_would_fill_the_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("rows.csv.gz").write_bytes(gzip.compress(bytes(8 << 20)))
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 4 << 20}))

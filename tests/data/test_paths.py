@@ -17,7 +17,7 @@ from PIL import Image as PILImage
 from flambeau import Dataset, Learner
 from flambeau.core.errors import DataError
 from flambeau.core.files import read_bytes
-from flambeau.data.sources import from_path
+from flambeau.data.sources.opening import from_path
 
 COUNT = 12
 

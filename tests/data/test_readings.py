@@ -12,7 +12,7 @@ import pytest
 
 import flambeau as fb
 from flambeau.core.errors import DataError, UsageError
-from flambeau.data.sources import from_source
+from flambeau.data.sources.opening import from_source
 
 
 def table(path: Path, header: str, *rows: str, **options: Any) -> fb.Dataset:

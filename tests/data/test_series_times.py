@@ -143,13 +143,14 @@ def test_a_format_that_is_given_is_kept_to() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"horizon": -1}, "horizon -1 does not fit"), ({"length": 2.5}, "length 2.5 does not fit"),
+        ({"horizon": -1}, "horizon -1 does not fit"),
+        ({"length": 2.5}, "length 2.5 does not fit"),
         ({"season": 0}, "season 0 does not fit"),
         ({"times": ["2024-01-01"] * 50}, "rows of a series have the same time"),
         ({"times": [None, *range(1801, 1850)]}, r"column 't', row 1: the time is missing"),
         ({"values": [np.nan] * 50}, "the target has no values"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_said(change: dict[str, Any], said: str) -> None:
     with pytest.raises(FlambeauError, match=said):
         made(**{"times": DAYS[:50], **change})

@@ -18,7 +18,7 @@ from sklearn.datasets import load_diabetes, load_digits, load_wine
 
 from flambeau.core.errors import DataError, UsageError
 from flambeau.data.dataset import Dataset
-from flambeau.data.sources import from_path
+from flambeau.data.sources.opening import from_path
 from flambeau.data.split import Split
 from flambeau.data.store.encode import EncodeOptions, encode
 from flambeau.fields import Category, Image, MultiLabel, Number, Tokens
@@ -227,10 +227,7 @@ def test_what_is_wrong_with_a_table_is_told_in_a_line(table: polars.DataFrame, t
     (tmp_path / "none.csv").write_text("a,b\n1,2\n")
     cases: list[tuple[Any, str]] = [
         (lambda: Dataset.from_table(tmp_path / "tabel.csv"), "tabel.csv: there is no such file"),
-        (
-            lambda: Dataset.from_table(file, target="lable"),
-            "table.csv: there is no column 'lable'; did you mean",
-        ),
+        (lambda: Dataset.from_table(file, target="lable"), "table.csv: there is no column 'lable'; did you mean"),
         (lambda: Dataset.from_table(file, inputs=["fiel"]), "there is no column 'fiel'; did you mean 'file'"),
         (lambda: Dataset.from_table(tmp_path / "none.csv"), "no column of .*none.csv looks like .* known: a, b"),
         (lambda: Dataset.from_table(tmp_path / "empty.csv"), "empty.csv: the file is empty"),
@@ -429,7 +426,7 @@ def test_frames_whose_columns_are_numbers_or_mixed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", ["csv", "parquet", "jsonl", "json", "arff", "npz", "ts", "zip", "tar.gz", "conll"])
 def test_a_pipe_in_place_of_a_file_is_told_and_not_waited_for(ending: str, tmp_path: Path) -> None:
-    from flambeau.data.sources import from_path
+    from flambeau.data.sources.opening import from_path
 
     os.mkfifo(tmp_path / f"pipe.{ending}")
     (tmp_path / f"endless.{ending}").symlink_to("/dev/zero")

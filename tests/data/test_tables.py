@@ -13,7 +13,7 @@ from forkserver import Forkserver
 
 import flambeau as fb
 from flambeau.core.errors import DataError
-from flambeau.data.sources import from_path, from_source
+from flambeau.data.sources.opening import from_path, from_source
 from flambeau.data.sources.tables import read_table
 
 SENTENCES = [

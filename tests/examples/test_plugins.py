@@ -84,8 +84,9 @@ def test_a_sampler_a_logger_and_a_model(flambeau: Forkserver, photos: Path) -> N
     assert weights["0.weight"].shape[0] == 8
     lines = (photos.parent / "first" / "figures.csv").read_text().splitlines()
     assert any(",valid/accuracy," in line for line in lines) and not (photos.parent / "first" / "tensorboard").exists()
-    refused = flambeau(*command, "--set", "training.sampler={name: balanced, nome: 3}", "--run", "third",
-                       cwd=photos.parent)  # fmt: skip
+    refused = flambeau(
+        *command, "--set", "training.sampler={name: balanced, nome: 3}", "--run", "third", cwd=photos.parent
+    )
     assert refused.status == 2 and "nome" in refused.told
 
 
@@ -166,8 +167,9 @@ def test_an_objective_generates_pictures(
         for out, seed in (("one", 1), ("again", 1), ("other", 2))
     ]
     assert [command.status for command in made] == [0, 0, 0], made[0].err
-    one, again, other = ([Image.open(tmp_path / out / f"000{i}.png") for i in range(1, 6)]
-                         for out in ("one", "again", "other"))  # fmt: skip
+    one, again, other = (
+        [Image.open(tmp_path / out / f"000{i}.png") for i in range(1, 6)] for out in ("one", "again", "other")
+    )
     assert [p.size for p in one] == [(8, 8)] * 5 and [p.tobytes() for p in one] == [p.tobytes() for p in again]
     assert one[0].tobytes() not in {p.tobytes() for p in (*one[1:], *other)}
 

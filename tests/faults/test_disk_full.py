@@ -42,12 +42,7 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], Disk]]:
     def mount(size: str) -> Disk:
         path.mkdir()
         command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             pytest.skip(f"left out, a small disk cannot be mounted here: {done.stderr.strip()}")
         return Disk(path)

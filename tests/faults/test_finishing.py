@@ -66,9 +66,7 @@ def test_killed_at_any_file_it_is_finished_by_a_resume(flambeau: Forkserver, tab
         assert left(folder / "run") == whole, f"killed at file {number}"
     again = resumed(flambeau, folder)
     assert again.status == 2 and "the run is finished" in again.told
-    assert [s for i, s in enumerate(statuses) if s not in statuses[:i]] == [
-        "killed", "unmeasured", "unreported"
-    ]  # fmt: skip
+    assert [s for i, s in enumerate(statuses) if s not in statuses[:i]] == ["killed", "unmeasured", "unreported"]
     assert number > 10
     environment = read_json(table / str(number - 1) / "run" / "environment.json")
     assert environment["command"] == "flambeau " + " ".join(TRAIN)

@@ -11,14 +11,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from flambeau.core.errors import DataError, UsageError
-from flambeau.fields.augment import (
-    PictureStatistics,
-    choose,
-    default_policy,
-    flip_safe,
-    picture_statistics,
-    preset,
-)
+from flambeau.fields.augment import PictureStatistics, choose, default_policy, flip_safe, picture_statistics, preset
 from flambeau.fields.augment.effects import HorizontalFlip, VerticalFlip
 
 Labelled = tuple[np.ndarray, np.ndarray]

@@ -92,8 +92,9 @@ def test_the_pieces_of_a_pretrained_tokeniser_know_where_words_begin(tmp_path: P
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     trainer = trainers.WordPieceTrainer(vocab_size=30, special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
     tokenizer.train_from_iterator([" ".join(s) for s in SENTENCES], trainer)
-    tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]",
-                                                             special_tokens=[("[CLS]", 2), ("[SEP]", 3)])  # fmt: skip
+    tokenizer.post_processor = processors.TemplateProcessing(
+        "[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     field = Tokens(f"hf:{tmp_path}")
     field.fit(SENTENCES)
@@ -120,8 +121,9 @@ def test_columns_of_tokens_and_tags_are_recognised() -> None:
 
 
 def test_sentences_and_tags_that_do_not_match_are_left_out_and_named() -> None:
-    data = fb.Dataset({"tokens": SENTENCES, "tags": [TAGS[0], TAGS[1][:2], TAGS[2]]}, target="tags",
-                      fields={"tags": Tags()})  # fmt: skip
+    data = fb.Dataset(
+        {"tokens": SENTENCES, "tags": [TAGS[0], TAGS[1][:2], TAGS[2]]}, target="tags", fields={"tags": Tags()}
+    )
     (finding,) = data.findings
     assert finding.check == "unequal-tags" and finding.rows == [1]
     assert "3 tokens and 2 tags" in finding.message

@@ -30,8 +30,9 @@ def test_a_folder_of_sounds(flambeau: Forkserver, tmp_path: Path) -> None:
 def test_waves_and_whole_clips(flambeau: Forkserver, tmp_path: Path) -> None:
     write_tones(tmp_path / "tones")
     settings = ("--set", "fields.audio.length=0.2", "--set", "fields.audio.segment=windows")
-    trained = flambeau("train", "tones", "--model", "m5", "--epochs", 2, "--no-check", "--run", "run", *settings,
-                       cwd=tmp_path)  # fmt: skip
+    trained = flambeau(
+        "train", "tones", "--model", "m5", "--epochs", 2, "--no-check", "--run", "run", *settings, cwd=tmp_path
+    )
     assert trained.status == 0, trained.err
     told = flambeau("predict", "run", "tones/low/00.wav", "--json", cwd=tmp_path)
     assert told.status == 0 and 0 < told.json["predictions"][0]["confidence"] <= 1

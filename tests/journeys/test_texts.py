@@ -51,8 +51,9 @@ def test_a_table_of_texts(flambeau: Forkserver, table: Path, tmp_path: Path) -> 
     found = flambeau("check", table, "--input", "text", "--json", cwd=tmp_path)
     assert found.status == 0, found.err
     assert {"leakage", "duplicate"} <= {f["check"] for f in found.json["findings"]}
-    trained = flambeau("train", table, "--input", "text", "--epochs", 4, "--no-check", "--run", "run",
-                       "--json", cwd=tmp_path)  # fmt: skip
+    trained = flambeau(
+        "train", table, "--input", "text", "--epochs", 4, "--no-check", "--run", "run", "--json", cwd=tmp_path
+    )
     assert trained.status == 0, trained.err
     assert trained.json["metrics"]["accuracy"] > 0.7
     asked = ["What a wonderful film, I loved it.", "Terrible. It broke and it was a waste of money.", " "]
@@ -109,7 +110,7 @@ def test_a_pretrained_encoder_is_needed_for_the_training_alone(encoder: Path, ta
 
 def test_words_are_tagged_by_a_pretrained_encoder_as_far_as_it_reads(
     flambeau: Forkserver, encoder: Path, tmp_path: Path
-) -> None:  # fmt: skip
+) -> None:
     texts = fb.Dataset.from_table(write_sentences(tmp_path / "t.csv")).columns["text"][:300]
     words = [text.split() for text in texts]
     lines = [json.dumps({"tokens": ws, "tags": ["UP" if w[0].isupper() else "low" for w in ws]}) for ws in words if ws]

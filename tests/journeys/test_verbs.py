@@ -99,7 +99,7 @@ def test_fields_of_a_recipe_hold_for_other_data_too(run: Run, digits: Path, tmp_
         (("--pretrained", "{trained}/model.safetensors"), lambda run: "pretrained: /" in recipe_of(run)),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
-)  # fmt: skip
+)
 def test_train_options(
     run: Run, some_digits: Path, trained: Path, tmp_path: Path, options: tuple[str, ...], holds: Callable[[Path], bool]
 ) -> None:

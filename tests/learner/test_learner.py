@@ -327,7 +327,7 @@ def far(value: Any, row: int = 150) -> np.ndarray:
         (lambda: images(Y[:, None]), r"targets have the shape \(\d+, 1\); .*give target.squeeze\(1\)"),
         (lambda: images(np.stack([Y, Y], 1)), r"targets have the shape \(\d+, 2\)"),
     ],
-)  # fmt: skip
+)
 def test_targets_that_cross_entropy_cannot_take_are_named(data: Any, message: str) -> None:
     made = learner((data(), None), Own())
     with pytest.raises(DataError, match=message):

@@ -143,10 +143,7 @@ def test_data_in_other_forms_is_taken(form: str) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (
-            {"data": (X.numpy(), Y.numpy())},
-            r"float32 \(200, 8, 8\) is not data; .*give fb.Dataset.from_arrays\(x",
-        ),
+        ({"data": (X.numpy(), Y.numpy())}, r"float32 \(200, 8, 8\) is not data; .*give fb.Dataset.from_arrays\(x"),
         ({"data": "photos/"}, r"'photos/' is not data; .*; read it first: fb.Dataset.from_folder"),
         ({"data": {"a": 1}}, r"is not data"),
         ({"data": pl.DataFrame({"a": [1], "label": [1]})}, r"a DataFrame is not data; .*; read it first: fb.Dataset.f"),

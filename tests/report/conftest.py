@@ -152,8 +152,9 @@ def forecast(folder: Path) -> Run:
     """Two weeks of hours with a daily course, a day ahead; one epoch."""
     hours = [f"2024-03-{1 + i // 24:02d} {i % 24:02d}:00" for i in range(24 * 28)]
     values = [10 + math.sin(i / 24 * 2 * math.pi) + 0.1 * ((i * 7919) % 13) for i in range(len(hours))]
-    data = fb.Dataset.from_series(pl.DataFrame({"when": hours, "load": values}), time="when", target="load",
-                                  horizon=24, length=48)  # fmt: skip
+    data = fb.Dataset.from_series(
+        pl.DataFrame({"when": hours, "load": values}), time="when", target="load", horizon=24, length=48
+    )
     learner = fb.Learner(data, run=folder / "load", cache=folder / "cache", quiet=True, epochs=1, batch_size=64)
     learner.fit()
     assert learner.run is not None

@@ -123,9 +123,7 @@ def test_rows_are_typed_as_json(browser: Callable[..., Any], rows_predictor: fb.
 
 
 def test_a_sound_gets_its_class_and_can_be_played(
-    browser: Callable[..., Any],
-    hearing: fb.Predictor,
-    tmp_path: Path,
+    browser: Callable[..., Any], hearing: fb.Predictor, tmp_path: Path
 ) -> None:
     file = tmp_path / "low.wav"
     file.write_bytes(as_file(tone(200, 0.4) + noise(0.4, level=0.02)))

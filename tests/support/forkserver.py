@@ -131,9 +131,7 @@ class Forkserver:
         threads = self._answer()
         assert threads == 1, f"the server runs {threads} threads; forking it is not sound"
 
-    def start(
-        self, *arguments: Any, cwd: Path, memory: int | None = None, dies: int | None = None
-    ) -> Command:  # fmt: skip
+    def start(self, *arguments: Any, cwd: Path, memory: int | None = None, dies: int | None = None) -> Command:
         """Starts a command.
 
         Args:

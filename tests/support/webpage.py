@@ -41,7 +41,8 @@ def asked(page: Any) -> set[str]:
     """The addresses that the page has asked for (not what is inside of it, nor what the browser's own pages load)."""
     events = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
     sent = [
-        e["params"]["request"]["url"] for e in events
+        e["params"]["request"]["url"]
+        for e in events
         if e["method"] == "Network.requestWillBeSent" and e["params"]["documentURL"].startswith("http")
-    ]  # fmt: skip
+    ]
     return {address for address in sent if address.split(":")[0] not in ("data", "blob")}

@@ -49,8 +49,9 @@ def assert_same(both: Pair) -> None:
             assert torch.equal(first.state[a][name], value), name
 
 
-@pytest.mark.parametrize("options", [{}, {"betas": (0.8, 0.9), "eps": 1e-6}, {"maximize": True}, {"amsgrad": True},
-                                     {"fused": False}])  # fmt: skip
+@pytest.mark.parametrize(
+    "options", [{}, {"betas": (0.8, 0.9), "eps": 1e-6}, {"maximize": True}, {"amsgrad": True}, {"fused": False}]
+)
 def test_it_is_torchs_to_the_bit(options: dict[str, Any]) -> None:
     ours, first, theirs, second = pair(**options)
     train(ours, first, range(12))

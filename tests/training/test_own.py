@@ -113,7 +113,7 @@ MADE = SGD(MODEL.parameters(), lr=0.1)
         ({"schedule": lambda o: lr_scheduler.StepLR(o)}, r"schedule= fails with TypeError"),
         ({"scheduler": lr_scheduler.StepLR(MADE, 3)}, r"there is no setting 'scheduler'; did you mean 'schedule'\?"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_optimiser_or_schedule_is_told_in_a_line(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message) as told:
         learner(**settings).fit(check=False)

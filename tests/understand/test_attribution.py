@@ -21,9 +21,10 @@ SPEC = InputSpec("text", (30,))
 TEXTS = Ragged(torch.tensor([[3, 4, 5, 6], [7, 8, 0, 0]]), torch.tensor([4, 2]))
 
 
-@pytest.mark.parametrize(("name", "options"), [
-    ("bag", {"pooling": "mean"}), ("bag", {"pooling": "sqrt"}), ("ngrams", {"ngrams": 1}), ("ngrams", {}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("bag", {"pooling": "mean"}), ("bag", {"pooling": "sqrt"}), ("ngrams", {"ngrams": 1}), ("ngrams", {})],
+)
 def test_the_shares_of_a_linear_model_add_up_to_its_answer(name: str, options: dict[str, Any]) -> None:
     model = net(name, SPEC, 3, generator=torch.Generator().manual_seed(0), **options).eval()
     torch.nn.init.normal_(model.bias if name == "ngrams" else model.head.bias)

@@ -45,14 +45,7 @@ def _damage_named(archive: Path) -> Iterator[None]:
     """Around the reading of members too: damage shows when bytes are read, not when a file is opened."""
     try:
         yield
-    except (
-        zipfile.BadZipFile,
-        tarfile.TarError,
-        lzma.LZMAError,
-        zlib.error,
-        gzip.BadGzipFile,
-        EOFError,
-    ) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, EOFError) as error:
         raise DataError(f"the archive cannot be read ({error})", where=archive) from error
 
 

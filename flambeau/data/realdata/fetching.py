@@ -47,10 +47,7 @@ def fetch(name: str | Package, *, cache: Path | None = None) -> Path:
     if kept.exists() and kept.stat().st_size == package.size:
         return kept
     cache.mkdir(parents=True, exist_ok=True)
-    with (
-        disk_full_named(kept),
-        tempfile.TemporaryDirectory(dir=cache, prefix=f".{package.name}-") as temporary,
-    ):
+    with disk_full_named(kept), tempfile.TemporaryDirectory(dir=cache, prefix=f".{package.name}-") as temporary:
         arrived = _download(package, Path(temporary))
         with arrived.open("rb") as handle:
             digest = hashlib.file_digest(handle, "sha256").hexdigest()
@@ -101,13 +98,7 @@ def _run(command: list[str], folder: Path) -> str:
     """Runs a client in `folder`; returns why it failed, "" if it did not."""
     try:
         done = subprocess.run(
-            command,
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TIMEOUT,
-            check=False,
+            command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT, check=False
         )
     except FileNotFoundError:
         return f"{command[0]} is not installed"

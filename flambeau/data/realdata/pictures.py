@@ -151,11 +151,7 @@ def write_digits(dest: Path | str) -> Path:
 
 
 def write_stamps(
-    dest: Path | str,
-    categories: Iterable[str] = STAMP_CATEGORIES,
-    *,
-    mirrored: bool = False,
-    cache: Path | None = None,
+    dest: Path | str, categories: Iterable[str] = STAMP_CATEGORIES, *, mirrored: bool = False, cache: Path | None = None
 ) -> Path:
     """Tux Paint's colour cut-outs as `dest/<category>/<subfolders-name>.png`, with their alpha as it is.
 
@@ -203,10 +199,7 @@ def write_once(dest: Path, settings: dict[str, Any], write: Callable[[Path], Non
             fix="name another folder, or remove this one first",
         )
     dest.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        disk_full_named(dest),
-        tempfile.TemporaryDirectory(dir=dest.parent, prefix=f".{dest.name}-") as temporary,
-    ):
+    with disk_full_named(dest), tempfile.TemporaryDirectory(dir=dest.parent, prefix=f".{dest.name}-") as temporary:
         fresh = Path(temporary) / "files"
         fresh.mkdir()
         write(fresh)

@@ -109,9 +109,10 @@ def inside(root: Path, name: str, archive: Path) -> Path:
     outside = parts.is_absolute() or ".." in parts.parts or "\\" in name or bool(PureWindowsPath(name).drive)
     if outside or not target.resolve().is_relative_to(root.resolve()):
         raise DataError(
-            f"its member {name!r} leads out of the folder; it was not written", where=archive,
+            f"its member {name!r} leads out of the folder; it was not written",
+            where=archive,
             fix="do not trust this archive; pack the folder again",
-        )  # fmt: skip
+        )
     return target
 
 
@@ -119,9 +120,10 @@ def _check_size(total: int, members: int, root: Path, archive: Path) -> None:
     allowed = shutil.disk_usage(root).free // 2
     if total > allowed or members > MAX_MEMBERS:
         raise DataError(
-            f"the archive would unpack to {total / 2**30:.1f} GiB in {members:,} files", where=archive,
+            f"the archive would unpack to {total / 2**30:.1f} GiB in {members:,} files",
+            where=archive,
             expected=f"at most {allowed / 2**30:.1f} GiB, half of what is free",
-        )  # fmt: skip
+        )
 
 
 def _unzip(file: Path, root: Path, reporter: Reporter) -> None:

@@ -36,7 +36,7 @@ def from_array_file(
     file = Path(path)
     if not file.exists():
         raise DataError("there is no such file", where=path)
-    from flambeau.data.sources import TARGET_NAMES, from_arrays
+    from flambeau.data.sources.opening import TARGET_NAMES, from_arrays
 
     parts, how = read_arrays(file), Split(split) if isinstance(split, str) else split
     tables, left_out = {}, list[str]()
@@ -127,10 +127,11 @@ def _loaded_mat(path: Path) -> Mapping[str, np.ndarray]:
         arrays[key] = array.ravel() if array.ndim == 2 and 1 in array.shape else array
     lengths = {len(array) for array in arrays.values() if array.ndim == 1 and len(array) > 1}
     return {
-        key: np.moveaxis(array, -1, 0) if array.ndim > 1 and array.shape[-1] in lengths and len(array) not in lengths
+        key: np.moveaxis(array, -1, 0)
+        if array.ndim > 1 and array.shape[-1] in lengths and len(array) not in lengths
         else array
         for key, array in arrays.items()
-    }  # fmt: skip
+    }
 
 
 def _part_of(key: str) -> tuple[int, str]:

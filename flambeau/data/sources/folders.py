@@ -105,9 +105,10 @@ def from_folder(
             )
             raise DataError(
                 f"the {len(files)} files lie {where}, so their classes are not known{_otherwise(walked.files)}",
-                where=path, fix="put them into one folder per class, give a pattern such as "
+                where=path,
+                fix="put them into one folder per class, give a pattern such as "
                 "'{class}_{number}.jpg', or a table of their names and classes",
-            )  # fmt: skip
+            )
         if outside:
             findings.append(_outside([files[i] for i in outside]))
             lost = {*outside}
@@ -158,9 +159,10 @@ def _of_one_kind(root: Path, walked: Sequence[str]) -> tuple[list[str], type[Fie
             without.append(file)
     if not of_kind:
         raise DataError(
-            f"the folder holds no files that Flambeau can read{_endings(unknown)}", where=root,
+            f"the folder holds no files that Flambeau can read{_endings(unknown)}",
+            where=root,
             fix="put one folder per class into it, each with its files",
-        )  # fmt: skip
+        )
     most = max(of_kind, key=lambda k: (not (k.holds_content and _beside(of_kind, k)), len(of_kind[k])))
     findings = []
     if without:
@@ -213,9 +215,10 @@ def _names_by_pattern(files: Sequence[str], pattern: str) -> dict[str, list[str]
     wrong = [f for f, m in zip(files, matches, strict=True) if m is None]
     if wrong:
         raise DataError(
-            f"{len(wrong)} of {len(files)} file names do not fit the pattern '{pattern}'", where=wrong[0],
+            f"{len(wrong)} of {len(files)} file names do not fit the pattern '{pattern}'",
+            where=wrong[0],
             fix="mend the pattern, or move these files elsewhere",
-        )  # fmt: skip
+        )
     found = [m.groupdict() for m in matches if m]
     return {("label" if n == "class" else n): [f[n] for f in found] for n in names}
 

@@ -37,9 +37,10 @@ def as_polars(frame: Any, name: str = "the data frame") -> Any:
             columns[str(column)] = _series(frame[column])
         except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
             raise DataError(
-                f"the column '{column}' cannot be read ({str(error).splitlines()[0]})", where=name,
+                f"the column '{column}' cannot be read ({str(error).splitlines()[0]})",
+                where=name,
                 fix="make each column of one kind",
-            ) from None  # fmt: skip
+            ) from None
     return pl.DataFrame(columns)
 
 

@@ -115,10 +115,10 @@ def _around(parts: Sequence[Sequence[str]]) -> int:
 
 
 def _listed(named: dict[str, int]) -> str:
-    return ", ".join(f"'{name}' ({NAMES[named[name]]})" if name.lower() not in ALIASES else f"'{name}'"
-                     for name in sorted(named))  # fmt: skip
+    return ", ".join(
+        f"'{name}' ({NAMES[named[name]]})" if name.lower() not in ALIASES else f"'{name}'" for name in sorted(named)
+    )
 
 
 def _note(said: str, places: list[str]) -> Finding:
-    return Finding("folder-levels", Severity.NOTE, said, places=places,
-                   fix="rename the folders if that is not meant")  # fmt: skip
+    return Finding("folder-levels", Severity.NOTE, said, places=places, fix="rename the folders if that is not meant")

@@ -39,8 +39,9 @@ def match_tags(dataset: Dataset) -> None:
     if name is None or len(dataset.inputs) > 1:
         raise UsageError(
             f"'{target}' holds tags, and the inputs are {', '.join(dataset.inputs)}",
-            expected="one column of tokens", fix="give inputs=, the column that is tagged",
-        )  # fmt: skip
+            expected="one column of tokens",
+            fix="give inputs=, the column that is tagged",
+        )
     if isinstance(text := dataset.fields[name], Text):
         shared = {n: getattr(text, n) for n in ("lower", "max_length", "min_count")}
         pieces = text.tokens if text.tokens.startswith(HF) else "auto"

@@ -266,7 +266,7 @@ class _Lying:
 
 def join_paths(
     columns: dict[str, Sequence[Any]], others: Sequence[str], root: Path
-) -> tuple[list[str], dict[int, DataError]]:  # fmt: skip
+) -> tuple[list[str], dict[int, DataError]]:
     """Makes columns of file names what the files hold, or their absolute paths, in place, but for the columns `others`;
     returns the names of these columns, and by row what cannot be read."""
     suffixes = kinds_by_suffix()

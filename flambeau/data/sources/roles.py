@@ -80,8 +80,9 @@ def without_row_names(columns: Columns, inputs: Sequence[str], target: str | Non
     if len(names) == len(inputs):
         raise DataError(
             f"the column{'s' * many} {told} only name{'s' * (not many)} the rows, so there is nothing to predict "
-            f"'{target}' from", fix=f"give files of this kind their endings, or other columns; {fix}",
-        )  # fmt: skip
+            f"'{target}' from",
+            fix=f"give files of this kind their endings, or other columns; {fix}",
+        )
     return [name for name in inputs if name not in names], [
         Finding("row-names", Severity.NOTE, f"different in each row and so only their names, left out: the column"
                 f"{'s' * many} {told}", places=names, fix=fix)

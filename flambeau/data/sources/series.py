@@ -92,8 +92,9 @@ def from_series(
         frame = as_polars(with_index(data, time, target))
     for name in (time, target, *([id] if id else []), *known, *(inputs or ())):
         if name not in frame.columns:
-            raise DataError(f"there is no column '{name}'", where=file or "the data frame",
-                            fix=nearest(name, frame.columns))  # fmt: skip
+            raise DataError(
+                f"there is no column '{name}'", where=file or "the data frame", fix=nearest(name, frame.columns)
+            )
     if len({time, target, id}) < 3:
         raise UsageError("time, target and id must be different columns")
     if getattr(frame[time].dtype, "time_zone", None):  # with the offset that each has
@@ -293,8 +294,9 @@ def _starts(line: Timeline, length: int, horizon: int) -> tuple[np.ndarray, list
     if not parts:
         raise DataError(
             f"no series is as long as one window: {length} steps and {horizon} ahead; the longest has "
-            f"{int(np.bincount(line.segments).max())}", fix="take a smaller horizon or length, or more rows",
-        )  # fmt: skip
+            f"{int(np.bincount(line.segments).max())}",
+            fix="take a smaller horizon or length, or more rows",
+        )
     starts = np.concatenate(parts)
     known = np.r_[0, np.cumsum(np.isfinite(line.values[:, 0]))]
     ahead = known[starts + whole] - known[starts + length]
@@ -328,6 +330,6 @@ def _sides(
             f"no window of {length} steps and {horizon} ahead ends before the rows that are held out begin, "
             f"at {layout.written(valid_from)}",
             fix="take a smaller horizon or length, or hold less out with valid= and test=",
-        )  # fmt: skip
+        )
     used = side != UNUSED
     return starts[used], side[used]

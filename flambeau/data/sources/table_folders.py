@@ -74,8 +74,9 @@ def table_about(folder: Path) -> Path | None:
     about = [file for file in tables if _names_files(file, folder)] if paths else tables
     training = [file for file in about if side_of(file.stem) == TRAIN or "label" in file.stem.lower()] or about
     if len(training) > 1:
-        raise DataError(f"several tables lie in the folder: {_listed(training)}", where=folder,
-                        fix=f"say which: {training[0]}")  # fmt: skip
+        raise DataError(
+            f"several tables lie in the folder: {_listed(training)}", where=folder, fix=f"say which: {training[0]}"
+        )
     return training[0] if training else None
 
 

@@ -51,11 +51,7 @@ class Table(NamedTuple):
 
 
 def read_table(
-    path: str | Path,
-    *,
-    encoding: str | None = None,
-    header: bool = True,
-    columns: Sequence[str] | None = None,
+    path: str | Path, *, encoding: str | None = None, header: bool = True, columns: Sequence[str] | None = None
 ) -> Table:
     """Reads a table file.
 
@@ -193,8 +189,9 @@ def _text_cells(source: Any, file: Path, header: bool, names: Sequence[str]) -> 
         findings.append(Finding("skipped-lines", Severity.NOTE, said, fix="if it is a row: fill in what is no number"))
     if rows:
         said = f"{len(rows)} row{'s' * (len(rows) > 1)} of {file.name} left out that repeat{'s' * (len(rows) == 1)}"
-        findings.append(Finding("header-again", Severity.NOTE, f"{said} the header",
-                                places=[f"row {row + 1}" for row in rows]))  # fmt: skip
+        findings.append(
+            Finding("header-again", Severity.NOTE, f"{said} the header", places=[f"row {row + 1}" for row in rows])
+        )
     if odd:
         said = f"{len(odd)} row{'s' * (len(odd) > 1)} of {file.name} left out, with another number of cells than the "
         findings.append(Finding("odd-rows", Severity.WARNING, f"{said}{len(cells.names)} columns", places=odd,

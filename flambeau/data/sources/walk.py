@@ -37,8 +37,9 @@ class Walk(NamedTuple):
         ]
         return [
             Finding(check, severity, f"folders passed over, {what}: {len(places)}", places=places)
-            for check, severity, places, what in told if places
-        ]  # fmt: skip
+            for check, severity, places, what in told
+            if places
+        ]
 
 
 def is_hidden(name: str) -> bool:

@@ -94,10 +94,7 @@ def encode(dataset: Dataset, options: EncodeOptions | None = None, reporter: Rep
         row, (name, message) = next(iter(bad.items()))
         raise DataError(f"none of the training rows can be used; the first: {message}", where=dataset.place(row))
     return Store(
-        columns,
-        torch.from_numpy(good),
-        _findings(dataset, bad),
-        hashlib.sha256("|".join(prints).encode()).hexdigest(),
+        columns, torch.from_numpy(good), _findings(dataset, bad), hashlib.sha256("|".join(prints).encode()).hexdigest()
     )
 
 
@@ -216,12 +213,7 @@ def _message(error: DataError) -> str:
 
 
 def _encode_files(
-    name: str,
-    field: Field,
-    values: Sequence[Any],
-    fingerprint: str,
-    options: EncodeOptions,
-    reporter: Reporter,
+    name: str, field: Field, values: Sequence[Any], fingerprint: str, options: EncodeOptions, reporter: Reporter
 ) -> tuple[Column, Errors]:
     folder = options.cache / fingerprint
     encoding = field.encoding

@@ -132,11 +132,7 @@ class Store:
     """
 
     def __init__(
-        self,
-        columns: dict[str, Column],
-        good: Tensor,
-        findings: Sequence[Finding] = (),
-        fingerprint: str = "",
+        self, columns: dict[str, Column], good: Tensor, findings: Sequence[Finding] = (), fingerprint: str = ""
     ):
         self.columns, self.good = columns, good
         self.findings, self.fingerprint = list(findings), fingerprint

@@ -3,13 +3,7 @@
 from flambeau.fields.augment.effects import EFFECTS, Effect
 from flambeau.fields.augment.flips import FlipProbe, flip_safe
 from flambeau.fields.augment.pipeline import Augmentation, normalise
-from flambeau.fields.augment.policy import (
-    PictureStatistics,
-    choose,
-    default_policy,
-    picture_statistics,
-    preset,
-)
+from flambeau.fields.augment.policy import PictureStatistics, choose, default_policy, picture_statistics, preset
 
 __all__ = [
     "EFFECTS",

@@ -259,7 +259,5 @@ def make(name: str, value: Any) -> Effect | None:
     if isinstance(value, (int, float)) or (isinstance(value, Sequence) and not isinstance(value, str)):
         return kind(value)  # type: ignore[call-arg]
     raise UsageError(
-        f"the setting is {shown(value)}",
-        where=name,
-        expected=f"a number, a mapping of settings, or {kind.__name__}(…)",
+        f"the setting is {shown(value)}", where=name, expected=f"a number, a mapping of settings, or {kind.__name__}(…)"
     )

@@ -86,11 +86,7 @@ def draw(active: Mapping[type[Effect], Effect], way: str, draws: Draws, sides: S
     Raises:
         UsageError: the random crop does not fit into the padded pictures.
     """
-    horizontal, vertical, crop = (
-        get(active, HorizontalFlip),
-        get(active, VerticalFlip),
-        get(active, RandomCrop),
-    )
+    horizontal, vertical, crop = (get(active, HorizontalFlip), get(active, VerticalFlip), get(active, RandomCrop))
     flips = (
         draws.chosen("horizontal_flip", horizontal.p) if horizontal else None,
         draws.chosen("vertical_flip", vertical.p) if vertical else None,
@@ -171,10 +167,7 @@ def shift_distances(shift: Shift, draws: Draws, size: Sides) -> tuple[Tensor, Te
 
 
 def affine(
-    active: Mapping[type[Effect], Effect],
-    draws: Draws,
-    size: Sides,
-    flips: tuple[Tensor | None, Tensor | None],
+    active: Mapping[type[Effect], Effect], draws: Draws, size: Sides, flips: tuple[Tensor | None, Tensor | None]
 ) -> Tensor:
     """float32 (B, 2, 3): output position to that before flips, zoom, shear, rotation and shift."""
     rotation, shift = get(active, Rotation), get(active, Shift)

@@ -36,11 +36,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "symbols": {
         "light": {"shift": 0.05},
         # a quarter is neither turned nor zoomed: on few pixels resampling blurs what validation sees sharp
-        "default": {
-            "shift": 0.08,
-            "rotation": {"degrees": 10, "p": 0.5},
-            "zoom": {"range": (0.9, 1.1), "p": 0.5},
-        },
+        "default": {"shift": 0.08, "rotation": {"degrees": 10, "p": 0.5}, "zoom": {"range": (0.9, 1.1), "p": 0.5}},
         "strong": {
             "shift": 0.12,
             "rotation": 15,

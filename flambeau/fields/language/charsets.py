@@ -109,9 +109,10 @@ def to_text(data: bytes, encoding: str | None = None, where: str | Path | None =
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise DataError(
-            f"byte {data[error.start]:#04x} in line {line:,} is not {name}", where=where,
+            f"byte {data[error.start]:#04x} in line {line:,} is not {name}",
+            where=where,
             fix=f"give the right encoding; it looks like {detect(data)}" if encoding else None,
-        ) from None  # fmt: skip
+        ) from None
 
 
 def read_texts(paths: Sequence[str], encoding: str | None = None) -> tuple[list[str | None], list[Finding]]:

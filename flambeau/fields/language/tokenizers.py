@@ -102,9 +102,10 @@ def check_kind(kind: str) -> str:
     """
     if not isinstance(kind, str) or (kind not in KINDS and not (kind.startswith(HF) and len(kind) > len(HF))):
         raise UsageError(
-            f"no kind of token is called {shown(kind)}", expected=f"{', '.join(KINDS)}, or hf: and a folder or name",
+            f"no kind of token is called {shown(kind)}",
+            expected=f"{', '.join(KINDS)}, or hf: and a folder or name",
             fix=nearest(str(kind), KINDS),
-        )  # fmt: skip
+        )
     return kind
 
 
@@ -246,6 +247,7 @@ def pretrained(name: str) -> str:
         return str(AutoTokenizer.from_pretrained(name, trust_remote_code=False).backend_tokenizer.to_str())
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(
-            f"the tokeniser cannot be loaded ({str(error).splitlines()[0]})", where=name,
+            f"the tokeniser cannot be loaded ({str(error).splitlines()[0]})",
+            where=name,
             fix="give a folder that holds tokenizer.json",
-        ) from None  # fmt: skip
+        ) from None

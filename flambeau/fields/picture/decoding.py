@@ -165,8 +165,7 @@ def _from_array(value: Any, channels: int, background: int, values: Range | None
         array = array.transpose(1, 2, 0)  # channels first, as torch has them
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise DataError(
-            f"an array of shape {array.shape} is not a picture",
-            expected="(H, W), (H, W, C) or (C, H, W), C 1, 3 or 4",
+            f"an array of shape {array.shape} is not a picture", expected="(H, W), (H, W, C) or (C, H, W), C 1, 3 or 4"
         )
     if not array.size or array.dtype.kind not in "biuf":
         what = f"holds {array.dtype} values" if array.size else f"of shape {array.shape} is empty"

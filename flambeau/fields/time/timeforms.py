@@ -42,8 +42,9 @@ NUMBERS = {
 TRIED = 50  # texts, to find the forms that may fit at all
 _CLOCK = re.compile(
     r"(T|t|[,:]?\s+|:)(\d{1,2}):(\d{2})(?::(\d{2})([.,]\d+)?)?(\s*)([ap])?(\.?m\.?)?(\s*)"
-    rf"(z|utc|gmt|(?:utc|gmt)?[+-]\d{{2}}(?::?\d{{2}})?|{'|'.join(ZONES)})?(?:\s*[(\[].*)?$", re.I,
-)  # fmt: skip
+    rf"(z|utc|gmt|(?:utc|gmt)?[+-]\d{{2}}(?::?\d{{2}})?|{'|'.join(ZONES)})?(?:\s*[(\[].*)?$",
+    re.I,
+)
 
 
 class Note(NamedTuple):

@@ -175,9 +175,7 @@ def _unsorted(order: np.ndarray, series: np.ndarray, layout: Layout) -> list[Fin
     ]  # fmt: skip
 
 
-def _came_twice(
-    times: np.ndarray, series: np.ndarray, twice: np.ndarray, order: np.ndarray, layout: Layout
-) -> Finding:  # fmt: skip
+def _came_twice(times: np.ndarray, series: np.ndarray, twice: np.ndarray, order: np.ndarray, layout: Layout) -> Finding:
     """What is to be said of an hour that comes twice where clocks are put back.
 
     Raises:
@@ -351,8 +349,9 @@ def _with_future(
     if changing and (more or empty):
         raise DataError(
             f"{', '.join(changing)} must be known for the {ahead} steps that are forecast; {more + empty} are not",
-            where=f"after {layout.written(when[last])}", fix=f"add rows for them, with '{layout.target}' left empty",
-        )  # fmt: skip
+            where=f"after {layout.written(when[last])}",
+            fix=f"add rows for them, with '{layout.target}' left empty",
+        )
     if more:
         values = np.concatenate((values, np.repeat(values[-1:], more, 0)))
         when = np.concatenate((when, times_after(when, more, layout)))

@@ -177,8 +177,9 @@ def _literal(text: str) -> str:
 
 
 def _no_format(format: str) -> UsageError:
-    return UsageError(f"'{format}' is not a format of times",
-                      expected="such as %Y-%m-%d, %d/%m/%Y %H:%M, %YQ%q, unix s; or auto")  # fmt: skip
+    return UsageError(
+        f"'{format}' is not a format of times", expected="such as %Y-%m-%d, %d/%m/%Y %H:%M, %YQ%q, unix s; or auto"
+    )
 
 
 def texts_of(values: Sequence[Any]) -> Any:

@@ -31,11 +31,7 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 
 
 def build_huggingface(
-    source: str,
-    spec: InputSpec,
-    num_outputs: int,
-    pretrained: bool | str | Path | None,
-    options: dict[str, Any],
+    source: str, spec: InputSpec, num_outputs: int, pretrained: bool | str | Path | None, options: dict[str, Any]
 ) -> Built:
     """The encoder of a folder or hub repository.
 
@@ -69,8 +65,9 @@ def build_huggingface(
     if tokens > config.vocab_size:
         raise ModelError(
             f"it knows {config.vocab_size:,} tokens, the texts have {tokens:,}",
-            where=where, fix="use the tokenizer that belongs to it",
-        )  # fmt: skip
+            where=where,
+            fix="use the tokenizer that belongs to it",
+        )
     encoder = _encoder(transformers, source if from_source else None, config, where)
     kind = {"tokens": PretrainedTagger, "texts": PretrainedPair}.get(spec.kind, PretrainedText)
     model: Any = kind(encoder, num_outputs, **rest)

@@ -112,7 +112,7 @@ def two(texts: Mapping[str, Ragged]) -> tuple[Ragged, Ragged]:
 
 def shared(
     first: Ragged, second: Ragged, rarity: Tensor, there_first: Tensor | None = None, there_second: Tensor | None = None
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """How much two texts have in common, float (B, 7), about 0…1: the shared words' part of the first text, of the
     second, and of both, by weight; the heaviest shared word, and the logarithm of all shared weight; and the part of
     each text's different words.

@@ -29,12 +29,7 @@ class TokenEmbedding(nn.Module):
     """
 
     def __init__(
-        self,
-        vocabulary_size: int,
-        width: int,
-        dropout: float = 0.0,
-        token_dropout: float = 0.0,
-        deviation: float = 0.1,
+        self, vocabulary_size: int, width: int, dropout: float = 0.0, token_dropout: float = 0.0, deviation: float = 0.1
     ):
         super().__init__()
         self.table = nn.Embedding(vocabulary_size, width, padding_idx=0)

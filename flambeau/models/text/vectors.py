@@ -116,9 +116,10 @@ def load_embeddings(
     known |= exact
     if not known.any():
         raise ModelError(
-            f"it has none of the {len(vocabulary) - RESERVED:,} words", where=path,
+            f"it has none of the {len(vocabulary) - RESERVED:,} words",
+            where=path,
             fix="check that it is of the texts' language, and that the texts are cut into words",
-        )  # fmt: skip
+        )
     missing = ~known
     missing[0] = False
     spread = float(matrix[known].std())
@@ -191,9 +192,10 @@ def _from_binary(path: Path, asked: Collection[str]) -> Iterator[Found]:
         counts = COUNTS.fullmatch(head)
         if counts is None:
             raise ModelError(
-                "it does not begin as word2vec's binary files do", where=path,
+                "it does not begin as word2vec's binary files do",
+                where=path,
                 expected="a line of two counts: words, and numbers of each",
-            )  # fmt: skip
+            )
         count, width = int(counts[1]), int(counts[2])
         most = LONGEST_WORD + 4 * width
         held, at = b"", 0

@@ -27,14 +27,7 @@ class LeNet(nn.Module):
     these do not grow with the picture.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        size: tuple[int, int],
-        num_outputs: int,
-        width: int = 32,
-        dropout: float = 0.25,
-    ):
+    def __init__(self, channels: int, size: tuple[int, int], num_outputs: int, width: int = 32, dropout: float = 0.25):
         super().__init__()
         if min(size) < 4:
             raise ModelError(
@@ -56,9 +49,7 @@ class LeNet(nn.Module):
         # Nothing to do up to 32 px: then the maps have that size already.
         self.pool = nn.AdaptiveAvgPool2d((pooled[0], pooled[1])) if max(size) > 32 else nn.Identity()
         self.hidden = nn.Sequential(
-            nn.Linear(2 * width * pooled[0] * pooled[1], 4 * width),
-            nn.ReLU(inplace=True),
-            nn.Dropout(dropout),
+            nn.Linear(2 * width * pooled[0] * pooled[1], 4 * width), nn.ReLU(inplace=True), nn.Dropout(dropout)
         )
         self.head = nn.Linear(4 * width, num_outputs)
 

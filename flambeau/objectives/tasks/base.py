@@ -88,8 +88,9 @@ class Task:
         was done, in words; None for nothing, and then no pair was taken."""
         return None
 
-    def decode(self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None,
-               value: Any = None) -> Prediction:  # fmt: skip
+    def decode(
+        self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None, value: Any = None
+    ) -> Prediction:
         """The answer for one sample to what a person reads.
 
         Args:

@@ -55,8 +55,9 @@ class Classes(Task):
             return None
         return f"certainty: logits / {by:.2f}, so that it is as sure as it is right on validation"
 
-    def decode(self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None,
-               value: Any = None) -> Prediction:  # fmt: skip
+    def decode(
+        self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None, value: Any = None
+    ) -> Prediction:
         found = likeliest(self.field, output)
         if found.confidence is not None and found.confidence < reject_below:
             found.label = UNKNOWN

@@ -64,8 +64,9 @@ class Forecasts(Task):
         said = "distance of the quantiles from the middle one, scaled to fit the validation rows"
         return f"{said}: {', '.join(moved)}" if moved else None
 
-    def decode(self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None,
-               value: Any = None) -> Prediction:  # fmt: skip
+    def decode(
+        self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None, value: Any = None
+    ) -> Prediction:
         steps = self.field.decode(output)  # (H, Q)
         quantiles = {f"{q:g}": steps[:, i].tolist() for i, q in enumerate(self.field.quantiles)}
         times = name = None

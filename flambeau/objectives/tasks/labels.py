@@ -33,8 +33,9 @@ class Labels(Task):
     def activate(self, output: Tensor) -> Tensor:
         return output.float().sigmoid()
 
-    def decode(self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None,
-               value: Any = None) -> Prediction:  # fmt: skip
+    def decode(
+        self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None, value: Any = None
+    ) -> Prediction:
         return likeliest(self.field, output)
 
     def metrics(self, detail: bool, asked: str = "auto") -> list[Metric]:

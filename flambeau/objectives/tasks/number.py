@@ -30,8 +30,9 @@ class Numbers(Task):
     def activate(self, output: Tensor) -> Tensor:
         return output.float()
 
-    def decode(self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None,
-               value: Any = None) -> Prediction:  # fmt: skip
+    def decode(
+        self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None, value: Any = None
+    ) -> Prediction:
         return Prediction(self.field.decode(output))
 
     def output_of(self, predicted: Any) -> int | None:

@@ -41,8 +41,9 @@ class Tagged(Task):
     def answer(self, output: Tensor | Chain, inputs: Any) -> Tensor:
         return answered(self.activate(output), inputs)
 
-    def decode(self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None,
-               value: Any = None) -> Prediction:  # fmt: skip
+    def decode(
+        self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None, value: Any = None
+    ) -> Prediction:
         assert isinstance(asked, Tokens)
         tokens = asked.words(value)
         output = output[: len(tokens)]  # what follows is padding

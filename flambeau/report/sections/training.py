@@ -131,8 +131,9 @@ def speed(facts: Facts, words: Words) -> Markup:
     if len(rates) == 1:
         return section(words, "speed", note(words("speed.only", rate=rates[0][1])), grid(_shares(facts, words)))
     bars = [(epoch - 0.4, epoch + 0.4, rate) for epoch, rate in rates]
-    chart = bar_chart(bars, label=words("speed.title"), x_label=words("epoch"), y_label=words("tile.speed"),
-                      colour=3, whole_x=True)  # fmt: skip
+    chart = bar_chart(
+        bars, label=words("speed.title"), x_label=words("epoch"), y_label=words("tile.speed"), colour=3, whole_x=True
+    )
     return section(words, "speed", grid(figure(words("speed.title"), chart), _shares(facts, words)))
 
 
