@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import re
 import flambeau as fb
 
 ROOT = Path(fb.__file__).parents[1]
@@ -18,7 +19,8 @@ def test_the_public_names_are_shown_and_no_others() -> None:
 
 def test_every_room_is_in_a_layer() -> None:
     """Else the import contract would say nothing of it."""
-    listed = (
+    contract = (ROOT / ".importlinter").read_text(encoding="utf-8").split("ignore_imports")[0]
+    layers = re.findall(r"flambeau\.\w+", contract)
         (ROOT / ".importlinter")
         .read_text(encoding="utf-8")
         .split("layers =")[1]
