@@ -119,7 +119,7 @@ def test_a_training_follows_its_schedule() -> None:
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("epochs", 0), ("batch_size", 0), ("accumulate", 0), ("log_every", 0), ("tokens", -1), ("learning_rate", 0.0),
+    [("epochs", 0), ("batch_size", 0), ("accumulate", 0), ("log_every", 0), ("max_tokens", -1), ("learning_rate", 0.0),
      ("backbone_lr_scale", -0.1), ("keep", "first"), ("warmup", 0.0), ("warmup", 1.0)],
 )  # fmt: skip
 def test_settings_that_do_not_fit_are_refused(setting: str, value: Any) -> None:
