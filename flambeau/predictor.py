@@ -26,10 +26,11 @@ from flambeau.data.sources.paths import unpacked
 from flambeau.data.store.store import collate
 from flambeau.fields import Field, History, Rows, Table
 from flambeau.fields.strings import Strings
-from flambeau.models import FUSION, Built, InputSpec, build, fuse
+from flambeau.models import FUSION, Built, InputSpec, OutputSpec, build, fuse
 from flambeau.objectives import OBJECTIVES, Context, Objective
 from flambeau.objectives import made as made_objective
 from flambeau.objectives.prediction import Prediction
+from flambeau.objectives.tasks import task_of
 from flambeau.run import Run
 from flambeau.techniques import TECHNIQUES, made
 from flambeau.training import engine
@@ -96,7 +97,8 @@ class Predictor:
             raise RunError("the run has no fields yet, or has lost them", where=run.path / "fields.json")
         context = Context(
             fields, inputs, fields[target] if target else None,
-            lambda outputs=None: model or _model_of(run, fields, inputs, outputs or fields[target or ""].num_outputs),
+            lambda output=None: model
+            or _model_of(run, fields, inputs, output or task_of(fields.get(target or "")).output_spec),
             "auto" if "loss" in recipe.own_parts else choice.loss, choice.metric,
         )  # fmt: skip
         objective = made_objective(choice.name, context, choice.options)
@@ -300,12 +302,12 @@ def by_series(rows: Any, id: str | None) -> list[tuple[Mapping[str, Any], ...]]:
     return [tuple(group) for group in groups.values()]
 
 
-def _model_of(run: Run, fields: Mapping[str, Field], inputs: Sequence[str], num_outputs: int) -> Built:
+def _model_of(run: Run, fields: Mapping[str, Field], inputs: Sequence[str], output: int | OutputSpec) -> Built:
     """The model of a run's recipe, without its weights."""
     choice = run.recipe.model
     seen = {n: fields[n] for n in inputs if n != PRESENT}
     if choice.name != FUSION:
-        return build(choice.name, InputSpec.of([*seen.values()]), num_outputs, **choice.options)
+        return build(choice.name, InputSpec.of([*seen.values()]), output, **choice.options)
     others = optional(inputs, fields) if PRESENT in inputs else ()
     specs = {n: InputSpec.of([field]) for n, field in seen.items()}
-    return fuse(specs, num_outputs, weights=False, optional=others, present=PRESENT, **choice.options)[0]
+    return fuse(specs, output, weights=False, optional=others, present=PRESENT, **choice.options)[0]

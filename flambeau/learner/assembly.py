@@ -20,6 +20,7 @@ from flambeau.models import (
     OWN,
     Built,
     InputSpec,
+    OutputSpec,
     auto,
     build,
     fuse,
@@ -162,11 +163,11 @@ def objective(
     elif target is None and "target" in takes:
         raise UsageError("the data has no target", fix="give target=, or an objective that needs none")
 
-    def build_model(num_outputs: int | None = None) -> nn.Module | Built:
+    def build_model(output: int | OutputSpec | None = None) -> nn.Module | Built:
         if model is not None:
             return model
         assert data is not None
-        return named_model(recipe, data, num_outputs or task_of(target).num_outputs, num_train, reasons, reporter)
+        return named_model(recipe, data, output or task_of(target).output_spec, num_train, reasons, reporter)
 
     fields, inputs = (data.fields, data.inputs) if data is not None else ({}, [])
     context = Context(
@@ -184,17 +185,17 @@ def objective(
 
 
 def named_model(
-    recipe: Recipe, data: Dataset, num_outputs: int, num_train: int, reasons: list[str], reporter: Reporter
+    recipe: Recipe, data: Dataset, output: int | OutputSpec, num_train: int, reasons: list[str], reporter: Reporter
 ) -> Built:
     """The model that a recipe names, or one chosen for the data; the recipe gets what was chosen."""
     fields = [data.fields[name] for name in data.inputs if name != PRESENT]
     field = fields[0]
     reads_both = recipe.model.name.startswith(HF) or _compares(recipe.model)
     if len(fields) > 1 and not (reads_both and is_pair([f.kind for f in fields])):
-        return _fused_model(recipe, data, num_outputs, num_train, reasons, reporter)
+        return _fused_model(recipe, data, output, num_train, reasons, reporter)
     spec = InputSpec.of(fields)
     if recipe.model.name == "auto":
-        _choose(recipe, spec, num_train, field.kind, reasons, reporter)
+        _choose(recipe, spec, num_train, field.kind, reasons, reporter, OutputSpec.of(output))
     choice = recipe.model
     pretrained = starts_pretrained(choice.name, choice.pretrained)
     vocabulary = field.vocabulary if isinstance(field, (Text, Tokens)) else ()
@@ -202,7 +203,7 @@ def named_model(
     options = {k: v for k, v in choice.options.items() if k != "config" or not pretrained}
     if spec.kind == "texts":
         _suit_pair(choice.name, data, options)
-    built = build(choice.name, spec, num_outputs, pretrained=choice.pretrained, vocabulary=vocabulary, **options)
+    built = build(choice.name, spec, output, pretrained=choice.pretrained, vocabulary=vocabulary, **options)
     choice.options |= built.options
     for note in built.notes:
         reasons.append(note)
@@ -234,15 +235,23 @@ def _suit_pair(name: str, data: Dataset, options: dict[str, Any]) -> None:
         options.setdefault("joint", first.joint)
 
 
-def _choose(recipe: Recipe, spec: InputSpec, num_train: int, kind: str, reasons: list[str], reporter: Reporter) -> None:
-    name, why = auto.choose(spec, num_train, recipe.model.pretrained, kind)
+def _choose(
+    recipe: Recipe,
+    spec: InputSpec,
+    num_train: int,
+    kind: str,
+    reasons: list[str],
+    reporter: Reporter,
+    output: OutputSpec | None = None,
+) -> None:
+    name, why = auto.choose(spec, num_train, recipe.model.pretrained, kind, output)
     recipe.model = recipe.model.model_copy(update={"name": name})
     reasons.append(f"model {why}")
     reporter.say(reasons[-1])
 
 
 def _fused_model(
-    recipe: Recipe, data: Dataset, num_outputs: int, num_train: int, reasons: list[str], reporter: Reporter
+    recipe: Recipe, data: Dataset, output: int | OutputSpec, num_train: int, reasons: list[str], reporter: Reporter
 ) -> Built:
     """An encoder for each of several inputs."""
     choice, names = recipe.model, [n for n in data.inputs if n != PRESENT]
@@ -261,7 +270,7 @@ def _fused_model(
     specs = {n: InputSpec(data.fields[n].input_kind, data.fields[n].input_shape) for n in names}
     vocabularies = {n: f.vocabulary for n, f in data.fields.items() if isinstance(f, Text)}
     others = optional(data.inputs, data.fields) if PRESENT in data.inputs else ()
-    built, encoders, wanted_by = fuse(specs, num_outputs, num_samples=num_train, vocabularies=vocabularies,
+    built, encoders, wanted_by = fuse(specs, output, num_samples=num_train, vocabularies=vocabularies,
                            optional=others, present=PRESENT, **choice.options)  # fmt: skip
     for name, recommended in wanted_by.items():
         field = data.fields[name]

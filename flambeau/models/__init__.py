@@ -5,7 +5,7 @@ from flambeau.models.auto import choose
 from flambeau.models.build import build, check_name, max_positions, recommended_size, starts_pretrained, takes_waves
 from flambeau.models.catalog import ModelInfo, list_models
 from flambeau.models.fusion import Fusion, fuse
-from flambeau.models.spec import FUSION, OWN, Built, Ensemble, FromData, InputSpec, Recommended, is_pair
+from flambeau.models.spec import FUSION, OWN, Built, Ensemble, FromData, InputSpec, OutputSpec, Recommended, is_pair
 from flambeau.models.summary import Summary, summary
 from flambeau.models.text.vectors import Embeddings, is_vectors, load_embeddings
 
@@ -19,6 +19,7 @@ __all__ = [
     "Fusion",
     "InputSpec",
     "ModelInfo",
+    "OutputSpec",
     "Recommended",
     "Summary",
     "build",

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from flambeau.core.errors import UsageError
-from flambeau.models.spec import InputSpec
+from flambeau.models.spec import OWN, InputSpec, OutputSpec
 from flambeau.models.vision.resnet import SMALL_PICTURE
 
 TINY_PICTURE = 12  # below this, three halvings leave nothing to look at
 
 
 def choose(
-    spec: InputSpec, num_samples: int, pretrained: bool | str | object | None = None, kind: str | None = None
+    spec: InputSpec,
+    num_samples: int,
+    pretrained: bool | str | object | None = None,
+    kind: str | None = None,
+    output: OutputSpec | None = None,
 ) -> tuple[str, str]:
     """The name of one of our models for this input, and one sentence on why.
 
@@ -18,7 +22,15 @@ def choose(
         num_samples: how many samples there are to train on.
         pretrained: whether (or from where) weights will be loaded; only ResNets have published ones.
         kind: of the field that pictures are made of, where they are not photos: `audio` for log-mel pictures.
+        output: what the target wants.
+
+    Raises:
+        UsageError: there is none.
     """
+    if output is not None and output.layout == "dense":
+        if not (suited := OWN.suited(spec.kind, output.layout)):
+            raise UsageError(f"no model takes {spec} and gives {output}", fix="name one: model=, or a plug-in's")
+        return suited[0], f"{suited[0]}, because it gives {output}"
     if spec.kind == "text":
         if pretrained:
             return "bag", "bag, because it takes word vectors, and trains in seconds"

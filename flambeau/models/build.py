@@ -25,7 +25,7 @@ from flambeau.models.external import (
     import_timm,
     torchvision_weights,
 )
-from flambeau.models.spec import EXAMPLE_TOKENS, FUSION, IMAGENET, OWN, Built, InputSpec
+from flambeau.models.spec import FUSION, IMAGENET, LAYOUTS, OWN, Built, InputSpec, OutputSpec
 from flambeau.models.text.crf import Chain
 from flambeau.models.text.huggingface import PREFIX, build_huggingface, check_source, import_transformers, max_positions
 from flambeau.models.text.vectors import RESERVED, is_vectors, load_embeddings, put_vectors
@@ -49,7 +49,7 @@ SIDES = (8, 16, 24, 32, 48, 64, 75, 96, 128, 160, 192, 224, 256, 299, 384)
 def build(
     name: str,
     spec: InputSpec,
-    num_outputs: int,
+    num_outputs: int | OutputSpec,
     *,
     pretrained: bool | str | Path | None = None,
     generator: torch.Generator | None = None,
@@ -57,7 +57,7 @@ def build(
     **options: Any,
 ) -> Built:
     """The model `name` for inputs of `spec`: (B, *spec.shape) float, or Ragged (B, T) int64 of texts, or a dict of two
-    of them, to (B, num_outputs) float; of sentences of tokens, Ragged (B, T, …), to (B, T, num_outputs).
+    of them, or Ragged (B, T, …) of sentences of tokens, to an output as `num_outputs` wants it.
 
     Any number of channels fits, with pretrained weights too. One sample is sent through, so that a size that the
     model cannot take is told here.
@@ -68,7 +68,7 @@ def build(
             `transformer`), two texts (`pair`) or sentences that are tagged (`lstm-tagger`, `gru-tagger`,
             `transformer-tagger`); `timm:NAME` or `torchvision:NAME`; or `hf:NAME`, an encoder of transformers by its
             folder or its name on the hub.
-        num_outputs: K classes, or how many numbers to predict.
+        num_outputs: what the target wants: how many numbers for what; or K classes, in the layout that the model has.
         pretrained: True for the name's published weights; a .safetensors or .pth file; the name of other published
             weights (timm's tag or `hf-hub:…`, torchvision's `IMAGENET1K_V2`). A classifier of another size in them is
             left out. Of our models for texts and sentences also a file of word vectors, as `load_embeddings` takes it.
@@ -87,30 +87,32 @@ def build(
     >>> model(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 10])
     """
-    if num_outputs < 1:
-        raise UsageError(f"a model with {num_outputs} outputs was asked for", expected="at least 1")
     if "config" not in options:
         check_name(name)
     if name == FUSION:
         raise UsageError(f"{FUSION} is for several inputs, and there is one", fix="leave the choice to auto")
     source, rest = _source(name)
-    takes = _kinds(source, name)
-    if spec.kind not in takes:
-        suited = [known for known, kinds in OWN.kinds.items() if spec.kind in kinds]
+    takes, layout = _kinds(source, name), _layout(source, name, spec)
+    output = OutputSpec.of(num_outputs, layout)
+    if spec.kind not in takes or output.layout != layout:
+        suited = OWN.suited(spec.kind, None if isinstance(num_outputs, int) else output.layout)
         fix = f"use the model {suited[0]}" if len(suited) == 1 else f"use one of: {', '.join(suited)}"
         found = f"{name} takes {' or '.join(KINDS[kind] for kind in takes)}, the input is {spec}"
+        if spec.kind in takes:
+            found = f"{name} gives numbers for {LAYOUTS[layout]}, the target wants {output}"
+            fix = fix if suited else f"give a plug-in with a model of the layout '{output.layout}'"
         raise UsageError(found, fix=fix + (f", {PREFIX}FOLDER" if spec.kind in WORDY else ""))
     with _seeded(generator):
         if is_vectors(pretrained):
-            built = _build_with_vectors(name, spec, num_outputs, str(pretrained), vocabulary, options)
+            built = _build_with_vectors(name, spec, output.size, str(pretrained), vocabulary, options)
         elif source == TEXT_SOURCE:
-            built = build_huggingface(rest, spec, num_outputs, pretrained, options)
+            built = build_huggingface(rest, spec, output.size, pretrained, options)
         elif source:
             maker = build_timm if source == "timm" else build_torchvision
-            built = maker(rest, spec, num_outputs, pretrained or None, options)
+            built = maker(rest, spec, output.size, pretrained or None, options)
         else:
-            built = _build_own(name, spec, num_outputs, pretrained or None, options)
-    _probe(built.model, name, spec, num_outputs)
+            built = _build_own(name, spec, output.size, pretrained or None, options)
+    _probe(built.model, name, spec, output)
     return built
 
 
@@ -221,6 +223,13 @@ def _kinds(source: str, name: str) -> tuple[str, ...]:
     return ("image",) if source else OWN.kinds[name]
 
 
+def _layout(source: str, name: str, spec: InputSpec) -> str:
+    """The layout of a model's output."""
+    if source == TEXT_SOURCE:
+        return "tokens" if spec.kind == "tokens" else "vector"
+    return "vector" if source else OWN.layouts[name]
+
+
 def _known(source: str, name: str) -> bool:
     """Whether a source has a model of that name; a timm name may carry a tag. Raises MissingExtra."""
     names = known_names(source)
@@ -250,16 +259,16 @@ def _seeded(generator: torch.Generator | None) -> Iterator[None]:
         yield
 
 
-def _probe(model: nn.Module, name: str, spec: InputSpec, num_outputs: int) -> None:
-    """Sends one sample through, and raises ModelError unless (1, num_outputs) comes out."""
+def _probe(model: nn.Module, name: str, spec: InputSpec, wanted: OutputSpec) -> None:
+    """Sends one sample through, and raises ModelError unless what is wanted comes out."""
     output = _output_or_error(model, spec)
     output = output.scores if isinstance(output, Chain) else output
-    wanted = (1, EXAMPLE_TOKENS, num_outputs) if spec.kind == "tokens" else (1, num_outputs)
-    if isinstance(output, Tensor) and output.shape == wanted:
+    if isinstance(output, Tensor) and wanted.fits(output.shape, spec):
         return
     if not isinstance(output, Exception):
         got = tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
-        raise ModelError(f"its output is {got}", where=name, expected=f"a tensor {wanted}")
+        shape = ", ".join("any" if size is None else str(size) for size in (1, *wanted.shape(spec)))
+        raise ModelError(f"its output is {got}", where=name, expected=f"a tensor ({shape})")
     fix = "use another size or another model"
     for side in SIDES if spec.kind == "image" else ():
         larger = InputSpec("image", (spec.channels, max(side, spec.size[0]), max(side, spec.size[1])))

@@ -105,15 +105,17 @@ ANY_ENCODER = ModelInfo(
 )
 
 
-@cache
 def known_names(source: str) -> list[str]:
     """Every name of a source (`""` for ours, `timm`, `torchvision`), with its prefix. Raises MissingExtra."""
+    return _names_elsewhere(source) if source else list(OWN)
+
+
+@cache
+def _names_elsewhere(source: str) -> list[str]:
     if source == "timm":
         return [f"timm:{name}" for name in import_timm("listing timm's models").list_models()]
-    if source == "torchvision":
-        models = import_torchvision("listing torchvision's models")
-        return [f"torchvision:{name}" for name in models.list_models(module=models)]
-    return list(OWN)
+    models = import_torchvision("listing torchvision's models")
+    return [f"torchvision:{name}" for name in models.list_models(module=models)]
 
 
 def _matches(name: str, pattern: str) -> bool:

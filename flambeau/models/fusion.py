@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from flambeau.core.errors import UsageError, nearest
 from flambeau.models import auto
 from flambeau.models.build import build, starts_pretrained
-from flambeau.models.spec import FUSION, Built, Ensemble, InputSpec, Recommended
+from flambeau.models.spec import FUSION, Built, Ensemble, InputSpec, OutputSpec, Recommended
 
 FUSIONS = ("concat", "gated")
 SETTINGS = ("name", "pretrained", "frozen", "rate", "options")
@@ -86,8 +86,9 @@ class Fusion(nn.Module):
 
 
 def fuse(
-    specs: Mapping[str, InputSpec], num_outputs: int, *, encoders: Mapping[str, Mapping[str, Any]] | None = None,
-    num_samples: int = 10_000, vocabularies: Mapping[str, Sequence[str]] | None = None, weights: bool = True,
+    specs: Mapping[str, InputSpec], num_outputs: int | OutputSpec, *,
+    encoders: Mapping[str, Mapping[str, Any]] | None = None, num_samples: int = 10_000,
+    vocabularies: Mapping[str, Sequence[str]] | None = None, weights: bool = True,
     optional: Sequence[str] = (), present: str = "", **options: Any,
 ) -> tuple[Built, dict[str, dict[str, Any]], dict[str, Recommended | None]]:  # fmt: skip
     """A `Fusion` of models by name; what each of its encoders is, as plain data that makes it again; and what the
@@ -105,7 +106,9 @@ def fuse(
     Raises:
         UsageError, ModelError: as `build`; or there is no such input or setting.
     """
-    given = dict(encoders or {})
+    output, given = OutputSpec.of(num_outputs), dict(encoders or {})
+    if output.layout != "vector":
+        raise UsageError(f"the target wants {output}, of one input", fix="choose it with inputs=")
     for name, settings in given.items():
         if name not in specs:
             raise UsageError(f"an encoder is given for '{name}', which is no input", fix=nearest(name, specs))
@@ -132,7 +135,7 @@ def fuse(
         rates |= _rates(built, choice)
         made[name], chosen[name] = built, choice
     modules = {name: built.model for name, built in made.items()}
-    model = Fusion(modules, num_outputs, optional=optional, present=present, **{**options, "width": width})
+    model = Fusion(modules, output.size, optional=optional, present=present, **{**options, "width": width})
     model.frozen = [name for name, choice in chosen.items() if choice.get("frozen")]
     return Built(model, rates=rates), chosen, {name: built.wanted for name, built in made.items()}
 

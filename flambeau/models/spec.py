@@ -147,6 +147,54 @@ class InputSpec:
         return f"{self.kind} " + "×".join(map(str, self.shape))
 
 
+LAYOUTS = {"vector": "a sample", "tokens": "a token", "dense": "a cell of a picture"}
+"""What an output has its numbers for."""
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """What a target wants of a model's output.
+
+    Attributes:
+        size: how many numbers: K classes, or C channels.
+        layout: what for: `vector`, (B, size), for a sample; `tokens`, (B, T, size), for each token; `dense`,
+            (B, size, H / stride, W / stride), for each cell of a picture.
+        stride: pixels along a side of a cell; None where the model may choose it.
+
+    Raises:
+        UsageError: no number is asked for, or there is no such layout.
+    """
+
+    size: int
+    layout: str = "vector"
+    stride: int | None = 1
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise UsageError(f"a model with {self.size} outputs was asked for", expected="at least 1")
+        if self.layout not in LAYOUTS:
+            raise UsageError(f"no layout of an output is called '{self.layout}'", expected=", ".join(LAYOUTS))
+
+    @classmethod
+    def of(cls, wanted: int | OutputSpec, layout: str = "vector") -> OutputSpec:
+        """The spec itself; of a number of outputs, that many in a model's own layout, with its own stride."""
+        return wanted if isinstance(wanted, OutputSpec) else cls(wanted, layout, None)
+
+    def shape(self, spec: InputSpec) -> tuple[int | None, ...]:
+        """The shape of the output for one sample as `InputSpec.example` gives it; None for a size that is free."""
+        if self.layout == "dense":
+            return (self.size, *(None if self.stride is None else -(-side // self.stride) for side in spec.size))
+        return (self.size,) if self.layout == "vector" else (EXAMPLE_TOKENS, self.size)
+
+    def fits(self, shape: Sequence[int], spec: InputSpec) -> bool:
+        """Whether the output of a batch has this shape."""
+        wanted = (None, *self.shape(spec))
+        return len(shape) == len(wanted) and all(w in (None, s) for s, w in zip(shape, wanted, strict=True))
+
+    def __str__(self) -> str:
+        return f"{self.size:,} numbers for {LAYOUTS[self.layout]}"
+
+
 @dataclass(frozen=True)
 class Recommended:
     """The input that pretrained weights were trained on.
@@ -220,7 +268,7 @@ class FromData(Protocol):
 
 
 Builder = Callable[..., nn.Module]
-"""`builder(spec, num_outputs, **options)`: a model whose output is (B, num_outputs)."""
+"""`builder(spec, num_outputs, **options)`: a model of so many numbers, in the layout that it is entered with."""
 
 
 def whole(spec: InputSpec) -> tuple[Any, ...]:
@@ -239,17 +287,19 @@ def vocabulary(spec: InputSpec) -> tuple[Any, ...]:
 
 
 class Models(Registry[Builder]):
-    """Models by name, each with the kinds of input that it takes and the options that a user may give."""
+    """Models by name, each with the kinds of input that it takes, the layout of its output, and the options that a
+    user may give."""
 
     def __init__(self) -> None:
         super().__init__("model")
         self.kinds: dict[str, tuple[str, ...]] = {}
+        self.layouts: dict[str, str] = {}
         self.options: dict[str, tuple[str, ...]] = {}
         self.rates: dict[str, Mapping[str, float]] = {}
 
     def register(
         self, name: str, kinds: tuple[str, ...] = ("image",), of: Callable[[InputSpec], tuple[Any, ...]] = whole,
-        rates: Mapping[str, float] = {}, **fixed: Any,
+        rates: Mapping[str, float] = {}, layout: str = "vector", **fixed: Any,
     ) -> Callable[[Any], Any]:  # fmt: skip
         """A decorator that enters a class, or a function that makes a model, under `name`; its arguments behind
         `num_outputs` are its options.
@@ -258,6 +308,7 @@ class Models(Registry[Builder]):
             kinds: of input that it takes.
             of: what it takes before `num_outputs`, from the spec of the input.
             rates: shares of the learning rate, by parameters' names.
+            layout: of its output, as in `OutputSpec`.
             fixed: options that the name settles.
         """
 
@@ -268,13 +319,18 @@ class Models(Registry[Builder]):
             def builder(spec: InputSpec, num_outputs: int, **options: Any) -> nn.Module:
                 return model(*of(spec), num_outputs, **fixed, **options)
 
-            self.kinds[name] = kinds
+            self.kinds[name], self.layouts[name] = kinds, layout
             self.options[name] = tuple(option for option in free if option not in fixed)
             self.rates[name] = rates
             super(Models, self).register(name)(builder)
             return model
 
         return enter
+
+    def suited(self, kind: str, layout: str | None = None) -> list[str]:
+        """Names of the models that take a kind of input and give a layout of output, or any."""
+        layouts = self.layouts
+        return [n for n, kinds in self.kinds.items() if kind in kinds and layout in (None, layouts[n])]
 
 
 OWN = Models()

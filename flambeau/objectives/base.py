@@ -31,8 +31,8 @@ class Context:
         fields: of the columns, fitted; empty for a user's own data.
         inputs: the columns that a batch's input is of.
         target: the target's field; None where there is none.
-        model: makes the model that the recipe names, or gives the user's own; called with how many numbers it is to
-            give, or with nothing for as many as the target needs.
+        model: makes the model that the recipe names, or gives the user's own; called with what its output is to be, or
+            with nothing for what the target wants.
         loss, metric: of the recipe.
         metrics: a user's own.
     """

@@ -133,7 +133,7 @@ class Attention(nn.Module):
         return self.norm(x)
 
 
-@OWN.register("transformer-tagger", kinds=("tokens",))
+@OWN.register("transformer-tagger", kinds=("tokens",), layout="tokens")
 def transformer_tagger(
     spec: InputSpec,
     num_outputs: int,
@@ -152,8 +152,8 @@ def transformer_tagger(
     return Tagger(features, encoder, hidden_size, num_outputs, dropout, crf)
 
 
-@OWN.register("lstm-tagger", kinds=("tokens",), cell=nn.LSTM)
-@OWN.register("gru-tagger", kinds=("tokens",), cell=nn.GRU)
+@OWN.register("lstm-tagger", kinds=("tokens",), layout="tokens", cell=nn.LSTM)
+@OWN.register("gru-tagger", kinds=("tokens",), layout="tokens", cell=nn.GRU)
 def recurrent_tagger(
     spec: InputSpec, num_outputs: int, embedding: int = 128, spelling: int = 64, hidden_size: int = 128,
     layers: int = 1, dropout: float = 0.3, token_dropout: float = 0.1, crf: bool = False,

@@ -12,6 +12,7 @@ from flambeau.core.errors import UsageError, nearest
 from flambeau.core.registry import Registry
 from flambeau.data.batch import Batch
 from flambeau.fields import Field
+from flambeau.models.spec import OutputSpec
 from flambeau.objectives import losses
 from flambeau.objectives.losses import Loss
 from flambeau.objectives.metrics import Metric
@@ -45,9 +46,9 @@ class Task:
     # -- what is learned ----------------------------------------------------------------------------------------
 
     @property
-    def num_outputs(self) -> int:
-        """How many numbers a head must give."""
-        return int(self.field.num_outputs)
+    def output_spec(self) -> OutputSpec:
+        """What it wants of a model's output: as many numbers for a sample as the field says, if nothing else."""
+        return OutputSpec(int(self.field.num_outputs))
 
     def criterion(self, loss: str) -> Loss:
         """The loss of a name: a function of output and target to their mean, or to one number a sample.

@@ -10,6 +10,7 @@ from torch import Tensor
 from flambeau.data.batch import Batch
 from flambeau.fields import Field, Tags, Tokens
 from flambeau.fields.tags import spans
+from flambeau.models.spec import OutputSpec
 from flambeau.models.text.crf import Chain
 from flambeau.objectives.metrics import Metric
 from flambeau.objectives.prediction import UNKNOWN, Prediction
@@ -27,6 +28,10 @@ class Tagged(Task):
     default_loss = "tag_cross_entropy"
     metric_names = ("accuracy", "f1")
     rivals = "tags"
+
+    @property
+    def output_spec(self) -> OutputSpec:
+        return OutputSpec(self.field.num_outputs, "tokens")
 
     def learned(self, batch: Batch) -> Any:
         """Without the tags of words that the model does not see."""
