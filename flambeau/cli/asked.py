@@ -15,12 +15,12 @@ from flambeau.data.sources.columns import from_polars
 from flambeau.data.sources.paths import join_paths, located, unpacked
 from flambeau.data.sources.roles import ROW_NAME
 from flambeau.data.sources.tables import is_table, read_table
-from flambeau.data.sources.tagged import SUFFIXES as TAGGED
-from flambeau.data.sources.tagged import is_tagged, read_tagged, split_lines
 from flambeau.data.sources.walk import walk
-from flambeau.data.sources.whole_series import read_series
 from flambeau.fields import Rows
 from flambeau.fields.language.charsets import read_text
+from flambeau.fields.language.tagged import SUFFIXES as TAGGED
+from flambeau.fields.language.tagged import is_tagged, read_tagged, split_lines
+from flambeau.fields.time.ts import read_series
 from flambeau.predictor import Predictor
 
 WRITTEN = ("text", "tokens")  # kinds whose values may stand on the command line itself

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import html
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -83,6 +85,8 @@ class Field(ABC):
     """File name endings, lower case, that files of this kind have."""
     holds_content: ClassVar[bool] = False
     """Whether raw values are the content of such files (see `read`), and not their paths."""
+    reads_files: ClassVar[bool] = False
+    """Whether raw values are such files: paths or bytes. Follows from the two above."""
     asked_as: ClassVar[str] = "json"
     """How a form asks for a raw value: `number`, `category`, `date`, `text`, `file`, `rows` of a series, or `json`."""
     settings: ClassVar[tuple[str, ...]] = ()
@@ -91,6 +95,10 @@ class Field(ABC):
     """Names of the attributes that `fit` sets; `to_dict` keeps them too."""
     after: ClassVar[tuple[str, ...]] = ()
     """Which of both no encoded value depends on, for they come in later."""
+
+    def __init_subclass__(cls, **options: Any):
+        super().__init_subclass__(**options)
+        cls.reads_files = bool(cls.suffixes) and not cls.holds_content
 
     @classmethod
     @abstractmethod
@@ -145,6 +153,33 @@ class Field(ABC):
     def read(cls, path: str) -> Any:
         """The raw value that a file of this kind holds: its path, which `encode` opens, or its content."""
         return path
+
+    def values_in(
+        self, path: Path, *, encoding: str | None = None, column: int | None = None
+    ) -> Iterator[tuple[str, Any]]:
+        """The raw values that a file holds, each with what it is called in messages; here one, what `read` gives.
+
+        Args:
+            encoding: of texts; found out if not given.
+            column: of files with several columns, such as CoNLL's, the one that is read.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        yield str(path), self.read(str(path))
+
+    def from_portable(self, value: Any) -> Any:
+        """A raw value from what JSON says, such as `portable` gives: of files base64 as bytes, never a path.
+
+        Raises:
+            DataError: it is not base64.
+        """
+        if not self.reads_files:
+            return value
+        try:
+            return base64.b64decode(value.encode("ascii"), validate=True)
+        except (AttributeError, UnicodeEncodeError, binascii.Error):
+            raise DataError("the value is not base64 text") from None
 
     @classmethod
     def from_reading(cls, text: str) -> Field:

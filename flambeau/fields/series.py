@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import ImageDraw
 from flambeau.core.errors import DataError, UsageError
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
+from flambeau.fields.time.ts import read_series
 
 SCALES = ("column", "row", "none")
 DRAWN = (320, 120)  # pixels of a small picture of a series
@@ -41,6 +43,11 @@ class Series(Field):
         self.shape: list[int] = [1, 1]
         self.mean: list[float] = [0.0]
         self.std: list[float] = [1.0]
+
+    def values_in(
+        self, path: Path, *, encoding: str | None = None, column: int | None = None
+    ) -> Iterator[tuple[str, Any]]:
+        yield from ((f"series {number}", series) for number, series in enumerate(read_series(path), 1))
 
     @classmethod
     def recognise(cls, values: Sequence[Any]) -> Recognition:

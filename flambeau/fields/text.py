@@ -6,9 +6,10 @@ import html
 import itertools
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,11 @@ class Text(Field):
     @classmethod
     def read(cls, path: str) -> str:
         return read_text(path)
+
+    def values_in(
+        self, path: Path, *, encoding: str | None = None, column: int | None = None
+    ) -> Iterator[tuple[str, Any]]:
+        yield str(path), read_text(path, encoding)
 
     def fit(self, values: Sequence[Any]) -> None:
         if all(_usable(value) is None for value in values):

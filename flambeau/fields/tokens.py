@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from flambeau.core.errors import DataError, UsageError, shown
 from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition
 from flambeau.fields.describing import spread
 from flambeau.fields.language import tokenizers as cutting
+from flambeau.fields.language.charsets import read_text
+from flambeau.fields.language.tagged import is_tagged, read_tagged, split_lines
 from flambeau.fields.language.tokenizers import HF
 
 CHARACTERS = 16  # of a word that its model sees: half from its beginning, half from its end
@@ -89,6 +92,18 @@ class Tokens(Field):
             again = sum(len(set(v)) < len(v) for v in good) >= 0.2 * len(good)
             return Recognition(0.93 if again else 0.8, "values are lists of words")
         return Recognition(0.0, "values are not lists of words")
+
+    def values_in(
+        self, path: Path, *, encoding: str | None = None, column: int | None = None
+    ) -> Iterator[tuple[str, Any]]:
+        """Of a file of tagged sentences their words; of any other each line that is not empty."""
+        if is_tagged(path):
+            found = ((s.line, s.tokens) for s in read_tagged(path, path.name, column, encoding=encoding))
+            yield from ((f"{path}, line {number}", words) for number, words in found)
+            return
+        for number, line in enumerate(split_lines(read_text(path, encoding)), 1):
+            if line.strip():
+                yield f"{path}, line {number}", line
 
     def fit(self, values: Sequence[Any]) -> None:
         self.__dict__.pop("_ready", None)

@@ -11,9 +11,9 @@ import pytest
 import flambeau as fb
 from flambeau.core.errors import DataError, UsageError
 from flambeau.data.sources.opening import from_path
-from flambeau.data.sources.tagged import is_tagged
 from flambeau.data.store.encode import EncodeOptions, encode
 from flambeau.fields import Tags, Text, Tokens
+from flambeau.fields.language.tagged import is_tagged
 
 CONLL2003 = """-DOCSTART- -X- -X- O
 

@@ -370,8 +370,3 @@ def _duplicated(names: Sequence[str]) -> list[Finding]:
                 places=[name], fix="give it a name of its own, or choose columns with inputs=")
         for name, first in twice.items()
     ]  # fmt: skip
-
-
-def known_fields(columns: Columns, given: Mapping[str, Field] | None) -> dict[str, Field]:
-    """Fields that the user gave, as far as the columns do not tell more of them, and those that the columns tell of."""
-    return {**(given or {}), **columns.fields}

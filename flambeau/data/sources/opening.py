@@ -14,23 +14,24 @@ from flambeau.core.errors import DataError, UsageError, nearest, shown
 from flambeau.core.files import ON_THE_WEB, is_address
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset, split_of
+from flambeau.data.reading import RawTable, read_frame
 from flambeau.data.sources.archives import is_archive, unpack
 from flambeau.data.sources.array_files import SUFFIXES as ARRAYS
 from flambeau.data.sources.array_files import from_array_file
 from flambeau.data.sources.coding import as_texts
-from flambeau.data.sources.columns import from_polars, known_fields
 from flambeau.data.sources.folders import from_folder
 from flambeau.data.sources.frames import as_polars
-from flambeau.data.sources.paths import holds_files, join_paths, located, unpacked, unread_columns
+from flambeau.data.sources.paths import holds_files
 from flambeau.data.sources.roles import given_split, without_empty, without_row_names, without_unusable
 from flambeau.data.sources.series import from_series
 from flambeau.data.sources.table_folders import is_parted, read_parts, table_about
 from flambeau.data.sources.tables import is_table, read_table
-from flambeau.data.sources.tagged import from_tagged, is_tagged
+from flambeau.data.sources.tagged import from_tagged
 from flambeau.data.sources.whole_series import from_ts, is_ts
 from flambeau.data.split import NAMES, TEST, TRAIN, VALID, Split, with_validation
 from flambeau.fields import Category, Field, chosen, recognise
 from flambeau.fields.base import field_to_read
+from flambeau.fields.language.tagged import is_tagged
 
 FEW_FILES = 20  # of a folder, that are opened to see whether it holds tagged sentences
 TARGET_NAMES = ("label", "target", "class", "category", "y", "labels", "tags")
@@ -107,7 +108,7 @@ def from_frame(
         labels: False for data without a target.
     """
 
-    frame = unpacked(as_polars(frame, name))
+    frame = as_polars(frame, name)
     target = None if target is None else str(target)
     inputs = None if inputs is None else list(map(str, inputs))
     if target is None and labels:
@@ -121,32 +122,32 @@ def from_frame(
     if target is not None and target not in frame.columns:
         raise DataError(f"there is no column '{target}'", where=name, fix=nearest(target, frame.columns))
     answers = [] if target is None else [target]
-    if root is not None:
-        known = [n for n, field in (fields or {}).items() if field.holds_content or not field.suffixes]
-        frame, files_found = located(frame, [*answers, "split", *known, *(read or ())], Path(root), name)
-        findings = [*findings, *files_found]
-    frame, not_read = _without_unread(frame, answers, inputs, [*(fields or ()), *(read or ())], name)
-    as_written = _asked_to_read(read, fields, frame.columns, name)
-    fields = {**{c: f for c, f in as_written.items() if f is not None}, **(fields or {})}
-    table = from_polars(frame, target, fields, decimal=decimal, as_written={c for c, f in as_written.items() if not f})
-    columns = table.values
-    raw = dict(columns)  # the split goes by paths as the table has them, wherever the table lies
-    file_columns, unread = join_paths(columns, answers, Path(root) if root else Path())
+    asked = _asked_to_read(read, fields, frame.columns, name)
+    fields = {**{c: f for c, f in asked.items() if f is not None}, **(fields or {})}
+    table = read_frame(
+        frame, fields, target=target, root=root, plain=[*answers, "split", *asked], name=name, decimal=decimal,
+        in_place=[n for n, field in fields.items() if not field.reads_files],
+        as_written={c for c, f in asked.items() if not f},
+    )  # fmt: skip
+    columns, raw, file_columns = table.columns.values, table.written, table.files
+    not_read = _left_out(table, [*answers, "split"], inputs, name)
+    known = {**fields, **table.columns.fields}
     sides, decides, said = given_split(columns, split, "split" in (*answers, *(inputs or ())), name)
     if inputs is None:
         reserved = {target, getattr(split, "by", None), *(["split"] if decides else [])}
         inputs = [c for c in columns if c not in reserved]
-        inputs, empty = without_empty(table, inputs, asked=False)
+        inputs, empty = without_empty(table.columns, inputs, asked=False)
         inputs = [c for c in inputs if c in file_columns or holds_files(columns[c])]
         if not inputs:
-            inputs, names = without_row_names(table, [c for c in columns if c not in (*reserved, *table.empty)], target)
-            inputs, unusable = without_unusable(columns, inputs, known_fields(table, fields))
+            unnamed = [c for c in columns if c not in (*reserved, *table.columns.empty)]
+            inputs, names = without_row_names(table.columns, unnamed, target)
+            inputs, unusable = without_unusable(columns, inputs, known)
             empty += [*names, *unusable]
     else:
-        inputs, empty = without_empty(table, inputs, asked=True)
+        inputs, empty = without_empty(table.columns, inputs, asked=True)
     if sides is not split:
         given = [split_of(value, row) for row, value in enumerate(sides, 1)]
-        classes = next((columns[c] for c in answers if _are_classes(columns[c], known_fields(table, fields), c)), None)
+        classes = next((columns[c] for c in answers if _are_classes(columns[c], known, c)), None)
         how = split if isinstance(split, Split) else Split()
         sides = with_validation(given, classes, range(len(given)), how)
     first = inputs[0] if inputs else None
@@ -155,10 +156,10 @@ def from_frame(
         return f"row {row + 1}" + (f" ({raw[first][row]})" if first in file_columns else "")
 
     keys = [str(p) for p in raw[first]] if first in file_columns else None
-    findings = [*findings, *table.findings, *empty, *not_read, *said, *_unread(unread)]
-    dataset = Dataset(columns, target=target, inputs=inputs, fields=known_fields(table, fields), split=sides,
-                      source=source, keys=keys, places=place, findings=findings)  # fmt: skip
-    dataset.examples = table.examples
+    findings = [*findings, *table.findings, *empty, *not_read, *said, *_unread(table.unread)]
+    dataset = Dataset(columns, target=target, inputs=inputs, fields=known, split=sides, source=source, keys=keys,
+                      places=place, findings=findings)  # fmt: skip
+    dataset.examples = table.columns.examples
     return dataset
 
 
@@ -174,23 +175,18 @@ def _asked_to_read(
     return {column: field_to_read(reading) for column, reading in (read or {}).items()}
 
 
-def _without_unread(
-    frame: Any, answers: Sequence[str], inputs: Sequence[str] | None, known: Sequence[str], name: str
-) -> tuple[Any, list[Finding]]:
-    """The frame without columns that name files which are not read.
+def _left_out(table: RawTable, others: Sequence[str], inputs: Sequence[str] | None, name: str) -> list[Finding]:
+    """What is to be said of columns that name files which are not read.
 
     Raises:
         DataError: one of them is asked for, or none is left to predict from.
     """
-    unread = unread_columns(frame, [*answers, "split", *known])
-    if asked := next((c for c in inputs or () if c in unread), None):
-        raise DataError(f"the column '{asked}' names files that are not read ({unread[asked]})", where=name)
-    said = [f"the column '{column}' names files that are not read ({why})" for column, why in unread.items()]
-    if said and not {*frame.columns} - {*answers, "split", *unread}:
-        raise DataError(said[0], where=name)
-    return frame.drop([*unread]), [
-        Finding("unread-files", Severity.WARNING, f"{what}, and is left out", places=[column])
-        for column, what in zip(unread, said, strict=True)
+    wrong = [why for column, why in table.left_out.items() if inputs is None or column in inputs]
+    if wrong and (inputs is not None or not {*table.frame.columns} - {*others}):
+        raise DataError(wrong[0], where=name)
+    return [
+        Finding("unread-files", Severity.WARNING, f"{why}, and is left out", places=[column])
+        for column, why in table.left_out.items()
     ]
 
 

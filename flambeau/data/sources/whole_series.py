@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from flambeau.core.errors import DataError
-from flambeau.core.files import read_bytes
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
 from flambeau.data.split import TEST, TRAIN, Split, with_validation
 from flambeau.fields import Field, Series, chosen
+from flambeau.fields.time.ts import TS_SUFFIX, read_ts
 
-TS_SUFFIX = ".ts"
 FEW = 100  # training series below which none is held out where the file gives no validation
 
 
@@ -41,7 +40,7 @@ def from_ts(path: str | Path, *, split: Split | str = "auto", fields: Mapping[st
     places: list[str] = []
     numeric = False
     for file in files:
-        rows, classes, numeric = _read_ts(file)
+        rows, classes, numeric = read_ts(file)
         values += rows
         labels += classes
         sides += [TEST if file.stem.upper().endswith("_TEST") else TRAIN] * len(rows)
@@ -74,62 +73,3 @@ def is_ts(path: Path) -> bool:
     if path.is_dir():
         return any(path.glob(f"*_TRAIN{TS_SUFFIX}"))
     return path.suffix.lower() == TS_SUFFIX
-
-
-def read_series(file: Path) -> list[np.ndarray]:
-    """The series of a file, without labels: a `.ts` file, or one whose lines are numbers with commas between.
-
-    Raises:
-        DataError: the file is not there, or a line cannot be read.
-    """
-    if not file.exists():
-        raise DataError("there is no such file", where=file)
-    if file.suffix.lower() == TS_SUFFIX:
-        return _read_ts(file)[0]
-    rows = []
-    for number, line in enumerate(read_bytes(file).decode("utf-8", "replace").splitlines(), 1):
-        try:
-            rows.append(np.asarray([float(v) for v in line.split(",")])[None])
-        except ValueError as error:
-            raise DataError(f"the line cannot be read ({error})", where=f"{file.name}, line {number}",
-                            expected="numbers, with commas between") from None  # fmt: skip
-    return rows
-
-
-def _read_ts(file: Path) -> tuple[list[np.ndarray], list[Any], bool]:
-    """Series (C, T), their labels, and whether these are numbers.
-
-    The format: https://www.aeon-toolkit.org/en/stable/api_reference/file_specifications/ts.html
-    """
-    rows: list[np.ndarray] = []
-    labels: list[Any] = []
-    numeric, in_data = False, False
-    for number, line in enumerate(read_bytes(file).decode("utf-8", "replace").splitlines(), 1):
-        text = line.strip()
-        if not text or text.startswith(("#", "%")):
-            continue
-        if not in_data:
-            words = text.lower().split()
-            if words[0] == "@timestamps" and words[1:2] == ["true"]:
-                raise DataError("series with time stamps cannot be read", where=file, fix="give them as a table")
-            if words[0] == "@targetlabel":
-                numeric = words[1:2] == ["true"]
-            if words[0] in ("@classlabel", "@targetlabel") and words[1:2] == ["false"] and not numeric:
-                raise DataError("the series have no labels", where=file, expected="@classLabel true …")
-            in_data = words[0] == "@data"
-            continue
-        *channels, label = text.split(":")
-        if not channels:
-            raise DataError("the line has no label", where=f"{file.name}, line {number}", expected="values:label")
-        try:
-            parsed = [np.asarray([np.nan if v.strip() in ("?", "NaN", "") else float(v) for v in c.split(",")])
-                      for c in channels]  # fmt: skip
-            labels.append(float(label) if numeric else label.strip())
-        except ValueError as error:
-            raise DataError(f"the line cannot be read ({error})", where=f"{file.name}, line {number}",
-                            expected="numbers, with commas between") from None  # fmt: skip
-        longest = max(map(len, parsed))
-        rows.append(np.stack([np.r_[c, np.full(longest - len(c), np.nan)] for c in parsed]))
-    if not rows:
-        raise DataError("the file holds no series", where=file, expected="@data and a line for each")
-    return rows, labels, numeric
