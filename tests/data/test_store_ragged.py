@@ -18,10 +18,13 @@ from words import TOPICS, Bag, Words, registered, sentences
 import flambeau as fb
 from flambeau.data.batch import Batch
 from flambeau.data.batches import Batches
+from flambeau.data.custom import batch_length
 from flambeau.data.prepare import Preparer
 from flambeau.data.store.encode import EncodeOptions, encode
 from flambeau.data.store.store import RaggedColumn
 from flambeau.fields import Ragged
+from flambeau.fields.base import Encoding, Field, Recognition
+from flambeau.learner.preflight import head
 from flambeau.objectives import Objective
 from flambeau.techniques import Technique
 from flambeau.training import Interrupted, Settings, Trainer
@@ -158,6 +161,40 @@ def test_a_single_sample_is_left_out_where_batch_norm_could_not_take_it(stores: 
     longest = int(store.lengths().max())
     assert any(len(b) == 1 for b in Batches(store, store.good, 16, seed=1, tokens=longest).plan(0))
     assert all(len(b) > 1 for b in Batches(store, store.good, 16, seed=1, tokens=longest, drop_single=True).plan(0))
+
+
+class Spots(Field):
+    """Any number of numbers."""
+
+    kind = "spots"
+
+    @classmethod
+    def recognise(cls, values: Any) -> Recognition:
+        return Recognition(0.0, "it is given")
+
+    def fit(self, values: Any) -> None:
+        return
+
+    @property
+    def encoding(self) -> Encoding:
+        return Encoding(np.dtype(np.float32), (), ragged=True)
+
+    def encode(self, value: Any) -> np.ndarray:
+        return np.asarray(value, np.float32)
+
+
+def test_only_what_a_model_sees_has_a_length() -> None:
+    """A target of several entries a row, such as boxes, neither sorts the rows nor fills the budget of tokens."""
+    rows = [[float(i)] * (1 + i % 7) for i in range(64)]
+    data = fb.Dataset({"x": np.arange(64.0), "spots": rows}, target="spots", fields={"spots": Spots()})
+    data.fit()
+    store = encode(data)
+    assert store.lengths() is None and not store.padded
+    batches = [(r, g["spots"]) for r, g in Batches(store, store.good, 16, seed=1, tokens=8).epoch(0)]
+    assert [len(r) for r, _ in batches] == [16] * 4
+    assert all(torch.equal(spots.lengths, 1 + r % 7) for r, spots in batches)
+    seen = head(batches[0][1], 3)
+    assert isinstance(seen, Ragged) and seen.values.shape == (3, 7) and len(seen.lengths) == batch_length(seen) == 3
 
 
 # -- training -----------------------------------------------------------------------------------------------------

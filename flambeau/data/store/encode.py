@@ -93,9 +93,8 @@ def encode(dataset: Dataset, options: EncodeOptions | None = None, reporter: Rep
     if not len(np.intersect1d(good, dataset.rows("train"), assume_unique=True)):
         row, (name, message) = next(iter(bad.items()))
         raise DataError(f"none of the training rows can be used; the first: {message}", where=dataset.place(row))
-    return Store(
-        columns, torch.from_numpy(good), _findings(dataset, bad), hashlib.sha256("|".join(prints).encode()).hexdigest()
-    )
+    fingerprint = hashlib.sha256("|".join(prints).encode()).hexdigest()
+    return Store(columns, torch.from_numpy(good), _findings(dataset, bad), fingerprint, dataset.inputs)
 
 
 def _findings(dataset: Dataset, bad: dict[int, tuple[str, str]]) -> list[Finding]:

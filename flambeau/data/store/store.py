@@ -129,12 +129,15 @@ class Store:
         good: rows that every column could encode, int64, ascending.
         findings: what was left out and why.
         fingerprint: what the encoded values depend on: source files and field settings.
+        inputs: the columns that a model sees, whose lengths are what a batch costs; all if not given.
     """
 
     def __init__(
-        self, columns: dict[str, Column], good: Tensor, findings: Sequence[Finding] = (), fingerprint: str = ""
-    ):
+        self, columns: dict[str, Column], good: Tensor, findings: Sequence[Finding] = (), fingerprint: str = "",
+        inputs: Sequence[str] | None = None,
+    ):  # fmt: skip
         self.columns, self.good = columns, good
+        self.inputs = [*columns] if inputs is None else [*inputs]
         self.findings, self.fingerprint = list(findings), fingerprint
         self.device = torch.device("cpu")
 
@@ -153,14 +156,18 @@ class Store:
         return {name: column.gather(rows) for name, column in self.columns.items()}
 
     def lengths(self) -> Tensor | None:
-        """The longest length of each row over the ragged columns, int64 (N); None if there are none."""
-        ragged = [c.lengths for c in self.columns.values() if isinstance(c, RaggedColumn)]
+        """The longest length of each row over the ragged inputs, int64 (N); None if there are none."""
+        ragged = [column.lengths for column in self._ragged()]
         return torch.stack(ragged).amax(0).cpu() if ragged else None
 
     @property
     def padded(self) -> bool:
-        """Whether a model sees the padding of any column, so that rows of like length belong together."""
-        return any(c.padded for c in self.columns.values() if isinstance(c, RaggedColumn))
+        """Whether a model sees the padding of any input, so that rows of like length belong together."""
+        return any(column.padded for column in self._ragged())
+
+    def _ragged(self) -> list[RaggedColumn]:
+        seen = [self.columns[name] for name in self.inputs if name in self.columns]
+        return [column for column in seen if isinstance(column, RaggedColumn)]
 
     def stream(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Gathered]]:
         """(rows, gathered) for each of `batches`, in order; decoded ahead in the background where streamed."""
