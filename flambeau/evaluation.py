@@ -21,7 +21,7 @@ from flambeau.data.sources.series import from_series
 from flambeau.data.sources.tables import is_table
 from flambeau.data.store.encode import EncodeOptions, encode
 from flambeau.data.store.store import Store, collate
-from flambeau.fields import Forecast, History, Ragged, Text, Tokens
+from flambeau.fields import Forecast, History, Ragged
 from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.objectives.tasks import task_of
 from flambeau.predictor import Predictor
@@ -57,9 +57,8 @@ def measure(
 
 def _add_past(dataset: Dataset, shown: dict[str, Any]) -> None:
     """What was before a forecast that the report draws, and when it begins."""
-    field = dataset.fields[dataset.inputs[0]]
-    assert isinstance(field, History)
-    past = dataset.columns[dataset.inputs[0]][shown["row"]][: field.length, 0][-max(PAST, 2 * field.horizon) :]
+    name, steps = dataset.inputs[0], len(shown["true"])
+    past = dataset.columns[name][shown["row"]][: dataset.fields[name].past_steps, 0][-max(PAST, 2 * steps) :]
     shown["past"] = [None if v != v else v for v in past.tolist()]
     shown["place"] = dataset.place(shown["row"])
 
@@ -85,15 +84,8 @@ def render(dataset: Dataset, row: int, at: int | None = None, weights: Weights |
         at: the token that stands out in a sentence that is tagged.
         weights: what each token of each text weighed.
     """
-    name = dataset.inputs[0]
-    field = dataset.fields[name]
-    if isinstance(field, Tokens):
-        return field.render(dataset.columns[name][row], at)
-    inputs = [c for c in dataset.inputs if c != PRESENT]
-    if weights is not None:
-        texts = [(dataset.fields[c], dataset.columns[c][row], weights[c]) for c in inputs]
-        return " ".join(field.render(value, part) for field, value, part in texts if isinstance(field, Text))
-    return " ".join(dataset.fields[c].render(dataset.columns[c][row]) for c in inputs)
+    fields = [(c, dataset.fields[c]) for c in dataset.inputs if c != PRESENT]
+    return " ".join(field.marked(dataset.columns[c][row], at, weights[c] if weights else None) for c, field in fields)
 
 
 def _token_weights(
@@ -108,7 +100,7 @@ def _token_weights(
     outputs = torch.tensor(asked, device=engine.device)
     texts: dict[str, Ragged] = {}
     for name, field in fields.items():
-        if not isinstance(field, Text):
+        if field.token_key is None:
             return None
         values = [dataset.columns[name][mistake["row"]] for mistake in mistakes]
         blank = np.zeros(0, field.encoding.dtype)  # one of two texts may be missing

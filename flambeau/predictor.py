@@ -24,7 +24,7 @@ from flambeau.data.sources.columns import from_polars
 from flambeau.data.sources.frames import as_polars, with_index
 from flambeau.data.sources.paths import unpacked
 from flambeau.data.store.store import collate
-from flambeau.fields import Field, History, Rows, Table
+from flambeau.fields import Field, History, Rows
 from flambeau.fields.strings import Strings
 from flambeau.models import FUSION, Built, InputSpec, OutputSpec, build, fuse
 from flambeau.objectives import OBJECTIVES, Context, Objective
@@ -125,17 +125,13 @@ class Predictor:
     @property
     def columns(self) -> list[str]:
         """The columns that a row is read from: the inputs, and those that a table gathers."""
-        fields = {name: self.fields[name] for name in self.inputs}
-        gathers = (Table, History)
-        return [c for n, f in fields.items() if n != PRESENT for c in (f.columns if isinstance(f, gathers) else (n,))]
+        return [column for n in self.inputs if n != PRESENT for column in self.fields[n].columns_of(n)]
 
     @property
     def column_fields(self) -> dict[str, Field]:
         """How each column, the target's too, is read: by the field that was fitted to it."""
-        fields = {name: self.fields[name] for name in self.inputs if name != PRESENT}
-        tables = [field.columns for field in fields.values() if isinstance(field, Table)]
-        found = {name: field for name, field in fields.items() if not isinstance(field, Table)}
-        found |= {name: field for table in tables for name, field in table.items()}
+        inputs = [self.fields[name].columns_of(name) for name in self.inputs if name != PRESENT]
+        found = {column: field for columns in inputs for column, field in columns.items()}
         return found | ({self.target: self.fields[self.target]} if self.target in self.fields else {})
 
     def encode(self, value: Any) -> dict[str, np.ndarray]:
@@ -171,7 +167,7 @@ class Predictor:
 
     def _with_tables(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
         """A row of several inputs, the columns of a table put together; so are unknown ones, which it names."""
-        tables = [n for n in self.inputs if isinstance(self.fields[n], Table) and n not in value]
+        tables = [n for n in self.inputs if n not in value and n not in self.fields[n].columns_of(n)]
         for name in tables:
             columns = {c: v for c, v in value.items() if c not in self.inputs}
             value = {**{c: v for c, v in value.items() if c in self.inputs}, name: columns}
@@ -231,7 +227,7 @@ class Predictor:
             values = list(values)
         elif hasattr(values, "to_list"):  # a column of a frame
             values = values.to_list()
-        many = isinstance(values, list) or (isinstance(values, np.ndarray) and self._holds_many(values))
+        many = isinstance(values, list) or (isinstance(values, np.ndarray) and field.holds_many(values))
         listed = list(values) if many else [values]
         out: list[Prediction] = []
         for start in range(0, len(listed), batch_size):
@@ -270,17 +266,6 @@ class Predictor:
             if finding.severity is Severity.WARNING:
                 warnings.warn(finding.message, stacklevel=3)
         return list(Rows(read.values))
-
-    def _holds_many(self, array: np.ndarray) -> bool:
-        field = self.fields[self.inputs[0]]
-        if field.kind != "image":
-            return array.ndim > len(field.encoding.shape) + field.encoding.ragged
-        if array.ndim != 3:
-            return array.ndim > 3
-        # grey pictures (B, H, W), unless it looks like one picture with channels
-        one = 1 in (array.shape[0], array.shape[2]) or 3 in (array.shape[0], array.shape[2])
-        own_size = array.shape[0] != 1 == field.input_shape[0] and array.shape[1:] == field.input_shape[1:]
-        return own_size or not (one or 4 in (array.shape[0], array.shape[2]))
 
 
 def rows_of(frame: Any) -> list[dict[str, Any]]:

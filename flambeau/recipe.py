@@ -251,9 +251,9 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
 def _as_number(text: str) -> float | int | None:
     # YAML 1.1 takes 1e-3 for text
-    for kind in (int, float):
+    for number in (int, float):
         try:
-            return kind(text)
+            return number(text)
         except ValueError:
             continue
     return None

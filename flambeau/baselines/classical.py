@@ -12,8 +12,7 @@ import torch
 
 from flambeau.baselines.rows import Budget, Guess, Rival, Rows
 from flambeau.data.grouping import PRESENT
-from flambeau.data.store.store import FixedColumn, RaggedColumn
-from flambeau.fields import Audio, Category, Field, Image, MultiLabel, Number, Series, Table, Text, Windows
+from flambeau.fields import Field, Windows
 
 MOST_ROWS = {"table": 400_000, "text": 60_000, "image": 12_000, "series": 5_000, "audio": 12_000}
 """Training rows that each is fitted on at most, drawn from more, so that it takes about a minute on one processor."""
@@ -70,19 +69,19 @@ def _rival(name: str, rows: Rows, most: int, make: Callable[[Rows], Recipe]) -> 
 
 def _recipe(rows: Rows, name: str, field: Field) -> tuple[str, int, Callable[[Rows], Recipe]] | None:
     """What an input's rival is called, how many rows it is fitted on, and how it is made; None where it has none."""
-    column = rows.store.columns[name]
-    if rows.classes and len(rows.target.classes) > MOST_CLASSES:  # type: ignore[attr-defined]
+    form = field.encoding
+    if rows.classes and rows.task.num_outputs > MOST_CLASSES:
         return None
-    if isinstance(field, Table) or (isinstance(field, Number) and len(field.shape) <= 1):
-        most = min(MOST_ROWS["table"], max(1, MOST_CELLS // max(1, int(np.prod(field.encoding.shape)))))
+    if form.is_row:
+        most = min(MOST_ROWS["table"], max(1, MOST_CELLS // max(1, int(np.prod(form.shape)))))
         return "gradient-boosted trees", most, lambda rows: _trees(rows, name, field)
-    if isinstance(field, Text) and isinstance(column, RaggedColumn):
+    if field.token_key is not None:
         return "TF-IDF and a linear model", MOST_ROWS["text"], lambda rows: _tf_idf(rows, name)
-    if isinstance(field, Audio):
-        return "a linear model on pooled features", MOST_ROWS["audio"], lambda rows: _pooled_sound(rows, name, field)
-    if isinstance(field, Series) and isinstance(rows.target, Category):
+    if (heard := field.pictured()) is not None:
+        return "a linear model on pooled features", MOST_ROWS["audio"], lambda rows: _pooled_sound(rows, name, heard)
+    if field.over_time and rows.classes and rows.y.ndim == 1:
         return "the nearest neighbour", MOST_ROWS["series"], lambda rows: _neighbour(rows, name)
-    if isinstance(field, Image) and isinstance(column, FixedColumn) and max(field.encoding.shape[:2]) <= SMALL_PICTURE:
+    if form.is_picture and max(form.shape[:2]) <= SMALL_PICTURE:
         return "a linear model on small pixels", MOST_ROWS["image"], lambda rows: _pixels(rows, name)
     return None
 
@@ -90,7 +89,7 @@ def _recipe(rows: Rows, name: str, field: Field) -> tuple[str, int, Callable[[Ro
 def _fitted(rows: Rows, recipe: Recipe, budget: Budget) -> Guess:
     """What the fitted model says; classes that no training row has get the probability 0."""
     x, y = recipe.features(rows, rows.train), rows.y[rows.train]
-    if isinstance(rows.target, MultiLabel):
+    if rows.classes and y.ndim > 1:
         return _by_label(recipe, x, y > 0.5, budget)
     model = recipe.fit(x, y, budget)
 
@@ -98,7 +97,7 @@ def _fitted(rows: Rows, recipe: Recipe, budget: Budget) -> Guess:
         x = recipe.features(of, held_out)
         if not rows.classes:
             return model.predict(x).astype(np.float32)
-        out = np.zeros((len(held_out), len(rows.target.classes)), np.float32)  # type: ignore[attr-defined]
+        out = np.zeros((len(held_out), rows.task.num_outputs), np.float32)
         out[:, model.classes_] = model.predict_proba(x)
         return out
 
@@ -190,10 +189,7 @@ def _trees(rows: Rows, name: str, field: Field) -> Recipe:
     def cells(of: Rows, chosen: np.ndarray) -> np.ndarray:
         return np.concatenate([part.reshape(len(part), -1).cpu().numpy() for part in of.gathered(name, chosen)])
 
-    categories: list[int] = []
-    if isinstance(field, Table):
-        first = field.num_numbers
-        categories = [first + i for i, size in enumerate(field.input_shape[1:]) if size <= MOST_CATEGORY]
+    categories = [place for place, size in field.category_sizes.items() if size <= MOST_CATEGORY]
     kind = HistGradientBoostingClassifier if rows.classes else HistGradientBoostingRegressor
     trees = kind(categorical_features=categories or None, random_state=0)
     return Recipe(cells, _grown(trees, ITERATIONS["trees"], whole=True))
@@ -207,11 +203,9 @@ def _tf_idf(rows: Rows, name: str) -> Recipe:
 
 def _comparable(rows: Rows, inputs: list[str]) -> bool:
     """Whether the inputs are two texts whose tokens have the same numbers."""
-    fields = [rows.dataset.fields[name] for name in inputs]
-    if len(fields) != 2 or not isinstance(a := fields[0], Text) or not isinstance(b := fields[1], Text):
-        return False
-    small = not rows.classes or len(rows.target.classes) <= MOST_CLASSES  # type: ignore[attr-defined]
-    return small and (a.vocabulary, a.tokenizer) == (b.vocabulary, b.tokenizer)
+    keys = [rows.dataset.fields[name].token_key for name in inputs]
+    small = not rows.classes or rows.task.num_outputs <= MOST_CLASSES
+    return small and len(keys) == 2 and None not in keys and keys[0] == keys[1]
 
 
 def _compared(rows: Rows, inputs: list[str]) -> Recipe:
@@ -263,11 +257,8 @@ def _pixels(rows: Rows, name: str) -> Recipe:
     return Recipe(lambda of, chosen: small(of, chosen) - middle, _linear(rows, 0.1))
 
 
-def _pooled_sound(rows: Rows, name: str, field: Audio) -> Recipe:
+def _pooled_sound(rows: Rows, name: str, heard: Field) -> Recipe:
     """Mean and deviation over time of each band of log-mel pictures, and of how they change from frame to frame."""
-    heard = field
-    if field.features == "wave":  # the same samples, as pictures
-        heard = Audio.from_dict({**field.to_dict(), "features": "log-mel", "mels": None})  # type: ignore[assignment]
 
     def pooled(of: Rows, chosen: np.ndarray) -> np.ndarray:
         parts = []

@@ -7,18 +7,15 @@ from collections.abc import Callable
 import numpy as np
 
 from flambeau.baselines.rows import Budget, Guess, Rival, Rows
-from flambeau.fields import Forecast, History
 
 
 def naive(rows: Rows) -> list[Rival]:
     """The last value; the values a season before, where the window is that long; the last value and the window's mean
     slope (drift). Hyndman & Athanasopoulos, "Forecasting: principles and practice", 2021, chapter 5.2."""
-    name, target = rows.dataset.inputs[0], rows.target
-    field = rows.dataset.fields[name]
-    assert isinstance(target, Forecast)
-    if not isinstance(field, History):
+    name = rows.dataset.inputs[0]
+    length, horizon = rows.dataset.fields[name].past_steps, rows.y.shape[1]
+    if not length:
         return []
-    length, horizon = field.length, field.horizon
     ahead = np.arange(1, horizon + 1)
 
     def rival(rule: Callable[[np.ndarray], np.ndarray]) -> Callable[[Budget], Guess]:
@@ -36,7 +33,7 @@ def naive(rows: Rows) -> list[Rival]:
         return (past[:, -1:] + slope * ahead).astype(np.float32)
 
     found = [Rival("naive: the last value", rival(lambda past: np.repeat(past[:, -1:], horizon, 1)))]
-    for season in target.seasons:
+    for season in rows.task.seasons:
         if 1 < season <= length:
             found.append(Rival(f"seasonal naive: {season} steps ago", rival(seasonal(season))))
     return [*found, Rival("drift", rival(drift))]

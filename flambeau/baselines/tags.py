@@ -10,13 +10,12 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from flambeau.baselines.rows import CHUNK, Rows
-from flambeau.fields import Tags, Tokens
 from flambeau.fields.tags import NO_TAG
 from flambeau.objectives.metrics import Metric
 
 
 def most_frequent_tags(rows: Rows, of: Rows, held_out: np.ndarray) -> Metric:
-    """Measures tagging each word as most of its kind in the training rows; a word that they do not have as most of
+    """Measures tagging each word as the training rows tag most of its like; a word that they do not have as most of
     those that they have once.
 
     Args:
@@ -52,6 +51,5 @@ def _sentences(rows: Rows, of: np.ndarray) -> Iterator[tuple[list[str], np.ndarr
     """The words of each sentence and the numbers of their tags (T), below 0 where there is none."""
     columns, name, target = rows.dataset.columns, rows.dataset.inputs[0], rows.dataset.target or ""
     field = rows.dataset.fields[name]
-    assert isinstance(field, Tokens) and isinstance(rows.target, Tags)
     for row in of.tolist():
-        yield field.words(columns[name][row]), rows.target.encode(columns[target][row])
+        yield field.parts(columns[name][row]), rows.target.encode(columns[target][row])

@@ -32,7 +32,7 @@ def tagged_findings(dataset: Dataset) -> list[Finding]:
 
 def _parts(field: Tokens | Tags, value: Any) -> list[str]:
     """The tokens, or tags, of a raw value. Raises DataError where it cannot be used."""
-    return field.words(value) if isinstance(field, Tokens) else field.tags(value)
+    return field.parts(value)
 
 
 def _unusable(dataset: Dataset, name: str, field: Tokens | Tags) -> list[Finding]:
@@ -58,8 +58,8 @@ def _cut_off(dataset: Dataset, name: str, given: Tokens) -> list[Finding]:
     sentences: dict[int, list[str]] = {}
     for row, (value, its) in enumerate(zip(dataset.columns[name], dataset.columns[dataset.target], strict=True)):
         try:
-            words = field.words(value)
-            if len(tags.tags(its)) == len(words):
+            words = field.parts(value)
+            if len(tags.parts(its)) == len(words):
                 sentences[row] = words
         except DataError:
             continue  # left out, and told of as such

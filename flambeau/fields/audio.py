@@ -245,6 +245,10 @@ class Audio(Field):
             prepared = pictures[:, None]
         return prepared if counts is None else Windows(prepared, counts)
 
+    def pictured(self) -> Field:
+        seen = {**self.to_dict(), "features": "log-mel", "mels": None}
+        return Audio.from_dict(seen) if self.features == "wave" else self
+
     def render(self, value: Any) -> str:
         """A small spectrogram, and the sound to be played, with their bytes inside."""
         rate = self.rate or DEFAULT_RATE

@@ -66,6 +66,16 @@ class Encoding:
     padded: bool = True
 
     @property
+    def is_row(self) -> bool:
+        """Whether a value is one flat row of numbers."""
+        return self.dtype.kind == "f" and len(self.shape) <= 1 and not self.ragged
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether a value is a picture of bytes (H, W, C)."""
+        return self.dtype == np.uint8 and len(self.shape) == 3
+
+    @property
     def nbytes(self) -> int:
         """Bytes of one value (of one item, where ragged)."""
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
@@ -89,6 +99,14 @@ class Field(ABC):
     """Whether raw values are such files: paths or bytes. Follows from the two above."""
     asked_as: ClassVar[str] = "json"
     """How a form asks for a raw value: `number`, `category`, `date`, `text`, `file`, `rows` of a series, or `json`."""
+    measures: ClassVar[bool] = False
+    """Whether values are measurements, whose distances mean something; `check` tells of missing ones itself."""
+    has_classes: ClassVar[bool] = False
+    """Whether a value is of classes as a whole; see `names`."""
+    has_parts: ClassVar[bool] = False
+    """Whether a value has parts that stand for themselves; see `parts`."""
+    over_time: ClassVar[bool] = False
+    """Whether an encoded value (C, L) is the course of C quantities over L steps."""
     settings: ClassVar[tuple[str, ...]] = ()
     """Names of the attributes that a user sets; `to_dict` keeps them."""
     fitted: ClassVar[tuple[str, ...]] = ()
@@ -251,6 +269,62 @@ class Field(ABC):
         """How many numbers a head must give, where this field is the target."""
         raise UsageError(f"a field of kind '{self.kind}' cannot be a target here")
 
+    def names(self, value: Any) -> list[str]:
+        """The classes of a raw value.
+
+        Raises:
+            DataError: they are missing, or cannot be read.
+        """
+        raise UsageError(f"values of the kind {self.kind} have no classes")
+
+    def parts(self, value: Any) -> list[str]:
+        """The parts of a raw value: the words of a sentence, or what is said of each of them.
+
+        Raises:
+            DataError: they are missing, or cannot be read.
+        """
+        raise UsageError(f"values of the kind {self.kind} have no parts")
+
+    def columns_of(self, name: str) -> dict[str, Field]:
+        """The columns of a table that a value of the input `name` is read from, and how each is."""
+        return {name: self}
+
+    @property
+    def column_places(self) -> dict[str, slice]:
+        """Where each of several columns lies in an encoded row; empty where it is made of one."""
+        return {}
+
+    @property
+    def category_sizes(self) -> dict[int, int]:
+        """Where in an encoded row a number stands for a category, and how many numbers such a one may be."""
+        return {}
+
+    @property
+    def token_key(self) -> Any:
+        """What two fields have in common that number their tokens alike; None where an encoded value is no tokens."""
+        return None
+
+    def holds_many(self, array: np.ndarray) -> bool:
+        """Whether an array is of several raw values, along its first axis."""
+        return array.ndim > len(self.encoding.shape) + self.encoding.ragged
+
+    @property
+    def past_steps(self) -> int:
+        """How many steps of a window (…, L + H, C), raw or encoded, are past; its first channel is what is forecast."""
+        return 0
+
+    def ahead(self, value: Any) -> tuple[str | None, list[str], list[Finding]] | None:
+        """Whose course a raw value is, when the steps behind it are, and what was noticed; None where it says no times.
+
+        Raises:
+            DataError: the value cannot be read.
+        """
+        return None
+
+    def pictured(self) -> Field | None:
+        """The same sounds, prepared as pictures (B, 1, bands, frames); None for what is no sound."""
+        return None
+
     def restore(self, prepared: Tensor) -> list[Any]:
         """Values as `prepare` gives them, (B, …), back to raw ones: what an objective has generated."""
         raise UsageError(f"values of the kind {self.kind} cannot be generated")
@@ -275,6 +349,19 @@ class Field(ABC):
     def render(self, value: Any) -> str:
         """One raw value as a fragment of HTML, for reports and pages."""
         return f"<span>{html.escape(str(value))}</span>"
+
+    def marked(self, value: Any, at: int | None = None, weights: Sequence[float] | None = None) -> str:
+        """The same with one part that stands out, or each by what it weighed, where it has such parts."""
+        return self.render(value)
+
+    def example(self) -> Any:
+        """A raw value that could be asked about, as plain JSON: the middle of the training rows where it is known."""
+        return "base64 …" if self.is_file else "…"
+
+    @property
+    def is_file(self) -> bool:
+        """Whether raw values are files, and not what they hold."""
+        return bool(self.suffixes) and not self.holds_content
 
     def asks(self, column: str) -> list[dict[str, Any]]:
         """What a form asks for: the name of each column that a value is of, how it is asked for, and the choices."""
@@ -330,51 +417,3 @@ class Field(ABC):
 def chosen(fields: Mapping[str, Field] | None) -> dict[str, dict[str, Any]] | None:
     """What was chosen by hand, as plain data; None where nothing was."""
     return {name: field.chosen() for name, field in fields.items()} if fields else None
-
-
-def recognise(values: Sequence[Any], *, target: bool = False) -> tuple[Field, str]:
-    """The field whose kind suits a sample of raw values best, and why.
-
-    Raises:
-        UsageError: no kind suits.
-    """
-    best: tuple[Recognition, type[Field]] | None = None
-    for _, field_class in FIELDS.items():
-        if field_class.input_only if target else field_class.target_only:
-            continue
-        found = field_class.recognise(values)
-        if not target and field_class.kind == "category" and _are_numbers(values):
-            continue  # few whole numbers are classes as a target; as an input they have an order
-        if best is None or found.score > best[0].score:
-            best = (found, field_class)
-    if best is None or best[0].score <= 0:
-        example = values[0] if len(values) else None
-        raise UsageError(
-            f"no kind of field suits values such as {shown(example)}",
-            fix="set one by hand: fields={'column': fb.fields.…}",
-        )
-    return best[1].suiting(values), best[0].why
-
-
-AS_WRITTEN = "text"
-"""Says of a column that its texts are neither numbers nor dates, whatever they look like."""
-
-
-def field_to_read(reading: str) -> Field | None:
-    """The field that `--read COLUMN=READING` means: `number:de`, `date:%m/%d/%y`, `category`, `labels:|`; None for
-    `text`, which leaves the texts as they are.
-
-    >>> field_to_read("number:de").reading, field_to_read("labels:|").reading
-    ('number:de', 'multilabel:|')
-
-    Raises:
-        UsageError: there is no such kind, or it cannot be read so.
-    """
-    kind, _, text = reading.partition(":")
-    kind = {"labels": "multilabel"}.get(kind.strip(), kind.strip())
-    return None if reading == AS_WRITTEN else FIELDS[kind].from_reading(text)
-
-
-def _are_numbers(values: Sequence[Any]) -> bool:
-    known = [v for v in values if v is not None]
-    return all(isinstance(v, (int, float, np.number)) and not isinstance(v, (bool, np.bool_)) for v in known)

@@ -103,6 +103,7 @@ class Category(Field):
 
     kind = "category"
     task = "classes"
+    has_classes = True
     settings = ("classes",)
     fitted = ("temperature", "counts")
     after = fitted
@@ -141,6 +142,9 @@ class Category(Field):
         score, why = cls.recognise(there)
         return why if score else of_sample
 
+    def names(self, value: Any) -> list[str]:
+        return [class_name(value)]
+
     def fit(self, values: Sequence[Any]) -> None:
         counts = _counted(values)
         if not self._given:
@@ -174,6 +178,9 @@ class Category(Field):
 
     def asks(self, column: str) -> list[dict[str, Any]]:
         return [{"name": column, "kind": "category", "choices": self.classes}]
+
+    def example(self) -> str | None:
+        return self.classes[0] if self.classes else None
 
     def portable(self, value: Any) -> Any:
         return None if value is None or value != value else class_name(value)

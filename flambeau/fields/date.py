@@ -138,7 +138,7 @@ class Date(Field):
     def describe(self, values: Sequence[Any]) -> dict[str, Any]:
         return spread(self.days(values)[0], "date")
 
-    def parts(self, days: np.ndarray) -> np.ndarray:
+    def features(self, days: np.ndarray) -> np.ndarray:
         """Days (N) to float32 (N, 7), NaN where there is no date."""
         angles = [2 * np.pi * (days / cycle) for cycle in CYCLES.values()]
         columns = [(days - self.mean) / self.std, *(f(a) for a in angles for f in (np.sin, np.cos))]
@@ -154,11 +154,11 @@ class Date(Field):
             raise DataError(f"{shown(value)} is not a date", expected=f"such as {self.example()}")
         if not np.isfinite(days[0]):
             raise DataError("the date is missing")
-        return self.parts(days)[0]
+        return self.features(days)[0]
 
     def encode_all(self, values: Sequence[Any]) -> np.ndarray | None:
         days, bad = self.days(values)
-        return None if len(bad) or not np.isfinite(days).all() else self.parts(days)
+        return None if len(bad) or not np.isfinite(days).all() else self.features(days)
 
     def example(self) -> str:
         """A date as this field reads it."""

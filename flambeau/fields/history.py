@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from flambeau.core.errors import DataError, UsageError
+from flambeau.core.findings import Finding
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.series import Series
 from flambeau.fields.time.layout import Layout, times_after
@@ -70,10 +71,18 @@ class History(Field):
         """C."""
         return len(self.plan.channels)
 
+    def columns_of(self, name: str) -> dict[str, Field]:
+        return dict.fromkeys(self.plan.columns, self)
+
     @property
-    def columns(self) -> list[str]:
-        """The columns of a table that a history is read from."""
-        return self.plan.columns
+    def past_steps(self) -> int:
+        return self.length
+
+    def ahead(self, value: Any) -> tuple[str | None, list[str], list[Finding]] | None:
+        if value is None or isinstance(value, np.ndarray):
+            return None
+        line, plan = self.lines(value), self.plan
+        return line.names[0] or None, [plan.written(time) for time in line.times[-self.horizon :]], line.findings
 
     @property
     def reading_words(self) -> str:
@@ -159,7 +168,7 @@ class History(Field):
         return out
 
     def asks(self, column: str) -> list[dict[str, Any]]:
-        return [{"name": name, "kind": self.asked_as, "choices": []} for name in self.columns]
+        return [{"name": name, "kind": self.asked_as, "choices": []} for name in self.plan.columns]
 
     def portable(self, value: Any) -> Any:
         return self.example(value) if isinstance(value, np.ndarray) else list(value)

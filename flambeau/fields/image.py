@@ -223,6 +223,14 @@ class Image(Field):
         images = values[..., None] if values.ndim == 3 else values
         return np.ascontiguousarray(images) if tuple(images.shape[1:]) == self.encoding.shape else None
 
+    def holds_many(self, array: np.ndarray) -> bool:
+        if array.ndim != 3:
+            return array.ndim > 3
+        # grey pictures (B, H, W), unless it looks like one picture with channels
+        one = 1 in (array.shape[0], array.shape[2]) or 3 in (array.shape[0], array.shape[2])
+        own_size = array.shape[0] != 1 == self.input_shape[0] and array.shape[1:] == self.input_shape[1:]
+        return own_size or not (one or 4 in (array.shape[0], array.shape[2]))
+
     def prepare(self, gathered: Tensor, training: bool = False, generator: torch.Generator | None = None) -> Tensor:
         """uint8 (B, H, W, C) to float32 (B, C, H, W), channels last in memory: augmented in training, normalised."""
         rgb = self.colour in ("rgb", "grey", None)

@@ -38,6 +38,7 @@ class MultiLabel(Field):
 
     kind = "multilabel"
     task = "labels"
+    has_classes = True
     target_only = True
     settings = ("classes", "separator", "threshold")
 

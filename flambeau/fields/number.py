@@ -39,6 +39,7 @@ class Number(Field):
 
     kind = "number"
     task = "number"
+    measures = True
     settings = ("standardise", "transform", "written")
     fitted = ("shape", "mean", "std", "quantiles", "read_as")
 
@@ -142,6 +143,10 @@ class Number(Field):
             return np.asarray(array, dtype=np.float32, order="C")
         mean, std = self._scale()
         return np.asarray((self.transformed(array) - mean) / std, dtype=np.float32)
+
+    def example(self) -> Any:
+        """The mean of the training rows, to four figures."""
+        return np.vectorize(lambda number: float(f"{number:.4g}"))(self.decode(np.zeros(self.shape))).tolist()
 
     def asks(self, column: str) -> list[dict[str, Any]]:
         return [{"name": column, "kind": "json" if self.shape else "number", "choices": []}]

@@ -33,6 +33,7 @@ class Series(Field):
 
     kind = "series"
     input_only = True
+    over_time = True
     settings = ("scale",)
     fitted = ("shape", "mean", "std")
 
@@ -105,6 +106,9 @@ class Series(Field):
             findings.append(Finding("flat", Severity.WARNING, f"{len(flat)} series never change",
                                     places=[f"row {r}" for r in flat], rows=flat))  # fmt: skip
         return findings
+
+    def example(self) -> list[Any]:
+        return np.zeros(self.shape).tolist()
 
     def render(self, value: Any) -> str:
         """The first of its channels as a small curve."""

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from flambeau.core.errors import DataError, UsageError, nearest
-from flambeau.fields.base import FIELDS, Encoding, Field, Recognition, recognise
+from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.category import Category, class_name
 from flambeau.fields.date import Date
 from flambeau.fields.number import Number
 from flambeau.fields.numerals import as_numbers, looks_like_numbers
+from flambeau.fields.recognition import recognise
 from flambeau.fields.strings import Names, Strings
 
 RARE = 2  # a category of fewer training rows is unknown, so that the unknown one is learned too
@@ -124,8 +125,15 @@ class Table(Field):
         """The columns of some kinds, in order."""
         return [name for name, field in self.columns.items() if isinstance(field, kinds)]
 
+    def columns_of(self, name: str) -> dict[str, Field]:
+        return dict(self.columns)
+
     @property
-    def places(self) -> dict[str, slice]:
+    def category_sizes(self) -> dict[int, int]:
+        return dict(enumerate(self.input_shape[1:], self.num_numbers))
+
+    @property
+    def column_places(self) -> dict[str, slice]:
         """Where each column lies in an encoded row: numbers and dates first, then categories."""
         if "_at" not in self.__dict__:
             at, places = 0, {}
@@ -139,7 +147,7 @@ class Table(Field):
     @property
     def num_numbers(self) -> int:
         """How many of the encoded numbers are no category."""
-        return sum(self.places[name].stop - self.places[name].start for name in self.of(Number, Date))
+        return sum(self.column_places[name].stop - self.column_places[name].start for name in self.of(Number, Date))
 
     @property
     def encoding(self) -> Encoding:
@@ -189,7 +197,7 @@ class Table(Field):
         """Columns to float32 (N, W), and what is wrong with rows that cannot be encoded."""
         out = np.zeros((rows, *self.encoding.shape), np.float32)
         errors: dict[int, str] = {}
-        for name, at in self.places.items():
+        for name, at in self.column_places.items():
             field, values = self.columns[name], columns[name]
             if isinstance(field, Category):
                 out[:, at.start] = _codes(field, values)
@@ -201,7 +209,7 @@ class Table(Field):
             else:
                 assert isinstance(field, Date)
                 days, bad = field.days(values)
-                out[:, at] = field.parts(days)
+                out[:, at] = field.features(days)
                 expected = f"a date such as {field.example()}"
             for row in bad.tolist():
                 errors.setdefault(row, f"the column '{name}' has {values[row]!r}; expected {expected}")
@@ -213,7 +221,7 @@ class Table(Field):
         filled = torch.nan_to_num(numbers)
         if self.gaps:
             # the first place of a column tells for all of them
-            flags = torch.isnan(numbers[:, [self.places[name].start for name in self.gaps]])
+            flags = torch.isnan(numbers[:, [self.column_places[name].start for name in self.gaps]])
             filled = torch.cat((filled, flags.to(filled.dtype)), 1)
         return Row(filled, gathered[:, count:].long())
 
@@ -247,14 +255,7 @@ class Table(Field):
 
     def example(self) -> dict[str, Any]:
         """A row that could be asked about: the middle of the training rows, as plain JSON."""
-        row: dict[str, Any] = {}
-        for name, field in self.columns.items():
-            if isinstance(field, Number):
-                row[name] = float(f"{field.decode(np.zeros(())):.4g}")
-            else:
-                row[name] = field.classes[0] if isinstance(field, Category) and field.classes else None
-                row[name] = field.example() if isinstance(field, Date) else row[name]
-        return row
+        return {name: field.example() for name, field in self.columns.items()}
 
     def to_dict(self) -> dict[str, Any]:
         columns = {name: field.to_dict() for name, field in self.columns.items()}

@@ -46,6 +46,7 @@ class Tags(Field):
     kind = "tags"
     task = "tags"
     target_only = True
+    has_parts = True
     settings = ("classes",)
 
     def __init__(self, classes: Sequence[str] | None = None):
@@ -66,12 +67,8 @@ class Tags(Field):
             return Recognition(0.95, f"values are lists of {distinct} names that come again within a list")
         return Recognition(0.3, "values are lists of names")
 
-    def tags(self, value: Any) -> list[str]:
-        """The tags in a raw value.
-
-        Raises:
-            DataError: they are missing, or not of this kind.
-        """
+    def parts(self, value: Any) -> list[str]:
+        """The tags in a raw value."""
         if isinstance(value, str):
             value = value.split()
         if not isinstance(value, (list, tuple)):
@@ -82,18 +79,18 @@ class Tags(Field):
             raise DataError(f"tag {names.index('') + 1} is empty", expected="a name")
         return names
 
-    def _tags_or_none(self, value: Any) -> list[str]:
+    def _parts_or_none(self, value: Any) -> list[str]:
         try:
-            return self.tags(value)
+            return self.parts(value)
         except DataError:
             return []  # named when the store is built
 
     def describe(self, values: Sequence[Any]) -> dict[str, Any]:
-        return counted(tag for value in values for tag in self._tags_or_none(value))
+        return counted(tag for value in values for tag in self._parts_or_none(value))
 
     def fit(self, values: Sequence[Any]) -> None:
         if not self._given:
-            self.classes = sorted({tag for value in values for tag in self._tags_or_none(value)}, key=natural)
+            self.classes = sorted({tag for value in values for tag in self._parts_or_none(value)}, key=natural)
         self.__dict__.pop("_index", None)
 
     @property
@@ -108,7 +105,7 @@ class Tags(Field):
         if "_index" not in self.__dict__:
             self.__dict__["_index"] = {name: i for i, name in enumerate(self.classes)}
         index = self.__dict__["_index"]
-        return np.asarray([index.get(tag, UNSEEN) for tag in self.tags(value)], np.int64)
+        return np.asarray([index.get(tag, UNSEEN) for tag in self.parts(value)], np.int64)
 
     def prepare(self, gathered: Ragged, training: bool = False, generator: torch.Generator | None = None) -> Tensor:
         values, lengths = gathered
@@ -127,7 +124,7 @@ class Tags(Field):
         return "O" in self.classes and sum(bool(SPAN_TAG.fullmatch(tag)) for tag in marked) > len(marked) / 2
 
     def check(self, values: Sequence[Any]) -> list[Finding]:
-        counts = Counter(tag for value in values for tag in self._tags_or_none(value))
+        counts = Counter(tag for value in values for tag in self._parts_or_none(value))
         findings = []
         if len(counts) == 1:
             findings.append(

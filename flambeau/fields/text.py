@@ -261,6 +261,16 @@ class Text(Field):
     def portable(self, value: Any) -> Any:
         return super().portable(joined_words(value))
 
+    def example(self) -> str:
+        return "a text"
+
+    @property
+    def token_key(self) -> Any:
+        return self.vocabulary, self.tokenizer
+
+    def marked(self, value: Any, at: int | None = None, weights: Sequence[float] | None = None) -> str:
+        return self.render(value, weights)
+
     def render(self, value: Any, weights: Sequence[float] | None = None) -> str:
         """Its beginning; with a weight for each token, the part around the heaviest, each token marked by its own:
         above 0 `for1` to `for4`, below `against1` to `against4`."""

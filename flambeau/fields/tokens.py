@@ -57,6 +57,7 @@ class Tokens(Field):
 
     kind = "tokens"
     asked_as = "text"
+    has_parts = True
     input_only = True
     settings = ("tokens", "split", "lower", "max_length", "max_vocabulary", "min_count")
     fitted = ("cut", "vocabulary", "alphabet", "tokenizer")
@@ -107,7 +108,7 @@ class Tokens(Field):
 
     def fit(self, values: Sequence[Any]) -> None:
         self.__dict__.pop("_ready", None)
-        sentences = [words for words in map(self._words_or_none, values) if words]
+        sentences = [words for words in map(self._parts_or_none, values) if words]
         if not sentences:
             raise DataError("every sentence of the training rows is empty", expected="some words")
         if self.split == "auto":
@@ -125,12 +126,8 @@ class Tokens(Field):
         self.vocabulary = cutting.vocabulary_of(counts, most=self.max_vocabulary, min_count=self.min_count)
         self.alphabet = cutting.vocabulary_of(letters, most=5_000, min_count=self.min_count)
 
-    def words(self, value: Any) -> list[str]:
-        """The words of a raw value, all of them.
-
-        Raises:
-            DataError: it is no sentence, or has no word.
-        """
+    def parts(self, value: Any) -> list[str]:
+        """The words of a raw value, all of them."""
         if isinstance(value, str):
             if self.cut == "words":
                 words = cutting.words(JOINTS)(value)
@@ -147,9 +144,9 @@ class Tokens(Field):
             raise DataError("the sentence is empty")
         return words
 
-    def _words_or_none(self, value: Any) -> list[str] | None:
+    def _parts_or_none(self, value: Any) -> list[str] | None:
         try:
-            return self.words(value)
+            return self.parts(value)
         except DataError:
             return None  # named when the store is built
 
@@ -186,7 +183,7 @@ class Tokens(Field):
         return (len(self.vocabulary), len(self.alphabet), CHARACTERS)
 
     def encode(self, value: Any) -> np.ndarray:
-        words = self.words(value)
+        words = self.parts(value)
         if self.pretrained:
             return self._pieces(words)
         known, letters = self._tool
@@ -226,15 +223,21 @@ class Tokens(Field):
         return Ragged(gathered.values.long(), gathered.lengths)
 
     def describe(self, values: Sequence[Any]) -> dict[str, Any]:
-        lengths = [len(words) for value in values if (words := self._words_or_none(value)) is not None]
+        lengths = [len(words) for value in values if (words := self._parts_or_none(value)) is not None]
         return spread(np.asarray(lengths, np.float64), "words")
 
     def portable(self, value: Any) -> Any:
         return super().portable(list(value) if isinstance(value, tuple) else value)
 
+    def example(self) -> str:
+        return "a text"
+
+    def marked(self, value: Any, at: int | None = None, weights: Sequence[float] | None = None) -> str:
+        return self.render(value, at)
+
     def render(self, value: Any, mark: int | None = None) -> str:
         """Its beginning; with `mark`, the words around that one, which stands out."""
-        words = self._words_or_none(value) or []
+        words = self._parts_or_none(value) or []
         start = max(0, (mark or 0) - SHOWN // 2)
         end = start + SHOWN
         shown = [html.escape(word) for word in words[start:end]]

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flambeau.fields import Category, Tags
 from flambeau.objectives.intervals import GROUPS, Grouped, groups_of
 from flambeau.objectives.ranking import Ranking, Ranks
 
@@ -46,18 +45,21 @@ class Classification(Grouped):
         balanced: also what holds where classes are of very different size: balanced accuracy (the mean recall),
             Matthews' correlation coefficient (of K classes: Gorodkin 2004), and of two classes ROC AUC and average
             precision of the rarer one.
+        positive: which of two classes is the rarer one.
+        temperature: what logits are divided by, for the report.
     """
 
     proportions: tuple[str, ...] = ("accuracy",)
 
-    def __init__(self, field: Category | Tags, detail: bool, balanced: bool = False):
-        self.classes, self.keep, self.balanced = field.classes, detail, balanced
-        self.temperature = getattr(field, "temperature", 1.0)
+    def __init__(
+        self, classes: list[str], detail: bool, balanced: bool = False, positive: int = 0, temperature: float = 1.0
+    ):
+        self.classes, self.keep, self.balanced = classes, detail, balanced
+        self.positive, self.temperature = positive, temperature
         k = len(self.classes)
         self.confusion = torch.zeros(k, k, dtype=torch.int64)  # true × predicted
         self.sums = torch.zeros(GROUPS, 3, k, dtype=torch.int64)  # right, predicted, true
         self.ranking = Ranking() if balanced and k == 2 else None
-        self.positive = field.rarest if isinstance(field, Category) else 0
         self.bins = torch.zeros(3, CALIBRATION_BINS, dtype=torch.float64)  # count, sum of confidence, right
         self.worst = Worst()
 

@@ -53,18 +53,19 @@ class Measured:
     """A field that stands for a target that has none, and what makes of an output what its metrics take."""
 
     field: Field
-    activation: str  # softmax, sigmoid, none
+    activation: str
+    """`softmax` or `sigmoid`; `given` where outputs are probabilities already, `none` where they are numbers."""
     ignore: int = -100
 
     def __call__(self, output: Tensor, target: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(activated, target, rows) as metrics take them: of pixels each is a sample of its own."""
         output, target = output.detach().float(), target.detach()
-        if isinstance(self.field, Number):
+        if self.activation == "none":
             return output, target.float(), rows
         activated = output.sigmoid() if self.activation == "sigmoid" else output
-        if isinstance(self.field, MultiLabel):
-            return activated, target, rows
         if self.activation != "softmax":
+            if target.numel() > len(target):  # of several labels
+                return activated, target, rows
             one = activated.reshape(-1, 1)
             return torch.cat([1 - one, one], 1), (target.reshape(-1) > 0.5).long(), rows
         if target.ndim == output.ndim:  # probabilities
@@ -89,7 +90,7 @@ def measured(loss: Any, output: Any, target: Any, classes: Sequence[str] = ()) -
         return None
     whole = not target.is_floating_point()
     if is_binary(loss):
-        activation = "sigmoid" if takes_logits(loss) else "none"
+        activation = "sigmoid" if takes_logits(loss) else "given"
         if target.numel() == len(target) == output.numel():
             return Measured(Category(_names(classes, 2)), activation)
         several = target.ndim == 2 and output.shape == target.shape and target.shape[1] <= MOST_CLASSES

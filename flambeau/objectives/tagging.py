@@ -81,7 +81,7 @@ class Tagging(Classification):
     proportions = ()  # words of one sentence are not independent
 
     def __init__(self, field: Tags, detail: bool):
-        super().__init__(field, detail)
+        super().__init__(field.classes, detail)
         k = len(self.classes)
         # beside those of classes: lost words, and spans that are right, predicted and true
         self.sums = torch.zeros(GROUPS, 3 * k + 4, dtype=torch.int64)

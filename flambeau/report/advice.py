@@ -143,7 +143,7 @@ def _no_better_than_guessing(facts: Facts) -> Iterator[Advice]:
         low, _ = wilson(accuracy, facts.samples)
         if low <= guess[1] < 1:
             yield Advice("advice.guessing", {"accuracy": accuracy, "class": guess[0], "guess": guess[1]}, "curves")
-    if facts.kind == "regression" and facts.metrics.get("r2", 1.0) <= 0:
+    if facts.metrics.get("r2", 1.0) <= 0:
         yield Advice("advice.guessing_mean", {"r2": facts.metrics["r2"]}, "curves")
 
 
@@ -266,9 +266,7 @@ def _rough_figure(facts: Facts) -> Iterator[Advice]:
 
 def _solved(facts: Facts) -> bool:
     """Whether so little is wrong that the shape of the loss curves says nothing of use."""
-    if facts.kind == "regression":
-        return facts.metrics.get("r2", 0.0) >= 0.99
-    return facts.metrics.get("accuracy", 0.0) >= 0.99
+    return facts.metrics.get("r2", facts.metrics.get("accuracy", 0.0)) >= 0.99
 
 
 Rules: TypeAlias = tuple[Callable[[Facts], Iterator[Advice]], ...]

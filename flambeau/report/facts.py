@@ -8,18 +8,16 @@ from typing import Any
 
 from flambeau.core.files import read_json
 from flambeau.core.findings import Finding
+from flambeau.fields import FIELDS
 from flambeau.objectives.intervals import wilson, winner
 from flambeau.objectives.names import LOWER_IS_BETTER
+from flambeau.objectives.tasks import TASKS, Task
 from flambeau.recipe import Recipe
 from flambeau.run import Run
 from flambeau.training.state import merit
 
-KINDS = {"category": "classification", "multilabel": "multilabel", "number": "regression",
-         "tags": "classification", "forecast": "forecast"}  # fmt: skip
-# the metric that comes first, and whether more of it is better
-MAIN = {"classification": ("accuracy", True), "multilabel": ("f1", True), "regression": ("rmse", False),
-        "forecast": ("mase", False)}  # fmt: skip
-
+MEASURED = {"classification": "classes", "multilabel": "labels", "regression": "number", "forecast": "forecast"}
+"""The task by what an evaluation says that it measured, for data that has no fields."""
 MOST_THUMBNAILS = 1_000_000
 """Characters of thumbnails of findings; what comes after them is not shown, so that a page stays small."""
 
@@ -55,9 +53,16 @@ class Facts:
         return self.fields.get("fields", {}).get(self.fields.get("target") or "", {})
 
     @cached_property
-    def kind(self) -> str:
-        """classification, multilabel, regression, or empty where the report cannot know."""
-        return self.detail.get("kind") or KINDS.get(self.target.get("kind", ""), "")
+    def task(self) -> type[Task]:
+        """What was learned; that of no field where the report cannot know."""
+        kind = self.target.get("kind", "")
+        name = FIELDS[kind].task if kind in FIELDS else MEASURED.get(self.detail.get("kind", ""), "")
+        return next((task for known, task in TASKS.items() if known == name), Task)
+
+    @property
+    def numbers(self) -> bool:
+        """Whether answers are numbers."""
+        return self.task.numbers
 
     @property
     def rows(self) -> int:
@@ -90,14 +95,15 @@ class Facts:
             return chosen, chosen not in LOWER_IS_BETTER
         if "span_f1" in self.metrics:  # a run of before
             return "span_f1", True
-        return MAIN.get(self.kind, ("loss", False))
+        usual = (*self.task.metric_names, "loss")[0]
+        return usual, usual not in LOWER_IS_BETTER
 
     def interval(self, name: str) -> tuple[float, float] | None:
         """The 95 % interval of a metric; None where nobody knows it."""
         low, high = self.evaluation.get("intervals", {}).get(name) or (math.nan, math.nan)
         if math.isfinite(low) and math.isfinite(high):
             return low, high
-        if name == "accuracy" and self.kind == "classification" and self.samples:
+        if name == "accuracy" and self.samples and not self.numbers:
             return wilson(self.metrics[name], self.samples)
         return None
 

@@ -13,11 +13,11 @@ import numpy as np
 
 from flambeau.core.errors import DataError, UsageError
 from flambeau.data.grouping import PRESENT
-from flambeau.fields import Field, History, Series, Table
+from flambeau.fields import Field
 from flambeau.predictor import Predictor
 from flambeau.serve.batching import Batcher, Encoded
 from flambeau.serve.limits import Limits
-from flambeau.serve.pictures import MemoryGate, memory_of, readable_formats
+from flambeau.serve.memory import MemoryGate, memory_of
 from flambeau.serve.problems import Problem
 from flambeau.serve.protocol import (
     AskedColumn,
@@ -29,14 +29,12 @@ from flambeau.serve.protocol import (
     Raw,
     from_base64,
 )
-from flambeau.serve.sounds import samples_of
 from flambeau.version import __version__
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 FARTHEST = 1e15  # standard deviations; from about 1e19 on a square is infinite in float32
-BYTES_A_SAMPLE = 16  # as floats, at the rate that is wanted, and between
 MOST_CHOICES = 1000
 DECODED_BATCHES = 2
 """How many batches' inputs are decoded, or being decoded, at one time."""
@@ -62,9 +60,8 @@ class Service:
             )
         self.predictor, self.limits, self.name = predictor, limits, name
         self.fields: dict[str, Field] = {c: predictor.fields[c] for c in predictor.inputs if c != PRESENT}
-        self.accepts_files = len(self.fields) == 1 and _is_file(next(iter(self.fields.values())))
+        self.accepts_files = len(self.fields) == 1 and next(iter(self.fields.values())).is_file
         self.ready = False
-        self._formats = readable_formats()
         self._gate = MemoryGate(limits.max_decoding)
 
     async def start(self) -> None:
@@ -132,11 +129,9 @@ class Service:
             raise Problem(422, "unreadable", f"the input is not a mapping; expected {', '.join(self.fields)}")
         files = {}
         for column, field in self.fields.items():
-            if _is_file(field) and column in value:
+            if field.is_file and column in value:
                 files[column] = value[column] if self.accepts_files else from_base64(value[column], column)
-        pictures = [data for column, data in files.items() if self.fields[column].kind == "image"]
-        size = sum(memory_of(data, self.limits, self._formats) for data in pictures)
-        size += sum(BYTES_A_SAMPLE * samples_of(data) for c, data in files.items() if self.fields[c].kind == "audio")
+        size = sum(memory_of(self.fields[column], data, self.limits) for column, data in files.items())
         try:
             with self._gate.holding(size), np.errstate(over="ignore"):  # such numbers are refused below
                 encoded = self.predictor.encode({**value, **files})
@@ -148,7 +143,7 @@ class Service:
             # a value of another shape than any field foresees: the client's, not the server's
             raise Problem(422, "unreadable", f"the input cannot be read ({error})") from None
         for column, array in encoded.items():
-            if array.dtype.kind == "f" and (np.abs(array) > FARTHEST).any():
+            if np.issubdtype(array.dtype, np.floating) and (np.abs(array) > FARTHEST).any():
                 far = f"a number of '{column}' is too large: far beyond all that the model was trained on"
                 raise Problem(422, "unreadable", far)
         return encoded
@@ -202,31 +197,12 @@ class Service:
         """A value that `inputs` could hold: what the middle of the training rows decodes to."""
         example: dict[str, Any] = {}
         for column, field in self.fields.items():
-            if _is_file(field):
-                example[column] = "base64 …"
-            elif isinstance(field, Table):
-                example |= field.example() if len(self.fields) > 1 else {column: field.example()}
-            elif isinstance(field, History):
-                example[column] = field.example()
-            elif isinstance(field, Series):
-                example[column] = np.zeros(field.shape).tolist()
-            elif field.kind == "number":
-                example[column] = np.vectorize(_short)(field.decode(_blank(field))).tolist()
-            else:
-                example[column] = "a text" if field.kind in ("text", "tokens") else "…"
+            told = field.example()
+            example |= told if isinstance(told, dict) and len(self.fields) > 1 else {column: told}
         return next(iter(example.values())) if len(example) == 1 else example
-
-
-def _is_file(field: Field) -> bool:
-    """Whether raw values of this kind are files: bytes, for a server."""
-    return bool(field.suffixes) and not field.holds_content
 
 
 def _blank(field: Field) -> np.ndarray:
     """An encoded value of zeros; of length one where ragged."""
     shape = (1, *field.encoding.shape) if field.encoding.ragged else field.encoding.shape
     return np.zeros(shape, field.encoding.dtype)
-
-
-def _short(number: float) -> float:
-    return float(f"{number:.4g}")

@@ -78,10 +78,10 @@ def it_leaves_the_objective_as_it_found_it(make: MakeTechnique) -> None:
 
 
 def it_trains_with_other_targets_or_says_at_once_why_not(make: MakeTechnique) -> None:
-    for kind in ("number", "multilabel"):
+    for target in ("number", "multilabel"):
         training = None
         try:
-            training = _trained_with(make, kind=kind)
+            training = _trained_with(make, kind=target)
             training.fit()
         except UsageError as error:
             assert (training is None or training.state.step == 0) and error.fix

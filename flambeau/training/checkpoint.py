@@ -36,8 +36,8 @@ def flatten(tree: Tree, tensors: dict[str, Tensor], path: str = "") -> Tree:
         return {"tensor": path}
     if isinstance(tree, dict):
         # JSON has text keys only; optimiser states are keyed by number
-        kind = "ints" if any(isinstance(k, int) for k in tree) else "dict"
-        return {kind: {str(k): flatten(v, tensors, f"{path}/{k}" if path else str(k)) for k, v in tree.items()}}
+        keys = "ints" if any(isinstance(k, int) for k in tree) else "dict"
+        return {keys: {str(k): flatten(v, tensors, f"{path}/{k}" if path else str(k)) for k, v in tree.items()}}
     if isinstance(tree, (list, tuple)):
         return [flatten(v, tensors, f"{path}/{i}") for i, v in enumerate(tree)]
     if isinstance(tree, float) and not math.isfinite(tree):
@@ -55,8 +55,8 @@ def unflatten(tree: Tree, tensors: dict[str, Tensor]) -> Tree:
         return tensors[tree["tensor"]]
     if "float" in tree:
         return float(tree["float"])
-    kind, inside = next(iter(tree.items()))
-    return {(int(k) if kind == "ints" else k): unflatten(v, tensors) for k, v in inside.items()}
+    keys, inside = next(iter(tree.items()))
+    return {(int(k) if keys == "ints" else k): unflatten(v, tensors) for k, v in inside.items()}
 
 
 def storable(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

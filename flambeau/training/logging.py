@@ -58,8 +58,8 @@ class Log:
             ]
             write_atomic(path, "".join(to_json(line, None) + "\n" for line in self.lines).encode())
         self._file = path.open("a" if resume_step is not None else "w", encoding="utf-8")
-        kinds = [LOGGERS[name] for name in loggers]
-        self._loggers = [kind(folder) for kind in kinds if kind.available()]
+        known = [LOGGERS[name] for name in loggers]
+        self._loggers = [logger(folder) for logger in known if logger.available()]
 
     def write(self, step: int, **values: Any) -> None:
         """One line of plain JSON; its numbers, nested ones too, go to the loggers."""

@@ -18,7 +18,6 @@ from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import PRESENT
 from flambeau.data.store.store import Gathered, Store
-from flambeau.fields import Table
 from flambeau.objectives import Objective
 from flambeau.training import Prepare, evaluate
 from flambeau.training.engine import Engine
@@ -88,9 +87,8 @@ def _parts(dataset: Dataset) -> dict[str, tuple[str, slice | None]]:
     names: Sequence[str] = [name for name in dataset.inputs if name != PRESENT]
     parts: dict[str, tuple[str, slice | None]] = {}
     for name in names:
-        field = dataset.fields[name]
-        if isinstance(field, Table) and len(field.columns) <= MOST_COLUMNS:
-            parts |= {column: (name, place) for column, place in field.places.items()}
+        if 0 < len(places := dataset.fields[name].column_places) <= MOST_COLUMNS:
+            parts |= {column: (name, place) for column, place in places.items()}
         else:
             parts[name] = (name, None)
     return parts

@@ -130,7 +130,7 @@ def test_texts_with_tags_are_cut_where_they_were_when_they_are_typed(tmp_path: P
     tokens = data.fields["text"]
     assert isinstance(tokens, Tokens) and tokens.max_length == 9 and "tokens" in data.reasons["text"]
     tokens.fit(data.columns["text"])
-    assert tokens.words("Mr. Grey (Ltd.) grew 0%") == data.columns["text"][0]
+    assert tokens.parts("Mr. Grey (Ltd.) grew 0%") == data.columns["text"][0]
 
 
 @pytest.mark.parametrize(

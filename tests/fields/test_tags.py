@@ -61,14 +61,14 @@ def test_a_typed_sentence_is_cut_into_words() -> None:
     field = Tokens()
     field.fit(SENTENCES)
     typed = "The well-known mayor doesn't pay 3.50 (at 10:30)!"
-    assert field.words(typed) == ["The", "well-known", "mayor", "doesn't", "pay", "3.50", "(", "at", "10:30", ")", "!"]
-    assert Tokens(split="spaces").words("a b. c") == ["a", "b.", "c"]
+    assert field.parts(typed) == ["The", "well-known", "mayor", "doesn't", "pay", "3.50", "(", "at", "10:30", ")", "!"]
+    assert Tokens(split="spaces").parts("a b. c") == ["a", "b.", "c"]
 
 
 def test_sentences_of_characters_are_cut_into_characters() -> None:
     field = Tokens()
     field.fit([["今", "天", "好"], ["天", "气"]])
-    assert field.words("今天 天气") == ["今", "天", "天", "气"]
+    assert field.parts("今天 天气") == ["今", "天", "天", "气"]
 
 
 def test_a_word_is_known_by_its_ends_too() -> None:

@@ -30,7 +30,7 @@ def of_classes(counts: list[int]) -> Category:
 
 
 def measured(probabilities: np.ndarray, truth: np.ndarray, field: Category, parts: int = 3) -> Classification:
-    metric = Classification(field, detail=False, balanced=True)
+    metric = Classification(field.classes, detail=False, balanced=True, positive=field.rarest)
     rows = torch.arange(len(truth))
     for part in rows.chunk(parts):
         metric.update(torch.from_numpy(probabilities)[part], torch.from_numpy(truth)[part], part)

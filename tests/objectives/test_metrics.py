@@ -32,7 +32,7 @@ def classified() -> tuple[Classification, torch.Tensor, torch.Tensor]:
     probabilities = (-torch.cdist(x[900:], means) / 4).softmax(1)
     field = Category()
     field.fit(digits.target)
-    metric = Classification(field, detail=True)
+    metric = Classification(field.classes, detail=True)
     in_batches(metric, probabilities, y[900:])
     return metric, probabilities, y[900:]
 
@@ -74,7 +74,7 @@ def test_calibration_is_the_gap_between_confidence_and_accuracy(
 
 
 def test_a_class_that_is_absent_does_not_count_into_macro_f1() -> None:
-    metric = Classification(Category(["a", "b", "c"]), detail=False)
+    metric = Classification(["a", "b", "c"], detail=False)
     in_batches(metric, torch.eye(3)[[0, 1, 1, 0]], torch.tensor([0, 1, 1, 1]))
     assert metric.values()["f1"] == pytest.approx(sklearn.metrics.f1_score([0, 1, 1, 1], [0, 1, 1, 0], average="macro"))
 

@@ -19,7 +19,7 @@ from PIL import Image as PILImage
 
 import flambeau as fb
 from flambeau.serve import Limits, background_server
-from flambeau.serve.pictures import MemoryGate
+from flambeau.serve.memory import MemoryGate
 
 Post = Callable[..., httpx.Response]
 

@@ -55,7 +55,7 @@ def match_tags(dataset: Dataset) -> None:
     told = ""
     for row, (sentence, tags) in enumerate(zip(dataset.columns[name], values, strict=True)):
         try:
-            found = len(sentences.words(sentence)), len(field.tags(tags))
+            found = len(sentences.parts(sentence)), len(field.parts(tags))
         except DataError:
             continue  # named when the store is built
         if found[0] != found[1]:

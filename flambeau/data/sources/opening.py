@@ -30,8 +30,8 @@ from flambeau.data.sources.tagged import from_tagged
 from flambeau.data.sources.whole_series import from_ts, is_ts
 from flambeau.data.split import NAMES, TEST, TRAIN, VALID, Split, with_validation
 from flambeau.fields import Category, Field, chosen, recognise
-from flambeau.fields.base import field_to_read
 from flambeau.fields.language.tagged import is_tagged
+from flambeau.fields.recognition import field_to_read
 
 FEW_FILES = 20  # of a folder, that are opened to see whether it holds tagged sentences
 TARGET_NAMES = ("label", "target", "class", "category", "y", "labels", "tags")

@@ -17,8 +17,8 @@ from flambeau.data.sources.frames import as_polars, with_index
 from flambeau.data.sources.tables import read_table
 from flambeau.data.split import LEAST_FOR_TEST, TEST, TRAIN, VALID, Split
 from flambeau.fields import Category, Date, Field, Forecast, History, Number, Views
-from flambeau.fields.base import field_to_read
 from flambeau.fields.forecast import naive_error
+from flambeau.fields.recognition import field_to_read
 from flambeau.fields.time.layout import Layout, seasons
 from flambeau.fields.time.timeline import NUMBER, Timeline, plan, timeline
 from flambeau.fields.time.times import read as read_times

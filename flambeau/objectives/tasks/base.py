@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -146,6 +146,11 @@ class Task:
     def has_rivals(self) -> bool:
         """Whether this target, as it was fitted, can be put beside simple rivals."""
         return bool(self.rivals)
+
+    @property
+    def seasons(self) -> Sequence[int]:
+        """Of what goes on in time, how many steps its cycles have."""
+        return ()
 
     def constant(self, target: np.ndarray) -> tuple[str, np.ndarray]:
         """The best answer that is the same for each sample, given the training's encoded targets (N, …): what it is in

@@ -68,7 +68,8 @@ class Classes(Task):
 
     def metrics(self, detail: bool, asked: str = "auto") -> list[Metric]:
         balanced = self.field.rare or SYNONYMS.get(asked, asked) in BALANCED
-        return [Classification(self.field, detail, balanced)]
+        field = self.field
+        return [Classification(field.classes, detail, balanced, field.rarest, field.temperature)]
 
     @property
     def known(self) -> tuple[str, ...]:

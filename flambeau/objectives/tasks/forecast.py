@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 from flambeau.core.errors import UsageError
 from flambeau.core.findings import Severity
 from flambeau.data.batch import Batch
-from flambeau.fields import Field, Forecast, History
+from flambeau.fields import Field, Forecast
 from flambeau.objectives import losses
 from flambeau.objectives.forecasting import Forecasting, Pinball, in_order, spreads
 from flambeau.objectives.metrics import Metric
@@ -69,16 +69,16 @@ class Forecasts(Task):
     ) -> Prediction:
         steps = self.field.decode(output)  # (H, Q)
         quantiles = {f"{q:g}": steps[:, i].tolist() for i, q in enumerate(self.field.quantiles)}
-        times = name = None
-        if isinstance(asked, History) and not (value is None or isinstance(value, np.ndarray)):
-            line, plan = asked.lines(value), asked.plan
-            for finding in line.findings:
-                if finding.severity is Severity.WARNING:
-                    warnings.warn(finding.message, stacklevel=5)
-            times = [plan.written(t) for t in line.times[-asked.horizon :]]
-            name = line.names[0] or None
+        name, times, findings = (asked and asked.ahead(value)) or (None, None, [])
+        for finding in findings:
+            if finding.severity is Severity.WARNING:
+                warnings.warn(finding.message, stacklevel=5)
         more = quantiles if len(quantiles) > 1 else None
         return Prediction(steps[:, self.field.middle].tolist(), quantiles=more, times=times, series=name)
+
+    @property
+    def seasons(self) -> Sequence[int]:
+        return self.field.seasons
 
     def metrics(self, detail: bool, asked: str = "auto") -> list[Metric]:
         return [Forecasting(self.field, detail)]

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from flambeau.data.batch import Batch
-from flambeau.fields import Field, Tags, Tokens
+from flambeau.fields import Field, Tags
 from flambeau.fields.tags import spans
 from flambeau.models.spec import OutputSpec
 from flambeau.models.text.crf import Chain
@@ -49,8 +49,8 @@ class Tagged(Task):
     def decode(
         self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None, value: Any = None
     ) -> Prediction:
-        assert isinstance(asked, Tokens)
-        tokens = asked.words(value)
+        assert asked is not None
+        tokens = asked.parts(value)
         output = output[: len(tokens)]  # what follows is padding
         output = output[output.sum(1) > 0]  # a sentence longer than the model takes is cut
         tags = self.field.decode(output)

@@ -17,9 +17,9 @@ def worst(facts: Facts, words: Words) -> Markup | None:
         return None
     if not mistakes:
         return section(words, "worst", note(words("worst.none")))
-    remark = "worst.note_number" if facts.kind in ("regression", "forecast") else "worst.note"
+    remark = "worst.note_number" if facts.numbers else "worst.note"
     cards = tag("div", (_card(m, facts, words) for m in mistakes), class_="gallery")
-    weighed = any(kind in str(m.get("html")) for m in mistakes for kind in ("class=for", "class=against"))
+    weighed = any(mark in str(m.get("html")) for m in mistakes for mark in ("class=for", "class=against"))
     return section(words, "worst", note(words(remark)), note(words("worst.note_tokens")) if weighed else None, cards)
 
 
@@ -35,7 +35,7 @@ def pictures(facts: Facts, words: Words) -> Markup | None:
 def _card(mistake: dict[str, Any], facts: Facts, words: Words) -> Markup:
     place = words.say(str(mistake.get("place") or "")) or words("row", row=mistake.get("row", "?"))
     picture = tag("div", fragment(mistake["html"]), class_="thumb") if mistake.get("html") else None
-    taken = "guessed" if facts.kind in ("regression", "forecast") else "taken_for"
+    taken = "guessed" if facts.numbers else "taken_for"
     return tag(
         "article",
         picture,

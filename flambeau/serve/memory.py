@@ -1,32 +1,49 @@
-"""Pictures from strangers: what they are and how large, told from their head before anything is decoded."""
+"""Files from strangers: what they are and how large, told from their head before anything is decoded."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import threading
 from collections.abc import Iterator
 
 from PIL import Image as PILImage
 
+from flambeau.core.errors import DataError
+from flambeau.fields import Audio, Field, Image
 from flambeau.fields.picture.pixels import DAMAGES, SERVED, bytes_a_pixel, readable
+from flambeau.fields.sound import looks_like_sound, sound_info
+from flambeau.fields.sound.files import MOST_SECONDS
 from flambeau.serve.limits import Limits
 from flambeau.serve.problems import Problem
 
 
+@functools.cache
 def readable_formats() -> list[str]:
     """Those of SERVED that this Pillow has."""
     return list(readable(SERVED))
 
 
-def memory_of(data: bytes, limits: Limits, formats: list[str]) -> int:
-    """How many bytes decoding a picture takes at most. Decodes nothing.
+BYTES_A_SAMPLE = 16  # of a sound: as floats, at the rate that is wanted, and between
+
+
+@functools.singledispatch
+def memory_of(field: Field, data: bytes, limits: Limits) -> int:
+    """How many bytes decoding a file of a stranger takes at most, told from its head: a kind of files registers how,
+    by `memory_of.register`. Decodes nothing.
 
     Raises:
-        Problem: it is empty, no picture, of another format, has too many pixels, or takes too much.
+        Problem: it is empty, no such file, of a format that is not served, or takes too much.
     """
+    return 0
+
+
+@memory_of.register
+def _of_picture(field: Image, data: bytes, limits: Limits) -> int:
     if not data:
         raise Problem(422, "empty", "the file is empty")
+    formats = readable_formats()
     allowed = f"expected at most {limits.max_pixels:,}; make it smaller first"
     try:
         with PILImage.open(io.BytesIO(data), formats=formats) as picture:
@@ -48,6 +65,18 @@ def memory_of(data: bytes, limits: Limits, formats: list[str]) -> int:
             f"{width * height * each / 2**20:,.0f} MiB; expected at most {limits.max_decoding / 2**20:,.0f} MiB",
         )
     return width * height * each
+
+
+@memory_of.register
+def _of_sound(field: Audio, data: bytes, limits: Limits) -> int:
+    if not data:
+        raise Problem(422, "empty", "the file is empty")
+    try:
+        info = sound_info(data)
+    except DataError as error:
+        code = "unreadable" if looks_like_sound(data[:16]) else "not-a-sound"
+        raise Problem(422, code, error.found) from None
+    return BYTES_A_SAMPLE * int(min(info.seconds, MOST_SECONDS) * info.rate) * info.channels
 
 
 class MemoryGate:
