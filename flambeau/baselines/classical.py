@@ -70,7 +70,7 @@ def _rival(name: str, rows: Rows, most: int, make: Callable[[Rows], Recipe]) -> 
 def _recipe(rows: Rows, name: str, field: Field) -> tuple[str, int, Callable[[Rows], Recipe]] | None:
     """What an input's rival is called, how many rows it is fitted on, and how it is made; None where it has none."""
     form = field.encoding
-    if rows.classes and rows.task.num_outputs > MOST_CLASSES:
+    if rows.classes and rows.target.num_outputs > MOST_CLASSES:
         return None
     if form.is_row:
         most = min(MOST_ROWS["table"], max(1, MOST_CELLS // max(1, int(np.prod(form.shape)))))
@@ -97,7 +97,7 @@ def _fitted(rows: Rows, recipe: Recipe, budget: Budget) -> Guess:
         x = recipe.features(of, held_out)
         if not rows.classes:
             return model.predict(x).astype(np.float32)
-        out = np.zeros((len(held_out), rows.task.num_outputs), np.float32)
+        out = np.zeros((len(held_out), rows.target.num_outputs), np.float32)
         out[:, model.classes_] = model.predict_proba(x)
         return out
 
@@ -204,7 +204,7 @@ def _tf_idf(rows: Rows, name: str) -> Recipe:
 def _comparable(rows: Rows, inputs: list[str]) -> bool:
     """Whether the inputs are two texts whose tokens have the same numbers."""
     keys = [rows.dataset.fields[name].token_key for name in inputs]
-    small = not rows.classes or rows.task.num_outputs <= MOST_CLASSES
+    small = not rows.classes or rows.target.num_outputs <= MOST_CLASSES
     return small and len(keys) == 2 and None not in keys and keys[0] == keys[1]
 
 

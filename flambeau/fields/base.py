@@ -7,7 +7,6 @@ import binascii
 import html
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -19,7 +18,10 @@ from flambeau.core.errors import DataError, UsageError, shown
 from flambeau.core.files import ODD
 from flambeau.core.findings import Finding
 from flambeau.core.registry import Registry
+from flambeau.fields.encoding import Encoding, Ragged, Windows
 from flambeau.fields.views import Views
+
+__all__ = ["FIELDS", "Encoding", "Field", "Ragged", "Recognition", "Windows", "chosen"]
 
 FIELDS: Registry[type[Field]] = Registry("kind of field")
 
@@ -29,56 +31,6 @@ class Recognition(NamedTuple):
 
     score: float
     why: str
-
-
-class Ragged(NamedTuple):
-    """A gathered ragged column: padded values (B, T, …) with zeros behind each row's end, and lengths (B)."""
-
-    values: Tensor
-    lengths: Tensor
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Ragged:
-        """The same on another device."""
-        return Ragged(
-            self.values.to(device, non_blocking=non_blocking), self.lengths.to(device, non_blocking=non_blocking)
-        )
-
-
-class Windows(NamedTuple):
-    """Prepared samples of several windows each, whose outputs are to be averaged: values (sum of counts, …) of all
-    windows, sample by sample, and counts (B)."""
-
-    values: Tensor
-    counts: Tensor
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """The form of one encoded value: its dtype and shape; ragged ones grow along a first axis of any length.
-
-    `padded` says whether a model sees ragged values as long as the longest of their batch, so that those of like length
-    belong together; where `prepare` cuts them to one length, batches are better mixed.
-    """
-
-    dtype: np.dtype
-    shape: tuple[int, ...]
-    ragged: bool = False
-    padded: bool = True
-
-    @property
-    def is_row(self) -> bool:
-        """Whether a value is one flat row of numbers."""
-        return self.dtype.kind == "f" and len(self.shape) <= 1 and not self.ragged
-
-    @property
-    def is_picture(self) -> bool:
-        """Whether a value is a picture of bytes (H, W, C)."""
-        return self.dtype == np.uint8 and len(self.shape) == 3
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of one value (of one item, where ragged)."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
 
 class Field(ABC):
@@ -356,12 +308,7 @@ class Field(ABC):
 
     def example(self) -> Any:
         """A raw value that could be asked about, as plain JSON: the middle of the training rows where it is known."""
-        return "base64 …" if self.is_file else "…"
-
-    @property
-    def is_file(self) -> bool:
-        """Whether raw values are files, and not what they hold."""
-        return bool(self.suffixes) and not self.holds_content
+        return "base64 …" if self.reads_files else "…"
 
     def asks(self, column: str) -> list[dict[str, Any]]:
         """What a form asks for: the name of each column that a value is of, how it is asked for, and the choices."""

@@ -60,7 +60,7 @@ class Service:
             )
         self.predictor, self.limits, self.name = predictor, limits, name
         self.fields: dict[str, Field] = {c: predictor.fields[c] for c in predictor.inputs if c != PRESENT}
-        self.accepts_files = len(self.fields) == 1 and next(iter(self.fields.values())).is_file
+        self.accepts_files = len(self.fields) == 1 and next(iter(self.fields.values())).reads_files
         self.ready = False
         self._gate = MemoryGate(limits.max_decoding)
 
@@ -129,7 +129,7 @@ class Service:
             raise Problem(422, "unreadable", f"the input is not a mapping; expected {', '.join(self.fields)}")
         files = {}
         for column, field in self.fields.items():
-            if field.is_file and column in value:
+            if field.reads_files and column in value:
                 files[column] = value[column] if self.accepts_files else from_base64(value[column], column)
         size = sum(memory_of(self.fields[column], data, self.limits) for column, data in files.items())
         try:
