@@ -19,6 +19,7 @@ from flambeau.data.sources.coding import plain_targets
 from flambeau.data.sources.matching import match_tags
 from flambeau.data.split import ALIASES, NAMES, TEST, TRAIN, VALID, Split
 from flambeau.fields import Category, Date, Field, recognise
+from flambeau.fields.placement import following
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -216,6 +217,9 @@ class Dataset:
                 field.fit(values[0] if len(values) == 1 else list(itertools.chain(*values)))
             except DataError as error:
                 raise DataError(error.found, where=f"column '{name}'", expected=error.expected, fix=error.fix) from None
+        leader, followers = following(self.fields, self.inputs, self.target)
+        for name in followers:
+            self.fields[name].beside(self.fields[leader or ""])
 
     def folds(self, count: int | None = None, *, by: str | None = None, seed: int = 0) -> Iterator[Dataset]:
         """This data for cross-validation: once for each fold, which then validates while the others train.

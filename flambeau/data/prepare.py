@@ -1,4 +1,5 @@
-"""From gathered columns to a Batch on the device, each field preparing its own."""
+"""From gathered columns to a Batch on the device, each field preparing its own; what has a place in a picture follows
+it."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from flambeau.data.batch import Batch
 from flambeau.data.store.store import Gathered
 from flambeau.fields import Field, Ragged
+from flambeau.fields.placement import following, frames_of
 
 
 class Preparer:
@@ -26,6 +28,7 @@ class Preparer:
     def __init__(self, fields: Mapping[str, Field], inputs: Sequence[str], target: str | None, device: torch.device):
         self.fields, self.inputs, self.target, self.device = dict(fields), list(inputs), target, device
         self._single = self.inputs[0] if len(self.inputs) == 1 else None
+        self._leader, self._followers = following(self.fields, self.inputs, target)
 
     @property
     def random(self) -> bool:
@@ -35,22 +38,33 @@ class Preparer:
     def __call__(
         self, rows: Tensor, gathered: Gathered, training: bool = False, generator: torch.Generator | None = None
     ) -> Batch:
+        picture, placement = None, None
+        if self._leader is not None:
+            frames = self._here(gathered[frames_of(self._leader)])
+            value = self._here(gathered[self._leader])
+            picture, placement = self.fields[self._leader].lead(value, frames, training, generator)
+
+        def prepared(name: str, generator: torch.Generator | None = generator) -> Any:
+            if placement is not None and name == self._leader:
+                return picture
+            value = self._here(gathered[name])
+            if placement is not None and name in self._followers:
+                value = self.fields[name].follow(value, placement)
+            return self.fields[name].prepare(value, training, generator)
+
         if self._single is not None:
-            prepared: Any = self._input(self._single, gathered, training, generator)
+            inputs: Any = _as_input(prepared(self._single))
         else:
-            prepared = {name: self._input(name, gathered, training, generator) for name in self.inputs}
-        target = None
-        if self.target is not None and self.target in gathered:
-            target = self._prepare(self.target, gathered, training, None)
-        return Batch(prepared, target, rows)
+            inputs = {name: _as_input(prepared(name)) for name in self.inputs}
+        target = prepared(self.target, None) if self.target is not None and self.target in gathered else None
+        return Batch(inputs, target, rows)
 
-    def _input(self, name: str, gathered: Gathered, training: bool, generator: torch.Generator | None) -> Any:
-        value = self._prepare(name, gathered, training, generator)
-        return value[:, None] if isinstance(value, Tensor) and value.ndim == 1 else value  # a layer takes (B, 1)
-
-    def _prepare(self, name: str, gathered: Gathered, training: bool, generator: torch.Generator | None) -> Any:
-        value = gathered[name]
+    def _here(self, value: Any) -> Any:
         # uint8 crosses to the device, floats are made there
         if (value.values if isinstance(value, Ragged) else value).device != self.device:
             value = value.to(self.device, non_blocking=True)
-        return self.fields[name].prepare(value, training, generator)
+        return value
+
+
+def _as_input(value: Any) -> Any:
+    return value[:, None] if isinstance(value, Tensor) and value.ndim == 1 else value  # a layer takes (B, 1)

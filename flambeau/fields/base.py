@@ -8,7 +8,7 @@ import html
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from flambeau.core.findings import Finding
 from flambeau.core.registry import Registry
 from flambeau.fields.encoding import Encoding, Ragged, Windows
 from flambeau.fields.views import Views
+
+if TYPE_CHECKING:
+    from flambeau.fields.placement import Placement
 
 __all__ = ["FIELDS", "Encoding", "Field", "Ragged", "Recognition", "Windows", "chosen"]
 
@@ -63,6 +66,10 @@ class Field(ABC):
     """Names of the attributes that a user sets; `to_dict` keeps them."""
     fitted: ClassVar[tuple[str, ...]] = ()
     """Names of the attributes that `fit` sets; `to_dict` keeps them too."""
+    leads: ClassVar[bool] = False
+    """Whether it is a picture that others have a place in: it has `lead` and `frame`."""
+    follows: ClassVar[bool] = False
+    """Whether it has a place in the picture of another column, such as boxes or a mask, and moves with it."""
     after: ClassVar[tuple[str, ...]] = ()
     """Which of both no encoded value depends on, for they come in later."""
 
@@ -200,6 +207,34 @@ class Field(ABC):
     def prepare(self, gathered: Any, training: bool = False, generator: torch.Generator | None = None) -> Any:
         """The gathered batch to model input, on its device. All randomness comes from `generator`."""
         return gathered
+
+    # -- places in a picture ------------------------------------------------------------------------------------
+
+    def follow(self, value: Any, placement: Placement) -> Any:
+        """The gathered batch, on its device, brought to where the picture lies in the model's input: same form, same
+        dtype. `prepare` comes after it. In training the placement has the augmentation that was drawn for the picture;
+        elsewhere its fit alone. Called where `follows`."""
+        return value
+
+    def beside(self, leader: Field) -> None:
+        """Takes over what it needs of the picture that it follows, such as its size: after both are fitted, before
+        anything is encoded. Called where `follows`."""
+        return
+
+    def lead(
+        self, gathered: Any, frames: Tensor, training: bool, generator: torch.Generator | None
+    ) -> tuple[Any, Placement]:
+        """What `prepare` gives, to the bit, and where the pictures lie in it; `frames` is `frame` of each. Called in
+        its place where anything follows."""
+        raise UsageError(f"nothing has a place in a column of the kind {self.kind}")
+
+    def frame(self, value: Any) -> np.ndarray:
+        """Where a raw picture lies in its encoded form; see `flambeau.fields.picture.decoding.frame`."""
+        raise UsageError(f"nothing has a place in a column of the kind {self.kind}")
+
+    def placement(self, values: Sequence[Any]) -> Placement:
+        """Where raw pictures lie in the model's input, as a prediction sees them: to bring an answer back to them."""
+        raise UsageError(f"nothing has a place in a column of the kind {self.kind}")
 
     @property
     def random(self) -> bool:

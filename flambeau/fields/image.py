@@ -18,9 +18,10 @@ from torch import Tensor
 from flambeau.core.arrays import as_array
 from flambeau.core.errors import DataError, UsageError, nearest, shown
 from flambeau.fields.augment import Augmentation, normalise
+from flambeau.fields.augment.movement import Movement
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.picture.colour_spaces import COLOURS, convert
-from flambeau.fields.picture.decoding import MAX_PIXELS, SUFFIXES, check_pixels, decode, read_bytes, resize
+from flambeau.fields.picture.decoding import MAX_PIXELS, SUFFIXES, check_pixels, decode, frame, read_bytes, resize
 from flambeau.fields.picture.pixels import (
     DAMAGES,
     Range,
@@ -32,6 +33,7 @@ from flambeau.fields.picture.pixels import (
     range_of,
     suits,
 )
+from flambeau.fields.placement import Placement
 
 LARGEST_NATIVE = 64
 """Pictures that are all one size, at most this many pixels a side, are kept as they are."""
@@ -60,6 +62,7 @@ class Image(Field):
     kind = "image"
     asked_as = "file"
     persistent = True
+    leads = True
     suffixes = SUFFIXES
     settings = ("size", "colour", "resize", "background", "range", "augment")
     fitted = ("mean", "std", "source_sizes", "values")
@@ -233,22 +236,42 @@ class Image(Field):
 
     def prepare(self, gathered: Tensor, training: bool = False, generator: torch.Generator | None = None) -> Tensor:
         """uint8 (B, H, W, C) to float32 (B, C, H, W), channels last in memory: augmented in training, normalised."""
+        return self._moving(gathered, training, generator)[0]
+
+    def lead(
+        self, gathered: Tensor, frames: Tensor, training: bool, generator: torch.Generator | None
+    ) -> tuple[Tensor, Placement]:
+        images, movement = self._moving(gathered, training, generator)
+        return images, Placement.of(frames, (gathered.shape[1], gathered.shape[2]), movement)
+
+    def frame(self, value: Any) -> np.ndarray:
+        height, width, _ = self.encoding.shape
+        return frame(value, (height, width), self.resize)
+
+    def placement(self, values: Sequence[Any]) -> Placement:
+        height, width, _ = self.encoding.shape
+        return Placement.of(torch.from_numpy(np.stack([self.frame(value) for value in values])), (height, width))
+
+    def _moving(
+        self, gathered: Tensor, training: bool, generator: torch.Generator | None
+    ) -> tuple[Tensor, Movement | None]:
         rgb = self.colour in ("rgb", "grey", None)
         assert self.mean is not None and self.std is not None
         channels = gathered.shape[-1]
         mean = self.mean if rgb else [0.0] * channels
         std = self.std if rgb else [1.0] * channels
+        movement = None
         if training and self.augmentation is not None:
             assert generator is not None
             size = (gathered.shape[1], gathered.shape[2])
-            images = self.augmentation(gathered, size=size, generator=generator, mean=mean, std=std)
+            images, movement = self.augmentation.moving(gathered, size=size, generator=generator, mean=mean, std=std)
         else:
             images = normalise(gathered, mean=mean, std=std)
         if rgb:
-            return images
+            return images, movement
         planes = convert(images.clamp(0, 1), self.colour or "rgb").contiguous(memory_format=torch.channels_last)
         shape = (1, channels, 1, 1)
-        return (planes - planes.new_tensor(self.mean).view(shape)) / planes.new_tensor(self.std).view(shape)
+        return (planes - planes.new_tensor(self.mean).view(shape)) / planes.new_tensor(self.std).view(shape), movement
 
     def restore(self, prepared: Tensor) -> list[np.ndarray]:
         """Pictures as uint8 (H, W, C)."""

@@ -27,6 +27,7 @@ from flambeau.data.store.checksums import Checksums, damaged
 from flambeau.data.store.fingerprint import file_fingerprint, memory_fingerprint
 from flambeau.data.store.store import Column, FixedColumn, RaggedColumn, Store, StreamedColumn, ViewColumn
 from flambeau.fields import Encoding, Field, Views
+from flambeau.fields.placement import Frames, following, frames_of
 from flambeau.fields.strings import Strings
 
 CHUNK = 32  # rows to a task, at most: long enough to be worth a thread's while, short enough for a smooth bar
@@ -75,8 +76,11 @@ def encode(dataset: Dataset, options: EncodeOptions | None = None, reporter: Rep
     columns: dict[str, Column] = {}
     bad: dict[int, tuple[str, str]] = {}
     prints = []
-    for name, field in dataset.fields.items():
-        values = dataset.columns[name]
+    leader, _ = following(dataset.fields, dataset.inputs, dataset.target)
+    coded = [(name, field, dataset.columns[name]) for name, field in dataset.fields.items()]
+    if leader is not None:
+        coded.append((frames_of(leader), Frames(dataset.fields[leader]), dataset.columns[leader]))
+    for name, field, values in coded:
         if field.persistent and _are_files(values):
             fingerprint = file_fingerprint(field, values)
             column, errors = _encode_files(name, field, values, fingerprint, options, reporter)
@@ -86,8 +90,8 @@ def encode(dataset: Dataset, options: EncodeOptions | None = None, reporter: Rep
         prints.append(f"{name}:{fingerprint}")
         columns[name] = column
         for row, message in errors.items():
-            if name in dataset.optional and values[row] is None:
-                continue  # blank, and another input says so
+            if (name in dataset.optional and values[row] is None) or isinstance(field, Frames):
+                continue  # blank, and another input says so; or the picture says it
             bad.setdefault(row, (name, message))
     good = np.delete(np.arange(len(dataset)), np.fromiter(bad, np.int64, len(bad)))
     if not len(np.intersect1d(good, dataset.rows("train"), assume_unique=True)):

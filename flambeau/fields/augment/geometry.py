@@ -67,6 +67,21 @@ class Geometry:
     padding: Sides = (0, 0)
     matrix: Tensor | None = None
 
+    def inverse(self, sides: Sides, size: Sides) -> Tensor:
+        """float32 (B, 2, 3): output position to position in pictures of `sides`, whichever way it is carried out."""
+        if self.matrix is not None:
+            return self.matrix
+        known = next(part for part in (self.boxes, *self.flips) if part is not None)
+        boxes = torch.tensor([0.0, 0.0, *sides], device=known.device).expand(len(known), 4)
+        if self.boxes is not None:
+            boxes = self.boxes.float() - boxes.new_tensor([*self.padding, 0, 0])
+        mirror = torch.eye(2, 3, device=known.device).repeat(len(known), 1, 1)
+        for axis, flip in enumerate(self.flips):
+            if flip is not None:
+                mirror[:, axis, axis] = torch.where(flip, -1.0, 1.0)
+                mirror[:, axis, 2] = torch.where(flip, float(size[1 - axis]), 0.0)
+        return compose(boxes, mirror, size)
+
     def part(self, rows: slice) -> Geometry:
         """That of some samples only."""
         horizontal, vertical = self.flips

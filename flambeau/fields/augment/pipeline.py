@@ -35,6 +35,7 @@ from flambeau.fields.augment.effects import (
     make,
 )
 from flambeau.fields.augment.geometry import Sides, get
+from flambeau.fields.augment.movement import Movement
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
@@ -170,6 +171,24 @@ class Augmentation:
             DataError: `images` is not a uint8 batch.
             UsageError: a random crop or a reflection that does not fit into the pictures.
         """
+        return self.moving(
+            images, size=size, generator=generator, mean=mean, std=std, memory_format=memory_format, dtype=dtype
+        )[0]
+
+    @torch.no_grad()
+    def moving(
+        self,
+        images: Tensor,
+        *,
+        size: Sides | None = None,
+        generator: torch.Generator,
+        mean: Sequence[float] | Tensor = (0.0,),
+        std: Sequence[float] | Tensor = (1.0,),
+        memory_format: torch.memory_format = torch.channels_last,
+        dtype: torch.dtype = torch.float32,
+    ) -> tuple[Tensor, Movement]:
+        """The same, and how the pictures were moved, which what lies on the same grid can follow. Custom callables are
+        taken to move nothing."""
         _, H, W, C = check(images)
         size = (H, W) if size is None else (int(size[0]), int(size[1]))
         mean, std = colour.as_channels("mean", mean, C, images.device), colour.as_channels("std", std, C, images.device)
@@ -186,7 +205,7 @@ class Augmentation:
         memory_format: torch.memory_format,
         dtype: torch.dtype,
         each: bool,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Movement]:
         # `each`: sample by sample in cache, as suits a CPU; else everything at once, without waiting for the device
         _, H, W, C = images.shape
         mean, std = normalisation
@@ -195,27 +214,20 @@ class Augmentation:
         if generator.device.type != device.type:
             seed = torch.randint(2**62, (1,), generator=generator, device=generator.device)
             generator = torch.Generator(device).manual_seed(int(seed))
-        fill = colour.as_channels("fill", _tuple(self.fill), C, device) * 255
         way = geometry.resampling(self.effects, each)
-        if way == "whole" and RandomCrop not in self.effects:
-            images = resample.resize(images, size)
-        elif way == "matrix" and RandomCrop not in self.effects:
-            images = resample.resize(images, (min(H, 2 * size[0]), min(W, 2 * size[1])))
-        plan = geometry.draw(self.effects, way, draws, (images.shape[1], images.shape[2]), size)
-        filled = way == "matrix" and self.padding == "constant" and self.fill != 0
-        colours = colour.ColourMap(self.effects, draws, C, mean, std, fill if filled else None)
+        start = (H, W)
+        if RandomCrop not in self.effects and way != "boxes":
+            start = size if way == "whole" else (min(H, 2 * size[0]), min(W, 2 * size[1]))
+        images = resample.resize(images, start)
+        plan = geometry.draw(self.effects, way, draws, start, size)
+        movement = Movement(way, plan, start, size, self.padding, _tuple(self.fill), each)
+        levels = movement.levels(C, device)
+        fill = levels if movement.filled else None
+        colours = colour.ColourMap(self.effects, draws, C, mean, std, fill)
         noisy = get(self.effects, GaussianNoise)
 
         def pixels(rows: slice) -> Tensor:
-            part = plan.part(rows)
-            if part.matrix is not None:
-                return resample.sample(images[rows], part.matrix, size, self.padding, fill if filled else None)
-            if way == "boxes":
-                assert part.boxes is not None
-                cut = resample.cut_and_resize(images[rows], part.boxes, size)
-                return resample.flip(cut, part.flips, each, keep=False)
-            levels = [round(255 * f) for f in _tuple(self.fill)]
-            return resample.windows(images[rows], part, size, self.padding, levels, each)
+            return movement.pixels(images, rows, fill)
 
         def finish(out: Tensor, rows: slice, planar: bool) -> None:
             if noisy:
@@ -230,7 +242,7 @@ class Augmentation:
             noise.erase(out, erasing, draws, generator, each)
         for function in self.custom:
             out = call_custom(function, out, generator)
-        return out
+        return out, movement
 
 
 @torch.no_grad()

@@ -120,8 +120,10 @@ def extend(images: Tensor, axis: int, before: int, length: int, mode: str) -> No
         right.copy_(images.narrow(axis, length - 1, before).flip(axis))
 
 
-def sample(images: Tensor, matrix: Tensor, size: Sides, mode: str, fill: Tensor | None) -> Tensor:
-    """One bilinear resampling of all samples at once.
+def sample(
+    images: Tensor, matrix: Tensor, size: Sides, mode: str, fill: Tensor | None, how: str = "bilinear"
+) -> Tensor:
+    """One resampling of all samples at once, bilinear or `nearest`.
 
     The sampling positions are two outer sums a sample, half a percent of what `affine_grid` costs on a CPU.
     Positions follow align_corners=True, so that "reflect" mirrors about the middle of the edge pixels as
@@ -150,6 +152,4 @@ def sample(images: Tensor, matrix: Tensor, size: Sides, mode: str, fill: Tensor 
     pixels = images.float()
     if fill is not None:
         pixels.sub_(fill)  # zeros outside then mean the fill; whoever adds it again does so for all pixels alike
-    return F.grid_sample(
-        pixels.permute(0, 3, 1, 2), grid.permute(0, 2, 3, 1), "bilinear", PADDINGS[mode], align_corners=True
-    )
+    return F.grid_sample(pixels.permute(0, 3, 1, 2), grid.permute(0, 2, 3, 1), how, PADDINGS[mode], align_corners=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import simplejpeg
@@ -14,7 +14,17 @@ from PIL import Image as PILImage
 from flambeau.core import files
 from flambeau.core.arrays import as_array
 from flambeau.core.errors import DataError
-from flambeau.fields.picture.pixels import DAMAGES, MAX_PIXELS, Range, check_pixels, from_pil, open_picture, scaled
+from flambeau.fields.picture.pixels import (
+    DAMAGES,
+    MAX_PIXELS,
+    ORIENTATION,
+    TURNED,
+    Range,
+    check_pixels,
+    from_pil,
+    open_picture,
+    scaled,
+)
 
 __all__ = ["MAX_PIXELS", "SUFFIXES", "check_pixels", "decode", "from_pil", "read_bytes", "resize"]
 
@@ -183,32 +193,104 @@ def _from_array(value: Any, channels: int, background: int, values: Range | None
     return from_pil(PILImage.fromarray(np.ascontiguousarray(squeezed)), channels, background)
 
 
-def resize(array: np.ndarray, size: tuple[int, int], how: str, background: int = 255) -> np.ndarray:
+class Fit(NamedTuple):
+    """How a picture comes to the size that is wanted, in pixels.
+
+    Attributes:
+        box: the part that is kept: left, top, right, bottom.
+        inner: (height, width) of what becomes of it.
+        corner: (top, left), where that lies in what is wanted.
+    """
+
+    box: tuple[float, float, float, float]
+    inner: tuple[int, int]
+    corner: tuple[int, int]
+
+
+def fitted(sides: tuple[int, int], size: tuple[int, int], how: str) -> Fit:
+    """How a picture (h, w) comes to (H, W); `how` as for `resize`."""
+    (h, w), (height, width) = sides, size
+    if how == "crop":
+        scale = min(h / height, w / width)
+        crop_h, crop_w = height * scale, width * scale
+        return Fit(((w - crop_w) / 2, (h - crop_h) / 2, (w + crop_w) / 2, (h + crop_h) / 2), size, (0, 0))
+    if how == "squash" or sides == size:
+        return Fit((0, 0, w, h), size, (0, 0))
+    scale = min(height / h, width / w)
+    inner = max(1, round(h * scale)), max(1, round(w * scale))
+    return Fit((0, 0, w, h), inner, ((height - inner[0]) // 2, (width - inner[1]) // 2))
+
+
+def resize(
+    array: np.ndarray, size: tuple[int, int], how: str, background: int = 255, *, nearest: bool = False
+) -> np.ndarray:
     """uint8 (h, w, C) to (H, W, C), antialiased.
 
     Args:
         how: `squash` changes the aspect ratio, `crop` keeps it and cuts the middle out, `pad` keeps it and fills
             the rest with the background.
+        nearest: each pixel is one of the picture's: for numbers that are no brightnesses.
     """
-    height, width = size
     h, w, channels = array.shape
     if (h, w) == size:
         return array
-    box = None
-    target = (width, height)
-    if how == "crop":
-        scale = min(h / height, w / width)
-        crop_h, crop_w = height * scale, width * scale
-        box = ((w - crop_w) / 2, (h - crop_h) / 2, (w + crop_w) / 2, (h + crop_h) / 2)
-    elif how == "pad":
-        scale = min(height / h, width / w)
-        target = (max(1, round(w * scale)), max(1, round(h * scale)))
+    box, inner, (top, left) = fitted((h, w), size, how)
     picture = PILImage.fromarray(array if channels == 3 else array[..., 0])
-    small = np.asarray(picture.resize(target, PILImage.Resampling.BILINEAR, box=box, reducing_gap=3.0))
+    if nearest:
+        small = np.asarray(picture.resize(inner[::-1], PILImage.Resampling.NEAREST, box=box))
+    else:
+        small = np.asarray(picture.resize(inner[::-1], PILImage.Resampling.BILINEAR, box=box, reducing_gap=3.0))
     small = small if channels == 3 else small[..., None]
-    if how != "pad" or small.shape[:2] == size:
+    if inner == size:
         return small
-    padded = np.full((height, width, channels), background, np.uint8)
-    top, left = (height - small.shape[0]) // 2, (width - small.shape[1]) // 2
-    padded[top : top + small.shape[0], left : left + small.shape[1]] = small
+    padded = np.full((*size, channels), background, np.uint8)
+    padded[top : top + inner[0], left : left + inner[1]] = small
     return padded
+
+
+def frame(source: Any, size: tuple[int, int], how: str) -> np.ndarray:
+    """How a picture, in any form that `decode` takes, lies in one of (H, W), float32 (6): its height and width, turned
+    as its EXIF says; then for x and for y what its pixels are multiplied by, and what is added. Looks at its head only.
+
+    Raises:
+        DataError: it is not a picture.
+    """
+    sides, decoded, reduced, orientation = _decoded_sides(source, size)
+    box, inner, (top, left) = fitted(decoded, size, how)
+    across, down = inner[1] / (box[2] - box[0]), inner[0] / (box[3] - box[1])
+    # the last pixel of a JPEG that is decoded small may stand for less than the others, and be the first once turned
+    above = (decoded[0] - sides[0] / reduced) * (orientation in (3, 4, 7, 8))
+    before = (decoded[1] - sides[1] / reduced) * (orientation in (2, 3, 6, 7))
+    x, y = left + (before - box[0]) * across, top + (above - box[1]) * down
+    return np.array([*sides, across / reduced, x, down / reduced, y], np.float32)
+
+
+def _decoded_sides(source: Any, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int], float, int]:
+    """(height, width) of a picture and of what `decode` makes of it, both upright; how many pixels of the one are a
+    pixel of the other; and its EXIF orientation."""
+    if isinstance(source, (str, Path, bytes, bytearray, memoryview)):
+        data = read_bytes(source) if isinstance(source, (str, Path)) else bytes(source)
+        try:
+            if data[:2] == b"\xff\xd8" and _upright(data):
+                h, w, colour, _ = simplejpeg.decode_jpeg_header(data)
+                if colour in ("YCbCr", "Gray", "RGB"):
+                    eighths = (k for k in range(1, 8) if -(-h * k // 8) >= size[0] and -(-w * k // 8) >= size[1])
+                    k = next(eighths, 8)
+                    return (h, w), (-(-h * k // 8), -(-w * k // 8)), 8 / k, 1
+            with open_picture(data) as picture:
+                w, h = picture.size
+                drafted = picture.draft("RGB", size[::-1]) if picture.format == "JPEG" else None
+                reduced = round(w / drafted[1][2]) if drafted else 1
+                sides, decoded = (h, w), picture.size[::-1]
+                orientation = picture.getexif().get(ORIENTATION, 1)
+        except (*DAMAGES, PILImage.DecompressionBombError):
+            raise DataError("this is not a picture", where=None if isinstance(source, bytes) else source) from None
+        turned = orientation in TURNED
+        return (sides[::-1], decoded[::-1], reduced, orientation) if turned else (sides, decoded, reduced, orientation)
+    if isinstance(source, PILImage.Image):
+        sides = source.size if source.getexif().get(ORIENTATION, 1) in TURNED else source.size[::-1]
+        return sides, sides, 1, 1
+    shape = np.shape(as_array(source))
+    first = len(shape) == 3 and shape[0] in (1, 3, 4) and shape[2] not in (1, 3, 4)
+    sides = (shape[1], shape[2]) if first else (shape[0], shape[1])
+    return sides, sides, 1, 1

@@ -29,6 +29,7 @@ RAW = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}  #
 DECODERS = {"WEBP": 16, "AVIF": 12, "HEIF": 12, "JPEG2000": 20, "DDS": 8, "SGI": 8, "QOI": 8}  # as measured
 STRIP = 1 << 20  # pixels that are converted at a time
 ORIENTATION = 0x0112  # the EXIF tag
+TURNED = (5, 6, 7, 8)  # those that exchange height and width
 # the picture as stored, from the array that it is to become: turning it by EXIF costs no memory
 TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda a: a[:, ::-1],
@@ -122,7 +123,7 @@ def from_pil(
     picture.load()
     width, height = picture.size
     orientation = picture.getexif().get(ORIENTATION, 1)
-    turned = orientation in (5, 6, 7, 8)
+    turned = orientation in TURNED
     out = np.empty((width, height, channels) if turned else (height, width, channels), np.uint8)
     stored = TURNS.get(orientation, lambda a: a)(out)
     wide = is_wide(picture)
