@@ -47,8 +47,8 @@ def main() -> int:
     import polars as pl
     from sklearn.model_selection import StratifiedKFold
 
+    from flambeau.core.settings import parse_setting
     from flambeau.data.realdata.tables import write_stamps_table
-    from flambeau.recipe import parse_setting
 
     if not (cache() / "stamps-table" / "stamps.csv").exists():
         write_stamps_table(cache() / "stamps-table")

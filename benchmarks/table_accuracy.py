@@ -120,7 +120,7 @@ def main() -> int:
     arguments.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, to try it")
     arguments.add_argument("--json", action="store_true", help="a line of JSON in place of the table")
     options = arguments.parse_args()
-    from flambeau.recipe import parse_setting
+    from flambeau.core.settings import parse_setting
 
     settings = dict(parse_setting(s) for s in options.set)
     found = {name: run(name, settings) for name in options.only.split(",")}

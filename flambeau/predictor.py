@@ -32,7 +32,7 @@ from flambeau.objectives import made as made_objective
 from flambeau.objectives.prediction import Prediction
 from flambeau.objectives.tasks import task_of
 from flambeau.run import Run
-from flambeau.techniques import TECHNIQUES, made
+from flambeau.techniques import TECHNIQUES, made, name_of
 from flambeau.training import engine
 from flambeau.training.engine import Engine
 
@@ -103,7 +103,7 @@ class Predictor:
         )  # fmt: skip
         objective = made_objective(choice.name, context, choice.options)
         for name, settings in recipe.techniques.items():
-            if name in TECHNIQUES and TECHNIQUES[name].overridden("on_build"):
+            if name_of(name) in TECHNIQUES and TECHNIQUES[name_of(name)].overridden("on_build"):
                 made(name, settings).on_build(objective)
         net = objective.model
         note = run.load_model(net)

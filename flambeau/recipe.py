@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from flambeau.core.errors import RunError, UsageError, nearest, shown
 from flambeau.core.files import parse_yaml, read_regular, write_atomic
 from flambeau.core.hints import unknown
 from flambeau.objectives import OBJECTIVES
+from flambeau.techniques import keyed
 from flambeau.training.settings import Settings
 from flambeau.version import RUN_FORMAT, __version__
 
@@ -76,6 +77,8 @@ class Recipe(BaseModel):
     plugins: list[str] = Field(default_factory=list)
     reasons: list[str] = Field(default_factory=list)
 
+    _keyed = field_validator("techniques", mode="before")(keyed)
+
     @property
     def trains(self) -> str:
         """What is trained, by name: a model, or an objective that brings its own."""
@@ -135,7 +138,7 @@ class Recipe(BaseModel):
         values = self.model_dump(mode="json")
         for name, value in settings.items():
             section, key = _find(values, RENAMED.get(name.removeprefix("training."), name))
-            section[key] = technique_settings(value) if name == "techniques" else value
+            section[key] = value
         return Recipe.from_dict(values)
 
 
@@ -224,47 +227,3 @@ def _tell(error: Any) -> str:
     if isinstance(error.get("ctx", {}).get("error"), Exception):
         return str(error["ctx"]["error"])
     return f"{place}={shown(error['input'])} does not fit ({error['msg'].lower()})"
-
-
-def parse_setting(text: str) -> tuple[str, Any]:
-    """`key=value` from a command line; the value is read as YAML.
-
-    >>> parse_setting("training.epochs=3"), parse_setting("precision=bf16")
-    (('training.epochs', 3), ('precision', 'bf16'))
-
-    Raises:
-        UsageError: there is no equals sign.
-    """
-    # the first equals sign that is in no quoted name
-    match = re.match(r"""((?:"[^"]*"|'[^']*'|[^="'])+)=(.*)""", text, re.DOTALL)
-    if match is None:
-        raise UsageError(f"'{text}' is not a setting", expected="key=value, such as batch_size=64")
-    name, value = match.groups()
-    number = _as_number(value)
-    try:
-        return name.strip(), parse_yaml(value) if number is None else number
-    except ValueError as error:
-        raise UsageError(
-            f"the value of '{text}' is not YAML ({error})", expected="a number, a word, or a list [1, 2]"
-        ) from None
-
-
-def _as_number(text: str) -> float | int | None:
-    # YAML 1.1 takes 1e-3 for text
-    for number in (int, float):
-        try:
-            return number(text)
-        except ValueError:
-            continue
-    return None
-
-
-def technique_settings(techniques: str | Sequence[Any] | Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """Techniques as a recipe has them, from a name, names, objects or a mapping."""
-    if techniques is None:
-        return {}
-    if isinstance(techniques, str):
-        techniques = [techniques]
-    if isinstance(techniques, Mapping):
-        return {name: dict(settings or {}) for name, settings in techniques.items()}
-    return {t if isinstance(t, str) else t.name: {} if isinstance(t, str) else t.to_dict() for t in techniques}

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from flambeau.core.errors import RunError, UsageError
-from flambeau.recipe import Recipe, parse_setting, technique_settings
-from flambeau.techniques import EMA, Mixup
+from flambeau.core.settings import parse_setting
+from flambeau.recipe import Recipe
 from flambeau.version import RUN_FORMAT
 
 
@@ -158,12 +158,6 @@ def test_settings_of_a_command_line(text: str, value: tuple[str, Any]) -> None:
 def test_what_is_no_setting_is_told(text: str) -> None:
     with pytest.raises(UsageError):
         parse_setting(text)
-
-
-def test_techniques_in_any_form() -> None:
-    assert technique_settings(["mixup", EMA(0.9)]) == {"mixup": {}, "ema": {"decay": 0.9}}
-    assert technique_settings({"mixup": {"alpha": 0.1}, "ema": None}) == {"mixup": {"alpha": 0.1}, "ema": {}}
-    assert technique_settings(None) == {} and technique_settings([Mixup()]) == {"mixup": {"alpha": 0.2}}
 
 
 def test_settings_under_their_names_of_before_are_read_with_a_note() -> None:

@@ -53,7 +53,7 @@ def command(
                                                 "by their number if not given.", show_default=False)] = None,
     test: Annotated[float | None, typer.Option(help="Share of rows kept for the test; as many, from 200 rows on, if "
                                                "not given; 0 keeps none.", show_default=False)] = None,
-    technique: Annotated[list[str] | None, typer.Option(help="A trick by its name; its settings by --set.",
+    technique: Annotated[list[str] | None, typer.Option(help="A trick: a name, then settings, as in `mixup alpha=0.4`.",
                                                         show_default=False)] = None,
     objective: Annotated[str | None, typer.Option(help="A way of training by its name; supervised if not given.",
                                                   show_default=False)] = None,
@@ -73,11 +73,13 @@ def command(
 
     Example: `flambeau train load.csv --time hour --target megawatts --horizon 24 --known holiday`
     """
+    from flambeau.core.settings import parse_setting
     from flambeau.data.sources.opening import from_path
     from flambeau.data.split import Split
     from flambeau.learner import Learner
     from flambeau.objectives import OBJECTIVES
-    from flambeau.recipe import Recipe, parse_setting
+    from flambeau.recipe import Recipe
+    from flambeau.techniques import keyed
 
     base = Recipe.load(recipe) if recipe else Recipe()
     settings: dict[str, Any] = dict(parse_setting(s) for s in set_ or ())
@@ -88,7 +90,8 @@ def command(
         settings["model.name"] = model
     if pretrained is not None:
         settings["pretrained"] = True if pretrained.lower() in ("yes", "true") else pretrained
-    base = base.model_copy(update={"techniques": {**{name: {} for name in technique or ()}, **base.techniques}})
+    added = {key: {**base.techniques.get(key, {}), **said} for key, said in keyed(technique).items()}
+    base = base.model_copy(update={"techniques": base.techniques | added})
     base = base.with_settings(settings).model_copy(update={"reasons": []})
     common_options: dict[str, Any] = {
         "run": run,

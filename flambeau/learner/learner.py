@@ -31,7 +31,7 @@ from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.predictor import Predictor
 from flambeau.recipe import Recipe
 from flambeau.run import Run
-from flambeau.techniques import Technique, made
+from flambeau.techniques import Technique, made, objects
 from flambeau.techniques.transforms import Transforms
 from flambeau.training import Trainer, calibrate, engine, initialise
 from flambeau.training.own import OwnSteps
@@ -54,7 +54,8 @@ class Learner:
         metrics: own metrics: functions (output, target) to a number, or torchmetrics objects.
         objective: a name, {name: …, option: …}, or an own Objective, in place of model, loss and metrics.
         augment: `auto`, `none`, `light`, `strong`, or settings as a dict; or callables on a training batch's input.
-        techniques: names, Technique objects, or {name: settings}.
+        techniques: names, `name setting=value …`, Technique objects or {name: settings}, in the order that they act in;
+            one name may come twice.
         recipe: settings to start from.
         run: the folder to leave; chosen under `runs/` if not given; False for none.
         settings: of the recipe, such as `epochs=5`, `learning_rate=1e-3`, `pretrained="weights.safetensors"`; and
@@ -71,7 +72,7 @@ class Learner:
         metrics: Sequence[Any] = (),
         objective: str | Mapping[str, Any] | Objective | None = None,
         augment: str | Mapping[str, Any] | Callable[..., Any] | Sequence[Callable[..., Any]] | None = None,
-        techniques: Sequence[str | Technique] | Mapping[str, Any] | None = None,
+        techniques: str | Sequence[str | Technique | Mapping[str, Any]] | Mapping[str, Any] | None = None,
         recipe: Recipe | None = None,
         run: str | Path | bool | None = None,
         **settings: Any,
@@ -85,11 +86,11 @@ class Learner:
         self.own_loss = None if isinstance(loss, str) else loss
         self.own_objective = objective if isinstance(objective, Objective) else None
         self.own_metrics = list(metrics)
-        self.own_techniques = [t for t in techniques or () if isinstance(t, Technique)]
+        self.own_techniques = objects(techniques)
         if isinstance(augment, Augmentation):
             augment = augment.to_dict()
         elif callable(augment) or isinstance(augment, (list, tuple)):
-            self.own_techniques.insert(0, Transforms([augment] if callable(augment) else list(augment)))
+            self.own_techniques["transforms"] = Transforms([augment] if callable(augment) else list(augment))
             augment = "none"
         self.own_steps = OwnSteps.taken_from(settings)
         self.recipe = (recipe or Recipe()).with_settings(settings)
@@ -114,7 +115,7 @@ class Learner:
     def _name_own_parts(self) -> None:
         own = {"model": self.own_model, "loss": self.own_loss, "objective": self.own_objective,
                "data": getattr(self.feed, "data", {}).get("train"), **vars(self.own_steps)}  # fmt: skip
-        parts.write_own(self.recipe, own, self.own_techniques)
+        parts.write_own(self.recipe, own, [*self.own_techniques.values()])
 
     # -- putting the parts together -----------------------------------------------------------------------------
 
@@ -148,9 +149,9 @@ class Learner:
             self.recipe, self.data, num_train, reasons, self.reporter,
             model=self.own_model, loss=self.own_loss, metrics=self.own_metrics,
         )  # fmt: skip
-        named = {t.name: t for t in self.own_techniques}
-        by_name = [made(n, s) for n, s in self.recipe.techniques.items() if n not in named]
-        self.techniques = [*self.own_techniques, *by_name]
+        own, named = self.own_techniques, self.recipe.techniques
+        first = [technique for key, technique in own.items() if key not in named]
+        self.techniques = [*first, *(own[key] if key in own else made(key, s) for key, s in named.items())]
         for technique in self.techniques:
             technique.on_build(self.objective)
         self.engine = engine.choose(
@@ -242,8 +243,7 @@ class Learner:
                 raise
 
     def _check_names(self) -> None:
-        custom = {t.name for t in self.own_techniques}
-        named = {n: s for n, s in self.recipe.techniques.items() if n not in custom}
+        named = {key: s for key, s in self.recipe.techniques.items() if key not in self.own_techniques}
         by_name = self.own_model is None and self.own_objective is None
         choices.check_names(self.recipe.model_copy(update={"techniques": named}), model=by_name)
         if "target" in self._takes and self.data is not None:

@@ -12,8 +12,8 @@ from flambeau.core import plugins
 from flambeau.core.errors import UsageError, shown
 from flambeau.data.dataset import Dataset
 from flambeau.fields import Image
-from flambeau.recipe import Recipe, technique_settings
-from flambeau.techniques import TECHNIQUES, Technique
+from flambeau.recipe import Recipe
+from flambeau.techniques import TECHNIQUES, Technique, keyed
 
 
 def write(recipe: Recipe, model: Any, loss: Any, objective: Any, augment: Any, techniques: Any) -> None:
@@ -41,7 +41,7 @@ def write(recipe: Recipe, model: Any, loss: Any, objective: Any, augment: Any, t
     if augment is not None:
         recipe.augment = augment if isinstance(augment, str) else dict(augment)
     if techniques is not None:
-        recipe.techniques = technique_settings(techniques)
+        recipe.techniques = keyed(techniques)
 
 
 def write_fields(recipe: Recipe, data: Dataset) -> None:

@@ -4,6 +4,7 @@ from flambeau.techniques.base import HOOKS, TECHNIQUES, Step, Technique, made
 from flambeau.techniques.clip import Clip
 from flambeau.techniques.early_stopping import EarlyStopping
 from flambeau.techniques.ema import EMA
+from flambeau.techniques.keyed import keyed, name_of, objects
 from flambeau.techniques.label_smoothing import LabelSmoothing
 from flambeau.techniques.mixup import Mixup
 
@@ -17,5 +18,8 @@ __all__ = [
     "Mixup",
     "Step",
     "Technique",
+    "keyed",
     "made",
+    "name_of",
+    "objects",
 ]

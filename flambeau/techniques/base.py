@@ -110,5 +110,9 @@ class Technique:
 
 
 def made(name: str, settings: Mapping[str, Any]) -> Technique:
-    """The technique that a recipe describes. Raises UsageError where there is none, or it has no such setting."""
-    return registry.made(TECHNIQUES, name, settings)
+    """The technique that a recipe describes, under its name or under `name@2`.
+
+    Raises:
+        UsageError: there is none, or it has no such setting.
+    """
+    return registry.made(TECHNIQUES, name.partition("@")[0], settings)

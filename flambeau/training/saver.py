@@ -28,7 +28,7 @@ class Saver:
         tree: dict[str, Any] = {
             "model": trainer.objective.model.state_dict(),
             "optimizers": {phase: o.state_dict() for phase, o in trainer.optimizers.items()},
-            "techniques": [t.state_dict() for t in trainer.techniques],
+            "techniques": {key: t.state_dict() for key, t in trainer.techniques.items()},
             "random": {"cpu": torch.get_rng_state()},
         }
         if trainer.engine.device.type == "cuda":
@@ -52,17 +52,19 @@ class Saver:
             except RunError as error:
                 trainer.note(f"{error}" + ("; the one before it is used" if path != there[-1] else ""))
                 continue
-            if len(tree["techniques"]) != len(trainer.techniques):
-                raise RunError(
-                    f"the training began with {len(tree['techniques'])} techniques, and is resumed with "
-                    f"{len(trainer.techniques)}", where=path, fix="resume it with the same ones",
-                )  # fmt: skip
+            kept = tree["techniques"]
+            if isinstance(kept, list):  # of a version in which they had no keys
+                kept = dict(zip([*trainer.techniques, *map(str, range(len(kept)))], kept, strict=False))
+            if [*kept] != [*trainer.techniques]:
+                began, now = (", ".join(keys) or "none" for keys in (kept, trainer.techniques))
+                raise RunError(f"the training began with other techniques ({began}) than it is resumed with ({now})",
+                               where=path, fix="resume it with the same ones, in their order")  # fmt: skip
             trainer.state = state
             trainer.objective.model.load_state_dict(tree["model"])
             for phase, optimizer in trainer.optimizers.items():
                 load_optimizer(optimizer, tree["optimizers"][phase])
-            for technique, kept in zip(trainer.techniques, tree["techniques"], strict=True):
-                technique.load_state_dict(kept)
+            for key, technique in trainer.techniques.items():
+                technique.load_state_dict(kept[key])
             torch.set_rng_state(tree["random"]["cpu"].cpu())
             if "cuda" in tree["random"] and device.type == "cuda":
                 torch.cuda.set_rng_state(tree["random"]["cuda"].cpu(), device)

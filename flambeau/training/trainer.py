@@ -22,7 +22,7 @@ from flambeau.core.randomness import mix
 from flambeau.core.reporter import QUIET, Bar, Reporter
 from flambeau.data.batch import Batch
 from flambeau.objectives import Objective
-from flambeau.techniques import HOOKS, Technique
+from flambeau.techniques import HOOKS, Technique, objects
 from flambeau.training import schedule
 from flambeau.training.engine import Engine
 from flambeau.training.interrupts import Interrupted, Interrupts
@@ -65,10 +65,10 @@ class Trainer:
     ):
         self.objective, self.engine, self.settings = objective, engine, settings
         self.train, self.valid, self.prepare = train, valid, prepare
-        self.techniques, self.folder, self.reporter = list(techniques), folder, reporter
+        self.techniques, self.folder, self.reporter = objects(techniques), folder, reporter
         self.saver = Saver(folder / "checkpoints") if folder else None
         # a technique that does nothing at a hook costs nothing there
-        self.hooks = {h: [getattr(t, h) for t in self.techniques if t.overridden(h)] for h in HOOKS}
+        self.hooks = {h: [getattr(t, h) for t in self.techniques.values() if t.overridden(h)] for h in HOOKS}
         self.own = own or OwnSteps()
         self.random = random or bool(self.hooks["on_batch"])
         self.state = State()
@@ -266,7 +266,7 @@ class Trainer:
         received = interrupts.received
         if received is None:
             self._compare(values)
-        for hook in self.hooks["on_evaluation"]:
+        for hook in reversed(self.hooks["on_evaluation"]):  # the last that changed something gives it back first
             hook(self.objective, False)
         if received is not None:
             self._interrupted(received)  # validated anew by the resume

@@ -197,21 +197,19 @@ def test_an_interrupted_training_of_texts_ends_with_the_same_weights(table: Path
     lines = table.read_text(encoding="utf-8").splitlines(keepends=True)
     table.write_text("".join(lines[:501]), encoding="utf-8")
 
-    def learner(run: str) -> fb.Learner:
+    def learner(run: str, *techniques: Technique) -> fb.Learner:
         data = fb.Dataset.from_table(table, inputs=["text"])
         return fb.Learner(data, model="gru", epochs=2, run=tmp_path / run, quiet=True, max_tokens=1000,
-                          schedule="constant", seed=3, log_every=7)  # fmt: skip
+                          techniques=techniques, schedule="constant", seed=3, log_every=7)  # fmt: skip
 
     whole = learner("whole")
     whole.fit(check=False)
-    first = learner("parts")
-    first.own_techniques.append(StopAt(30))
+    first = learner("parts", StopAt(30))
     with pytest.raises(Interrupted):
         first.fit(check=False)
-    with pytest.raises(RunError, match=r"began with 1 techniques, and is resumed with 0.*the same ones"):
+    with pytest.raises(RunError, match=r"other techniques \(stop_at\) than it is resumed with \(none\).*the same ones"):
         learner("parts").fit(check=False, resume=True)
-    second = learner("parts")
-    second.own_techniques.append(StopAt(-1))
+    second = learner("parts", StopAt(-1))
     second.fit(check=False, resume=True)
     for a, b in zip(whole.objective.model.parameters(), second.objective.model.parameters(), strict=True):
         assert torch.equal(a, b)

@@ -32,7 +32,7 @@ class Classes(Task):
     blends = True
 
     def blended(self, target: Tensor) -> Tensor:
-        return F.one_hot(target, len(self.field.classes)).float()
+        return target if target.is_floating_point() else F.one_hot(target, len(self.field.classes)).float()
 
     counted = blended
 
