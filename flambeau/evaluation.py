@@ -39,8 +39,8 @@ def measure(
     objective: Objective, engine: Engine, source: Source, prepare: Prepare, side: str, dataset: Dataset | None = None,
     samples: int | None = None, reporter: Reporter = QUIET,
 ) -> dict[str, Any]:  # fmt: skip
-    """{side, samples, metric, metrics, intervals, detail} as plain JSON; the worst mistakes carry their place and a
-    thumbnail."""
+    """{side, samples, metric, higher_is_better, metrics, intervals, detail} as plain JSON; the worst mistakes carry
+    their place and a thumbnail."""
     metrics = evaluate(objective, engine, source, prepare, reporter, detail=True)
     detail = objective.detail()
     if dataset is not None:
@@ -51,8 +51,9 @@ def measure(
             mistake["html"] = render(dataset, mistake["row"], mistake.get("at"), weights[i] if weights else None)
         for shown in detail.get("forecasts", []):
             _add_past(dataset, shown)
-    return {"side": side, "samples": samples, "metric": objective.monitor, "metrics": metrics,
-            "intervals": objective.intervals(), "detail": detail}  # fmt: skip
+    return {"side": side, "samples": samples, "metric": objective.monitor,
+            "higher_is_better": objective.higher_is_better, "metrics": metrics, "intervals": objective.intervals(),
+            "detail": detail}  # fmt: skip
 
 
 def _add_past(dataset: Dataset, shown: dict[str, Any]) -> None:

@@ -99,7 +99,7 @@ class Predictor:
             fields, inputs, fields[target] if target else None,
             lambda output=None: model
             or _model_of(run, fields, inputs, output or task_of(fields.get(target or "")).output_spec),
-            "auto" if "loss" in recipe.own_parts else choice.loss, choice.metric,
+            "auto" if "loss" in recipe.own_parts else choice.loss, choice.metric, choice.metrics,
         )  # fmt: skip
         objective = made_objective(choice.name, context, choice.options)
         for name, settings in recipe.techniques.items():

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from flambeau.core.errors import RunError, UsageError, nearest, shown
 from flambeau.core.files import parse_yaml, read_regular, write_atomic
 from flambeau.core.hints import unknown
+from flambeau.core.registry import Asked
 from flambeau.objectives import OBJECTIVES
 from flambeau.techniques import keyed
 from flambeau.training.settings import Settings
@@ -32,12 +33,13 @@ class ModelChoice(BaseModel):
 
 
 class ObjectiveChoice(BaseModel):
-    """The `objective` section: a name, and options of its own beside the loss and the metric."""
+    """The `objective` section: a name, the loss with its options, metrics, and options of its own beside them."""
 
     model_config = ConfigDict(extra="allow")
     name: str = "supervised"
-    loss: str = "auto"
+    loss: Asked = "auto"
     metric: str = "auto"
+    metrics: list[Asked] = Field(default_factory=list)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -157,7 +159,7 @@ def _with_names_of_today(values: Mapping[str, Any]) -> Mapping[str, Any]:
 
 PART = re.compile(r"""\.?(?:"([^"]*)"|'([^']*)'|\[([^\]]*)\]|([^.]+))""")
 NESTED = ("augment", "columns", "layout")  # settings of fields that have settings of their own
-LEARNER = ("size", "run", "quiet", "threads", "metrics")  # what is said beside a recipe
+LEARNER = ("size", "run", "quiet", "threads")  # what is said beside a recipe
 
 
 def _parts(name: str, fields: Mapping[str, Any]) -> list[str]:
@@ -198,7 +200,9 @@ def _find(values: dict[str, Any], name: str) -> tuple[dict[str, Any], str]:
         section = values["training"]
     for part in parts[:-1]:
         if not isinstance(section.get(part), dict):
-            if parts[0] in ("fields", "techniques") or part == "augment" or {"options", "phases"} & {*parts[:-1]}:
+            if part == "loss" and isinstance(section.get(part), str):
+                section[part] = {"name": section[part]}
+            elif parts[0] in ("fields", "techniques") or part == "augment" or {"options", "phases"} & {*parts[:-1]}:
                 section[part] = {}
             else:
                 raise UsageError(f"there is no section '{part}' in '{name}'", fix=nearest(part, section))

@@ -10,7 +10,7 @@ on those that it is measured on, with the same metrics.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +30,7 @@ from flambeau.objectives.tasks import task_of
 
 __all__ = ["MOST_CLASSES", "MOST_ROWS", "Baseline", "baselines"]
 
-Measure = Callable[[Budget], Metric]
+Measure = Callable[[Budget], Sequence[Metric]]
 """Fits a rival and measures it."""
 Family = Callable[[Rows, Rows, np.ndarray, str], list[tuple[str, Measure]]]
 """Given rows to learn from, the data that is measured on, which rows of it, and the measure of the model: what each
@@ -98,10 +98,13 @@ def baselines(
         with reporter.bar(f"baseline: {name}", int(limit)) as bar, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # scikit-learn's, on a fit that was stopped early on purpose
             budget = Budget(limit, bar)
-            measured = measure(budget)
-            note = ", ".join(budget.notes)
-            assert isinstance(measured, Grouped)
-            found.append(Baseline(name, round(budget.spent, 2), measured.values(), note, measured.without_groups()))
+            rival = Baseline(name, 0.0, {})
+            for measured in measure(budget):
+                assert isinstance(measured, Grouped)
+                rival.metrics |= measured.values()
+                rival.without |= measured.without_groups()
+            rival.seconds, rival.note = round(budget.spent, 2), ", ".join(budget.notes)
+            found.append(rival)
     return found
 
 
@@ -115,11 +118,12 @@ def _of_samples(rivals: Callable[[Rows], list[Rival]]) -> Family:
 
 
 def _measure(rival: Rival, of: Rows, held_out: np.ndarray, metric: str) -> Measure:
-    def measured(budget: Budget) -> Metric:
+    def measured(budget: Budget) -> Sequence[Metric]:
         guess = rival.fit(budget)(of, held_out)
-        (found,) = of.task.metrics(False, metric)
-        found.update(torch.from_numpy(guess), torch.from_numpy(of.y[held_out]), torch.from_numpy(held_out))
-        return found
+        measures = of.task.measured_by(False, metric)
+        for one in measures:
+            one.update(torch.from_numpy(guess), torch.from_numpy(of.y[held_out]), torch.from_numpy(held_out))
+        return measures
 
     return measured
 
@@ -131,7 +135,7 @@ def _constant(rows: Rows) -> Rival:
 
 
 def _tags(rows: Rows, of: Rows, held_out: np.ndarray, metric: str) -> list[tuple[str, Measure]]:
-    return [("the most frequent tag of each word", lambda budget: most_frequent_tags(rows, of, held_out))]
+    return [("the most frequent tag of each word", lambda budget: most_frequent_tags(rows, of, held_out, metric))]
 
 
 FAMILIES: dict[str, Family] = {

@@ -14,13 +14,14 @@ from flambeau.fields.tags import NO_TAG
 from flambeau.objectives.metrics import Metric
 
 
-def most_frequent_tags(rows: Rows, of: Rows, held_out: np.ndarray) -> Metric:
+def most_frequent_tags(rows: Rows, of: Rows, held_out: np.ndarray, metric: str) -> list[Metric]:
     """Measures tagging each word as the training rows tag most of its like; a word that they do not have as most of
     those that they have once.
 
     Args:
         rows: with the training rows.
         of, held_out: what is measured, which may be of other data.
+        metric: the measure of the model.
 
     Words are looked up as they are written, whatever a model makes of them.
     """
@@ -37,14 +38,15 @@ def most_frequent_tags(rows: Rows, of: Rows, held_out: np.ndarray) -> Metric:
     once = counts[counts.sum(1) == 1]
     counts[-1] = (once if len(once) else counts).sum(0)
     shares = torch.from_numpy(counts / np.maximum(counts.sum(1, keepdims=True), 1)).float()
-    (metric,) = rows.task.metrics(False)
+    measures = rows.task.measured_by(False, metric)
     for part in np.array_split(held_out, -(-len(held_out) // CHUNK)):
         numbered = [
             (torch.tensor([numbers.get(w, -1) for w in ws]), torch.from_numpy(t)) for ws, t in _sentences(of, part)
         ]
         at, tags = (pad_sequence(list(values), True, NO_TAG) for values in zip(*numbered, strict=True))
-        metric.update(shares[at.clamp_min(-1)], tags, torch.from_numpy(part))
-    return metric
+        for measure in measures:
+            measure.update(shares[at.clamp_min(-1)], tags, torch.from_numpy(part))
+    return measures
 
 
 def _sentences(rows: Rows, of: np.ndarray) -> Iterator[tuple[list[str], np.ndarray]]:

@@ -57,6 +57,8 @@ def command(
                                                         show_default=False)] = None,
     objective: Annotated[str | None, typer.Option(help="A way of training by its name; supervised if not given.",
                                                   show_default=False)] = None,
+    loss: Annotated[str | None, typer.Option(help="A loss by its name; its options by --set objective.loss.OPTION=….",
+                                             show_default=False)] = None,
     metric: common.Metric = None,
     no_check: Annotated[bool, typer.Option("--no-check", help="Do not look for mistakes in the data first.")] = False,
     no_baseline: Annotated[bool, typer.Option("--no-baseline", help="Fit no simple rival beside the model.")] = False,
@@ -82,7 +84,8 @@ def command(
     from flambeau.techniques import keyed
 
     base = Recipe.load(recipe) if recipe else Recipe()
-    settings: dict[str, Any] = dict(parse_setting(s) for s in set_ or ())
+    settings: dict[str, Any] = {"objective.loss": loss} if loss else {}  # first: what is set may be options of it
+    settings |= dict(parse_setting(s) for s in set_ or ())
     given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed, "device": device,
              "objective.name": objective, "metric": metric}  # fmt: skip
     settings |= {name: value for name, value in given.items() if value is not None}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from flambeau.core import plugins
-from flambeau.core.errors import UsageError, nearest
+from flambeau.core.errors import UsageError, nearest, shown
 
 T = TypeVar("T")
+Asked = str | Mapping[str, Any]
+"""A part as a recipe asks for it: a name, or {name: …, option: …}."""
 
 
 class Registry(Generic[T]):
@@ -50,6 +53,47 @@ class Registry(Generic[T]):
         return list(self._parts.items())
 
 
+def name_and_options(asked: Asked) -> tuple[str, dict[str, Any]]:
+    """What a recipe asks for, taken apart."""
+    options = {"name": asked} if isinstance(asked, str) else dict(asked)
+    return str(options.pop("name", "")), options
+
+
+def check_options(part: str, options: Iterable[str], known: Iterable[str]) -> None:
+    """Raises UsageError where a part has no option of a name."""
+    for option in options:
+        if option not in known:
+            raise UsageError(f"{part} has no setting '{option}'", fix=nearest(option, known))
+
+
+def options_of(part: Callable[..., Any], after: int) -> dict[str, Any]:
+    """The options of a function or class with their defaults: its arguments after the first few."""
+    return {p.name: p.default for p in list(inspect.signature(part).parameters.values())[after:]}
+
+
+def looked_up(registry: Registry[T], asked: Asked, after: int) -> tuple[str, T, dict[str, Any]]:
+    """The name of a part, the part, and the options that a recipe gives it, which are its arguments `after` the first.
+
+    Raises:
+        UsageError: there is no such part, it has no such option, or the value is no number where one is wanted.
+    """
+    name, options = name_and_options(asked)
+    part: Any = registry[name]
+    known = options_of(part, after)
+    check_options(f"the {registry.what} {name}", options, known)
+    for option, value in options.items():
+        if isinstance(known[option], float | int) and not isinstance(value, float | int):
+            raise UsageError(f"{option}={shown(value)} of the {registry.what} {name} does not fit", expected="a number")
+    return name, part, options
+
+
+def in_words(registry: Registry[T], asked: Asked, after: int) -> Asked:
+    """What a recipe asks for with all options of the part, those that were not given too."""
+    name, part, options = looked_up(registry, asked, after)
+    options = options_of(part, after) | options  # type: ignore[arg-type]
+    return {"name": name, **options} if options else name
+
+
 def made(registry: Registry[Any], name: str, settings: Mapping[str, Any]) -> Any:
     """The part of a name, with its settings, as a recipe gives them.
 
@@ -57,11 +101,7 @@ def made(registry: Registry[Any], name: str, settings: Mapping[str, Any]) -> Any
         UsageError: there is no such part, or it has no such setting.
     """
     kind = registry[name]
-    for setting in settings:
-        if setting not in kind.settings:
-            raise UsageError(
-                f"the {registry.what} {name} has no setting '{setting}'", fix=nearest(setting, kind.settings)
-            )
+    check_options(f"the {registry.what} {name}", settings, kind.settings)
     try:
         return kind(**settings)
     except TypeError as error:  # text where a number is wanted

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from flambeau.core.registry import Registry, made
+from flambeau.core.registry import Asked, Registry, made, name_and_options
 
 SAMPLERS: Registry[type[Sampler]] = Registry("sampler")
 
@@ -39,11 +38,10 @@ class Sampler:
         return torch.randperm(self.count, generator=generator)
 
 
-def sampler(asked: str | Mapping[str, Any]) -> Sampler:
+def sampler(asked: Asked) -> Sampler:
     """The sampler that a recipe describes: a name, or {name: …, setting: …}.
 
     Raises:
         UsageError: there is no such sampler, or it has no such setting.
     """
-    settings = {"name": asked} if isinstance(asked, str) else dict(asked)
-    return made(SAMPLERS, str(settings.pop("name", "")), settings)
+    return made(SAMPLERS, *name_and_options(asked))

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from flambeau.core.errors import UsageError, shown
+from flambeau.core.registry import in_words
 from flambeau.core.reporter import Reporter
 from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import PRESENT, optional
@@ -31,7 +32,8 @@ from flambeau.models import (
     starts_pretrained,
     takes_waves,
 )
-from flambeau.objectives import OBJECTIVES, Context, Objective, defaults, made
+from flambeau.objectives import OBJECTIVES, Context, Objective, defaults, losses, made
+from flambeau.objectives.names import METRICS
 from flambeau.objectives.tasks import task_of
 from flambeau.recipe import ModelChoice, Recipe
 
@@ -171,7 +173,13 @@ def objective(
 
     fields, inputs = (data.fields, data.inputs) if data is not None else ({}, [])
     context = Context(
-        fields, inputs, target, build_model, choice.loss if loss is None else loss, choice.metric, metrics
+        fields,
+        inputs,
+        target,
+        build_model,
+        choice.loss if loss is None else loss,
+        choice.metric,
+        [*choice.metrics, *metrics],
     )
     for option, value in (defaults(choice.name) | choice.options).items():
         setattr(choice, option, value)  # the recipe has it in words
@@ -179,6 +187,9 @@ def objective(
     reasons.append(f"objective: {built.describe()}")
     if choice.metric == "auto" and target is not None and "target" in takes:
         reasons.append(f"metric {built.monitor}: {built.task.why}")
+    if choice.loss != "auto":
+        choice.loss = in_words(losses.LOSSES, choice.loss, losses.AFTER)
+    choice.metrics = [in_words(METRICS, metric, 1) for metric in choice.metrics]
     if data is not None:
         choice.metric = built.monitor
     return built

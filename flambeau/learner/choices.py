@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from flambeau.core.errors import UsageError
+from flambeau.core.registry import check_options
 from flambeau.core.reporter import Reporter
 from flambeau.data import samplers
 from flambeau.data.dataset import Dataset
 from flambeau.models import check_name
-from flambeau.objectives import OBJECTIVES, check_options, losses
+from flambeau.objectives import OBJECTIVES, losses
+from flambeau.objectives.metrics import called
 from flambeau.objectives.tasks import task_of
 from flambeau.recipe import Recipe
 from flambeau.techniques import made
@@ -106,9 +108,12 @@ def check_names(recipe: Recipe, *, model: bool = True) -> None:
         check_name(recipe.model.name)
     if recipe.objective.loss != "auto":
         losses.named(recipe.objective.loss)
+    for metric in recipe.objective.metrics:
+        called(metric)
     objective, takes = recipe.objective.name, OBJECTIVES[recipe.objective.name].takes
-    check_options(objective, recipe.objective.options)
-    for part, asked in (("model", recipe.model.name), ("loss", recipe.objective.loss)):
+    check_options(f"the objective {objective}", recipe.objective.options, OBJECTIVES[objective].settings)
+    named = {"model": recipe.model.name, "loss": recipe.objective.loss, "metric": recipe.objective.metrics or "auto"}
+    for part, asked in named.items():
         if asked != "auto" and part not in takes:
             raise UsageError(
                 f"the objective {objective} has a {part} of its own, and {asked} was given", fix=f"leave the {part} out"
@@ -131,7 +136,9 @@ def check_metric(recipe: Recipe, data: Dataset) -> None:
     """
     target = data.fields[data.target] if data.target else None
     if target is None or target.kind == recipe.fields[data.target or ""]["kind"]:
-        task_of(target).measure(recipe.objective.metric)
+        task = task_of(target)
+        task.measure(recipe.objective.metric)
+        task.measured_by(False, recipe.objective.metric, recipe.objective.metrics)
 
 
 def default_batch_size(num_train: int, least: int = 16, most: int = 128) -> int:

@@ -16,6 +16,7 @@ from flambeau.core.errors import DataError, ModelError, RunError, TrainingError,
 from flambeau.core.files import write_json
 from flambeau.core.findings import Finding, worst_first
 from flambeau.core.randomness import mix
+from flambeau.core.registry import Asked
 from flambeau.core.reporter import Reporter
 from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import PRESENT
@@ -50,8 +51,9 @@ class Learner:
     Args:
         data: a Dataset; or a torch Dataset or DataLoader, or a pair (train, valid) of them.
         model: a name (see `flambeau models`), `auto`, or any nn.Module.
-        loss: a name, `auto`, or any callable (output, target) to a scalar.
-        metrics: own metrics: functions (output, target) to a number, or torchmetrics objects.
+        loss: a name, {name: …, option: …}, `auto`, or any callable (output, target) to a scalar.
+        metrics: beside those that suit the target: names, or own functions (output, target) to a number, or
+            torchmetrics objects.
         objective: a name, {name: …, option: …}, or an own Objective, in place of model, loss and metrics.
         augment: `auto`, `none`, `light`, `strong`, or settings as a dict; or callables on a training batch's input.
         techniques: names, `name setting=value …`, Technique objects or {name: settings}, in the order that they act in;
@@ -68,7 +70,7 @@ class Learner:
         data: Any,
         model: str | nn.Module | None = None,
         *,
-        loss: str | Callable[..., torch.Tensor] | None = None,
+        loss: Asked | Callable[..., torch.Tensor] | None = None,
         metrics: Sequence[Any] = (),
         objective: str | Mapping[str, Any] | Objective | None = None,
         augment: str | Mapping[str, Any] | Callable[..., Any] | Sequence[Callable[..., Any]] | None = None,
@@ -83,9 +85,9 @@ class Learner:
         size = settings.pop("size", None)
         self.feed = as_feed(data, encoding)
         self.own_model = model if isinstance(model, nn.Module) else None
-        self.own_loss = None if isinstance(loss, str) else loss
+        self.own_loss = None if isinstance(loss, str | Mapping) else loss
         self.own_objective = objective if isinstance(objective, Objective) else None
-        self.own_metrics = list(metrics)
+        self.own_metrics = [metric for metric in metrics if not isinstance(metric, str | Mapping)]
         self.own_techniques = objects(techniques)
         if isinstance(augment, Augmentation):
             augment = augment.to_dict()
@@ -94,7 +96,7 @@ class Learner:
             augment = "none"
         self.own_steps = OwnSteps.taken_from(settings)
         self.recipe = (recipe or Recipe()).with_settings(settings)
-        parts.write(self.recipe, model, loss, objective, augment, techniques)
+        parts.write(self.recipe, model, loss, metrics, objective, augment, techniques)
         self._name_own_parts()
         if self.data is not None:
             parts.write_fields(self.recipe, self.data)

@@ -11,8 +11,8 @@ from torch.nn.modules.lazy import LazyModuleMixin
 
 from flambeau.core.errors import ModelError
 from flambeau.data.custom import TARGETS
-from flambeau.objectives.losses import expects_classes
-from flambeau.objectives.measured import bare, broadcasts, compares_numbers, is_binary, takes_logits
+from flambeau.objectives.losses import bare, expects_classes
+from flambeau.objectives.measured import broadcasts, compares_numbers, is_binary, takes_logits
 
 NEARLY = 1e-4  # sums of float32 probabilities are within it
 
@@ -105,7 +105,7 @@ def remark(loss: Any, output: Any) -> str | None:
         return None
     values = output.detach().float()
     within = bool(((values >= 0) & (values <= 1)).all())
-    if expects_classes(bare(loss)) and values.shape[1] > 1:
+    if expects_classes(loss) and values.shape[1] > 1:
         named = isinstance(bare(loss), nn.NLLLoss) or bare(loss) is nn.functional.nll_loss
         if named and not bool((values.logsumexp(1).abs() < NEARLY * 10).all()):
             return "NLLLoss takes log-probabilities: end the model with log_softmax, or use nn.CrossEntropyLoss"

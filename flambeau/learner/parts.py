@@ -16,7 +16,9 @@ from flambeau.recipe import Recipe
 from flambeau.techniques import TECHNIQUES, Technique, keyed
 
 
-def write(recipe: Recipe, model: Any, loss: Any, objective: Any, augment: Any, techniques: Any) -> None:
+def write(
+    recipe: Recipe, model: Any, loss: Any, metrics: Sequence[Any], objective: Any, augment: Any, techniques: Any
+) -> None:
     """What has a name, into the recipe.
 
     Raises:
@@ -27,12 +29,15 @@ def write(recipe: Recipe, model: Any, loss: Any, objective: Any, augment: Any, t
             raise UsageError(f"{name}={part.__name__} is a class", expected=wanted, fix=f"give {part.__name__}(…)")
     if model is not None and not isinstance(model, (str, nn.Module)):
         raise UsageError(f"model={shown(model)} does not fit", expected="a name or an nn.Module")
-    if loss is not None and not isinstance(loss, str) and not callable(loss):
-        raise UsageError(f"loss={shown(loss)} does not fit", expected="a name, or a function (output, target)")
+    if loss is not None and not isinstance(loss, str | Mapping) and not callable(loss):
+        expected = "a name, {name: …, option: …}, or a function (output, target)"
+        raise UsageError(f"loss={shown(loss)} does not fit", expected=expected)
     if isinstance(model, str):
         recipe.model = recipe.model.model_copy(update={"name": model})
-    if isinstance(loss, str):
+    if isinstance(loss, str | Mapping):
         recipe.objective = recipe.objective.model_copy(update={"loss": loss})
+    if by_name := [metric for metric in metrics if isinstance(metric, str | Mapping)]:
+        recipe.objective = recipe.objective.model_copy(update={"metrics": by_name})
     if isinstance(objective, (str, Mapping)):
         named = {"name": objective} if isinstance(objective, str) else dict(objective)
         recipe.objective = Recipe.from_dict({"objective": recipe.objective.model_dump() | named}).objective

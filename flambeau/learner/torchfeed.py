@@ -24,7 +24,7 @@ from flambeau.data.store.encode import EncodeOptions
 from flambeau.learner import mismatches, preflight
 from flambeau.learner.feeds import SIDES, Feed, FieldFeed, has_batch_norm
 from flambeau.objectives import Objective, Supervised, losses
-from flambeau.objectives.measured import bare, measured
+from flambeau.objectives.measured import measured
 from flambeau.recipe import Recipe
 from flambeau.training import Settings, Source
 from flambeau.training.engine import Engine
@@ -88,8 +88,8 @@ class TorchFeed(Feed):
     def check(self, recipe: Recipe, reporter: Reporter, loss: Any) -> list[Finding]:
         mapped = {side: _dataset_of(data) for side, data in self.data.items() if data is not None}
         mapped = {side: data for side, data in mapped.items() if not isinstance(data, IterableDataset) and length(data)}
-        by_name = losses.LOSSES.get("cross_entropy" if loss == "auto" else loss) if isinstance(loss, str) else loss
-        classes = losses.expects_classes(bare(by_name))
+        called = loss if callable(loss) else losses.named("cross_entropy" if loss == "auto" else loss)
+        classes = losses.expects_classes(called)
         return check_own(mapped, classes=classes, names=class_names(self.data["train"]), reporter=reporter)
 
     def make_batches(self, settings: Settings, objective: Objective, engine: Engine) -> None:

@@ -10,7 +10,7 @@ from flambeau.learner import preflight
 from flambeau.learner.feeds import FieldFeed
 from flambeau.objectives import Objective
 from flambeau.objectives.intervals import winner
-from flambeau.objectives.names import LOWER_IS_BETTER
+from flambeau.objectives.names import higher_is_better
 from flambeau.recipe import Recipe
 from flambeau.training.engine import Engine
 from flambeau.understand.permutation_importance import importance
@@ -65,7 +65,7 @@ def verdict(rivals: list[dict[str, Any]], metrics: Mapping[str, float], metric: 
 def best_of(rivals: list[dict[str, Any]], metric: str) -> dict[str, Any] | None:
     """The strongest rival by a metric; None where none has it."""
     there = [rival for rival in rivals if metric in rival["metrics"]]
-    sign = -1 if metric in LOWER_IS_BETTER else 1
+    sign = 1 if higher_is_better(metric) else -1
     return max(there, key=lambda rival: sign * rival["metrics"][metric], default=None)
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from flambeau.core.errors import UsageError, nearest
-from flambeau.core.registry import Registry
+from flambeau.core.errors import UsageError
+from flambeau.core.registry import Asked, Registry, check_options
 from flambeau.data.batch import Batch
 from flambeau.fields import Field
 from flambeau.models import Built
@@ -34,14 +34,14 @@ class Context:
         model: makes the model that the recipe names, or gives the user's own; called with what its output is to be, or
             with nothing for what the target wants.
         loss, metric: of the recipe.
-        metrics: a user's own.
+        metrics: by name, and a user's own.
     """
 
     fields: Mapping[str, Field]
     inputs: Sequence[str]
     target: Field | None
     model: Callable[..., nn.Module | Built]
-    loss: str | Callable[..., Tensor] = "auto"
+    loss: Asked | Callable[..., Tensor] = "auto"
     metric: str = "auto"
     metrics: Sequence[Any] = ()
 
@@ -174,7 +174,7 @@ def made(name: str, context: Context, options: Mapping[str, Any]) -> Objective:
         UsageError: there is none of that name, it has no such option, or it does not fit the data.
     """
     kind = OBJECTIVES[name]
-    check_options(name, options)
+    check_options(f"the objective {name}", options, kind.settings)
     objective = kind.build(context, **options)
     if "metric" not in kind.takes:
         objective.measure_by(context.metric)
@@ -186,11 +186,3 @@ def defaults(name: str) -> dict[str, Any]:
     parameters = inspect.signature(OBJECTIVES[name].build).parameters
     given = {option: parameters[option].default for option in OBJECTIVES[name].settings if option in parameters}
     return {option: value for option, value in given.items() if value is not inspect.Parameter.empty}
-
-
-def check_options(name: str, options: Iterable[str]) -> None:
-    """Raises UsageError where an objective has no such option."""
-    for option in options:
-        if option not in OBJECTIVES[name].settings:
-            fix = nearest(option, OBJECTIVES[name].settings)
-            raise UsageError(f"the objective {name} has no option '{option}'", fix=fix)

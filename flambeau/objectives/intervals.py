@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flambeau.objectives.names import BOUNDS, LOWER_IS_BETTER, SHARES
+from flambeau.objectives.names import bounds, higher_is_better, is_share
 
 GROUPS = 32
 Z = 1.96  # of the normal distribution
@@ -93,7 +93,7 @@ class Grouped:
         """95 % intervals by name."""
         values, without = self.values(), self.without_groups()
         found = {
-            name: interval(values[name], without[name], self.count, share=name in SHARES,
+            name: interval(values[name], without[name], self.count, share=is_share(name),
                            proportion=name in self.proportions)
             for name in values if name in without
         }  # fmt: skip
@@ -102,7 +102,7 @@ class Grouped:
 
 def _bounded(name: str, low: float, high: float) -> Interval:
     """An interval without what the metric can never be."""
-    least, most = BOUNDS.get(name, (-math.inf, math.inf))
+    least, most = bounds(name)
     return max(low, least), min(high, most)
 
 
@@ -152,7 +152,7 @@ def winner(rival: Mapping[str, Any], metrics: Mapping[str, float], metric: str) 
         rival: with `metrics` and, where they are known, `differences` as of `differences`.
         metrics: the model's.
     """
-    sign = -1 if metric in LOWER_IS_BETTER else 1
+    sign = 1 if higher_is_better(metric) else -1
     value = metrics[metric] - rival["metrics"][metric]
     _, low, high = rival.get("differences", {}).get(metric) or (value, value, value)
     if low <= 0 <= high:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,18 +10,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flambeau.core.errors import UsageError, nearest
+from flambeau.core.registry import Asked, Registry, looked_up
 from flambeau.objectives.forecasting import Pinball
 from flambeau.objectives.tagging import tag_cross_entropy
 
 Loss = Callable[..., Tensor]
+LOSSES: Registry[Loss] = Registry("loss")
+AFTER = 3
+"""The arguments of a loss: output, target and reduction (`mean`, or `none` for one number a sample); those after them
+are options that a recipe may set, `objective: {loss: {name: focal, gamma: 2}}`."""
 
 
+@LOSSES.register("cross_entropy")
 def cross_entropy(output: Tensor, target: Tensor, reduction: str = "mean", label_smoothing: float = 0.0) -> Tensor:
     """Output (B, K) as logits; target int64 (B), or probabilities (B, K)."""
     return F.cross_entropy(output, target, reduction=reduction, label_smoothing=label_smoothing)
 
 
+@LOSSES.register("bce")
 def bce(output: Tensor, target: Tensor, reduction: str = "mean", label_smoothing: float = 0.0) -> Tensor:
     """Output (B, K) as logits; target float (B, K) in 0…1."""
     target = target.to(output.dtype)
@@ -41,30 +48,31 @@ def _elementwise(function: Callable[..., Tensor]) -> Loss:
     return loss
 
 
-LOSSES: dict[str, Loss] = {
-    "cross_entropy": cross_entropy,
-    "bce": bce,
-    "mse": _elementwise(F.mse_loss),
-    "l1": _elementwise(F.l1_loss),
-    "huber": _elementwise(F.smooth_l1_loss),
-    "tag_cross_entropy": tag_cross_entropy,
-    "pinball": Pinball([0.5]),
-}
+LOSSES.register("mse")(_elementwise(F.mse_loss))
+LOSSES.register("l1")(_elementwise(F.l1_loss))
+LOSSES.register("huber")(_elementwise(F.smooth_l1_loss))
+LOSSES.register("tag_cross_entropy")(tag_cross_entropy)
+LOSSES.register("pinball")(Pinball([0.5]))
 
 
-def named(loss: str) -> Loss:
-    """The loss of a name.
+def named(asked: Asked) -> Loss:
+    """The loss of a name, with the options that are given.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or it has no such option.
     """
-    if loss not in LOSSES:
-        raise UsageError(f"no loss is called '{loss}'", fix=nearest(loss, LOSSES))
-    return LOSSES[loss]
+    _, loss, options = looked_up(LOSSES, asked, AFTER)
+    return functools.partial(loss, **options) if options else loss
+
+
+def bare(loss: Any) -> Any:
+    """A loss without the arguments that were bound to it."""
+    return bare(loss.func) if isinstance(loss, functools.partial) else loss
 
 
 def expects_classes(loss: Any) -> bool:
     """Whether a loss (named, a function or a module) is a cross-entropy over class numbers."""
+    loss = bare(loss)
     return loss in (cross_entropy, F.cross_entropy, F.nll_loss) or isinstance(
         loss, (torch.nn.CrossEntropyLoss, torch.nn.NLLLoss)
     )

@@ -14,17 +14,13 @@ from torch import Tensor, nn
 
 from flambeau.fields import Category, Field, MultiLabel, Number
 from flambeau.objectives import losses
+from flambeau.objectives.losses import bare
 
 LOGIT_LOSSES = (losses.bce, F.binary_cross_entropy_with_logits, F.multilabel_soft_margin_loss)
 LOGIT_MODULES = (nn.BCEWithLogitsLoss, nn.MultiLabelSoftMarginLoss)
 NUMBER_LOSSES = (F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss)
 NUMBER_MODULES = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
 MOST_CLASSES = 2_000  # whose confusion is counted
-
-
-def bare(loss: Any) -> Any:
-    """A loss without the arguments that were bound to it."""
-    return bare(loss.func) if isinstance(loss, functools.partial) else loss
 
 
 def is_binary(loss: Any) -> bool:
@@ -95,7 +91,7 @@ def measured(loss: Any, output: Any, target: Any, classes: Sequence[str] = ()) -
             return Measured(Category(_names(classes, 2)), activation)
         several = target.ndim == 2 and output.shape == target.shape and target.shape[1] <= MOST_CLASSES
         return Measured(MultiLabel(_names(classes, target.shape[1])), activation) if several else None
-    if losses.expects_classes(bare(loss)) or (whole and not compares_numbers(loss)):
+    if losses.expects_classes(loss) or (whole and not compares_numbers(loss)):
         fits = output.ndim >= 2 and 2 <= output.shape[1] <= MOST_CLASSES and output.is_floating_point()
         same = target.shape == (len(output), *output.shape[2:])
         if fits and (same or (target.is_floating_point() and target.shape == output.shape)):

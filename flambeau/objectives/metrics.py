@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import math
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from flambeau.core.errors import UsageError, shown
-from flambeau.fields import MultiLabel, Number
+from flambeau.core.errors import UsageError, nearest, shown
+from flambeau.core.registry import Asked, looked_up, name_and_options
+from flambeau.fields import Field, MultiLabel, Number
 from flambeau.objectives.classification import Worst
 from flambeau.objectives.intervals import GROUPS, Grouped, groups_of
+from flambeau.objectives.names import METRICS
 from flambeau.objectives.ranking import EXACT, Ranking
 
 LEAST_EXACT = 2**15  # scores of each of many labels up to which its average precision is exact
@@ -31,6 +34,86 @@ class Metric(Protocol):
     def detail(self) -> dict[str, Any]:
         """What the report shows, as plain JSON."""
         ...
+
+
+class NamedMetric(Grouped):
+    """A metric that is called by its name: what each row adds to a sum, and the value of such a sum. A subclass is
+    entered into METRICS; its constructor's arguments after the field are options that a recipe may set,
+    `objective: {metrics: [{name: f_beta, beta: 2}]}`.
+
+    Args:
+        field: the target's, fitted.
+
+    >>> class Bias(NamedMetric):
+    ...     def terms(self, output, target):
+    ...         return output - target
+    ...
+    ...     def value(self, sums, count):
+    ...         return sums / count
+    """
+
+    higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    """What it lies between; (0, 1) is shown in percent."""
+    tasks: ClassVar[tuple[str, ...]] = ()
+    """Names of the TASKS that it is for; of all, if there are none."""
+    name: str
+
+    def __init__(self, field: Any):
+        self.field = field
+        self.shape: tuple[int, ...] = ()  # of what a row adds
+        self.sums = torch.zeros(GROUPS, 1, dtype=torch.float64)  # rows, and then the terms
+
+    def terms(self, output: Tensor, target: Tensor) -> Tensor:
+        """What each row adds to the sum, (B, …), given output after its activation (B, …) and target (B, …)."""
+        raise NotImplementedError
+
+    def value(self, sums: Tensor, count: Tensor) -> Tensor:
+        """The metric (N) of N sums (N, …), float64, of `count` (N) rows; undefined (0 / 0) it counts as 0."""
+        raise NotImplementedError
+
+    def update(self, output: Tensor, target: Tensor, rows: Tensor) -> None:
+        terms = self.terms(output.float().cpu(), target.cpu())
+        by_row = torch.cat([torch.ones(len(terms), 1), terms.reshape(len(terms), -1)], 1).double()
+        if self.sums.shape[1] == 1:
+            self.shape, self.sums = terms.shape[1:], torch.zeros(GROUPS, by_row.shape[1], dtype=torch.float64)
+        self.sums.index_add_(0, groups_of(rows), by_row)
+
+    @property
+    def count(self) -> int:
+        return int(self.sums[:, 0].sum())
+
+    def score(self, sums: Tensor) -> dict[str, Tensor]:
+        count = sums[:, 0]
+        there = self.value(sums[:, 1:].reshape(len(sums), *self.shape), count) if self.count else torch.zeros(len(sums))
+        return {self.name: there.nan_to_num()}
+
+    def detail(self) -> dict[str, Any]:
+        return {}
+
+
+def called(asked: Asked) -> tuple[str, type[NamedMetric], dict[str, Any]]:
+    """The name of a metric of METRICS, its class and the options that it is given.
+
+    Raises:
+        UsageError: there is none of that name, or it has no such option.
+    """
+    name, _ = name_and_options(asked)
+    if name not in METRICS:
+        fix = f"{nearest(name, METRICS)}; what suits the target is measured anyway, see metric="
+        raise UsageError(f"'{name}' is no metric that can be added by name", fix=fix)
+    return looked_up(METRICS, asked, after=1)
+
+
+def named_metric(asked: Asked, field: Field) -> NamedMetric:
+    """A metric of METRICS for a target; raises as `called`, and where it is not for such a target."""
+    name, kind, options = called(asked)
+    if kind.tasks and field.task not in kind.tasks:
+        expected = f"a target that is learned as {' or '.join(kind.tasks)}"
+        raise UsageError(f"the metric {name} is not for a target of the kind {field.kind}", expected=expected)
+    metric = kind(field, **options)
+    metric.name = name
+    return metric
 
 
 class MultiLabelClassification(Grouped):
@@ -162,9 +245,8 @@ class Own:
         self.name = getattr(metric, "__name__", type(metric).__name__).lower()
         self.streams = hasattr(metric, "update") and hasattr(metric, "compute")
         if not self.streams and not callable(metric):
-            fix = "what suits the target is measured anyway; see metric=" if isinstance(metric, str) else None
             expected = "a function, or an object with update and compute"
-            raise UsageError(f"{shown(metric)} is not a metric", expected=expected, fix=fix)
+            raise UsageError(f"{shown(metric)} is not a metric", expected=expected)
         if self.streams and hasattr(metric, "reset"):
             metric.reset()
         self.total, self.count = 0.0, 0

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from flambeau.core.errors import UsageError
+from flambeau.core.registry import Asked, name_and_options
 from flambeau.data.batch import Batch
 from flambeau.fields import Field, Windows
 from flambeau.models import Built, Ensemble, FromData
@@ -39,8 +41,9 @@ class Supervised(Objective):
         model: any module, or what `models.build` gives; called with `batch.input` it gives logits (B, K) for classes,
             numbers for numbers.
         target: the target's field; None for a user's own data, whose outputs are then left as they are.
-        loss: a name of `losses.LOSSES`, `auto`, or any callable (output, target) to a scalar.
-        metrics: a user's own, beside those that suit the target.
+        loss: a name of `losses.LOSSES`, with its options or without, `auto`, or any callable (output, target) to a
+            scalar.
+        metrics: beside those that suit the target: names of `names.METRICS`, with options or without, and a user's own.
         metric: the measure of the model, which the best epoch is chosen by; `auto` to follow from the target.
     """
 
@@ -50,16 +53,21 @@ class Supervised(Objective):
         self,
         model: nn.Module | Built,
         target: Field | None = None,
-        loss: str | Callable[..., Tensor] = "auto",
+        loss: Asked | Callable[..., Tensor] = "auto",
         metrics: Sequence[Any] = (),
         metric: str = "auto",
     ):
         built = model if isinstance(model, Built) else Built(model)
         self.model, self.target, self.task = built.model, target, task_of(target)
         loss = self.task.default_loss if loss == "auto" else loss
-        self.loss_name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
-        self.loss_function: Callable[..., Tensor] = loss if callable(loss) else self.task.criterion(loss)
-        self.own_metrics = list(metrics)
+        self.loss_options: dict[str, Any] = {}
+        if callable(loss):
+            self.loss_function, self.loss_name = loss, getattr(loss, "__name__", type(loss).__name__)
+        else:
+            self.loss_function = self.task.criterion(loss)
+            self.loss_name, self.loss_options = name_and_options(loss)
+        self.named_metrics = [metric for metric in metrics if isinstance(metric, str | Mapping)]
+        self.own_metrics = [metric for metric in metrics if not isinstance(metric, str | Mapping)]
         self.measured: Measured | None = None
         self.metric = metric
         if target is not None:
@@ -85,6 +93,9 @@ class Supervised(Objective):
         Raises:
             UsageError: there is no such metric for this target.
         """
+        if self.named_metrics and self._measured_task.field is None:
+            found = "it is not known what these targets are, so no metric can be called by name"
+            raise UsageError(found, fix="give metrics=[function]")
         self.metric = metric
         self.monitor, self.higher_is_better = self._measured_task.measure(metric)
 
@@ -123,7 +134,7 @@ class Supervised(Objective):
             return False
 
     def start_evaluation(self, detail: bool = False) -> None:
-        self._metrics = self._measured_task.metrics(detail, self.metric)
+        self._metrics = self._measured_task.measured_by(detail, self.metric, self.named_metrics)
         self._own = [Own(metric) for metric in self.own_metrics]
         self._loss: Tensor | float = 0.0
         self._count = 0.0
@@ -183,4 +194,5 @@ class Supervised(Objective):
 
     def describe(self) -> str:
         kind = f" for a target of the kind {self.target.kind}" if self.target else ""
-        return f"{self.loss_name.replace('_', ' ')}{kind}"
+        options = ", ".join(f"{name} {value}" for name, value in self.loss_options.items())
+        return f"{self.loss_name.replace('_', ' ')}{f' ({options})' if options else ''}{kind}"

@@ -10,7 +10,7 @@ from flambeau.core.files import read_json
 from flambeau.core.findings import Finding
 from flambeau.fields import FIELDS
 from flambeau.objectives.intervals import wilson, winner
-from flambeau.objectives.names import LOWER_IS_BETTER
+from flambeau.objectives.names import higher_is_better
 from flambeau.objectives.tasks import TASKS, Task
 from flambeau.recipe import Recipe
 from flambeau.run import Run
@@ -92,11 +92,11 @@ class Facts:
         """The metric that comes first, and whether more of it is better."""
         chosen = self.evaluation.get("metric") or self.recipe.objective.metric
         if chosen != "auto":
-            return chosen, chosen not in LOWER_IS_BETTER
+            return chosen, self.evaluation.get("higher_is_better", higher_is_better(chosen))
         if "span_f1" in self.metrics:  # a run of before
             return "span_f1", True
         usual = (*self.task.metric_names, "loss")[0]
-        return usual, usual not in LOWER_IS_BETTER
+        return usual, higher_is_better(usual)
 
     def interval(self, name: str) -> tuple[float, float] | None:
         """The 95 % interval of a metric; None where nobody knows it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from flambeau.objectives.names import SHARES
+from flambeau.objectives.names import is_share
 from flambeau.report.markup import Child, Markup, tag
 from flambeau.report.svg import Series
 from flambeau.report.words import Words
@@ -64,7 +64,7 @@ def figure_of(name: str, value: float) -> str:
     >>> figure_of("accuracy", 0.5), figure_of("rmse", 0.5)
     ('50.0%', '0.5')
     """
-    return percentage(value) if name in SHARES else number(value)
+    return percentage(value) if is_share(name) else number(value)
 
 
 def cell(value: str) -> Markup:

@@ -90,6 +90,50 @@ def test_a_sampler_a_logger_and_a_model(flambeau: Forkserver, photos: Path) -> N
     assert refused.status == 2 and "nome" in refused.told
 
 
+def test_a_loss_with_options_and_metrics(flambeau: Forkserver, photos: Path) -> None:
+    plugins = [x for name in ("focal", "kappa") for x in ("--plugin", PLUGINS / f"{name}.py")]
+    command = ("train", photos, *plugins, "--model", "mlp", "--epochs", 2, "--no-check", "--loss", "focal")
+    named = ("--metric", "cohens_kappa", "--set", "metrics=[{name: cohens_kappa, weights: 1}]")
+    trained = flambeau(*command, "--set", "objective.loss.gamma=3", *named, "--run", "focal", cwd=photos.parent)
+    assert trained.status == 0, trained.err
+    run = photos.parent / "focal"
+    chosen = yaml.safe_load((run / "recipe.yaml").read_text())["objective"]
+    assert (chosen["loss"], chosen["metric"]) == ({"name": "focal", "gamma": 3}, "cohens_kappa")
+    assert chosen["metrics"] == [{"name": "cohens_kappa", "weights": 1}]
+    kept = json.loads((run / "evaluation.json").read_text())
+    assert kept["metric"] == "cohens_kappa" and "cohens_kappa" in kept["intervals"]
+    assert all("cohens_kappa" in rival["differences"] for rival in kept["baselines"])
+    assert (
+        "cohens_kappa" in (run / "report.html").read_text() and "focal (gamma 3)" in (run / "recipe.yaml").read_text()
+    )
+    measured = flambeau("evaluate", run, *plugins, "--json", cwd=photos.parent)
+    assert measured.json["metrics"] == pytest.approx(kept["metrics"]), measured.err
+    (listed,) = (r for r in flambeau("runs", ".", "--json", cwd=photos.parent).json["runs"] if r["run"] == "focal")
+    assert listed["metrics"]["cohens_kappa"] == kept["metrics"]["cohens_kappa"]
+    told = flambeau("predict", run, photos / "3", *plugins, "--json", cwd=photos.parent)
+    assert len(told.json["predictions"]) == len([*(photos / "3").iterdir()]), told.err
+
+    unasked = flambeau(*command, "--run", "unasked", cwd=photos.parent)
+    other = flambeau("evaluate", "unasked", *plugins, "--metric", "cohens_kappa", "--json", cwd=photos.parent)
+    assert unasked.status == 0 and other.json["metric"] == "cohens_kappa", other.err
+    wrong = {
+        "objective.loss.gama=3": "the loss focal has no setting 'gama'; did you mean 'gamma'?",
+        "objective.loss.gamma=much": "expected a number",
+        "metrics=[kohens_kappa]": "did you mean 'cohens_kappa'?",
+        "metrics=[{name: cohens_kappa, weight: 1}]": "did you mean 'weights'?",
+    }
+    for setting, answer in wrong.items():
+        refused = flambeau(*command, "--set", setting, "--run", "wrong", cwd=photos.parent)
+        assert refused.status == 2 and answer in refused.told, refused.err
+
+
+def test_a_metric_says_which_targets_it_is_for(flambeau: Forkserver, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("x,y\n" + "".join(f"{i},{i * 1.5}\n" for i in range(60)))
+    command = ("train", "rows.csv", "--plugin", PLUGINS / "kappa.py", "--target", "y", "--metric", "cohens_kappa")
+    refused = flambeau(*command, cwd=tmp_path)
+    assert refused.status == 2 and "cohens_kappa is not for a target of the kind number" in refused.told
+
+
 def test_a_reader_of_tables(flambeau: Forkserver, tmp_path: Path) -> None:
     rows = "".join(f"{i % 2:<6}{['007', '7'][i % 2]}\n" for i in range(60))
     (tmp_path / "rows.fwf").write_text(f"x     label\n{rows}")

@@ -155,7 +155,7 @@ def test_data_in_other_forms_is_taken(form: str) -> None:
         ({"loss": nn.CrossEntropyLoss}, r"loss=CrossEntropyLoss is a class; .*; give CrossEntropyLoss\(…\)"),
         ({"loss": 3}, r"loss=3 does not fit"),
         ({"model": lambda x: x}, r"model=.*lambda.* does not fit; expected a name or an nn.Module"),
-        ({"metrics": ["accuracy"]}, r"'accuracy' is not a metric; .*what suits the target is measured anyway"),
+        ({"metrics": ["accuracy"]}, r"'accuracy' is no metric that can be added .*what suits the target is measured"),
     ],
 )
 def test_arguments_that_do_not_fit_are_answered(given: dict[str, Any], message: str) -> None:

@@ -9,14 +9,14 @@ import numpy as np
 from torch import Tensor
 
 from flambeau.core.errors import UsageError, nearest
-from flambeau.core.registry import Registry
+from flambeau.core.registry import Asked, Registry, name_and_options
 from flambeau.data.batch import Batch
 from flambeau.fields import Field
 from flambeau.models.spec import OutputSpec
 from flambeau.objectives import losses
 from flambeau.objectives.losses import Loss
-from flambeau.objectives.metrics import Metric
-from flambeau.objectives.names import LOWER_IS_BETTER, SYNONYMS
+from flambeau.objectives.metrics import Metric, named_metric
+from flambeau.objectives.names import METRICS, SYNONYMS, higher_is_better
 from flambeau.objectives.prediction import Prediction
 
 TASKS: Registry[type[Task]] = Registry("task")
@@ -50,7 +50,7 @@ class Task:
         """What it wants of a model's output: as many numbers for a sample as the field says, if nothing else."""
         return OutputSpec(int(self.field.num_outputs))
 
-    def criterion(self, loss: str) -> Loss:
+    def criterion(self, loss: Asked) -> Loss:
         """The loss of a name: a function of output and target to their mean, or to one number a sample.
 
         Raises:
@@ -111,6 +111,17 @@ class Task:
         what the report shows."""
         return []
 
+    def measured_by(self, detail: bool, asked: str = "auto", named: Sequence[Asked] = ()) -> list[Metric]:
+        """The same, and those of METRICS that are asked for: by name and options, or as the measure of the model.
+
+        Raises:
+            UsageError: there is none of that name, it has no such option, or it is not for this target.
+        """
+        names = [name_and_options(one)[0] for one in named]
+        more = [*named, *([asked] if asked in METRICS and asked not in names else [])]
+        known = more if self.field is not None else []
+        return [*self.metrics(detail, asked), *(named_metric(one, self.field) for one in known)]
+
     @property
     def known(self) -> tuple[str, ...]:
         """The metrics that a model can be chosen by."""
@@ -134,11 +145,11 @@ class Task:
             UsageError: there is no such metric for this target.
         """
         name = self.usual if asked == "auto" else SYNONYMS.get(asked, asked)
-        if name not in self.known:
+        if name not in self.known and not (self.field and name in METRICS):
             kind = f" for a target of the kind {self.field.kind}" if self.field else " for data without fields"
             expected, fix = ", ".join(self.known), nearest(name, self.known)
             raise UsageError(f"there is no metric '{asked}'{kind}", expected=expected, fix=fix)
-        return name, name not in LOWER_IS_BETTER
+        return name, higher_is_better(name)
 
     # -- simple rivals ------------------------------------------------------------------------------------------
 

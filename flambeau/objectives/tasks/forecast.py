@@ -12,6 +12,7 @@ from torch import Tensor
 
 from flambeau.core.errors import UsageError
 from flambeau.core.findings import Severity
+from flambeau.core.registry import Asked, name_and_options
 from flambeau.data.batch import Batch
 from flambeau.fields import Field, Forecast
 from flambeau.objectives import losses
@@ -31,13 +32,13 @@ class Forecasts(Task):
     rivals = "naive"
     numbers = True
 
-    def criterion(self, loss: str) -> losses.Loss:
-        if loss == "pinball":
+    def criterion(self, loss: Asked) -> losses.Loss:
+        compared, (name, _) = losses.named(loss), name_and_options(loss)
+        if name == "pinball":
             return Pinball(self.field.quantiles)
         if len(self.field.quantiles) > 1:
-            raise UsageError(f"the loss {loss} is for one number a step, not {len(self.field.quantiles)} quantiles",
+            raise UsageError(f"the loss {name} is for one number a step, not {len(self.field.quantiles)} quantiles",
                              fix="set the forecast's quantiles=[0.5]")  # fmt: skip
-        compared = losses.named(loss)
 
         def of_known(output: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
             output = output.reshape(target.shape)  # a step without a target is taken to be forecast right

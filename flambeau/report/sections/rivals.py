@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flambeau.objectives.names import LOWER_IS_BETTER, SHARES
+from flambeau.objectives.names import higher_is_better, is_share
 from flambeau.report.facts import Facts
 from flambeau.report.markup import Markup, tag
 from flambeau.report.parts import cell, duration, figure_of, note, section, table
@@ -25,7 +25,7 @@ def rivals(facts: Facts, words: Words) -> Markup | None:
             tag("th", words("rivals.time"), scope="col", class_="n"))  # fmt: skip
     this = {"name": words("rivals.this", model=facts.recipe.model.name), "metrics": facts.metrics,
             "seconds": facts.seconds}  # fmt: skip
-    best = {n: (min if n in LOWER_IS_BETTER else max)(m["metrics"][n] for m in (this, *found)) for n in names}
+    best = {n: (max if higher_is_better(n) else min)(m["metrics"][n] for m in (this, *found)) for n in names}
     rows = [_row(this, names, best, words, "this")] + [_row(b, names, best, words) for b in found]
     return section(words, "rivals", _verdict(facts, words), note(words("rivals.note")), table(head, rows, "list"))
 
@@ -85,4 +85,4 @@ def _change(share: float, told: str) -> Markup:
 
 
 def _signed(change: float, metric: str) -> str:
-    return (f"{change * 100:+.1f}%" if metric in SHARES else f"{change:+.4g}").replace("-", "−")
+    return (f"{change * 100:+.1f}%" if is_share(metric) else f"{change:+.4g}").replace("-", "−")

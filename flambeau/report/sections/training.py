@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from flambeau.objectives.names import SHARES
+from flambeau.objectives.names import is_share
 from flambeau.report.facts import Facts
 from flambeau.report.markup import Markup, tag
 from flambeau.report.parts import figure, figure_of, grid, note, number, percentage, section
@@ -93,7 +93,7 @@ def _metrics(facts: Facts, words: Words) -> list[Markup]:
     figures = []
     for group in filter(None, groups):
         series = [Series(words.name("metric", n), facts.valid(n), i, "dots") for i, n in enumerate(group, 2)]
-        share = group[0] in SHARES
+        share = is_share(group[0])
         title = words("metric.title", names=words("listed").join(s.name for s in series))
         name = series[0].name if len(series) == 1 else ""  # several have a legend
         chart = line_chart(
