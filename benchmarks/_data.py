@@ -5,17 +5,19 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1] / "examples"))  # `import _data` lets `realdata` be imported
+
 
 def cache() -> Path:
     """The folder of made data, beside that of the packages that it is made from."""
-    from flambeau.data.realdata import default_cache
+    from realdata import default_cache
 
     return default_cache().parent / "benchmarks"
 
 
 def cached_photos(count: int) -> Path:
     """A folder of class folders with `count` JPEGs of about 500×375, no two alike."""
-    from flambeau.data.realdata.photos import write_photos
+    from realdata.photos import write_photos
 
     folder = cache() / f"photos-{count}"
     _tell(folder, f"{count} photos")
@@ -24,7 +26,7 @@ def cached_photos(count: int) -> Path:
 
 def cached_fashion_mnist(train: int = 60_000, test: int = 10_000) -> Path:
     """Fashion-MNIST as PNGs in `train/` and `test/` folders of class folders."""
-    from flambeau.data.realdata.pictures import write_fashion_mnist
+    from realdata.pictures import write_fashion_mnist
 
     folder = cache() / f"fashion-mnist-{train}-{test}"
     _tell(folder, f"{train + test} pictures of Fashion-MNIST")

@@ -103,27 +103,27 @@ def ours(datasets: list[fb.Dataset], cache: Path, **settings: Any) -> tuple[floa
 
 
 def speech(folder: Path) -> list[fb.Dataset]:
-    from flambeau.data.realdata.sounds import write_stamps_speech
+    from realdata.sounds import write_stamps_speech
 
     root = write_stamps_speech(folder / "speech")
     return [fb.Dataset.from_folder(root, pattern="{class}-{stamp}", split=fb.Split("grouped", by="stamp", test=0.0))]
 
 
 def drums(folder: Path) -> list[fb.Dataset]:
-    from flambeau.data.realdata.sounds import write_sonic_pi
+    from realdata.sounds import write_sonic_pi
 
     return list(fb.Dataset.from_folder(write_sonic_pi(folder / "drums")).folds(5))
 
 
 def digits(folder: Path) -> list[fb.Dataset]:
-    from flambeau.data.realdata.sounds import write_spoken_digits
+    from realdata.sounds import write_spoken_digits
 
     root = write_spoken_digits(folder / "digits")
     return list(fb.Dataset.from_folder(root, pattern="{class}-{language}").folds(5, by="language"))
 
 
 def lite0() -> dict[str, Any]:
-    from flambeau.data.realdata.pictures import efficientnet_lite0
+    from realdata.pictures import efficientnet_lite0
 
     return {"model": "timm:tf_efficientnet_lite0", "pretrained": str(efficientnet_lite0())}
 

@@ -25,16 +25,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import _data  # noqa: F401
 import numpy as np
 import soundfile
 import soxr
 import torch
 from _timing import compare, interleave, summary
+from realdata.sounds import LANGUAGES, write_stamps_speech
 
 import flambeau as fb
 from flambeau.core.errors import DataError
 from flambeau.core.threads import usable_processors
-from flambeau.data.realdata.sounds import LANGUAGES, write_stamps_speech
 from flambeau.data.store.encode import EncodeOptions, encode
 from flambeau.fields.sound import LogMel, SoundAugmentation, decode
 from flambeau.fields.sound.augment import Draws

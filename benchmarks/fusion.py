@@ -48,7 +48,7 @@ def main() -> int:
     from sklearn.model_selection import StratifiedKFold
 
     from flambeau.core.settings import parse_setting
-    from flambeau.data.realdata.tables import write_stamps_table
+    from realdata.tables import write_stamps_table
 
     if not (cache() / "stamps-table" / "stamps.csv").exists():
         write_stamps_table(cache() / "stamps-table")

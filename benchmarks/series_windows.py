@@ -20,6 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import _data  # noqa: F401
 from _timing import compare, interleave, parser, run_child, speaker, summary, table, verdict
 
 BATCH, PROMISED = 256, 20.0
@@ -29,9 +30,9 @@ CASES = {"prices": (60, 1), "demand": (336, 48)}
 
 def make_data(case: str) -> Any:
     import polars as pl
+    from realdata.tables import write_r_frame
 
     import flambeau as fb
-    from flambeau.data.realdata.tables import write_r_frame
 
     length, horizon = CASES[case]
     options: dict[str, Any] = {"length": length, "horizon": horizon, "split": "none", "season": []}

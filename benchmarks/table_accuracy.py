@@ -18,6 +18,7 @@ import time
 from statistics import mean
 from typing import Any
 
+import _data  # noqa: F401
 from _timing import table, verdict
 
 FOLDS = 5
@@ -25,8 +26,7 @@ FOLDS = 5
 
 def diamonds() -> Any:
     import numpy as np
-
-    from flambeau.data.realdata.tables import r_frame
+    from realdata.tables import r_frame
 
     frame = r_frame("diamonds").drop("rownames").to_pandas()
     frame["log_price"] = np.log(frame.pop("price").to_numpy(float))
@@ -34,13 +34,13 @@ def diamonds() -> Any:
 
 
 def boston() -> Any:
-    from flambeau.data.realdata.tables import r_frame
+    from realdata.tables import r_frame
 
     return r_frame("boston").drop("rownames").to_pandas()
 
 
 def titanic() -> Any:
-    from flambeau.data.realdata.tables import r_frame
+    from realdata.tables import r_frame
 
     return r_frame("titanic").drop("rownames").to_pandas()
 

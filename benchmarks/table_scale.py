@@ -29,8 +29,9 @@ TIMES, BYTES = 12.0, 300
 
 def flights() -> Path:
     """The Parquet file, in the cache."""
+    from realdata.tables import vega_file
+
     from flambeau.core.files import write_atomic
-    from flambeau.data.realdata.tables import vega_file
 
     path = cache() / "flights-3m.parquet"
     if not path.exists():

@@ -29,6 +29,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
+import _data  # noqa: F401
 import numpy as np
 from _timing import verdict
 
@@ -55,7 +56,7 @@ PROMISES = {
 
 
 def texts(name: str) -> tuple[list[str], list[str]]:
-    from flambeau.data.realdata.texts import bbc_news, chinese_reviews, uci_sentences
+    from realdata.texts import bbc_news, chinese_reviews, uci_sentences
 
     if name == "bbc":
         files = sorted(bbc_news().glob("*/*.txt"))
@@ -82,7 +83,7 @@ def datasets(x: list[str], y: list[str], validating: bool) -> Iterator[fb.Datase
 
 def headlines(folder: Path, validating: bool) -> Iterator[fb.Dataset]:
     """Five times the pairs, other groups of articles held out each time."""
-    from flambeau.data.realdata.texts import write_headlines
+    from realdata.texts import write_headlines
 
     whole = fb.Dataset.from_table(
         write_headlines(folder / "headlines.csv"), target="match", inputs=["headline", "text"]
@@ -96,7 +97,7 @@ def headlines(folder: Path, validating: bool) -> Iterator[fb.Dataset]:
 
 
 def brown(folder: Path) -> fb.Dataset:
-    from flambeau.data.realdata.texts import write_brown
+    from realdata.texts import write_brown
 
     return fb.Dataset.from_tagged(write_brown(folder / "brown.pos"), split=fb.Split("random", valid=0.1, test=0.1))
 
@@ -114,7 +115,7 @@ def fit(data: fb.Dataset, run: Path, **settings: Any) -> dict[str, float]:
 
 def measure(name: str, folder: Path, validating: bool, keep: str) -> dict[str, list[float]]:
     """What `fit` gives, of each fold."""
-    from flambeau.data.realdata.texts import minilm
+    from realdata.texts import minilm
 
     settings = {"keep": keep} | ({"model": f"hf:{minilm()}"} if name == "minilm" else {})
     if name == "brown":

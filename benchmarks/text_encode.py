@@ -28,7 +28,7 @@ SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
 def write_rows(count: int) -> Path:
     """The CSV: text and label."""
-    from flambeau.data.realdata.texts import bbc_news, uci_sentences
+    from realdata.texts import bbc_news, uci_sentences
 
     path = _data.cache() / f"tweets-{count}.csv"
     if path.exists():
@@ -51,8 +51,9 @@ def write_rows(count: int) -> Path:
 
 def ours(path: Path) -> dict[str, float]:
     """From the file to the Store."""
+    from realdata.texts import minilm
+
     from flambeau.data.dataset import Dataset
-    from flambeau.data.realdata.texts import minilm
     from flambeau.data.store.encode import encode
     from flambeau.fields import Text
 
@@ -69,8 +70,7 @@ def ours(path: Path) -> dict[str, float]:
 def peer(path: Path) -> dict[str, float]:
     """tokenizers alone, in batches of 1,000, over texts that are in memory."""
     import tokenizers
-
-    from flambeau.data.realdata.texts import minilm
+    from realdata.texts import minilm
 
     tool = tokenizers.Tokenizer.from_file(str(minilm() / "tokenizer.json"))
     tool.no_padding()

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import _data  # noqa: F401
 from _timing import compare, interleave, parser, run_child, speaker, summary, table, verdict
 
 RANDOM, GROUPED = 1.5, 1.0  # promised: ours over HF Trainer's
@@ -26,7 +27,7 @@ SIDES = ("flambeau", "hf random", "hf grouped")
 
 def texts(count: int) -> tuple[list[str], list[int]]:
     """As many sentences as paragraphs, shuffled, and a label for each."""
-    from flambeau.data.realdata.texts import bbc_news, uci_sentences
+    from realdata.texts import bbc_news, uci_sentences
 
     paragraphs = []
     for file in sorted(bbc_news().glob("*/*.txt")):
@@ -42,8 +43,9 @@ def texts(count: int) -> tuple[list[str], list[int]]:
 
 def ours(count: int) -> dict[str, float]:
     """A Learner without validation rows, report or checkpoints, as the peer has none."""
+    from realdata.texts import minilm
+
     import flambeau as fb
-    from flambeau.data.realdata.texts import minilm
     from flambeau.techniques import Technique
 
     class Clock(Technique):
@@ -74,6 +76,7 @@ def peer(count: int, strategy: str) -> dict[str, float]:
     from flambeau.core import compat
 
     compat.mend_torchvision()
+    from realdata.texts import minilm
     from transformers import (
         AutoModelForSequenceClassification,
         AutoTokenizer,
@@ -82,8 +85,6 @@ def peer(count: int, strategy: str) -> dict[str, float]:
         TrainerCallback,
         TrainingArguments,
     )
-
-    from flambeau.data.realdata.texts import minilm
 
     class Clock(TrainerCallback):
         def on_train_begin(self, *_: Any, **__: Any) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
+from realdata.pictures import write_digits
 
 import flambeau as fb
-from flambeau.data.realdata.pictures import write_digits
 
 photos = write_digits("runs/examples/photos")
 files = sorted(photos.rglob("*.png"), key=lambda file: file.name)  # as they were recorded: writer after writer

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from realdata.pictures import write_digits
+
 import flambeau as fb
-from flambeau.data.realdata.pictures import write_digits
 
 photos = write_digits("runs/examples/photos")
 

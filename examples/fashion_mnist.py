@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from realdata.pictures import fashion_mnist
+
 import flambeau as fb
-from flambeau.data.realdata.pictures import fashion_mnist
 
 pictures = fashion_mnist()
 names = [pictures.classes[y] for y in pictures.train_y], [pictures.classes[y] for y in pictures.test_y]

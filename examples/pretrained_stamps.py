@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from realdata.pictures import efficientnet_lite0, write_stamps
+
 import flambeau as fb
-from flambeau.data.realdata.pictures import efficientnet_lite0, write_stamps
 
 data = fb.Dataset.from_folder(write_stamps("runs/examples/stamps"))
 print(data.describe())

@@ -13,8 +13,9 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from realdata.pictures import write_digits
+
 import flambeau as fb
-from flambeau.data.realdata.pictures import write_digits
 from flambeau.serve import background_server
 
 photos = write_digits("runs/examples/photos")

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from realdata.sounds import write_stamps_speech
+
 import flambeau as fb
-from flambeau.data.realdata.sounds import write_stamps_speech
 
 folder = write_stamps_speech(Path("runs/examples/speech"), languages=("bg", "es", "fr", "ro"), each=100)
 # the same things are named in all languages: a thing is on one side of the split, in whatever language

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from realdata.tables import write_r_frame
+
 import flambeau as fb
-from flambeau.data.realdata.tables import write_r_frame
 
 folder = Path("runs/examples")
 folder.mkdir(parents=True, exist_ok=True)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from realdata.texts import write_brown
+
 import flambeau as fb
-from flambeau.data.realdata.texts import write_brown
 
 folder = Path("runs/examples")
 folder.mkdir(parents=True, exist_ok=True)

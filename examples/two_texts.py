@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from realdata.texts import write_headlines
+
 import flambeau as fb
-from flambeau.data.realdata.texts import write_headlines
 
 table = Path("runs/examples/headlines.csv")
 table.parent.mkdir(parents=True, exist_ok=True)

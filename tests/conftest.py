@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 from forkserver import Forkserver
-
-from flambeau.data.realdata import Unreachable, fetch
-from flambeau.data.realdata.nasty import fabricate_nasty
-from flambeau.data.realdata.pictures import write_digits
+from realdata import Unreachable, fetch
+from realdata.nasty import fabricate_nasty
+from realdata.pictures import write_digits
 
 
 def require(name: str) -> Path:

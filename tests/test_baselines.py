@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 import pytest
 from kinds import sound, tags, text
+from realdata.texts import write_sentences
 from sklearn.datasets import load_digits, load_iris, load_wine
 
 import flambeau as fb
 from flambeau.baselines import MOST_ROWS, baselines
-from flambeau.data.realdata.texts import write_sentences
 from flambeau.evaluation import evaluate_run
 from flambeau.learner.verdicts import verdict
 

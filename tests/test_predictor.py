@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image as PILImage
+from realdata.pictures import digits as digit_pictures
 from small import digits
 
 import flambeau as fb
 from flambeau.core.errors import DataError
-from flambeau.data.realdata.pictures import digits as digit_pictures
 
 PICTURES, LABELS = digit_pictures()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flambeau.cli import common
+from flambeau.cli import common, demo_data
 
 if TYPE_CHECKING:
     from flambeau.data.dataset import Dataset
@@ -40,7 +40,7 @@ def command(
     `pictures` are scikit-learn's 1,797 handwritten digits, `text` is 3,000 sentences of reviews, `tags` the parts of
     speech in 4,600 sentences of the press (the Brown corpus), `audio` names of things spoken in four languages,
     `table` the passengers of the Titanic and who survived, `series` the electricity that Victoria needed in each half
-    hour of 2014, a day ahead; the last four are downloaded once. `audio` needs flambeau[audio], and serving
+    hour of 2014, a day ahead; `tags` and `audio` are downloaded once. `audio` needs flambeau[audio], and serving
     flambeau[serve]; without it that step is left out.
 
     Example: `flambeau demo text`
@@ -90,61 +90,48 @@ def command(
 
 def _digits(folder: Path) -> Dataset:
     from flambeau.data.dataset import Dataset
-    from flambeau.data.realdata.pictures import write_digits
 
-    write_digits(folder / "digits")
-    return Dataset.from_folder(folder / "digits")
+    return Dataset.from_folder(demo_data.write_digits(folder / "digits"))
 
 
 def _sentences(folder: Path) -> Dataset:
     from flambeau.data.dataset import Dataset
-    from flambeau.data.realdata.texts import write_sentences
 
-    folder.mkdir(parents=True, exist_ok=True)
-    return Dataset.from_table(write_sentences(folder / "sentences.csv"), inputs=["text"])
+    return Dataset.from_table(demo_data.write_packed("sentences", folder / "sentences.csv"), inputs=["text"])
 
 
 def _press(folder: Path) -> Dataset:
     from flambeau.data.dataset import Dataset
-    from flambeau.data.realdata.texts import write_brown
 
-    folder.mkdir(parents=True, exist_ok=True)
-    return Dataset.from_tagged(write_brown(folder / "press.pos", "a"))
+    return Dataset.from_tagged(demo_data.write_press(folder / "press.pos"))
 
 
 def _speech(folder: Path) -> Dataset:
     from flambeau.data.dataset import Dataset
-    from flambeau.data.realdata.sounds import write_stamps_speech
     from flambeau.data.split import Split
 
-    write_stamps_speech(folder / "speech", ("es", "fr", "ro", "ru"), 80)
-    how = Split("grouped", by="stamp")
-    return Dataset.from_folder(folder / "speech", pattern="{class}-{stamp}", split=how)
+    sounds = demo_data.write_speech(folder / "speech")
+    return Dataset.from_folder(sounds, pattern="{class}-{stamp}", split=Split("grouped", by="stamp"))
 
 
 def _titanic(folder: Path) -> Dataset:
     from flambeau.data.dataset import Dataset
-    from flambeau.data.realdata.tables import write_r_frame
 
-    folder.mkdir(parents=True, exist_ok=True)
-    table = write_r_frame("titanic", folder / "titanic.csv")
-    return Dataset.from_table(table, target="survived", inputs=["sex", "age", "passengerClass"])
+    return Dataset.from_table(demo_data.write_packed("titanic", folder / "titanic.csv"), target="survived")
 
 
 def _demand(folder: Path) -> Dataset:
     from flambeau.data.dataset import Dataset
-    from flambeau.data.realdata.tables import write_r_frame
 
-    folder.mkdir(parents=True, exist_ok=True)
-    table = write_r_frame("elecdemand", folder / "elecdemand.csv")
-    return Dataset.from_series(table, time="Time", target="Demand", horizon=48, inputs=["Temperature"])
+    table = demo_data.write_packed("demand", folder / "demand.csv")
+    return Dataset.from_series(table, time="Time", target="Demand", horizon=48)
 
 
 def _latest(folder: Path) -> list[dict[str, Any]]:
     """The last three weeks, from which the next day is forecast."""
     from flambeau.data.sources.tables import read_table
 
-    return read_table(folder / "elecdemand.csv").frame.tail(21 * 48).to_dicts()
+    return read_table(folder / "demand.csv").frame.tail(21 * 48).to_dicts()
 
 
 def _told(value: Any, prediction: Any) -> str:

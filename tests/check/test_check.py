@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as PILImage
+from realdata.pictures import digits
 
 from flambeau.core.findings import Finding, Severity, has_errors
 from flambeau.data.dataset import Dataset
-from flambeau.data.realdata.pictures import digits
 from flambeau.data.split import Split
 from flambeau.fields import Category, MultiLabel, Number
 

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFont
+from realdata.pictures import digits, fashion_mnist, mnist5k
 
 from flambeau.check.files import scan
 from flambeau.check.near import LEAF, near_duplicates
 from flambeau.core.findings import Finding, Severity
 from flambeau.core.reporter import Bar
 from flambeau.data.dataset import Dataset
-from flambeau.data.realdata.pictures import digits, fashion_mnist, mnist5k
 
 Picture = PILImage.Image
 

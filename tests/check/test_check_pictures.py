@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as PILImage
+from realdata.nasty import UNREADABLE
 
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
-from flambeau.data.realdata.nasty import UNREADABLE
 from flambeau.data.store.encode import EncodeOptions, encode
 
 EXOTIC = {

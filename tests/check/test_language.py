@@ -63,7 +63,7 @@ def test_scripts_do_not_overlap() -> None:
 
 @pytest.mark.network
 def test_messages_of_a_program_in_twelve_languages(realdata: Callable[[str], Path]) -> None:
-    from flambeau.data.realdata.archives import members
+    from realdata.archives import members
 
     names = {
         "en": "English", "de": "German", "fr": "French", "es": "Spanish", "it": "Italian", "pt": "Portuguese",

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from realdata.archives import members
+from realdata.texts import uci_sentences
 
 from flambeau.check.mojibake import mojibake
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
-from flambeau.data.realdata.archives import members
-from flambeau.data.realdata.texts import uci_sentences
 from flambeau.fields import Category, Text
 
 RUSSIAN = "Это был лучший фильм, который я видел за последние годы."

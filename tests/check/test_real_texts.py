@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from realdata import open_member
+from realdata.archives import members
 
 from flambeau.core.findings import Finding
 from flambeau.data.dataset import Dataset
-from flambeau.data.realdata import open_member
-from flambeau.data.realdata.archives import members
 from flambeau.fields import Text
 
 pytestmark = pytest.mark.network

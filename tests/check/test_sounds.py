@@ -129,7 +129,7 @@ def test_clips_of_one_recording_on_both_sides_are_told(tmp_path: Path) -> None:
 
 @pytest.mark.network
 def test_real_speech_has_a_level_that_gives_languages_away(realdata: Callable[[str], Path], tmp_path: Path) -> None:
-    from flambeau.data.realdata.sounds import write_stamps_speech
+    from realdata.sounds import write_stamps_speech
 
     realdata("tuxpaint-stamps-default")
     folder = write_stamps_speech(tmp_path / "speech", ("bg", "es"), 40)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from realdata.texts import uci_sentences
 
 from flambeau.check.draw import draw, of_a_draw
 from flambeau.check.text_artifacts import invisible, markup
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
-from flambeau.data.realdata.texts import uci_sentences
 from flambeau.fields import Category, Number, Text
 
 GOOD = [

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image as PILImage
+from realdata.nasty import UNREADABLE
 from sklearn.datasets import load_digits
 
 from flambeau.core.errors import DataError
@@ -19,7 +20,6 @@ from flambeau.core.randomness import generator
 from flambeau.core.reporter import Reporter
 from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
-from flambeau.data.realdata.nasty import UNREADABLE
 from flambeau.data.store.encode import EncodeOptions, encode
 from flambeau.data.store.fingerprint import file_fingerprint, memory_fingerprint
 from flambeau.data.store.store import FixedColumn, Store, StreamedColumn

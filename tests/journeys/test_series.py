@@ -13,9 +13,9 @@ import polars as pl
 import pytest
 from forkserver import Forkserver
 from kinds import light, series
+from realdata.tables import write_r_frame
 
 import flambeau as fb
-from flambeau.data.realdata.tables import write_r_frame
 from flambeau.serve import background_server
 
 

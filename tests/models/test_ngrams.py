@@ -8,10 +8,10 @@ import math
 import pytest
 import torch
 from made import net
+from realdata.texts import uci_sentences
 
 import flambeau as fb
 from flambeau.core.errors import ModelError, UsageError
-from flambeau.data.realdata.texts import uci_sentences
 from flambeau.fields import Ragged
 from flambeau.models import OWN, InputSpec
 from flambeau.models.text import ngrams as module

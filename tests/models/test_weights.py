@@ -12,11 +12,11 @@ import pytest
 import torch
 from made import net
 from PIL import Image
+from realdata import unpacked
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from flambeau.core.errors import ModelError, UsageError
-from flambeau.data.realdata import unpacked
 from flambeau.models import InputSpec, Recommended, build
 from flambeau.models.weights import adapt_first_conv, read_weights
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from realdata.nasty import UNREADABLE
 
 import flambeau as fb
-from flambeau.data.realdata.nasty import UNREADABLE
 from flambeau.serve import background_server
 
 

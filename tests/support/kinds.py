@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from realdata.pictures import write_digits
 from sklearn.datasets import load_digits, load_sample_image, load_wine
 from tones import write_tones
 from words import sentences
-
-from flambeau.data.realdata.pictures import write_digits
 
 Kind = Callable[[Path], tuple[str, ...]]
 """Writes its data into a folder; returns what follows `flambeau train`."""

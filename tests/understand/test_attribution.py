@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 from made import net
+from realdata.texts import write_sentences
 
 import flambeau as fb
-from flambeau.data.realdata.texts import write_sentences
 from flambeau.evaluation import evaluate_run
 from flambeau.fields import Ragged, Text
 from flambeau.models import InputSpec

@@ -18,8 +18,8 @@ from PIL import Image
 
 from flambeau.core.errors import DataError, UsageError, nearest
 from flambeau.core.files import disk_full_named, write_json
-from flambeau.data.realdata import open_member, unpacked
-from flambeau.data.realdata.archives import rename_unless_there
+from realdata import open_member, unpacked
+from realdata.archives import rename_unless_there
 
 FASHION_CLASSES = (
     "T-shirt-top",  # "T-shirt/top" in the paper: a slash cannot be in a folder's name

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import re
-from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
+from flambeau.cli.demo_data import packed, write_packed
 from flambeau.core.files import write_atomic
-from flambeau.data.realdata import open_member, unpacked
+from realdata import open_member, unpacked
 
 HEADLINES = 10  # articles of a group
 BROWN_MARKS = re.compile(r"(?:-(?:TL|HL|NC))+(?=\s|$)", re.IGNORECASE)
@@ -27,23 +26,17 @@ class Labelled(NamedTuple):
 def uci_sentences() -> Labelled:
     """3,000 sentences of reviews of films, restaurants and telephones, `positive` or `negative`, balanced.
 
-    They come with Flambeau, so nothing is downloaded. Source: the UCI Machine Learning Repository's Sentiment Labelled
-    Sentences (CC BY 4.0), from Kotzias, Denil, de Freitas, Smyth, "From Group to Individual Labels using Deep
+    They come with Flambeau's demo, so nothing is downloaded. Source: the UCI Machine Learning Repository's Sentiment
+    Labelled Sentences (CC BY 4.0), from Kotzias, Denil, de Freitas, Smyth, "From Group to Individual Labels using Deep
     Features", KDD 2015; spaces at the ends are removed.
     """
-    rows = list(csv.DictReader(io.StringIO(_sentences().decode("utf-8"))))
+    rows = list(csv.DictReader(io.StringIO(packed("sentences").decode("utf-8"))))
     return Labelled([row["text"] for row in rows], [row["label"] for row in rows])
 
 
 def write_sentences(path: Path | str) -> Path:
     """Writes the UCI sentences as a CSV with the columns text, label and site (imdb, yelp or amazon)."""
-    path = Path(path)
-    write_atomic(path, _sentences())
-    return path
-
-
-def _sentences() -> bytes:
-    return gzip.decompress(files("flambeau.data.realdata").joinpath("sentences.csv.gz").read_bytes())
+    return write_packed("sentences", path)
 
 
 def chinese_reviews(*, cache: Path | None = None) -> Labelled:

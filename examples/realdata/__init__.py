@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from flambeau.data.realdata.archives import extract_archive, read_member, unpack_once
-from flambeau.data.realdata.catalogue import CATALOGUE, Package, lookup
-from flambeau.data.realdata.fetching import Unreachable, default_cache, fetch
+from realdata.archives import extract_archive, read_member, unpack_once
+from realdata.catalogue import CATALOGUE, Package, lookup
+from realdata.fetching import Unreachable, default_cache, fetch
 
 __all__ = [
     "CATALOGUE",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flambeau.core.errors import DataError
 from flambeau.core.files import disk_full_named
-from flambeau.data.realdata.catalogue import Package, lookup
+from realdata.catalogue import Package, lookup
 
 _TIMEOUT = 900  # seconds for one client call: the largest package is 161 MB
 

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from flambeau.data.realdata import unpacked
-from flambeau.data.realdata.pictures import write_once
+from realdata import unpacked
+from realdata.pictures import write_once
 
 LANGUAGES = ("be", "bg", "ca", "el", "es", "fr", "ro", "ru")
 """The eight languages in which most of Tux Paint's stamps are spoken."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from flambeau.core.errors import DataError, nearest
 from flambeau.core.files import write_atomic
-from flambeau.data.realdata import open_member
+from realdata import open_member
 
 R_FRAMES = {
     "airpassengers": "datasets/AirPassengers",
@@ -111,8 +111,8 @@ def write_stamps_table(folder: Path | str, *, cache: Path | None = None) -> Path
     import polars as pl
     from PIL import Image
 
-    from flambeau.data.realdata import unpacked
-    from flambeau.data.realdata.pictures import STAMP_CATEGORIES
+    from realdata import unpacked
+    from realdata.pictures import STAMP_CATEGORIES
 
     pattern = "usr/share/tuxpaint/stamps/*"
     patterns = [f"{pattern}.png", f"{pattern}.txt"]

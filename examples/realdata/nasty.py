@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from flambeau.data.realdata.pictures import write_once
+from realdata.pictures import write_once
 
 UNREADABLE = frozenset({"empty", "text", "truncated", "huge"})
 """The names that a reader must refuse, each by its file name: no picture, half a picture, or a bomb."""
