@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import _data  # noqa: F401
 import numpy as np
 
 import flambeau as fb
