@@ -45,10 +45,10 @@ def main() -> int:
     arguments.add_argument("--json", action="store_true", help="a line of JSON in place of the table")
     options = arguments.parse_args()
     import polars as pl
+    from realdata.tables import write_stamps_table
     from sklearn.model_selection import StratifiedKFold
 
     from flambeau.core.settings import parse_setting
-    from realdata.tables import write_stamps_table
 
     if not (cache() / "stamps-table" / "stamps.csv").exists():
         write_stamps_table(cache() / "stamps-table")
