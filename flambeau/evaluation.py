@@ -16,9 +16,8 @@ from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import PRESENT, missing, regrouped
 from flambeau.data.overview import overview
 from flambeau.data.prepare import Preparer
-from flambeau.data.sources.opening import from_path, from_source
+from flambeau.data.sources.opening import from_path, from_source, source_of
 from flambeau.data.sources.series import from_series
-from flambeau.data.sources.tables import is_table
 from flambeau.data.store.encode import EncodeOptions, encode
 from flambeau.data.store.store import Store, collate
 from flambeau.fields import Forecast, History, Ragged
@@ -235,10 +234,11 @@ def _opened(path: str | Path, run: Run, predictor: Predictor, options: dict[str,
             path, time=plan.time, target=plan.target, id=plan.id, layout=plan, length=field.length,
             horizon=field.horizon, season=target.seasons, quantiles=target.quantiles, split="none", **options,
         )  # fmt: skip
-    if is_table(path):
+    source = source_of(path, options)
+    if source.columns:
         # a table without names of columns is read as the training's was
-        kept = {name: run.recipe.data.get(name) for name in ("header", "columns")}
-        kept = {name: value for name, value in kept.items() if value is not None}
+        known = [name for name in ("header", "columns") if name in source.options()]
+        kept: dict[str, Any] = {name: value for name in known if (value := run.recipe.data.get(name)) is not None}
         fields = predictor.column_fields
         if options.get("target", predictor.target) != predictor.target:
             fields[options["target"]] = fields.pop(predictor.target or "")

@@ -18,7 +18,7 @@ from flambeau.core.hints import check_options
 from flambeau.data.sources.coding import plain_targets
 from flambeau.data.sources.matching import match_tags
 from flambeau.data.split import ALIASES, NAMES, TEST, TRAIN, VALID, Split
-from flambeau.fields import Category, Date, Field, recognise
+from flambeau.fields import Date, Field, recognise
 from flambeau.fields.placement import following
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class Dataset:
             if split.method == "time":
                 by = self._times(split.by, given)
         labels = None
-        if self.target and split.method in ("auto", "stratified") and isinstance(self.fields[self.target], Category):
+        if self.target and split.method in ("auto", "stratified") and self.fields[self.target].stratifies:
             labels = self.columns[self.target]
         return split.assign(self.keys or range(len(self)), labels, by)
 
@@ -295,8 +295,8 @@ class Dataset:
 
     @classmethod
     def from_table(cls, path: str | Path, **options: Any) -> Dataset:
-        """A CSV, TSV, Parquet or JSON Lines file; see `flambeau.data.sources.from_table`."""
-        from flambeau.data.sources.opening import from_table
+        """A CSV, TSV, Parquet or JSON Lines file; see `flambeau.data.sources.tabular.from_table`."""
+        from flambeau.data.sources.tabular import from_table
 
         check_options(from_table, options)
         return from_table(path, **options)
@@ -321,16 +321,16 @@ class Dataset:
 
     @classmethod
     def from_frame(cls, frame: Any, **options: Any) -> Dataset:
-        """A polars or pandas data frame; see `flambeau.data.sources.from_frame`."""
-        from flambeau.data.sources.opening import from_frame
+        """A polars or pandas data frame; see `flambeau.data.sources.tabular.from_frame`."""
+        from flambeau.data.sources.tabular import from_frame
 
         check_options(from_frame, options)
         return from_frame(frame, **options)
 
     @classmethod
     def from_arrays(cls, x: Any, y: Any = None, **options: Any) -> Dataset:
-        """Arrays or tensors in memory; see `flambeau.data.sources.from_arrays`."""
-        from flambeau.data.sources.opening import from_arrays
+        """Arrays or tensors in memory; see `flambeau.data.sources.arrays.from_arrays`."""
+        from flambeau.data.sources.arrays import from_arrays
 
         check_options(from_arrays, options)
         return from_arrays(x, y, **options)

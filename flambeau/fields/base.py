@@ -44,6 +44,8 @@ class Field(ABC):
     """What is learned of it where it is the target: a name of `flambeau.objectives.tasks.TASKS`."""
     persistent: ClassVar[bool] = False
     """Whether encoding is dear enough to be kept on disk between trainings."""
+    stratifies: ClassVar[bool] = False
+    """Whether a split keeps the values of such a target in equal shares on every side."""
     target_only: ClassVar[bool] = False
     input_only: ClassVar[bool] = False
     suffixes: ClassVar[frozenset[str]] = frozenset()

@@ -102,6 +102,7 @@ class Category(Field):
     """
 
     kind = "category"
+    stratifies = True
     task = "classes"
     has_classes = True
     settings = ("classes",)

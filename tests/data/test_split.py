@@ -11,7 +11,7 @@ import pytest
 
 from flambeau.core.errors import DataError, UsageError
 from flambeau.data.dataset import Dataset
-from flambeau.data.sources.opening import from_frame
+from flambeau.data.sources.tabular import from_frame
 from flambeau.data.split import METHODS, TEST, TRAIN, VALID, Split
 
 KEYS = [f"{c}/{i:04d}.png" for c in "abc" for i in range(100)]

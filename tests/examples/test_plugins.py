@@ -147,6 +147,30 @@ def test_a_reader_of_tables(flambeau: Forkserver, tmp_path: Path) -> None:
     assert [p["label"] for p in told.json["predictions"][:2]] == ["007", "7"], told.err
 
 
+def test_a_source(flambeau: Forkserver, tmp_path: Path) -> None:
+    """Claimed, trained on, named in the recipe, and got back from it; options that are not for it are refused."""
+    (tmp_path / "notes").mkdir()
+    for i in range(60):
+        (tmp_path / "notes" / f"{i:02}.json").write_text(json.dumps({"x": i % 2, "y": i % 7, "label": "ab"[i % 2]}))
+    plugin = ("--plugin", PLUGINS / "records.py")
+    unknown = flambeau("check", "notes", cwd=tmp_path)
+    assert unknown.status == 2 and "several tables lie in the folder" in unknown.told
+    trained = flambeau("train", "notes", *plugin, "--model", "linear", "--epochs", 20, "--learning-rate", 0.3,
+                       "--no-baseline", "--run", "run", cwd=tmp_path)  # fmt: skip
+    assert trained.status == 0, trained.err
+    recipe = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())
+    assert recipe["data"]["kind"] == "records" and recipe["plugins"] == ["records.py"]
+    own = flambeau("evaluate", "run", *plugin, "--json", cwd=tmp_path)
+    other = flambeau("evaluate", "run", "notes", *plugin, "--json", cwd=tmp_path)
+    assert own.json["metrics"]["accuracy"] == other.json["metrics"]["accuracy"] == 1, other.err
+    assert own.json["samples"] < other.json["samples"] == 60
+    refused = flambeau("train", "notes", *plugin, "--encoding", "gb18030", cwd=tmp_path)
+    assert refused.status == 2 and "encoding is for tables, folders" in refused.told
+    (tmp_path / "notes" / "60.json").write_text("[1]")
+    damaged = flambeau("check", "notes", *plugin, cwd=tmp_path)
+    assert damaged.status == 2 and "60.json" in damaged.told and "expected a JSON object" in damaged.told
+
+
 @pytest.mark.parametrize("name", [*OBJECTIVES, *TECHNIQUES])
 def test_a_plugin_holds_what_its_contract_promises(name: str) -> None:
     """In a process of its own, for what is registered stays so."""

@@ -13,11 +13,12 @@ from flambeau.core.errors import DataError, UsageError, nearest
 from flambeau.core.files import read_bytes
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
+from flambeau.data.sources.base import SOURCES, Source, described
 from flambeau.data.sources.levels import levels, side_of, wrapper, wraps
 from flambeau.data.sources.unread import NEEDED, endings_told
 from flambeau.data.sources.walk import composed, is_hidden, walk
 from flambeau.data.split import TRAIN, Split, with_validation
-from flambeau.fields import FIELDS, Field, chosen
+from flambeau.fields import FIELDS, Field
 from flambeau.fields.language.charsets import read_texts
 
 BESIDE = re.compile("(?i).*(labels?|annotations?|masks?|segmentations?|ground_?truth|boxes|bbox(es)?)")
@@ -59,7 +60,7 @@ def from_folder(
         )
     if not root.is_dir():
         suffix = root.suffix.lower()
-        read = any(suffix in field.suffixes and not field.holds_content for _, field in FIELDS.items())
+        read = any(suffix in field.suffixes and field.reads_files for _, field in FIELDS.items())
         fix = (
             "give the folder that holds it"
             if read
@@ -76,8 +77,7 @@ def from_folder(
     if encoding is not None and not kind.holds_content:
         raise UsageError("encoding is for texts and tables", where=path)
     input_name = kind.kind
-    source = {"kind": "folder", "path": str(root.resolve()), "pattern": pattern, "split": vars(how).copy(),
-              "fields": chosen(fields), "encoding": encoding, **({} if labels else {"labels": False})}  # fmt: skip
+    source = described("folder", root, pattern=pattern, split=how, fields=fields, encoding=encoding)
     columns: dict[str, Sequence[Any]] = {input_name: []}
     told: list[Finding]
     sides: list[int] | None = None
@@ -137,7 +137,8 @@ def from_folder(
     split_as: Any = how if given is None else given
     if given is not None and TRAIN in given:
         split_as = with_validation(given, columns.get("label"), keys, how)
-    return Dataset(columns, inputs=[input_name], target="label" if labels else None, fields=kinds, source=source,
+    return Dataset(columns, inputs=[input_name], target="label" if labels else None, fields=kinds,
+                   source=source if labels else {**source, "labels": False},
                    keys=keys, findings=findings, places=files.__getitem__, split=split_as)  # fmt: skip
 
 
@@ -257,3 +258,15 @@ def _empty_classes(root: Path, used: set[str], with_sides: bool) -> list[Finding
         Finding("empty-class", Severity.WARNING, f"{len(empty)} class folders hold no file that can be used",
                 places=empty, fix="fill them or remove them")
     ]  # fmt: skip
+
+
+@SOURCES.register("folder")
+class FolderSource(Source):
+    """Whatever no other source claims: it says what a path lacks."""
+
+    of, sign = "folders", "a folder"
+    read = staticmethod(from_folder)
+
+    @staticmethod
+    def claims(path: Path, options: Mapping[str, Any]) -> float:
+        return 0.1

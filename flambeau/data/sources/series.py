@@ -12,6 +12,7 @@ import numpy as np
 from flambeau.core.errors import DataError, UsageError, nearest
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
+from flambeau.data.sources.base import SOURCES, Source, described
 from flambeau.data.sources.columns import from_polars
 from flambeau.data.sources.frames import as_polars, with_index
 from flambeau.data.sources.tables import read_table
@@ -158,13 +159,11 @@ def from_series(
     steps = Forecast(quantiles or Forecast().quantiles, found)
     steps.horizon = horizon
     own = {past: History(layout.to_dict(), length, horizon), target: steps}
-    source = {
-        "kind": "series" if file is not None else "memory", "path": str(file.resolve()) if file else None, "time": time,
-        "target": target, "horizon": horizon, "length": length, "id": id, "known": list(known) or None,
-        "inputs": list(inputs) if inputs is not None else None, "season": found, "split": vars(how).copy(),
-        "quantiles": list(quantiles) if quantiles else None, "encoding": encoding,
-        "time_format": time_format, "read": dict(read) if read else None,
-    }  # fmt: skip
+    source = described(
+        "series" if file is not None else "memory", file, time=time, target=target, horizon=horizon, length=length,
+        id=id, known=known or None, inputs=inputs, season=found, split=how, quantiles=quantiles, encoding=encoding,
+        time_format=time_format, read=read,
+    )  # fmt: skip
 
     def place(row: int) -> str:
         first = int(starts[row]) + length
@@ -333,3 +332,15 @@ def _sides(
         )
     used = side != UNUSED
     return starts[used], side[used]
+
+
+@SOURCES.register("series")
+class SeriesSource(Source):
+    """Tables of observations in time: whatever it is, where a column of times is named."""
+
+    of, sign = "series", "the column that holds the time: time= (--time)"
+    read = staticmethod(from_series)
+
+    @staticmethod
+    def claims(path: Path, options: Mapping[str, Any]) -> float:
+        return 1.0 * ("time" in options)

@@ -52,32 +52,41 @@ def read_parts(folder: Path) -> Table:
     return Table(pl.concat(frames), None, [Finding("parts", Severity.NOTE, said, places=files), *tables[0].findings])
 
 
-def table_about(folder: Path) -> Path | None:
-    """The table in a folder that names the files of data below it, where these lie in no class folders.
+def table_in(folder: Path) -> Path:
+    """The one table of a folder, or of several the one that is about the training files below it.
 
     Raises:
-        DataError: there are several.
+        DataError: there is none, or there are several.
     """
-    if not folder.is_dir():
-        return None
-    tables = [f for f in sorted(folder.iterdir()) if is_table(f) and f.is_file() and not is_hidden(f.name)]
-    if not tables:
-        return None
-    kinds, files = kinds_by_suffix(), walk(folder).files
-    known = [(Path(file).parts, kinds.get(os.path.splitext(file)[1].lower())) for file in files]
-    paths = [parts for parts, kind in known if kind is not None and not kind.holds_content]
-    folders = {parts[:-1] for parts in paths}
-    if not paths and any(kind is not None and len(parts) > 1 for parts, kind in known):
-        return None  # texts in folders
+    tables = _tables(folder)
+    about = tables_about(folder) if len(tables) > 1 else tables
+    if len(about) != 1:
+        found = f"several tables lie in the folder: {_listed(about)}" if about else "the folder holds no table"
+        raise DataError(found, where=folder, fix=f"say which: {about[0]}" if about else None)
+    return about[0]
+
+
+def tables_about(folder: Path) -> list[Path]:
+    """The tables in a folder that name the files of data below it, where these lie in no class folders; those of
+    training files where there are some."""
+    if not (tables := _tables(folder)):
+        return []
+    kinds = kinds_by_suffix()
+    known = [(Path(file).parts, kinds.get(os.path.splitext(file)[1].lower())) for file in walk(folder).files]
+    folders = {parts[:-1] for parts, kind in known if kind is not None and kind.reads_files}
+    if not folders and any(kind is not None and len(parts) > 1 for parts, kind in known):
+        return []  # texts in folders
     if any(len(parts) > 1 for parts in folders) or sum(side_of(p[0]) is None for p in folders if p) > 1:
-        return None
-    about = [file for file in tables if _names_files(file, folder)] if paths else tables
-    training = [file for file in about if side_of(file.stem) == TRAIN or "label" in file.stem.lower()] or about
-    if len(training) > 1:
-        raise DataError(
-            f"several tables lie in the folder: {_listed(training)}", where=folder, fix=f"say which: {training[0]}"
-        )
-    return training[0] if training else None
+        return []
+    about = [file for file in tables if _names_files(file, folder)] if folders else tables
+    return [file for file in about if side_of(file.stem) == TRAIN or "label" in file.stem.lower()] or about
+
+
+def _tables(folder: Path) -> list[Path]:
+    """The tables that lie in a folder itself."""
+    if not folder.is_dir():
+        return []
+    return [f for f in sorted(folder.iterdir()) if is_table(f) and f.is_file() and not is_hidden(f.name)]
 
 
 def _names_files(table: Path, folder: Path) -> bool:

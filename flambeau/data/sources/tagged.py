@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from flambeau.core.errors import DataError
+from flambeau.core.errors import DataError, UsageError
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
+from flambeau.data.sources.base import SOURCES, Source, described
 from flambeau.data.sources.walk import walk
 from flambeau.data.split import ALIASES, TEST, TRAIN, VALID, Split, with_validation
-from flambeau.fields import Field, Tags, Tokens, chosen
+from flambeau.fields import Field, Tags, Tokens
 from flambeau.fields.language.tagged import is_tagged, read_tagged
 
 SIDES = ALIASES | {"testa": VALID, "testb": TEST}  # as CoNLL-2003 calls them
+FEW_FILES = 20  # of a folder, that are opened to see whether it holds tagged sentences
 
 
 def from_tagged(
@@ -25,6 +28,8 @@ def from_tagged(
     token_column: int | None = None,
     tag_column: int | None = None,
     encoding: str | None = None,
+    inputs: Sequence[str | int] | None = None,
+    target: str | int | None = None,
 ) -> Dataset:
     """Tagged sentences: a file, or a folder of them. Columns `tokens` and `tags`.
 
@@ -35,11 +40,14 @@ def from_tagged(
         token_column, tag_column: of CoNLL's columns, from 0; the first and the last if not given, in CoNLL-U the word
             and its universal part of speech.
         encoding: of the files; found out if not given.
+        inputs, target: the same columns as the command line has them, `--input 0 --target 3`.
 
     Raises:
         DataError: there is no such file, it is not written so, or a token has no tag; with file and line.
     """
     root = Path(path)
+    token_column = _number(inputs[0], path) if inputs else token_column
+    tag_column = tag_column if target is None else _number(target, path)
     if not root.exists():
         raise DataError("there is no such file or folder", where=path)
     inside = [root] if root.is_file() else [root / f for f in walk(root).files if (root / f).is_file()]
@@ -71,11 +79,33 @@ def from_tagged(
     given = None
     if TRAIN in sides and min(sides) >= 0 and how.method in ("auto", "given") and how.folds is None:
         given = with_validation(sides, None, places, how)
-    source = {
-        "kind": "tagged", "path": str(root.resolve()), "split": vars(how).copy(), "token_column": token_column,
-        "tag_column": tag_column, "encoding": encoding, "fields": chosen(fields),
-    }  # fmt: skip
+    source = described("tagged", root, split=how, token_column=token_column, tag_column=tag_column, encoding=encoding,
+                       fields=fields)  # fmt: skip
     kinds = {"tokens": Tokens(), "tags": Tags(), **(fields or {})}
     return Dataset({"tokens": tokens, "tags": tags}, inputs=["tokens"], target="tags", fields=kinds, source=source,
                    split=how if given is None else given, keys=places, places=places.__getitem__,
                    findings=findings)  # fmt: skip
+
+
+def _number(column: str | int, path: str | Path) -> int:
+    try:
+        return int(column)
+    except ValueError:
+        raise UsageError(f"tagged files have no column called {column}", where=path,
+                         expected="their numbers, from 0") from None  # fmt: skip
+
+
+@SOURCES.register("tagged")
+class TaggedSource(Source):
+    """A file of tagged sentences, or a folder without folders that has such files in it."""
+
+    of, sign = "tagged sentences", "a file of CoNLL"
+    read = staticmethod(from_tagged)
+
+    @staticmethod
+    def claims(path: Path, options: Mapping[str, Any]) -> float:
+        inside = [path] if path.is_file() else []
+        if path.is_dir():
+            inside = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
+        tagged = all(entry.is_file() for entry in inside) and any(map(is_tagged, inside[:FEW_FILES]))
+        return 0.8 * (tagged and "pattern" not in options)

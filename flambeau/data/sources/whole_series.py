@@ -12,8 +12,9 @@ import numpy as np
 from flambeau.core.errors import DataError
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
+from flambeau.data.sources.base import SOURCES, Source, described
 from flambeau.data.split import TEST, TRAIN, Split, with_validation
-from flambeau.fields import Field, Series, chosen
+from flambeau.fields import Field, Series
 from flambeau.fields.time.ts import TS_SUFFIX, read_ts
 
 FEW = 100  # training series below which none is held out where the file gives no validation
@@ -53,7 +54,7 @@ def from_ts(path: str | Path, *, split: Split | str = "auto", fields: Mapping[st
         Finding("read-beside", Severity.NOTE, f"the series of {file.name}, which lies beside, are the test",
                 places=[str(file)]) for file in files if root.is_file() and file.name != root.name
     ]  # fmt: skip
-    source = {"kind": "ts", "path": str(root.resolve()), "split": vars(how).copy(), "fields": chosen(fields)}
+    source = described("ts", root, split=how, fields=fields)
     return Dataset({"series": values, "label": labels}, target="label", inputs=["series"],
                    fields={"series": Series(), **(fields or {})}, split=given, source=source, keys=places,
                    places=places.__getitem__, findings=findings)  # fmt: skip
@@ -68,8 +69,14 @@ def _ts_files(path: Path, beside: bool) -> list[Path]:
     return [file for file in (path, *tests) if file.exists()] if path.exists() else []
 
 
-def is_ts(path: Path) -> bool:
-    """Whether a path is a .ts file of series, or a folder of such."""
-    if path.is_dir():
-        return any(path.glob(f"*_TRAIN{TS_SUFFIX}"))
-    return path.suffix.lower() == TS_SUFFIX
+@SOURCES.register("ts")
+class WholeSeriesSource(Source):
+    """A .ts file of series, or a folder of such."""
+
+    of, sign = "whole series", "a .ts file"
+    read = staticmethod(from_ts)
+
+    @staticmethod
+    def claims(path: Path, options: Mapping[str, Any]) -> float:
+        inside = path.is_dir() and any(path.glob(f"*_TRAIN{TS_SUFFIX}"))
+        return 0.6 * (inside or path.suffix.lower() == TS_SUFFIX)

@@ -1,4 +1,4 @@
-"""Arrays in .npz and .mat files, as Datasets."""
+"""Arrays in memory and in .npz and .mat files, as Datasets."""
 
 from __future__ import annotations
 
@@ -6,17 +6,97 @@ import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from flambeau.core.arrays import as_array
 from flambeau.core.errors import DataError, nearest
 from flambeau.core.files import check_regular
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
-from flambeau.data.split import ALIASES, NAMES, TEST, TRAIN, VALID, Split
-from flambeau.fields import Field, chosen
+from flambeau.data.sources.base import SOURCES, Source, described
+from flambeau.data.sources.coding import as_texts
+from flambeau.data.sources.tabular import TARGET_NAMES, stratifies
+from flambeau.data.split import ALIASES, NAMES, TEST, TRAIN, VALID, Split, with_validation
+from flambeau.fields import Field
 
 SUFFIXES = (".npz", ".mat")
+
+
+def from_arrays(
+    x: Any,
+    y: Any = None,
+    *,
+    valid: tuple[Any, Any] | None = None,
+    test: tuple[Any, Any] | None = None,
+    fields: Mapping[str, Field] | None = None,
+    split: Split | str | Sequence[Any] = "auto",
+) -> Dataset:
+    """Arrays or tensors in memory: x (N, …), y (N) or (N, …).
+
+    Args:
+        x: pictures (N, H, W), (N, H, W, C) or (N, C, H, W) as uint8 or floats in 0…1; vectors (N, D); any numbers; or
+            a dict of several such inputs by name.
+        y: labels, numbers, or lists of labels.
+        valid, test: (x, y) of the other sides, where they are given.
+        split: as for `Dataset`, where they are not.
+        fields: kinds set by hand; the input is called `x` and the target `y`.
+    """
+    parts = [(x, y), *([valid] if valid else []), *([test] if test else [])]
+    sides = [TRAIN, *([VALID] if valid else []), *([TEST] if test else [])]
+    tables = [_as_columns(px, py) for px, py in parts]
+    for side, table in zip(sides, tables, strict=True):
+        if set(table) != set(tables[0]):
+            raise DataError(f"the {NAMES[side]} part has {', '.join(table)}", expected=", ".join(tables[0]))
+    columns = {c: _join([t[c] for t in tables]) for c in tables[0]}
+    if valid or test:
+        lengths = [len(next(iter(t.values()))) for t in tables]
+        given = np.repeat(np.asarray(sides, np.int8), lengths).tolist()
+        how = split if isinstance(split, Split) else Split()
+        labels = columns["y"] if y is not None and stratifies(columns["y"], (fields or {}).get("y")) else None
+        split = given if valid else with_validation(given, labels, list(map(str, range(len(given)))), how)
+    return Dataset(columns, target="y" if y is not None else None, fields=fields, split=split)
+
+
+def _as_columns(x: Any, y: Any) -> dict[str, Sequence[Any]]:
+    columns = {name: _plain(v) for name, v in x.items()} if isinstance(x, Mapping) else {"x": _plain(x)}
+    if y is not None:
+        targets = _plain(y)
+        if isinstance(targets, list) and all(isinstance(t, (list, tuple)) and len(t) == 1 for t in targets):
+            targets = [t[0] if isinstance(t[0], (int, float)) else t for t in targets]
+        if isinstance(targets, np.ndarray) and targets.ndim == 2 and targets.shape[1] == 1:
+            targets = targets[:, 0]  # a column vector is one target a row, and not a vector of one number
+        columns["y"] = targets
+    return columns
+
+
+def _plain(values: Any) -> Any:
+    if hasattr(values, "detach"):
+        values = as_array(values)
+    if hasattr(values, "to_numpy"):
+        values = values.to_numpy()
+    if isinstance(values, np.ma.MaskedArray):
+        values = np.ma.filled(*((values.astype(np.float64), np.nan) if values.dtype.kind in "biuf" else (values,)))
+    if isinstance(values, np.ndarray) and values.dtype.kind in "biufc":
+        if values.dtype.kind == "c":
+            raise DataError("the values are complex numbers", expected="real ones",
+                            fix="give their .real and .imag, or np.abs and np.angle of them")  # fmt: skip
+        return values
+    # text and objects as a list, so that paths are known as files and kept in a store
+    listed = values.tolist() if isinstance(values, np.ndarray) else list(values)
+    if listed and isinstance(listed[0], bytes):
+        return as_texts(listed)
+    # tensors and arrays of one number each are numbers
+    return [v.item() if getattr(v, "ndim", None) == 0 and hasattr(v, "item") else v for v in listed]
+
+
+def _join(parts: list[Any]) -> Any:
+    if len(parts) == 1:
+        return parts[0]
+    if all(isinstance(p, np.ndarray) for p in parts):
+        return np.concatenate(parts)
+    return [v for p in parts for v in p]
 
 
 def from_array_file(
@@ -36,8 +116,6 @@ def from_array_file(
     file = Path(path)
     if not file.exists():
         raise DataError("there is no such file", where=path)
-    from flambeau.data.sources.opening import TARGET_NAMES, from_arrays
-
     parts, how = read_arrays(file), Split(split) if isinstance(split, str) else split
     tables, left_out = {}, list[str]()
     for side, arrays in parts.items():
@@ -66,10 +144,7 @@ def from_array_file(
     if left_out:
         message = f"of another length than the target, left out: the arrays {', '.join(dict.fromkeys(left_out))}"
         dataset.findings.append(Finding("other-arrays", Severity.NOTE, message, places=[str(path)]))
-    dataset.source = {
-        "kind": "arrays", "path": str(file.resolve()), "target": target, "inputs": list(inputs) if inputs else None,
-        "split": vars(how).copy(), "fields": chosen(fields),
-    }  # fmt: skip
+    dataset.source = described("arrays", path, target=target, inputs=inputs, split=split, fields=fields)
     return dataset
 
 
@@ -142,3 +217,15 @@ def _part_of(key: str) -> tuple[int, str]:
         if side is not None:
             return side, "_".join(words[1:] if place == 0 else words[:-1])
     return TRAIN, key
+
+
+@SOURCES.register("arrays")
+class ArraySource(Source):
+    """Files of arrays."""
+
+    of, sign = "arrays", "an .npz or .mat file"
+    read = staticmethod(from_array_file)
+
+    @staticmethod
+    def claims(path: Path, options: Mapping[str, Any]) -> float:
+        return 0.9 * (path.suffix.lower() in SUFFIXES)
