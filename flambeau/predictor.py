@@ -107,6 +107,7 @@ class Predictor:
                 made(name, settings).on_build(objective)
         net = objective.model
         note = run.load_model(net)
+        objective.calibration = run.calibration
         if note:
             (reporter or Reporter()).say(note, style="yellow")
         chosen = engine.choose(net, device=device, precision=precision)

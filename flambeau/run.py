@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from flambeau.core.errors import RunError, nearest
-from flambeau.core.files import read_json, read_regular, values_of, write_atomic, write_json
+from flambeau.core.files import parse_json, read_json, read_regular, to_json, values_of, write_atomic, write_json
 from flambeau.core.findings import Finding
 from flambeau.data.grouping import PRESENT
 from flambeau.fields import Field
@@ -284,13 +284,34 @@ class Run:
         """A few training rows to try the model on, raw values by input; none where the file was taken away."""
         return self._read("examples.json", Examples).get("examples", [])
 
-    def save_model(self, model: nn.Module) -> None:
-        """Writes model.safetensors; from then on the run is finished."""
+    def save_model(self, model: nn.Module, calibration: dict[str, Any] | None = None) -> None:
+        """Writes model.safetensors; from then on the run is finished.
+
+        Args:
+            calibration: what was found of the model's certainty, plain JSON; it belongs to these weights.
+        """
         state = checkpoint.storable(model.state_dict())
-        digest = _digest_of(safetensors.torch.save(state))[1]
+        said = to_json(calibration, None) if calibration else ""
+        digest = _digest_of(safetensors.torch.save(state), said)
         # one key, for the order of several is by chance, and the same weights are to be the same file
-        data = safetensors.torch.save(state, {"flambeau": f"{__version__} sha256:{digest}"})
+        data = safetensors.torch.save(state, {"flambeau": f"{__version__} sha256:{digest} {said}".strip()})
         write_atomic(self.path / "model.safetensors", data)
+
+    @property
+    def calibration(self) -> dict[str, Any]:
+        """What was found of the certainty of the final weights, plain JSON; empty if nothing was, or not yet."""
+        path = self.path / "model.safetensors"
+        if not path.exists():
+            return {}
+        with safetensors.safe_open(path, "pt") as weights:
+            said = _stated(weights.metadata()).partition(" ")[2]
+        if said:
+            return dict(parse_json(said))
+        path = self.path / "fields.json"
+        state = read_json(path) if path.exists() else {}
+        with values_of(path):  # where versions before kept it
+            target = state.get("fields", {}).get(state.get("target"), {})
+            return {name: target[name] for name in ("temperature", "spread") if name in target}
 
     def load_model(self, model: nn.Module) -> str | None:
         """Loads the weights: the final ones, or of an unfinished run the best so far (the last, where it keeps those).
@@ -308,8 +329,8 @@ class Run:
                 state = safetensors.torch.load(data)
             except SafetensorError as error:
                 raise RunError(f"the weights are damaged ({error})", where=path) from None
-            written, digest = _digest_of(data)
-            if written not in (None, digest):
+            written, _, said = _stated(_metadata(data)).partition(" ")
+            if written and written != _digest_of(data, said):
                 raise RunError("the weights are damaged: they are not those that were written", where=path)
         else:
             state, note = self._weights_so_far()
@@ -354,8 +375,17 @@ class Run:
         )
 
 
-def _digest_of(data: bytes) -> tuple[str | None, str]:
-    """The SHA-256 that a whole safetensors file says of its tensors, if it does, and that of those that are there."""
-    start = 8 + int.from_bytes(data[:8], "little")
-    said = (json.loads(data[8:start]).get("__metadata__") or {}).get("flambeau", "").partition(" sha256:")[2]
-    return said or None, hashlib.sha256(memoryview(data)[start:]).hexdigest()
+def _metadata(data: bytes) -> dict[str, str] | None:
+    return json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__")
+
+
+def _stated(metadata: dict[str, str] | None) -> str:
+    """What the metadata of weights says: the SHA-256 of the tensors and of what follows, and the calibration."""
+    return (metadata or {}).get("flambeau", "").partition(" sha256:")[2]
+
+
+def _digest_of(data: bytes, calibration: str) -> str:
+    """The SHA-256 of the tensors of a whole safetensors file, and of their calibration."""
+    digest = hashlib.sha256(memoryview(data)[8 + int.from_bytes(data[:8], "little") :])
+    digest.update(calibration.encode())
+    return digest.hexdigest()

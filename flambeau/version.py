@@ -2,4 +2,4 @@
 
 __version__ = "0.1.0"
 
-RUN_FORMAT = 1  # raised when a run written by this version cannot be read by an earlier one
+RUN_FORMAT = 2  # raised when a run written by this version cannot be read by an earlier one

@@ -210,6 +210,11 @@ def test_weights_that_do_not_fit_or_are_damaged_are_told(run: Run) -> None:
     with pytest.raises(RunError, match=r"do not fit the model: 2 tensors missing, 4 unexpected, such as weight"):
         run.load_model(torch.nn.Linear(3, 3))
     file = run.path / "model.safetensors"
+    run.save_model(network(), {"temperature": 1.25})
+    assert run.load_model(network()) is None and run.calibration == {"temperature": 1.25}
+    file.write_bytes(file.read_bytes().replace(b"1.25", b"1.26"))
+    with pytest.raises(RunError, match=r"model.safetensors: the weights are damaged"):
+        run.load_model(network())
     file.write_bytes(file.read_bytes()[:-5])
     with pytest.raises(RunError, match=r"model.safetensors: the weights are damaged"):
         run.load_model(network())

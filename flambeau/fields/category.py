@@ -106,14 +106,12 @@ class Category(Field):
     task = "classes"
     has_classes = True
     settings = ("classes",)
-    fitted = ("temperature", "counts")
+    fitted = ("counts",)
     after = fitted
 
     def __init__(self, classes: Sequence[str] | None = None):
         self.classes: list[str] = [str(c) for c in classes] if classes else []
         self._given = bool(classes)
-        self.temperature = 1.0
-        """What a model's logits are divided by, found on validation after a training."""
         self.counts: list[int] = []
         """Training rows of each class."""
 
@@ -151,7 +149,6 @@ class Category(Field):
         if not self._given:
             self.classes = sorted(counts, key=natural)
         self.counts = [counts[name] for name in self.classes]
-        self.temperature = 1.0
         self.__dict__.pop("_index", None)
         self.__dict__.pop("_same", None)
 

@@ -30,8 +30,7 @@ class Forecast(Field):
     task = "forecast"
     target_only = True
     settings = ("quantiles", "seasons")
-    fitted = ("horizon", "mean", "std", "naive_error", "spread")
-    after = ("spread",)
+    fitted = ("horizon", "mean", "std", "naive_error")
 
     def __init__(self, quantiles: Sequence[float] = QUANTILES, seasons: Sequence[int] = ()):
         quantiles = [quantiles] if isinstance(quantiles, (int, float)) else [float(q) for q in quantiles]
@@ -44,8 +43,6 @@ class Forecast(Field):
         self.mean, self.std = 0.0, 1.0
         self.naive_error = 1.0
         """Mean absolute error, in natural units, of a seasonal naive forecast of the training steps."""
-        self.spread = [1.0] * len(quantiles)
-        """Factors to the distance of each quantile from the middle one, found on validation after a training."""
 
     @property
     def summary(self) -> str:
@@ -76,7 +73,7 @@ class Forecast(Field):
             apart = [a for a in apart if len(a) == horizon]
             values = Views(np.concatenate([np.zeros(0), *apart]), np.arange(len(apart)) * horizon, horizon,
                            np.arange(len(apart)).repeat(horizon))  # fmt: skip
-        self.horizon, self.spread = values.length, [1.0] * len(self.quantiles)
+        self.horizon = values.length
         covered = values.covered()
         known = values.flat[covered]
         known = known[np.isfinite(known)]

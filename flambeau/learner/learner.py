@@ -320,7 +320,7 @@ class Learner:
                 run.save_fields(self.data.fields, self.data.inputs, self.data.target)
             write_json(run.path / "evaluation.json", {**result, "pending": True})
             if not run.finished:
-                run.save_model(self.objective.model)
+                run.save_model(self.objective.model, self.objective.calibration)
             if isinstance(self.feed, FieldFeed):
                 beside = verdicts.put_beside(result, self.objective, self.engine, self.feed, self.recipe, self.reporter)
                 result = {**result, **beside}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -147,6 +148,16 @@ class Objective(ABC):
         """After training: mends, on validation batches, what the model says of its own certainty. What was done, in
         words; None for nothing, and then no batch was taken."""
         return None
+
+    @property
+    def calibration(self) -> dict[str, Any]:
+        """What `calibrate` found, plain JSON; it is saved with the weights, and set again where they are loaded."""
+        return self.task.calibration
+
+    @calibration.setter
+    def calibration(self, found: dict[str, Any]) -> None:
+        self.task = copy.copy(self.task)  # objectives without one of their own share it
+        self.task.calibration = found
 
     def predict(self, batch: Batch) -> Tensor:
         """Model output after its activation: probabilities (B, K), or numbers (B, …)."""

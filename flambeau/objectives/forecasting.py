@@ -40,15 +40,14 @@ class Pinball:
         return loss.sum() / known.sum().clamp_min(1)
 
 
-def in_order(output: Tensor, field: Forecast) -> Tensor:
-    """Output (B, H·Q) as quantiles (B, H, Q), those that cross put in order, each as far from the middle one as
-    validation says it should be."""
+def in_order(output: Tensor, field: Forecast, spread: Sequence[float]) -> Tensor:
+    """Output (B, H·Q) as quantiles (B, H, Q), those that cross put in order, and their distance
+    from the middle one scaled by `spread`."""
     quantiles = output.float().view(len(output), -1, len(field.quantiles)).sort(-1).values
-    if set(field.spread) == {1.0}:
+    if set(spread) == {1.0}:
         return quantiles
     middle = quantiles[..., field.middle, None]
-    spread = torch.tensor(field.spread, device=output.device)
-    return (middle + (quantiles - middle) * spread).sort(-1).values
+    return (middle + (quantiles - middle) * torch.tensor(spread, device=output.device)).sort(-1).values
 
 
 def spreads(output: np.ndarray, target: np.ndarray, quantiles: Sequence[float], middle: int) -> list[float]:
@@ -85,8 +84,8 @@ class Forecasting(Grouped):
     2006), of all series together; sMAPE is 200·|y-ŷ| / (|y|+|ŷ|) in percent (Makridakis 1993).
     """
 
-    def __init__(self, field: Forecast, detail: bool):
-        self.field, self.keep = field, detail
+    def __init__(self, field: Forecast, detail: bool, spread: Sequence[float] = ()):
+        self.field, self.keep, self.spread = field, detail, list(spread)
         self.sums = torch.zeros(GROUPS, 5, dtype=torch.float64)  # n, |e|, e², sMAPE, inside
         self.by_step = torch.zeros(2, field.horizon, dtype=torch.float64)  # n, |e|
         self.worst = Worst()
@@ -149,7 +148,7 @@ class Forecasting(Grouped):
         by_step = [a / max(c, 1.0) for c, a in zip(count, absolute, strict=True)]
         return {"kind": "forecast", "worst": self.worst.listed(), "forecasts": self.shown[:SHOWN], "by_step": by_step,
                 "quantiles": self.field.quantiles, "naive_error": self.field.naive_error,
-                "spread": self.field.spread}  # fmt: skip
+                "spread": self.spread}  # fmt: skip
 
 
 def _short(values: Tensor) -> str:

@@ -10,10 +10,12 @@ import sklearn.datasets
 import torch
 
 import flambeau as fb
+from flambeau.core.files import read_json, write_json
 from flambeau.data.batch import Batch
-from flambeau.fields import Category, Field
+from flambeau.fields import Category
 from flambeau.objectives import Supervised
 from flambeau.objectives.certainty import LEAST, temperature
+from flambeau.run import Run
 
 
 def drawn(by: float, count: int = 20_000, classes: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
@@ -89,11 +91,23 @@ def test_a_run_keeps_it_and_the_store_does_not_depend_on_it(tmp_path: Path):
     run = tmp_path / "run"
     learner = fb.Learner(data, model="mlp", run=run, quiet=True, cache=tmp_path / "store", techniques=["mixup"])
     learner.fit(epochs=4)
-    assert learner.data is not None
-    field = learner.data.fields["y"]
-    assert isinstance(field, Category) and field.temperature < 0.9, "mixup makes a model too modest"
-    assert "temperature" not in field.identity and Field.from_dict(field.to_dict()).to_dict() == field.to_dict()
+    by = learner.objective.calibration["temperature"]
+    assert by < 0.9, "mixup makes a model too modest"
+    assert "temperature" not in learner.data.fields["y"].to_dict()
     again = fb.load(run).predict(list(digits.images[:20] / 16))
     assert [p.confidence for p in again] == [p.confidence for p in learner.predict(list(digits.images[:20] / 16))]
     told = json.loads((run / "evaluation.json").read_text())["detail"]["calibration"]
-    assert told["temperature"] == field.temperature
+    assert told["temperature"] == by
+
+    # the same run as versions before wrote it
+    (run / "model.safetensors").unlink()
+    Run(run).save_model(learner.objective.model)
+    assert Run(run).calibration == {} and fb.load(run).predict(digits.images[0] / 16).confidence != again[0].confidence
+    state = read_json(run / "fields.json")
+    state["fields"]["y"]["temperature"] = by
+    write_json(run / "fields.json", state, sealed=True)
+    before = fb.load(run).predict(list(digits.images[:20] / 16))
+    assert [p.confidence for p in before] == [p.confidence for p in again]
+
+    tuned = fb.Learner(data, model="mlp", pretrained=str(run / "model.safetensors"), run=False, quiet=True)
+    assert tuned.build().objective.calibration == {}, "other weights are as sure as they are"

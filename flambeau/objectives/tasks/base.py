@@ -42,6 +42,8 @@ class Task:
 
     def __init__(self, field: Any = None):
         self.field = field
+        self.calibration: dict[str, Any] = {}
+        """What `calibrate` found, plain JSON: it belongs to the weights, and is saved with them."""
 
     # -- what is learned ----------------------------------------------------------------------------------------
 

@@ -37,7 +37,12 @@ class Classes(Task):
     counted = blended
 
     def activate(self, output: Tensor) -> Tensor:
-        return temperature_scaled(output, self.field.temperature)
+        return temperature_scaled(output, self.temperature)
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by."""
+        return float(self.calibration.get("temperature", 1.0))
 
     def calibrate(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> str | None:
         """Makes a classifier as sure as it is often right."""
@@ -50,7 +55,7 @@ class Classes(Task):
             every = -(-output.numel() // LOGITS)
             kept.append((output[::every].float().cpu(), target[::every].cpu()))
         outputs, targets = (torch.cat(parts) for parts in zip(*kept, strict=True))
-        self.field.temperature = by = temperature(outputs, targets)
+        self.calibration = {"temperature": (by := temperature(outputs, targets))}
         if abs(by - 1) < SLIGHTLY:
             return None
         return f"certainty: logits / {by:.2f}, so that it is as sure as it is right on validation"
@@ -69,7 +74,7 @@ class Classes(Task):
     def metrics(self, detail: bool, asked: str = "auto") -> list[Metric]:
         balanced = self.field.rare or SYNONYMS.get(asked, asked) in BALANCED
         field = self.field
-        return [Classification(field.classes, detail, balanced, field.rarest, field.temperature)]
+        return [Classification(field.classes, detail, balanced, field.rarest, self.temperature)]
 
     @property
     def known(self) -> tuple[str, ...]:

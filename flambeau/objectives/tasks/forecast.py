@@ -50,18 +50,23 @@ class Forecasts(Task):
         return float((~batch.target.isnan()).sum())
 
     def activate(self, output: Tensor) -> Tensor:
-        return in_order(output, self.field)
+        return in_order(output, self.field, self.spread)
+
+    @property
+    def spread(self) -> list[float]:
+        """Factors to the distance of each quantile from the middle one."""
+        return self.calibration.get("spread") or [1.0] * len(self.field.quantiles)
 
     def calibrate(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> str | None:
         """Moves the quantiles to where they hold what they say."""
         field = self.field
         if len(field.quantiles) < 2:
             return None
-        field.spread = [1.0] * len(field.quantiles)
+        self.calibration = {}
         kept = [(self.activate(output).cpu().numpy(), target.cpu().numpy()) for output, target in pairs]
         outputs, targets = (np.concatenate(parts) for parts in zip(*kept, strict=True))
-        field.spread = spreads(outputs, targets, field.quantiles, field.middle)
-        moved = [f"{q:g} ×{s:.2f}" for q, s in zip(field.quantiles, field.spread, strict=True) if s != 1.0]
+        self.calibration = {"spread": spreads(outputs, targets, field.quantiles, field.middle)}
+        moved = [f"{q:g} ×{s:.2f}" for q, s in zip(field.quantiles, self.spread, strict=True) if s != 1.0]
         said = "distance of the quantiles from the middle one, scaled to fit the validation rows"
         return f"{said}: {', '.join(moved)}" if moved else None
 
@@ -82,4 +87,4 @@ class Forecasts(Task):
         return self.field.seasons
 
     def metrics(self, detail: bool, asked: str = "auto") -> list[Metric]:
-        return [Forecasting(self.field, detail)]
+        return [Forecasting(self.field, detail, self.spread)]
