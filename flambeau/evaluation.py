@@ -21,6 +21,7 @@ from flambeau.data.sources.series import from_series
 from flambeau.data.store.encode import EncodeOptions, encode
 from flambeau.data.store.store import Store, collate
 from flambeau.fields import Forecast, History, Ragged
+from flambeau.fields.placement import following
 from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.objectives.tasks import task_of
 from flambeau.predictor import Predictor
@@ -29,6 +30,7 @@ from flambeau.training import Prepare, Source, evaluate
 from flambeau.training.engine import Engine
 from flambeau.understand.attribution import attribute_pair, attribute_tokens
 
+LONGEST = 200  # characters of a caption
 PAST = 24  # steps drawn before a forecast, at least
 Weights = dict[str, list[float]]
 """By input, what each token of a text weighed."""
@@ -50,6 +52,9 @@ def measure(
             mistake["html"] = render(dataset, mistake["row"], mistake.get("at"), weights[i] if weights else None)
         for shown in detail.get("forecasts", []):
             _add_past(dataset, shown)
+        for shown in detail.get("pictures", []):
+            if "output" in shown:
+                _draw(objective, dataset, shown)
     return {"side": side, "samples": samples, "metric": objective.monitor,
             "higher_is_better": objective.higher_is_better, "metrics": metrics, "intervals": objective.intervals(),
             "detail": detail}  # fmt: skip
@@ -63,27 +68,37 @@ def _add_past(dataset: Dataset, shown: dict[str, Any]) -> None:
     shown["place"] = dataset.place(shown["row"])
 
 
+def _draw(objective: Objective, dataset: Dataset, shown: dict[str, Any]) -> None:
+    """What a model said of a row, drawn into the row's picture."""
+    name, row = dataset.inputs[0], shown["row"]
+    target, field, picture = dataset.fields[dataset.target or ""], dataset.fields[name], dataset.columns[name][row]
+    answer = objective.decode(shown.pop("output"), 0.0, field, picture).label
+    said = f"{dataset.place(row)}: {target.caption(answer)}"
+    shown |= {"html": target.render_in(answer, field, picture), "caption": said[:LONGEST]}
+
+
 def look(dataset: Dataset) -> dict[str, Any]:
     """A picture of the data, which the report shows though the data may be gone: `overview`, with its samples as
     {html, label, place}."""
     seen = overview(dataset)
     for i, row in enumerate(seen["samples"]):
-        answer = dataset.columns[dataset.target][row] if dataset.target else None
-        if isinstance(answer, (list, tuple, set, frozenset)):
-            label = ", ".join(map(str, answer))
-        else:
-            label = "" if answer is None or np.ndim(answer) else str(answer)
-        seen["samples"][i] = {"html": render(dataset, row), "label": label[:200], "place": dataset.place(row)}
+        target = dataset.target
+        label = dataset.fields[target].caption(dataset.columns[target][row]) if target else ""
+        seen["samples"][i] = {"html": render(dataset, row), "label": label[:LONGEST], "place": dataset.place(row)}
     return seen
 
 
 def render(dataset: Dataset, row: int, at: int | None = None, weights: Weights | None = None) -> str:
-    """The inputs of a row as HTML.
+    """The inputs of a row as HTML, with its target drawn in where that has a place in a picture.
 
     Args:
         at: the token that stands out in a sentence that is tagged.
         weights: what each token of each text weighed.
     """
+    leader, followers = following(dataset.fields, dataset.inputs, dataset.target)
+    if leader is not None and dataset.target in followers:
+        truth = dataset.columns[dataset.target][row]
+        return dataset.fields[dataset.target].render_in(truth, dataset.fields[leader], dataset.columns[leader][row])
     fields = [(c, dataset.fields[c]) for c in dataset.inputs if c != PRESENT]
     return " ".join(field.marked(dataset.columns[c][row], at, weights[c] if weights else None) for c, field in fields)
 

@@ -339,6 +339,16 @@ class Field(ABC):
         """One raw value as a fragment of HTML, for reports and pages."""
         return f"<span>{html.escape(str(value))}</span>"
 
+    def render_in(self, value: Any, leader: Field, picture: Any) -> str:
+        """The same drawn into the raw picture, of the field `leader`, that it has a place in."""
+        return leader.render(picture)
+
+    def caption(self, value: Any) -> str:
+        """One raw value in a line; empty where it cannot be said so."""
+        if isinstance(value, (list, tuple, set, frozenset)):
+            return ", ".join(map(str, value))
+        return "" if value is None or np.ndim(value) else str(value)
+
     def marked(self, value: Any, at: int | None = None, weights: Sequence[float] | None = None) -> str:
         """The same with one part that stands out, or each by what it weighed, where it has such parts."""
         return self.render(value)

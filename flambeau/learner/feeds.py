@@ -203,7 +203,8 @@ class FieldFeed(Feed):
             gathered = self.store.gather(rows[drawn.sort().values])
             target = self.dataset.fields.get(self.dataset.target or "")
             classes = target.classes if isinstance(target, Category) else None
-            labels = gathered.get(self.dataset.target or "")
+            # what has a place in a picture moves with it: nothing of it can be spoilt by a flip
+            labels = None if target is not None and target.follows else gathered.get(self.dataset.target or "")
             level, added = asked, ""
             if asked == "auto" and len(rows) >= MANY:
                 # few epochs over many pictures: they are varied enough, and strong changes only slow the learning

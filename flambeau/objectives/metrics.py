@@ -32,7 +32,8 @@ class Metric(Protocol):
         ...
 
     def detail(self) -> dict[str, Any]:
-        """What the report shows, as plain JSON."""
+        """What the report shows, as plain JSON; but for `pictures`, each {row, output}: what `Task.decode` takes, which
+        is drawn into the row's picture by the target's field."""
         ...
 
 

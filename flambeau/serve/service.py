@@ -106,16 +106,16 @@ class Service:
     async def _one(self, raw: Raw, top: int, reject_below: float) -> Predicted:
         async with self._room:  # so that of a crowd only the next few are held decoded
             with self._batcher.coming():
-                encoded = await self.in_thread(self._encode, raw.value)
+                value, encoded = await self.in_thread(self._encode, raw.value)
             row = await self._batcher.submit(encoded)
-        return await self.in_thread(self._decode, raw, row, top, reject_below)
+        return await self.in_thread(self._decode, raw.name, value, row, top, reject_below)
 
     async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
         """Runs `function(*args)` in one of the decoding threads, so that the event loop goes on."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
-    def _encode(self, value: Any) -> Encoded:
-        """One raw value to its encoded columns.
+    def _encode(self, value: Any) -> tuple[Mapping[str, Any], Encoded]:
+        """One raw value by column, with the content of its files, and its encoded columns.
 
         Raises:
             Problem: it cannot be read, or is too large.
@@ -134,7 +134,8 @@ class Service:
         size = sum(memory_of(self.fields[column], data, self.limits) for column, data in files.items())
         try:
             with self._gate.holding(size), np.errstate(over="ignore"):  # such numbers are refused below
-                encoded = self.predictor.encode({**value, **files})
+                value = {**value, **files}
+                encoded = self.predictor.encode(value)
         except DataError as error:
             # without its `fix`, which speaks to whoever holds the training data
             expected = f"; expected {error.expected}" if error.expected else ""
@@ -146,12 +147,14 @@ class Service:
             if np.issubdtype(array.dtype, np.floating) and (np.abs(array) > FARTHEST).any():
                 far = f"a number of '{column}' is too large: far beyond all that the model was trained on"
                 raise Problem(422, "unreadable", far)
-        return encoded
+        return value, encoded
 
-    def _decode(self, raw: Raw, row: np.ndarray, top: int, reject_below: float) -> Predicted:
+    def _decode(
+        self, name: str | None, value: Mapping[str, Any], row: np.ndarray, top: int, reject_below: float
+    ) -> Predicted:
         if not np.isfinite(row).all():
             raise Problem(500, "not-finite", "the model's output for this input is not a finite number")
-        return Predicted(file=raw.name, **self.predictor.decode(row, reject_below, raw.value).to_dict(top))
+        return Predicted(file=name, **self.predictor.decode(row, reject_below, value).to_dict(top))
 
     def describe(self) -> ModelDescription:
         """The model, what it takes and what it gives."""

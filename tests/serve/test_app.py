@@ -158,7 +158,7 @@ def test_files_in_json_are_bytes_and_never_paths(predictor: fb.Predictor, nasty:
     both = fb.Predictor(predictor.objective, predictor.engine, fields, ["photo", "age"])
     service = Service(both, Limits(max_pixels=100_000), "both")
     path = nasty["plain"]
-    encoded = service._encode({"photo": base64.b64encode(path.read_bytes()).decode(), "age": 3})
+    _, encoded = service._encode({"photo": base64.b64encode(path.read_bytes()).decode(), "age": 3})
     assert encoded["photo"].shape == (8, 8, 3) and encoded["age"] == 3
     huge = base64.b64encode(nasty["huge"].read_bytes()).decode()
     for value in (str(path), None, 7, ["x"], huge):

@@ -3,6 +3,7 @@ are no inputs, and that is said."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +20,23 @@ from flambeau.fields.strings import Strings, Texts
 ROW_NAME = re.compile(r"(?i:(.*[ _-])?(id|uuid|guid)|(row[ _]?)?index|row|unnamed: 0|#|)|.*[a-z](Id|ID)")
 """What a column of row names is called."""
 
+LOOKED_AT = 1000  # values of a column
+
+
+def answers_of(frame: Any) -> str | None:
+    """The only column of a polars frame whose values are of a kind that nothing is predicted from, such as boxes."""
+    import polars as pl
+
+    found = []
+    for name in frame.columns:
+        values = frame[name].drop_nulls().head(LOOKED_AT)
+        if not (values.dtype.is_nested() or values.dtype == pl.String) or not len(values):
+            continue
+        with contextlib.suppress(UsageError):
+            if recognise(values.to_list(), target=True)[0].target_only:
+                found.append(name)
+    return found[0] if len(found) == 1 else None
+
 
 def without_unusable(
     columns: Mapping[str, Sequence[Any]], inputs: Sequence[str], fields: Mapping[str, Field]
@@ -34,7 +52,7 @@ def without_unusable(
         if name in fields or isinstance(values, (np.ndarray, Strings)):  # numbers, dates, names and texts are all known
             continue
         try:
-            recognise([value for value in values[:1000] if value is not None])
+            recognise([value for value in values[:LOOKED_AT] if value is not None])
         except UsageError as error:
             said = f"left out: the column '{name}', for {error.found}"
             findings.append(Finding("unusable-column", Severity.WARNING, said, places=[name],

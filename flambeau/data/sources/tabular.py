@@ -13,7 +13,7 @@ from flambeau.data.reading import RawTable, read_frame
 from flambeau.data.sources.base import SOURCES, Source, described
 from flambeau.data.sources.frames import as_polars
 from flambeau.data.sources.paths import holds_files
-from flambeau.data.sources.roles import given_split, without_empty, without_row_names, without_unusable
+from flambeau.data.sources.roles import answers_of, given_split, without_empty, without_row_names, without_unusable
 from flambeau.data.sources.table_folders import is_parted, read_parts, table_in, tables_about
 from flambeau.data.sources.tables import is_table, read_table
 from flambeau.data.split import Split, with_validation
@@ -99,6 +99,7 @@ def from_frame(
     inputs = None if inputs is None else list(map(str, inputs))
     if target is None and labels:
         target = next((c for want in TARGET_NAMES for c in frame.columns if c.lower() == want), None)
+        target = target or answers_of(frame)
         if target is None:
             raise DataError(
                 f"no column of {name} looks like the target",
