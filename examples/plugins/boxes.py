@@ -10,7 +10,6 @@ flambeau predict runs/boxes picture.png --plugin examples/plugins/boxes.py --jso
 
 from __future__ import annotations
 
-import html
 import json
 import math
 from collections import defaultdict
@@ -20,10 +19,11 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import ImageDraw
 from torch import Tensor, nn
 
 from flambeau.core.errors import DataError, UsageError, shown
-from flambeau.fields import FIELDS, Field, Ragged
+from flambeau.fields import FIELDS, Field, Image, Ragged
 from flambeau.fields.base import Encoding, Recognition
 from flambeau.fields.placement import Placement, upright
 from flambeau.models import OWN, OutputSpec
@@ -37,7 +37,7 @@ SEEN = 0.25  # of a box: with less of it in the picture it is gone
 NEAR = 1.5  # cells from its middle that learn a box
 MOST, LEAST, SURE, OVERLAP = 50, 0.01, 0.3, 0.5  # answers a picture; scores that count, and that are shown; NMS
 THRESHOLDS = torch.arange(0.5, 1.0, 0.05)
-COLOURS = ("#e4572e", "#17bebb", "#ffc914", "#76b041", "#9b5de5", "#2e86ab")
+COLOURS = ("yellow", "cyan", "magenta", "lime", "orange", "white")
 
 
 @FIELDS.register("boxes")
@@ -111,16 +111,14 @@ class Boxes(Field):
         return ", ".join(name for _, name in self._boxes_or_none(value)) or "–"
 
     def render_in(self, value: Any, leader: Field, picture: Any) -> str:
-        H, W = leader.placement([picture]).sides[0].tolist()
-        drawn = ""
+        if not isinstance(leader, Image):
+            return leader.render(picture)
+        small, (height, width) = leader.thumbnail(picture), leader.placement([picture]).sides[0].tolist()
+        across, down = small.width / width, small.height / height
         for (x1, y1, x2, y2), name in self._boxes_or_none(value):
-            colour = COLOURS[self.classes.index(name) % len(COLOURS)] if name in self.classes else COLOURS[0]
-            drawn += (f'<rect x="{x1:g}" y="{y1:g}" width="{x2 - x1:g}" height="{y2 - y1:g}" fill="none" '
-                      f'stroke="{colour}" stroke-width="2" vector-effect="non-scaling-stroke">'
-                      f"<title>{html.escape(name)}</title></rect>")  # fmt: skip
-        style = "position:absolute;inset:0;width:100%;height:100%"
-        over = f'<svg viewBox="0 0 {W:g} {H:g}" preserveAspectRatio="none" style="{style}">{drawn}</svg>'
-        return f'<span style="position:relative;display:inline-block">{leader.render(picture)}{over}</span>'
+            colour = COLOURS[self.classes.index(name) % len(COLOURS)] if name in self.classes else "white"
+            ImageDraw.Draw(small).rectangle((x1 * across, y1 * down, x2 * across, y2 * down), outline=colour)
+        return leader.render(small)
 
 
 @OWN.register("tiny-fcos", of=lambda spec: (spec.channels,), layout="dense")

@@ -1,7 +1,7 @@
 """Fields: one file per kind of data. A new kind is a new file here, entered into FIELDS."""
 
 from flambeau.fields.audio import Audio
-from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition, Windows, chosen
+from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition, Windows
 from flambeau.fields.category import Category
 from flambeau.fields.date import Date
 from flambeau.fields.forecast import Forecast
@@ -9,7 +9,7 @@ from flambeau.fields.history import History, PastFuture
 from flambeau.fields.image import Image
 from flambeau.fields.multilabel import MultiLabel
 from flambeau.fields.number import Number
-from flambeau.fields.recognition import recognise
+from flambeau.fields.recognition import chosen, recognise
 from flambeau.fields.series import Series
 from flambeau.fields.table import Row, Rows, Table
 from flambeau.fields.tags import Tags

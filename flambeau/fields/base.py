@@ -24,7 +24,7 @@ from flambeau.fields.views import Views
 if TYPE_CHECKING:
     from flambeau.fields.placement import Placement
 
-__all__ = ["FIELDS", "Encoding", "Field", "Ragged", "Recognition", "Windows", "chosen"]
+__all__ = ["FIELDS", "Encoding", "Field", "Ragged", "Recognition", "Windows"]
 
 FIELDS: Registry[type[Field]] = Registry("kind of field")
 
@@ -345,9 +345,8 @@ class Field(ABC):
 
     def caption(self, value: Any) -> str:
         """One raw value in a line; empty where it cannot be said so."""
-        if isinstance(value, (list, tuple, set, frozenset)):
-            return ", ".join(map(str, value))
-        return "" if value is None or np.ndim(value) else str(value)
+        several = isinstance(value, (list, tuple, set, frozenset))
+        return ", ".join(map(str, value)) if several else "" if value is None or np.ndim(value) else str(value)
 
     def marked(self, value: Any, at: int | None = None, weights: Sequence[float] | None = None) -> str:
         """The same with one part that stands out, or each by what it weighed, where it has such parts."""
@@ -406,8 +405,3 @@ class Field(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{n}={getattr(self, n)!r}' for n in self.settings)})"
-
-
-def chosen(fields: Mapping[str, Field] | None) -> dict[str, dict[str, Any]] | None:
-    """What was chosen by hand, as plain data; None where nothing was."""
-    return {name: field.chosen() for name, field in fields.items()} if fields else None

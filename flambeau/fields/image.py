@@ -40,6 +40,7 @@ LARGEST_NATIVE = 64
 DEFAULT_SIZE = 128
 RESIZES = ("squash", "crop", "pad")
 FIT_SAMPLE = 256
+THUMBNAIL = 160  # pixels a side, at most
 FEW = 0.1  # of pictures, that are not like the others
 
 
@@ -288,7 +289,7 @@ class Image(Field):
     def render(self, value: Any) -> str:
         """A thumbnail of at most 160 pixels a side as an <img> with its bytes inside."""
         try:
-            kind, data = self._small(value, 160)
+            kind, data = self._small(value, THUMBNAIL)
         except DataError as error:
             return f"<span class=unreadable>{html.escape(error.found)}</span>"
         return f'<img src="data:image/{kind};base64,{data}" alt="">'
@@ -296,10 +297,19 @@ class Image(Field):
     def portable(self, value: Any) -> str:
         return self._small(value, 256)[1]
 
-    def _small(self, value: Any, most: int) -> tuple[str, str]:
-        """(png or jpeg, base64) of the picture with at most so many pixels a side."""
+    def thumbnail(self, value: Any, most: int = THUMBNAIL) -> PILImage.Image:
+        """The picture in RGB with at most so many pixels a side, to be drawn on.
+
+        Raises:
+            DataError: it cannot be read.
+        """
         picture = PILImage.fromarray(self._decode(value, 3, (most, most)))
         picture.thumbnail((most, most))
+        return picture
+
+    def _small(self, value: Any, most: int) -> tuple[str, str]:
+        """(png or jpeg, base64) of the picture with at most so many pixels a side."""
+        picture = self.thumbnail(value, most)
         kind = "png" if max(picture.size) <= 64 else "jpeg"
         buffer = io.BytesIO()
         picture.save(buffer, kind)

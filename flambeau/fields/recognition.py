@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,3 +57,8 @@ def field_to_read(reading: str) -> Field | None:
 def _are_numbers(values: Sequence[Any]) -> bool:
     known = [v for v in values if v is not None]
     return all(isinstance(v, (int, float, np.number)) and not isinstance(v, (bool, np.bool_)) for v in known)
+
+
+def chosen(fields: Mapping[str, Field] | None) -> dict[str, dict[str, Any]] | None:
+    """What was chosen by hand, as plain data; None where nothing was."""
+    return {name: field.chosen() for name, field in fields.items()} if fields else None
