@@ -16,6 +16,7 @@ from flambeau.fields.tags import Tags
 from flambeau.fields.text import Text
 from flambeau.fields.tokens import Tokens
 from flambeau.fields.views import Views
+from flambeau.fields.wanted import Wanted
 
 __all__ = [
     "FIELDS",
@@ -40,6 +41,7 @@ __all__ = [
     "Text",
     "Tokens",
     "Views",
+    "Wanted",
     "Windows",
     "chosen",
     "recognise",

@@ -19,10 +19,12 @@ from flambeau.fields.sound.files import MOST_SECONDS, RATES, SUFFIXES, decode, l
 from flambeau.fields.sound.mel import LogMel
 from flambeau.fields.sound.show import MOST_SECONDS as SHOWN_SECONDS
 from flambeau.fields.sound.show import as_html, playable
+from flambeau.fields.wanted import Wanted
 
 FEATURES = ("log-mel", "wave")
 SEGMENTS = ("trim", "crop", "windows")
 DEFAULT_RATE, DEFAULT_MELS = 16_000, 64
+MELS_PRETRAINED = 128
 LONGEST_SEGMENT = 5.0
 """Seconds: clips that are mostly no longer are taken whole."""
 SHORTEST_SEGMENT = 0.1
@@ -103,6 +105,15 @@ class Audio(Field):
     @property
     def random(self) -> bool:
         return bool(self.augmentation) or self.segment in ("crop", "windows")
+
+    @classmethod
+    def suit(cls, column: str, settings: Mapping[str, Any], wanted: Wanted) -> dict[str, tuple[Any, str]]:
+        suited: dict[str, tuple[Any, str]] = {}
+        if settings.get("features") is None:
+            suited["features"] = "wave" if wanted.waves else "log-mel", "what the model takes"
+        if wanted.size is not None and settings.get("mels") is None:
+            suited["mels"] = MELS_PRETRAINED, "as fine as the pretrained weights know pictures"
+        return suited
 
     @classmethod
     def recognise(cls, values: Sequence[Any]) -> Recognition:

@@ -20,6 +20,7 @@ from flambeau.core.findings import Finding
 from flambeau.core.registry import Registry
 from flambeau.fields.encoding import Encoding, Ragged, Windows
 from flambeau.fields.views import Views
+from flambeau.fields.wanted import Suited
 
 if TYPE_CHECKING:
     from flambeau.fields.placement import Placement
@@ -36,7 +37,7 @@ class Recognition(NamedTuple):
     why: str
 
 
-class Field(ABC):
+class Field(Suited, ABC):
     """One kind of column. Settings are constructor arguments; what `fit` learns is kept beside them."""
 
     kind: ClassVar[str]

@@ -6,7 +6,7 @@ import base64
 import html
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from flambeau.fields.picture.pixels import (
     suits,
 )
 from flambeau.fields.placement import Placement
+from flambeau.fields.wanted import Wanted
 
 LARGEST_NATIVE = 64
 """Pictures that are all one size, at most this many pixels a side, are kept as they are."""
@@ -103,6 +104,16 @@ class Image(Field):
     @property
     def random(self) -> bool:
         return bool(self.augmentation)
+
+    @classmethod
+    def suit(cls, column: str, settings: Mapping[str, Any], wanted: Wanted) -> dict[str, tuple[Any, str]]:
+        if wanted.size is None or settings.get("size") is not None:
+            return {}
+        return {"size": ([wanted.size, wanted.size], "that of the pretrained weights")}
+
+    def standardise_as(self, mean: Sequence[float], std: Sequence[float]) -> bool:
+        self.mean, self.std = list(mean), list(std)
+        return True
 
     @classmethod
     def recognise(cls, values: Sequence[Any]) -> Recognition:

@@ -24,6 +24,7 @@ from flambeau.fields.language.eda import EDA
 from flambeau.fields.language.synonyms import find_wordnet, read_synonyms, synonym_table
 from flambeau.fields.language.tokenizers import HF, WORDS
 from flambeau.fields.language.wordwise import WordByWord, joined, works_by_word
+from flambeau.fields.wanted import Wanted
 
 LONGEST = 10_000_000  # characters of one text that are looked at
 MANY_CHARACTERS = 15  # from this mean length on, values are texts and not names
@@ -91,6 +92,18 @@ class Text(Field):
     @property
     def random(self) -> bool:
         return bool(self.augmentation)
+
+    @classmethod
+    def suit(cls, column: str, settings: Mapping[str, Any], wanted: Wanted) -> dict[str, tuple[Any, str]]:
+        suited = cutting.suit(column, settings, wanted)
+        tokens = settings.get("tokens", "auto")
+        if wanted.characters and tokens in ("auto", *WORDS) and settings.get("characters") is None:
+            suited["characters"] = wanted.characters, f"{wanted.model} looks at words and characters"
+        if wanted.pieces and tokens == "auto":
+            why = "pieces of words, for two texts may share a name that is new"
+            suited["tokens"] = "bpe", why
+            suited["max_vocabulary"] = min(wanted.pieces, settings["max_vocabulary"]), why
+        return suited
 
     @classmethod
     def recognise(cls, values: Sequence[Any]) -> Recognition:

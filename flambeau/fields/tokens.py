@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from flambeau.fields.language import tokenizers as cutting
 from flambeau.fields.language.charsets import read_text
 from flambeau.fields.language.tagged import is_tagged, read_tagged, split_lines
 from flambeau.fields.language.tokenizers import HF
+from flambeau.fields.wanted import Wanted
 
 CHARACTERS = 16  # of a word that its model sees: half from its beginning, half from its end
 SPLITS = ("auto", "words", "spaces", "characters")
@@ -84,6 +85,10 @@ class Tokens(Field):
         self.vocabulary: list[str] = []
         self.alphabet: list[str] = []
         self.tokenizer: str | None = None  # the JSON of `tokenizers`, of a pretrained one
+
+    @classmethod
+    def suit(cls, column: str, settings: Mapping[str, Any], wanted: Wanted) -> dict[str, tuple[Any, str]]:
+        return cutting.suit(column, settings, wanted)
 
     @classmethod
     def recognise(cls, values: Sequence[Any]) -> Recognition:

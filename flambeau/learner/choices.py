@@ -5,12 +5,12 @@ Rules only, never timings or trials: the same data and machine always give the s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flambeau.core.errors import UsageError
 from flambeau.core.registry import check_options
-from flambeau.core.reporter import Reporter
 from flambeau.data import samplers
 from flambeau.data.dataset import Dataset
 from flambeau.models import check_name
@@ -26,73 +26,106 @@ from flambeau.training.settings import Settings
 Listed = tuple[tuple[int, int], ...]
 """(rows, epochs): so many epochs below so many training rows; half as many as the last beyond."""
 EPOCHS: Listed = ((1_000, 40), (3_000, 30), (10_000, 20), (30_000, 12), (200_000, 10))
-EPOCHS_OF: dict[str, Listed] = {
-    "ngrams": ((3_000, 15), (30_000, 10), (200_000, 4)),  # phrases are many, and an epoch takes seconds
-    "tags": ((1_000, 40), (3_000, 25), (10_000, 15), (200_000, 8)),  # each sentence is as many samples as it has words
-    "image": EPOCHS,
-    "text": ((3_000, 15), (10_000, 10), (30_000, 6), (200_000, 4)),  # learned by heart sooner than pictures
-    "audio": ((1_000, 20), (3_000, 10), (10_000, 8), (30_000, 6), (200_000, 4)),
-    "series": ((300, 200), (1_000, 100), (3_000, 50), (10_000, 25), (200_000, 10)),
-    "history": ((1_000, 40), (3_000, 20), (10_000, 10), (30_000, 6), (200_000, 3)),  # windows overlap
-}
-"""By model or kind of field; of several, the first listed here."""
-EPOCHS_TABLE: Listed = ((1_000, 60), (3_000, 30), (10_000, 24), (100_000, 16), (1_000_000, 6))
 EPOCHS_PRETRAINED: Listed = ((1_000, 12), (3_000, 8), (10_000, 6), (200_000, 4))
-EPOCHS_PRETRAINED_OF: dict[str, Listed] = {
-    "audio": EPOCHS_OF["audio"],
-    "text": ((1_000, 10), (3_000, 5), (10_000, 4), (200_000, 3)),  # Devlin et al. 2018, "BERT": 2 to 4, of more rows
-}
-SAMPLES = 1 << 25  # of padded sounds in a batch, where whole clips are kept: a gigabyte while it is cut up
-TOKENS = 8192  # padded tokens in a batch of texts
-TOKENS_OF = {"ngrams": 1 << 17}  # where a token costs next to nothing
+EPOCHS_AUDIO: Listed = ((1_000, 20), (3_000, 10), (10_000, 8), (30_000, 6), (200_000, 4))
+EPOCHS_TEXT: Listed = ((3_000, 15), (10_000, 10), (30_000, 6), (200_000, 4))  # learned by heart sooner than pictures
+# Devlin et al. 2018, "BERT": 2 to 4, of more rows
+EPOCHS_TEXT_PRETRAINED: Listed = ((1_000, 10), (3_000, 5), (10_000, 4), (200_000, 3))
+BATCH = (16, 128)
+BATCH_QUICK = (32, 256)  # so little work a sample that larger batches pay
+SAMPLES = (1 << 25, "the most samples of whole clips in a batch")  # a gigabyte while they are cut up
+TOKENS_WHY = "texts of like length together, so that little of a batch is padding"
+TOKENS = (8192, TOKENS_WHY)  # padded tokens in a batch of texts
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How what is of a kind is trained where nothing is said of it; None for as other kinds are.
+
+    Attributes:
+        epochs, tuned: from fresh and from pretrained weights.
+        batch: the least and the most samples in a batch.
+        max_tokens: the most padded tokens, or samples of sound, in a batch, and why.
+        tuned_rate: the learning rate from pretrained weights.
+        backbone: the share of it for pretrained layers, and why.
+        alone: whether this holds only where it is the one input.
+    """
+
+    epochs: Listed | None = EPOCHS
+    tuned: Listed | None = None
+    batch: tuple[int, int] | None = BATCH
+    max_tokens: tuple[int, str] | None = None
+    tuned_rate: float | None = None
+    backbone: tuple[float, str] | None = None
+    alone: bool = False
+
+
+PACES: dict[str, Pace] = {
+    # phrases are many, and an epoch takes seconds; a token costs next to nothing
+    "ngrams": Pace(((3_000, 15), (30_000, 10), (200_000, 4)), max_tokens=(1 << 17, TOKENS_WHY)),
+    "tags": Pace(((1_000, 40), (3_000, 25), (10_000, 15), (200_000, 8))),  # as many samples as words
+    "tokens": Pace(None, max_tokens=TOKENS, tuned_rate=5e-4),
+    "image": Pace(),
+    "text": Pace(EPOCHS_TEXT, EPOCHS_TEXT_PRETRAINED, max_tokens=TOKENS, tuned_rate=5e-4),
+    "audio": Pace(
+        EPOCHS_AUDIO, EPOCHS_AUDIO, max_tokens=SAMPLES,
+        backbone=(1.0, "pictures of sounds are far from what the weights were trained on"),
+    ),
+    "series": Pace(((300, 200), (1_000, 100), (3_000, 50), (10_000, 25), (200_000, 10))),
+    # windows overlap
+    "history": Pace(((1_000, 40), (3_000, 20), (10_000, 10), (30_000, 6), (200_000, 3)), batch=BATCH_QUICK),
+    "table": Pace(((1_000, 60), (3_000, 30), (10_000, 24), (100_000, 16), (1_000_000, 6)), batch=BATCH_QUICK,
+                  alone=True),
+}  # fmt: skip
+"""By model or kind of field; of several, each setting is that of the first listed here, `max_tokens` the largest."""
 
 
 def training_settings(
-    asked: Settings, num_train: int, pretrained: bool, reporter: Reporter, kinds: Sequence[str] = (), model: str = ""
-) -> tuple[Settings, list[str]]:
-    """The settings with None replaced, and the reasons.
+    asked: Settings, num_train: int, pretrained: bool, decide: Callable[..., None], kinds: Collection[str] = (),
+    num_inputs: int = 1, model: str = "", loader_batch: int | None = None,
+) -> Settings:  # fmt: skip
+    """The settings with None replaced.
 
     Args:
-        kinds: of the fields, the inputs' and then the target's; none for a user's own data.
+        decide: told of each decision: the setting's name, its value and why, and what was asked for in its place.
+        kinds: of the fields; none for a user's own data.
+        num_inputs: how many of them are inputs.
         model: its name, where it is named.
+        loader_batch: samples in a batch of a user's own DataLoader.
     """
-    text, sound, table = bool({"text", "tokens"} & set(kinds)), "audio" in kinds, tuple(kinds[:-1]) == ("table",)
+    paces = [
+        pace for name, pace in PACES.items() if (name == model or name in kinds) and (num_inputs == 1 or not pace.alone)
+    ]
     chosen: dict[str, Any] = {}
-    reasons: list[str] = []
 
-    def choose(name: str, value: Any, why: str) -> None:
-        if getattr(asked, name) is None and name not in chosen:
+    def first(attribute: str, default: Any) -> Any:
+        return next((value for pace in paces if (value := getattr(pace, attribute)) is not None), default)
+
+    def choose(name: str, value: Any, why: str, instead: Any = None) -> None:
+        if getattr(asked, name) is None or instead is not None:
             chosen[name] = value
-            reasons.append(f"{name} {value}: {why}")
+            decide(f"training.{name}", value, why, instead)
 
-    quick = table or "history" in kinds  # so little work a sample that larger batches pay
-    size = default_batch_size(num_train, 32, 256) if quick else default_batch_size(num_train)
-    choose("batch_size", size, f"{num_train:,} training samples")
-    fresh = next((listed for name, listed in EPOCHS_OF.items() if name in (model, *kinds)), EPOCHS)
-    fresh = EPOCHS_TABLE if table else fresh
-    tuned = next((listed for kind, listed in EPOCHS_PRETRAINED_OF.items() if kind in kinds), EPOCHS_PRETRAINED)
-    listed = tuned if pretrained else fresh
+    rows, start = f"{num_train:,} training samples", "pretrained weights" if pretrained else "fresh weights"
+    wanted = loader_batch or asked.batch_size or default_batch_size(num_train, *first("batch", BATCH))
+    size, given = min(wanted, num_train), asked.batch_size or loader_batch
+    if size < wanted and given:
+        choose("batch_size", size, f"{wanted} asked, but there are only {rows}", given)
+    elif loader_batch and given != loader_batch:
+        choose("batch_size", size, f"the DataLoader's, not the {given} that is set", given)
+    else:
+        choose("batch_size", size, "the DataLoader's" if loader_batch else rows)
+    listed = first("tuned", EPOCHS_PRETRAINED) if pretrained else first("epochs", EPOCHS)
     epochs = next((e for limit, e in listed if num_train < limit), listed[-1][1] // 2)
-    start = "pretrained weights" if pretrained else "fresh weights"
-    choose("epochs", epochs, f"{num_train:,} training samples, {start}")
+    choose("epochs", epochs, f"{rows}, {start}")
     sgd = asked.optimizer.lower() == "sgd"
-    rate = (0.01 if sgd else 5e-4 if text else 1e-3) if pretrained else (0.1 if sgd else 3e-3)
+    rate = (0.01 if sgd else first("tuned_rate", 1e-3)) if pretrained else (0.1 if sgd else 3e-3)
     choose("learning_rate", rate, f"{asked.optimizer} with {start}")
-    if pretrained and sound:
-        choose("backbone_lr_scale", 1.0, "pictures of sounds are far from what the weights were trained on")
-    choose("backbone_lr_scale", 0.1 if pretrained else 1.0,
-           "pretrained layers need small steps only" if pretrained else "all layers are fresh")  # fmt: skip
-    if sound:
-        choose("max_tokens", SAMPLES, "the most samples of whole clips in a batch")
-    if text:
-        budget = TOKENS_OF.get(model, TOKENS)
-        choose("max_tokens", budget, "texts of like length together, so that little of a batch is padding")
-    batch_size = asked.batch_size or chosen["batch_size"]
-    if batch_size > num_train:
-        chosen["batch_size"] = num_train
-        reasons.append(f"batch_size {num_train}: {batch_size} asked, but there are only {num_train} training samples")
-        reporter.say(reasons[-1], style="yellow")
-    return Settings(**{**vars(asked), **chosen}), reasons
+    tuned = first("backbone", (0.1, "pretrained layers need small steps only"))
+    choose("backbone_lr_scale", *(tuned if pretrained else (1.0, "all layers are fresh")))
+    if budgets := [pace.max_tokens for pace in paces if pace.max_tokens is not None]:
+        choose("max_tokens", *max(budgets))
+    return replace(asked, **chosen)
 
 
 def check_names(recipe: Recipe, *, model: bool = True) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,10 +25,11 @@ from flambeau.fields import FIELDS, Audio, Category, Field, Image, Ragged, Text
 from flambeau.fields.language.eda import EDA, LEVELS
 from flambeau.fields.language.synonyms import find_wordnet
 from flambeau.learner import preflight
+from flambeau.learner.plan import Facts, Plan, plan
 from flambeau.objectives import Objective
 from flambeau.recipe import Recipe
 from flambeau.training import Prepare, Settings, Source
-from flambeau.training.engine import Engine
+from flambeau.training.engine import Engine, Machine
 
 SIDES = ("train", "valid", "test")
 MANY = 20_000  # training pictures from which `auto` augments lightly
@@ -41,7 +42,10 @@ class Feed:
         sources: batches by side; None where there are none.
         prepare: from gathered rows to a Batch.
         device: where that lies.
+        groups: whether numbers, categories and dates become one input; a user's own model gets them one by one.
     """
+
+    groups = True
 
     dataset: Dataset | None = None
     sources: Mapping[str, Source | None]
@@ -49,16 +53,36 @@ class Feed:
     device: torch.device
     fingerprint: str | None = None
 
-    def open(self, recipe: Recipe, reporter: Reporter, reasons: list[str]) -> int:
-        """Gets ready to be read; returns how many samples there are to train on."""
+    def facts(self, recipe: Recipe) -> Facts:
+        """What a plan depends on of the data, as far as it is known yet."""
+        raise NotImplementedError
+
+    def unfitted(self) -> Feed:
+        """A feed of the same data, to look at the rows and leave this one as it is."""
+        return self
+
+    def plan(self, recipe: Recipe) -> Plan:
+        """What a recipe leaves open, decided by what is known of the data yet."""
+        return plan(recipe, self.facts(recipe), Machine.here(recipe.training.device))
+
+    def look(self, recipe: Recipe) -> Plan:
+        """Lets fields look at the training rows, and then plans."""
+        self.fit(self.plan(recipe))
+        return self.plan(recipe)
+
+    def fit(self, plan: Plan) -> None:
+        """Lets fields look at the training rows. Reads what it needs of them, and writes nothing."""
+
+    def open(self, recipe: Recipe, reporter: Reporter, reasons: list[str]) -> None:
+        """Gets ready to be read, as the plan's recipe says."""
         raise NotImplementedError
 
     def make_batches(self, settings: Settings, objective: Objective, engine: Engine) -> None:
         """Sets `sources` and `prepare`."""
         raise NotImplementedError
 
-    def tried(self, objective: Objective, engine: Engine, batch: Batch, output: Any) -> None:
-        """Called with the output of a first batch: what only it can tell is found out here.
+    def tried(self, recipe: Recipe, objective: Objective, engine: Engine, batch: Batch, output: Any) -> None:
+        """Called with the output of a first batch: what only it can tell is found out here, the recipe's metric too.
 
         Raises:
             DataError, ModelError, UsageError: targets, or the data of another side, do not go with the model.
@@ -131,18 +155,31 @@ class FieldFeed(Feed):
         self.dataset.fields = {name: copy.copy(field) for name, field in dataset.fields.items()}
         self.encoding = encoding
         self.findings: list[Finding] = []
-        self.groups = True
-        """Whether numbers, categories and dates become one input; a model of the user's own gets them one by one."""
-        self.alike: Sequence[str] = ()
-        """Inputs that have one vocabulary."""
+        self.rows: dict[str, Tensor] = {}
+        self._fitted = False
 
-    def open(self, recipe: Recipe, reporter: Reporter, reasons: list[str]) -> int:
+    def facts(self, recipe: Recipe) -> Facts:
+        if not self._fitted:
+            self.set_fields(recipe.fields)
         data = self.dataset
-        reasons += [f"{name} is {why}" for name, why in data.reasons.items()]
-        self.set_fields(recipe.fields)
+        num_train = len(self.rows["train"] if self.rows else data.rows("train"))
+        return Facts(data.fields, data.inputs, data.target, len(data), num_train, self._fitted, data.reasons)
+
+    def fit(self, plan: Plan) -> None:
+        self.set_fields(plan.recipe.fields)
         if self.groups:
-            self.dataset = data = grouped(data)
-        data.fit(self.alike)
+            self.dataset = grouped(self.dataset)
+        self.dataset.fit(plan.alike)
+        self._fitted = True
+
+    def unfitted(self) -> FieldFeed:
+        """Another feed of the same data, to look at the rows and leave this one as it is."""
+        feed = FieldFeed(self.dataset, self.encoding)
+        feed.groups = self.groups
+        return feed
+
+    def open(self, recipe: Recipe, reporter: Reporter, reasons: list[str]) -> None:
+        data = self.dataset
         self.store = encode(data, self.encoding, reporter)
         self.fingerprint = self.store.fingerprint
         self.findings = [*data.findings, *self.store.findings]
@@ -153,7 +190,6 @@ class FieldFeed(Feed):
             side: torch.from_numpy(np.intersect1d(data.rows(side), good, assume_unique=True)) for side in SIDES
         }
         self._augment(recipe.augment, reasons)
-        return len(self.rows["train"])
 
     def check(self, recipe: Recipe, reporter: Reporter, loss: Any) -> list[Finding]:
         self.set_fields(recipe.fields)

@@ -26,8 +26,9 @@ from flambeau.fields import Field
 from flambeau.fields.augment import Augmentation
 from flambeau.learner import assembly, choices, environment, parts, preflight, records, verdicts
 from flambeau.learner.feeds import SIDES, FieldFeed
+from flambeau.learner.plan import Plan
 from flambeau.learner.torchfeed import as_feed
-from flambeau.models import InputSpec, is_pair, starts_pretrained
+from flambeau.models import InputSpec
 from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.predictor import Predictor
 from flambeau.recipe import Recipe
@@ -36,6 +37,8 @@ from flambeau.techniques import Technique, made, objects
 from flambeau.techniques.transforms import Transforms
 from flambeau.training import Trainer, calibrate, engine, initialise
 from flambeau.training.own import OwnSteps
+
+DECIDED_BY_ENGINE = ("training.device", "training.precision")  # whose reasons the engine gives once it is made
 
 
 class Learner:
@@ -98,6 +101,7 @@ class Learner:
         self.recipe = (recipe or Recipe()).with_settings(settings)
         parts.write(self.recipe, model, loss, metrics, objective, augment, techniques)
         self._name_own_parts()
+        self.feed.groups = self.own_model is None and self.own_objective is None
         if self.data is not None:
             parts.write_fields(self.recipe, self.data)
         if size is not None:
@@ -129,26 +133,17 @@ class Learner:
         """
         if self._built:
             return self
-        reasons: list[str] = []
-        ours = self.own_model is None and self.own_objective is None
-        inputs = self.data.inputs if self.data is not None and ours and "model" in self._takes else ()
-        assembly.suit_model(self.recipe, inputs, len(self.data or ()), reasons, self.reporter)
-        if isinstance(self.feed, FieldFeed):
-            self.feed.groups = ours
-            self.feed.alike = assembly.alike(self.recipe, inputs)
-        num_train = self.feed.open(self.recipe, self.reporter, reasons)
+        asked, notes = self.recipe, list[str]()
+        self.feed.look(asked)
+        self.feed.open(asked, self.reporter, notes)
         if isinstance(self.feed, FieldFeed):
             self.findings = records.with_left_out(self.findings, self.feed)
-        choice = self.recipe.model
-        pretrained = self.own_model is None and starts_pretrained(choice.name, choice.pretrained)
-        kinds = [field.kind for field in self.data.fields.values()] if self.data else []
-        settings, why = choices.training_settings(
-            self.recipe.training, num_train, pretrained, self.reporter, kinds, self.recipe.model.name
-        )
-        self.recipe.training = settings
+        planned = self.feed.plan(asked)  # anew: how many rows can be read is known now
+        planned.say(self.reporter)
+        self.recipe, settings = planned.recipe, planned.recipe.training
         torch.manual_seed(mix(settings.seed, "weights"))
         self.objective = self.own_objective or assembly.objective(
-            self.recipe, self.data, num_train, reasons, self.reporter,
+            self.recipe, self.data, planned.num_train, notes, self.reporter,
             model=self.own_model, loss=self.own_loss, metrics=self.own_metrics,
         )  # fmt: skip
         own, named = self.own_techniques, self.recipe.techniques
@@ -157,17 +152,23 @@ class Learner:
         for technique in self.techniques:
             technique.on_build(self.objective)
         self.engine = engine.choose(
-            self.objective.model, device=settings.device, precision=settings.precision,
-            channels_last=settings.channels_last, compile=settings.compile,
-            exact=self.objective.task.numbers,
+            self.objective.model, device=settings.device, precision=settings.precision, compile=settings.compile,
+            channels_last=settings.channels_last, exact=self.objective.task.numbers,
         )  # fmt: skip
         self.engine.place(self.objective.model)
+        why = planned.reasons(without=DECIDED_BY_ENGINE)
         why = self.own_steps.settle(self.objective.parameters(self.objective.phases[0]), settings, why)
         self.feed.make_batches(settings, self.objective, self.engine)
         self._try()
-        self.recipe.reasons = [*reasons, *why, *self.engine.reasons]
+        self.recipe.reasons = [*why, *notes, *self.engine.reasons]
         self._built = True
         return self
+
+    def plan(self) -> Plan:
+        """What would be trained, each decision with its reason: fields look at the training rows, nothing is trained
+        and nothing is written. Raises as `build`."""
+        self._check_names()
+        return self.feed.unfitted().look(self.recipe)
 
     @property
     def _takes(self) -> tuple[str, ...]:
@@ -184,7 +185,7 @@ class Learner:
                 raise
             preflight.let_go(error)
         else:
-            self.feed.tried(self.objective, self.engine, batch, output)
+            self.feed.tried(self.recipe, self.objective, self.engine, batch, output)
             return
         raise self._out_of_memory()
 
@@ -365,7 +366,7 @@ class Learner:
 
         self.build()
         fields = [self.data.fields[name] for name in self.data.inputs if name != PRESENT] if self.data else []
-        if len(fields) != 1 and not is_pair([field.kind for field in fields]):
+        if len(fields) != 1 and not InputSpec.together([field.input_kind for field in fields]):
             raise UsageError("a summary needs data with one input field, or with two texts")
         return summary(self.objective.model, InputSpec.of(fields))
 

@@ -23,6 +23,7 @@ from flambeau.data.items import length
 from flambeau.data.store.encode import EncodeOptions
 from flambeau.learner import mismatches, preflight
 from flambeau.learner.feeds import SIDES, Feed, FieldFeed, has_batch_norm
+from flambeau.learner.plan import Facts
 from flambeau.objectives import Objective, Supervised, losses
 from flambeau.objectives.measured import measured
 from flambeau.recipe import Recipe
@@ -50,19 +51,18 @@ class TorchFeed(Feed):
             )
         self.data = dict(zip(SIDES, given, strict=False))
 
-    def open(self, recipe: Recipe, reporter: Reporter, reasons: list[str]) -> int:
-        self.recipe, self.reporter, self.reasons = recipe, reporter, reasons
+    def facts(self, recipe: Recipe) -> Facts:
         loader = self.data["train"]
-        if isinstance(loader, DataLoader) and loader.batch_size is not None:
-            asked = recipe.training.batch_size
-            if asked not in (None, loader.batch_size):
-                self._note(f"batch_size {loader.batch_size}: the DataLoader's, not the {asked} that is set")
-            recipe.training.batch_size = loader.batch_size
-        train = _dataset_of(loader)
+        batch_size = loader.batch_size if isinstance(loader, DataLoader) else None
+        train, sampler = _dataset_of(loader), getattr(loader, "sampler", None)
         if isinstance(train, IterableDataset):
-            return STREAMED
-        count, sampler = length(train), getattr(loader, "sampler", None)
-        return len(sampler) if isinstance(sampler, Sized) else count
+            count = STREAMED
+        else:
+            count = len(sampler) if isinstance(sampler, Sized) else length(train)
+        return Facts({}, rows=count, num_train=count, batch_size=batch_size)
+
+    def open(self, recipe: Recipe, reporter: Reporter, reasons: list[str]) -> None:
+        self.reporter, self.reasons = reporter, reasons
 
     def _note(self, text: str) -> None:
         self.reasons.append(text)
@@ -115,7 +115,7 @@ class TorchFeed(Feed):
         self.device = engine.device
         self.prepare = custom.CustomPreparer(self.device, self._check is not None)
 
-    def tried(self, objective: Objective, engine: Engine, batch: Batch, output: Any) -> None:
+    def tried(self, recipe: Recipe, objective: Objective, engine: Engine, batch: Batch, output: Any) -> None:
         if not isinstance(objective, Supervised) or not isinstance(output, Tensor):
             return
         loss = objective.loss_function
@@ -132,8 +132,8 @@ class TorchFeed(Feed):
         if suits is not None:
             objective.measure_as(suits)
         else:
-            objective.measure_by(self.recipe.objective.metric)
-        self.recipe.objective.metric = objective.monitor
+            objective.measure_by(recipe.objective.metric)
+        recipe.objective.metric = objective.monitor
         for side in ("valid", "test"):
             if self.sources.get(side) is not None:
                 with _of(side):  # goes with the model as the training's does

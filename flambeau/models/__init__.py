@@ -2,10 +2,10 @@
 what they cost."""
 
 from flambeau.models.auto import choose
-from flambeau.models.build import build, check_name, max_positions, recommended_size, starts_pretrained, takes_waves
+from flambeau.models.build import build, check_name, compares, max_positions, starts_pretrained, takes_several, wanted
 from flambeau.models.catalog import ModelInfo, list_models
-from flambeau.models.fusion import Fusion, fuse
-from flambeau.models.spec import FUSION, OWN, Built, Ensemble, FromData, InputSpec, OutputSpec, Recommended, is_pair
+from flambeau.models.fusion import Fusion, default_encoder, fuse
+from flambeau.models.spec import FUSION, OWN, Built, Ensemble, FromData, InputSpec, OutputSpec, Recommended
 from flambeau.models.summary import Summary, summary
 from flambeau.models.text.vectors import Embeddings, is_vectors, load_embeddings
 
@@ -25,14 +25,15 @@ __all__ = [
     "build",
     "check_name",
     "choose",
+    "compares",
+    "default_encoder",
     "fuse",
-    "is_pair",
     "is_vectors",
     "list_models",
     "load_embeddings",
     "max_positions",
-    "recommended_size",
     "starts_pretrained",
     "summary",
-    "takes_waves",
+    "takes_several",
+    "wanted",
 ]

@@ -7,21 +7,40 @@ from flambeau.models.spec import OWN, InputSpec, OutputSpec
 from flambeau.models.vision.resnet import SMALL_PICTURE
 
 TINY_PICTURE = 12  # below this, three halvings leave nothing to look at
+BY_KIND: dict[str, tuple[str, str]] = {
+    "text": ("ngrams", "which words and phrases a text has tells most of what it says"),
+    "texts": ("pair", "what two texts have in common is told by neither alone"),
+    "tokens": ("lstm-tagger", "a tag depends on the words on both sides"),
+    "audio": ("m5", "it was made for waves"),
+    "table": ("tabm", "it is the strongest network here for {spec}"),
+    "history": ("nbeats", "it learns what follows from the past and from what is known ahead, and fast"),
+    "series": ("inceptiontime", "it sees short and long patterns of a series side by side"),
+    "number": ("mlp", "the input is {spec.channels} numbers"),
+}
+"""The model of a kind of input, whatever its size, and why."""
+PRETRAINED_BY_KIND = {"text": ("bag", "it takes word vectors, and trains in seconds")}
+MADE_FOR = {"audio": (16, "melcnn", "it was made for log-mel pictures and keeps their bands apart")}
+"""The model of pictures that are made of fields of a kind: the least pixels a side, its name, and why."""
+
+
+def by_kind(kind: str, pretrained: bool | str | object | None = None) -> tuple[str, str] | None:
+    """The name of the model for a kind of input, and why; None where that depends on its size."""
+    return (PRETRAINED_BY_KIND.get(kind) if pretrained else None) or BY_KIND.get(kind)
 
 
 def choose(
     spec: InputSpec,
     num_samples: int,
     pretrained: bool | str | object | None = None,
-    kind: str | None = None,
+    made_of: str = "",
     output: OutputSpec | None = None,
 ) -> tuple[str, str]:
-    """The name of one of our models for this input, and one sentence on why.
+    """The name of one of our models for this input, and one clause on why.
 
     Args:
         num_samples: how many samples there are to train on.
         pretrained: whether (or from where) weights will be loaded; only ResNets have published ones.
-        kind: of the field that pictures are made of, where they are not photos: `audio` for log-mel pictures.
+        made_of: the kind of the field that pictures are made of: `audio` of log-mel pictures.
         output: what the target wants.
 
     Raises:
@@ -30,40 +49,24 @@ def choose(
     if output is not None and output.layout == "dense":
         if not (suited := OWN.suited(spec.kind, output.layout)):
             raise UsageError(f"no model takes {spec} and gives {output}", fix="name one: model=, or a plug-in's")
-        return suited[0], f"{suited[0]}, because it gives {output}"
-    if spec.kind == "text":
-        if pretrained:
-            return "bag", "bag, because it takes word vectors, and trains in seconds"
-        return "ngrams", "ngrams, because which words and phrases a text has tells most of what it says"
-    if spec.kind == "texts":
-        return "pair", "pair, because what two texts have in common is told by neither alone"
-    if spec.kind == "audio":
-        return "m5", "m5, because it was made for waves"
-    if spec.kind == "table":
-        return "tabm", f"tabm, because it is the strongest network here for {spec}"
-    if spec.kind == "history":
-        return "nbeats", "nbeats, because it learns what follows from the past and from what is known ahead, and fast"
-    if spec.kind == "series":
-        return "inceptiontime", "inceptiontime, because it sees short and long patterns of a series side by side"
-    if spec.kind == "tokens":
-        if len(spec.shape) == 1:
-            raise UsageError("tokens of a pretrained tokeniser need its model", fix="give model='hf:FOLDER'")
-        return "lstm-tagger", "lstm-tagger, because a tag depends on the words on both sides"
-    if spec.kind == "number":
-        return "mlp", f"mlp, because the input is {spec.channels} numbers"
+        return suited[0], f"it gives {output}"
+    if spec.cut_for_a_model:
+        raise UsageError("tokens of a pretrained tokeniser need its model", fix="give model='hf:FOLDER'")
+    if (known := by_kind(spec.kind, pretrained)) is not None:
+        return known[0], known[1].format(spec=spec)
     height, width = spec.size
     side = f"{height}×{width} px"
     if pretrained:
-        name = "resnet50" if num_samples >= 100_000 else "resnet18"
-        return name, f"{name}, because weights published for it can be loaded"
-    if kind == "audio" and min(spec.size) >= 16:
-        return "melcnn", "melcnn, because it was made for log-mel pictures and keeps their bands apart"
+        return "resnet50" if num_samples >= 100_000 else "resnet18", "weights published for it can be loaded"
+    least, made_for, why = MADE_FOR.get(made_of, (0, "", ""))
+    if made_for and min(spec.size) >= least:
+        return made_for, why
     if min(spec.size) < 4:
-        return "mlp", f"mlp, because {side} leaves a convolution nothing to slide over"
+        return "mlp", f"{side} leaves a convolution nothing to slide over"
     if max(spec.size) <= TINY_PICTURE or min(spec.size) < 8:
-        return "lenet", f"lenet, because pictures of {side} are too small for more than two halvings"
+        return "lenet", f"pictures of {side} are too small for more than two halvings"
     if max(spec.size) <= SMALL_PICTURE:
-        return "resnet9", f"resnet9, because it was made for small pictures like {side} and trains fast"
+        return "resnet9", f"it was made for small pictures like {side} and trains fast"
     if num_samples >= 200_000:
-        return "resnet50", f"resnet50, because {num_samples:,} pictures of {side} can feed a large model"
-    return "resnet18", f"resnet18, because it suits {num_samples:,} pictures of {side}"
+        return "resnet50", f"{num_samples:,} pictures of {side} can feed a large model"
+    return "resnet18", f"it suits {num_samples:,} pictures of {side}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import flambeau.models.tabular
 import flambeau.models.text
 import flambeau.models.vision  # noqa: F401  enters our own models
 from flambeau.core.errors import MissingExtra, ModelError, UsageError, nearest
+from flambeau.fields import Wanted
 from flambeau.models.catalog import known_names
 from flambeau.models.external import (
     CONSTRUCTION,
@@ -31,7 +33,16 @@ from flambeau.models.text.huggingface import PREFIX, build_huggingface, check_so
 from flambeau.models.text.vectors import RESERVED, is_vectors, load_embeddings, put_vectors
 from flambeau.models.weights import find_head, first_line, load_weights, read_weights
 
-__all__ = ["InputSpec", "build", "check_name", "max_positions", "recommended_size", "starts_pretrained", "takes_waves"]
+__all__ = [
+    "InputSpec",
+    "build",
+    "check_name",
+    "compares",
+    "max_positions",
+    "starts_pretrained",
+    "takes_several",
+    "wanted",
+]
 
 # Our models that torchvision's weights fit.
 INTERCHANGEABLE = ("resnet18", "resnet34", "resnet50")
@@ -41,6 +52,7 @@ KINDS = {
     "image": "pictures", "number": "numbers", "text": "texts", "texts": "two texts", "tokens": "sentences of tokens",
     "audio": "waves", "table": "tables", "series": "series", "history": "histories to forecast from",
 }  # fmt: skip
+FEWEST_PIECES, ROWS_A_PIECE = 1_500, 4  # of words, for a model that compares texts
 WORDY = ("text", "texts", "tokens")  # kinds of input that word vectors are of use to
 # Sides tried, smallest first, when a model cannot take the pictures that it is given.
 SIDES = (8, 16, 24, 32, 48, 64, 75, 96, 128, 160, 192, 224, 256, 299, 384)
@@ -139,12 +151,40 @@ def starts_pretrained(name: str, pretrained: bool | str | Path | None) -> bool:
     return bool(pretrained) and not (is_vectors(pretrained) and set(WORDY) & set(OWN.kinds.get(name, ())))
 
 
-def takes_waves(name: str) -> bool:
-    """Whether a model by name takes raw waves, and no pictures."""
-    return OWN.kinds.get(name) == ("audio",)
+def compares(name: str) -> bool:
+    """Whether a model of ours takes two texts."""
+    return "texts" in OWN.kinds.get(name, ())
 
 
-def recommended_size(name: str, pretrained: bool | str | Path | None) -> int | None:
+def takes_several(name: str) -> bool:
+    """Whether a model takes several inputs of one kind together: two texts."""
+    return compares(name) or name.startswith(PREFIX)
+
+
+def wanted(name: str, pretrained: bool | str | Path | None, rows: int = 0, num_inputs: int = 1) -> Wanted:
+    """What a model by its name, with its weights, wants of the fields that it is given.
+
+    Args:
+        rows: how many the data has.
+        num_inputs: how many inputs it has.
+
+    Raises as `build` where it is of a folder or hub repository that cannot be read.
+    """
+    own, tokenizer = OWN.wants.get(name, {}), name if name.startswith(PREFIX) else None
+    pieces = own.get("pieces") if num_inputs > 1 and not pretrained and find_spec("tokenizers") else None
+    return Wanted(
+        name,
+        size=_recommended_size(name, pretrained),
+        waves=OWN.kinds.get(name) == ("audio",),
+        tokenizer=tokenizer,
+        positions=max_positions(name),
+        words=tokenizer is None and is_vectors(pretrained),
+        characters=own.get("characters") if num_inputs == 1 else None,
+        pieces=pieces and max(FEWEST_PIECES, min(pieces, rows // ROWS_A_PIECE)),
+    )
+
+
+def _recommended_size(name: str, pretrained: bool | str | Path | None) -> int | None:
     """The side in pixels that a model's pretrained weights were trained at; None without weights, or if any is good."""
     if not pretrained:
         return None

@@ -126,7 +126,7 @@ def fuse(
     for name, spec in specs.items():
         choice = dict(given.get(name, {}))
         if choice.get("name", "auto") == "auto":
-            choice["name"] = _default(spec, num_samples, choice.get("pretrained"))
+            choice["name"] = default_encoder(spec, num_samples, choice.get("pretrained"))[0]
         pretrained: bool | str | Path | None = choice.get("pretrained") if weights else None
         arguments = {k: v for k, v in dict(choice.get("options") or {}).items() if not (weights and k == "config")}
         vocabulary = (vocabularies or {}).get(name, ())
@@ -140,10 +140,16 @@ def fuse(
     return Built(model, rates=rates), chosen, {name: built.wanted for name, built in made.items()}
 
 
-def _default(spec: InputSpec, num_samples: int, pretrained: Any) -> str:
-    # an ensemble would answer each on its own, and n-grams have a weight for each output: here a vector is wanted
-    vectors = {"table": "resmlp", "text": "bag"}
-    return vectors.get(spec.kind) or auto.choose(spec, num_samples, pretrained)[0]
+VECTORS = {
+    "table": ("resmlp", "an ensemble would answer each on its own, and a vector is wanted"),
+    "text": ("bag", "n-grams have a weight for each output, and a vector is wanted"),
+}
+"""The encoder of a kind of input, where it is not the model for such inputs alone, and why."""
+
+
+def default_encoder(spec: InputSpec, num_samples: int, pretrained: bool | str | None = None) -> tuple[str, str]:
+    """The name of the encoder of one of several inputs, and one clause on why; see `auto.choose`."""
+    return VECTORS.get(spec.kind) or auto.choose(spec, num_samples, pretrained)
 
 
 def _rates(built: Built, choice: Mapping[str, Any]) -> dict[nn.Parameter, float]:

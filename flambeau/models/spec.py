@@ -31,9 +31,8 @@ SHAPES: dict[str, tuple[str, tuple[int, ...]]] = {
 }
 
 
-def is_pair(kinds: Sequence[str | None]) -> bool:
-    """Whether inputs, by the kinds of their fields, are two texts, which some models read together."""
-    return list(kinds) == ["text", "text"]
+TOGETHER: dict[tuple[str, ...], str] = {("text", "text"): "texts"}
+"""Kinds of several inputs that some models read together, and what they are together."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +84,20 @@ class InputSpec:
         """
         if len(fields) == 1:
             return cls(fields[0].input_kind, fields[0].input_shape)
-        if not is_pair([field.kind for field in fields]):
+        together = cls.together([field.input_kind for field in fields])
+        if together is None:
             raise UsageError(f"{len(fields)} inputs are no one input", fix=f"use the model {FUSION}")
-        return cls("texts", tuple(field.input_shape[0] for field in fields))
+        return cls(together, tuple(field.input_shape[0] for field in fields))
+
+    @staticmethod
+    def together(kinds: Iterable[str]) -> str | None:
+        """The kind of several inputs together, where some models read them so."""
+        return TOGETHER.get(tuple(kinds))
+
+    @property
+    def cut_for_a_model(self) -> bool:
+        """Whether these are sentences in the pieces of a pretrained model, which no other reads."""
+        return self.kind == "tokens" and len(self.shape) == 1
 
     @property
     def channels(self) -> int:
@@ -296,10 +306,11 @@ class Models(Registry[Builder]):
         self.layouts: dict[str, str] = {}
         self.options: dict[str, tuple[str, ...]] = {}
         self.rates: dict[str, Mapping[str, float]] = {}
+        self.wants: dict[str, Mapping[str, Any]] = {}
 
     def register(
         self, name: str, kinds: tuple[str, ...] = ("image",), of: Callable[[InputSpec], tuple[Any, ...]] = whole,
-        rates: Mapping[str, float] = {}, layout: str = "vector", **fixed: Any,
+        rates: Mapping[str, float] = {}, layout: str = "vector", wants: Mapping[str, Any] = {}, **fixed: Any,
     ) -> Callable[[Any], Any]:  # fmt: skip
         """A decorator that enters a class, or a function that makes a model, under `name`; its arguments behind
         `num_outputs` are its options.
@@ -309,6 +320,7 @@ class Models(Registry[Builder]):
             of: what it takes before `num_outputs`, from the spec of the input.
             rates: shares of the learning rate, by parameters' names.
             layout: of its output, as in `OutputSpec`.
+            wants: of the fields that it is given, as in `Wanted`.
             fixed: options that the name settles.
         """
 
@@ -321,7 +333,7 @@ class Models(Registry[Builder]):
 
             self.kinds[name], self.layouts[name] = kinds, layout
             self.options[name] = tuple(option for option in free if option not in fixed)
-            self.rates[name] = rates
+            self.rates[name], self.wants[name] = rates, wants
             super(Models, self).register(name)(builder)
             return model
 

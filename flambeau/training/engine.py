@@ -59,6 +59,59 @@ class Engine:
             torch.mps.synchronize()
 
 
+@dataclass(frozen=True)
+class Machine:
+    """What a plan depends on of a machine.
+
+    Attributes:
+        device: that a training computes on.
+        why: why that one.
+        bf16: whether it computes in bfloat16 by itself.
+        bf16_why: how that was seen.
+    """
+
+    device: str = "cpu"
+    why: str = "torch has no other device here"
+    bf16: bool = False
+    bf16_why: str = "the processor has no bf16 arithmetic"
+
+    @classmethod
+    def here(cls, device: str = "auto") -> Machine:
+        """This machine, where a device was asked for, or `auto`.
+
+        Raises:
+            UsageError: there is no such device.
+        """
+        where = _device(device)
+        why = cls.why if where.type == "cpu" else "the fastest here"
+        return cls(str(where), why if device == "auto" else "as asked", *bf16_is_fast(where))
+
+
+def decide_precision(asked: str, machine: Machine, exact: bool, size: int | None) -> tuple[str, str] | None:
+    """The precision of a training and why; None where it depends on a size that is not known.
+
+    Args:
+        exact: the task wants float32 (regression), so `auto` does not choose bf16.
+        size: how many parameters the model has, where that is known.
+
+    Raises:
+        UsageError: there is no such precision.
+    """
+    if asked not in PRECISIONS:
+        raise UsageError(f"no precision is called '{asked}'", fix=nearest(asked, PRECISIONS))
+    if asked != "auto":
+        return asked, "as asked" + (f", although {machine.bf16_why}" if asked == "bf16" and not machine.bf16 else "")
+    if not machine.bf16:
+        return "float32", machine.bf16_why
+    if exact:
+        return "float32", "numbers are predicted"
+    if size is None:
+        return None
+    if size < SMALL_MODEL:
+        return "float32", f"the model has {size:,} parameters only"
+    return "bf16", machine.bf16_why
+
+
 def choose(
     model: nn.Module, *, device: str = "auto", precision: str = "auto", channels_last: bool | None = None,
     compile: bool = False, exact: bool = False,
@@ -73,25 +126,12 @@ def choose(
     """
     keep_large_blocks()
     where = _device(device)
-    if precision not in PRECISIONS:
-        raise UsageError(f"no precision is called '{precision}'", fix=nearest(precision, PRECISIONS))
-    size = sum(p.numel() for p in model.parameters())
-    supported, why = bf16_is_fast(where)
-    if precision == "auto":
-        if not supported:
-            dtype, reason = None, f"float32: {why}"
-        elif exact:
-            dtype, reason = None, "float32: numbers are predicted"
-        elif size < SMALL_MODEL:
-            dtype, reason = None, f"float32: the model has {size:,} parameters only"
-        else:
-            dtype, reason = torch.bfloat16, f"bf16: {why}"
-    else:
-        dtype = torch.bfloat16 if precision == "bf16" else None
-        reason = f"{precision}: as asked" + (f", although {why}" if dtype and not supported else "")
+    decided = decide_precision(precision, Machine.here(device), exact, sum(p.numel() for p in model.parameters()))
+    assert decided is not None
+    dtype = torch.bfloat16 if decided[0] == "bf16" else None
     if channels_last is None:
         channels_last = any(isinstance(m, nn.Conv2d) for m in model.modules()) and where.type in ("cpu", "cuda")
-    return Engine(where, dtype, channels_last, compile, [f"device {where}", f"precision {reason}"])
+    return Engine(where, dtype, channels_last, compile, [f"device {where}", "precision {}: {}".format(*decided)])
 
 
 def _device(device: str) -> torch.device:

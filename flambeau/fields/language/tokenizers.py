@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.core.errors import DataError, MissingExtra, UsageError, nearest, shown
+from flambeau.fields.wanted import Wanted
 
 PADDING, UNKNOWN = "<pad>", "<unk>"
 KINDS = ("auto", "words", "chinese", "characters", "bpe")
@@ -22,6 +23,33 @@ LETTER = re.compile(r"[^\W\d_]")
 HF = "hf:"  # a pretrained tokeniser: its folder, or its name on the hub
 
 Cut = Callable[[str], list[str]]
+
+
+def suit(column: str, settings: Mapping[str, Any], wanted: Wanted) -> dict[str, tuple[Any, str]]:
+    """What a model with a tokeniser of its own, or with vectors of words, wants of how texts are cut; see `Field.suit`.
+
+    Raises:
+        UsageError: they are to be cut otherwise.
+    """
+    tokens = str(settings.get("tokens", "auto"))
+    suited: dict[str, tuple[Any, str]] = {}
+    if wanted.words and (tokens == "bpe" or tokens.startswith(HF)):
+        raise UsageError(
+            f"word vectors need tokens that are words, and {column} is cut into {tokens}",
+            fix=f"use --set fields.{column}.tokens=words",
+        )
+    if wanted.tokenizer is None:
+        return suited
+    if tokens == "auto":
+        suited["tokens"] = wanted.tokenizer, f"those of {wanted.model}"
+    elif not tokens.startswith(HF):
+        raise UsageError(
+            f"{wanted.model} reads the pieces of its own tokeniser, and {column} is cut into {tokens}",
+            fix=f"leave fields.{column}.tokens out, or choose another model",
+        )
+    if wanted.positions is not None and settings.get("max_length", wanted.positions + 1) > wanted.positions:
+        suited["max_length"] = wanted.positions, f"the most that {wanted.model} can take"
+    return suited
 
 
 @cache

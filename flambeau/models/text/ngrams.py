@@ -27,7 +27,7 @@ AT_ONCE = 1 << 23  # of them new ones
 RATE = 3.0  # a phrase has a gradient in few batches only
 
 
-@OWN.register("ngrams", kinds=("text",), of=nothing, rates={"table.weight": RATE})
+@OWN.register("ngrams", kinds=("text",), of=nothing, rates={"table.weight": RATE}, wants={"characters": 2048})
 class NGrams(nn.Module):
     """The weights of a text's different phrases, added up; the phrases' own values have length 1 together.
 

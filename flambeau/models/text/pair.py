@@ -23,7 +23,7 @@ LOUD = 4.0  # these are mostly far below 1, and are to be learned as soon as the
 KNOWN = 2  # tokens from this number on are of the vocabulary; the others are padding and unknown
 
 
-@OWN.register("pair", kinds=("texts",), of=vocabulary)
+@OWN.register("pair", kinds=("texts",), of=vocabulary, wants={"pieces": 30_000})
 class Pair(nn.Module):
     """The bags of two texts, which have the same vectors for the same words, and what both have; then two layers.
 
