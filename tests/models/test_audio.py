@@ -43,7 +43,7 @@ def test_pictures_and_waves_are_not_mixed_up() -> None:
         net("m5", InputSpec("image", (1, 64, 64)), 2)
     with pytest.raises(UsageError, match="resnet18 takes pictures"):
         net("resnet18", InputSpec("audio", (1, 8000)), 2)
-    assert choose(InputSpec("image", (1, 64, 126)), 500, kind="audio")[0] == "melcnn"
+    assert choose(InputSpec("image", (1, 64, 126)), 500, made_of="audio")[0] == "melcnn"
     assert choose(InputSpec("image", (1, 64, 126)), 500)[0] != "melcnn"
     assert choose(InputSpec("audio", (1, 8000)), 500)[0] == "m5"
 
