@@ -1,15 +1,25 @@
-"""What every objective and every technique promises, as checks for the authors of plug-ins; this project's own are
-tested by the same.
+"""What every part promises, as checks for the authors of plug-ins; this project's own are tested by the same.
 
 >>> from flambeau.objectives import Supervised
 >>> from flambeau.testing import check_objective
 >>> check_objective(Supervised.build)  # doctest: +SKIP
 
-Each check trains, if at all, for some steps on 200 pictures of digits, and raises AssertionError where a promise is
-broken. They need scikit-learn, which has the digits.
+Each raises AssertionError where a promise is broken. Those of objectives and techniques train for some steps on 200
+pictures of digits, which scikit-learn has.
 """
 
+from flambeau.testing.fields import FIELD_CHECKS, check_field
+from flambeau.testing.models import MODEL_CHECKS, check_model
 from flambeau.testing.objectives import OBJECTIVE_CHECKS, check_objective
 from flambeau.testing.techniques import TECHNIQUE_CHECKS, check_technique
 
-__all__ = ["OBJECTIVE_CHECKS", "TECHNIQUE_CHECKS", "check_objective", "check_technique"]
+__all__ = [
+    "FIELD_CHECKS",
+    "MODEL_CHECKS",
+    "OBJECTIVE_CHECKS",
+    "TECHNIQUE_CHECKS",
+    "check_field",
+    "check_model",
+    "check_objective",
+    "check_technique",
+]
