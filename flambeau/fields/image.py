@@ -83,6 +83,8 @@ class Image(Field):
         if resize not in RESIZES:
             raise UsageError(f"no way to resize is called '{resize}'", fix=nearest(resize, RESIZES))
         self.size: list[int] | None = None if size is None else _pair(size)
+        if not 0 <= background <= 255:
+            raise UsageError(f"background={background} is no grey level", expected="a number from 0 to 255")
         self.colour, self.resize, self.background = colour, resize, background
         self.augmentation: Augmentation | None = Augmentation.from_dict(augment) if augment else None
         self.range = None if range is None else _range(range)

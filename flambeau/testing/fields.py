@@ -100,18 +100,20 @@ def copies_share_no_state(make: MakeField, samples: Sequence[Any], wrong: Sequen
     assert first.to_dict() == state
 
 
-def identity_changes_with_each_setting(make: MakeField, samples: Sequence[Any], wrong: Sequence[Any]) -> None:
-    """That an encoded value depends on: those in `after` come in later."""
-    made = make()
+def what_has_the_same_identity_is_encoded_alike(make: MakeField, samples: Sequence[Any], wrong: Sequence[Any]) -> None:
+    """Else a setting changes, and the store gives what was encoded before. Those in `after` come in later."""
+    made = fitted(make, samples)
     for name in made.settings:
         value = getattr(made, name)
         other = not value if isinstance(value, bool) else value + 1 if isinstance(value, int | float) else None
         try:
-            changed = Field.from_dict({**made.chosen(), name: other})
+            changed = fitted(lambda: Field.from_dict({**made.chosen(), name: other}), samples)  # noqa: B023
         except FlambeauError:
-            continue  # no setting of it
-        if other is not None and getattr(changed, name) != value:
-            assert (changed.identity != made.identity) is (name not in made.after), name
+            continue  # it is no setting of it
+        assert name not in made.after or changed.identity == made.identity, name
+        if changed.identity == made.identity:
+            for first, second in ((made.encode(value), changed.encode(value)) for value in samples[:5]):
+                np.testing.assert_array_equal(first, second, name)
 
 
 def fit_looks_at_its_values_alone_and_leaves_them(
@@ -250,12 +252,12 @@ def check_takes_values_that_are_missing(make: MakeField, samples: Sequence[Any],
 
 
 FIELD_CHECKS = (
+    fit_looks_at_its_values_alone_and_leaves_them,
     it_recognises_its_own_kind_best_or_leaves_it_to_be_said,
     it_looks_at_other_columns_without_a_crash,
     its_state_is_json_and_comes_back,
     copies_share_no_state,
-    identity_changes_with_each_setting,
-    fit_looks_at_its_values_alone_and_leaves_them,
+    what_has_the_same_identity_is_encoded_alike,
     encode_gives_the_form_that_encoding_tells,
     values_that_are_wrong_are_data_errors_that_say_why,
     prepare_is_pure_where_nothing_is_trained,
