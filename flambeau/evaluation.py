@@ -17,10 +17,9 @@ from flambeau.data.grouping import PRESENT, missing, regrouped
 from flambeau.data.overview import overview
 from flambeau.data.prepare import Preparer
 from flambeau.data.sources.opening import from_path, from_source, source_of
-from flambeau.data.sources.series import from_series
 from flambeau.data.store.encode import EncodeOptions, encode
 from flambeau.data.store.store import Store, collate
-from flambeau.fields import Forecast, History, Ragged
+from flambeau.fields import Ragged
 from flambeau.fields.placement import following
 from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.objectives.tasks import task_of
@@ -241,14 +240,8 @@ def _fitted_anew(
 
 def _opened(path: str | Path, run: Run, predictor: Predictor, options: dict[str, Any]) -> Dataset:
     """Other data than a run's own, read as that was."""
-    field = predictor.fields[predictor.inputs[0]]
-    if isinstance(field, History):
-        plan, target = field.plan, predictor.fields[predictor.target or ""]
-        assert isinstance(target, Forecast)
-        return from_series(
-            path, time=plan.time, target=plan.target, id=plan.id, layout=plan, length=field.length,
-            horizon=field.horizon, season=target.seasons, quantiles=target.quantiles, split="none", **options,
-        )  # fmt: skip
+    used = [predictor.fields[name] for name in (predictor.inputs[0], predictor.target) if name]
+    options = {**{name: value for field in used for name, value in field.source_options.items()}, **options}
     source = source_of(path, options)
     if source.columns:
         # a table without names of columns is read as the training's was

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,18 @@ from torch import Tensor, nn
 
 from flambeau.core import plugins
 from flambeau.core.arrays import as_array
-from flambeau.core.errors import DataError, RunError, UsageError, shown
+from flambeau.core.errors import DataError, RunError, UsageError
 from flambeau.core.findings import Severity
 from flambeau.core.reporter import Reporter
 from flambeau.data.batch import Batch
 from flambeau.data.custom import batch_length, to_device
-from flambeau.data.grouping import PRESENT, missing, optional, unseen
+from flambeau.data.grouping import PRESENT, missing, optional
 from flambeau.data.prepare import Preparer
-from flambeau.data.sources.columns import from_polars
+from flambeau.data.reading import read_rows
 from flambeau.data.sources.frames import as_polars, with_index
 from flambeau.data.sources.paths import unpacked
 from flambeau.data.store.store import collate
-from flambeau.fields import Field, History, Rows
-from flambeau.fields.strings import Strings
+from flambeau.fields import Field
 from flambeau.models import FUSION, Built, InputSpec, OutputSpec, build, fuse
 from flambeau.objectives import OBJECTIVES, Context, Objective
 from flambeau.objectives import made as made_objective
@@ -141,10 +140,7 @@ class Predictor:
         Raises:
             DataError: the value cannot be read.
         """
-        if len(self.inputs) == 1 and not (isinstance(value, Mapping) and self.inputs[0] in value):
-            value = {self.inputs[0]: value}
-        elif isinstance(value, Mapping):
-            value = self._with_tables(value)
+        value = self.by_input(value)
         if PRESENT in self.inputs:
             return self._encode_some(value)
         absent = [n for n in self.inputs if n not in value]
@@ -166,8 +162,16 @@ class Predictor:
                 encoded[name] = field.encode(value[name])
         return encoded
 
-    def _with_tables(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A row of several inputs, the columns of a table put together; so are unknown ones, which it names."""
+    def by_input(self, value: Any) -> Mapping[str, Any]:
+        """A raw value by input: of a row the columns of a table put together; so are unknown ones, which it names.
+
+        Raises:
+            DataError: there are several inputs, and it is no row.
+        """
+        if len(self.inputs) == 1 and not (isinstance(value, Mapping) and self.inputs[0] in value):
+            return {self.inputs[0]: value}
+        if not isinstance(value, Mapping):
+            raise DataError("the input is not a mapping", expected=", ".join(self.columns))
         tables = [n for n in self.inputs if n not in value and n not in self.fields[n].columns_of(n)]
         for name in tables:
             columns = {c: v for c, v in value.items() if c not in self.inputs}
@@ -214,22 +218,11 @@ class Predictor:
         if isinstance(values, Tensor):
             values = as_array(values)
         field = self.fields[self.inputs[0]]
-        if isinstance(field, History):
-            values = with_index(values, field.plan.time, field.plan.target)
+        rows = field.asked_as == "rows"
+        values = with_index(values, self.columns[0], self.target or "") if rows else values
         if hasattr(values, "columns") and not isinstance(values, Mapping):
-            values = rows_of(values) if isinstance(field, History) else self._rows(values)
-        if isinstance(field, History) and not isinstance(values, np.ndarray):
-            plan = field.plan
-            parted = isinstance(values, (list, tuple)) and values and isinstance(values[0], (list, tuple, np.ndarray))
-            if not parted:
-                values = by_series(values, plan.id)
-                values = values if plan.id else values[0]
-        if isinstance(values, Strings) or (isinstance(values, np.ndarray) and values.dtype.kind in "UO"):
-            values = list(values)
-        elif hasattr(values, "to_list"):  # a column of a frame
-            values = values.to_list()
-        many = isinstance(values, list) or (isinstance(values, np.ndarray) and field.holds_many(values))
-        listed = list(values) if many else [values]
+            values = rows_of(values) if rows else self._rows(values)
+        listed, many = field.apart(values)
         out: list[Prediction] = []
         for start in range(0, len(listed), batch_size):
             encoded = []
@@ -241,8 +234,8 @@ class Predictor:
                         raise
                     raise DataError(error.found, where=f"input {i}", expected=error.expected, fix=error.fix) from None
             asked = listed[start : start + batch_size]
-            rows = self.outputs(encoded)
-            out += [self.decode(row, reject_below, value) for row, value in zip(rows, asked, strict=True)]
+            outputs = self.outputs(encoded)
+            out += [self.decode(output, reject_below, value) for output, value in zip(outputs, asked, strict=True)]
         return out if many else out[0]
 
     def generate(self, count: int, generator: torch.Generator | None = None) -> list[Any]:
@@ -261,31 +254,18 @@ class Predictor:
 
     def _rows(self, frame: Any) -> list[Mapping[str, Any]]:
         """The rows of a frame, read as the training's were."""
-        fields = self.column_fields
-        read = from_polars(unpacked(as_polars(frame)), None, fields)
-        for finding in unseen(read.values, fields):
+        read = read_rows(frame, self.column_fields, plain=[name for name in self.columns if name not in self.inputs])
+        for finding in read.findings:
             if finding.severity is Severity.WARNING:
                 warnings.warn(finding.message, stacklevel=3)
-        return list(Rows(read.values))
+        for row, error in read.unread.items():
+            raise DataError(error.found, where=f"input {row}", expected=error.expected, fix=error.fix)
+        return list(read.rows)
 
 
 def rows_of(frame: Any) -> list[dict[str, Any]]:
     """The rows of a polars or pandas data frame as mappings."""
     return list(unpacked(as_polars(frame)).iter_rows(named=True))
-
-
-def by_series(rows: Any, id: str | None) -> list[tuple[Mapping[str, Any], ...]]:
-    """Rows of observations (mappings, or columns by name), those of each series together, as a tuple."""
-    if isinstance(rows, Mapping):
-        lengths = {len(c) if isinstance(c, Sized) and not isinstance(c, str) else None for c in rows.values()}
-        if len(lengths) == 1 and None not in lengths:
-            rows = [dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)]
-    if not rows or not isinstance(rows, (list, tuple)) or not all(isinstance(row, Mapping) for row in rows):
-        raise DataError(f"{shown(rows)} is no history", expected="rows of observations in time, or a frame of them")
-    groups: dict[Any, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault(row.get(id) if id else None, []).append(row)
-    return [tuple(group) for group in groups.values()]
 
 
 def _model_of(run: Run, fields: Mapping[str, Field], inputs: Sequence[str], output: int | OutputSpec) -> Built:

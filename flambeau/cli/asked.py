@@ -9,21 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flambeau.cli import common
-from flambeau.core.errors import DataError, nearest
-from flambeau.data.grouping import unseen
-from flambeau.data.sources.columns import from_polars
-from flambeau.data.sources.paths import join_paths, located, unpacked
+from flambeau.core.errors import DataError
+from flambeau.data.reading import read_rows
 from flambeau.data.sources.roles import ROW_NAME
-from flambeau.data.sources.tables import is_table, read_table
+from flambeau.data.sources.tables import is_table
 from flambeau.data.sources.walk import walk
-from flambeau.fields import Rows
-from flambeau.fields.language.charsets import read_text
-from flambeau.fields.language.tagged import SUFFIXES as TAGGED
-from flambeau.fields.language.tagged import is_tagged, read_tagged, split_lines
-from flambeau.fields.time.ts import read_series
-from flambeau.predictor import Predictor
-
-WRITTEN = ("text", "tokens")  # kinds whose values may stand on the command line itself
+from flambeau.fields import Field
+from flambeau.predictor import Predictor, rows_of
 
 
 class Layout(NamedTuple):
@@ -60,25 +52,22 @@ def asked(arguments: list[str], predictor: Predictor, layout: Layout) -> Iterato
 
 
 def _values(given: str, predictor: Predictor, layout: Layout) -> Iterator[Asked]:
-    field = predictor.fields[predictor.inputs[0]] if predictor.inputs else None
-    several = len(predictor.inputs) > 1 or (field is not None and field.kind == "table")
-    file = Path(given)
-    if given == "-" and field is not None and field.kind in WRITTEN:
+    field, file = predictor.fields[predictor.inputs[0]], Path(given)
+    several, typed = predictor.columns != predictor.inputs, field.asked_as == "text" and not _is_slip(given, field)
+    if field.asked_as == "rows":
+        yield from _courses(given, predictor, layout)
+    elif given == "-" and field.asked_as == "text":
         yield from (Asked("text", line.strip(), line.strip()) for line in sys.stdin if line.strip())
     elif (row := _row(given, predictor, several)) is not None:
         yield Asked("text", _told(row), row)
-    elif several or (is_table(file) and field is not None and (_exists(file) or not _is_text(given, field))):
+    elif several or (is_table(file) and (_exists(file) or not typed)):
         yield from _rows(file, predictor, several, layout)
-    elif field is not None and field.kind in WRITTEN and not (given.strip() and _exists(file)):
-        if not _is_text(given, field):
+    elif field.asked_as == "text" and not (given.strip() and _exists(file)):
+        if not typed:
             raise DataError("there is no such file")
         yield Asked("text", given, given)
-    elif field is not None and field.kind == "series":
-        for i, series in enumerate(read_series(file), 1):
-            yield Asked("text", f"series {i}", series)
     elif file.is_dir():
-        endings = {*TAGGED, ".txt"} if field is not None and field.kind == "tokens" else getattr(field, "suffixes", ())
-        found = [file / f for f in walk(file).files if Path(f).suffix.lower() in endings]
+        found = [file / f for f in walk(file).files if Path(f).suffix.lower() in field.endings]
         if not found:
             raise DataError("the folder holds no files that this run can read")
         for inside in found:
@@ -87,23 +76,28 @@ def _values(given: str, predictor: Predictor, layout: Layout) -> Iterator[Asked]
         yield from _of_file(file, field, layout)
 
 
-def _of_file(path: Path, field: Any, layout: Layout) -> Iterator[Asked]:
-    """The one value of a file, or its sentences where words are tagged."""
+def _of_file(path: Path, field: Field, layout: Layout) -> Iterator[Asked]:
+    """The values of a file."""
     try:
-        if field is not None and field.kind == "tokens":
-            yield from _sentences(path, layout)
-        elif field is not None and field.kind == "text":
-            yield Asked("file", str(path), read_text(path, layout.encoding))
-        else:
-            yield Asked("file", str(path), path)
+        for name, value in field.values_in(path, encoding=layout.encoding, column=layout.token_column):
+            yield Asked("file" if name.startswith(str(path)) else "text", name, value)
     except DataError as error:  # the other files of the folder are predicted
         yield Asked("file", str(path), error)
 
 
-def _is_text(given: str, field: Any) -> bool:
-    """Whether an argument that is no path is meant as a text: a single word that ends like a file is a slip."""
-    ends = is_table(given) or Path(given).suffix.lower() in (*TAGGED, ".txt")
-    return field.kind in WRITTEN and (not ends or any(map(str.isspace, given.strip())))
+def _is_slip(given: str, field: Field) -> bool:
+    """Whether an argument that is no path is not meant as a text: a single word that ends like a file."""
+    ends = is_table(given) or Path(given).suffix.lower() in field.endings
+    return ends and not any(map(str.isspace, given.strip()))
+
+
+def _courses(given: str, predictor: Predictor, layout: Layout) -> Iterator[Asked]:
+    """What was up to now of each of the series of a table."""
+    wanted = [name for name in predictor.columns if name != predictor.target]
+    read = read_rows(given, {}, known=wanted, encoding=layout.encoding, header=layout.header, columns=layout.columns)
+    field = predictor.fields[predictor.inputs[0]]
+    for rows in field.apart(rows_of(read.frame))[0]:
+        yield Asked("file", given, rows, {"series": str(rows[0].get(field.apart_by))} if field.apart_by else {})
 
 
 def _row(given: str, predictor: Predictor, several: bool) -> Mapping[str, Any] | None:
@@ -128,42 +122,26 @@ def _rows(file: Path, predictor: Predictor, several: bool, layout: Layout) -> It
     are left out, and said."""
     if not _exists(file):
         raise DataError("there is no such table")
-    known = predictor.columns
-    read = read_table(file, encoding=layout.encoding, header=layout.header, columns=layout.columns)
+    known, say = predictor.columns, common.reporter().say
+    read = read_rows(
+        file, predictor.column_fields, known=known, root=layout.root,
+        plain=[name for name in known if name not in predictor.inputs],
+        encoding=layout.encoding, header=layout.header, columns=layout.columns,
+    )  # fmt: skip
+    if read.left_out:
+        say(f"{file.name}: not read: {', '.join(read.left_out)}")
     for finding in read.findings:
-        common.reporter().say(str(finding), style="yellow")
-    frame = unpacked(read.frame)
-    for name in known:
-        if name not in frame.columns:
-            raise DataError(
-                f"the table has no column '{name}'", expected=", ".join(known), fix=nearest(name, frame.columns)
-            )
-    if not len(frame):
-        raise DataError("the table has no rows")
-    extra = [name for name in frame.columns if name not in known]
-    if extra:
-        common.reporter().say(f"{file.name}: not read: {', '.join(extra)}")
-    fields = predictor.column_fields
-    others, root = [n for n in known if n not in predictor.inputs], layout.root or file.parent
-    frame, ids = (
-        located(frame.select(known), others, root, file.name)[0],
-        frame.select([c for c in extra if _names_rows(c)]),
-    )
-    columns = from_polars(frame, None, fields, decimal=read.decimal).values
-    for finding in unseen(columns, fields):
-        common.reporter().say(str(finding), style="yellow")
-    written = {name: frame[name].to_list() for name in known}
-    names = written[known[0]]  # as the table has them
-    # as in training, a column of file names holds hardly anything else: no other cell is ever opened
-    found, unread = join_paths(columns, others, root)
-    for number, (row, which) in enumerate(zip(Rows(columns), _named_rows(ids, len(frame)), strict=True)):
+        say(str(finding), style="yellow")
+    ids = read.frame.select([c for c in read.left_out if c in read.frame.columns and _names_rows(c)])
+    written = {name: read.frame[name].to_list() for name in known}  # as the table has them
+    for number, (row, which) in enumerate(zip(read.rows, _named_rows(ids, len(read.frame)), strict=True)):
         name = _told({column: values[number] for column, values in written.items()})
-        if len(known) == 1 and not isinstance(names[number], (int, float)):
-            name = names[number] if isinstance(names[number], str) else f"row {number + 1}"
-        if number in unread:
-            yield Asked("file", name, unread[number], which)
+        if len(known) == 1 and not isinstance(cell := written[known[0]][number], (int, float)):
+            name = cell if isinstance(cell, str) else f"row {number + 1}"
+        if number in read.unread:
+            yield Asked("file", name, read.unread[number], which)
         else:
-            yield Asked("file" if found and len(known) == 1 else "text", name, row, which)
+            yield Asked("file" if read.files and len(known) == 1 else "text", name, row, which)
 
 
 def _names_rows(column: str) -> bool:
@@ -174,17 +152,6 @@ def _named_rows(ids: Any, count: int) -> Iterator[dict[str, Any]]:
     """The number of each row, from 1 on, and the names that a table has for it."""
     for number in range(count):
         yield {"row": number + 1, **(ids.row(number, named=True) if ids.width else {})}
-
-
-def _sentences(file: Path, layout: Layout) -> Iterator[Asked]:
-    """Of a file of tagged sentences their words; of any other each line."""
-    if is_tagged(file):
-        for sentence in read_tagged(file, file.name, layout.token_column, encoding=layout.encoding):
-            yield Asked("file", f"{file}, line {sentence.line}", sentence.tokens)
-        return
-    for number, line in enumerate(split_lines(read_text(file, layout.encoding)), 1):
-        if line.strip():
-            yield Asked("file", f"{file}, line {number}", line)
 
 
 def _exists(path: Path) -> bool:

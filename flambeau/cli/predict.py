@@ -62,8 +62,6 @@ def command(
     if generate is not None:
         return _generate(predictor, generate, out, seed, json)
     assert inputs
-    if predictor.inputs and predictor.fields[predictor.inputs[0]].kind == "history":
-        return _forecast(predictor, inputs, csv_, json)
     data = Run(run).recipe.data
     layout = Layout(
         encoding, data.get("token_column"), not no_header and data.get("header", True), data.get("columns"), root
@@ -81,7 +79,8 @@ def command(
         common.emit({"predictions": rows})
     else:
         for row in rows:
-            common.echo(_line(row))
+            for line in _lines(row):
+                common.echo(line)
     return 2 if any("error" in row for row in rows) else 0
 
 
@@ -102,61 +101,9 @@ def _generate(predictor: Any, count: int, out: Path | None, seed: int, json: boo
     return 0
 
 
-def _forecast(predictor: Any, inputs: list[str], csv_: Path | None, json: bool) -> int:
-    """Forecasts of the series of some tables, a line for each step."""
+def _predict(predictor: Any, values: list[Asked], reject_below: float, top: int) -> list[dict[str, Any]]:
     import warnings
 
-    from flambeau.core.errors import DataError
-    from flambeau.data.sources.tables import read_table
-    from flambeau.predictor import by_series, rows_of
-
-    found: list[dict[str, Any]] = []
-    failure: DataError | None = None
-    for given in inputs:
-        frame = read_table(given).frame
-        wanted = [name for name in predictor.columns if name != predictor.target]
-        for name in wanted:
-            if name not in frame.columns:
-                raise DataError(f"the table has no column '{name}'", where=given, expected=", ".join(predictor.columns))
-        id = predictor.fields[predictor.inputs[0]].plan.id
-        for rows in by_series(rows_of(frame), id):
-            try:
-                with warnings.catch_warnings(record=True) as said:
-                    warnings.simplefilter("always")
-                    found.append({"file": given, **predictor.predict([rows])[0].to_dict()})
-                for warning in said:
-                    common.reporter().say(f"{given}: {warning.message}", style="yellow")
-            except DataError as error:
-                failure = DataError(error.found, where=given, expected=error.expected, fix=error.fix)
-                found.append({"file": given, "series": str(rows[0].get(id) or ""), "error": str(error)})
-    made = [row for row in found if "error" not in row]
-    if not made and failure is not None:
-        raise failure
-    code = 0 if len(made) == len(found) else 2
-    if csv_ is not None:
-        with csv_.open("w", newline="", encoding="utf-8") as handle:
-            writer = csv.writer(handle)
-            levels = [f"quantile_{q}" for q in made[0].get("quantiles", {})] if made else []
-            writer.writerow(["file", "series", "time", "forecast", *levels])
-            for row in made:
-                steps = zip(row["times"], row["label"], *row.get("quantiles", {}).values(), strict=True)
-                writer.writerows([*map(cell, (row["file"], row.get("series", ""), *step))] for step in steps)
-    if json:
-        common.emit({"predictions": found})
-        return code
-    for row in found:
-        failed = f" error: {row['error']}" if "error" in row else ""
-        common.echo(f"{row['file']}{', ' + row['series'] if row.get('series') else ''}:{failed}")
-        if failed:
-            continue
-        bands: list[list[float]] = list(row.get("quantiles", {}).values())
-        for i, (time, value) in enumerate(zip(row["times"], row["label"], strict=True)):
-            band = f"  ({bands[0][i]:.6g} … {bands[-1][i]:.6g})" if bands else ""
-            common.echo(f"  {time}  {value:.6g}{band}")
-    return code
-
-
-def _predict(predictor: Any, values: list[Asked], reject_below: float, top: int) -> list[dict[str, Any]]:
     from flambeau.core.errors import DataError
 
     encoded: list[Any] = []
@@ -172,25 +119,37 @@ def _predict(predictor: Any, values: list[Asked], reject_below: float, top: int)
         rows.append(row)
     if encoded:
         outputs = iter(predictor.outputs(encoded))
-        for row, (_, _, value, _) in zip(rows, values, strict=True):
+        for row, (_, name, value, _) in zip(rows, values, strict=True):
             if "error" not in row:
-                row |= predictor.decode(next(outputs), reject_below, value).to_dict(top)
+                with warnings.catch_warnings(record=True) as noticed:
+                    warnings.simplefilter("always")
+                    row |= predictor.decode(next(outputs), reject_below, value).to_dict(top)
+                for warning in noticed:
+                    common.reporter().say(f"{name}: {warning.message}", style="yellow")
     return rows
 
 
-def _line(row: dict[str, Any]) -> str:
+def _lines(row: dict[str, Any]) -> list[str]:
     text = " ".join(row.get("text", "").split())
     name = row.get("file") or (text if len(text) <= 60 else f"{text[:59]}…")
+    name = f"{name}, {row['series']}" if row.get("series") else name
     if "error" in row:
-        return f"{name}: error: {row['error']}"
+        return [f"{name}: error: {row['error']}"]
     if "tokens" in row:
-        return " ".join(f"{token}/{tag}" for token, tag in zip(row["tokens"], row["label"], strict=True))
+        return [" ".join(f"{token}/{tag}" for token, tag in zip(row["tokens"], row["label"], strict=True))]
+    if "times" in row:
+        bands = list(row.get("quantiles", {}).values())
+        steps = [f"  {time}  {value:.6g}" for time, value in zip(row["times"], row["label"], strict=True)]
+        steps = [f"{step}  ({bands[0][i]:.6g} … {bands[-1][i]:.6g})" if bands else step for i, step in enumerate(steps)]
+        return [f"{name}:", *steps]
     label = row["label"] if not isinstance(row["label"], list) else ", ".join(map(str, row["label"])) or "none"
     shown = "  ".join(f"{c} {p:.3f}" for c, p in row.get("probabilities", {}).items())
-    return f"{name}: {label if not isinstance(label, float) else f'{label:.6g}'}" + (f"  ({shown})" if shown else "")
+    return [f"{name}: {label if not isinstance(label, float) else f'{label:.6g}'}" + (f"  ({shown})" if shown else "")]
 
 
 def _write_csv(path: Path, rows: list[dict[str, Any]], top: int) -> None:
+    if made := [row for row in rows if "times" in row]:
+        return _write_steps(path, made)
     classes = any(row.get("probabilities") for row in rows)
     failed = ["error"] * any("error" in row for row in rows)
     top = min(top, max((len(row.get("probabilities", ())) for row in rows), default=0))
@@ -213,3 +172,14 @@ def _write_csv(path: Path, rows: list[dict[str, Any]], top: int) -> None:
                 cells += [row.get("confidence", ""), *(x for pair in best for x in pair)]
             more = [row.get(key, "") for key in which], [row.get(key, "") for key in failed]
             writer.writerow(map(cell, [*more[0], *cells, *more[1]]))
+
+
+def _write_steps(path: Path, forecasts: list[dict[str, Any]]) -> None:
+    """A row for each step of each forecast."""
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as handle:
+        writer = csv.writer(handle)
+        levels = [f"quantile_{q}" for q in forecasts[0].get("quantiles", {})]
+        writer.writerow(["file", "series", "time", "forecast", *levels])
+        for row in forecasts:
+            steps = zip(row["times"], row["label"], *row.get("quantiles", {}).values(), strict=True)
+            writer.writerows([*map(cell, (row["file"], row.get("series", ""), *step))] for step in steps)

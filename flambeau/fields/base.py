@@ -19,6 +19,7 @@ from flambeau.core.files import ODD
 from flambeau.core.findings import Finding
 from flambeau.core.registry import Registry
 from flambeau.fields.encoding import Encoding, Ragged, Windows
+from flambeau.fields.traits import Traits
 from flambeau.fields.views import Views
 from flambeau.fields.wanted import Suited
 
@@ -37,10 +38,9 @@ class Recognition(NamedTuple):
     why: str
 
 
-class Field(Suited, ABC):
+class Field(Traits, Suited, ABC):
     """One kind of column. Settings are constructor arguments; what `fit` learns is kept beside them."""
 
-    kind: ClassVar[str]
     task: ClassVar[str] = ""
     """What is learned of it where it is the target: a name of `flambeau.objectives.tasks.TASKS`."""
     persistent: ClassVar[bool] = False
@@ -49,22 +49,8 @@ class Field(Suited, ABC):
     """Whether a split keeps the values of such a target in equal shares on every side."""
     target_only: ClassVar[bool] = False
     input_only: ClassVar[bool] = False
-    suffixes: ClassVar[frozenset[str]] = frozenset()
-    """File name endings, lower case, that files of this kind have."""
-    holds_content: ClassVar[bool] = False
-    """Whether raw values are the content of such files (see `read`), and not their paths."""
-    reads_files: ClassVar[bool] = False
-    """Whether raw values are such files: paths or bytes. Follows from the two above."""
     asked_as: ClassVar[str] = "json"
     """How a form asks for a raw value: `number`, `category`, `date`, `text`, `file`, `rows` of a series, or `json`."""
-    measures: ClassVar[bool] = False
-    """Whether values are measurements, whose distances mean something; `check` tells of missing ones itself."""
-    has_classes: ClassVar[bool] = False
-    """Whether a value is of classes as a whole; see `names`."""
-    has_parts: ClassVar[bool] = False
-    """Whether a value has parts that stand for themselves; see `parts`."""
-    over_time: ClassVar[bool] = False
-    """Whether an encoded value (C, L) is the course of C quantities over L steps."""
     settings: ClassVar[tuple[str, ...]] = ()
     """Names of the attributes that a user sets; `to_dict` keeps them."""
     fitted: ClassVar[tuple[str, ...]] = ()
@@ -259,62 +245,6 @@ class Field(Suited, ABC):
         """How many numbers a head must give, where this field is the target."""
         raise UsageError(f"a field of kind '{self.kind}' cannot be a target here")
 
-    def names(self, value: Any) -> list[str]:
-        """The classes of a raw value.
-
-        Raises:
-            DataError: they are missing, or cannot be read.
-        """
-        raise UsageError(f"values of the kind {self.kind} have no classes")
-
-    def parts(self, value: Any) -> list[str]:
-        """The parts of a raw value: the words of a sentence, or what is said of each of them.
-
-        Raises:
-            DataError: they are missing, or cannot be read.
-        """
-        raise UsageError(f"values of the kind {self.kind} have no parts")
-
-    def columns_of(self, name: str) -> dict[str, Field]:
-        """The columns of a table that a value of the input `name` is read from, and how each is."""
-        return {name: self}
-
-    @property
-    def column_places(self) -> dict[str, slice]:
-        """Where each of several columns lies in an encoded row; empty where it is made of one."""
-        return {}
-
-    @property
-    def category_sizes(self) -> dict[int, int]:
-        """Where in an encoded row a number stands for a category, and how many numbers such a one may be."""
-        return {}
-
-    @property
-    def token_key(self) -> Any:
-        """What two fields have in common that number their tokens alike; None where an encoded value is no tokens."""
-        return None
-
-    def holds_many(self, array: np.ndarray) -> bool:
-        """Whether an array is of several raw values, along its first axis."""
-        return array.ndim > len(self.encoding.shape) + self.encoding.ragged
-
-    @property
-    def past_steps(self) -> int:
-        """How many steps of a window (…, L + H, C), raw or encoded, are past; its first channel is what is forecast."""
-        return 0
-
-    def ahead(self, value: Any) -> tuple[str | None, list[str], list[Finding]] | None:
-        """Whose course a raw value is, when the steps behind it are, and what was noticed; None where it says no times.
-
-        Raises:
-            DataError: the value cannot be read.
-        """
-        return None
-
-    def pictured(self) -> Field | None:
-        """The same sounds, prepared as pictures (B, 1, bands, frames); None for what is no sound."""
-        return None
-
     def restore(self, prepared: Tensor) -> list[Any]:
         """Values as `prepare` gives them, (B, …), back to raw ones: what an objective has generated."""
         raise UsageError(f"values of the kind {self.kind} cannot be generated")
@@ -348,14 +278,6 @@ class Field(Suited, ABC):
         """One raw value in a line; empty where it cannot be said so."""
         several = isinstance(value, (list, tuple, set, frozenset))
         return ", ".join(map(str, value)) if several else "" if value is None or np.ndim(value) else str(value)
-
-    def marked(self, value: Any, at: int | None = None, weights: Sequence[float] | None = None) -> str:
-        """The same with one part that stands out, or each by what it weighed, where it has such parts."""
-        return self.render(value)
-
-    def example(self) -> Any:
-        """A raw value that could be asked about, as plain JSON: the middle of the training rows where it is known."""
-        return "base64 …" if self.reads_files else "…"
 
     def asks(self, column: str) -> list[dict[str, Any]]:
         """What a form asks for: the name of each column that a value is of, how it is asked for, and the choices."""

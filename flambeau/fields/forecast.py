@@ -45,6 +45,10 @@ class Forecast(Field):
         """Mean absolute error, in natural units, of a seasonal naive forecast of the training steps."""
 
     @property
+    def source_options(self) -> dict[str, Any]:
+        return {"season": self.seasons, "quantiles": self.quantiles}
+
+    @property
     def summary(self) -> str:
         return f"forecast of {self.reading_words}"
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from flambeau.core.errors import DataError, UsageError
+from flambeau.core.errors import DataError, UsageError, shown
 from flambeau.core.findings import Finding
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.series import Series
@@ -73,6 +73,23 @@ class History(Field):
 
     def columns_of(self, name: str) -> dict[str, Field]:
         return dict.fromkeys(self.plan.columns, self)
+
+    @property
+    def source_options(self) -> dict[str, Any]:
+        plan = self.plan
+        of_plan = {"time": plan.time, "target": plan.target, "id": plan.id, "layout": plan}
+        return {**of_plan, "length": self.length, "horizon": self.horizon}
+
+    @property
+    def apart_by(self) -> str | None:
+        return self.plan.id
+
+    def apart(self, values: Any) -> tuple[list[Any], bool]:
+        parted = isinstance(values, (list, tuple)) and values and isinstance(values[0], (list, tuple, np.ndarray))
+        if not parted and not isinstance(values, np.ndarray):
+            values = _by_series(values, self.apart_by)
+            values = values if self.apart_by else values[0]
+        return super().apart(values)
 
     @property
     def past_steps(self) -> int:
@@ -162,7 +179,8 @@ class History(Field):
             if len(values) < self.length + self.horizon:
                 called = f" of {name}" if name else ""
                 raise DataError(
-                    f"the history{called} has {len(values) - self.horizon} steps", expected=f"{self.length} or more"
+                    f"the history{called} has {len(values) - self.horizon} steps, of {self.length} that are looked at",
+                    expected="as many or more",
                 )
             out.append(values[-self.length - self.horizon :])
         return out
@@ -211,3 +229,17 @@ class History(Field):
     def render(self, value: Any) -> str:
         """The target's course as a small curve."""
         return Series().render(value[: self.length, 0]) if isinstance(value, np.ndarray) else super().render(value)
+
+
+def _by_series(rows: Any, id: str | None) -> list[tuple[Mapping[str, Any], ...]]:
+    """Rows of observations (mappings, or columns by name), those of each series together, as a tuple."""
+    if isinstance(rows, Mapping):
+        lengths = {len(c) if isinstance(c, Sized) and not isinstance(c, str) else None for c in rows.values()}
+        if len(lengths) == 1 and None not in lengths:
+            rows = [dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)]
+    if not rows or not isinstance(rows, (list, tuple)) or not all(isinstance(row, Mapping) for row in rows):
+        raise DataError(f"{shown(rows)} is no history", expected="rows of observations in time, or a frame of them")
+    groups: dict[Any, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row.get(id) if id else None, []).append(row)
+    return [tuple(group) for group in groups.values()]

@@ -17,6 +17,7 @@ from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition
 from flambeau.fields.describing import spread
 from flambeau.fields.language import tokenizers as cutting
 from flambeau.fields.language.charsets import read_text
+from flambeau.fields.language.tagged import SUFFIXES as TAGGED
 from flambeau.fields.language.tagged import is_tagged, read_tagged, split_lines
 from flambeau.fields.language.tokenizers import HF
 from flambeau.fields.wanted import Wanted
@@ -98,6 +99,10 @@ class Tokens(Field):
             again = sum(len(set(v)) < len(v) for v in good) >= 0.2 * len(good)
             return Recognition(0.93 if again else 0.8, "values are lists of words")
         return Recognition(0.0, "values are not lists of words")
+
+    @property
+    def endings(self) -> frozenset[str]:
+        return frozenset((*TAGGED, ".txt"))
 
     def values_in(
         self, path: Path, *, encoding: str | None = None, column: int | None = None

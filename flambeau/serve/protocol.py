@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -149,7 +147,7 @@ def request_body(accepts_files: bool) -> dict[str, Any]:
         "properties": {"file": {"type": "array", "items": binary}},
     }
     content = {"multipart/form-data": {"schema": form}}
-    content |= {kind: {"schema": binary} for kind in RAW_TYPES.split(", ")}
+    content |= {raw: {"schema": binary} for raw in RAW_TYPES.split(", ")}
     return {"required": True, "content": content}
 
 
@@ -159,14 +157,14 @@ async def read_files(request: Request, limits: Limits) -> list[Raw]:
     Raises:
         Problem: the content type is another, the form is damaged, has none, or too many.
     """
-    kind = _content_type(request)
-    if kind.startswith(("image/", "audio/")) or kind == "application/octet-stream":
+    sent = _content_type(request)
+    if sent.startswith(("image/", "audio/")) or sent == "application/octet-stream":
         return [Raw(None, await request.body())]
-    if kind != "multipart/form-data":
+    if sent != "multipart/form-data":
         raise Problem(
             415,
             "content-type",
-            f"the content type is {kind or 'missing'}; expected multipart/form-data with files, or one of {RAW_TYPES}",
+            f"the content type is {sent or 'missing'}; expected multipart/form-data with files, or one of {RAW_TYPES}",
         )
     try:
         form = await request.form(max_files=limits.max_files, max_fields=limits.max_files)
@@ -191,9 +189,9 @@ async def read_rows(request: Request) -> bytes:
     Raises:
         Problem: the content type is another.
     """
-    kind = _content_type(request)
-    if kind != "application/json":
-        raise Problem(415, "content-type", f"the content type is {kind or 'missing'}; expected application/json")
+    sent = _content_type(request)
+    if sent != "application/json":
+        raise Problem(415, "content-type", f"the content type is {sent or 'missing'}; expected application/json")
     return await request.body()
 
 
@@ -235,18 +233,6 @@ def _not_json(word: str) -> Any:
 def too_many(limit: int, what: str) -> Problem:
     """The request has more inputs than allowed."""
     return Problem(413, "too-many", f"the request has too many {what}; expected at most {limit}")
-
-
-def from_base64(value: Any, column: str) -> bytes:
-    """The bytes of a file within JSON. Never a path: a client must not name files of the server.
-
-    Raises:
-        Problem: it is not base64 text.
-    """
-    try:
-        return base64.b64decode(value.encode("ascii"), validate=True)
-    except (AttributeError, UnicodeEncodeError, binascii.Error):
-        raise Problem(422, "not-base64", f"the value of '{column}' is not base64 text") from None
 
 
 def validation_problem(errors: Sequence[Any]) -> Problem:

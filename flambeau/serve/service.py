@@ -19,16 +19,7 @@ from flambeau.serve.batching import Batcher, Encoded
 from flambeau.serve.limits import Limits
 from flambeau.serve.memory import MemoryGate, memory_of
 from flambeau.serve.problems import Problem
-from flambeau.serve.protocol import (
-    AskedColumn,
-    Failed,
-    InputColumn,
-    ModelDescription,
-    OutputColumn,
-    Predicted,
-    Raw,
-    from_base64,
-)
+from flambeau.serve.protocol import AskedColumn, Failed, InputColumn, ModelDescription, OutputColumn, Predicted, Raw
 from flambeau.version import __version__
 
 T = TypeVar("T")
@@ -120,21 +111,14 @@ class Service:
         Raises:
             Problem: it cannot be read, or is too large.
         """
-        if self.accepts_files:
-            (column,) = self.fields
-            value = {column: value}
-        elif len(self.fields) == 1 and not (isinstance(value, Mapping) and next(iter(self.fields)) in value):
-            value = {next(iter(self.fields)): value}
-        if not isinstance(value, Mapping):
-            raise Problem(422, "unreadable", f"the input is not a mapping; expected {', '.join(self.fields)}")
-        files = {}
-        for column, field in self.fields.items():
-            if field.reads_files and column in value:
-                files[column] = value[column] if self.accepts_files else from_base64(value[column], column)
-        size = sum(memory_of(self.fields[column], data, self.limits) for column, data in files.items())
+        size = 0
         try:
+            value = dict(self.predictor.by_input(value))
+            for column, field in self.fields.items():
+                if field.reads_files and column in value:
+                    value[column] = value[column] if self.accepts_files else _file(field, value[column], column)
+                    size += memory_of(field, value[column], self.limits)
             with self._gate.holding(size), np.errstate(over="ignore"):  # such numbers are refused below
-                value = {**value, **files}
                 encoded = self.predictor.encode(value)
         except DataError as error:
             # without its `fix`, which speaks to whoever holds the training data
@@ -203,6 +187,14 @@ class Service:
             told = field.example()
             example |= told if isinstance(told, dict) and len(self.fields) > 1 else {column: told}
         return next(iter(example.values())) if len(example) == 1 else example
+
+
+def _file(field: Field, value: Any, column: str) -> bytes:
+    """The bytes of a file within JSON."""
+    try:
+        return field.from_portable(value)
+    except DataError:
+        raise Problem(422, "not-base64", f"the value of '{column}' is not base64 text") from None
 
 
 def _blank(field: Field) -> np.ndarray:

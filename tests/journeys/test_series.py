@@ -50,10 +50,10 @@ def test_several_series(flambeau: Forkserver, table: Path, tmp_path: Path) -> No
     short = light(1).drop("red")
     short.write_csv(tmp_path / "short.csv")
     wrong = flambeau("predict", "run", "short.csv", cwd=tmp_path)
-    assert wrong.status == 2 and "the table has no column 'red'" in wrong.err
+    assert wrong.status == 2 and "short.csv: error: the table has no column 'red'" in wrong.out, wrong.err
     light(1).head(5).write_csv(tmp_path / "few.csv")
     wrong = flambeau("predict", "run", "few.csv", cwd=tmp_path)
-    assert wrong.status == 2 and "the history of row 0 has 5 steps; expected" in wrong.err
+    assert wrong.status == 2 and "few.csv, row 0: error: the history of row 0 has 5 steps, of " in wrong.out
     pl.concat([light(1).head(5), light(2).filter(pl.col("row") == "row 30")]).write_csv(tmp_path / "some.csv")
     some = flambeau("predict", "run", "some.csv", "--csv", "some-out.csv", cwd=tmp_path)
     assert some.status == 2 and "some.csv, row 0: error: " in some.out and "some.csv, row 30:\n" in some.out

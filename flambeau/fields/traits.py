@@ -1,0 +1,138 @@
+"""What the rooms above the fields ask of a kind, in place of asking which it is; with the answers of most kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import numpy as np
+
+from flambeau.core.errors import UsageError
+from flambeau.core.findings import Finding
+from flambeau.fields.encoding import Encoding
+from flambeau.fields.strings import Strings
+
+if TYPE_CHECKING:
+    from flambeau.fields.base import Field
+
+
+class Traits:
+    """The part of a Field's contract that a kind overrides where it differs from most."""
+
+    kind: ClassVar[str]
+    suffixes: ClassVar[frozenset[str]] = frozenset()
+    """File name endings, lower case, that files of this kind have."""
+    holds_content: ClassVar[bool] = False
+    """Whether raw values are the content of such files (see `read`), and not their paths."""
+    reads_files: ClassVar[bool] = False
+    """Whether raw values are such files: paths or bytes. Follows from the two above."""
+    measures: ClassVar[bool] = False
+    """Whether values are measurements, whose distances mean something; `check` tells of missing ones itself."""
+    has_classes: ClassVar[bool] = False
+    """Whether a value is of classes as a whole; see `names`."""
+    has_parts: ClassVar[bool] = False
+    """Whether a value has parts that stand for themselves; see `parts`."""
+    over_time: ClassVar[bool] = False
+    """Whether an encoded value (C, L) is the course of C quantities over L steps."""
+
+    @property
+    def encoding(self) -> Encoding:
+        """The form that `encode` gives, once fitted."""
+        raise NotImplementedError
+
+    def render(self, value: Any) -> str:
+        """One raw value as a fragment of HTML, for reports and pages."""
+        raise NotImplementedError
+
+    def names(self, value: Any) -> list[str]:
+        """The classes of a raw value.
+
+        Raises:
+            DataError: they are missing, or cannot be read.
+        """
+        raise UsageError(f"values of the kind {self.kind} have no classes")
+
+    def parts(self, value: Any) -> list[str]:
+        """The parts of a raw value: the words of a sentence, or what is said of each of them.
+
+        Raises:
+            DataError: they are missing, or cannot be read.
+        """
+        raise UsageError(f"values of the kind {self.kind} have no parts")
+
+    def columns_of(self, name: str) -> dict[str, Field]:
+        """The columns of a table that a value of the input `name` is read from, and how each is."""
+        return {name: cast("Field", self)}
+
+    @property
+    def column_places(self) -> dict[str, slice]:
+        """Where each of several columns lies in an encoded row; empty where it is made of one."""
+        return {}
+
+    @property
+    def category_sizes(self) -> dict[int, int]:
+        """Where in an encoded row a number stands for a category, and how many numbers such a one may be."""
+        return {}
+
+    @property
+    def token_key(self) -> Any:
+        """What two fields have in common that number their tokens alike; None where an encoded value is no tokens."""
+        return None
+
+    @property
+    def source_options(self) -> dict[str, Any]:
+        """What a source is told, by its options, so that it reads other data as that which this was fitted to."""
+        return {}
+
+    @property
+    def endings(self) -> frozenset[str]:
+        """File name endings, lower case, that files of a folder have where `values_in` reads them."""
+        return self.suffixes
+
+    @property
+    def apart_by(self) -> str | None:
+        """The column by which rows of a table are put into raw values of several rows; None where each is its own."""
+        return None
+
+    def apart(self, values: Any) -> tuple[list[Any], bool]:
+        """The raw values of a list, an array, a column of a frame, or of rows of which each takes several; and whether
+        several were meant, and not one alone.
+
+        Raises:
+            DataError: they are nothing that this kind could be read from.
+        """
+        if isinstance(values, Strings) or (isinstance(values, np.ndarray) and values.dtype.kind in "UO"):
+            values = list(values)
+        elif hasattr(values, "to_list"):
+            values = values.to_list()
+        many = isinstance(values, list) or (isinstance(values, np.ndarray) and self.holds_many(values))
+        return list(values) if many else [values], many
+
+    def holds_many(self, array: np.ndarray) -> bool:
+        """Whether an array is of several raw values, along its first axis."""
+        return array.ndim > len(self.encoding.shape) + self.encoding.ragged
+
+    @property
+    def past_steps(self) -> int:
+        """How many steps of a window (…, L + H, C), raw or encoded, are past; its first channel is what is forecast."""
+        return 0
+
+    def ahead(self, value: Any) -> tuple[str | None, list[str], list[Finding]] | None:
+        """Whose course a raw value is, when the steps behind it are, and what was noticed; None where it says no times.
+
+        Raises:
+            DataError: the value cannot be read.
+        """
+        return None
+
+    def pictured(self) -> Field | None:
+        """The same sounds, prepared as pictures (B, 1, bands, frames); None for what is no sound."""
+        return None
+
+    def marked(self, value: Any, at: int | None = None, weights: Sequence[float] | None = None) -> str:
+        """The same with one part that stands out, or each by what it weighed, where it has such parts."""
+        return self.render(value)
+
+    def example(self) -> Any:
+        """A raw value that could be asked about, as plain JSON: the middle of the training rows where it is known."""
+        return "base64 …" if self.reads_files else "…"
