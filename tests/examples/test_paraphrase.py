@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from paraphrase import back_translation, paraphrase, translator
 
 import flambeau as fb
 from flambeau.core.errors import DataError, ModelError, UsageError
-from flambeau.data.paraphrase import back_translation, paraphrase, translator
 
 
 @pytest.fixture

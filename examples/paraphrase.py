@@ -1,7 +1,9 @@
 """Paraphrases: training texts once more in other words, made ahead of time by any function, and kept.
 
-Back-translation as in Edunov et al., "Understanding back-translation at scale" (2018),
-https://arxiv.org/abs/1808.09381.
+    python examples/paraphrase.py
+
+Back-translation as in Edunov et al., "Understanding back-translation at scale" (2018), arXiv:1808.09381. Here two
+functions stand for the translations; `translator("opus-mt-en-de/")` is a model of transformers in a local folder.
 """
 
 from __future__ import annotations
@@ -166,3 +168,27 @@ def _read(file: Path) -> dict[str, str]:
                 continue
             kept[old] = new
     return kept
+
+
+def main() -> None:
+    """The sentences of reviews, once more by way of another language; what is held out stays as it was written."""
+    from realdata.texts import write_sentences
+
+    def there(texts: list[str]) -> list[str]:
+        return [text.replace("great", "gut") for text in texts]
+
+    def back(texts: list[str]) -> list[str]:
+        return [text.replace("gut", "good") for text in texts]
+
+    table = Path("runs/examples/sentences.csv")
+    table.parent.mkdir(parents=True, exist_ok=True)
+    data = Dataset.from_table(write_sentences(table), inputs=["text"])
+    more = paraphrase(data, back_translation(there, back), column="text", cache="runs/examples/paraphrases")
+    rewritten = [text for text in data.columns["text"] if "great" in text]
+    print(f"{len(data)} texts, {len(more) - len(data)} more for training")
+    assert 0 < len(more) - len(data) < len(rewritten)
+    assert len(more.rows("valid")) == len(data.rows("valid"))
+
+
+if __name__ == "__main__":
+    main()
