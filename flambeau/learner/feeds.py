@@ -17,6 +17,7 @@ from flambeau.core.reporter import Reporter
 from flambeau.data import samplers
 from flambeau.data.batch import Batch
 from flambeau.data.batches import Batches
+from flambeau.data.custom import CustomPreparer
 from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import grouped
 from flambeau.data.prepare import Preparer
@@ -28,7 +29,7 @@ from flambeau.learner import preflight
 from flambeau.learner.plan import Facts, Plan, plan
 from flambeau.objectives import Objective
 from flambeau.recipe import Recipe
-from flambeau.training import Prepare, Settings, Source
+from flambeau.training import Settings, Source
 from flambeau.training.engine import Engine, Machine
 
 SIDES = ("train", "valid", "test")
@@ -49,7 +50,7 @@ class Feed:
 
     dataset: Dataset | None = None
     sources: Mapping[str, Source | None]
-    prepare: Prepare
+    prepare: Preparer | CustomPreparer
     device: torch.device
     fingerprint: str | None = None
 
@@ -143,7 +144,7 @@ class Feed:
     @property
     def random(self) -> bool:
         """Whether preparing a training batch draws random numbers."""
-        return getattr(self.prepare, "random", False)
+        return self.prepare.random
 
 
 class FieldFeed(Feed):

@@ -42,7 +42,7 @@ class Fusion(nn.Module):
 
     def __init__(
         self, encoders: Mapping[str, nn.Module], num_outputs: int, width: int = 128, fusion: str = "concat",
-        dropout: float = 0.2, optional: Sequence[str] = (), present: str = "",
+        dropout: float = 0.2, optional: Sequence[str] = (), present: str = "", frozen: Sequence[str] = (),
     ):  # fmt: skip
         super().__init__()
         if fusion not in FUSIONS:
@@ -60,7 +60,7 @@ class Fusion(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.hidden = nn.Linear(total, width)
         self.head = nn.Linear(width, num_outputs)
-        self.frozen: list[str] = []
+        self.frozen = list(frozen)
 
     def forward(self, inputs: Mapping[str, Any]) -> Tensor:
         parts = []
@@ -134,9 +134,10 @@ def fuse(
         choice["options"] = built.options
         rates |= _rates(built, choice)
         made[name], chosen[name] = built, choice
+    frozen = [name for name, choice in chosen.items() if choice.get("frozen")]
     modules = {name: built.model for name, built in made.items()}
-    model = Fusion(modules, output.size, optional=optional, present=present, **{**options, "width": width})
-    model.frozen = [name for name, choice in chosen.items() if choice.get("frozen")]
+    model = Fusion(modules, output.size, optional=optional, present=present, frozen=frozen,
+                   **{**options, "width": width})  # fmt: skip
     return Built(model, rates=rates), chosen, {name: built.wanted for name, built in made.items()}
 
 

@@ -277,6 +277,39 @@ class FromData(Protocol):
         (B, 1) where there are none."""
 
 
+@runtime_checkable
+class TokenTable(Protocol):
+    """A model of texts that says which module gives each token its vector, as those of transformers do."""
+
+    def get_input_embeddings(self) -> nn.Module | None:
+        """The module, called with token numbers (B, T)."""
+
+
+@runtime_checkable
+class Attributed(Protocol):
+    """A model of texts that says itself what each token added to an answer."""
+
+    def attribute(self, texts: Any, outputs: Tensor) -> Tensor | Sequence[Tensor]:
+        """Float (B, T), or that of each of several texts.
+
+        Args:
+            texts: what the model is called with.
+            outputs: for each sample which output is asked about, int64 (B).
+        """
+
+
+@runtime_checkable
+class Joint(Protocol):
+    """A model that reads two texts as one."""
+
+    def together(self, first: Ragged, second: Ragged) -> Any:
+        """Both in one: `values` (B, T) and `lengths` (B), and `sources` (B, T), the place of each of its tokens in the
+        first text and then the second, below 0 for marks."""
+
+    def read(self, both: Any) -> Tensor:
+        """The output for what `together` gives."""
+
+
 Builder = Callable[..., nn.Module]
 """`builder(spec, num_outputs, **options)`: a model of so many numbers, in the layout that it is entered with."""
 

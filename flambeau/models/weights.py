@@ -139,9 +139,9 @@ def find_head(model: nn.Module, num_outputs: int | None = None) -> tuple[str, ..
     """The name of the last linear or convolution layer (with `num_outputs` outputs, where given), as a tuple."""
     found: tuple[str, ...] = ()
     for name, module in model.named_modules():
-        size = getattr(module, "out_features", getattr(module, "out_channels", None))
-        if isinstance(module, (nn.Linear, nn.Conv2d)) and num_outputs in (None, size):
-            found = (name,)
+        if isinstance(module, (nn.Linear, nn.Conv2d)):
+            size = module.out_features if isinstance(module, nn.Linear) else module.out_channels
+            found = (name,) if num_outputs in (None, size) else found
     return found
 
 

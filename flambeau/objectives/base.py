@@ -68,6 +68,7 @@ class Objective(ABC):
         monitor: the metric that the best checkpoint is chosen by.
         higher_is_better: in which direction.
         task: what follows from the kind of the target, where it has one.
+        loss_function: of output and target, where `loss` is made of one: a technique may put another in its place.
     """
 
     phases: ClassVar[tuple[str, ...]] = ("train",)
@@ -80,6 +81,7 @@ class Objective(ABC):
     monitor: str = "loss"
     higher_is_better: bool = False
     task: Task = Task()
+    loss_function: Callable[..., Any] | None = None
 
     @classmethod
     def build(cls, context: Context, **options: Any) -> Objective:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -48,6 +47,7 @@ class Supervised(Objective):
     """
 
     takes = ("model", "loss", "metric", "target")
+    loss_function: Callable[..., Tensor]
 
     def __init__(
         self,
@@ -124,14 +124,6 @@ class Supervised(Objective):
     def class_numbers(self) -> bool:
         """Whether targets are class numbers 0…K-1."""
         return expects_classes(self.loss_function)
-
-    @property
-    def smooths(self) -> bool:
-        """Whether the loss takes label smoothing."""
-        try:
-            return "label_smoothing" in inspect.signature(self.loss_function).parameters
-        except (TypeError, ValueError):
-            return False
 
     def start_evaluation(self, detail: bool = False) -> None:
         self._metrics = self._measured_task.measured_by(detail, self.metric, self.named_metrics)

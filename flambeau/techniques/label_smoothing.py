@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from flambeau.objectives import Objective
+
+
+def smooths(loss: Callable[..., Tensor]) -> bool:
+    """Whether a loss takes label smoothing."""
+    try:
+        return "label_smoothing" in inspect.signature(loss).parameters
+    except (TypeError, ValueError):
+        return False
 
 
 @TECHNIQUES.register("label_smoothing")
@@ -30,19 +39,19 @@ class LabelSmoothing(Technique):
         self._smooth: Callable[..., Tensor] | None = None
 
     def on_fit_start(self, objective: Objective) -> None:
-        if not getattr(objective, "smooths", False):
+        plain = objective.loss_function
+        if plain is None or not smooths(plain):
             raise UsageError(
                 "label smoothing needs a loss over classes", fix="use it with cross_entropy or bce, or leave it out"
             )
-        plain = objective.loss_function  # type: ignore[attr-defined]
         if plain is self._smooth:
             return  # a training that was stopped goes on in the same process
         smooth = functools.partial(plain, label_smoothing=self.amount)
         self._plain, self._smooth = plain, smooth
-        objective.loss_function = smooth  # type: ignore[attr-defined]
+        objective.loss_function = smooth
 
     def on_evaluation(self, objective: Objective, starts: bool) -> None:
-        objective.loss_function = self._plain if starts else self._smooth  # type: ignore[attr-defined]
+        objective.loss_function = self._plain if starts else self._smooth
 
     def on_fit_end(self, objective: Objective) -> None:
-        objective.loss_function = self._plain  # type: ignore[attr-defined]
+        objective.loss_function = self._plain

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from flambeau.fields import Ragged
+from flambeau.models.spec import Attributed, Joint, TokenTable
 
 
 def token_table(model: nn.Module) -> nn.Embedding | None:
     """The table that a model of texts looks its tokens up in; None where it has none that can be found."""
     for module in model.modules():
-        if callable(getter := getattr(module, "get_input_embeddings", None)):
-            table = getter()
+        if isinstance(module, TokenTable):
+            table = module.get_input_embeddings()
             return table if isinstance(table, nn.Embedding) else None
     return next((module for module in model.modules() if isinstance(module, nn.Embedding)), None)
 
@@ -61,18 +62,18 @@ def _asked(
     return None if found is None else tuple(shares.detach().float() for shares in found)
 
 
-def _attribute(model: Any, texts: Any, outputs: Tensor) -> Sequence[Tensor] | None:
-    if callable(own := getattr(model, "attribute", None)):
-        found = own(texts, outputs)
-        return (found,) if isinstance(found, Tensor) else found
+def _attribute(model: nn.Module, texts: Any, outputs: Tensor) -> Sequence[Tensor] | None:
+    if isinstance(model, Attributed):
+        own = model.attribute(texts, outputs)
+        return (own,) if isinstance(own, Tensor) else own
     if isinstance(texts, Ragged):
         found = _gradient_by_input(model, lambda: model(texts), texts.values.shape, outputs)
         return None if found is None else (found * _inside(texts),)
     listed = list(texts.values())
-    if not callable(together := getattr(model, "together", None)) or len(listed) != 2:
+    if not isinstance(model, Joint) or len(listed) != 2:
         return None
-    both = together(*listed)
-    found = _gradient_by_input(model, lambda: model.read(both), both.values.shape, outputs)
+    joint, both = model, model.together(*listed)
+    found = _gradient_by_input(model, lambda: joint.read(both), both.values.shape, outputs)
     if found is None:
         return None
     # each token's share goes back to where it came from; those of marks go behind all tokens, and away
