@@ -9,11 +9,12 @@ import numpy as np
 import torch
 
 from flambeau.baselines import Baseline, baselines
+from flambeau.core.arrays import missing
 from flambeau.core.errors import DataError, UsageError
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
-from flambeau.data.grouping import PRESENT, missing, regrouped
+from flambeau.data.grouping import PRESENT, regrouped
 from flambeau.data.overview import overview
 from flambeau.data.prepare import Preparer
 from flambeau.data.sources.opening import from_path, from_source, source_of

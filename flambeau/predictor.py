@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from flambeau.core import plugins
-from flambeau.core.arrays import as_array
+from flambeau.core.arrays import as_array, missing
 from flambeau.core.errors import DataError, RunError, UsageError
 from flambeau.core.findings import Severity
 from flambeau.core.reporter import Reporter
 from flambeau.data.batch import Batch
 from flambeau.data.custom import batch_length, to_device
-from flambeau.data.grouping import PRESENT, missing, optional
+from flambeau.data.grouping import PRESENT, optional
 from flambeau.data.prepare import Preparer
 from flambeau.data.reading import read_rows
 from flambeau.data.sources.frames import as_polars, with_index

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flambeau.check.wording import counted, found
+from flambeau.core.arrays import missing
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
-from flambeau.data.grouping import missing, tabular
+from flambeau.data.grouping import tabular
 from flambeau.fields import Category, Date, Field, Number
 from flambeau.fields.numerals import as_numbers
 

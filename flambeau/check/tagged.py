@@ -9,10 +9,10 @@ import numpy as np
 
 from flambeau.check.draw import draw, of_a_draw
 from flambeau.check.wording import found
+from flambeau.core.arrays import missing
 from flambeau.core.errors import DataError, FlambeauError
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
-from flambeau.data.grouping import missing
 from flambeau.fields import Tags, Tokens
 
 SLOW_CHARACTERS = 1_000_000

@@ -17,3 +17,8 @@ def as_array(value: Any) -> np.ndarray:
         value = value.detach().cpu()
         value = value.float() if str(value.dtype) == "torch.bfloat16" else value  # which NumPy has not
     return np.asarray(value)
+
+
+def missing(value: Any) -> bool:
+    """Whether a raw value is none: None, or NaN."""
+    return value is None or (isinstance(value, (float, np.floating)) and bool(value != value))

@@ -16,7 +16,7 @@ from flambeau.core.errors import DataError, UsageError, nearest, shown
 from flambeau.core.findings import Finding
 from flambeau.core.hints import check_options
 from flambeau.data.sources.coding import plain_targets
-from flambeau.data.sources.matching import match_tags
+from flambeau.data.sources.matching import match_parts
 from flambeau.data.split import ALIASES, NAMES, TEST, TRAIN, VALID, Split
 from flambeau.fields import Date, Field, recognise
 from flambeau.fields.placement import following
@@ -104,7 +104,7 @@ class Dataset:
             given = fields.get(name)
             self.fields[name] = given if given is not None else self._recognise(name)
             self.fields[name].look(self.columns[name])
-        match_tags(self)
+        match_parts(self)
         self.split = self._split(split, fields)
 
     def _recognise(self, name: str) -> Field:
@@ -140,7 +140,7 @@ class Dataset:
             if split.method == "time":
                 by = self._times(split.by, given)
         labels = None
-        if self.target and split.method in ("auto", "stratified") and self.fields[self.target].stratifies:
+        if self.target and split.method in ("auto", "stratified") and self.fields[self.target].one_class:
             labels = self.columns[self.target]
         return split.assign(self.keys or range(len(self)), labels, by)
 
@@ -149,7 +149,7 @@ class Dataset:
         values, field = self.columns[column], self.fields.get(column, given.get(column))
         date = field if isinstance(field, Date) else Date()
         times, bad = date.in_time(values)
-        bad = np.union1d(bad, np.flatnonzero(np.isnat(times) if times.dtype.kind == "M" else np.isnan(times)))
+        bad = np.union1d(bad, np.flatnonzero(np.isnan(times)))
         if len(bad):
             row = int(bad[0])
             value = values[row]

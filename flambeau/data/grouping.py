@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.core.arrays import missing
 from flambeau.core.errors import DataError
-from flambeau.core.findings import Finding, Severity
+from flambeau.core.findings import Finding
 from flambeau.data.dataset import Dataset
-from flambeau.fields import Category, Date, Field, Number, Rows, Table
-from flambeau.fields.table import counted
+from flambeau.fields import Field, Number, Rows, Table
 
 PRESENT = "__present__"
 """The input that says which of the others a row has; there only where some row lacks one."""
-FEW, FEW_UNSEEN = 3, 0.1
 
 
 def grouped(dataset: Dataset) -> Dataset:
@@ -58,7 +57,7 @@ def _with_present(dataset: Dataset) -> Dataset:
 
 def optional(inputs: Sequence[str], fields: Mapping[str, Field]) -> list[str]:
     """Those of several inputs that a row may lack: all but a table, which has its own way with gaps."""
-    return [name for name in inputs if name != PRESENT and not isinstance(fields[name], Table)]
+    return [name for name in inputs if name != PRESENT and not fields[name].gathers]
 
 
 def lacking(dataset: Dataset, name: str) -> np.ndarray:
@@ -75,15 +74,10 @@ def present(dataset: Dataset, names: Sequence[str]) -> np.ndarray:
     return np.stack([np.asarray([not missing(v) for v in dataset.columns[n]], np.float32) for n in names], 1)
 
 
-def missing(value: Any) -> bool:
-    """Whether a raw value is none: None, or NaN."""
-    return value is None or (isinstance(value, (float, np.floating)) and bool(value != value))
-
-
 def tabular(dataset: Dataset) -> list[str]:
     """The inputs that `grouped` gathers."""
     names = [name for name in dataset.inputs if _is_tabular(dataset, name)]
-    alone = len(dataset.inputs) == 1 and names and isinstance(dataset.fields[names[0]], Number)
+    alone = len(dataset.inputs) == 1 and names and dataset.fields[names[0]].in_table == "beside"
     return [] if alone else names
 
 
@@ -96,15 +90,14 @@ def regrouped(dataset: Dataset, fields: Mapping[str, Field], inputs: Sequence[st
     out = copy.copy(dataset)
     wanted: list[str] = []
     for name in inputs:
-        field = fields[name]
-        wanted += field.columns if isinstance(field, Table) else [name] * (name != PRESENT)
+        wanted += fields[name].gathers or [name] * (name != PRESENT)
     for column in (*wanted, *([target] if target else [])):
         if column not in dataset.columns:
             raise DataError(f"the data has no column '{column}'", expected=", ".join([*wanted, target or ""]))
-    tables = {name: field for name, field in fields.items() if isinstance(field, Table)}
-    read_as = {name: field for table in tables.values() for name, field in table.columns.items()}
+    tables = {name: field.columns_of(name) for name, field in fields.items() if field.gathers}
+    read_as = {column: field for table in tables.values() for column, field in table.items()}
     out.findings = [*dataset.findings, *unseen(dataset.columns, read_as)]
-    rows = {name: Rows({c: dataset.columns[c] for c in table.columns}) for name, table in tables.items()}
+    rows = {name: Rows({column: dataset.columns[column] for column in table}) for name, table in tables.items()}
     out.columns, out.fields, out.inputs, out.target = {**dataset.columns, **rows}, dict(fields), list(inputs), target
     if PRESENT in inputs:
         others = optional(inputs, fields)
@@ -114,29 +107,14 @@ def regrouped(dataset: Dataset, fields: Mapping[str, Field], inputs: Sequence[st
 
 
 def unseen(columns: Mapping[str, Sequence[Any]], fields: Mapping[str, Field]) -> list[Finding]:
-    """Where columns of categories hold some that no training row had: many, where they are written otherwise."""
-    findings = []
-    for name, field in fields.items():
-        if not isinstance(field, Category) or name not in columns or not field.classes:
-            continue
-        counts = [(value, count) for value, count in counted(columns[name]) if not missing(value)]
-        unknown = [(value, count) for value, count in counts if field.place(value) is None]
-        total, strange = sum(count for _, count in counts), sum(count for _, count in unknown)
-        if not strange:
-            continue
-        known = ", ".join(f"'{one}'" for one in field.classes[:FEW])
-        grave = strange > FEW_UNSEEN * total
-        findings.append(
-            Finding("unseen-category", Severity.WARNING if grave else Severity.NOTE,
-                    f"{strange} of {total} values of '{name}' are taken as unknown, for no training row had them, such "
-                    f"as '{unknown[0][0]}'; training had such as {known}", count=strange,
-                    fix="look whether the column is written as it was" if grave else "")
-        )  # fmt: skip
-    return findings
+    """What columns of other data have that no training row had."""
+    return [
+        finding for name, field in fields.items() if name in columns for finding in field.unseen(name, columns[name])
+    ]
 
 
 def _is_tabular(dataset: Dataset, name: str) -> bool:
-    if not isinstance(dataset.fields[name], (Number, Category, Date)):
+    if not dataset.fields[name].in_table:
         return False
     values = dataset.columns[name]
     return values.ndim == 1 if isinstance(values, np.ndarray) else all(np.ndim(v) == 0 for v in values[:100])

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import html
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -19,7 +17,7 @@ from flambeau.core.files import ODD
 from flambeau.core.findings import Finding
 from flambeau.core.registry import Registry
 from flambeau.fields.encoding import Encoding, Ragged, Windows
-from flambeau.fields.traits import Traits
+from flambeau.fields.raw import RawValues
 from flambeau.fields.views import Views
 from flambeau.fields.wanted import Suited
 
@@ -38,19 +36,15 @@ class Recognition(NamedTuple):
     why: str
 
 
-class Field(Traits, Suited, ABC):
+class Field(RawValues, Suited, ABC):
     """One kind of column. Settings are constructor arguments; what `fit` learns is kept beside them."""
 
     task: ClassVar[str] = ""
     """What is learned of it where it is the target: a name of `flambeau.objectives.tasks.TASKS`."""
     persistent: ClassVar[bool] = False
     """Whether encoding is dear enough to be kept on disk between trainings."""
-    stratifies: ClassVar[bool] = False
-    """Whether a split keeps the values of such a target in equal shares on every side."""
     target_only: ClassVar[bool] = False
     input_only: ClassVar[bool] = False
-    asked_as: ClassVar[str] = "json"
-    """How a form asks for a raw value: `number`, `category`, `date`, `text`, `file`, `rows` of a series, or `json`."""
     settings: ClassVar[tuple[str, ...]] = ()
     """Names of the attributes that a user sets; `to_dict` keeps them."""
     fitted: ClassVar[tuple[str, ...]] = ()
@@ -61,10 +55,6 @@ class Field(Traits, Suited, ABC):
     """Whether it has a place in the picture of another column, such as boxes or a mask, and moves with it."""
     after: ClassVar[tuple[str, ...]] = ()
     """Which of both no encoded value depends on, for they come in later."""
-
-    def __init_subclass__(cls, **options: Any):
-        super().__init_subclass__(**options)
-        cls.reads_files = bool(cls.suffixes) and not cls.holds_content
 
     @classmethod
     @abstractmethod
@@ -114,76 +104,6 @@ class Field(Traits, Suited, ABC):
             except DataError as error:
                 encoded.append(error)
         return encoded
-
-    @classmethod
-    def read(cls, path: str) -> Any:
-        """The raw value that a file of this kind holds: its path, which `encode` opens, or its content."""
-        return path
-
-    def values_in(
-        self, path: Path, *, encoding: str | None = None, column: int | None = None
-    ) -> Iterator[tuple[str, Any]]:
-        """The raw values that a file holds, each with what it is called in messages; here one, what `read` gives.
-
-        Args:
-            encoding: of texts; found out if not given.
-            column: of files with several columns, such as CoNLL's, the one that is read.
-
-        Raises:
-            DataError: the file cannot be read.
-        """
-        yield str(path), self.read(str(path))
-
-    def from_portable(self, value: Any) -> Any:
-        """A raw value from what JSON says, such as `portable` gives: of files base64 as bytes, never a path.
-
-        Raises:
-            DataError: it is not base64.
-        """
-        if not self.reads_files:
-            return value
-        try:
-            return base64.b64decode(value.encode("ascii"), validate=True)
-        except (AttributeError, UnicodeEncodeError, binascii.Error):
-            raise DataError("the value is not base64 text") from None
-
-    @classmethod
-    def from_reading(cls, text: str) -> Field:
-        """The field of this kind that a user means by `kind:text`, text by text (`--read COLUMN=KIND:TEXT`).
-
-        Raises:
-            UsageError: there is only one way to read this kind.
-        """
-        if text:
-            raise UsageError(f"'{cls.kind}:{text}' is no way to read a column", fix=f"say {cls.kind}")
-        return cls()
-
-    def decided(self, values: Sequence[Any]) -> Field:
-        """This field, or a copy of it, that knows how raw values are read."""
-        return self
-
-    @property
-    def reading(self) -> str:
-        """How the texts of a table are read as this kind: what `--read` takes."""
-        return self.kind
-
-    @property
-    def reading_words(self) -> str:
-        """The same in words, where it is not plain."""
-        return ""
-
-    def read_text(self, text: str) -> Any:
-        """What a text of a table is read as, for people.
-
-        Raises:
-            ValueError: it cannot be.
-        """
-        return text
-
-    @classmethod
-    def begins_so(cls, head: bytes) -> bool:
-        """Whether a file whose first 16 bytes are these is of this kind."""
-        return False
 
     def encode_all(self, values: Sequence[Any]) -> np.ndarray | None:
         """All values at once where that is cheap (arrays in memory), else None. Fixed fields only."""
@@ -278,19 +198,6 @@ class Field(Traits, Suited, ABC):
         """One raw value in a line; empty where it cannot be said so."""
         several = isinstance(value, (list, tuple, set, frozenset))
         return ", ".join(map(str, value)) if several else "" if value is None or np.ndim(value) else str(value)
-
-    def asks(self, column: str) -> list[dict[str, Any]]:
-        """What a form asks for: the name of each column that a value is of, how it is asked for, and the choices."""
-        return [{"name": column, "kind": self.asked_as, "choices": []}]
-
-    def portable(self, value: Any) -> Any:
-        """A raw value as JSON that is read back as the same; of a file a small one as base64.
-
-        Raises:
-            DataError: the value cannot be read.
-        """
-        value = value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
-        return value if isinstance(value, (str, int, float, list, dict, type(None))) else str(value)
 
     @property
     def summary(self) -> str:

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.core.arrays import missing
 from flambeau.core.errors import DataError, nearest
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
-from flambeau.fields.strings import Names
+from flambeau.fields.strings import Names, counts_of
 
 FEW_CLASSES = 30
+FEW, FEW_UNSEEN = 3, 0.1  # classes that are told; a share of the values above which it is grave
 RARE, LEAST_RARE = 0.4, 10  # share of an even share, and training rows
 
 
@@ -102,7 +104,8 @@ class Category(Field):
     """
 
     kind = "category"
-    stratifies = True
+    one_class = True
+    in_table = "always"
     task = "classes"
     has_classes = True
     settings = ("classes",)
@@ -190,6 +193,22 @@ class Category(Field):
     @property
     def num_outputs(self) -> int:
         return len(self.classes)
+
+    def unseen(self, column: str, values: Sequence[Any]) -> list[Finding]:
+        """Categories that no training row had: many, where they are written otherwise."""
+        counts = [(value, count) for value, count in counts_of(values) if not missing(value)] if self.classes else []
+        unknown = [(value, count) for value, count in counts if self.place(value) is None]
+        total, strange = sum(count for _, count in counts), sum(count for _, count in unknown)
+        if not strange:
+            return []
+        known = ", ".join(f"'{one}'" for one in self.classes[:FEW])
+        grave = strange > FEW_UNSEEN * total
+        return [
+            Finding("unseen-category", Severity.WARNING if grave else Severity.NOTE,
+                    f"{strange} of {total} values of '{column}' are taken as unknown, for no training row had them, "
+                    f"such as '{unknown[0][0]}'; training had such as {known}", count=strange,
+                    fix="look whether the column is written as it was" if grave else "")
+        ]  # fmt: skip
 
     def place(self, value: Any) -> int | None:
         """The number of a raw value's class; None where no training row has it.

@@ -36,6 +36,7 @@ class Date(Field):
 
     kind = "date"
     asked_as = "date"
+    in_table = "always"
     input_only = True
     settings = ("format",)
     fitted = ("read_as", "zone", "since", "mean", "std")
@@ -49,6 +50,10 @@ class Date(Field):
         self.since = PIVOT
         self.mean, self.std = 0.0, 1.0
         self._looked = False  # at all values, so that those of the training rows do not decide
+
+    @property
+    def time_format(self) -> str:
+        return self.format
 
     @property
     def form(self) -> TimeForm:

@@ -90,6 +90,11 @@ class MultiLabel(Field):
     def reading(self) -> str:
         return f"{self.kind}:{self.separator}"
 
+    def as_parts(self) -> Field:
+        from flambeau.fields.tags import Tags
+
+        return Tags()
+
     def read_text(self, text: str) -> Any:
         return self.names(text)
 

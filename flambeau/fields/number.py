@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import warnings
 from collections import Counter
@@ -40,6 +41,8 @@ class Number(Field):
     kind = "number"
     task = "number"
     measures = True
+    in_table = "beside"
+    time_format = "number"
     settings = ("standardise", "transform", "written")
     fitted = ("shape", "mean", "std", "quantiles", "read_as")
 
@@ -71,6 +74,12 @@ class Number(Field):
     def numerals(self) -> Numerals:
         """How numbers that are texts are written."""
         return Numerals.parse(self.read_as or "")
+
+    def written_as(self, numerals: Numerals) -> Number:
+        """A copy of it whose texts are written so."""
+        field = copy.copy(self)
+        field.written, field.read_as = str(numerals) or "en", str(numerals)
+        return field
 
     def numerals_of(self, values: Sequence[Any]) -> Numerals:
         """The same, found from values where it is not known yet."""

@@ -109,3 +109,19 @@ class Names(Strings):
         """The names that are there, and how often."""
         counts = np.bincount(self.codes, minlength=len(self.names)).tolist()
         return [(name, count) for name, count in zip(self.names, counts, strict=True) if count]
+
+
+def counts_of(values: Sequence[Any]) -> list[tuple[Any, int]]:
+    """Distinct values and how often each comes."""
+    if isinstance(values, Names):
+        return values.counted()
+    if isinstance(values, np.ndarray) and values.dtype != object:
+        distinct, counts = np.unique(values, return_counts=True)
+        return list(zip(distinct.tolist(), counts.tolist(), strict=True))
+    found: dict[Any, int] = {}
+    for value in values:
+        try:
+            found[value] = found.get(value, 0) + 1
+        except TypeError:
+            continue
+    return list(found.items())

@@ -18,7 +18,7 @@ from flambeau.fields.date import Date
 from flambeau.fields.number import Number
 from flambeau.fields.numerals import as_numbers, looks_like_numbers
 from flambeau.fields.recognition import recognise
-from flambeau.fields.strings import Names, Strings
+from flambeau.fields.strings import Names, Strings, counts_of
 
 RARE = 2  # a category of fewer training rows is unknown, so that the unknown one is learned too
 
@@ -124,6 +124,10 @@ class Table(Field):
     def of(self, *kinds: type[Field]) -> list[str]:
         """The columns of some kinds, in order."""
         return [name for name, field in self.columns.items() if isinstance(field, kinds)]
+
+    @property
+    def gathers(self) -> list[str]:
+        return [*self.columns]
 
     def columns_of(self, name: str) -> dict[str, Field]:
         return dict(self.columns)
@@ -296,7 +300,7 @@ def _fit_category(field: Category, values: Sequence[Any]) -> None:
     if field._given:
         return
     counts: dict[str, int] = {}
-    for value, count in counted(values):
+    for value, count in counts_of(values):
         name = _name(value)
         if name is not None:
             counts[name] = counts.get(name, 0) + count
@@ -330,22 +334,6 @@ def _code(field: Category, value: Any) -> int:
     except DataError:
         return 0
     return 0 if place is None else place + 1
-
-
-def counted(values: Sequence[Any]) -> list[tuple[Any, int]]:
-    """Distinct values and how often each comes."""
-    if isinstance(values, Names):
-        return values.counted()
-    if isinstance(values, np.ndarray) and values.dtype != object:
-        distinct, counts = np.unique(values, return_counts=True)
-        return list(zip(distinct.tolist(), counts.tolist(), strict=True))
-    found: dict[Any, int] = {}
-    for value in values:
-        try:
-            found[value] = found.get(value, 0) + 1
-        except TypeError:
-            continue
-    return list(found.items())
 
 
 def _name(value: Any) -> str | None:

@@ -53,6 +53,9 @@ class Tags(Field):
         self.classes: list[str] = [str(c) for c in classes] if classes else []
         self._given = bool(classes)
 
+    def as_parts(self) -> Tags:
+        return self
+
     @classmethod
     def recognise(cls, values: Sequence[Any]) -> Recognition:
         sample = [v for v in values if v is not None]

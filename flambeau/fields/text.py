@@ -122,6 +122,18 @@ class Text(Field):
             return Recognition(0.6, "most values are several words")
         return Recognition(0.1, "values are short or repeat")
 
+    def as_parts(self) -> Field:
+        from flambeau.fields.tokens import Tokens
+
+        pieces = self.tokens if self.tokens.startswith(HF) else "auto"
+        return Tokens(pieces, "spaces", self.lower, self.max_length, min_count=self.min_count)
+
+    def as_whole(self) -> Text:
+        return self
+
+    def rewritten(self, value: Any) -> Any:
+        return joined_words(value)
+
     @classmethod
     def read(cls, path: str) -> str:
         return read_text(path)

@@ -87,6 +87,17 @@ class Tokens(Field):
         self.alphabet: list[str] = []
         self.tokenizer: str | None = None  # the JSON of `tokenizers`, of a pretrained one
 
+    def as_parts(self) -> Tokens:
+        return self
+
+    def as_whole(self) -> Field:
+        from flambeau.fields.text import Text
+
+        return Text()
+
+    def rewritten(self, value: Any) -> Any:
+        return value.split() if isinstance(value, str) else value
+
     @classmethod
     def suit(cls, column: str, settings: Mapping[str, Any], wanted: Wanted) -> dict[str, tuple[Any, str]]:
         return cutting.suit(column, settings, wanted)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.core.findings import Finding, Severity
-from flambeau.fields import Category, Field, MultiLabel
+from flambeau.fields import Field, MultiLabel
 
 LONGEST = 200  # bytes of a label; what is longer is no name
 
@@ -24,7 +24,7 @@ def plain_targets(values: Any, field: Field | None) -> tuple[Any, Field | None, 
     >>> plain_targets([b"cat", b"dog"], None)[0], plain_targets(np.eye(3)[[2, 0]], None)[0]
     (['cat', 'dog'], [2, 0])
     """
-    if isinstance(values, np.ndarray) and values.dtype.kind == "S":
+    if isinstance(values, np.ndarray) and np.issubdtype(values.dtype, np.bytes_):
         values = values.tolist()
     if not isinstance(values, (list, tuple, np.ndarray)) or (isinstance(values, np.ndarray) and values.ndim != 2):
         return values, field, []
@@ -33,9 +33,10 @@ def plain_targets(values: Any, field: Field | None) -> tuple[Any, Field | None, 
         return as_texts(values), field, []
     if isinstance(first, Enum):
         return [value.name if isinstance(value, Enum) else value for value in values], field, []
-    if not (field is None or isinstance(field, (Category, MultiLabel))) or not _is_row(first):
+    if not (field is None or field.has_classes) or not _is_row(first):
         return values, field, []
-    if isinstance(field, MultiLabel) and isinstance(first, (list, tuple)) and len(first) == 2:
+    several, one = (field is not None and field.one_class is single for single in (False, True))
+    if several and isinstance(first, (list, tuple)) and len(first) == 2:
         return values, field, []  # [0, 1] may well be two labels
     if _hot(values[:100]) is None:
         return values, field, []
@@ -45,10 +46,10 @@ def plain_targets(values: Any, field: Field | None) -> tuple[Any, Field | None, 
     count = hot.shape[1]
     given = list(getattr(field, "classes", ()))
     names: list[Any] = given if len(given) == count else list(range(count))
-    if not isinstance(field, MultiLabel) and bool((hot.sum(1) == 1).all()):
+    if not several and bool((hot.sum(1) == 1).all()):
         told = f"the targets are one-hot rows of {count}: each is read as the class of its 1, from {names[0]} on"
         return [names[i] for i in hot.argmax(1)], field, [Finding("one-hot", Severity.NOTE, told)]
-    if isinstance(field, Category):
+    if one:
         return values, field, []
     labels = [[names[i] for i in np.flatnonzero(row)] for row in hot]
     return labels, field or MultiLabel(classes=[str(name) for name in names]), []

@@ -3,7 +3,6 @@ once: by the field that is given or that a run has, else by what stands in them.
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ import numpy as np
 
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.sources.coding import LONGEST
-from flambeau.fields import Category, Field, Number, Text, Tokens, recognise
+from flambeau.fields import Category, Field, Number, Text, recognise
 from flambeau.fields.numerals import MOST, PLAIN, Numerals, find
 from flambeau.fields.strings import Names, Strings, Texts
 
@@ -65,20 +64,20 @@ def from_polars(
     reader.look([frame[name] for name in frame.columns if frame.schema[name] == pl.String])
     for name in frame.columns:
         series = frame[name]
-        kind = series.dtype
+        dtype, given = series.dtype, reader.given.get(name)
         if series.null_count() == len(series) > 0:
             empty.append(name)
-        if isinstance(reader.given.get(name), (Text, Tokens)) and not (kind.is_nested() or kind == pl.Binary):
+        if given is not None and given.asked_as == "text" and not (dtype.is_nested() or dtype == pl.Binary):
             values[name] = _strings(series.cast(pl.String))  # numbers that are to be texts all the same
-        elif kind == pl.String:
+        elif dtype == pl.String:
             values[name] = reader.read(series)
-        elif kind == pl.Binary and (texts := _decoded(series)) is not None:
+        elif dtype == pl.Binary and (texts := _decoded(series)) is not None:
             values[name] = _strings(texts)
-        elif kind.is_numeric() and (not series.null_count() or name != target):
+        elif dtype.is_numeric() and (not series.null_count() or name != target):
             values[name] = series.cast(pl.Float64).to_numpy() if series.null_count() else series.to_numpy()
-        elif kind in (pl.Date, pl.Datetime):
+        elif dtype in (pl.Date, pl.Datetime):
             values[name] = _naive(series).to_numpy().astype("datetime64[us]")
-        elif kind in (pl.Duration, pl.Time):
+        elif dtype in (pl.Duration, pl.Time):
             values[name] = series.cast(pl.Duration("us")).dt.total_microseconds(fractional=True).to_numpy() / 3.6e9
             reader.tell("as hours", name)
         else:
@@ -107,10 +106,10 @@ class _Reader:
             known = series.drop_nulls().head(1).to_list()
             if known:
                 self.examples[series.name] = known[0]
-            if series.name in self.as_written or not (given is None or isinstance(given, Number)):
+            if series.name in self.as_written or (given is not None and given.numerals is None):
                 continue
             sample = _sample(series)
-            if isinstance(given, Number) and given.read_as is not None:
+            if given is not None and given.numerals is not None and given.read_as is not None:
                 self.numerals[series.name] = self._as_given(sample, given.numerals), False
                 continue
             found = find(sample, least=MOST / 2)
@@ -175,8 +174,7 @@ class _Reader:
         whole = _whole(series) if not missing.any() and good.all() and numerals == PLAIN else None
         self._tell_numbers(series, numerals, unsure, numbers)
         if str(numerals) or good.sum() < known:
-            self.fields[name] = field = copy.copy(given) if isinstance(given, Number) else Number()
-            field.written, field.read_as = str(numerals) or "en", str(numerals)
+            self.fields[name] = (given or Number()).written_as(numerals)
         if good.sum() < known:  # the others are named where they are encoded
             numbers = numbers.astype(object)
             numbers[~good & ~missing] = series.filter(_mask(~good & ~missing)).to_list()

@@ -19,12 +19,12 @@ def as_polars(frame: Any, name: str = "the data frame") -> Any:
     """
     import polars as pl
 
-    if isinstance(frame, pl.DataFrame):
-        return frame
-    if isinstance(frame, (pl.LazyFrame, pl.Series)):
-        return frame.collect() if isinstance(frame, pl.LazyFrame) else frame.to_frame()
+    if isinstance(frame, pl.LazyFrame):
+        return frame.collect()
     if not hasattr(frame, "columns") and hasattr(frame, "to_frame"):
         frame = frame.to_frame()
+    if isinstance(frame, pl.DataFrame):
+        return frame
     if not hasattr(frame, "columns"):
         raise DataError(f"{shown(frame)} is not a data frame", where=name,
                         expected="one of polars or pandas", fix="make one: pl.DataFrame(rows)")  # fmt: skip
@@ -61,19 +61,19 @@ def with_index(frame: Any, time: str, target: str) -> Any:
 def _series(column: Any) -> Any:
     import polars as pl
 
-    kind, zone = getattr(column.dtype, "kind", "O"), getattr(column.dtype, "tz", None)
+    code, zone = getattr(column.dtype, "kind", "O"), getattr(column.dtype, "tz", None)
     if zone is not None and str(zone) != "UTC" and str(zone).startswith("UTC"):  # an offset, which polars has none of
         return pl.Series([None if time != time else time.isoformat() for time in column.tolist()])
     if zone is not None:
         times = column.dt.tz_convert("UTC").dt.tz_localize(None)
         return _series(times).dt.replace_time_zone("UTC").dt.convert_time_zone(str(zone))
-    if kind in "mM":
-        return pl.Series(column.to_numpy().astype(f"{kind}8[us]"))
-    if kind in "biuf" and hasattr(column.dtype, "itemsize") and not column.isna().any():
+    if code in "mM":
+        return pl.Series(column.to_numpy().astype(f"{code}8[us]"))
+    if code in "biuf" and hasattr(column.dtype, "itemsize") and not column.isna().any():
         return pl.Series(column.to_numpy())
     values = [None if missing else value for value, missing in zip(column.tolist(), column.isna(), strict=True)]
-    if kind in "biuf":
-        return pl.Series(values, dtype={"b": pl.Boolean, "f": pl.Float64}.get(kind, pl.Int64))
+    if code in "biuf":
+        return pl.Series(values, dtype={"b": pl.Boolean, "f": pl.Float64}.get(code, pl.Int64))
     if any(type(value).__name__ in ("Period", "Interval") for value in values):
         values = [None if value is None else str(value) for value in values]
     return pl.Series(values)

@@ -1,5 +1,5 @@
-"""Lists of words: as tokens where each has a tag, and every sentence must have as many of one as of the other; as texts
-where a sentence has one answer."""
+"""Lists of words: as parts where each has an answer, and every sentence must have as many of one as of the other; as
+whole texts where a sentence has one answer."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ from typing import TYPE_CHECKING
 
 from flambeau.core.errors import DataError, UsageError
 from flambeau.core.findings import Finding, Severity
-from flambeau.fields import MultiLabel, Tags, Text, Tokens
-from flambeau.fields.language.tokenizers import HF
-from flambeau.fields.strings import Strings
-from flambeau.fields.text import joined_words
 
 if TYPE_CHECKING:
     from flambeau.data.dataset import Dataset
@@ -19,43 +15,41 @@ if TYPE_CHECKING:
 AS_LONG = 0.9  # share of the lists of names that must be as long as their sentence, to be its tags
 
 
-def match_tags(dataset: Dataset) -> None:
-    """Settles by the target what lists of words are. With tags, a text column is made one of tokens, and sentences that
-    do not match their tags are left out; with one answer a sentence, lists of words are made texts.
+def match_parts(dataset: Dataset) -> None:
+    """Settles by the target what lists of words are. Where it is said of parts, the input is taken in parts, and
+    sentences that do not match their tags are left out; with one answer a sentence, lists of words are made texts.
 
     Raises:
-        UsageError: the tags have no column of tokens beside them. DataError: no sentence matches its tags.
+        UsageError: tags have no column of tokens beside them. DataError: no sentence matches its tags.
     """
     target = dataset.target
     if target is None:
         return
-    if _tags_after_all(dataset, target):
-        dataset.fields[target] = Tags()
-        dataset.reasons[target] = "tags: values are lists of names, one for each token"
-    if not isinstance(field := dataset.fields[target], Tags):
-        _join_words(dataset)
+    if _said_of_parts(dataset, target) and (tags := dataset.fields[target].as_parts()) is not None:
+        dataset.fields[target] = tags
+        dataset.reasons[target] = f"{tags.kind}: values are lists of names, one for each token"
+    field = dataset.fields[target]
+    if not field.has_parts:
+        _take_whole(dataset)
         return
-    name = next((n for n in dataset.inputs if isinstance(dataset.fields[n], (Tokens, Text))), None)
-    if name is None or len(dataset.inputs) > 1:
+    parts = {name: dataset.fields[name].as_parts() for name in dataset.inputs}
+    name, sentences = next(((n, parted) for n, parted in parts.items() if parted is not None), ("", None))
+    if sentences is None or len(dataset.inputs) > 1:
         raise UsageError(
             f"'{target}' holds tags, and the inputs are {', '.join(dataset.inputs)}",
             expected="one column of tokens",
             fix="give inputs=, the column that is tagged",
         )
-    if isinstance(text := dataset.fields[name], Text):
-        shared = {n: getattr(text, n) for n in ("lower", "max_length", "min_count")}
-        pieces = text.tokens if text.tokens.startswith(HF) else "auto"
-        dataset.fields[name] = Tokens(pieces, split="spaces", **shared)
-        dataset.reasons[name] = "tokens: the target has a tag for each word between spaces"
-        dataset.columns[name] = [v.split() if isinstance(v, str) else v for v in dataset.columns[name]]
-    sentences = dataset.fields[name]
-    assert isinstance(sentences, Tokens)
+    if sentences is not dataset.fields[name]:
+        dataset.fields[name] = sentences
+        dataset.reasons[name] = f"{sentences.kind}: the target has a tag for each word between spaces"
+        dataset.columns[name] = [*map(sentences.rewritten, dataset.columns[name])]
     values = list(dataset.columns[target])
     wrong: list[int] = []
     told = ""
-    for row, (sentence, tags) in enumerate(zip(dataset.columns[name], values, strict=True)):
+    for row, (sentence, tags_of) in enumerate(zip(dataset.columns[name], values, strict=True)):
         try:
-            found = len(sentences.parts(sentence)), len(field.parts(tags))
+            found = len(sentences.parts(sentence)), len(field.parts(tags_of))
         except DataError:
             continue  # named when the store is built
         if found[0] != found[1]:
@@ -76,11 +70,11 @@ def match_tags(dataset: Dataset) -> None:
     )  # fmt: skip
 
 
-def _tags_after_all(dataset: Dataset, target: str) -> bool:
-    """Whether a target that was taken for several labels has a name for each token: short sentences repeat none."""
-    if len(dataset.inputs) != 1 or target not in dataset.reasons or not isinstance(dataset.fields[target], MultiLabel):
+def _said_of_parts(dataset: Dataset, target: str) -> bool:
+    """Whether a target that was taken for several labels has a name for each part: short sentences repeat none."""
+    if len(dataset.inputs) != 1 or target not in dataset.reasons or not dataset.fields[target].has_classes:
         return False
-    if not isinstance(dataset.fields[name := dataset.inputs[0]], Tokens):
+    if not dataset.fields[name := dataset.inputs[0]].has_parts:
         return False
     pairs = [
         (len(words), len(names))
@@ -90,14 +84,15 @@ def _tags_after_all(dataset: Dataset, target: str) -> bool:
     return sum(words == names for words, names in pairs) > AS_LONG * len(pairs)
 
 
-def _join_words(dataset: Dataset) -> None:
+def _take_whole(dataset: Dataset) -> None:
     """Makes lists of words one text each: where no word has an answer of its own, they are only a way of writing."""
     for name in dataset.inputs:
-        if isinstance(dataset.fields[name], Tokens) and name in dataset.reasons:
-            dataset.fields[name] = Text()
-            dataset.reasons[name] = "text: values are lists of words, and the target has one answer for them"
-        values = dataset.columns[name]
-        if not isinstance(dataset.fields[name], Text) or isinstance(values, Strings):
+        whole = dataset.fields[name].as_whole()
+        if whole is None or (whole is not dataset.fields[name] and name not in dataset.reasons):
             continue
-        if any(isinstance(value, (list, tuple)) for value in values):
-            dataset.columns[name] = [joined_words(value) for value in values]
+        if whole is not dataset.fields[name]:
+            dataset.fields[name] = whole
+            dataset.reasons[name] = f"{whole.kind}: values are lists of words, and the target has one answer for them"
+        values = dataset.columns[name]
+        if isinstance(values, list) and any(isinstance(value, (list, tuple)) for value in values):
+            dataset.columns[name] = [*map(whole.rewritten, values)]

@@ -30,7 +30,7 @@ DEEPEST, MOST_FILES = 3, 500_000
 
 def kinds_by_suffix() -> dict[str, type[Field]]:
     """The kind of file of each ending."""
-    return {suffix: kind for _, kind in FIELDS.items() for suffix in kind.suffixes}
+    return {suffix: field for _, field in FIELDS.items() for suffix in field.suffixes}
 
 
 # -- what is not read ---------------------------------------------------------------------------------------------
@@ -41,8 +41,8 @@ def unread_columns(frame: Any, others: Sequence[str]) -> dict[str, str]:
     import polars as pl
 
     found = {}
-    for name, kind in frame.schema.items():
-        if name in others or kind != pl.String:
+    for name, dtype in frame.schema.items():
+        if name in others or dtype != pl.String:
             continue
         sample = frame[name].drop_nulls().head(SAMPLED).to_list()
         endings = Counter(os.path.splitext(plain(v))[1].lower() for v in sample if v.strip())
@@ -67,12 +67,12 @@ def unpacked(frame: Any) -> Any:
     first is taken."""
     import polars as pl
 
-    for name, kind in frame.schema.items():
-        if isinstance(kind, pl.List) and isinstance(kind.inner, pl.Struct):
-            fields = {field.name for field in kind.inner.fields}
+    for name, dtype in frame.schema.items():
+        if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct):
+            fields = {field.name for field in dtype.inner.fields}
             column = pl.col(name).list.first()
-        elif isinstance(kind, pl.Struct):
-            fields, column = {field.name for field in kind.fields}, pl.col(name)
+        elif isinstance(dtype, pl.Struct):
+            fields, column = {field.name for field in dtype.fields}, pl.col(name)
         else:
             continue
         if {"array", "sampling_rate"} <= fields:
@@ -110,7 +110,7 @@ def holds_files(values: Sequence[Any]) -> bool:
         return False
     sample = [v for v in values[:SAMPLED] if v is not None]
     heads = [v[:16] for v in sample if isinstance(v, bytes)]
-    good = sum(any(kind.begins_so(head) for _, kind in FIELDS.items()) for head in heads)
+    good = sum(any(field.begins_so(head) for _, field in FIELDS.items()) for head in heads)
     return good > MOST * len(sample) > 0
 
 
@@ -129,7 +129,7 @@ def located(frame: Any, others: Sequence[str], root: Path, table: str = "") -> t
     import polars as pl
 
     findings: list[Finding] = []
-    texts = [n for n, kind in frame.schema.items() if n not in others and (kind == pl.String or kind.is_integer())]
+    texts = [n for n, dtype in frame.schema.items() if n not in others and (dtype == pl.String or dtype.is_integer())]
     samples = {n: frame[n].drop_nulls().head(SAMPLED).cast(pl.String).to_list() for n in texts}
     ending = [n for n, values in samples.items() if ending_share(values) > MOST]
     lost = [n for n in ending if not any(_exists(root, v) for v in samples[n][:20])]
@@ -176,7 +176,7 @@ def _held(frame: Any) -> bool:
     """Whether a column of a frame holds files themselves."""
     import polars as pl
 
-    return any(kind == pl.Binary and holds_files(frame[n].head(1).to_list()) for n, kind in frame.schema.items())
+    return any(dtype == pl.Binary and holds_files(frame[n].head(1).to_list()) for n, dtype in frame.schema.items())
 
 
 def _exists(root: Path, value: str) -> bool:
@@ -219,7 +219,7 @@ def _files_below(root: Path, suffixes: Mapping[str, type[Field]]) -> list[str]:
         for name in names:
             kind = suffixes.get(os.path.splitext(name)[1].lower())
             if kind is not None and not is_hidden(name):
-                found.append((not kind.holds_content, os.path.join(inside, name)))  # noqa: PTH118
+                found.append((kind.reads_files, os.path.join(inside, name)))  # noqa: PTH118
     return [path for _, path in sorted(found)]
 
 

@@ -17,7 +17,7 @@ from flambeau.data.sources.columns import from_polars
 from flambeau.data.sources.frames import as_polars, with_index
 from flambeau.data.sources.tables import read_table
 from flambeau.data.split import LEAST_FOR_TEST, TEST, TRAIN, VALID, Split
-from flambeau.fields import Category, Date, Field, Forecast, History, Number, Views
+from flambeau.fields import Field, Forecast, History, Number, Views
 from flambeau.fields.forecast import naive_error
 from flambeau.fields.recognition import field_to_read
 from flambeau.fields.time.layout import Layout, seasons
@@ -103,13 +103,13 @@ def from_series(
     asked = {name: field_to_read(reading) for name, reading in (read or {}).items()}
     if time in asked:
         of_time = asked.pop(time)
-        if not isinstance(of_time, (Date, Number)):
+        if of_time is None or of_time.time_format is None:
             raise UsageError(f"the column '{time}' holds the times", expected="date, date:%d/%m/%Y or number for it")
-        time_format = time_format or (NUMBER if isinstance(of_time, Number) else of_time.format)
+        time_format = time_format or of_time.time_format
     time_format = None if time_format == "auto" else time_format
-    names = {name for name, field in asked.items() if field is None or isinstance(field, Category)} | {time}
+    names = {name for name, field in asked.items() if field is None or field.one_class} | {time}
     frame = frame.with_columns(frame[name].cast(str) for name in names - {time})
-    numbers: dict[str, Field] = {name: field for name, field in asked.items() if isinstance(field, Number)}
+    numbers: dict[str, Field] = {n: f for n, f in asked.items() if f is not None and f.numerals is not None}
     if layout is not None:
         numbers |= {name: Number(written=how or "en") for name, how in layout.numerals.items()}
     if odd := asked.keys() - names - numbers.keys():
@@ -119,7 +119,7 @@ def from_series(
     cells = from_polars(frame, None, numbers, decimal=decimal or ".", as_written={*names, *([id] if id else [])})
     told: list[Finding] | None = None
     if layout is None:
-        numerals = {n: f.read_as or "" for n, f in cells.fields.items() if isinstance(f, Number)}
+        numerals = {n: f.read_as or "" for n, f in cells.fields.items() if f.numerals is not None}
         layout, told = plan(
             cells.values, time=time, target=target, id=id, known=known, inputs=inputs, time_format=time_format,
             numerals=numerals,
@@ -178,7 +178,7 @@ def _of_steps(line: Timeline, layout: Layout) -> list[Finding]:
     if layout.unit != "order" or layout.weekdays:
         return []
     steps = np.diff(line.times.astype(np.float64))[np.diff(line.segments) == 0]
-    shortest, longest = (_span(s, line.times.dtype.kind == "M") for s in (steps.min(), steps.max()))
+    shortest, longest = (_span(s, line.dated) for s in (steps.min(), steps.max()))
     return [
         Finding("irregular", Severity.WARNING,
                 f"steps are of different length, from {shortest} to {longest}; rows are taken in order",
@@ -190,8 +190,7 @@ def _trained_on(line: Timeline, layout: Layout, firsts: np.ndarray) -> list[Find
     """Windows of other data, by the first steps that they forecast, from times that a run trained on."""
     if layout.held_out_from is None:
         return []
-    dates = line.times.dtype.kind == "M"
-    until = read_times([layout.held_out_from], layout.form)[0][0] if dates else float(layout.held_out_from)
+    until = read_times([layout.held_out_from], layout.form)[0][0] if line.dated else float(layout.held_out_from)
     seen = int((line.times[firsts] < until).sum())
     return [
         Finding("trained-on", Severity.WARNING,
@@ -241,7 +240,7 @@ def _cuts(line: Timeline, how: Split, horizon: int, length: int) -> tuple[Any, A
         n_valid, n_test = held_out(True)
     if how.method == "none":
         n_valid = n_test = 0
-    end = times[-1] + (np.timedelta64(1, "us") if times.dtype.kind == "M" else 1.0)
+    end = times[-1] + (np.timedelta64(1, "us") if line.dated else 1.0)
     test_from = times[count - n_test] if n_test else end
     valid_from = times[count - n_test - n_valid] if n_valid else test_from
     return valid_from, test_from

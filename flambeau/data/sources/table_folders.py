@@ -72,9 +72,10 @@ def tables_about(folder: Path) -> list[Path]:
     if not (tables := _tables(folder)):
         return []
     kinds = kinds_by_suffix()
-    known = [(Path(file).parts, kinds.get(os.path.splitext(file)[1].lower())) for file in walk(folder).files]
-    folders = {parts[:-1] for parts, kind in known if kind is not None and kind.reads_files}
-    if not folders and any(kind is not None and len(parts) > 1 for parts, kind in known):
+    endings = [(Path(file).parts, os.path.splitext(file)[1].lower()) for file in walk(folder).files]
+    known = [(parts, kinds[ending]) for parts, ending in endings if ending in kinds]
+    folders = {parts[:-1] for parts, field in known if field.reads_files}
+    if not folders and any(len(parts) > 1 for parts, _ in known):
         return []  # texts in folders
     if any(len(parts) > 1 for parts in folders) or sum(side_of(p[0]) is None for p in folders if p) > 1:
         return []
@@ -95,7 +96,7 @@ def _names_files(table: Path, folder: Path) -> bool:
     except DataError:
         return False
     moved = located(frame, [], folder, table.name)[0]
-    texts = [moved[name].drop_nulls().to_list() for name, kind in moved.schema.items() if str(kind) == "String"]
+    texts = [moved[name].drop_nulls().to_list() for name, dtype in moved.schema.items() if str(dtype) == "String"]
     return max((ending_share(values) for values in texts), default=0.0) > 0.5
 
 

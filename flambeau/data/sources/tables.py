@@ -295,7 +295,7 @@ def _without_damage(frame: Any, file: Path, name: str) -> tuple[Any, list[Findin
     """The frame without the values that hold undecodable bytes, and their rows named."""
     import polars as pl
 
-    texts = [c for c, kind in frame.schema.items() if kind == pl.String]
+    texts = [c for c, dtype in frame.schema.items() if dtype == pl.String]
     wrong = frame.select(pl.any_horizontal(pl.col(c).str.contains(DAMAGED, literal=True) for c in texts))
     rows = wrong.to_series().fill_null(False).arg_true().to_list()
     blank = [

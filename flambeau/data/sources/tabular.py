@@ -192,7 +192,7 @@ def _unread(unread: Mapping[int, DataError]) -> list[Finding]:
 
 def stratifies(target: Sequence[Any], field: Field | None) -> bool:
     """Whether a split keeps the values of a target in equal shares; `field` is what it is said to be, if anything."""
-    return (field or recognise(target[:1000], target=True)[0]).stratifies
+    return (field or recognise(target[:1000], target=True)[0]).one_class
 
 
 @SOURCES.register("table")

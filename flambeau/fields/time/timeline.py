@@ -35,6 +35,11 @@ class Timeline(NamedTuple):
     rows: np.ndarray
     findings: list[Finding]
 
+    @property
+    def dated(self) -> bool:
+        """Whether its times are dates, and not numbers."""
+        return self.times.dtype.kind == "M"
+
 
 def plan(
     columns: Values, *, time: str, target: str, id: str | None = None, known: Sequence[str] = (),
