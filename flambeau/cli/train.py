@@ -11,6 +11,7 @@ from flambeau.cli import common
 from flambeau.core.errors import UsageError
 
 NAME = "train"
+MOST_WIDE = 40  # characters of a column of the plan, before longer ones push the next aside
 
 
 def command(
@@ -65,11 +66,15 @@ def command(
     cache_limit: Annotated[str | None, typer.Option(help="Most that encoded data may take, such as 20GB; half of the "
                                                     "free disk if not given.", show_default=False)] = None,
     threads: Annotated[int | None, typer.Option(help="Decoding threads.", min=1, show_default=False)] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and why so; train nothing and "
+                                          "write nothing.")] = False,
     json: common.Json = False,
 ) -> None:  # fmt: skip
     """Train a model on labelled data and leave a run: weights, metrics, report.
 
     Example: `flambeau train photos/ --model resnet18 --epochs 5 --learning-rate 1e-3`
+
+    Example: `flambeau train photos/ --model resnet18 --dry-run`
 
     Example: `flambeau train photos/ --plugin vae.py --objective vae --set objective.beta=0.5`
 
@@ -118,7 +123,22 @@ def command(
             options["labels"] = False
         dataset = from_path(data, **options)
         learner = Learner(dataset, recipe=base, **common_options)
-    finish(learner, json, check=not no_check)
+    if dry_run:
+        tell(learner.plan(), json)
+    else:
+        finish(learner, json, check=not no_check)
+
+
+def tell(plan: Any, as_json: bool) -> None:
+    """The plan of a training: a line for each setting, its value and why; first what was asked for."""
+    if as_json:
+        common.emit(plan.to_dict())
+        return
+    rows = [("setting", "value", "why"), *((name, str(value), "as asked") for name, value in plan.given.items())]
+    rows += [(d.name, "" if d.later else str(d.value), d.why) for d in plan.decisions]
+    widths = [min(MOST_WIDE, max(len(row[column]) for row in rows)) for column in (0, 1)]
+    for name, value, why in rows:
+        common.echo(f"{name:{widths[0]}}  {value:{widths[1]}}  {why}")
 
 
 def finish(learner: Any, as_json: bool, **options: Any) -> None:

@@ -138,7 +138,7 @@ class Learner:
         self.feed.open(asked, self.reporter, notes)
         if isinstance(self.feed, FieldFeed):
             self.findings = records.with_left_out(self.findings, self.feed)
-        planned = self.feed.plan(asked)  # anew: how many rows can be read is known now
+        planned = self.planned = self.feed.plan(asked)  # anew: how many rows can be read is known now
         planned.say(self.reporter)
         self.recipe, settings = planned.recipe, planned.recipe.training
         torch.manual_seed(mix(settings.seed, "weights"))
@@ -167,6 +167,8 @@ class Learner:
     def plan(self) -> Plan:
         """What would be trained, each decision with its reason: fields look at the training rows, nothing is trained
         and nothing is written. Raises as `build`."""
+        if self._built:
+            return self.planned
         self._check_names()
         return self.feed.unfitted().look(self.recipe)
 
@@ -390,12 +392,7 @@ class Learner:
             UsageError: the training had parts of the user's own, which a recipe can only name.
         """
         plugins.need(recipe.plugins, recipe.data.get("path"))
-        if recipe.own_parts:
-            parts = ", ".join(f"{k} {v}" for k, v in recipe.own_parts.items())
-            raise UsageError(
-                f"this training has parts of your own ({parts})",
-                fix="make the same Learner in Python and call fit(resume=True)",
-            )
+        parts.refuse_own(recipe)
         data = Dataset.from_source({k: v for k, v in recipe.data.items() if k != "fingerprint"})
         for name, given in recipe.fields.items():
             if name in data.fields and given.get("kind"):

@@ -82,6 +82,16 @@ def write_own(recipe: Recipe, own: Mapping[str, Any], techniques: Sequence[Techn
         recipe.own_parts["techniques"] = ", ".join(_qualified(t) for t in custom)
 
 
+def refuse_own(recipe: Recipe) -> None:
+    """Raises UsageError where a training had parts of the user's own, which a recipe can only name."""
+    if recipe.own_parts:
+        named = ", ".join(f"{k} {v}" for k, v in recipe.own_parts.items())
+        raise UsageError(
+            f"this training has parts of your own ({named})",
+            fix="make the same Learner in Python and call fit(resume=True)",
+        )
+
+
 def _qualified(part: Any) -> str:
     kind = part if isinstance(part, type) or hasattr(part, "__qualname__") else type(part)
     return f"{kind.__module__}.{kind.__qualname__}"

@@ -84,12 +84,14 @@ class Plan:
     Attributes:
         recipe: what was asked for, with the decisions in place of what was left open.
         decisions: in the order in which they follow from one another.
+        given: settings that were asked for, by their names.
         num_train: how many rows are trained on.
         alike: inputs that must have one vocabulary: two texts of which the model asks which words both have.
     """
 
     recipe: Recipe
     decisions: tuple[Decision, ...]
+    given: Mapping[str, Any]
     num_train: int = 0
     alike: tuple[str, ...] = ()
 
@@ -105,7 +107,8 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON."""
-        return {"decisions": [asdict(d) for d in self.decisions], "recipe": self.recipe.model_dump(mode="json")}
+        decisions = [asdict(decision) for decision in self.decisions]
+        return {"given": dict(self.given), "decisions": decisions, "recipe": self.recipe.model_dump(mode="json")}
 
 
 def plan(recipe: Recipe, data: Facts, machine: Machine) -> Plan:
@@ -117,10 +120,26 @@ def plan(recipe: Recipe, data: Facts, machine: Machine) -> Plan:
     return _Planning(recipe, data, machine).plan()
 
 
+def given(recipe: Recipe) -> dict[str, Any]:
+    """The settings of a recipe that are not what they are where nothing is said, by their names."""
+    default, found = Recipe(), dict[str, Any]()
+    for section in ("model", "objective", "training"):
+        plain, asked = (dict(getattr(one, section)) if section != "training" else vars(one.training)
+                        for one in (default, recipe))  # fmt: skip
+        found |= {f"{section}.{name}": value for name, value in asked.items() if value != plain.get(name)}
+    found |= {} if recipe.augment == default.augment else {"augment": recipe.augment}
+    return found | {
+        f"{section}.{name}": value
+        for section in ("techniques", "own_parts")
+        for name, value in getattr(recipe, section).items()
+    }
+
+
 class _Planning:
     def __init__(self, recipe: Recipe, data: Facts, machine: Machine):
         self.recipe, self.data, self.machine = recipe.model_copy(deep=True), data, machine
         self.decisions: list[Decision] = []
+        self.given = given(recipe)
         own = {"model", "objective"} & recipe.own_parts.keys()
         takes = () if "objective" in recipe.own_parts else OBJECTIVES[recipe.objective.name].takes
         self.names_model = not own and bool(data.fields) and "model" in takes
@@ -146,7 +165,9 @@ class _Planning:
             self.recipe.model.name, self.data.batch_size,
         )  # fmt: skip
         self.decide_engine()
-        return Plan(self.recipe, tuple(self.decisions), self.data.num_train, alike)
+        decided = {decision.name for decision in self.decisions}
+        given = {name: value for name, value in self.given.items() if name not in decided}
+        return Plan(self.recipe, tuple(self.decisions), given, self.data.num_train, alike)
 
     @property
     def pretrained(self) -> bool:

@@ -1,0 +1,159 @@
+"""What a training will be is said before it begins: of all kinds of data, as data, and as the training then is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from forkserver import Forkserver
+from kinds import KINDS
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import flambeau as fb
+from flambeau.core.errors import UsageError
+from flambeau.learner.plan import Decision, Facts, plan
+from flambeau.recipe import Recipe
+from flambeau.training.engine import Machine
+
+PLUGINS = Path(__file__).parents[2] / "examples" / "plugins"
+TEXTS = ["the red fox runs over a hill", "a blue dog sleeps by the sea", "green birds sing in an old tree"]
+
+
+def files(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+
+
+def several(rows: int = 60) -> fb.Dataset:
+    rng = np.random.default_rng(0)
+    columns = {
+        "photo": rng.random((rows, 12, 12)), "price": rng.random(rows), "note": TEXTS * (rows // 3),
+        "kind": ["a", "b"] * (rows // 2),
+    }  # fmt: skip
+    return fb.Dataset(columns, target="kind", fields={"note": fb.fields.Text()})
+
+
+def learner(data: object, **options: object) -> fb.Learner:
+    return fb.Learner(data, run=False, quiet=True, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_dry_run_says_what_would_be_trained_and_writes_nothing(
+    flambeau: Forkserver, tmp_path: Path, kind: str
+) -> None:
+    arguments = KINDS[kind](tmp_path)
+    before = files(tmp_path)
+    done = flambeau("train", *arguments, "--technique", "ema", "--dry-run", "--json", cwd=tmp_path)
+    assert done.status == 0, done.err
+    assert files(tmp_path) == before
+    told = json.loads(done.out)
+    decided = {d["name"]: d["value"] for d in told["decisions"] if not d["later"]}
+    assert all(d["why"] for d in told["decisions"])
+    assert told["given"]["techniques.ema"] == {}
+    assert {"training.epochs", "training.batch_size", "training.learning_rate", "objective.metric"} <= set(decided)
+    assert told["recipe"]["training"]["epochs"] == decided["training.epochs"]
+    assert ("model.name" in decided) != ("model.name" in told["given"])
+
+
+def test_a_dry_run_is_a_table_that_has_what_was_asked_for_and_what_cannot_be(
+    flambeau: Forkserver, tmp_path: Path
+) -> None:
+    KINDS["table"](tmp_path)
+    asked = ("wine.csv", "--target", "kind", "--epochs", "2", "--batch-size", "5000", "--set", "schedule=cosine")
+    done = flambeau("train", *asked, "--dry-run", cwd=tmp_path)
+    rows = {line.split()[0]: line for line in done.out.splitlines()}
+    assert rows["training.epochs"].endswith("as asked") and " 2 " in rows["training.epochs"]
+    assert rows["training.schedule"].split()[1] == "cosine"
+    assert "5000 asked, but there are only" in rows["training.batch_size"]
+    assert "decided when" in rows["training.channels_last"]
+
+
+def test_a_dry_run_of_an_objective_of_a_plug_in_has_its_settings(flambeau: Forkserver, tmp_path: Path) -> None:
+    KINDS["pictures"](tmp_path)
+    asked = ("--plugin", str(PLUGINS / "vae.py"), "--objective", "vae", "--set", "objective.code=4")
+    told = json.loads(flambeau("train", "digits", *asked, "--dry-run", "--json", cwd=tmp_path).out)
+    assert told["given"] == {"objective.name": "vae", "objective.code": 4}
+    assert {"name": "objective.beta", "value": 1.0, "why": "the default of vae", "asked": None, "later": False} in told[
+        "decisions"
+    ]
+
+
+def test_what_does_not_go_together_is_told_by_a_dry_run(flambeau: Forkserver, tmp_path: Path) -> None:
+    KINDS["pairs"](tmp_path)
+    done = flambeau("train", "pairs.csv", "--target", "match", "--model", "bag", "--dry-run", cwd=tmp_path)
+    assert done.status == 2
+    assert "bag takes one input; the data has 2: first, second; choose one with inputs=" in done.told
+
+
+@pytest.mark.parametrize("options", [{}, {"model": "fusion", "optimizer": "sgd"}])
+def test_the_plan_is_what_is_trained(options: dict[str, str]) -> None:
+    trained = learner(several(), epochs=1, **options)
+    planned = trained.plan()
+    assert trained.trainer is None and trained.recipe.model.name == options.get("model", "auto")
+    trained.build()
+    encoders = planned.recipe.model.options["encoders"]
+    assert {name: made["name"] for name, made in encoders.items()} == {
+        name: made["name"] for name, made in trained.recipe.model.options["encoders"].items()
+    }
+    assert list(encoders) == ["table", "photo", "note"]
+    assert planned.recipe.training == trained.recipe.training and planned.recipe.fields == trained.recipe.fields
+    said = {str(d) for d in planned.decisions if not d.later and d.name != "training.device"}
+    assert said <= set(trained.recipe.reasons)
+    later = [d.name for d in planned.decisions if d.later]
+    assert {"fields.photo.augment", "training.channels_last"} <= set(later)
+
+
+def test_a_plan_follows_from_what_it_is_given_and_changes_nothing_of_it() -> None:
+    data = several()
+    data.fit()
+    facts = Facts({n: data.fields[n] for n in ("photo", "kind")}, ["photo"], "kind", 60, 42)
+    recipe = Recipe.from_dict({"fields": {"photo": {"kind": "image"}, "kind": {"kind": "category"}}})
+    before, machine = recipe.model_dump(), Machine()
+    first = plan(recipe, facts, machine)
+    assert plan(recipe, facts, machine) == first and recipe.model_dump() == before
+    decided = {d.name: d for d in first.decisions}
+    assert decided["model.name"].value == "lenet" and decided["training.precision"].value == "float32"
+    fast = {d.name: d for d in plan(recipe, facts, Machine("cuda", bf16=True)).decisions}
+    assert fast["training.precision"].later and fast["training.device"].value == "cuda"
+    more = {d.name: d.value for d in plan(recipe, replace(facts, num_train=50_000), machine).decisions}
+    assert more["training.batch_size"] > decided["training.batch_size"].value
+
+
+def test_what_depends_on_rows_that_were_not_looked_at_is_decided_later() -> None:
+    data = several()
+    facts = Facts(data.fields, ["photo"], "kind", 60, 42, fitted=False)
+    decisions = {d.name: d for d in plan(Recipe(), facts, Machine()).decisions}
+    assert decisions["model.name"].later and decisions["objective.metric"].later
+    assert decisions["training.epochs"].value == 40
+
+
+def test_own_data_has_a_plan_without_fields() -> None:
+    rows = TensorDataset(torch.rand(100, 8), torch.randint(3, (100,)))
+    planned = learner(DataLoader(rows, batch_size=25), model=nn.Linear(8, 3), batch_size=10).plan()
+    decided = {d.name: d for d in planned.decisions}
+    assert (decided["training.batch_size"].value, decided["training.batch_size"].asked) == (25, 10)
+    assert decided["objective.metric"].later and not any(name.startswith("fields.") for name in decided)
+    assert planned.given["own_parts.model"] == "torch.nn.modules.linear.Linear"
+
+
+def test_a_device_that_is_not_here_is_told_before_a_row_is_read() -> None:
+    with pytest.raises(UsageError, match="no device is called 'gpu7'"):
+        learner(several(), device="gpu7").plan()
+
+
+@pytest.mark.parametrize(
+    ("decision", "sentence"),
+    [
+        (Decision("training.epochs", 3, "few rows"), "epochs 3: few rows"),
+        (Decision("fields.Sepal.Length.kind", "number", "all are"), "Sepal.Length is number: all are"),
+        (Decision("fields.a.b.size", [8, 8], "found"), "size [8, 8] of a.b: found"),
+        (Decision("model.name", "mlp", "it is small"), "model mlp, because it is small"),
+        (Decision("model.options.encoders.x.name", "mlp", "it is small"), "model mlp of x, because it is small"),
+    ],
+)  # fmt: skip
+def test_a_decision_is_a_sentence(decision: Decision, sentence: str) -> None:
+    assert str(decision) == sentence
