@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,8 +35,8 @@ def command(
     root: common.Root = None,
     generate: Annotated[int | None, typer.Option(help="New samples, of a model that generates them, into --out.",
                                                  min=1, show_default=False)] = None,
-    out: Annotated[Path | None, typer.Option(help="The folder that generated files are written to.",
-                                             show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder that files are written to: generated ones, and answers "
+                                             "that are files.", show_default=False)] = None,
     seed: Annotated[int, typer.Option(help="What generated samples depend on.")] = 0,
     device: common.Device = "auto",
     json: common.Json = False,
@@ -66,12 +67,16 @@ def command(
     layout = Layout(
         encoding, data.get("token_column"), not no_header and data.get("header", True), data.get("columns"), root
     )
+    target = predictor.fields.get(predictor.target or "")
+    if target is not None and target.answers_as_files and out is None and not json:
+        raise UsageError(f"each answer is a file of the kind {target.kind}", fix="give --out, a folder; or --json")
+    write = None if out is None else _writer(predictor, out)
     values = list(asked(inputs, predictor, layout))
     rows: list[dict[str, Any]] = []
     reporter = common.reporter()
     with reporter.bar("predicting", len(values)) as bar:
         for start in range(0, len(values), batch_size):
-            rows += _predict(predictor, values[start : start + batch_size], reject_below, top)
+            rows += _predict(predictor, values[start : start + batch_size], reject_below, top, write)
             bar.update(len(rows))
     if csv_ is not None:
         _write_csv(csv_, rows, top)
@@ -101,7 +106,9 @@ def _generate(predictor: Any, count: int, out: Path | None, seed: int, json: boo
     return 0
 
 
-def _predict(predictor: Any, values: list[Asked], reject_below: float, top: int) -> list[dict[str, Any]]:
+def _predict(
+    predictor: Any, values: list[Asked], reject_below: float, top: int, write: Callable[[str, Any], str] | None = None
+) -> list[dict[str, Any]]:
     import warnings
 
     from flambeau.core.errors import DataError
@@ -123,10 +130,27 @@ def _predict(predictor: Any, values: list[Asked], reject_below: float, top: int)
             if "error" not in row:
                 with warnings.catch_warnings(record=True) as noticed:
                     warnings.simplefilter("always")
-                    row |= predictor.decode(next(outputs), reject_below, value).to_dict(top)
+                    answer = predictor.decode(next(outputs), reject_below, value)
+                    row |= answer.to_dict(top)
+                if write is not None:
+                    row["label"] = write(row.get("file", "answer"), answer.label)
                 for warning in noticed:
                     common.reporter().say(f"{name}: {warning.message}", style="yellow")
     return rows
+
+
+def _writer(predictor: Any, folder: Path) -> Callable[[str, Any], str]:
+    """What writes an answer into a folder, called as the file that it is of: over none that is there already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    taken = {file.stem for file in folder.iterdir()}
+
+    def write(name: str, answer: Any) -> str:
+        more = (f"{Path(name).stem}-{number}" for number in itertools.count(2))
+        stem = next(stem for stem in itertools.chain([Path(name).stem], more) if stem not in taken)
+        taken.add(stem)
+        return str(predictor.fields[predictor.target].write(answer, folder / stem))
+
+    return write
 
 
 def _lines(row: dict[str, Any]) -> list[str]:

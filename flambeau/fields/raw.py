@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 class RawValues(Traits):
     """How values of a kind come in and are told apart."""
 
+    answers_as_files: ClassVar[bool] = False
+    """Whether answers of this kind are files, which `write` makes; as JSON they are what `portable` gives."""
     asked_as: ClassVar[str] = "json"
     """How a form asks for a raw value: `number`, `category`, `date`, `text`, `file`, `rows` of a series, or `json`."""
     read_as: str | None = None

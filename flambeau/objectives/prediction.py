@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as default
 from typing import Any
 
 import numpy as np
 
+from flambeau.fields import Field
 from flambeau.fields.tags import Span
 
 UNKNOWN = "unknown"
@@ -26,16 +28,18 @@ class Prediction:
         quantiles: of a forecast, the numbers of each quantile.
         times: of a forecast, when its steps are.
         series: of a forecast, whose it is.
+        field: of an answer that is a file, the target's, which makes JSON of it.
     """
 
     label: Any
     confidence: float | None = None
-    probabilities: dict[str, float] = field(default_factory=dict)
+    probabilities: dict[str, float] = default(default_factory=dict)
     tokens: list[str] | None = None
     spans: list[Span] | None = None
     quantiles: dict[str, list[float]] | None = None
     times: list[str] | None = None
     series: str | None = None
+    field: Field | None = None
 
     def top(self, k: int) -> dict[str, float]:
         """The k likeliest classes."""
@@ -43,7 +47,8 @@ class Prediction:
 
     def to_dict(self, top: int | None = None) -> dict[str, Any]:
         """Plain JSON, with the `top` likeliest classes only if given."""
-        label = self.label.tolist() if isinstance(self.label, np.ndarray) else self.label
+        label = self.label.tolist() if isinstance(self.label, np.ndarray) and self.field is None else self.label
+        label = label if self.field is None else self.field.portable(label)
         out: dict[str, Any] = {"label": label}
         if self.tokens is not None:
             out["tokens"] = self.tokens
