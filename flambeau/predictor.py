@@ -120,7 +120,7 @@ class Predictor:
     @property
     def classes(self) -> list[str]:
         """The classes in order; empty where the target has none."""
-        return list(getattr(self.fields.get(self.target or ""), "classes", []))
+        return [*self.fields[self.target].classes] if self.target in self.fields else []
 
     @property
     def columns(self) -> list[str]:

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from flambeau.check import pictures, tables, tagged, texts  # noqa: F401  each enters what it looks at
+from flambeau.check.base import CHECKS, Case, looks_at
 from flambeau.check.duplicates import Twins, may_coincide, row_digests
-from flambeau.check.files import scan
 from flambeau.check.labels import column_findings, split_findings
-from flambeau.check.near import near_duplicates, num_trees
-from flambeau.check.pictures import picture_findings
-from flambeau.check.sounds import sound_findings
-from flambeau.check.tables import table_findings
-from flambeau.check.tagged import tagged_findings
-from flambeau.check.texts import text_findings
+from flambeau.check.sounds import recordings
 from flambeau.core.findings import Finding, worst_first
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.core.threads import usable_processors
 from flambeau.data.dataset import Dataset
-from flambeau.data.grouping import lacking
-from flambeau.fields import Audio, Image, Text
 
-__all__ = ["check"]
+__all__ = ["Case", "check", "looks_at"]
 
 
 def check(dataset: Dataset, *, reporter: Reporter = QUIET, threads: int | None = None) -> list[Finding]:
@@ -61,35 +55,12 @@ def check(dataset: Dataset, *, reporter: Reporter = QUIET, threads: int | None =
         reporter: shows progress.
         threads: threads that read pictures; as many as there are processors if not given.
     """
-    threads = threads or usable_processors()
     findings = split_findings(dataset)
-    usable = np.ones(len(dataset), bool)
-    twins = Twins(dataset)
-    pictures = [name for name, field in dataset.fields.items() if isinstance(field, Image)]
-    for name in pictures:
-        with reporter.bar(f"checking {name}", len(dataset)) as bar:
-            seen = scan(dataset.columns[name], threads, bar)
-        findings += picture_findings(dataset, name, seen.facts)
-        readable = np.asarray([not fact.error for fact in seen.facts])
-        readable[lacking(dataset, name)] = True
-        usable &= readable
-        if name not in dataset.inputs:
-            continue
-        # blank pictures are told of as such: that they are equal says no more
-        groups = twins.groups([b"" if fact.blank else fact.pixels for fact in seen.facts])
-        findings += twins.equal(groups, "picture")
-        for rows in groups:
-            seen.grey[rows[1:]] = 0  # the first stands for its equals
-        with reporter.bar("looking for near-duplicates", num_trees(len(dataset))) as bar:
-            pairs, _ = near_duplicates(seen.grey, seen.colour, threads, bar)
-        findings += twins.alike(pairs, groups, "picture")
-    heard = sound_findings(dataset, twins, threads, reporter)
-    for told, readable in (heard, text_findings(dataset, twins, reporter)):
-        findings += told
-        usable &= readable
-    if dataset.inputs and not any(isinstance(dataset.fields[name], (Audio, Image, Text)) for name in dataset.inputs):
-        findings += twins.equal(twins.groups(row_digests(dataset)), "row", may_coincide(dataset))
-    told, in_tables = table_findings(dataset)
-    return worst_first(
-        [*findings, *told, *tagged_findings(dataset), *column_findings(dataset, usable, told_of=in_tables)]
-    )
+    case = Case(dataset, Twins(dataset), threads or usable_processors(), reporter, usable=np.ones(len(dataset), bool))
+    for kinds, look in CHECKS:
+        if fields := {name: field for name, field in dataset.fields.items() if isinstance(field, kinds)}:
+            findings += look(case, fields)
+    if dataset.inputs and not case.compared & {*dataset.inputs}:
+        equal = case.twins.groups(row_digests(dataset))
+        findings += case.twins.equal(equal, "row", may_coincide(dataset))
+    return worst_first([*findings, *recordings(dataset), *column_findings(dataset, case.usable, told_of=case.told)])

@@ -14,7 +14,6 @@ from flambeau.check.wording import counted
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
 from flambeau.data.split import NAMES
-from flambeau.fields import Category, MultiLabel, Number
 
 KINDS = {
     "label-conflict": (", with different labels", Severity.WARNING, "keep the label that is right"),
@@ -45,8 +44,8 @@ class Twins:
         self.dataset = dataset
         self.labels: Sequence[str | None] = [None] * len(dataset)
         field = dataset.fields[dataset.target] if dataset.target else None
-        self.classes = isinstance(field, (Category, MultiLabel))
-        if dataset.target and isinstance(field, (Category, MultiLabel)):
+        self.classes = field is not None and field.has_classes
+        if dataset.target and field is not None and field.has_classes:
             names = class_names(field, dataset.columns[dataset.target])
             self.labels = [None if n is None else ", ".join(sorted(n)) for n in names]
 
@@ -177,6 +176,6 @@ def may_coincide(dataset: Dataset) -> bool:
     for name in dataset.inputs:
         field = dataset.fields[name]
         first = next((v for v in dataset.columns[name] if v is not None), None)
-        if not isinstance(field, (Category, Number)) or np.ndim(first):  # type: ignore[arg-type]
+        if not (field.has_classes or field.measures) or np.ndim(first):  # type: ignore[arg-type]
             return False
     return True

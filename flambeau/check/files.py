@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image as PILImage
+from PIL.Image import Image as Picture
 
 from flambeau.check.wording import without_figures
 from flambeau.core.errors import DataError
@@ -130,7 +131,7 @@ def _decoded(value: Any, facts: Facts) -> np.ndarray:
     """
     if value is None:
         raise DataError("the value is missing")
-    if isinstance(value, PILImage.Image):
+    if isinstance(value, Picture):
         _describe(value, facts)
     if isinstance(value, (str, Path)):
         value = read_bytes(value)

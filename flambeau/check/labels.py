@@ -15,8 +15,7 @@ from flambeau.core.findings import TELLS_LEFT_OUT, Finding, Severity
 from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import lacking
 from flambeau.data.split import NAMES, TRAIN
-from flambeau.fields import Category, Field, Image, MultiLabel, Number
-from flambeau.fields.category import class_name
+from flambeau.fields import Field
 
 INPUT_NOTES = ("one-class", "constant")
 """What makes a target pointless is only of little use in an input column."""
@@ -24,11 +23,11 @@ INPUT_SILENT = ("few-samples", "imbalance")
 
 
 def class_names(field: Field, values: Sequence[Any]) -> list[list[str] | None]:
-    """The classes of each value: one of a Category, any number of a MultiLabel, None where it is missing."""
+    """The classes of each value, by a field that has some; None where they are missing."""
 
     def names(value: Any) -> list[str] | None:
         try:
-            return field.names(value) if isinstance(field, MultiLabel) else [class_name(value)]
+            return field.names(value)
         except DataError:
             return None
 
@@ -52,31 +51,31 @@ def split_findings(dataset: Dataset) -> list[Finding]:
 
 
 def column_findings(dataset: Dataset, usable: np.ndarray, told_of: Collection[str] = ()) -> list[Finding]:
-    """Findings about every column but pictures.
+    """Findings about every column that no other check has told all of.
 
     Args:
-        usable: bool (N): rows whose pictures can be read.
+        usable: bool (N): rows whose values can be used.
         told_of: columns that another check has told of.
     """
     findings: list[Finding] = []
     for name, field in dataset.fields.items():
-        if isinstance(field, Image) or name in told_of:
+        if name in told_of:
             continue
-        if not isinstance(field, Number):  # which names its missing values itself
+        if not field.measures:  # which names its missing values itself
             findings += _missing(dataset, name)
         own = _own(dataset, name, field, usable)
         if name != dataset.target:
             own = [_for_an_input(name, f) for f in own if f.check not in INPUT_SILENT]
         findings += own
     findings = [_worse_if_all(dataset, finding) for finding in findings]
-    if dataset.target and isinstance(field := dataset.fields[dataset.target], (Category, MultiLabel)):
+    if dataset.target and (field := dataset.fields[dataset.target]).has_classes:
         findings += _class_findings(dataset, field, usable)
     return findings
 
 
 def _missing(dataset: Dataset, name: str) -> list[Finding]:
     values = dataset.columns[name]
-    if isinstance(values, np.ndarray) and values.dtype.kind in "iub":
+    if isinstance(values, np.ndarray) and (np.issubdtype(values.dtype, np.integer) or values.dtype == bool):
         return []
     rows = [row for row, v in enumerate(values) if v is None or (isinstance(v, (float, np.floating)) and v != v)]
     if len(without := lacking(dataset, name)):
@@ -91,7 +90,7 @@ def _missing(dataset: Dataset, name: str) -> list[Finding]:
 def _own(dataset: Dataset, name: str, field: Field, usable: np.ndarray) -> list[Finding]:
     """What the field itself finds: classes are counted over the rows that will train, the rest over all."""
     rows = np.arange(len(dataset))
-    if isinstance(field, Category):
+    if field.has_classes:
         rows = np.flatnonzero((dataset.split == TRAIN) & usable)
     if not len(rows):
         return []
@@ -125,7 +124,7 @@ def _for_an_input(name: str, finding: Finding) -> Finding:
     return dataclasses.replace(finding, severity=severity, message=message, fix=fix)
 
 
-def _class_findings(dataset: Dataset, field: Category | MultiLabel, usable: np.ndarray) -> list[Finding]:
+def _class_findings(dataset: Dataset, field: Field, usable: np.ndarray) -> list[Finding]:
     assert dataset.target is not None
     rows_of: dict[str, list[int]] = defaultdict(list)
     for row, names in enumerate(class_names(field, dataset.columns[dataset.target])):

@@ -92,7 +92,11 @@ def _look(seen: Seen, row: int, inputs: Any, target: Any) -> None:
     for part in parts:
         digest.update(f"{part.dtype} {part.shape}".encode() + np.ascontiguousarray(part).tobytes())
     seen.digests.append(digest.digest() if parts else b"")
-    numbers = [part for part in (*parts, *([] if goal is None else [goal])) if part.size and part.dtype.kind in "fc"]
+    numbers = [
+        part
+        for part in (*parts, *([] if goal is None else [goal]))
+        if part.size and np.issubdtype(part.dtype, np.inexact)
+    ]
     if not all(np.isfinite(part).all() for part in numbers):
         seen.not_finite.append(row)
     elif parts and parts[0].size:
@@ -116,7 +120,8 @@ def _array(value: Any) -> np.ndarray | None:
         value = (value.float() if value.dtype in (torch.bfloat16, torch.float16) else value).numpy()
     if isinstance(value, (bool, int, float, np.generic)):
         value = np.asarray(value)
-    return value if isinstance(value, np.ndarray) and value.dtype.kind in "biufc" else None
+    numbers = isinstance(value, np.ndarray) and (np.issubdtype(value.dtype, np.number) or value.dtype == bool)
+    return value if numbers else None
 
 
 def _of_values(seen: Seen) -> list[Finding]:

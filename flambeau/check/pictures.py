@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from flambeau.check.files import TOO_LARGE, Facts
+from flambeau.check.base import Case, looks_at
+from flambeau.check.files import TOO_LARGE, Facts, scan
+from flambeau.check.near import near_duplicates, num_trees
 from flambeau.check.wording import found, told_missing
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
@@ -32,7 +34,33 @@ TRAITS = {
 SAME_FORMAT = {"MPO": "JPEG", "DIB": "BMP"}  # a telephone's .jpg is often an MPO; a .dib is a .bmp
 
 
-def picture_findings(dataset: Dataset, column: str, facts: Sequence[Facts]) -> list[Finding]:
+@looks_at(Image)
+def look_at_pictures(case: Case, fields: Mapping[str, Image]) -> list[Finding]:
+    """Findings about columns of pictures: each on its own, and those that are equal or look alike."""
+    dataset, findings = case.dataset, list[Finding]()
+    for name, field in fields.items():
+        with case.reporter.bar(f"checking {name}", len(dataset)) as bar:
+            seen = scan(dataset.columns[name], case.threads, bar)
+        findings += picture_findings(dataset, name, field, seen.facts)
+        readable = np.asarray([not fact.error for fact in seen.facts])
+        readable[lacking(dataset, name)] = True
+        case.usable &= readable
+        case.told.add(name)
+        if name not in dataset.inputs:
+            continue
+        case.compared.add(name)
+        # blank pictures are told of as such: that they are equal says no more
+        groups = case.twins.groups([b"" if fact.blank else fact.pixels for fact in seen.facts])
+        findings += case.twins.equal(groups, "picture")
+        for rows in groups:
+            seen.grey[rows[1:]] = 0  # the first stands for its equals
+        with case.reporter.bar("looking for near-duplicates", num_trees(len(dataset))) as bar:
+            pairs, _ = near_duplicates(seen.grey, seen.colour, case.threads, bar)
+        findings += case.twins.alike(pairs, groups, "picture")
+    return findings
+
+
+def picture_findings(dataset: Dataset, column: str, field: Image, facts: Sequence[Facts]) -> list[Finding]:
     """Findings about the N pictures of a column, one by one."""
     good = [row for row, fact in enumerate(facts) if not fact.error]
     without = lacking(dataset, column)
@@ -46,7 +74,7 @@ def picture_findings(dataset: Dataset, column: str, facts: Sequence[Facts]) -> l
         dataset, "blank", Severity.WARNING, rows, "picture", "blank, all pixels alike", fix="remove what shows nothing"
     )
     findings += _sizes(dataset, facts, good)
-    return findings + _colours(dataset, column, facts, good)
+    return findings + (_colours(dataset, facts, good) if field.colour != "grey" else [])
 
 
 def _unreadable(dataset: Dataset, facts: Sequence[Facts], good: list[int], without: set[int]) -> list[Finding]:
@@ -115,10 +143,9 @@ def _sizes(dataset: Dataset, facts: Sequence[Facts], good: list[int]) -> list[Fi
     return findings
 
 
-def _colours(dataset: Dataset, column: str, facts: Sequence[Facts], good: list[int]) -> list[Finding]:
-    field = dataset.fields[column]
+def _colours(dataset: Dataset, facts: Sequence[Facts], good: list[int]) -> list[Finding]:
     grey = [row for row in good if facts[row].grey]
-    if not grey or len(grey) == len(good) or not isinstance(field, Image) or field.colour == "grey":
+    if not grey or len(grey) == len(good):
         return []
     fewer, what = grey, "in grey, the others in colour"
     if 2 * len(grey) > len(good):

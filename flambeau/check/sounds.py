@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from flambeau.check.base import Case, looks_at
 from flambeau.check.duplicates import Twins
 from flambeau.check.hearing import Heard, hear, low_wave, same_recording
 from flambeau.check.near import neighbours, num_trees
 from flambeau.check.wording import counted, found
 from flambeau.core.findings import Finding, Severity
-from flambeau.core.reporter import Reporter
 from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import lacking
 from flambeau.fields import Audio
@@ -30,25 +30,23 @@ RECORDING_COLUMNS = ("recording", "clip", "session", "source", "speaker", "origi
 """Columns whose values say which clips were cut from one recording, or spoken by one voice."""
 
 
-def sound_findings(
-    dataset: Dataset, twins: Twins, threads: int, reporter: Reporter
-) -> tuple[list[Finding], np.ndarray]:
-    """Findings about all columns of sounds, and bool (N): the rows whose sounds can be used."""
-    usable = np.ones(len(dataset), bool)
+@looks_at(Audio)
+def look_at_sounds(case: Case, fields: Mapping[str, Audio]) -> list[Finding]:
+    """Findings about columns of sounds."""
+    dataset, twins, threads, reporter = case.dataset, case.twins, case.threads, case.reporter
     findings: list[Finding] = []
-    for name, field in dataset.fields.items():
-        if not isinstance(field, Audio):
-            continue
+    for name in fields:
         values = dataset.columns[name]
         with reporter.bar(f"checking {name}", len(dataset)) as bar:
             facts, grey = hear(values, threads, bar)
         good = [row for row, heard in enumerate(facts) if not heard.error]
         without = set(lacking(dataset, name).tolist())  # told of with all other columns
-        usable &= np.asarray([not heard.error or row in without for row, heard in enumerate(facts)])
+        case.usable &= np.asarray([not heard.error or row in without for row, heard in enumerate(facts)])
         findings += _unreadable(dataset, facts, good, without) + _bad(dataset, twins, facts, good)
         findings += _formats(dataset, facts, good) + _giveaways(twins, facts, good)
         if name not in dataset.inputs:
             continue
+        case.compared.add(name)
         groups = twins.groups([heard.samples for heard in facts])
         findings += twins.equal(groups, "sound")
         for rows in groups:
@@ -59,9 +57,7 @@ def sound_findings(
         low = {row: low_wave(values[row]) for row in np.unique(pairs).tolist()}
         same = [same_recording(low[a], low[b]) for a, b in pairs.tolist()]
         findings += twins.alike(pairs[np.asarray(same, bool)], groups, "sound")
-    if findings or usable.any():
-        findings += _recordings(dataset)
-    return findings, usable
+    return findings
 
 
 def _unreadable(dataset: Dataset, facts: Sequence[Heard], good: list[int], without: set[int]) -> list[Finding]:
@@ -188,7 +184,7 @@ def _giveaways(twins: Twins, facts: Sequence[Heard], good: list[int]) -> list[Fi
     return findings
 
 
-def _recordings(dataset: Dataset) -> list[Finding]:
+def recordings(dataset: Dataset) -> list[Finding]:
     """Recordings, by a column that names them, whose clips are on both sides of the split."""
     findings = []
     for name, values in dataset.columns.items():

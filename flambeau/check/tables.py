@@ -6,19 +6,19 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from flambeau.check.base import Case, looks_at
 from flambeau.check.wording import counted, found
-from flambeau.core.arrays import missing
+from flambeau.core.errors import UsageError
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import tabular
 from flambeau.fields import Category, Date, Field, Number
-from flambeau.fields.numerals import as_numbers
 
 NEARLY_EMPTY = 0.95
 DISTINCT = 0.95
@@ -43,53 +43,29 @@ class Seen(NamedTuple):
     bad: np.ndarray
 
 
-def table_findings(dataset: Dataset) -> tuple[list[Finding], set[str]]:
-    """Findings about the inputs that a table is made of, and the names of these inputs."""
-    names = tabular(dataset)
-    columns = [_seen(dataset, name) for name in names]
+@looks_at(Number, Category, Date)
+def look_at_tables(case: Case, fields: Mapping[str, Field]) -> list[Finding]:
+    """Findings about the inputs that a table is made of."""
+    dataset, names = case.dataset, tabular(case.dataset)
+    columns = [Seen(name, fields[name], *fields[name].numbered(dataset.columns[name])) for name in names]
     findings: list[Finding] = []
     for column in columns:
         findings += [*_gaps(dataset, column), *_alike(column), *_drift(dataset, column)]
-        if isinstance(column.field, Number):
+        if column.field.measures:
             findings += _far_out(dataset, column)
-        if isinstance(column.field, Date):
+        elif not column.field.has_classes:
             said = column.field.check(dataset.columns[column.name])
             findings += [replace(f, message=f"the column '{column.name}': {f.message}") for f in said]
     findings += [*_same(columns), *_giveaways(dataset, columns), *_one_hot(dataset, names)]
-    return findings, set(names)
-
-
-def _seen(dataset: Dataset, name: str) -> Seen:
-    field, values = dataset.fields[name], dataset.columns[name]
-    if isinstance(field, Category):
-        return Seen(name, field, _category_numbers(values), np.zeros(0, np.int64))
-    if isinstance(field, Date):
-        if field.read_as is None:  # not fitted yet
-            field = Date(field.format)
-            field.fit(values)
-        return Seen(name, field, *field.days(values))
-    return Seen(name, field, *as_numbers(values))
-
-
-def _category_numbers(values: Any) -> np.ndarray:
-    """A number for each distinct value, in the order of their first rows; NaN where there is none."""
-    known: dict[Any, int] = {}
-    numbers = np.full(len(values), np.nan)
-    for row, value in enumerate(values):
-        if missing(value):
-            continue
-        try:
-            numbers[row] = known.setdefault(value, len(known))
-        except TypeError:
-            continue  # a list is no category
-    return numbers
+    case.told |= {*names}
+    return findings
 
 
 def _gaps(dataset: Dataset, column: Seen) -> list[Finding]:
     """Rows that are left out, and how much is missing."""
     findings = []
     if len(column.bad):
-        what = "date" if isinstance(column.field, Date) else "finite number"
+        what = column.field.noun
         example = dataset.columns[column.name][int(column.bad[0])]
         findings += found(
             dataset, "not-a-" + what.split()[-1], Severity.WARNING, column.bad, "row",
@@ -123,12 +99,8 @@ def _alike(column: Seen) -> list[Finding]:
     if distinct == 1:
         return [Finding("constant", Severity.NOTE, f"the column '{column.name}' has one value only", count=len(known),
                         fix="leave it out")]  # fmt: skip
-    if len(known) < FEWEST or distinct < DISTINCT * len(known) or isinstance(column.field, Date):
+    if len(known) < FEWEST or distinct < DISTINCT * len(known) or not column.field.may_name_rows(known):
         return []
-    if isinstance(column.field, Number):
-        whole = bool((known == np.round(known)).all())
-        if not whole or np.ptp(known) > 3 * len(known):
-            return []  # a measurement may well be different in each row
     return [
         Finding("identifier", Severity.WARNING,
                 f"the column '{column.name}' has {distinct:,} different values in {len(known):,} rows, as row names do",
@@ -179,7 +151,7 @@ def _drift(dataset: Dataset, column: Seen) -> list[Finding]:
     if min(len(train), len(rest)) < FEWEST:
         return []
     findings = []
-    if isinstance(column.field, Category):
+    if column.field.has_classes:
         size = int(max(train.max(), rest.max())) + 1
         counts = [np.bincount(x.astype(np.int64), minlength=size) for x in (train, rest)]
         new = int(counts[1][counts[0] == 0].sum())
@@ -209,13 +181,12 @@ def _drift(dataset: Dataset, column: Seen) -> list[Finding]:
 def _giveaways(dataset: Dataset, columns: list[Seen]) -> list[Finding]:
     """Columns that tell the target nearly without a mistake, each on its own."""
     target = dataset.fields[dataset.target] if dataset.target else None
-    if not isinstance(target, (Category, Number)) or dataset.target is None:
+    if target is None or not (target.has_classes or target.measures):
         return []
-    values = dataset.columns[dataset.target]
-    classes = isinstance(target, Category)
+    classes = target.has_classes
     try:
-        y = _category_numbers(values) if classes else as_numbers(values)[0]
-    except ValueError:
+        y = target.numbered(dataset.columns[dataset.target or ""])[0]
+    except (UsageError, ValueError):  # several labels a row
         return []
     rows = np.intersect1d(np.flatnonzero(np.isfinite(y)), dataset.rows("train"))
     rows = rows[:: max(1, len(rows) // MANY)]

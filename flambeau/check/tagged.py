@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
+from flambeau.check.base import Case, looks_at
 from flambeau.check.draw import draw, of_a_draw
 from flambeau.check.wording import found
 from flambeau.core.arrays import missing
 from flambeau.core.errors import DataError, FlambeauError
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
-from flambeau.fields import Tags, Tokens
+from flambeau.fields import Field, Tags, Tokens
 
 SLOW_CHARACTERS = 1_000_000
 """How much text at most is cut by a pretrained tokeniser: about as much as one cuts in five seconds."""
 
 
-def tagged_findings(dataset: Dataset) -> list[Finding]:
+@looks_at(Tokens, Tags)
+def look_at_sentences(case: Case, fields: Mapping[str, Tokens | Tags]) -> list[Finding]:
     """Findings about the columns of tokens and of tags."""
-    findings: list[Finding] = []
-    for name, field in dataset.fields.items():
-        if isinstance(field, (Tokens, Tags)):
-            findings += _unusable(dataset, name, field)
-        if isinstance(field, Tokens) and dataset.target and isinstance(dataset.fields[dataset.target], Tags):
-            findings += _cut_off(dataset, name, field)
-    return findings
+    return [finding for name, field in fields.items() for finding in _unusable(case.dataset, name, field)]
 
 
-def _parts(field: Tokens | Tags, value: Any) -> list[str]:
-    """The tokens, or tags, of a raw value. Raises DataError where it cannot be used."""
-    return field.parts(value)
+@looks_at(Tokens)
+def look_at_lengths(case: Case, fields: Mapping[str, Tokens]) -> list[Finding]:
+    """Findings about sentences that are longer than what a tagger sees."""
+    dataset = case.dataset
+    tags = dataset.fields[dataset.target] if dataset.target else None
+    if tags is None or not tags.has_parts:
+        return []
+    return [finding for name, field in fields.items() for finding in _cut_off(dataset, name, field, tags)]
 
 
 def _unusable(dataset: Dataset, name: str, field: Tokens | Tags) -> list[Finding]:
@@ -42,7 +43,7 @@ def _unusable(dataset: Dataset, name: str, field: Tokens | Tags) -> list[Finding
         if missing(value):
             continue  # told of as missing
         try:
-            _parts(field, value)
+            field.parts(value)
         except DataError as error:
             reasons[row] = error.found
     first = next(iter(reasons.values()), "")
@@ -50,11 +51,10 @@ def _unusable(dataset: Dataset, name: str, field: Tokens | Tags) -> list[Finding
     return found(dataset, "unreadable", Severity.WARNING, list(reasons), "sentence", what, fix="mend them")
 
 
-def _cut_off(dataset: Dataset, name: str, given: Tokens) -> list[Finding]:
+def _cut_off(dataset: Dataset, name: str, given: Tokens, tags: Field) -> list[Finding]:
     """Sentences that are longer than `max_length`."""
     assert dataset.target
-    field, tags = copy.copy(given), dataset.fields[dataset.target]
-    assert isinstance(tags, Tags)
+    field = copy.copy(given)
     sentences: dict[int, list[str]] = {}
     for row, (value, its) in enumerate(zip(dataset.columns[name], dataset.columns[dataset.target], strict=True)):
         try:

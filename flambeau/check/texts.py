@@ -6,11 +6,12 @@ import dataclasses
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from flambeau.check.base import Case, looks_at
 from flambeau.check.draw import READ, draw, of_a_draw
 from flambeau.check.duplicates import Twins, row_digests
 from flambeau.check.language import languages
@@ -54,16 +55,16 @@ class Seen(NamedTuple):
     markup: dict[int, str]
 
 
-def text_findings(dataset: Dataset, twins: Twins, reporter: Reporter) -> tuple[list[Finding], np.ndarray]:
-    """Findings about all columns of texts, and bool (N): the rows whose texts can be used."""
-    names = [name for name, field in dataset.fields.items() if isinstance(field, Text)]
-    usable = np.ones(len(dataset), bool)
+@looks_at(Text)
+def look_at_texts(case: Case, fields: Mapping[str, Text]) -> list[Finding]:
+    """Findings about columns of texts: each on its own, and rows whose texts together are equal or alike."""
+    dataset, reporter = case.dataset, case.reporter
     findings: list[Finding] = []
     scans: dict[str, Seen] = {}
-    for name in names:
+    for name, field in fields.items():
         seen = scans[name] = scan(dataset, name, reporter)
-        usable &= seen.length > 0
-        usable[list(seen.errors)] = False
+        case.usable &= seen.length > 0
+        case.usable[list(seen.errors)] = False
         own = _bad(dataset, name, seen) + _damaged(dataset, seen)
         rows = draw(seen.length)
         with reporter.bar(f"reading the words of {name}", 2 * len(rows)) as bar:
@@ -71,11 +72,12 @@ def text_findings(dataset: Dataset, twins: Twins, reporter: Reporter) -> tuple[l
             total = int(np.count_nonzero(seen.length))
             own += of_a_draw(_mixed(dataset, rows, texts), len(rows), total)
             bar.update(len(rows))
-            own += token_findings(dataset, name, rows, texts, seen.length, bar)
-        findings += [_in_column(name, finding) for finding in own] if len(names) > 1 else own
-    if inputs := [name for name in names if name in dataset.inputs]:
-        findings += _copies(dataset, twins, inputs, scans, reporter)
-    return findings, usable
+            own += token_findings(dataset, field, rows, texts, seen.length, bar)
+        findings += [_in_column(name, finding) for finding in own] if len(fields) > 1 else own
+    if inputs := [name for name in fields if name in dataset.inputs]:
+        case.compared |= {*inputs}
+        findings += _copies(dataset, case.twins, inputs, scans, reporter)
+    return findings
 
 
 def scan(dataset: Dataset, name: str, reporter: Reporter) -> Seen:

@@ -18,7 +18,7 @@ from flambeau.core.findings import Finding, Severity
 from flambeau.core.reporter import Bar
 from flambeau.data.dataset import Dataset
 from flambeau.data.split import TRAIN, VALID
-from flambeau.fields import Category, MultiLabel, Text
+from flambeau.fields import Text
 from flambeau.fields.language.tokenizers import HF, UNKNOWN, cutter, suited, vocabulary_of
 
 SLOW_CHARACTERS = 1_000_000
@@ -56,7 +56,7 @@ class Tokens(NamedTuple):
 
 
 def token_findings(
-    dataset: Dataset, name: str, rows: np.ndarray, texts: Sequence[str], length: np.ndarray, bar: Bar
+    dataset: Dataset, field: Text, rows: np.ndarray, texts: Sequence[str], length: np.ndarray, bar: Bar
 ) -> list[Finding]:
     """Findings about the tokens of texts.
 
@@ -66,8 +66,7 @@ def token_findings(
         length: int64 (N), the characters of each row's whole text.
         bar: counts on from M to 2 M.
     """
-    field = copy.copy(dataset.fields[name])
-    assert isinstance(field, Text)
+    field = copy.copy(field)
     most, field.max_length = field.max_length, 10**9  # so that nothing is cut off here
     if not len(rows):
         return []
@@ -182,8 +181,7 @@ def _unknown(dataset: Dataset, rows: np.ndarray, tokens: Tokens, field: Text) ->
 
 def _giveaways(dataset: Dataset, rows: np.ndarray, tokens: Tokens) -> list[Finding]:
     """Classes that a single token tells: a label that has found its way into the text."""
-    field = dataset.fields[dataset.target] if dataset.target else None
-    if not dataset.target or not isinstance(field, (Category, MultiLabel)):
+    if not dataset.target or not (field := dataset.fields[dataset.target]).has_classes:
         return []
     names = class_names(field, dataset.take(dataset.target, rows))
     classes = sorted({name for labels in names for name in labels or ()})

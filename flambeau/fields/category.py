@@ -180,6 +180,19 @@ class Category(Field):
     def asks(self, column: str) -> list[dict[str, Any]]:
         return [{"name": column, "kind": "category", "choices": self.classes}]
 
+    def numbered(self, values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+        """A number for each distinct value, in the order of their first rows."""
+        known: dict[Any, int] = {}
+        numbers = np.full(len(values), np.nan)
+        for row, value in enumerate(values):
+            if value is None or (isinstance(value, (float, np.floating)) and value != value):
+                continue
+            try:
+                numbers[row] = known.setdefault(value, len(known))
+            except TypeError:
+                continue  # a list is no category
+        return numbers, np.zeros(0, np.int64)
+
     def example(self) -> str | None:
         return self.classes[0] if self.classes else None
 

@@ -37,6 +37,7 @@ class Date(Field):
     kind = "date"
     asked_as = "date"
     in_table = "always"
+    noun = "date"
     input_only = True
     settings = ("format",)
     fitted = ("read_as", "zone", "since", "mean", "std")
@@ -122,6 +123,12 @@ class Date(Field):
                     fix=f"if that is wrong: date:{note.other} with read= (--read), or Date('…')" if note.other else "")
             for note in self._found(values)[1]
         ]  # fmt: skip
+
+    def numbered(self, values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+        return self.decided(values).days(values)
+
+    def may_name_rows(self, numbers: np.ndarray) -> bool:
+        return False
 
     def days(self, values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
         """Days since 1970, float64 (N), NaN where there is no date; and the rows whose value is no date."""

@@ -16,7 +16,7 @@ from flambeau.core.errors import DataError, UsageError, shown
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.describing import spread
-from flambeau.fields.numerals import PLAIN, Numerals, find, hours
+from flambeau.fields.numerals import PLAIN, Numerals, as_numbers, find, hours
 
 TRANSFORMS = ("auto", "none", "log", "quantile")
 MOST_QUANTILES = 1000
@@ -43,6 +43,7 @@ class Number(Field):
     measures = True
     in_table = "beside"
     time_format = "number"
+    noun = "finite number"
     settings = ("standardise", "transform", "written")
     fitted = ("shape", "mean", "std", "quantiles", "read_as")
 
@@ -152,6 +153,13 @@ class Number(Field):
             return np.asarray(array, dtype=np.float32, order="C")
         mean, std = self._scale()
         return np.asarray((self.transformed(array) - mean) / std, dtype=np.float32)
+
+    def numbered(self, values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+        return as_numbers(values)
+
+    def may_name_rows(self, numbers: np.ndarray) -> bool:
+        # a measurement may well be different in each row
+        return bool((numbers == np.round(numbers)).all()) and np.ptp(numbers) <= 3 * len(numbers)
 
     def example(self) -> Any:
         """The mean of the training rows, to four figures."""

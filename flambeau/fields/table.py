@@ -160,7 +160,7 @@ class Table(Field):
     @property
     def input_shape(self) -> tuple[int, ...]:
         """(D, K1, K2, …): prepared numbers, then how many codes each category has."""
-        sizes = [len(self.columns[name].classes) + 1 for name in self.of(Category)]  # type: ignore[attr-defined]
+        sizes = [len(self.columns[name].classes) + 1 for name in self.of(Category)]
         return (self.num_numbers + len(self.gaps), *sizes)
 
     def encode(self, value: Any) -> np.ndarray:

@@ -32,6 +32,10 @@ class Traits:
     """Whether a value is of classes as a whole; see `names`."""
     has_parts: ClassVar[bool] = False
     """Whether a value has parts that stand for themselves; see `parts`."""
+    noun: ClassVar[str] = "value"
+    """What one value of a column is called in messages."""
+    classes: Sequence[str] = ()
+    """The classes in order, where it has some, once they are known."""
     over_time: ClassVar[bool] = False
     """Whether an encoded value (C, L) is the course of C quantities over L steps."""
 
@@ -59,6 +63,15 @@ class Traits:
             DataError: they are missing, or cannot be read.
         """
         raise UsageError(f"values of the kind {self.kind} have no parts")
+
+    def numbered(self, values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+        """The values of a table's column as float64 (N), NaN where there is none, equal for equal ones; and the rows of
+        those that cannot be read."""
+        raise UsageError(f"values of the kind {self.kind} are not cells of a table")
+
+    def may_name_rows(self, numbers: np.ndarray) -> bool:
+        """Whether such numbers, nearly all of which differ, may be the names of rows and not what was measured."""
+        return True
 
     def columns_of(self, name: str) -> dict[str, Field]:
         """The columns of a table that a value of the input `name` is read from, and how each is."""

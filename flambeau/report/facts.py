@@ -55,8 +55,8 @@ class Facts:
     @cached_property
     def task(self) -> type[Task]:
         """What was learned; that of no field where the report cannot know."""
-        kind = self.target.get("kind", "")
-        name = FIELDS[kind].task if kind in FIELDS else MEASURED.get(self.detail.get("kind", ""), "")
+        target, measured = self.target.get("kind", ""), self.detail.get("kind", "")
+        name = FIELDS[target].task if target in FIELDS else MEASURED.get(measured, "")
         return next((task for known, task in TASKS.items() if known == name), Task)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 from PIL import Image as PILImage
 from realdata.pictures import digits
 
+from flambeau.check import Case, looks_at
+from flambeau.check.base import CHECKS
 from flambeau.core.findings import Finding, Severity, has_errors
 from flambeau.data.dataset import Dataset
 from flambeau.data.split import Split
@@ -179,3 +182,27 @@ def test_equal_rows_with_a_number_to_predict_are_in_no_class() -> None:
     data = Dataset({"x": ["a b", "a b", "c d", "e f"] * 10, "y": [0.5] * 40}, target="y", split="none")
     told = [f.message for f in data.check() if f.check == "duplicate"]
     assert told and all("class" not in message for message in told)
+
+
+class Codes(Number):
+    """A kind of its own, as a plug-in would have it."""
+
+    kind = "codes"
+
+
+def test_a_kind_brings_its_own_check() -> None:
+    registered = list(CHECKS)
+
+    @looks_at(Codes)
+    def look(case: Case, fields: Mapping[str, Codes]) -> list[Finding]:
+        case.usable[0] = False
+        return [Finding("odd-code", Severity.WARNING, f"the codes of {name} are odd", rows=[0]) for name in fields]
+
+    try:
+        plain = {f.check for f in labelled(["a", "b"] * 20).check()}
+        data = labelled(["a", "b"] * 20, fields={"x": Codes()})
+        told = {f.check: f for f in data.check()}
+    finally:
+        CHECKS[:] = registered
+    assert told.keys() - plain == {"odd-code"} and told["odd-code"].message == "the codes of x are odd"
+    assert plain - told.keys() == set(), "a kind made of numbers is looked at as numbers are"
