@@ -19,6 +19,7 @@ from flambeau.data.sources.coding import plain_targets
 from flambeau.data.sources.matching import match_parts
 from flambeau.data.split import ALIASES, NAMES, TEST, TRAIN, VALID, Split
 from flambeau.fields import Date, Field, recognise
+from flambeau.fields.columns import taken
 from flambeau.fields.placement import following
 
 if TYPE_CHECKING:
@@ -195,12 +196,7 @@ class Dataset:
 
     def take(self, column: str, rows: Sequence[int] | np.ndarray) -> Values:
         """Raw values of some rows of a column."""
-        values = self.columns[column]
-        if isinstance(values, np.ndarray):
-            return values[np.asarray(rows, dtype=np.int64)]
-        if hasattr(values, "take"):  # Rows, Views, Texts
-            return values.take(np.asarray(rows, dtype=np.int64))
-        return [values[int(r)] for r in rows]
+        return taken(self.columns[column], rows)
 
     def fit(self, alike: Sequence[str] = ()) -> None:
         """Fits every field on the training rows. Rows without a value are left to the store to name.

@@ -3,6 +3,7 @@
 from flambeau.fields.audio import Audio
 from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition, Windows
 from flambeau.fields.category import Category
+from flambeau.fields.columns import Rows, Views
 from flambeau.fields.date import Date
 from flambeau.fields.forecast import Forecast
 from flambeau.fields.history import History, PastFuture
@@ -11,11 +12,10 @@ from flambeau.fields.multilabel import MultiLabel
 from flambeau.fields.number import Number
 from flambeau.fields.recognition import chosen, recognise
 from flambeau.fields.series import Series
-from flambeau.fields.table import Row, Rows, Table
+from flambeau.fields.table import Row, Table
 from flambeau.fields.tags import Tags
 from flambeau.fields.text import Text
 from flambeau.fields.tokens import Tokens
-from flambeau.fields.views import Views
 from flambeau.fields.wanted import Wanted
 
 __all__ = [

@@ -16,9 +16,9 @@ from flambeau.core.errors import DataError, UsageError, shown
 from flambeau.core.files import ODD
 from flambeau.core.findings import Finding
 from flambeau.core.registry import Registry
+from flambeau.fields.columns import Views
 from flambeau.fields.encoding import Encoding, Ragged, Windows
 from flambeau.fields.raw import RawValues
-from flambeau.fields.views import Views
 from flambeau.fields.wanted import Suited
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from flambeau.core.arrays import missing
 from flambeau.core.errors import DataError, nearest
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
-from flambeau.fields.strings import Names, counts_of
+from flambeau.fields.columns import Names, counts_of, mapped
 
 FEW_CLASSES = 30
 FEW, FEW_UNSEEN = 3, 0.1  # classes that are told; a share of the values above which it is grave
@@ -84,12 +84,8 @@ def _joined(names: Collection[str]) -> tuple[str, str] | None:
 
 def _counted(values: Sequence[Any]) -> Counter[str]:
     """How often each class is there, without missing labels."""
-    if isinstance(values, Names):
-        pairs = values.counted()
-    else:  # raw values first: few of them differ, and a name is made of each
-        pairs = list(Counter(values.tolist() if isinstance(values, np.ndarray) else values).items())
     counts = Counter[str]()
-    for value, count in pairs:
+    for value, count in counts_of(values):
         if value is not None and value == value:
             counts[class_name(value)] += count
     return counts
@@ -140,7 +136,7 @@ class Category(Field):
 
     @classmethod
     def why(cls, values: Sequence[Any], of_sample: str) -> str:
-        there = [name for name, _ in values.counted()] if isinstance(values, Names) else values
+        there = [name for name, _ in counts_of(values)] if isinstance(values, Names) else values
         score, why = cls.recognise(there)
         return why if score else of_sample
 
@@ -257,13 +253,15 @@ class Category(Field):
             raise unknown_class(class_name(value), self.classes)
         return np.asarray(place)
 
+    def _number(self, name: str | None) -> int:
+        """The place of a class, -1 where there is none."""
+        place = None if name is None else self.place(name)
+        return -1 if place is None else place
+
     def encode_all(self, values: Sequence[Any]) -> np.ndarray | None:
         if isinstance(values, Names):
-            there = {name for name, _ in values.counted()}
-            places = [0 if name not in there else None if name is None else self.place(name) for name in values.names]
-            if None in places:
-                return None  # each is named where it is encoded alone
-            return np.asarray(places, np.int64)[values.codes]
+            places = mapped(values, self._number)
+            return None if (places < 0).any() else places  # each is named where it is encoded alone
         if isinstance(values, np.ndarray) or not all(type(value) is str for value in values):
             return None
         try:

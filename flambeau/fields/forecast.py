@@ -9,7 +9,7 @@ import numpy as np
 
 from flambeau.core.errors import DataError, UsageError
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
-from flambeau.fields.views import Views
+from flambeau.fields.columns import Views
 
 QUANTILES = (0.1, 0.5, 0.9)
 

@@ -12,10 +12,10 @@ from torch import Tensor
 from flambeau.core.errors import DataError, UsageError, shown
 from flambeau.core.findings import Finding
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
+from flambeau.fields.columns import Views
 from flambeau.fields.series import Series
 from flambeau.fields.time.layout import Layout, times_after
 from flambeau.fields.time.timeline import Timeline, last_known, timeline
-from flambeau.fields.views import Views
 
 SHOWN_SERIES, SHOWN_STEPS = 3, 600
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, overload
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,50 +15,13 @@ from torch import Tensor
 from flambeau.core.errors import DataError, UsageError, nearest
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.category import Category, class_name
+from flambeau.fields.columns import Rows, counts_of, mapped
 from flambeau.fields.date import Date
 from flambeau.fields.number import Number
 from flambeau.fields.numerals import as_numbers, looks_like_numbers
 from flambeau.fields.recognition import recognise
-from flambeau.fields.strings import Names, Strings, counts_of
 
 RARE = 2  # a category of fewer training rows is unknown, so that the unknown one is learned too
-
-
-class Rows(Sequence[dict[str, Any]]):
-    """The rows of some columns as mappings, made when they are asked for; the columns stay as they are.
-
-    >>> rows = Rows({"a": [1, 2, 3], "b": ["x", "y", "z"]})
-    >>> rows[1], len(rows[1:])
-    ({'a': 2, 'b': 'y'}, 2)
-    """
-
-    def __init__(self, columns: Mapping[str, Sequence[Any]]):
-        self.columns = dict(columns)
-
-    def __len__(self) -> int:
-        return len(next(iter(self.columns.values()), ()))
-
-    @overload
-    def __getitem__(self, row: int) -> dict[str, Any]: ...
-    @overload
-    def __getitem__(self, row: slice) -> Rows: ...
-    def __getitem__(self, row: int | slice) -> dict[str, Any] | Rows:
-        if isinstance(row, slice):
-            return Rows({name: values[row] for name, values in self.columns.items()})
-        return {name: values[row] for name, values in self.columns.items()}
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return (self[row] for row in range(len(self)))
-
-    def take(self, rows: np.ndarray) -> Rows:
-        """Some rows, by their numbers, int64 (n)."""
-        return Rows({name: _taken(values, rows) for name, values in self.columns.items()})
-
-
-def _taken(values: Sequence[Any], rows: np.ndarray) -> Sequence[Any]:
-    if isinstance(values, np.ndarray):
-        return values[rows]
-    return values.take(rows) if isinstance(values, Strings) else [values[row] for row in rows.tolist()]
 
 
 class Row(NamedTuple):
@@ -204,7 +168,7 @@ class Table(Field):
         for name, at in self.column_places.items():
             field, values = self.columns[name], columns[name]
             if isinstance(field, Category):
-                out[:, at.start] = _codes(field, values)
+                out[:, at.start] = mapped(values, partial(_code, field))
                 continue
             if isinstance(field, Number):
                 numbers, bad = as_numbers(values, field.numerals)
@@ -305,27 +269,6 @@ def _fit_category(field: Category, values: Sequence[Any]) -> None:
         if name is not None:
             counts[name] = counts.get(name, 0) + count
     field.fit([name for name, count in counts.items() if count >= RARE])
-
-
-def _codes(field: Category, values: Sequence[Any]) -> np.ndarray:
-    """The number of each value's category, from 1 on; 0 where it is unknown or missing."""
-    if isinstance(values, Names):
-        return np.asarray([_code(field, v) for v in values.names], np.float32)[values.codes]
-    if isinstance(values, np.ndarray) and values.dtype != object:
-        distinct, inverse = np.unique(values, return_inverse=True)
-        codes = np.asarray([_code(field, v) for v in distinct.tolist()], np.float32)
-        return codes[inverse] if len(distinct) else np.zeros(0, np.float32)
-    known: dict[Any, int] = {}
-    codes = np.zeros(len(values), np.float32)
-    for row, value in enumerate(values):
-        try:
-            code = known.get(value)
-        except TypeError:
-            continue  # a list or a mapping is no category
-        if code is None:
-            code = known[value] = _code(field, value)
-        codes[row] = code
-    return codes
 
 
 def _code(field: Category, value: Any) -> int:

@@ -9,8 +9,8 @@ import numpy as np
 
 from flambeau.core.errors import UsageError
 from flambeau.core.findings import Finding
+from flambeau.fields.columns import Strings
 from flambeau.fields.encoding import Encoding
-from flambeau.fields.strings import Strings
 
 if TYPE_CHECKING:
     from flambeau.fields.base import Field

@@ -12,8 +12,8 @@ import numpy as np
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.sources.coding import LONGEST
 from flambeau.fields import Category, Field, Number, Text, recognise
+from flambeau.fields.columns import Names, Strings, Texts
 from flambeau.fields.numerals import MOST, PLAIN, Numerals, find
-from flambeau.fields.strings import Names, Strings, Texts
 
 SAMPLED = 10_000  # values of a column that are looked at first
 FEW_ZEROS = 0.01

@@ -15,7 +15,7 @@ from flambeau.core.findings import Finding, Severity
 from flambeau.data.sources.columns import Columns
 from flambeau.data.split import ALIASES
 from flambeau.fields import Field, recognise
-from flambeau.fields.strings import Strings, Texts
+from flambeau.fields.columns import Column
 
 ROW_NAME = re.compile(r"(?i:(.*[ _-])?(id|uuid|guid)|(row[ _]?)?index|row|unnamed: 0|#|)|.*[a-z](Id|ID)")
 """What a column of row names is called."""
@@ -49,7 +49,7 @@ def without_unusable(
     findings = []
     for name in inputs:
         values = columns[name]
-        if name in fields or isinstance(values, (np.ndarray, Strings)):  # numbers, dates, names and texts are all known
+        if name in fields or isinstance(values, (np.ndarray, Column)):  # numbers, dates, names and texts are all known
             continue
         try:
             recognise([value for value in values[:LOOKED_AT] if value is not None])
@@ -116,7 +116,7 @@ def _name_rows(name: str, values: Sequence[Any]) -> bool:
         if values.ndim != 1 or values.dtype.kind not in "iu":
             return False
         return len(np.unique(values)) == len(values)
-    return isinstance(values, Texts) and values.series.n_unique() == len(values)
+    return isinstance(values, Column) and values.distinct
 
 
 def given_split(

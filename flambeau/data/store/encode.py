@@ -27,8 +27,8 @@ from flambeau.data.store.checksums import Checksums, damaged
 from flambeau.data.store.fingerprint import file_fingerprint, memory_fingerprint
 from flambeau.data.store.store import Column, FixedColumn, RaggedColumn, Store, StreamedColumn, ViewColumn
 from flambeau.fields import Encoding, Field, Views
+from flambeau.fields.columns import Strings
 from flambeau.fields.placement import Frames, following, frames_of
-from flambeau.fields.strings import Strings
 
 CHUNK = 32  # rows to a task, at most: long enough to be worth a thread's while, short enough for a smooth bar
 RAGGED_CHUNK = 1024  # where values are short, and quicker encoded many at once

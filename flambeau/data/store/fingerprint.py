@@ -12,7 +12,7 @@ import numpy as np
 
 from flambeau.core.arrays import as_array
 from flambeau.fields import Field, Rows, Views
-from flambeau.fields.strings import Names
+from flambeau.fields.columns import Names
 
 DIGESTED = 4096  # values in memory to one piece of a fingerprint
 PLAIN = frozenset({str, int, float, bool, type(None)})

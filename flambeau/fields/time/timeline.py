@@ -10,8 +10,8 @@ import numpy as np
 
 from flambeau.core.errors import DataError, shown
 from flambeau.core.findings import Finding, Severity
+from flambeau.fields.columns import Strings
 from flambeau.fields.numerals import as_numbers
-from flambeau.fields.strings import Strings
 from flambeau.fields.time.calendar import clock_put_back, tells_only_time
 from flambeau.fields.time.layout import DAY, Layout, clock_of, filled_times, find_step, times_after
 from flambeau.fields.time.timeforms import find_form

@@ -1,4 +1,4 @@
-"""Columns of strings that take little memory: the same as a list of them, whatever part is taken."""
+"""Columns that take little memory: the same as a list of their values, whatever part is taken."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from flambeau.data.sources.columns import from_polars
-from flambeau.fields.strings import Names, Strings, Texts
+from flambeau.fields.columns import Column, Names, Rows, Strings, Texts, Views, counts_of, mapped, taken
 
 TEXTS = [f"text {i}" if i % 7 else None for i in range(20_000)]
 NAMES = [("red", "green", None)[i % 3] for i in range(20_000)]
@@ -25,6 +25,38 @@ def test_any_part_is_that_of_the_list(values: list[str | None], kind: type[Strin
     assert taken.take(np.arange(10, 20))[2:4] == expected[12:14]
     with pytest.raises(IndexError):
         taken[len(expected)]
+
+
+STORED = {
+    "names": Names(np.array([1, 0, 1, 2], np.int32), ["no", "yes", None]),
+    "texts": Texts(pl.Series(["a", "b", None, "c"])),
+    "views": Views(np.arange(10.0), np.array([0, 5, 2, 7]), 3),
+    "rows": Rows({"a": [1, 2, 3, 4], "b": np.arange(4), "c": Names(np.array([0, 1, 0, 0], np.int32), ["x", "y"])}),
+    "list": ["a", "b", None, "a"],
+    "array": np.array([3, 1, 3, 2]),
+}
+
+
+@pytest.mark.parametrize("storage", STORED)
+def test_each_storage_is_taken_alike(storage: str) -> None:
+    values = STORED[storage]
+    rows, listed = [3, 0, 0], [repr(value) for value in values]
+    part = taken(values, rows)
+    assert type(part) is type(values) and [repr(value) for value in part] == [listed[row] for row in rows]
+    assert [repr(value) for value in taken(part, [2, 0])] == [listed[0], listed[3]]
+    assert [repr(value) for value in values[1:3]] == listed[1:3] and repr(values[-1]) == listed[-1]
+    if storage in ("views", "rows"):
+        return
+    plain = list(values)
+    assert dict(counts_of(values)) == {value: plain.count(value) for value in plain}
+    assert mapped(values, lambda value: -1 if value is None else plain.index(value)).tolist() == [
+        -1 if value is None else plain.index(value) for value in plain
+    ]
+    assert not isinstance(values, Column) or values.distinct == (storage == "texts")
+
+
+def test_what_cannot_be_counted_has_a_number_of_its_own() -> None:
+    assert counts_of([[1], "a", [1]]) == [("a", 1)] and mapped([[1, 2], "a", [1]], len).tolist() == [2, 1, 1]
 
 
 def test_taking_texts_copies_none_of_them() -> None:
