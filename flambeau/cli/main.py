@@ -14,7 +14,7 @@ import typer
 
 from flambeau.cli import check, demo, evaluate, models, predict, report, resume, runs, serve, train
 from flambeau.cli.common import Ended, emit
-from flambeau.core.errors import FlambeauError, UsageError
+from flambeau.core.errors import FlambeauError, UsageError, first_line
 from flambeau.core.printable import printable
 from flambeau.version import __version__
 
@@ -132,13 +132,13 @@ def _failed(error: Exception, as_json: bool) -> int:
         return _tell(error, as_json, BAD_INPUT)
     if is_out_of_memory(error):
         fix = "close other programs, or take smaller inputs, a smaller batch or a smaller model"
-        return _tell(FlambeauError(f"memory ran out ({_first_line(error)})", fix=fix), as_json, BAD_INPUT)
+        return _tell(FlambeauError(f"memory ran out ({first_line(error)})", fix=fix), as_json, BAD_INPUT)
     if isinstance(error, OSError) and error.errno is not None and error.strerror:
         told = FlambeauError(error.strerror[0].lower() + error.strerror[1:], where=error.filename)
         return _tell(told, as_json, BAD_INPUT)
     traceback.print_exception(error)
     told = FlambeauError(
-        f"this is a bug in flambeau {__version__}: {type(error).__name__}: {_first_line(error)}",
+        f"this is a bug in flambeau {__version__}: {type(error).__name__}: {first_line(error)}",
         fix="please report it with the lines above",
     )
     return _tell(told, as_json, BUG)
@@ -168,10 +168,6 @@ def _instead(option: str, context: Any) -> str | None:
     if name in options:
         return f"did you mean {options[name]}?"
     return f"say --set {name}=…" if context.command.name == train.NAME else None
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _pipe_closed() -> int:

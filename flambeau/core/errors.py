@@ -56,6 +56,15 @@ class MissingExtra(FlambeauError, ImportError):
         super().__init__(f"{purpose} needs the package {package}", fix=f"pip install 'flambeau[{extra}]'")
 
 
+def first_line(error: BaseException, most: int = 200) -> str:
+    """The first line of an error's message, cut at `most` characters; its type where it has none.
+
+    >>> first_line(ValueError("no number\\nat line 2")), first_line(EOFError())
+    ('no number', 'EOFError')
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A clause that names the known name nearest to `name`, or lists the known ones.
 

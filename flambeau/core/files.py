@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from flambeau.core.errors import DataError, ModelError, RunError, UsageError
+from flambeau.core.errors import DataError, ModelError, RunError, UsageError, first_line
 
 MOST_BYTES = 1 << 30
 """Of a file that is read whole."""
@@ -259,9 +259,9 @@ def parse_yaml(text: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark is not None else ""
-        raise ValueError(f"{getattr(error, 'problem', None) or str(error).splitlines()[0]}{line}") from None
+        raise ValueError(f"{getattr(error, 'problem', None) or first_line(error)}{line}") from None
     except ODD as error:
-        raise ValueError((str(error).splitlines() or [type(error).__name__])[0][:100]) from None
+        raise ValueError(first_line(error, 100)) from None
     finally:
         loader.dispose()
 
@@ -276,5 +276,5 @@ def values_of(path: Path) -> Iterator[None]:
             raise
         raise RunError(error.found, where=path, expected=error.expected, fix=error.fix) from error
     except ODD as error:
-        told = (str(error).splitlines() or [""])[0][:200]
-        raise RunError(f"a value does not fit ({type(error).__name__}: {told})", where=path) from error
+        message = f"a value does not fit ({type(error).__name__}: {first_line(error)})"
+        raise RunError(message, where=path) from error

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flambeau.core.errors import DataError, ModelError, TrainingError, UsageError, shown
+from flambeau.core.errors import DataError, ModelError, TrainingError, UsageError, first_line, shown
 from flambeau.data.batch import Batch
 from flambeau.data.custom import split_batch
 from flambeau.data.items import form
@@ -180,7 +180,7 @@ def _forward(objective: Supervised, batch: Batch) -> Any:
             raise
         name = type(objective.model).__name__
         raise ModelError(
-            f"the model {name} does not take an input of {form(batch.input)} ({_first(error)})",
+            f"the model {name} does not take an input of {form(batch.input)} ({first_line(error)})",
             fix=mismatches.for_input(batch.input, objective.model, str(error)),
         ) from error
 
@@ -196,7 +196,7 @@ def _loss(objective: Objective, batch: Batch, output: Any) -> None:
     except Exception as error:  # and so may a loss
         if is_out_of_memory(error):
             raise
-        raise _unfit(objective, batch, output, _first(error)) from error
+        raise _unfit(objective, batch, output, first_line(error)) from error
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         raise UsageError(
             f"the loss gives {form(loss)}", expected="one number, the mean over the batch", fix="return loss.mean()"
@@ -217,10 +217,6 @@ def _unfit(objective: Objective, batch: Batch, output: Any, why: str) -> UsageEr
         f"the loss {objective.loss_name} does not take {shapes} ({why})",
         fix=mismatches.for_loss(objective.loss_function, output, batch.target, why),
     )
-
-
-def _first(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def out_of_memory(

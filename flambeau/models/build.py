@@ -16,7 +16,7 @@ import flambeau.models.series
 import flambeau.models.tabular
 import flambeau.models.text
 import flambeau.models.vision  # noqa: F401  enters our own models
-from flambeau.core.errors import MissingExtra, ModelError, UsageError, nearest
+from flambeau.core.errors import MissingExtra, ModelError, UsageError, first_line, nearest
 from flambeau.fields import Wanted
 from flambeau.models.catalog import known_names
 from flambeau.models.external import (
@@ -31,7 +31,7 @@ from flambeau.models.spec import FUSION, IMAGENET, LAYOUTS, OWN, Built, InputSpe
 from flambeau.models.text.crf import Chain
 from flambeau.models.text.huggingface import PREFIX, build_huggingface, check_source, import_transformers, max_positions
 from flambeau.models.text.vectors import RESERVED, is_vectors, load_embeddings, put_vectors
-from flambeau.models.weights import find_head, first_line, load_weights, read_weights
+from flambeau.models.weights import find_head, load_weights, read_weights
 
 __all__ = [
     "InputSpec",

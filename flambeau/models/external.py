@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from flambeau.core.errors import MissingExtra, ModelError, UsageError
+from flambeau.core.errors import MissingExtra, ModelError, UsageError, first_line
 from flambeau.models.spec import IMAGENET, Built, InputSpec, Recommended
-from flambeau.models.weights import State, adapt_first_conv, find_head, first_line, load_weights, read_weights
+from flambeau.models.weights import State, adapt_first_conv, find_head, load_weights, read_weights
 
 LOCAL_HINT = "give a local file in its place: pretrained='weights.safetensors' (or .pth)"
 CONSTRUCTION = (RuntimeError, ValueError, AssertionError, IndexError, TypeError, NotImplementedError)

@@ -12,10 +12,9 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from flambeau.core.errors import ModelError
+from flambeau.core.errors import ModelError, first_line
 from flambeau.fields import PastFuture, Ragged, Row
 from flambeau.models.spec import InputSpec
-from flambeau.models.weights import first_line
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pickle import UnpicklingError
 import torch
 from torch import Tensor, nn
 
-from flambeau.core.errors import ModelError
+from flambeau.core.errors import ModelError, first_line
 
 State = dict[str, Tensor]
 
@@ -143,12 +143,6 @@ def find_head(model: nn.Module, num_outputs: int | None = None) -> tuple[str, ..
             size = module.out_features if isinstance(module, nn.Linear) else module.out_channels
             found = (name,) if num_outputs in (None, size) else found
     return found
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, at most 200 characters, or its type where it has none."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
 
 
 def _in_head(name: str, head: tuple[str, ...]) -> bool:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
-from flambeau.core.errors import UsageError, shown
+from flambeau.core.errors import UsageError, first_line, shown
 from flambeau.training import optimizers
 from flambeau.training.schedule import SCHEDULES, Schedule
 
@@ -132,7 +132,7 @@ def _made(function: Callable[[Any], Any], value: Any, name: str) -> Any:
         return function(value)
     except Exception as error:
         raise UsageError(
-            f"{name}= fails with {type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}",
+            f"{name}= fails with {type(error).__name__}: {first_line(error)}",
             expected="a function of the parameters" if name == "optimizer" else "a function of the optimiser",
         ) from error
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.core.arrays import as_array
-from flambeau.core.errors import DataError, nearest
+from flambeau.core.errors import DataError, first_line, nearest
 from flambeau.core.files import check_regular
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
@@ -166,7 +166,7 @@ def read_arrays(path: Path) -> dict[int, dict[str, np.ndarray]]:
         if "allow_pickle" in str(error):
             raise DataError("the file holds pickled objects, which are never loaded", where=path,
                             fix="save plain arrays of numbers or texts") from None  # fmt: skip
-        raise DataError(f"the arrays cannot be read ({str(error).splitlines()[0]})", where=path) from None
+        raise DataError(f"the arrays cannot be read ({first_line(error)})", where=path) from None
     parts: dict[int, dict[str, np.ndarray]] = {}
     for key, array in arrays.items():
         side, name = _part_of(key)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flambeau.core.errors import DataError, MissingExtra
+from flambeau.core.errors import DataError, MissingExtra, first_line
 from flambeau.core.files import read_bytes
 from flambeau.core.findings import Finding, Severity
 from flambeau.core.registry import Registry
@@ -56,7 +56,7 @@ def read_workbook(path: Path) -> Read:
     except calamine.PasswordError:
         raise DataError("the table has a password", where=path, fix="save it without one") from None
     except (calamine.CalamineError, calamine.XmlError, calamine.ZipError, OSError) as error:
-        raise DataError(f"the table cannot be read ({str(error).splitlines()[0]})", where=path) from None
+        raise DataError(f"the table cannot be read ({first_line(error)})", where=path) from None
     filled = [name for name, rows in sheets.items() if len(rows) > 1]
     if not filled:
         raise DataError("no sheet holds a row below its names", where=path)
@@ -263,4 +263,4 @@ def read_arrow(path: Path) -> Read:
     try:
         return Read(read(path), [])
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"the table cannot be read ({str(error).splitlines()[0]})", where=path) from None
+        raise DataError(f"the table cannot be read ({first_line(error)})", where=path) from None

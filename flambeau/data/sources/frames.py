@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from flambeau.core.errors import DataError, shown
+from flambeau.core.errors import DataError, first_line, shown
 
 
 def as_polars(frame: Any, name: str = "the data frame") -> Any:
@@ -37,7 +37,7 @@ def as_polars(frame: Any, name: str = "the data frame") -> Any:
             columns[str(column)] = _series(frame[column])
         except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
             raise DataError(
-                f"the column '{column}' cannot be read ({str(error).splitlines()[0]})",
+                f"the column '{column}' cannot be read ({first_line(error)})",
                 where=name,
                 fix="make each column of one kind",
             ) from None

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from flambeau.core.errors import DataError
+from flambeau.core.errors import DataError, first_line
 from flambeau.core.files import check_regular, read_bytes
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.sources.archives import decompressed, inner_suffix
@@ -90,7 +90,7 @@ def read_table(
             frame, decimal, more = _text_cells(source, file, header, columns or ())
             findings = [*more, *findings]
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"the table cannot be read ({str(error).splitlines()[0]})", where=path) from None
+        raise DataError(f"the table cannot be read ({first_line(error)})", where=path) from None
     if damaged:
         frame, more = _without_damage(frame, file, name)
         findings += more

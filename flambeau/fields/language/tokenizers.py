@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.core.errors import DataError, MissingExtra, UsageError, nearest, shown
+from flambeau.core.errors import DataError, MissingExtra, UsageError, first_line, nearest, shown
 from flambeau.fields.wanted import Wanted
 
 PADDING, UNKNOWN = "<pad>", "<unk>"
@@ -275,7 +275,7 @@ def pretrained(name: str) -> str:
         return str(AutoTokenizer.from_pretrained(name, trust_remote_code=False).backend_tokenizer.to_str())
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(
-            f"the tokeniser cannot be loaded ({str(error).splitlines()[0]})",
+            f"the tokeniser cannot be loaded ({first_line(error)})",
             where=name,
             fix="give a folder that holds tokenizer.json",
         ) from None

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flambeau.core.arrays import as_array
-from flambeau.core.errors import DataError, MissingExtra
+from flambeau.core.errors import DataError, MissingExtra, first_line
 from flambeau.core.files import read_bytes
 
 ENDINGS = "wav wave w64 rf64 aiff aif aifc au snd caf flac ogg oga opus mp3"
@@ -231,5 +231,5 @@ def _why_not(head: bytes, error: Exception) -> str:
 
 
 def _plain(error: Exception) -> str:
-    text = getattr(error, "error_string", None) or str(error).splitlines()[0]
+    text = getattr(error, "error_string", None) or first_line(error)
     return text.strip().rstrip(".")

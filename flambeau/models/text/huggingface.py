@@ -16,11 +16,11 @@ from typing import Any
 
 from torch import nn
 
-from flambeau.core.errors import MissingExtra, ModelError, UsageError, nearest
+from flambeau.core.errors import MissingExtra, ModelError, UsageError, first_line, nearest
 from flambeau.models.external import CONSTRUCTION, _offline_told_at_once
 from flambeau.models.spec import Built, InputSpec
 from flambeau.models.text.pretrained import PretrainedPair, PretrainedTagger, PretrainedText, positions
-from flambeau.models.weights import first_line, load_weights, read_weights
+from flambeau.models.weights import load_weights, read_weights
 
 PREFIX = "hf:"
 OPTIONS = ("config", "pooling", "dropout")

@@ -17,9 +17,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from flambeau.core.errors import ModelError
+from flambeau.core.errors import ModelError, first_line
 from flambeau.models.text.parts import TokenEmbedding
-from flambeau.models.weights import first_line
 
 TEXTS, BINARY = (".txt", ".vec"), ".bin"
 RESERVED = 2  # padding and unknown come first in every vocabulary
