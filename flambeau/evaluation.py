@@ -37,10 +37,10 @@ Weights = dict[str, list[float]]
 
 
 def measure(
-    objective: Objective, engine: Engine, source: Source, prepare: Prepare, side: str, dataset: Dataset | None = None,
+    objective: Objective, engine: Engine, source: Source, prepare: Prepare, split: str, dataset: Dataset | None = None,
     samples: int | None = None, reporter: Reporter = QUIET,
 ) -> dict[str, Any]:  # fmt: skip
-    """{side, samples, metric, higher_is_better, metrics, intervals, detail} as plain JSON; the worst mistakes carry
+    """{split, samples, metric, higher_is_better, metrics, intervals, detail} as plain JSON; the worst mistakes carry
     their place and a thumbnail."""
     metrics = evaluate(objective, engine, source, prepare, reporter, detail=True)
     detail = objective.detail()
@@ -55,7 +55,7 @@ def measure(
         for shown in detail.get("pictures", []):
             if "output" in shown:
                 _draw(objective, dataset, shown)
-    return {"side": side, "samples": samples, "metric": objective.monitor,
+    return {"split": split, "samples": samples, "metric": objective.monitor,
             "higher_is_better": objective.higher_is_better, "metrics": metrics, "intervals": objective.intervals(),
             "detail": detail}  # fmt: skip
 
@@ -164,30 +164,30 @@ def evaluate_run(
         raise DataError("this run was trained on data in memory", fix="give the data to measure on")
     if data is None:
         dataset = _trained_on(run)
-        side = dataset.evaluation_side
+        split = dataset.evaluation_split
     else:
         dataset = data if isinstance(data, Dataset) else _opened(data, run, predictor, source_options)
         if dataset.target not in (None, predictor.target) and predictor.target not in dataset.columns:
             dataset.rename(dataset.target, predictor.target or "")  # the truth may be called otherwise there
-        side = "all"
+        split = "all"
     try:
         dataset = regrouped(dataset, predictor.fields, predictor.inputs, predictor.target)
     except DataError as error:
         raise DataError(error.found, where=data, expected=error.expected) from None
-    if side == "all":
+    if split == "all":
         dataset.split = np.zeros(len(dataset), np.int8)
     store = encode(dataset, options, reporter)
     for finding in (*(dataset.findings if data is not None else ()), *store.findings):
         reporter.say(str(finding), style="yellow")
     good = store.good.numpy()
-    rows = good if side == "all" else np.intersect1d(dataset.rows(side), good, assume_unique=True)
+    rows = good if split == "all" else np.intersect1d(dataset.rows(split), good, assume_unique=True)
     if not len(rows):
         raise DataError("no row is left to measure on", where=data, fix="look at what was left out, above")
     trained = run.recipe.training
     tokens = None if trained.max_tokens is None else 2 * trained.max_tokens
     source = Batches(store, torch.from_numpy(rows), 2 * (trained.batch_size or 32), tokens=tokens)
     prepare = Preparer(dataset.fields, predictor.inputs, predictor.target, predictor.engine.device)
-    result = measure(predictor.objective, predictor.engine, source, prepare, side, dataset, len(rows), reporter)
+    result = measure(predictor.objective, predictor.engine, source, prepare, split, dataset, len(rows), reporter)
     other = data is not None
     place = str(Path(data).resolve()) if isinstance(data, (str, Path)) else None
     if other and (store.fingerprint == run.recipe.data.get("fingerprint") or place == run.recipe.data.get("path")):
@@ -195,7 +195,7 @@ def evaluate_run(
                      f"too good, and no baseline is put beside them; flambeau evaluate {run.path} measures the others",
                      style="yellow")  # fmt: skip
         baseline = False
-    kept = run.evaluation.get("baselines") if other or run.evaluation.get("side") == side else None
+    kept = run.evaluation.get("baselines") if other or run.evaluation.get("split") == split else None
     if kept and baseline:
         if other:  # else they were measured on the same rows
             without = predictor.objective.without_groups()

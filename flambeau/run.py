@@ -45,7 +45,7 @@ class Evaluation(BaseModel):
     """What `evaluation.json` holds at least; `pending` where its writer was not done yet."""
 
     model_config = ConfigDict(extra="allow")
-    side: str | None = None
+    split: str | None = None
     samples: int | None = None
     metrics: Numbers = {}
     detail: dict[str, Any] = {}
@@ -210,6 +210,8 @@ class Run:
     def evaluation(self) -> dict[str, Any]:
         """The evaluation that the training ended with; empty if there is none yet."""
         found = self._read("evaluation.json", Evaluation)
+        if "side" in found:  # what it was called before
+            found.setdefault("split", found.pop("side"))
         for holder in (found, *(found.get("baselines") or ())):
             if holder.get("metrics"):
                 holder["metrics"] = numbers(holder["metrics"])

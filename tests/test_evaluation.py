@@ -48,7 +48,7 @@ def measured(run: Path, data: Any = None, **options: Any) -> dict[str, Any]:
 def test_on_its_own_test_rows_it_measures_what_the_training_ended_with(trained: tuple[Path, dict[str, float]]) -> None:
     run, metrics = trained
     result = measured(run)
-    assert result["side"] == "test" and result["samples"] == 36
+    assert result["split"] == "test" and result["samples"] == 36
     assert result["metrics"] == pytest.approx(metrics, rel=1e-5)
     assert result["metrics"] == pytest.approx(fb.Run.open(run).evaluation["metrics"], rel=1e-5)
     places = {m["place"] for m in result["detail"]["worst"]}
@@ -59,7 +59,7 @@ def test_on_its_own_test_rows_it_measures_what_the_training_ended_with(trained: 
 def test_other_pictures_are_all_measured(trained: tuple[Path, dict[str, float]]) -> None:
     run, _ = trained
     result = measured(run, run.parent / "others")
-    assert result["side"] == "all" and result["samples"] == 90 and result["left_out"] == []
+    assert result["split"] == "all" and result["samples"] == 90 and result["left_out"] == []
     assert result["metrics"]["accuracy"] > 0.8
     assert sum(map(sum, result["detail"]["confusion"])) == 90
 
@@ -91,8 +91,8 @@ def test_data_without_the_runs_columns_or_classes_is_told(
 
 
 def test_held_out_rows_that_have_all_gone_bad_are_told(folder: Path, tmp_path: Path) -> None:
-    for side in ("train", "test"):
-        shutil.copytree(folder / "photos", tmp_path / "data" / side)
+    for split in ("train", "test"):
+        shutil.copytree(folder / "photos", tmp_path / "data" / split)
     learner = fb.Learner(fb.Dataset.from_folder(tmp_path / "data"), "mlp", run=tmp_path / "run", quiet=True, epochs=1)
     learner.fit(check=False)
     for file in (tmp_path / "data" / "test").rglob("*.png"):
@@ -223,10 +223,10 @@ def test_where_a_class_is_rare_ranking_decides_and_another_metric_can(tmp_path: 
 
 
 def test_the_headline_says_what_was_measured() -> None:
-    result = {"side": "test", "samples": 150, "metric": "accuracy", "metrics": {"loss": 0.2, "accuracy": 0.9}}
+    result = {"split": "test", "samples": 150, "metric": "accuracy", "metrics": {"loss": 0.2, "accuracy": 0.9}}
     result["intervals"] = {"accuracy": [0.841, 0.939]}
     assert headline(result) == "150 test rows: accuracy 0.9000 (95 % interval 0.841 to 0.939)  loss 0.2000"
     assert headline(result, 5).startswith("epoch 5 is kept; 150 test rows: ")
-    for side, says in (("valid", "150 validation rows, which chose the epoch, so this is optimistic"),
+    for split, says in (("valid", "150 validation rows, which chose the epoch, so this is optimistic"),
                        ("all", "150 rows"), ("train", "150 rows, measured on what it trained on")):  # fmt: skip
-        assert measured_on({**result, "side": side}) == says
+        assert measured_on({**result, "split": split}) == says

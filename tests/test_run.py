@@ -135,7 +135,8 @@ def test_a_run_says_whether_it_runs_was_stopped_or_killed(run: Run) -> None:
     assert run.status == "stopped"
     Recipe().save(run.path.parent / "other" / "recipe.yaml")
     assert Run(run.path.parent / "other").status == "killed"
-    write_json(run.path / "evaluation.json", {"metrics": {}, "pending": True})
+    write_json(run.path / "evaluation.json", {"side": "valid", "metrics": {}, "pending": True})
+    assert run.evaluation["split"] == "valid", "what a run of before called a side"
     run.save_model(network())
     assert run.status == "unmeasured" and not run.measured
     write_json(run.path / "evaluation.json", {"metrics": {"loss": float("nan"), "r2": 0.5}})

@@ -25,7 +25,7 @@ def check(dataset: Dataset, *, reporter: Reporter = QUIET, threads: int | None =
 
     Warnings: `unreadable` and `too-large` pictures, `missing` values, an `unseen-class`, `similar-classes`,
     `few-samples`, `imbalance`, `blank`, `tiny`, `extreme-aspect`; samples that are equal or, as pictures or texts,
-    alike (`near-…`) but have different labels (`label-conflict`) or are on different sides of the split (`leakage`).
+    alike (`near-…`) but have different labels (`label-conflict`) or are in different splits (`leakage`).
 
     Of texts, warnings: `unreadable`, `empty`, `numbers-as-text`, `mojibake`, `lost-characters`, a token that gives the
     label away (`giveaway`), `truncation` and `unknown-tokens` where they are grave; notes: `near-empty`,
@@ -37,12 +37,12 @@ def check(dataset: Dataset, *, reporter: Reporter = QUIET, threads: int | None =
     Of tagged sentences, warnings: `unreadable` (a token or a tag is empty) and `truncation`, which costs tags.
 
     Of sounds, warnings: `unreadable`, `silent`, `silent-class`, `clipping`, `short`, `long`, classes that their level
-    (`level-giveaway`) or the form of their files (`format-giveaway`) tells apart, recordings on both sides of the split
+    (`level-giveaway`) or the form of their files (`format-giveaway`) tells apart, recordings in several splits
     (`same-recording`, and `leakage` by what is heard); notes: `dc-offset`, `mixed-rates`, `mixed-channels`.
 
     Of numbers, categories and dates of a table, warnings: `not-a-number` and `not-a-date`, whose rows are left out, an
     `empty-column`, an `identifier`, a `duplicate-column`, `target-leakage` of a column that alone tells the target,
-    `drift` between the sides of the split; notes: `missing-values`, `constant`, `outlier`, `unseen-category`.
+    `drift` between splits; notes: `missing-values`, `constant`, `outlier`, `unseen-category`.
 
     Notes: rows that lack one of several inputs (`missing-input`), `wrong-extension`, exotic pictures (`cmyk`, `16-bit`,
     `float`, `1-bit`, `palette`, `alpha`, `animated`, `exif-rotated`), `huge`, `mixed-colour`, `duplicate` and

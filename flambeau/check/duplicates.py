@@ -1,4 +1,4 @@
-"""Findings from samples that are equal or alike: conflicting labels, leakage between the sides, mere copies."""
+"""Findings from samples that are equal or alike: conflicting labels, leakage between splits, mere copies."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from flambeau.data.split import NAMES
 KINDS = {
     "label-conflict": (", with different labels", Severity.WARNING, "keep the label that is right"),
     "leakage": (
-        ", on different sides of the split",
+        ", in different splits",
         Severity.WARNING,
-        "keep them on one side: what a model has seen does not show how well it does on new data",
+        "keep them in one split: what a model has seen does not show how well it does on new data",
     ),
-    "duplicate": (", in one class and on one side", Severity.NOTE, "remove the copies, which only count double"),
+    "duplicate": (", in one class and one split", Severity.NOTE, "remove the copies, which only count double"),
 }
 """What is said of each kind of link, how bad it is, and what to do."""
 MANY_ALIKE = 0.1
@@ -64,7 +64,7 @@ class Twins:
     def alike(self, pairs: np.ndarray, groups: Iterable[list[int]], noun: str) -> list[Finding]:
         """Findings about pairs (P, 2) of rows that look alike, the most alike first.
 
-        Where a row has equals, they are alike too, whatever their label and side.
+        Where a row has equals, they are alike too, whatever their label and split.
         """
         group_of = {rows[0]: rows for rows in groups}
         links = []
@@ -79,7 +79,7 @@ class Twins:
         return self._findings(links, noun, "near-", False)
 
     def _distinct(self, rows: list[int]) -> list[int]:
-        """The first of these rows of each label and side."""
+        """The first of these rows of each label and split."""
         seen: dict[tuple[str | None, int], int] = {}
         for row in rows:
             seen.setdefault((self.labels[row], int(self.dataset.split[row])), row)
@@ -128,7 +128,7 @@ class Twins:
         for check, (what, severity, fix) in KINDS.items():
             if links_of := kept[check]:
                 if check == "duplicate" and not self.classes:
-                    what = ", on one side of the split"
+                    what = ", in one split"
                 message = f"{counted(len(links_of), 'pair')} of {noun}s {same}{what}"
                 places = [self._place(link, "≈" if near else "=") for link in links_of]
                 rows_of = [row for link in links_of for row in (link.first, link.second)]

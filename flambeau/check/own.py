@@ -20,16 +20,16 @@ from flambeau.data.custom import split_batch
 from flambeau.data.items import Failure, Items
 from flambeau.fields import Category
 
-ROWS, SECONDS = 2_000, 20.0  # that are read of each side, at most
+ROWS, SECONDS = 2_000, 20.0  # that are read of each split, at most
 PICTURE, LARGE = 50.0, 1_000.0  # values that no normalised picture, and no other normalised input, has
 FEW = 8  # rows that may be alike by chance
 
 
 @dataclass
 class Seen:
-    """The rows of one side that were read."""
+    """The rows of one split that were read."""
 
-    side: str
+    split: str
     count: int
     rows: list[int] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
@@ -43,34 +43,34 @@ class Seen:
 
     def place(self, row: int) -> str:
         """What a row is called."""
-        return f"row {row} of {self.side}"
+        return f"row {row} of {self.split}"
 
 
 def check_own(
     data: Mapping[str, Any], *, classes: bool, names: Sequence[str] = (), reporter: Reporter = QUIET
 ) -> list[Finding]:
-    """Looks for mistakes in map-style datasets by side of the split, worst first.
+    """Looks for mistakes in map-style datasets by split, worst first.
 
     Errors: only one class (`one-class`). Warnings: `unreadable` rows, values that are `not-finite`, inputs that are
     all alike (`constant`), of one value throughout (`blank`) or not normalised (`scale`), `few-samples`,
-    `imbalance`, an `unseen-class`, equal inputs with different labels (`label-conflict`) or on different sides of the
-    split (`leakage`). Notes: `duplicate`.
+    `imbalance`, an `unseen-class`, equal inputs with different labels (`label-conflict`) or in different splits
+    (`leakage`). Notes: `duplicate`.
 
     Args:
         classes: whether whole targets are class numbers.
         names: of the classes.
     """
-    sides = [_read(dataset, side, reporter) for side, dataset in data.items()]
-    findings = [finding for seen in sides for finding in _of_values(seen)]
-    if classes and sides:
-        findings += _of_classes(sides, names)
-    return worst_first([*findings, *_of_pairs(sides, classes)])
+    splits = [_read(dataset, split, reporter) for split, dataset in data.items()]
+    findings = [finding for seen in splits for finding in _of_values(seen)]
+    if classes and splits:
+        findings += _of_classes(splits, names)
+    return worst_first([*findings, *_of_pairs(splits, classes)])
 
 
-def _read(dataset: Any, side: str, reporter: Reporter) -> Seen:
-    seen, items, began = Seen(side, len(dataset)), Items(dataset, 0, True), time.monotonic()
-    drawn = torch.randperm(seen.count, generator=generator(0, "check", side))[:ROWS].sort().values.tolist()
-    with isolated(0), reporter.bar(f"checking {side}", len(drawn)) as bar:
+def _read(dataset: Any, split: str, reporter: Reporter) -> Seen:
+    seen, items, began = Seen(split, len(dataset)), Items(dataset, 0, True), time.monotonic()
+    drawn = torch.randperm(seen.count, generator=generator(0, "check", split))[:ROWS].sort().values.tolist()
+    with isolated(0), reporter.bar(f"checking {split}", len(drawn)) as bar:
         for i, row in enumerate(drawn):
             item = items[row]
             if isinstance(item, Failure):
@@ -126,7 +126,7 @@ def _array(value: Any) -> np.ndarray | None:
 
 def _of_values(seen: Seen) -> list[Finding]:
     read = len(seen.rows) + len(seen.failed)
-    of = f"{read:,} rows of {seen.side}" + (" that were looked at" if read < seen.count else "")
+    of = f"{read:,} rows of {seen.split}" + (" that were looked at" if read < seen.count else "")
     findings = []
 
     def add(check: str, message: str, rows: Sequence[int], fix: str, told: Sequence[str] = ()) -> None:
@@ -140,12 +140,12 @@ def _of_values(seen: Seen) -> list[Finding]:
     if seen.not_finite:
         add("not-finite", f"{len(seen.not_finite)} of {of} have NaN or infinite values",
             seen.not_finite, "fill them in, or leave these rows out: the loss becomes NaN")  # fmt: skip
-    if seen.side == "train" and len(seen.rows) >= FEW and len(set(seen.digests)) == 1 and seen.digests[0]:
+    if seen.split == "train" and len(seen.rows) >= FEW and len(set(seen.digests)) == 1 and seen.digests[0]:
         add("constant", f"the inputs of {of} are all the same", [], "look at what __getitem__ gives")
     elif seen.blank:
         add("blank", f"{len(seen.blank)} of {of} have one value throughout", seen.blank,
             "look at them: nothing can be seen in them")  # fmt: skip
-    if seen.extremes and seen.side == "train":
+    if seen.extremes and seen.split == "train":
         low, high = min(e[0] for e in seen.extremes), max(e[1] for e in seen.extremes)
         most = max(-low, high)
         if seen.form.startswith(("float", "uint8")) and most > (PICTURE if seen.axes == 3 else LARGE):
@@ -155,46 +155,46 @@ def _of_values(seen: Seen) -> list[Finding]:
     return findings
 
 
-def _of_classes(sides: Sequence[Seen], names: Sequence[str]) -> list[Finding]:
+def _of_classes(splits: Sequence[Seen], names: Sequence[str]) -> list[Finding]:
     def labels(seen: Seen) -> list[str]:
         whole = [label for label in seen.labels if label is not None and float(label).is_integer()]
         return [names[int(n)] if 0 <= n < len(names) else str(int(n)) for n in whole]
 
-    if any(isinstance(label, bytes) for seen in sides for label in seen.labels):
+    if any(isinstance(label, bytes) for seen in splits for label in seen.labels):
         return []  # a class for each pixel, or probabilities
-    known = labels(sides[0])
+    known = labels(splits[0])
     findings = Category().check(known) if known else []
-    for seen in sides[1:]:
+    for seen in splits[1:]:
         unseen = sorted(set(labels(seen)) - set(known))
-        if unseen and len(sides[0].rows) == sides[0].count:
+        if unseen and len(splits[0].rows) == splits[0].count:
             findings.append(Finding("unseen-class", Severity.WARNING,
-                f"{len(unseen)} classes of {seen.side} have no training row, such as '{unseen[0]}'", unseen,
+                f"{len(unseen)} classes of {seen.split} have no training row, such as '{unseen[0]}'", unseen,
                 fix="split the data so that every class is trained on"))  # fmt: skip
     return findings
 
 
-def _of_pairs(sides: Sequence[Seen], classes: bool) -> list[Finding]:
-    """Equal inputs: on two sides, with two labels, or simply twice."""
+def _of_pairs(splits: Sequence[Seen], classes: bool) -> list[Finding]:
+    """Equal inputs: in two splits, with two labels, or simply twice."""
     groups: dict[bytes, list[tuple[Seen, int, Any]]] = defaultdict(list)
-    for seen in sides:
+    for seen in splits:
         for row, digest, label in zip(seen.rows, seen.digests, seen.labels, strict=True):
             if digest:
                 groups[digest].append((seen, row, label))
     told: dict[str, list[list[tuple[Seen, int, Any]]]] = defaultdict(list)
     several = [group for group in groups.values() if len(group) > 1]
-    if any(len(group) > sum(len(seen.rows) for seen in sides) / 2 for group in several):
+    if any(len(group) > sum(len(seen.rows) for seen in splits) / 2 for group in several):
         return []  # most are alike: that is told of in other words
     for group in several:
         if classes and len({label for _, _, label in group}) > 1:
             told["label-conflict"].append(group)
-        if len({seen.side for seen, _, _ in group}) > 1:
+        if len({seen.split for seen, _, _ in group}) > 1:
             told["leakage"].append(group)
         else:
             told["duplicate"].append(group)
     words = {
         "label-conflict": (Severity.WARNING, "equal inputs have different labels", "decide on one label"),
-        "leakage": (Severity.WARNING, "equal inputs are on different sides of the split",
-                    "keep them on one side: the figures are too good"),
+        "leakage": (Severity.WARNING, "equal inputs are in different splits",
+                    "keep them in one split: the figures are too good"),
         "duplicate": (Severity.NOTE, "equal inputs are there more than once", "keep one of them"),
     }  # fmt: skip
     findings = []

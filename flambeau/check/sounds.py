@@ -185,7 +185,7 @@ def _giveaways(twins: Twins, facts: Sequence[Heard], good: list[int]) -> list[Fi
 
 
 def recordings(dataset: Dataset) -> list[Finding]:
-    """Recordings, by a column that names them, whose clips are on both sides of the split."""
+    """Recordings, by a column that names them, whose clips are in several splits."""
     findings = []
     for name, values in dataset.columns.items():
         if name.lower() not in RECORDING_COLUMNS or name in dataset.inputs or name == dataset.target:
@@ -198,8 +198,8 @@ def recordings(dataset: Dataset) -> list[Finding]:
             rows = [row for some in both.values() for row in some]
             findings.append(
                 Finding("same-recording", Severity.WARNING,
-                        f"{counted(len(both), name)}s with clips on both sides of the split", rows=rows,
+                        f"{counted(len(both), name)}s with clips in several splits", rows=rows,
                         places=[dataset.place(row) for row in rows], count=len(both),
-                        fix=f"keep each on one side: --split grouped --by {name}")
+                        fix=f"keep each in one split: --split grouped --by {name}")
             )  # fmt: skip
     return findings

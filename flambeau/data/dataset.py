@@ -44,7 +44,7 @@ class Dataset:
         target: the column to predict; None for data without one.
         inputs: the columns to predict from; all others than the target if not given.
         fields: kinds set by hand, by column name; the rest is recognised from the values.
-        split: a `Split`, the name of one of its methods, or the side of each row ("train", "valid" or "test").
+        split: a `Split`, the name of one of its methods, or the split of each row ("train", "valid" or "test").
         source: how to make this dataset again, as plain JSON.
         keys: what identifies each row for the split.
         places: where each row came from, for messages.
@@ -124,10 +124,10 @@ class Dataset:
         if isinstance(split, str):
             split = Split(split)
         if not isinstance(split, Split):
-            sides = np.asarray([split_of(s, i) for i, s in enumerate(split)], np.int8)
-            if len(sides) != len(self):
-                raise DataError(f"the split has {len(sides)} rows", expected=f"{len(self)}, one for each row")
-            return sides
+            splits = np.asarray([split_of(s, i) for i, s in enumerate(split)], np.int8)
+            if len(splits) != len(self):
+                raise DataError(f"the split has {len(splits)} rows", expected=f"{len(self)}, one for each row")
+            return splits
         if split.method == "given":
             raise DataError(
                 "the data does not say which rows train and which validate",
@@ -167,19 +167,19 @@ class Dataset:
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
 
-    def rows(self, side: int | str) -> np.ndarray:
-        """Row numbers, int64, of one side of the split ("train", "valid", "test")."""
-        if isinstance(side, str) and side not in NAMES:
-            raise UsageError(f"no side of a split is called '{side}'", fix=nearest(side, NAMES))
-        code = NAMES.index(side) if isinstance(side, str) else side
+    def rows(self, split: int | str) -> np.ndarray:
+        """Row numbers, int64, of one split ("train", "valid", "test")."""
+        if isinstance(split, str) and split not in NAMES:
+            raise UsageError(f"no split is called '{split}'", fix=nearest(split, NAMES))
+        code = NAMES.index(split) if isinstance(split, str) else split
         return np.flatnonzero(self.split == code)
 
     @property
-    def evaluation_side(self) -> str:
-        """The side that an evaluation is made on: test where there is one, else valid, else train."""
-        for side in (TEST, VALID):
-            if (self.split == side).any():
-                return NAMES[side]
+    def evaluation_split(self) -> str:
+        """The split that an evaluation is made on: test where there is one, else valid, else train."""
+        for split in (TEST, VALID):
+            if (self.split == split).any():
+                return NAMES[split]
         return NAMES[TRAIN]
 
     def place(self, row: int) -> str:
@@ -348,8 +348,8 @@ def split_of(value: Any, row: int) -> int:
 
     if isinstance(value, (int, np.integer)) and 0 <= int(value) < len(NAMES):
         return int(value)
-    side = ALIASES.get(str(value).strip().lower())
-    if side is None:
+    split = ALIASES.get(str(value).strip().lower())
+    if split is None:
         told = "the split is missing" if value is None else f"the split '{value}' is not known"
         raise DataError(told, where=f"row {row}", expected="train, valid or test")
-    return side
+    return split

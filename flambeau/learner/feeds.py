@@ -32,7 +32,7 @@ from flambeau.recipe import Recipe
 from flambeau.training import Settings, Source
 from flambeau.training.engine import Engine, Machine
 
-SIDES = ("train", "valid", "test")
+SPLITS = ("train", "valid", "test")
 MANY = 20_000  # training pictures from which `auto` augments lightly
 
 
@@ -40,7 +40,7 @@ class Feed:
     """What both kinds have in common.
 
     Attributes:
-        sources: batches by side; None where there are none.
+        sources: batches by split; None where there are none.
         prepare: from gathered rows to a Batch.
         device: where that lies.
         groups: whether numbers, categories and dates become one input; a user's own model gets them one by one.
@@ -86,7 +86,7 @@ class Feed:
         """Called with the output of a first batch: what only it can tell is found out here, the recipe's metric too.
 
         Raises:
-            DataError, ModelError, UsageError: targets, or the data of another side, do not go with the model.
+            DataError, ModelError, UsageError: targets, or the data of another split, do not go with the model.
         """
 
     def check(self, recipe: Recipe, reporter: Reporter, loss: Any) -> list[Finding]:
@@ -97,28 +97,28 @@ class Feed:
         """
         return []
 
-    def source(self, side: str) -> Source:
-        """The batches of a side, in their own order, for measuring.
+    def source(self, split: str) -> Source:
+        """The batches of a split, in their own order, for measuring.
 
         Raises:
             UsageError: there are none.
         """
-        source = self.sources.get(side)
+        source = self.sources.get(split)
         if source is None:
-            raise UsageError(f"the data has no {side} rows")
+            raise UsageError(f"the data has no {split} rows")
         return source
 
-    def samples(self, side: str) -> int | None:
-        """How many samples a side has, where that is known."""
+    def samples(self, split: str) -> int | None:
+        """How many samples a split has, where that is known."""
         return None
 
     def left_out(self) -> list[Finding]:
         """What could not be read while it was trained on."""
         return []
 
-    def first_batch(self, side: str = "train") -> Batch:
-        """The first of a side, as an evaluation would see it."""
-        source = self.sources[side]
+    def first_batch(self, split: str = "train") -> Batch:
+        """The first of a split, as an evaluation would see it."""
+        source = self.sources[split]
         assert source is not None
         first = next(iter(source.epoch(0)), None)
         if first is None:
@@ -188,7 +188,7 @@ class FieldFeed(Feed):
             reporter.say(str(finding), style="yellow")
         good = self.store.good.numpy()
         self.rows = {
-            side: torch.from_numpy(np.intersect1d(data.rows(side), good, assume_unique=True)) for side in SIDES
+            split: torch.from_numpy(np.intersect1d(data.rows(split), good, assume_unique=True)) for split in SPLITS
         }
         self._augment(recipe.augment, reasons)
 
@@ -290,11 +290,11 @@ class FieldFeed(Feed):
     def _in_order(self, rows: Tensor) -> Batches:
         return Batches(self.store, rows, self._evaluation_batch, tokens=self._evaluation_tokens)
 
-    def source(self, side: str) -> Source:
-        return self._in_order(self.rows["train"]) if side == "train" else super().source(side)
+    def source(self, split: str) -> Source:
+        return self._in_order(self.rows["train"]) if split == "train" else super().source(split)
 
-    def samples(self, side: str) -> int | None:
-        return len(self.rows[side])
+    def samples(self, split: str) -> int | None:
+        return len(self.rows[split])
 
 
 def has_batch_norm(model: nn.Module) -> bool:
@@ -318,4 +318,4 @@ def _reword(field: Text, name: str, asked: str | Mapping[str, Any], reasons: lis
         reasons.append(f"augmentation of {name}: {told}")
 
 
-__all__ = ["SIDES", "Feed", "FieldFeed", "has_batch_norm"]
+__all__ = ["SPLITS", "Feed", "FieldFeed", "has_batch_norm"]

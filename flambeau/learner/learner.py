@@ -25,7 +25,7 @@ from flambeau.evaluation import measure
 from flambeau.fields import Field
 from flambeau.fields.augment import Augmentation
 from flambeau.learner import assembly, choices, environment, parts, preflight, records, verdicts
-from flambeau.learner.feeds import SIDES, FieldFeed
+from flambeau.learner.feeds import SPLITS, FieldFeed
 from flambeau.learner.plan import Plan
 from flambeau.learner.torchfeed import as_feed
 from flambeau.models import InputSpec
@@ -333,34 +333,34 @@ class Learner:
                 self.reporter.say(f"report: {report.write(run)}")
         return result["metrics"]
 
-    def baselines(self, side: str | None = None) -> list[dict[str, Any]]:
-        """What the cheapest rivals reach on one side of the split: [{name, seconds, metrics, note}]; `fit` asks
+    def baselines(self, split: str | None = None) -> list[dict[str, Any]]:
+        """What the cheapest rivals reach on one split: [{name, seconds, metrics, note}]; `fit` asks
         for it where a run is left.
 
         Args:
-            side: as for `evaluate`.
+            split: as for `evaluate`.
         """
         self.build()
         if not isinstance(self.feed, FieldFeed):
             return []
-        side = side or next(s for s in reversed(SIDES) if self.feed.sources.get(s) is not None)
-        return [rival.to_dict() for rival in verdicts.rivals(self.objective, self.feed, side, self.reporter)]
+        split = split or next(s for s in reversed(SPLITS) if self.feed.sources.get(s) is not None)
+        return [rival.to_dict() for rival in verdicts.rivals(self.objective, self.feed, split, self.reporter)]
 
     def _write_findings(self, run: Run) -> None:
         records.write_findings(run, self.findings, self._checked, self.data, self._built)
 
     # -- using it -----------------------------------------------------------------------------------------------
 
-    def evaluate(self, side: str | None = None) -> dict[str, Any]:
-        """Measures on one side of the split: {side, samples, metric, metrics, intervals, detail}, plain JSON.
+    def evaluate(self, split: str | None = None) -> dict[str, Any]:
+        """Measures on one split: {split, samples, metric, metrics, intervals, detail}, plain JSON.
 
         Args:
-            side: `train`, `valid` or `test`; test where there is one, else valid, else train, if not given.
+            split: `train`, `valid` or `test`; test where there is one, else valid, else train, if not given.
         """
         self.build()
-        side = side or next(s for s in reversed(SIDES) if self.feed.sources.get(s) is not None)
-        source, samples = self.feed.source(side), self.feed.samples(side)
-        return measure(self.objective, self.engine, source, self.feed.prepare, side, self.data, samples, self.reporter)
+        split = split or next(s for s in reversed(SPLITS) if self.feed.sources.get(s) is not None)
+        source, samples = self.feed.source(split), self.feed.samples(split)
+        return measure(self.objective, self.engine, source, self.feed.prepare, split, self.data, samples, self.reporter)
 
     def summary(self) -> Any:
         """Layers, shapes, parameters, FLOPs and memory of the model."""

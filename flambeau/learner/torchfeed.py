@@ -22,7 +22,7 @@ from flambeau.data.dataset import Dataset
 from flambeau.data.items import length
 from flambeau.data.store.encode import EncodeOptions
 from flambeau.learner import mismatches, preflight
-from flambeau.learner.feeds import SIDES, Feed, FieldFeed, has_batch_norm
+from flambeau.learner.feeds import SPLITS, Feed, FieldFeed, has_batch_norm
 from flambeau.learner.plan import Facts
 from flambeau.objectives import Objective, Supervised, losses
 from flambeau.objectives.measured import measured
@@ -30,7 +30,7 @@ from flambeau.recipe import Recipe
 from flambeau.training import Settings, Source
 from flambeau.training.engine import Engine
 
-NAMED = (("train",), ("valid", "val", "validation"), ("test",))  # what sides are called in a dict of them
+NAMED = (("train",), ("valid", "val", "validation"), ("test",))  # what splits are called in a dict of them
 STREAMED = 10_000  # samples that a stream is taken to have, for the defaults only
 
 
@@ -49,7 +49,7 @@ class TorchFeed(Feed):
                 expected="a Dataset, a torch Dataset or DataLoader, or (train, valid)",
                 fix=_instead(wrong),
             )
-        self.data = dict(zip(SIDES, given, strict=False))
+        self.data = dict(zip(SPLITS, given, strict=False))
 
     def facts(self, recipe: Recipe) -> Facts:
         loader = self.data["train"]
@@ -68,26 +68,26 @@ class TorchFeed(Feed):
         self.reasons.append(text)
         self.reporter.say(text, style="yellow")
 
-    def samples(self, side: str) -> int | None:
-        source = self.sources.get(side)
+    def samples(self, split: str) -> int | None:
+        source = self.sources.get(split)
         if not isinstance(source, custom.MapBatches):
             return None
         return sum(row not in source.reader.failed for batch in source.plan(0) for row in batch)
 
     def left_out(self) -> list[Finding]:
         findings = []
-        for side, source in self.sources.items():
+        for split, source in self.sources.items():
             failed = source.reader.failed if isinstance(source, custom.MapBatches) else {}
             if failed:
-                places = [f"row {row} of {side}: {why}" for row, why in failed.items()]
+                places = [f"row {row} of {split}: {why}" for row, why in failed.items()]
                 findings.append(Finding(
-                    "unreadable", Severity.WARNING, f"{len(failed)} rows of {side} cannot be read and are left out",
+                    "unreadable", Severity.WARNING, f"{len(failed)} rows of {split} cannot be read and are left out",
                     places, fix="mend or remove them"))  # fmt: skip
         return findings
 
     def check(self, recipe: Recipe, reporter: Reporter, loss: Any) -> list[Finding]:
-        mapped = {side: _dataset_of(data) for side, data in self.data.items() if data is not None}
-        mapped = {side: data for side, data in mapped.items() if not isinstance(data, IterableDataset) and length(data)}
+        mapped = {split: _dataset_of(data) for split, data in self.data.items() if data is not None}
+        mapped = {s: data for s, data in mapped.items() if not isinstance(data, IterableDataset) and length(data)}
         called = loss if callable(loss) else losses.named("cross_entropy" if loss == "auto" else loss)
         classes = losses.expects_classes(called)
         return check_own(mapped, classes=classes, names=class_names(self.data["train"]), reporter=reporter)
@@ -101,9 +101,9 @@ class TorchFeed(Feed):
             ignore = getattr(objective.loss_function, "ignore_index", preflight.IGNORED)
             self._check = preflight.TargetCheck(ignore=ignore)
         sources: dict[str, Source | None] = {}
-        for side, data in self.data.items():
-            train = side == "train"
-            source = sources[side] = None if data is None else custom.batches_of(
+        for split, data in self.data.items():
+            train = split == "train"
+            source = sources[split] = None if data is None else custom.batches_of(
                 data, settings.batch_size, seed=settings.seed if train else None, drop_single=has_norm and train,
                 check=self._check,
             )  # fmt: skip
@@ -124,9 +124,9 @@ class TorchFeed(Feed):
         if self._check is not None:
             self._check.num_classes = output.shape[1] if output.ndim > 1 else None
             self._check.ndim = max(output.ndim - 1, 1)
-            for side, data in self.data.items():
+            for split, data in self.data.items():
                 if data is not None and getattr(data, "collate_fn", default_collate) is default_collate:
-                    with nullcontext() if side == "train" else _of(side):
+                    with nullcontext() if split == "train" else _of(split):
                         self._check.scan(_dataset_of(data))  # a collate function may change the targets
         suits = measured(loss, output, batch.target, class_names(self.data["train"]))
         if suits is not None:
@@ -134,19 +134,19 @@ class TorchFeed(Feed):
         else:
             objective.measure_by(recipe.objective.metric)
         recipe.objective.metric = objective.monitor
-        for side in ("valid", "test"):
-            if self.sources.get(side) is not None:
-                with _of(side):  # goes with the model as the training's does
-                    preflight.try_batch(objective, engine, self.first_batch(side))
+        for split in ("valid", "test"):
+            if self.sources.get(split) is not None:
+                with _of(split):  # goes with the model as the training's does
+                    preflight.try_batch(objective, engine, self.first_batch(split))
 
 
 @contextmanager
-def _of(side: str) -> Iterator[None]:
-    """Says in an error that it is of a side that is measured on."""
+def _of(split: str) -> Iterator[None]:
+    """Says in an error that it is of a split that is measured on."""
     try:
         yield
     except FlambeauError as error:
-        where = f"{error.where} of {side}" if error.where else side
+        where = f"{error.where} of {split}" if error.where else split
         raise type(error)(error.found, where=where, expected=error.expected, fix=error.fix) from error
 
 

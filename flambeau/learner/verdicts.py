@@ -25,7 +25,7 @@ MEASURED = {
 def measured_on(result: Mapping[str, Any]) -> str:
     """What an evaluation was made on: "150 test rows"."""
     count = f"{result['samples']:,} " if result.get("samples") else ""
-    return f"{count}{MEASURED[result['side']]}"
+    return f"{count}{MEASURED[result['split']]}"
 
 
 def figures(result: Mapping[str, Any]) -> str:
@@ -69,9 +69,9 @@ def best_of(rivals: list[dict[str, Any]], metric: str) -> dict[str, Any] | None:
     return max(there, key=lambda rival: sign * rival["metrics"][metric], default=None)
 
 
-def rivals(objective: Objective, feed: FieldFeed, side: str, reporter: Any) -> list[baselines.Baseline]:
-    """What simple rivals reach on one side of the split."""
-    train, held_out = (feed.rows[split].numpy() for split in ("train", side))
+def rivals(objective: Objective, feed: FieldFeed, split: str, reporter: Any) -> list[baselines.Baseline]:
+    """What simple rivals reach on one split."""
+    train, held_out = (feed.rows[part].numpy() for part in ("train", split))
     return baselines.baselines(feed.dataset, feed.store, train, held_out, reporter, metric=objective.monitor)
 
 
@@ -84,13 +84,13 @@ def put_beside(
     try:
         if recipe.baseline and objective.task.has_rivals:
             metrics, without = result["metrics"], objective.without_groups()
-            measured = rivals(objective, feed, result["side"], reporter)
+            measured = rivals(objective, feed, result["split"], reporter)
             found["baselines"] = [rival.beside(metrics, without) for rival in measured]
             line = verdict(found["baselines"], metrics, objective.monitor)
             if line:
                 reporter.say(line, style="yellow" if line.endswith("the baseline wins") else "bold")
         found["shuffled"] = importance(
-            objective, engine, feed.dataset, feed.store, feed.rows[result["side"]], feed.prepare, 256, reporter
+            objective, engine, feed.dataset, feed.store, feed.rows[result["split"]], feed.prepare, 256, reporter
         )
     except (RuntimeError, MemoryError, ImportError) as error:
         if not (preflight.is_out_of_memory(error) or isinstance(error, ImportError)):

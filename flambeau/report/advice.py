@@ -175,7 +175,7 @@ def _baseline_wins(facts: Facts) -> Iterator[Advice]:
 
 
 def _measured_on_training_rows(facts: Facts) -> Iterator[Advice]:
-    if facts.evaluation.get("side") == "train":
+    if facts.evaluation.get("split") == "train":
         yield Advice("advice.no_held_out", {"samples": facts.samples or 0})
 
 

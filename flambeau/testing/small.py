@@ -73,7 +73,7 @@ def trainer(
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     chosen = Settings(**{"epochs": 2, "learning_rate": 0.01, "batch_size": batch_size, "log_every": 2, **settings})
-    train, valid = (torch.from_numpy(data.rows(side)) for side in ("train", "valid"))
+    train, valid = (torch.from_numpy(data.rows(split)) for split in ("train", "valid"))
     return Trainer(
         objective or Supervised.build(context(kind)), Engine(), chosen,
         train=Batches(store, train, batch_size, seed=chosen.seed), valid=Batches(store, valid, 16),

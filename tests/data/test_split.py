@@ -151,11 +151,11 @@ def test_by_a_column() -> None:
         Dataset(columns, target="y", split=Split("grouped", by="flod"))  # type: ignore[arg-type]
 
 
-def test_sides_that_do_not_exist() -> None:
+def test_splits_that_do_not_exist() -> None:
     data = Dataset({"x": X, "y": Y}, target="y")
-    with pytest.raises(UsageError, match="no side of a split is called 'vaild'; did you mean 'valid'"):
+    with pytest.raises(UsageError, match="no split is called 'vaild'; did you mean 'valid'"):
         data.rows("vaild")
-    assert data.evaluation_side == "valid"
+    assert data.evaluation_split == "valid"
     assert Dataset({"x": X, "y": Y}, target="y", split="none").evaluation_side == "train"
     assert len(METHODS) == 7
 

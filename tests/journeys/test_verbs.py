@@ -92,8 +92,8 @@ def test_fields_of_a_recipe_hold_for_other_data_too(run: Run, digits: Path, tmp_
         (("--set", "augment=none"), lambda run: "augment: none" in recipe_of(run)),
         (("--set", "accumulate=4"), lambda run: "accumulate: 4" in recipe_of(run)),
         (("--split", "random", "--valid", "0.5", "--test", "0"), lambda run: evaluation_of(run)["samples"] == 100),
-        (("--valid", "0.1", "--test", "0.3"), lambda run: evaluation_of(run)["side"] == "test"),
-        (("--split", "none"), lambda run: evaluation_of(run)["side"] == "train"),
+        (("--valid", "0.1", "--test", "0.3"), lambda run: evaluation_of(run)["split"] == "test"),
+        (("--split", "none"), lambda run: evaluation_of(run)["split"] == "train"),
         (("--cache-limit", "0", "--threads", "2"), lambda run: True),
         (("--no-check",), lambda run: json.loads((run / "findings.json").read_text())["checked"] is False),
         (("--pretrained", "{trained}/model.safetensors"), lambda run: "pretrained: /" in recipe_of(run)),
@@ -122,7 +122,7 @@ def evaluation_of(run: Path) -> Any:
 
 
 def test_train_on_tables(run: Run, digits: Path, tmp_path: Path) -> None:
-    """A number to predict, groups that stay together, time, and a column that says which side."""
+    """A number to predict, groups that stay together, time, and a column that says which split."""
     files = sorted(digits.glob("*/*.png"))
     rows = [
         f"{f.relative_to(tmp_path)},{f.parent.name},{i % 7},{2000 + i * 37 % 200},{'test' if i % 5 == 0 else 'train'}"
@@ -130,14 +130,14 @@ def test_train_on_tables(run: Run, digits: Path, tmp_path: Path) -> None:
     ]
     (tmp_path / "all.csv").write_text("\n".join(["photo,digit,writer,year,split", *rows]) + "\n")
     quick = ("--model", "lenet", "--epochs", 1, "--target", "digit", "--input", "photo", "--no-check", "--json")
-    for options, side in (
+    for options, split in (
         (("--split", "grouped", "--by", "writer"), "valid"),
         (("--split", "time", "--by", "year"), "test"),
         (("--split", "given"), "test"),
     ):
         name = options[1]
         done = document(run("train", "all.csv", *quick, *options, "--run", name))
-        assert evaluation_of(tmp_path / name)["side"] == side
+        assert evaluation_of(tmp_path / name)["split"] == split
         assert "accuracy" in done["metrics"]
     number = ("--target", "year", "--input", "photo", "--set", "fields.year.kind=number")
     done = document(run("train", "all.csv", "--model", "lenet", "--epochs", 1, "--no-check", "--json", *number))
@@ -158,11 +158,11 @@ def test_train_on_an_archive(run: Run, digits: Path, tmp_path: Path) -> None:
 
 def test_evaluate_held_out_and_other_data(run: Run, trained: Path, digits: Path) -> None:
     held_out = document(run("evaluate", trained, "--json"))
-    assert (held_out["side"], held_out["samples"]) == ("test", 30)
+    assert (held_out["split"], held_out["samples"]) == ("test", 30)
     assert held_out["metrics"] == json.loads((trained / "evaluation.json").read_text())["metrics"]
     shutil.rmtree(digits / "0")
     other = document(run("evaluate", trained, "digits", "--json"))
-    assert (other["side"], other["samples"]) == ("all", 160)
+    assert (other["split"], other["samples"]) == ("all", 160)
     shown = run("evaluate", trained, "digits", "--metric", "f1")
     assert shown.status == 0
     assert shown.out.splitlines()[0].startswith("f1 0.") and "(95 % interval" in shown.out

@@ -53,7 +53,7 @@ def test_images_to_a_class() -> None:
     trained = learner(epochs=10)
     metrics = trained.fit()
     assert metrics["accuracy"] > 0.8
-    assert trained.evaluate() == {**trained.evaluate(), "metrics": metrics, "side": "test", "samples": 30}
+    assert trained.evaluate() == {**trained.evaluate(), "metrics": metrics, "split": "test", "samples": 30}
     assert [trained.evaluate(s)["samples"] for s in ("train", "valid")] == [140, 30]
     predictions = trained.predict(X[:20])
     assert sum(p.label == str(y) for p, y in zip(predictions, Y[:20], strict=True)) > 15

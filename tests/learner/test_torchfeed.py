@@ -113,7 +113,7 @@ def test_test_rows_are_measured_where_they_are_given() -> None:
     data = (train, Subset(held_out, range(20)), Subset(held_out, range(20, 40)))
     trained = learner(data, network(), nn.CrossEntropyLoss())
     metrics = trained.fit()
-    assert trained.evaluate()["side"] == "test" and trained.evaluate()["metrics"] == metrics
+    assert trained.evaluate()["split"] == "test" and trained.evaluate()["metrics"] == metrics
     assert trained.evaluate("valid")["samples"] == 20
 
 
@@ -343,7 +343,7 @@ def with_blank() -> Tensor:
         (pair(x=X[:, None] * 255), "scale", r"inputs are float32 in 0…255, which are not normalised; give x.float"),
         (pair(x=X * 0), "constant", r"the inputs of 160 rows of train are all the same"),
         ((TensorDataset(X[:160], Y[:160]), TensorDataset(X[150:], Y[150:])), "leakage",
-         r"10 times equal inputs are on different sides of the split \(row 150 of train = row 0 of valid, row 151"),
+         r"10 times equal inputs are in different splits \(row 150 of train = row 0 of valid, row 151"),
         (pair(x=torch.cat([X[:1], X[:199]]), y=torch.cat([Y[:1] + 1, Y[:199]])), "label-conflict",
          r"1 times equal inputs have different labels \(row 0 of train = row 1 of train\)"),
         (pair(torch.where(Y == 3, 4, Y)[torch.arange(200)].index_put((torch.tensor([170]),), torch.tensor(3))),

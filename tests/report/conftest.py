@@ -25,7 +25,7 @@ HOSTILE = [
 ]
 CHINESE = ["零", "一", "二", "三", "四类"]
 FINDINGS = [
-    Finding("leakage", Severity.WARNING, "12 pictures are on both sides of the split",
+    Finding("leakage", Severity.WARNING, "12 pictures are in different splits",
             [f"train/<b>{i}</b>.png" for i in range(12)], list(range(12)), "keep one of each"),
     Finding("label-conflict", Severity.WARNING, "2 pictures carry two labels", ["甲.png", "乙.png"], [3, 5], "choose"),
     Finding("other-files", Severity.NOTE, "3 files are no pictures", ["</main><script>alert(3)</script>.txt"]),

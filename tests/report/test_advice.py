@@ -25,7 +25,7 @@ def matrix(rows: list[list[int]], names: str = "abcdefgh", **more: Any) -> dict[
     per_class = [{"class": names[i], "count": sum(rows[i]), "recall": rows[i][i] / max(sum(rows[i]), 1),
                   "precision": 0.5, "f1": 0.5} for i in range(k)]  # fmt: skip
     detail = {"kind": "classification", "classes": list(names[:k]), "confusion": rows, "per_class": per_class, **more}
-    return {"side": "test", "samples": total, "metrics": {"accuracy": hits / total}, "detail": detail}
+    return {"split": "test", "samples": total, "metrics": {"accuracy": hits / total}, "detail": detail}
 
 
 GOOD = matrix([[950, 50], [50, 950]])
@@ -70,7 +70,7 @@ def keys(facts: Facts) -> list[str]:
     return [a.key.removeprefix("advice.") for a in advise(facts)]
 
 
-LEAK = Finding("leakage", Severity.WARNING, "7 pictures are on both sides", ["a"] * 7)
+LEAK = Finding("leakage", Severity.WARNING, "7 pictures are in two splits", ["a"] * 7)
 CONFLICT = Finding("label-conflict", Severity.WARNING, "3 pictures carry two labels", ["a"] * 3)
 COLUMN = Finding("target-leakage", Severity.WARNING, "the column 'paid_back' alone tells 'default'", ["paid_back"])
 BARELY = matrix([[65, 35], [45, 55]])
@@ -105,7 +105,7 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
      ["trees", "1.5 s", "97.0%", "95.0%"]),
     ("tie", {"evaluation": {**GOOD, "metric": "accuracy", "baselines": [{**TREES, "differences": CHANCE}]}},
      ["trees", "1.5 s", "97.0%", "95.0%"]),
-    ("no_held_out", {"evaluation": {**GOOD, "side": "train"}}, []),
+    ("no_held_out", {"evaluation": {**GOOD, "split": "train"}}, []),
     ("overfits", {"train": [1, 0.5, 0.2], "valid": [1, 0.7, 0.65]}, ["0.2", "0.65"]),
     ("overfits_rising", {"train": [1, 0.5, 0.2], "valid": [1, 0.7, 0.9]}, ["0.2", "0.7", "0.9", "epoch 2"]),
     ("more_epochs", {"train": [2, 1.5, 1.2], "valid": [2, 1.4, 1.1]}, ["1.4 in epoch 2", "1.1 in epoch 3", "6 epochs"]),
@@ -185,7 +185,7 @@ def test_where_a_class_is_rare_a_model_that_ranks_has_learned(facts_of):
 
 
 def test_the_few_copies_of_a_poor_model_do_not_come_first(facts_of):
-    few = Finding("leakage", Severity.WARNING, "3 pairs of sounds are on different sides of the split", ["a"] * 3)
+    few = Finding("leakage", Severity.WARNING, "3 pairs of sounds are in different splits", ["a"] * 3)
     told = keys(facts_of(findings=[few], evaluation=matrix([[110, 43], [45, 107]])))
     assert "leakage" not in told and told[-1] == "small_leakage"
 

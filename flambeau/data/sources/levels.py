@@ -50,28 +50,28 @@ def levels(parts: Sequence[Sequence[str]]) -> Levels:
     others = tops - set(named)
     whole = bool(named) and not others and all(inner[top] for top in named)
     if len(named) == 1 and len(others) > 1 and all(inner[top] for top in tops):
-        named_only = f"{_listed(named)} is a class, and no side of a split, for all folders beside it hold folders too"
+        named_only = f"{_listed(named)} is a class, and no split, for all folders beside it hold folders too"
         return Levels(paths, None, [_note(named_only, sorted(named))])
     if whole or (TRAIN in named.values() and (not others or any(inner[top] for top in named))):
         told = [f"'{top}'" for top in sorted(named) if top.lower() not in ALIASES]
-        said = f"{', '.join(told)} {'are sides' if len(told) > 1 else 'is a side'} of the split, and no class"
+        said = f"{', '.join(told)} {'are splits' if len(told) > 1 else 'is a split'}, and no class"
         sides = [named.get(p[0], OUTSIDE) if len(p) > 1 else OUTSIDE for p in paths]
         rest = [p[1:] if side >= 0 else p for p, side in zip(paths, sides, strict=True)]
         return Levels(_unwrapped(rest, sides), sides, [_note(said, sorted(named))] if told else [])
     if named and others and all(inner[top] and inner[top] <= others for top in named):
-        said = f"{_listed(named)}: a side of the split, of classes that lie beside it too, which train"
+        said = f"{_listed(named)}: a split, of classes that lie beside it too, which train"
         sides = [named.get(p[0], TRAIN) if len(p) > 1 else OUTSIDE for p in paths]
         rest = [p[1:] if p[0] in named else p for p in paths]
         return Levels(rest, sides, [_note(said, sorted(named))])
     below = {name: side for top in tops for name in inner[top] if (side := side_of(name)) is not None}
     if not named and TRAIN in below.values() and all(inner[top] <= set(below) for top in tops):
-        said = f"each class holds the sides of the split: {_listed(below)}"
+        said = f"each class holds splits: {_listed(below)}"
         sides = [below[p[1]] if len(p) > 2 else OUTSIDE for p in paths]
         rest = [[p[0], *p[2:]] if len(p) > 2 else p for p in paths]
         return Levels(rest, sides, [_note(said, sorted(below))])
     if not named:
         return Levels(paths, None, [])
-    said = f"{_listed(named)} {'are classes' if len(named) > 1 else 'is a class'}, and no side of a split"
+    said = f"{_listed(named)} {'are classes' if len(named) > 1 else 'is a class'}, and no split"
     return Levels(paths, None, [_note(said, sorted(named))])
 
 

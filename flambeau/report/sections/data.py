@@ -41,7 +41,7 @@ def _parts(rows: dict[str, int], words: Words) -> Markup | None:
     known = [(part, i, rows[part]) for i, part in enumerate(PARTS, 1) if part in rows]
     bar = (tag("span", style=f"width:{n / total * 100:.2f}%", class_=f"c{i}") for _, i, n in known)
     keys = (
-        tag("span", words("data.part", part=words.name("side", part), count=n, share=n / total), class_=f"key c{i}")
+        tag("span", words("data.part", part=words.name("split", part), count=n, share=n / total), class_=f"key c{i}")
         for part, i, n in known
     )
     return tag(
@@ -79,7 +79,7 @@ def _classes(target: dict[str, Any], words: Words) -> Markup:
         parts = of_parts.get(name) or {"train": counts[name]}
         bars = (
             tag("span", style=f"width:{parts[part] / most * 100:.2f}%", class_=f"c{i}",
-                title=words("data.part_count", part=words.name("side", part), count=parts[part]))
+                title=words("data.part_count", part=words.name("split", part), count=parts[part]))
             for i, part in enumerate(PARTS, 1) if parts.get(part)
         )  # fmt: skip
         return tag("li", tag("span", name, class_="name", title=name), tag("span", bars, class_="bars"),

@@ -85,13 +85,13 @@ def _measured(facts: Facts, words: Words) -> Markup:
     """How far the figures can be trusted."""
     if not facts.evaluation:
         return note(words("no_evaluation"))
-    side = facts.evaluation.get("side", "all")
-    told = [words("measured", samples=facts.samples, side=words.name("side", side)) if facts.samples
-            else words("measured.unknown", side=words.name("side", side))]  # fmt: skip
+    split = facts.evaluation.get("split", "all")
+    told = [words("measured", samples=facts.samples, split=words.name("split", split)) if facts.samples
+            else words("measured.unknown", split=words.name("split", split))]  # fmt: skip
     guess = baseline(facts)
     if guess is not None:
         told.append(words("baseline", **{"class": guess[0]}, share=guess[1]))
-    if side == "valid" and facts.best_epoch is not None:
+    if split == "valid" and facts.best_epoch is not None:
         told.append(words("chosen_by_valid"))
     sentence = words("and").join(told) + words("stop")
     return note(sentence[0].upper() + sentence[1:])
