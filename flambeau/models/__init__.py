@@ -5,7 +5,8 @@ from flambeau.models.auto import choose
 from flambeau.models.build import build, check_name, compares, max_positions, starts_pretrained, takes_several, wanted
 from flambeau.models.catalog import ModelInfo, list_models
 from flambeau.models.fusion import Fusion, default_encoder, fuse
-from flambeau.models.spec import FUSION, OWN, Built, Ensemble, FromData, InputSpec, OutputSpec, Recommended
+from flambeau.models.inputs import FUSION, InputSpec
+from flambeau.models.spec import OWN, Built, Ensemble, FromData, OutputSpec, Recommended
 from flambeau.models.summary import Summary, summary
 from flambeau.models.text.vectors import Embeddings, is_vectors, load_embeddings
 

@@ -50,8 +50,8 @@ def choose(
         if not (suited := OWN.suited(spec.kind, output.layout)):
             raise UsageError(f"no model takes {spec} and gives {output}", fix="name one: model=, or a plug-in's")
         return suited[0], f"it gives {output}"
-    if spec.cut_for_a_model:
-        raise UsageError("tokens of a pretrained tokeniser need its model", fix="give model='hf:FOLDER'")
+    if what := spec.form.wants_model(spec.shape):
+        raise UsageError(f"{what} need its model", fix="give model='hf:FOLDER'")
     if (known := by_kind(spec.kind, pretrained)) is not None:
         return known[0], known[1].format(spec=spec)
     height, width = spec.size

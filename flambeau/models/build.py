@@ -18,7 +18,7 @@ import flambeau.models.text
 import flambeau.models.vision  # noqa: F401  enters our own models
 from flambeau.core.errors import MissingExtra, ModelError, UsageError, first_line, nearest
 from flambeau.fields import Wanted
-from flambeau.models.catalog import known_names
+from flambeau.models.catalog import INTERCHANGEABLE, known_names
 from flambeau.models.external import (
     CONSTRUCTION,
     LOCAL_HINT,
@@ -27,7 +27,8 @@ from flambeau.models.external import (
     import_timm,
     torchvision_weights,
 )
-from flambeau.models.spec import FUSION, IMAGENET, LAYOUTS, OWN, Built, InputSpec, OutputSpec
+from flambeau.models.inputs import FORMS, FUSION
+from flambeau.models.spec import IMAGENET, LAYOUTS, OWN, Built, InputSpec, OutputSpec
 from flambeau.models.text.crf import Chain
 from flambeau.models.text.huggingface import PREFIX, build_huggingface, check_source, import_transformers, max_positions
 from flambeau.models.text.vectors import RESERVED, is_vectors, load_embeddings, put_vectors
@@ -44,16 +45,9 @@ __all__ = [
     "wanted",
 ]
 
-# Our models that torchvision's weights fit.
-INTERCHANGEABLE = ("resnet18", "resnet34", "resnet50")
 PICTURE_SOURCES, TEXT_SOURCE = ("timm", "torchvision"), PREFIX.rstrip(":")
-# What a model of each kind of input is said to take.
-KINDS = {
-    "image": "pictures", "number": "numbers", "text": "texts", "texts": "two texts", "tokens": "sentences of tokens",
-    "audio": "waves", "table": "tables", "series": "series", "history": "histories to forecast from",
-}  # fmt: skip
+WORDY = ("text", "texts", "tokens")  # kinds of input that are made of tokens
 FEWEST_PIECES, ROWS_A_PIECE = 1_500, 4  # of words, for a model that compares texts
-WORDY = ("text", "texts", "tokens")  # kinds of input that word vectors are of use to
 # Sides tried, smallest first, when a model cannot take the pictures that it is given.
 SIDES = (8, 16, 24, 32, 48, 64, 75, 96, 128, 160, 192, 224, 256, 299, 384)
 
@@ -105,15 +99,15 @@ def build(
         raise UsageError(f"{FUSION} is for several inputs, and there is one", fix="leave the choice to auto")
     source, rest = _source(name)
     takes, layout = _kinds(source, name), _layout(source, name, spec)
-    output = OutputSpec.of(num_outputs, layout)
-    if spec.kind not in takes or output.layout != layout:
+    output, fits = OutputSpec.of(num_outputs, layout), spec.kind in takes
+    if not fits or output.layout != layout:
         suited = OWN.suited(spec.kind, None if isinstance(num_outputs, int) else output.layout)
         fix = f"use the model {suited[0]}" if len(suited) == 1 else f"use one of: {', '.join(suited)}"
-        found = f"{name} takes {' or '.join(KINDS[kind] for kind in takes)}, the input is {spec}"
-        if spec.kind in takes:
+        found = f"{name} takes {' or '.join(FORMS[kind].takes for kind in takes)}, the input is {spec}"
+        if fits:
             found = f"{name} gives numbers for {LAYOUTS[layout]}, the target wants {output}"
             fix = fix if suited else f"give a plug-in with a model of the layout '{output.layout}'"
-        raise UsageError(found, fix=fix + (f", {PREFIX}FOLDER" if spec.kind in WORDY else ""))
+        raise UsageError(found, fix=fix + (f", {PREFIX}FOLDER" if spec.tokens else ""))
     with _seeded(generator):
         if is_vectors(pretrained):
             built = _build_with_vectors(name, spec, output.size, str(pretrained), vocabulary, options)
@@ -226,7 +220,7 @@ def _build_with_vectors(
     name: str, spec: InputSpec, num_outputs: int, file: str, vocabulary: Sequence[str], options: dict[str, Any]
 ) -> Built:
     """One of our models for texts or sentences, its table of tokens filled from a file of word vectors."""
-    if name not in OWN.kinds or spec.kind not in WORDY:
+    if name not in OWN.kinds or spec.tokens is None:
         raise ModelError("a file of word vectors is of no use here", where=file, fix="give weights of the whole model")
     if len(vocabulary) != spec.shape[0]:
         raise UsageError(
@@ -259,14 +253,14 @@ def _source(name: str) -> tuple[str, str]:
 def _kinds(source: str, name: str) -> tuple[str, ...]:
     """The kinds of input that a model takes."""
     if source == TEXT_SOURCE:
-        return ("text", "texts", "tokens")
+        return WORDY
     return ("image",) if source else OWN.kinds[name]
 
 
 def _layout(source: str, name: str, spec: InputSpec) -> str:
     """The layout of a model's output."""
     if source == TEXT_SOURCE:
-        return "tokens" if spec.kind == "tokens" else "vector"
+        return spec.form.layout
     return "vector" if source else OWN.layouts[name]
 
 
@@ -310,8 +304,8 @@ def _probe(model: nn.Module, name: str, spec: InputSpec, wanted: OutputSpec) -> 
         shape = ", ".join("any" if size is None else str(size) for size in (1, *wanted.shape(spec)))
         raise ModelError(f"its output is {got}", where=name, expected=f"a tensor ({shape})")
     fix = "use another size or another model"
-    for side in SIDES if spec.kind == "image" else ():
-        larger = InputSpec("image", (spec.channels, max(side, spec.size[0]), max(side, spec.size[1])))
+    for side in SIDES:
+        larger = spec.at_least(side)
         if larger != spec and isinstance(_output_or_error(model, larger), Tensor):
             fix = f"it takes {side} px: use a larger size, or another model"
             break

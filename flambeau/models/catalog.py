@@ -14,9 +14,12 @@ import flambeau.models.text
 import flambeau.models.vision  # noqa: F401  enters our own models
 from flambeau.core.errors import MissingExtra
 from flambeau.models.external import import_timm, import_torchvision
+from flambeau.models.inputs import FORMS
 from flambeau.models.spec import OWN, InputSpec
 from flambeau.models.text.huggingface import PREFIX
 
+INTERCHANGEABLE = ("resnet18", "resnet34", "resnet50")
+"""Our models that torchvision's weights fit."""
 NOTES = {
     "bag": "texts: the mean of the words' vectors",
     "gru": "texts, read in order, by default from both ends",
@@ -125,20 +128,13 @@ def _matches(name: str, pattern: str) -> bool:
     return pattern in name
 
 
-COUNTED_ON: dict[str, tuple[int, ...]] = {
-    "image": (3, 32, 32), "number": (10,), "text": (10_000,), "texts": (10_000, 10_000), "tokens": (10_000, 100, 20),
-    "audio": (1, 16_000), "table": (10, 10, 10), "series": (1, 150), "history": (3, 96, 2, 10),
-}  # fmt: skip
-"""Inputs that a model of each kind is listed with."""
-
-
 @cache
 def _own_parameters(name: str) -> int:
     """Counted on a model without memory."""
     kind = OWN.kinds[name][0]
-    resnet = kind == "image" and name.startswith("resnet") and name != "resnet9"
+    shape, outputs = ((3, 224, 224), 1000) if name in INTERCHANGEABLE else (FORMS[kind].counted_on, 10)
     with torch.device("meta"):
-        model = OWN[name](InputSpec(kind, (3, 224, 224) if resnet else COUNTED_ON[kind]), 1000 if resnet else 10)
+        model = OWN[name](InputSpec(kind, shape), outputs)
     return sum(parameter.numel() for parameter in model.parameters())
 
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from flambeau.core.errors import UsageError, nearest
 from flambeau.models import auto
 from flambeau.models.build import build, starts_pretrained
-from flambeau.models.spec import FUSION, Built, Ensemble, InputSpec, OutputSpec, Recommended
+from flambeau.models.inputs import FUSION
+from flambeau.models.spec import Built, Ensemble, InputSpec, OutputSpec, Recommended
 
 FUSIONS = ("concat", "gated")
 SETTINGS = ("name", "pretrained", "frozen", "rate", "options")

@@ -1,4 +1,4 @@
-"""What a model is told about its input, and what its weights want of it."""
+"""What a model is told about its input and output, what its weights want of it, and the models by name."""
 
 from __future__ import annotations
 
@@ -7,155 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-import torch
 from torch import Tensor, nn
 
 from flambeau.core.errors import UsageError
 from flambeau.core.registry import Registry
-from flambeau.fields import Field, PastFuture, Ragged, Row
-
-FUSION = "fusion"
-"""The name of the model of several inputs, which `models.fuse` makes."""
-EXAMPLE_TOKENS = 32  # of a text in an example: a sentence
-# How shapes are told, and how many axes they may have.
-SHAPES: dict[str, tuple[str, tuple[int, ...]]] = {
-    "image": ("(C, H, W), each", (3,)),
-    "number": ("(D,),", (1,)),
-    "text": ("(V,),", (1,)),
-    "texts": ("(V, V), each", (2,)),
-    "tokens": ("(V, A, M) or (V,), each", (1, 3)),
-    "audio": ("(C, T), each", (2,)),
-    "table": ("(D, K1, …), the K", ()),
-    "series": ("(C, T), each", (2,)),
-    "history": ("(C, L, K, H), all but K", (4,)),
-}
-
-
-TOGETHER: dict[tuple[str, ...], str] = {("text", "text"): "texts"}
-"""Kinds of several inputs that some models read together, and what they are together."""
-
-
-@dataclass(frozen=True)
-class InputSpec:
-    """The shape of one sample.
-
-    Attributes:
-        kind: `image` for (C, H, W), `number` for (D,), `text` for (V,), `texts` for (V, V), two of them, `tokens` for
-            (V, A, M) or (V,), `audio` for (C, T), waves, `table` for (D, K1, K2, …), `series` for (C, T), `history` for
-            (C, L, K, H).
-        shape: the sizes, without the batch; of texts the number of different tokens, padding and unknown among them;
-            of sentences of tokens how many words and characters there are, and characters to a word, or how many
-            pieces a pretrained tokeniser has; of tables how many numbers there are, from 0 on, then how many codes
-            each category has, unknown among them; of histories channels, steps up to now, channels that are known
-            ahead, from 0 on, and steps ahead.
-
-    Raises:
-        UsageError: the shape is not one of these, or has a size below 1.
-    """
-
-    kind: str
-    shape: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(int(size) for size in self.shape))
-        if self.kind not in SHAPES:
-            raise UsageError(f"no kind of input is called '{self.kind}'", expected=", ".join(SHAPES))
-        expected, axes = SHAPES[self.kind]
-        if self.kind == "table":
-            fits = len(self.shape) > 0 and min(self.shape[1:], default=1) >= 1 and sum(self.shape) > 0
-        elif self.kind == "history":
-            fits = len(self.shape) in axes and min(*self.shape[:2], self.shape[2] + 1, self.shape[3]) >= 1
-        else:
-            fits = len(self.shape) in axes and min(self.shape) >= 1
-        if not fits:
-            planes = self.kind == "number" and len(self.shape) > 1
-            raise UsageError(
-                f"an input of kind {self.kind} has the shape {self.shape}", expected=f"{expected} at least 1",
-                fix="pictures are uint8 or floats in 0…1; where these are some in another range, say so: "
-                "fields={'x': fb.fields.Image()}" if planes else None,
-            )  # fmt: skip
-
-    @classmethod
-    def of(cls, fields: Sequence[Field]) -> InputSpec:
-        """What fields look like together: one as it is, two texts as a pair.
-
-        Raises:
-            UsageError: no model takes such fields as they are.
-        """
-        if len(fields) == 1:
-            return cls(fields[0].input_kind, fields[0].input_shape)
-        together = cls.together([field.input_kind for field in fields])
-        if together is None:
-            raise UsageError(f"{len(fields)} inputs are no one input", fix=f"use the model {FUSION}")
-        return cls(together, tuple(field.input_shape[0] for field in fields))
-
-    @staticmethod
-    def together(kinds: Iterable[str]) -> str | None:
-        """The kind of several inputs together, where some models read them so."""
-        return TOGETHER.get(tuple(kinds))
-
-    @property
-    def cut_for_a_model(self) -> bool:
-        """Whether these are sentences in the pieces of a pretrained model, which no other reads."""
-        return self.kind == "tokens" and len(self.shape) == 1
-
-    @property
-    def channels(self) -> int:
-        """C of an image or of waves, D of numbers, V of texts."""
-        return self.shape[0]
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(H, W) of an image; (1, 1) of anything else."""
-        return (self.shape[1], self.shape[2]) if self.kind == "image" else (1, 1)
-
-    def example(
-        self, batch: int = 1, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
-    ) -> Tensor | Ragged | dict[str, Ragged] | Row | PastFuture:
-        """Zeros (batch, *shape); of texts, Ragged with `EXAMPLE_TOKENS` unknown tokens each; of two texts, a dict of
-        them; of tables, a Row; of histories, a PastFuture."""
-        if self.kind == "table":
-            codes = torch.zeros(batch, len(self.shape) - 1, dtype=torch.int64, device=device)
-            return Row(torch.zeros(batch, self.shape[0], device=device, dtype=dtype), codes)
-        if self.kind == "history":
-            channels, length, known, horizon = self.shape
-            past = torch.zeros(batch, channels, length, device=device, dtype=dtype)
-            return PastFuture(past, past.new_zeros(batch, known, horizon))
-        if self.kind == "texts":
-            return dict.fromkeys(("first", "second"), self._text(batch, device))
-        if self.kind not in ("text", "tokens"):
-            return torch.zeros(batch, *self.shape, device=device, dtype=dtype)
-        text = self._text(batch, device)
-        if self.kind == "text":
-            return text
-        # a number and its characters, or a piece and whether a word begins with it
-        width = 1 + self.shape[2] if len(self.shape) == 3 else 2
-        return Ragged(text.values[:, :, None].repeat(1, 1, width), text.lengths)
-
-    def _text(self, batch: int, device: torch.device | str) -> Ragged:
-        tokens = torch.full((batch, EXAMPLE_TOKENS), min(1, self.shape[0] - 1), device=device)
-        return Ragged(tokens, torch.full((batch,), EXAMPLE_TOKENS, device=device))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The spec as plain JSON."""
-        return {"kind": self.kind, "shape": list(self.shape)}
-
-    @classmethod
-    def from_dict(cls, state: dict[str, Any]) -> InputSpec:
-        """The spec that `to_dict` wrote."""
-        return cls(state["kind"], tuple(state["shape"]))
-
-    def __str__(self) -> str:
-        if self.kind in ("text", "tokens"):
-            return f"{self.kind} of {self.shape[0]:,} different {'tokens' if self.kind == 'text' else 'words'}"
-        if self.kind == "texts":
-            return f"two texts of {max(self.shape):,} different tokens"
-        if self.kind == "table":
-            return f"a table of {self.shape[0]} numbers and {len(self.shape) - 1} categories"
-        if self.kind == "history":
-            return f"a history of {self.shape[1]} steps of {self.shape[0]} channels, {self.shape[3]} steps ahead"
-        return f"{self.kind} " + "×".join(map(str, self.shape))
-
+from flambeau.fields import Ragged
+from flambeau.models.inputs import EXAMPLE_TOKENS, InputSpec
 
 LAYOUTS = {"vector": "a sample", "tokens": "a token", "dense": "a cell of a picture"}
 """What an output has its numbers for."""
@@ -326,7 +183,7 @@ def nothing(spec: InputSpec) -> tuple[Any, ...]:
 
 def vocabulary(spec: InputSpec) -> tuple[Any, ...]:
     """V, how many different tokens texts have."""
-    return (max(spec.shape),)
+    return (spec.tokens,)
 
 
 class Models(Registry[Builder]):

@@ -61,7 +61,7 @@ def build_huggingface(
         config = read_config(source, needs_weights=from_source)
     else:
         config = _config_from_dict(transformers, given, where)
-    tokens = max(spec.shape) if spec.kind == "texts" else spec.shape[0]
+    tokens = spec.tokens or 0
     if tokens > config.vocab_size:
         raise ModelError(
             f"it knows {config.vocab_size:,} tokens, the texts have {tokens:,}",
@@ -166,10 +166,10 @@ def _encoder(transformers: ModuleType, source: str | None, config: Any, where: s
 
 
 def _config_from_dict(transformers: ModuleType, state: dict[str, Any], where: str) -> Any:
-    kind = state.get("model_type") if isinstance(state, dict) else None
-    if kind not in transformers.CONFIG_MAPPING:
-        raise ModelError(f"transformers knows no models of type '{kind}'", where=where, fix="install a newer one")
-    return _tamed(transformers.CONFIG_MAPPING[kind].from_dict(dict(state)), where)
+    model_type = state.get("model_type") if isinstance(state, dict) else None
+    if model_type not in transformers.CONFIG_MAPPING:
+        raise ModelError(f"transformers knows no models of type '{model_type}'", where=where, fix="install a newer one")
+    return _tamed(transformers.CONFIG_MAPPING[model_type].from_dict(dict(state)), where)
 
 
 def _tamed(config: Any, where: str) -> Any:

@@ -67,7 +67,7 @@ class Pooling(nn.Module):
     """Vectors over time to one vector, padding left out.
 
     Args:
-        kind: `mean`; `sqrt`, the sum divided by the root of the length; `max`; `last`, the last token's; `cls`, the
+        pooling: `mean`; `sqrt`, the sum divided by the root of the length; `max`; `last`, the last token's; `cls`, the
             first token's; or `attention`, a mean weighted by a small learned network: Yang et al. 2016, "Hierarchical
             attention networks for document classification".
         width: D; only `attention` has weights.
@@ -75,31 +75,31 @@ class Pooling(nn.Module):
     Shapes: x (B, T, D) float and mask (B, T) bool, at least one True a row, to (B, D).
 
     Raises:
-        UsageError: there is no such kind.
+        UsageError: there is no such pooling.
     """
 
-    def __init__(self, kind: str, width: int):
+    def __init__(self, pooling: str, width: int):
         super().__init__()
-        if kind not in POOLINGS:
-            raise UsageError(f"no pooling is called '{kind}'", expected=", ".join(POOLINGS))
-        self.kind = kind
-        if kind == "attention":
+        if pooling not in POOLINGS:
+            raise UsageError(f"no pooling is called '{pooling}'", expected=", ".join(POOLINGS))
+        self.pooling = pooling
+        if pooling == "attention":
             self.score = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1, bias=False))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        if self.kind == "max":
+        if self.pooling == "max":
             return x.masked_fill(~mask[:, :, None], torch.finfo(x.dtype).min).amax(1)
-        if self.kind == "last":
+        if self.pooling == "last":
             return x[torch.arange(len(x), device=x.device), mask.sum(1) - 1]
-        if self.kind == "cls":
+        if self.pooling == "cls":
             return x[:, 0]
-        if self.kind in ("mean", "sqrt"):
+        if self.pooling in ("mean", "sqrt"):
             length = mask.sum(1, keepdim=True)
-            weights = mask / (length if self.kind == "mean" else length.sqrt())  # (B, T)
+            weights = mask / (length if self.pooling == "mean" else length.sqrt())  # (B, T)
         else:
             scores = self.score(x).squeeze(2)
             weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(1)
         return (weights.to(x.dtype)[:, None] @ x).squeeze(1)
 
     def extra_repr(self) -> str:
-        return self.kind
+        return self.pooling

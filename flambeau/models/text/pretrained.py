@@ -58,7 +58,7 @@ class Joined(NamedTuple):
     tokens end to end, -1 for marks, all int64 (B, T); and lengths, int64 (B)."""
 
     values: Tensor
-    kinds: Tensor
+    segments: Tensor
     sources: Tensor
     lengths: Tensor
 
@@ -80,11 +80,13 @@ class PretrainedPair(PretrainedText):
     ):  # fmt: skip
         super().__init__(encoder, num_outputs, pooling, dropout)
         joint = joint or {"order": [["first", 0], ["second", 1]], "strip": [0, 0]}
-        self.order = [(item, int(kind)) for item, kind in joint["order"]]
+        self.order = [(item, int(segment)) for item, segment in joint["order"]]
         self.strip = tuple(joint["strip"])
         self.most = positions(encoder.config)
-        kinds = getattr(encoder.config, "type_vocab_size", None) or 0
-        self.takes_kinds = kinds > max(kind for _, kind in self.order) and "token_type_ids" in _arguments(encoder)
+        segments = getattr(encoder.config, "type_vocab_size", None) or 0
+        self.takes_segments = segments > max(segment for _, segment in self.order) and "token_type_ids" in _arguments(
+            encoder
+        )
 
     def forward(self, texts: Mapping[str, Ragged]) -> Tensor:  # type: ignore[override]
         return self.read(self.together(*two(texts)))
@@ -93,7 +95,7 @@ class PretrainedPair(PretrainedText):
         """The outputs for texts that are put together already."""
         values, mask = mask_padding(Ragged(both.values, both.lengths))
         values = values.masked_fill(~mask, self.padding)
-        more = {"token_type_ids": both.kinds} if self.takes_kinds else {}
+        more = {"token_type_ids": both.segments} if self.takes_segments else {}
         x = self.encoder(input_ids=values, attention_mask=mask.long(), **more).last_hidden_state
         return self.head(self.dropout(self.pool(x, mask)))
 
@@ -111,11 +113,11 @@ class PretrainedPair(PretrainedText):
         lengths = counts["first"] + counts["second"] + marks
         shape = len(lengths), max(int(lengths.max()), 1)
         values = first.values.new_zeros(shape)
-        kinds, sources = torch.zeros_like(values), torch.full_like(values, -1)
+        segments, sources = torch.zeros_like(values), torch.full_like(values, -1)
         begins = {"first": 0, "second": first.values.shape[1]}
         steps = torch.arange(shape[1], device=values.device).expand(shape)
         at = torch.zeros_like(lengths)[:, None]
-        for item, kind in self.order:
+        for item, segment in self.order:
             if isinstance(item, str):
                 text, count = first if item == "first" else second, counts[item][:, None]
                 inside = (steps >= at) & (steps < at + count)
@@ -126,9 +128,9 @@ class PretrainedPair(PretrainedText):
                 count = torch.ones_like(at)
                 inside, tokens = steps == at, torch.full_like(values, item)
             values = torch.where(inside, tokens, values)
-            kinds = torch.where(inside, kind, kinds)
+            segments = torch.where(inside, segment, segments)
             at = at + count
-        return Joined(values, kinds, sources, lengths)
+        return Joined(values, segments, sources, lengths)
 
 
 class PretrainedTagger(nn.Module):

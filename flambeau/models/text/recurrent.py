@@ -68,7 +68,7 @@ class Recurrent(nn.Module):
         # Packing asks for the lengths on the CPU: on another device this waits for it.
         packed = pack_padded_sequence(x, mask.sum(1).cpu(), batch_first=True, enforce_sorted=False)
         packed, state = self.recurrent(packed)
-        if self.pool.kind == "last":
+        if self.pool.pooling == "last":
             hidden = state[0] if isinstance(state, tuple) else state  # (layers·ways, B, hidden)
             pooled = torch.cat(list(hidden[-self.ways :]), 1)
         else:
