@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from flambeau.core.errors import DataError, UsageError, nearest, shown
 from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition, Windows
+from flambeau.fields.encoding import Sample
 from flambeau.fields.sound.augment import Draws, SoundAugmentation, by_level
 from flambeau.fields.sound.files import MOST_SECONDS, RATES, SUFFIXES, decode, looks_like_sound, sound_info
 from flambeau.fields.sound.mel import LogMel
@@ -53,6 +54,7 @@ class Audio(Field):
     """
 
     kind = "audio"
+    varies = True
     asked_as = "file"
     persistent = True
     input_only = True
@@ -93,14 +95,15 @@ class Audio(Field):
         """The augmentation as plain JSON, None if there is none."""
         return self.augmentation.to_dict() if self.augmentation else None
 
-    def choose_augmentation(self, asked: str | Mapping[str, Any]) -> str:
-        """Sets the augmentation from a level (`none`, `light`, `auto`, `strong`) or from settings; says what it is."""
+    def choose_augmentation(self, asked: str | Mapping[str, Any], sample: Callable[[], Sample]) -> list[str]:
+        if self.augmentation is not None:
+            return []
         if isinstance(asked, str):
             chosen, why = by_level(asked)
         else:
             chosen, why = SoundAugmentation.from_dict(asked), "as asked"
         self.augmentation = chosen or None
-        return why
+        return [why]
 
     @property
     def random(self) -> bool:

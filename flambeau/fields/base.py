@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -17,7 +17,7 @@ from flambeau.core.files import ODD
 from flambeau.core.findings import Finding
 from flambeau.core.registry import Registry
 from flambeau.fields.columns import Views
-from flambeau.fields.encoding import Encoding, Ragged, Windows
+from flambeau.fields.encoding import Encoding, Ragged, Sample, Windows
 from flambeau.fields.raw import RawValues
 from flambeau.fields.wanted import Suited
 
@@ -49,6 +49,8 @@ class Field(RawValues, Suited, ABC):
     """Names of the attributes that a user sets; `to_dict` keeps them."""
     fitted: ClassVar[tuple[str, ...]] = ()
     """Names of the attributes that `fit` sets; `to_dict` keeps them too."""
+    varies: ClassVar[bool] = False
+    """Whether it can be augmented; see `choose_augmentation`."""
     leads: ClassVar[bool] = False
     """Whether it is a picture that others have a place in: it has `lead` and `frame`."""
     follows: ClassVar[bool] = False
@@ -116,6 +118,15 @@ class Field(RawValues, Suited, ABC):
     def prepare(self, gathered: Any, training: bool = False, generator: torch.Generator | None = None) -> Any:
         """The gathered batch to model input, on its device. All randomness comes from `generator`."""
         return gathered
+
+    def choose_augmentation(self, asked: str | Mapping[str, Any], sample: Callable[[], Sample]) -> list[str]:
+        """Sets how prepared values are varied at random in training, where that is not set yet, from a level (`none`,
+        `light`, `auto`, `strong`) or from settings. What was chosen and why, in clauses. Called where `varies`.
+
+        Args:
+            sample: gives training rows to look at, which takes a while.
+        """
+        return []
 
     # -- places in a picture ------------------------------------------------------------------------------------
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -58,3 +59,20 @@ class Encoding:
     def nbytes(self) -> int:
         """Bytes of one value (of one item, where ragged)."""
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some training rows, drawn: what an augmentation may be chosen by.
+
+    Attributes:
+        count: how many training rows there are in all.
+        values: the encoded values of those that were drawn.
+        targets: their encoded targets; None where there are none, or such as move with the values.
+        classes: the names that targets number.
+    """
+
+    count: int
+    values: Any
+    targets: Any = None
+    classes: Sequence[str] | None = None

@@ -6,7 +6,7 @@ import base64
 import html
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +17,14 @@ from torch import Tensor
 
 from flambeau.core.arrays import as_array
 from flambeau.core.errors import DataError, UsageError, nearest, shown
-from flambeau.fields.augment import Augmentation, normalise
+from flambeau.fields.augment import Augmentation, choose, normalise
 from flambeau.fields.augment.movement import Movement
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
+from flambeau.fields.encoding import Sample
 from flambeau.fields.picture.colour_spaces import COLOURS, convert
-from flambeau.fields.picture.decoding import MAX_PIXELS, SUFFIXES, check_pixels, decode, frame, read_bytes, resize
-from flambeau.fields.picture.pixels import (
-    DAMAGES,
-    Range,
-    bytes_a_pixel,
-    extremes,
-    is_wide,
-    looks_like_picture,
-    open_picture,
-    range_of,
-    suits,
-)
+from flambeau.fields.picture.decoding import MAX_PIXELS, SUFFIXES, decode, frame, resize
+from flambeau.fields.picture.looking import original_size, suited
+from flambeau.fields.picture.pixels import Range, looks_like_picture
 from flambeau.fields.placement import Placement
 from flambeau.fields.wanted import Wanted
 
@@ -42,7 +34,7 @@ DEFAULT_SIZE = 128
 RESIZES = ("squash", "crop", "pad")
 FIT_SAMPLE = 256
 THUMBNAIL = 160  # pixels a side, at most
-FEW = 0.1  # of pictures, that are not like the others
+MANY = 20_000  # training pictures from which `auto` augments lightly
 
 
 @FIELDS.register("image")
@@ -64,7 +56,7 @@ class Image(Field):
     kind = "image"
     asked_as = "file"
     persistent = True
-    leads = True
+    leads = varies = True
     suffixes = SUFFIXES
     settings = ("size", "colour", "resize", "background", "range", "augment")
     fitted = ("mean", "std", "source_sizes", "values")
@@ -97,6 +89,20 @@ class Image(Field):
     def augment(self) -> dict[str, Any] | None:
         """The augmentation as plain JSON, None if there is none."""
         return self.augmentation.to_dict() if self.augmentation else None
+
+    def choose_augmentation(self, asked: str | Mapping[str, Any], sample: Callable[[], Sample]) -> list[str]:
+        if self.augmentation is not None:
+            return []
+        if not isinstance(asked, str):
+            self.augmentation = Augmentation.from_dict(asked) or None
+            return []
+        seen, level, added = sample(), asked, ""
+        if asked == "auto" and seen.count >= MANY:
+            # few epochs over many pictures: they are varied enough, and strong changes only slow the learning
+            level, added = "light", f" Lightly, for there are {seen.count:,} of them."
+        augmentation, why = choose(seen.values, seen.targets, classes=seen.classes, level=level)
+        self.augmentation = augmentation or None
+        return [why + added]
 
     @property
     def channels(self) -> int:
@@ -327,60 +333,6 @@ class Image(Field):
         buffer = io.BytesIO()
         picture.save(buffer, kind)
         return kind, base64.b64encode(buffer.getvalue()).decode()
-
-
-def original_size(value: Any) -> tuple[int, int]:
-    """(height, width) of a picture, from its head only, before EXIF rotation.
-
-    Raises:
-        DataError: it is not a picture.
-    """
-    if isinstance(value, (str, Path, bytes)):
-        data = value if isinstance(value, bytes) else read_bytes(value)
-        try:
-            with open_picture(data) as picture:
-                width, height = picture.size
-        except (*DAMAGES, PILImage.DecompressionBombError):
-            raise DataError("this is not a picture", where=None if isinstance(value, bytes) else value) from None
-        check_pixels((width, height), value if not isinstance(value, bytes) else None)
-        return height, width
-    if isinstance(value, PILImage.Image):
-        return value.height, value.width
-    array = decode(value, 3, values=(0.0, 1.0))
-    return array.shape[0], array.shape[1]
-
-
-def suited(pictures: Sequence[Any]) -> Range | None:
-    """The range that suits some pictures together; None where all but a few have 8 bits or are of the usual range, so
-    that an odd one is refused and does not darken the others."""
-    found = [e for value in pictures if (e := _extremes(value)) is not None]
-    others = sum(suits(low, high, whole) != usual for low, high, whole, usual in found)
-    if others <= FEW * len(pictures):
-        return None
-    return suits(min(e[0] for e in found), max(e[1] for e in found), all(e[2] for e in found))
-
-
-def _extremes(value: Any) -> tuple[float, float, bool, Range] | None:
-    """The least and greatest value of a picture of more than 8 bits or of floats, whether they are whole numbers, and
-    what its range is by default; None of any other, and of one that cannot be read, which is named later."""
-    try:
-        if isinstance(value, (str, Path, bytes)):
-            with open_picture(value if isinstance(value, bytes) else read_bytes(value)) as opened:
-                return _extremes(opened)
-        if isinstance(value, PILImage.Image):
-            if not is_wide(value):
-                return None
-            check_pixels(value.size, None, bytes_a_pixel(value, 1))
-            (low, high), whole, usual = extremes(value), value.mode != "F", range_of(value)
-        else:
-            array = np.asarray(value)
-            if array.dtype == np.uint8 or array.dtype.kind not in "iuf" or not array.size or array.ndim not in (2, 3):
-                return None
-            low, high, whole = float(array.min()), float(array.max()), array.dtype.kind != "f"
-            usual = (0.0, 255.0 if whole else 1.0)
-    except (DataError, *DAMAGES, PILImage.DecompressionBombError):
-        return None
-    return (low, high, whole, usual) if math.isfinite(low) and math.isfinite(high) else None
 
 
 def _range(values: Sequence[float]) -> list[float]:

@@ -6,7 +6,7 @@ import html
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -18,9 +18,10 @@ import torch
 from flambeau.core.errors import DataError, UsageError
 from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition
 from flambeau.fields.describing import spread
+from flambeau.fields.encoding import Sample
 from flambeau.fields.language import tokenizers as cutting
 from flambeau.fields.language.charsets import read_text
-from flambeau.fields.language.eda import EDA
+from flambeau.fields.language.eda import EDA, chosen
 from flambeau.fields.language.synonyms import find_wordnet, read_synonyms, synonym_table
 from flambeau.fields.language.tokenizers import HF, WORDS
 from flambeau.fields.language.wordwise import WordByWord, joined, works_by_word
@@ -56,6 +57,7 @@ class Text(Field):
     """
 
     kind = "text"
+    varies = True
     asked_as = "text"
     input_only = True
     suffixes = frozenset([".txt"])
@@ -83,6 +85,15 @@ class Text(Field):
         self.cut: str | None = None if tokens == "auto" else tokens
         self.vocabulary: list[str] = []
         self.tokenizer: str | None = None  # the JSON of `tokenizers`, of BPE and pretrained ones
+
+    def choose_augmentation(self, asked: str | Mapping[str, Any], sample: Callable[[], Sample]) -> list[str]:
+        """None unless it is asked for, since a word more or less can turn what a text says."""
+        if self.augmentation is not None:
+            return []
+        self.augmentation, said = chosen(asked, self.tokenizer is None and find_wordnet() is not None)
+        if self.augmentation:
+            self.prepare(Ragged(torch.ones(1, 1), torch.ones(1).long()), True)  # a missing dictionary is told here
+        return said
 
     @property
     def augment(self) -> dict[str, Any] | None:

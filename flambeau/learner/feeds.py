@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,9 @@ from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import grouped
 from flambeau.data.prepare import Preparer
 from flambeau.data.store.encode import EncodeOptions, encode
-from flambeau.fields import FIELDS, Audio, Category, Field, Image, Ragged, Text
-from flambeau.fields.language.eda import EDA, LEVELS
-from flambeau.fields.language.synonyms import find_wordnet
+from flambeau.fields import FIELDS, Field
+from flambeau.fields.augment.policy import LEVELS
+from flambeau.fields.encoding import Sample
 from flambeau.learner import preflight
 from flambeau.learner.plan import Facts, Plan, plan
 from flambeau.objectives import Objective
@@ -33,7 +34,7 @@ from flambeau.training import Settings, Source
 from flambeau.training.engine import Engine, Machine
 
 SPLITS = ("train", "valid", "test")
-MANY = 20_000  # training pictures from which `auto` augments lightly
+SAMPLED = 2000  # training rows that an augmentation is chosen by
 
 
 class Feed:
@@ -215,41 +216,32 @@ class FieldFeed(Feed):
             self.dataset.fields[name] = Field.from_dict({**kept, **changed})
 
     def _augment(self, asked: str | Mapping[str, Any], reasons: list[str]) -> None:
-        from flambeau.fields.augment import Augmentation, policy
+        if isinstance(asked, str) and asked not in LEVELS:
+            raise UsageError(f"no augmentation is called '{asked}'", fix=nearest(asked, LEVELS))
+        fields = {name: self.dataset.fields[name] for name in self.dataset.inputs}
+        varied = [name for name, field in fields.items() if field.varies]
+        if self.groups and asked not in ("auto", "none") and not varied:
+            kinds = ", ".join(sorted({field.kind for field in fields.values()}))
+            expected = "pictures, sounds or texts"
+            raise UsageError(
+                f"inputs of the kind {kinds} are not augmented", expected=expected, fix="leave augment out"
+            )
+        for name in varied:
+            said = fields[name].choose_augmentation(asked, partial(self._sample, name))
+            reasons += [f"augmentation of {name}: {clause}" for clause in said]
 
-        if isinstance(asked, str) and asked not in policy.LEVELS:
-            raise UsageError(f"no augmentation is called '{asked}'", fix=nearest(asked, policy.LEVELS))
-        kinds = [self.dataset.fields[name].kind for name in self.dataset.inputs]
-        if self.groups and asked not in ("auto", "none") and not {"image", "audio", "text"} & set(kinds):
-            raise UsageError(f"inputs of the kind {', '.join(sorted(set(kinds)))} are not augmented",
-                             expected="pictures, sounds or texts", fix="leave augment out")  # fmt: skip
-        for name in self.dataset.inputs:
-            field = self.dataset.fields[name]
-            if isinstance(field, Audio) and field.augmentation is None:
-                reasons.append(f"augmentation of {name}: {field.choose_augmentation(asked)}")
-            if isinstance(field, Text) and field.augmentation is None:
-                _reword(field, name, asked, reasons)
-            if not isinstance(field, Image) or field.augmentation is not None:
-                continue
-            if not isinstance(asked, str):
-                field.augmentation = Augmentation.from_dict(asked) or None
-                continue
-            rows = self.rows["train"]
-            # drawn, not every k-th: strides can line up with sorted labels
-            drawn = torch.randperm(len(rows), generator=generator(0, "augmentation"))[:2000]
-            gathered = self.store.gather(rows[drawn.sort().values])
-            target = self.dataset.fields.get(self.dataset.target or "")
-            classes = target.classes if isinstance(target, Category) else None
-            # what has a place in a picture moves with it: nothing of it can be spoilt by a flip
-            labels = None if target is not None and target.follows else gathered.get(self.dataset.target or "")
-            level, added = asked, ""
-            if asked == "auto" and len(rows) >= MANY:
-                # few epochs over many pictures: they are varied enough, and strong changes only slow the learning
-                level, added = "light", f" Lightly, for there are {len(rows):,} of them."
-            augmentation, why = policy.choose(gathered[name], labels, classes=classes, level=level)
-            why += added
-            field.augmentation = augmentation or None
-            reasons.append(f"augmentation of {name}: {why}")
+    def _sample(self, name: str) -> Sample:
+        """Training rows of an input, with targets where these can be spoilt by changes to it."""
+        rows = self.rows["train"]
+        # drawn, not every k-th: strides can line up with sorted labels
+        drawn = torch.randperm(len(rows), generator=generator(0, "augmentation"))[:SAMPLED]
+        gathered = self.store.gather(rows[drawn.sort().values])
+        target = self.dataset.fields.get(self.dataset.target or "")
+        if target is None or target.follows:
+            return Sample(len(rows), gathered[name])
+        targets = gathered[self.dataset.target or ""]
+        numbered = target.has_classes and targets.ndim == 1
+        return Sample(len(rows), gathered[name], targets, target.classes if numbered else None)
 
     def make_batches(self, settings: Settings, objective: Objective, engine: Engine) -> None:
         has_norm = has_batch_norm(objective.model)
@@ -300,22 +292,6 @@ class FieldFeed(Feed):
 def has_batch_norm(model: nn.Module) -> bool:
     """Whether a model learns from the mean of a batch, which one sample has not."""
     return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
-
-
-def _reword(field: Text, name: str, asked: str | Mapping[str, Any], reasons: list[str]) -> None:
-    """The augmentation of texts: none unless it is asked for, since a word more or less can turn what a text says."""
-    if isinstance(asked, str):
-        share = LEVELS.get(asked, 0.0)
-        words = field.tokenizer is None and find_wordnet() is not None
-        field.augmentation = EDA(share * words, share * words, share, share) if share else None
-        if share and not words:
-            reasons.append(f"augmentation of {name}: no synonyms, for there is no WordNet for whole words")
-    else:
-        field.augmentation = EDA.from_dict(asked) or None
-    if field.augmentation:
-        field.prepare(Ragged(torch.ones(1, 1), torch.ones(1).long()), True)  # a missing dictionary is told here
-        told = ", ".join(f"{k} {v}" for k, v in field.augmentation.to_dict().items() if v)
-        reasons.append(f"augmentation of {name}: {told}")
 
 
 __all__ = ["SPLITS", "Feed", "FieldFeed", "has_batch_norm"]

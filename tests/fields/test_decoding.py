@@ -12,8 +12,8 @@ from realdata.nasty import UNREADABLE
 from sklearn.datasets import load_sample_image
 
 from flambeau.core.errors import DataError
-from flambeau.fields.image import original_size
 from flambeau.fields.picture.decoding import decode, resize
+from flambeau.fields.picture.looking import original_size
 
 GREY = {"grey", "grey16", "float_tiff", "la", "one_bit"}
 TRANSPARENT = {"rgba", "la", "palette_transparent"}

@@ -119,6 +119,19 @@ class EDA:
         return Ragged(values.masked_fill(torch.arange(values.shape[1], device=device) >= kept[:, None], 0), kept)
 
 
+def chosen(asked: str | Mapping[str, Any], words: bool) -> tuple[EDA | None, list[str]]:
+    """The augmentation of a level (`none`, `light`, `auto`, `strong`) or of settings, and what it is, in clauses.
+
+    Args:
+        words: whether there are synonyms.
+    """
+    share = LEVELS.get(asked, 0.0) if isinstance(asked, str) else 0.0
+    eda = EDA(share * words, share * words, share, share) if isinstance(asked, str) else EDA.from_dict(asked)
+    lacking = ["no synonyms, for there is no WordNet for whole words"] if share and not words else []
+    said = [", ".join(f"{k} {v}" for k, v in eda.to_dict().items() if v)] if eda else []
+    return eda or None, lacking + said
+
+
 def _synonyms(values: Tensor, table: tuple[Tensor, Tensor], draw: Tensor) -> tuple[Tensor, Tensor]:
     """Whether each token has a synonym, and one of them, drawn."""
     synonyms, count = (part.to(values.device) for part in table)
