@@ -13,28 +13,26 @@ from flambeau.core.files import to_json
 from flambeau.core.printable import printable, printable_json
 from flambeau.core.reporter import Reporter
 
+
+def option(help: str, *names: str, **more: Any) -> Any:
+    """An option that need not be given: its help says what is done then, so that no default is shown."""
+    return typer.Option(*names, help=help, show_default=False, **more)
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; progress goes to stderr.")]
 RunPath = Annotated[Path, typer.Argument(help="A run folder, such as runs/photos.", show_default=False)]
 DataPath = Annotated[
     Path,
     typer.Argument(help="A folder of class folders, a CSV or Parquet file, or a zip of a folder.", show_default=False),
 ]
-Target = Annotated[
-    str | None, typer.Option(help="Tables: the column to predict (of CoNLL's columns its number).", show_default=False)
-]
+Target = Annotated[str | None, option("Tables: the column to predict (of CoNLL's columns its number).")]
 Input = Annotated[
     list[str] | None,
     typer.Option("--input", help="Tables: a column to predict from (of CoNLL's columns its number); repeatable."),
 ]
-Pattern = Annotated[
-    str | None,
-    typer.Option(help="Labels in file names, such as '{fold}-{clip}-{take}-{class}.wav'.", show_default=False),
-]
+Pattern = Annotated[str | None, option("Labels in file names, such as '{fold}-{clip}-{take}-{class}.wav'.")]
 Charset = Annotated[
-    str | None,
-    typer.Option(
-        "--encoding", help="Texts and tables: utf-8, gb18030, cp1252, …; found out if not given.", show_default=False
-    ),
+    str | None, option("Texts and tables: utf-8, gb18030, cp1252, …; found out if not given.", "--encoding")
 ]
 Read = Annotated[
     list[str] | None,
@@ -44,34 +42,18 @@ Read = Annotated[
         "text as it is written; repeatable. `flambeau check` shows how each is.",
     ),
 ]
-Root = Annotated[
-    Path | None,
-    typer.Option(
-        help="Tables of files: the folder that their names start from; found if not given.", show_default=False
-    ),
-]
+Root = Annotated[Path | None, option("Tables of files: the folder that their names start from; found if not given.")]
 NoHeader = Annotated[bool, typer.Option("--no-header", help="Tables: the first row holds data, not names.")]
-Time = Annotated[
-    str | None, typer.Option(help="Series: the column of times; the target is then forecast.", show_default=False)
-]
-Id = Annotated[str | None, typer.Option("--id", help="Series: the column that tells them apart.", show_default=False)]
+Time = Annotated[str | None, option("Series: the column of times; the target is then forecast.")]
+Id = Annotated[str | None, option("Series: the column that tells them apart.", "--id")]
 Known = Annotated[
     list[str] | None, typer.Option(help="Series: a column that is known for the steps ahead too; repeatable.")
 ]
-Horizon = Annotated[
-    int | None, typer.Option(help="Series: steps ahead; one cycle of the data if not given.", show_default=False, min=1)
-]
+Horizon = Annotated[int | None, option("Series: steps ahead; one cycle of the data if not given.", min=1)]
 TimeFormat = Annotated[
-    str | None,
-    typer.Option(help="Series: how times are written, such as '%d/%m/%Y %H:%M' or 'unix s'; found if not given.",
-                 show_default=False),
-]  # fmt: skip
-Metric = Annotated[
-    str | None,
-    typer.Option(
-        help="What models are judged by, such as roc_auc or f1; by the target if not given.", show_default=False
-    ),
+    str | None, option("Series: how times are written, such as '%d/%m/%Y %H:%M' or 'unix s'; found if not given.")
 ]
+Metric = Annotated[str | None, option("What models are judged by, such as roc_auc or f1; by the target if not given.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 
 

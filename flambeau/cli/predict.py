@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flambeau.cli import common
+from flambeau.cli.common import option
 from flambeau.core.errors import UsageError
 from flambeau.core.printable import cell
 
@@ -22,10 +23,12 @@ NAME = "predict"
 
 def command(
     run: common.RunPath,
-    inputs: Annotated[list[str] | None, typer.Argument(help="Files, and folders that are searched for files; or texts.",
-                                                       show_default=False)] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(help="Files, and folders that are searched for files; or texts.", show_default=False),
+    ] = None,
     top: Annotated[int, typer.Option(help="How many classes to show.", min=1)] = 3,
-    csv_: Annotated[Path | None, typer.Option("--csv", help="Write a table there too.", show_default=False)] = None,
+    csv_: Annotated[Path | None, option("Write a table there too.", "--csv")] = None,
     reject_below: Annotated[
         float, typer.Option(help="Under this confidence the answer is `unknown`.", min=0, max=1)
     ] = 0.0,
@@ -33,14 +36,14 @@ def command(
     encoding: common.Charset = None,
     no_header: common.NoHeader = False,
     root: common.Root = None,
-    generate: Annotated[int | None, typer.Option(help="New samples, of a model that generates them, into --out.",
-                                                 min=1, show_default=False)] = None,
-    out: Annotated[Path | None, typer.Option(help="The folder that files are written to: generated ones, and answers "
-                                             "that are files.", show_default=False)] = None,
+    generate: Annotated[int | None, option("New samples, of a model that generates them, into --out.", min=1)] = None,
+    out: Annotated[
+        Path | None, option("The folder that files are written to: generated ones, and answers that are files.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="What generated samples depend on.")] = 0,
     device: common.Device = "auto",
     json: common.Json = False,
-) -> int:  # fmt: skip
+) -> int:
     """Predict the class (or labels, or number) of files, or of texts.
 
     A file that cannot be read gets an error of its own; the others are predicted. Exit status 2 if any failed. For a

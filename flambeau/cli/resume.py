@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from flambeau.cli import common
+from flambeau.cli.common import option
 from flambeau.cli.train import finish
 
 NAME = "resume"
@@ -14,11 +13,11 @@ NAME = "resume"
 
 def command(
     run: common.RunPath,
-    compute_threads: Annotated[int | None, typer.Option(help="Threads that torch computes with; those that the "
-                                                        "training began with if not given.", min=1,
-                                                        show_default=False)] = None,
+    compute_threads: Annotated[
+        int | None, option("Threads that torch computes with; those that the training began with if not given.", min=1)
+    ] = None,
     json: common.Json = False,
-) -> None:  # fmt: skip
+) -> None:
     """Go on with a stopped training from its last checkpoint, to the same weights as if it had never stopped; or finish
     what was left of one that was killed while its weights were measured.
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from flambeau.cli import common
+from flambeau.cli.common import option
 from flambeau.core.errors import UsageError
 
 NAME = "train"
@@ -15,27 +16,23 @@ MOST_WIDE = 40  # characters of a column of the plan, before longer ones push th
 
 
 def command(
-    data: Annotated[Path | None, typer.Argument(help="A folder of class folders, a CSV or Parquet file, or a zip.",
-                                                show_default=False)] = None,
-    model: Annotated[str | None, typer.Option(help="A name; see `flambeau models`. Chosen by size if not given.",
-                                              show_default=False)] = None,
-    pretrained: Annotated[str | None, typer.Option(help="Weights: a file, a hub name, or `yes` for the model's own.",
-                                                   show_default=False)] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training rows.", show_default=False)] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples in a batch.", show_default=False)] = None,
-    learning_rate: Annotated[float | None, typer.Option("--learning-rate", "--lr", help="The highest of the schedule.",
-                                                        show_default=False)] = None,
-    seed: Annotated[int | None, typer.Option(help="All randomness follows from it; 0 if not given.",
-                                             show_default=False)] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", show_default=False)] = None,
-    size: Annotated[int | None, typer.Option(help="Pixels a side that pictures are brought to.",
-                                             show_default=False)] = None,
-    run: Annotated[Path | None, typer.Option(help="The folder to leave; under runs/ if not given.",
-                                             show_default=False)] = None,
-    recipe: Annotated[Path | None, typer.Option(help="Settings from a recipe file; its data too, if none is given.",
-                                                show_default=False)] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE",
-                                                   help="Any setting of the recipe.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Argument(help="A folder of class folders, a CSV or Parquet file, or a zip.", show_default=False),
+    ] = None,
+    model: Annotated[str | None, option("A name; see `flambeau models`. Chosen by size if not given.")] = None,
+    pretrained: Annotated[str | None, option("Weights: a file, a hub name, or `yes` for the model's own.")] = None,
+    epochs: Annotated[int | None, option("Passes over the training rows.")] = None,
+    batch_size: Annotated[int | None, option("Samples in a batch.")] = None,
+    learning_rate: Annotated[float | None, option("The highest of the schedule.", "--learning-rate", "--lr")] = None,
+    seed: Annotated[int | None, option("All randomness follows from it; 0 if not given.")] = None,
+    device: Annotated[str | None, option("auto, cpu, cuda, cuda:1 or mps.")] = None,
+    size: Annotated[int | None, option("Pixels a side that pictures are brought to.")] = None,
+    run: Annotated[Path | None, option("The folder to leave; under runs/ if not given.")] = None,
+    recipe: Annotated[Path | None, option("Settings from a recipe file; its data too, if none is given.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting of the recipe.")
+    ] = None,
     target: common.Target = None,
     input_: common.Input = None,
     pattern: common.Pattern = None,
@@ -49,27 +46,29 @@ def command(
     id_: common.Id = None,
     known: common.Known = None,
     split: Annotated[str, typer.Option(help="auto, given, random, stratified, grouped, time or none.")] = "auto",
-    by: Annotated[str | None, typer.Option(help="The column of the groups or times.", show_default=False)] = None,
-    valid: Annotated[float | None, typer.Option(help="Share of rows that validate and choose the epoch; 0.15 or less "
-                                                "by their number if not given.", show_default=False)] = None,
-    test: Annotated[float | None, typer.Option(help="Share of rows kept for the test; as many, from 200 rows on, if "
-                                               "not given; 0 keeps none.", show_default=False)] = None,
-    technique: Annotated[list[str] | None, typer.Option(help="A trick: a name, then settings, as in `mixup alpha=0.4`.",
-                                                        show_default=False)] = None,
-    objective: Annotated[str | None, typer.Option(help="A way of training by its name; supervised if not given.",
-                                                  show_default=False)] = None,
-    loss: Annotated[str | None, typer.Option(help="A loss by its name; its options by --set objective.loss.OPTION=….",
-                                             show_default=False)] = None,
+    by: Annotated[str | None, option("The column of the groups or times.")] = None,
+    valid: Annotated[
+        float | None,
+        option("Share of rows that validate and choose the epoch; 0.15 or less by their number if not given."),
+    ] = None,
+    test: Annotated[
+        float | None, option("Share of rows kept for the test; as many, from 200 rows on, if not given; 0 keeps none.")
+    ] = None,
+    technique: Annotated[list[str] | None, option("A trick: a name, then settings, as in `mixup alpha=0.4`.")] = None,
+    objective: Annotated[str | None, option("A way of training by its name; supervised if not given.")] = None,
+    loss: Annotated[str | None, option("A loss by its name; its options by --set objective.loss.OPTION=….")] = None,
     metric: common.Metric = None,
     no_check: Annotated[bool, typer.Option("--no-check", help="Do not look for mistakes in the data first.")] = False,
     no_baseline: Annotated[bool, typer.Option("--no-baseline", help="Fit no simple rival beside the model.")] = False,
-    cache_limit: Annotated[str | None, typer.Option(help="Most that encoded data may take, such as 20GB; half of the "
-                                                    "free disk if not given.", show_default=False)] = None,
-    threads: Annotated[int | None, typer.Option(help="Decoding threads.", min=1, show_default=False)] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and why so; train nothing and "
-                                          "write nothing.")] = False,
+    cache_limit: Annotated[
+        str | None, option("Most that encoded data may take, such as 20GB; half of the free disk if not given.")
+    ] = None,
+    threads: Annotated[int | None, option("Decoding threads.", min=1)] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be trained, and why so; train nothing and write nothing.")
+    ] = False,
     json: common.Json = False,
-) -> None:  # fmt: skip
+) -> None:
     """Train a model on labelled data and leave a run: weights, metrics, report.
 
     Example: `flambeau train photos/ --model resnet18 --epochs 5 --learning-rate 1e-3`
