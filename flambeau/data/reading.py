@@ -14,7 +14,6 @@ from flambeau.data.grouping import unseen
 from flambeau.data.sources.columns import Columns, from_polars
 from flambeau.data.sources.frames import as_polars
 from flambeau.data.sources.paths import join_paths, located, unpacked, unread_columns
-from flambeau.data.sources.tables import read_table
 from flambeau.fields import Field, Rows
 
 
@@ -100,7 +99,7 @@ def read_rows(
     """The rows of a table for fields that are fitted, read as those that they were fitted to.
 
     Args:
-        data: a table's file, or a polars or pandas frame.
+        data: a path of any source that has columns, or a polars or pandas frame.
         fields: of the columns, as a run has them.
         known: the columns that are read, the others being left out; all of them if not given.
         root, plain: as for `read_frame`; of a file its own folder if not given.
@@ -109,10 +108,14 @@ def read_rows(
     Raises:
         DataError: there is no such file, a column is missing, or there are no rows.
     """
-    name, decimal, findings = "the data frame", None, list[Finding]()
+    name, decimal = "the data frame", None
+    findings: Sequence[Finding] = ()
     if isinstance(data, (str, Path)):
-        name, root = Path(data).name, root or Path(data).parent
-        table = read_table(data, encoding=encoding, header=header, columns=columns)
+        from flambeau.data.sources.opening import source_of
+
+        path, given = Path(data), {"encoding": encoding, "header": None if header else False, "columns": columns}
+        table = source_of(path, {}).table(path, **{n: value for n, value in given.items() if value is not None})
+        name, root = path.name, root or (path if path.is_dir() else path.parent)
         data, decimal, findings = table.frame, table.decimal, table.findings
     frame = as_polars(data, name)
     for column in known or ():

@@ -164,6 +164,8 @@ def test_a_source(flambeau: Forkserver, tmp_path: Path) -> None:
     other = flambeau("evaluate", "run", "notes", *plugin, "--json", cwd=tmp_path)
     assert own.json["metrics"]["accuracy"] == other.json["metrics"]["accuracy"] == 1, other.err
     assert own.json["samples"] < other.json["samples"] == 60
+    told = flambeau("predict", "run", "notes", *plugin, "--json", cwd=tmp_path)
+    assert [p["label"] for p in told.json["predictions"]] == [*"ab"] * 30, told.err
     refused = flambeau("train", "notes", *plugin, "--encoding", "gb18030", cwd=tmp_path)
     assert refused.status == 2 and "encoding is for tables, folders" in refused.told
     (tmp_path / "notes" / "60.json").write_text("[1]")

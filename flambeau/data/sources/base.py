@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from flambeau.core.registry import Registry
 from flambeau.data.dataset import Dataset
+from flambeau.data.sources.tables import Table, read_table
 from flambeau.data.split import Split
 from flambeau.fields import chosen
 
@@ -31,7 +32,7 @@ class Source(ABC):
     sign: ClassVar[str] = ""
     """What to give so that it is taken, for who gives an option that is for it."""
     columns: ClassVar[bool] = False
-    """Whether the data have columns by name, so that `target`, `inputs` and `fields` of a run are of other data too."""
+    """Whether the data are rows with columns by name, which a run's `target`, `inputs` and `fields` are then of."""
 
     @staticmethod
     @abstractmethod
@@ -52,6 +53,15 @@ class Source(ABC):
         Raises:
             DataError: what is wrong, and where.
         """
+
+    @staticmethod
+    def table(path: Path, **layout: Any) -> Table:
+        """The rows of a path, where there are `columns`: for a prediction too.
+
+        Args:
+            layout: what was given of `encoding`, `header` and `columns`, as for `read_table`.
+        """
+        return read_table(path, **layout)
 
     @classmethod
     def options(cls) -> dict[str, inspect.Parameter]:

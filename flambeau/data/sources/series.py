@@ -88,7 +88,8 @@ def from_series(
     findings: list[Finding] = []
     decimal = None
     if file is not None:
-        frame, _, findings, decimal = read_table(file, encoding=encoding)
+        frame, _, noted, decimal = read_table(file, encoding=encoding)
+        findings += noted
     else:
         frame = as_polars(with_index(data, time, target))
     for name in (time, target, *([id] if id else []), *known, *(inputs or ())):

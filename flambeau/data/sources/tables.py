@@ -45,8 +45,8 @@ class Table(NamedTuple):
     """
 
     frame: Any
-    encoding: str | None
-    findings: list[Finding]
+    encoding: str | None = None
+    findings: Sequence[Finding] = ()
     decimal: str | None = None
 
 

@@ -15,7 +15,7 @@ from flambeau.data.sources.frames import as_polars
 from flambeau.data.sources.paths import holds_files
 from flambeau.data.sources.roles import answers_of, given_split, without_empty, without_row_names, without_unusable
 from flambeau.data.sources.table_folders import is_parted, read_parts, table_in, tables_about
-from flambeau.data.sources.tables import is_table, read_table
+from flambeau.data.sources.tables import Table, is_table, read_table
 from flambeau.data.split import Split, with_validation
 from flambeau.fields import Field, recognise
 from flambeau.fields.recognition import field_to_read
@@ -50,19 +50,26 @@ def from_table(
     Raises:
         DataError: the file is missing or cannot be read, or has no such column.
     """
-    file, findings = Path(path), list[Finding]()
-    parted = is_parted(file)
-    if file.is_dir() and not parted:
-        file = table_in(file)
-        said = f"the table {file.name} in the folder is read"
-        findings = [Finding("table-in-folder", Severity.NOTE, said, places=[str(file)])]
-    table = read_parts(file) if parted else read_table(file, encoding=encoding, header=header, columns=columns)
+    file, table = _opened(Path(path), encoding=encoding, header=header, columns=columns)
     source = described("table", file, target=target, inputs=inputs, split=split, encoding=encoding, header=header,
                        columns=columns, fields=fields, read=read, root=Path(root) if root else None)  # fmt: skip
-    base = root or (file if parted else file.parent)
+    base = root or (file if file.is_dir() else file.parent)
     return from_frame(table.frame, target=target, inputs=inputs, fields=fields, split=split, root=base, read=read,
                       source=source if labels else {**source, "labels": False}, name=str(file),
-                      findings=[*findings, *table.findings], decimal=table.decimal, labels=labels)  # fmt: skip
+                      findings=table.findings, decimal=table.decimal, labels=labels)  # fmt: skip
+
+
+def _opened(path: Path, **layout: Any) -> tuple[Path, Table]:
+    """What is read of a path, and the rows that it holds."""
+    if is_parted(path):
+        return path, read_parts(path)
+    file = table_in(path) if path.is_dir() else path
+    table = read_table(file, **layout)
+    if file is path:
+        return file, table
+    said = f"the table {file.name} in the folder is read"
+    note = Finding("table-in-folder", Severity.NOTE, said, places=[str(file)])
+    return file, table._replace(findings=[note, *table.findings])
 
 
 def from_frame(
@@ -195,6 +202,23 @@ def stratifies(target: Sequence[Any], field: Field | None) -> bool:
     return (field or recognise(target[:1000], target=True)[0]).one_class
 
 
+class RowsSource(Source):
+    """A source of rows with columns, of which only `claims` and `table` are to be said."""
+
+    columns = True
+
+    @classmethod
+    def read(
+        cls, path: str | Path, *, target: str | None = None, inputs: Sequence[str] | None = None,
+        fields: Mapping[str, Field] | None = None, split: Split | str = "auto", read: Mapping[str, str] | None = None,
+        root: str | Path | None = None, labels: bool = True,
+    ) -> Dataset:  # fmt: skip
+        """As `from_frame`."""
+        table = cls.table(Path(path))
+        return from_frame(table.frame, target=target, inputs=inputs, fields=fields, split=split, read=read, root=root,
+                          labels=labels, name=str(path), findings=table.findings, decimal=table.decimal)  # fmt: skip
+
+
 @SOURCES.register("table")
 class TableSource(Source):
     """Tables, and folders that hold one; a .txt file is one of texts."""
@@ -209,3 +233,7 @@ class TableSource(Source):
         if path.is_file():
             return 0.3 * (path.suffix.lower() == ".txt")
         return 0.5 * ("pattern" not in options and (is_parted(path) or bool(tables_about(path))))
+
+    @staticmethod
+    def table(path: Path, **layout: Any) -> Table:
+        return _opened(path, **layout)[1]
