@@ -10,6 +10,8 @@ flambeau predict runs/boxes picture.png --plugin examples/plugins/boxes.py --jso
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import math
 from collections import defaultdict
@@ -25,6 +27,7 @@ from torch import Tensor, nn
 from flambeau.core.errors import DataError, UsageError, shown
 from flambeau.fields import FIELDS, Field, Image, Ragged
 from flambeau.fields.base import Encoding, Recognition
+from flambeau.fields.describing import counted
 from flambeau.fields.placement import Placement, upright
 from flambeau.models import OWN, OutputSpec
 from flambeau.objectives.losses import Loss
@@ -40,49 +43,52 @@ THRESHOLDS = torch.arange(0.5, 1.0, 0.05)
 COLOURS = ("yellow", "cyan", "magenta", "lime", "orange", "white")
 
 
+def read(value: Any) -> list[tuple[list[float], str]]:
+    """The corners and the class of each box of a raw value. Raises DataError where it has none."""
+    try:
+        listed = json.loads(value) if isinstance(value, str) else value
+        rows = [[*(b[c] for c in CORNERS), b["label"]] if isinstance(b, Mapping) else [*b] for b in listed]
+        found = [([float(x) for x in corners], str(name)) for *corners, name in rows]
+    except (ValueError, TypeError, KeyError):
+        expected = "a list of {x1, y1, x2, y2, label} or [x1, y1, x2, y2, label], [] for none"
+        raise DataError(f"{shown(value)} are no boxes", expected=expected) from None
+    for corners, name in found:
+        if len(corners) != 4 or not (-math.inf < corners[0] < corners[2] < math.inf > corners[3] > corners[1]):
+            raise DataError(f"the box {corners} of '{name}' has no area", expected="x1 < x2 and y1 < y2, in pixels")
+    return found
+
+
+def readable(values: Sequence[Any]) -> list[list[tuple[list[float], str]]]:
+    """Those of the values that can be read; the others are named when the store is built."""
+    found = []
+    for value in values:
+        with contextlib.suppress(DataError):
+            found.append(read(value))
+    return found
+
+
 @FIELDS.register("boxes")
 class Boxes(Field):
     """Any number of boxes of K classes. Encoded as float32 (M, 5): left, top, right, bottom, class."""
 
     kind = task = "boxes"
     target_only = follows = True
-    settings = ("classes",)
+    fitted = ("classes",)
 
-    def __init__(self, classes: Sequence[str] | None = None):
-        self.classes: list[str] = [str(name) for name in classes or ()]
-        self._given = bool(classes)
-
-    @classmethod
-    def boxes(cls, value: Any) -> list[tuple[list[float], str]]:
-        """The corners and the class of each box of a raw value. Raises DataError where it has none."""
-        try:
-            listed = json.loads(value) if isinstance(value, str) else list(value)
-            rows = [[*(b[c] for c in CORNERS), b["label"]] if isinstance(b, Mapping) else [*b] for b in listed]
-            found = [([float(x) for x in corners], str(name)) for *corners, name in rows]
-        except (ValueError, TypeError, KeyError):
-            expected = "a list of {x1, y1, x2, y2, label} or [x1, y1, x2, y2, label], [] for none"
-            raise DataError(f"{shown(value)} are no boxes", expected=expected) from None
-        for corners, name in found:
-            if len(corners) != 4 or not (-math.inf < corners[0] < corners[2] < math.inf > corners[3] > corners[1]):
-                raise DataError(f"the box {corners} of '{name}' has no area", expected="x1 < x2 and y1 < y2, in pixels")
-        return found
-
-    @classmethod
-    def _boxes_or_none(cls, value: Any) -> list[tuple[list[float], str]]:
-        try:
-            return cls.boxes(value)
-        except DataError:
-            return []  # named when the store is built
+    def __init__(self) -> None:
+        self.classes: list[str] = []
 
     @classmethod
     def recognise(cls, values: Sequence[Any]) -> Recognition:
-        some = [value for value in values if value is not None and value not in ("[]", [])]
-        good = sum(bool(cls._boxes_or_none(value)) for value in some)
-        return Recognition(0.98 if good > 0.9 * len(some) else 0.0, f"{good} of {len(some)} values are lists of boxes")
+        good = readable(values)
+        likely = any(good) and len(good) > 0.9 * len(values)
+        return Recognition(0.98 * likely, f"{len(good)} of {len(values)} values are lists of boxes")
 
     def fit(self, values: Sequence[Any]) -> None:
-        if not self._given:
-            self.classes = sorted({name for value in values for _, name in self._boxes_or_none(value)})
+        self.classes = sorted({name for boxes in readable(values) for _, name in boxes})
+
+    def describe(self, values: Sequence[Any]) -> dict[str, Any]:
+        return counted(name for boxes in readable(values) for _, name in boxes)
 
     @property
     def encoding(self) -> Encoding:
@@ -93,7 +99,7 @@ class Boxes(Field):
         return len(self.classes) + 4
 
     def encode(self, value: Any) -> np.ndarray:
-        found = self.boxes(value)
+        found = read(value)
         if unknown := next((name for _, name in found if name not in self.classes), None):
             raise DataError(f"no training row has a box of the class '{unknown}'", expected=", ".join(self.classes))
         rows = [[*corners, self.classes.index(name)] for corners, name in found]
@@ -108,14 +114,15 @@ class Boxes(Field):
         return Ragged(torch.cat([there / there.new_tensor([W, H, W, H]), classes[..., None]], -1), value.lengths)
 
     def caption(self, value: Any) -> str:
-        return ", ".join(name for _, name in self._boxes_or_none(value)) or "–"
+        told = itertools.chain(*readable([value]))
+        return ", ".join(f"{name} ({', '.join(f'{x:g}' for x in corners)})" for corners, name in told) or "none"
 
     def render_in(self, value: Any, leader: Field, picture: Any) -> str:
         if not isinstance(leader, Image):
             return leader.render(picture)
         small, (height, width) = leader.thumbnail(picture), leader.placement([picture]).sides[0].tolist()
         across, down = small.width / width, small.height / height
-        for (x1, y1, x2, y2), name in self._boxes_or_none(value):
+        for (x1, y1, x2, y2), name in itertools.chain(*readable([value])):
             colour = COLOURS[self.classes.index(name) % len(COLOURS)] if name in self.classes else "white"
             ImageDraw.Draw(small).rectangle((x1 * across, y1 * down, x2 * across, y2 * down), outline=colour)
         return leader.render(small)

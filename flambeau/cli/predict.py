@@ -13,10 +13,12 @@ import typer
 from flambeau.cli import common
 from flambeau.cli.common import option
 from flambeau.core.errors import UsageError
+from flambeau.core.files import to_json
 from flambeau.core.printable import cell
 
 if TYPE_CHECKING:
     from flambeau.cli.asked import Asked
+    from flambeau.fields import Field
 
 NAME = "predict"
 
@@ -87,7 +89,7 @@ def command(
         common.emit({"predictions": rows})
     else:
         for row in rows:
-            for line in _lines(row):
+            for line in _lines(row, target):
                 common.echo(line)
     return 2 if any("error" in row for row in rows) else 0
 
@@ -156,7 +158,7 @@ def _writer(predictor: Any, folder: Path) -> Callable[[str, Any], str]:
     return write
 
 
-def _lines(row: dict[str, Any]) -> list[str]:
+def _lines(row: dict[str, Any], target: Field | None) -> list[str]:
     text = " ".join(row.get("text", "").split())
     name = row.get("file") or (text if len(text) <= 60 else f"{text[:59]}…")
     name = f"{name}, {row['series']}" if row.get("series") else name
@@ -169,9 +171,19 @@ def _lines(row: dict[str, Any]) -> list[str]:
         steps = [f"  {time}  {value:.6g}" for time, value in zip(row["times"], row["label"], strict=True)]
         steps = [f"{step}  ({bands[0][i]:.6g} … {bands[-1][i]:.6g})" if bands else step for i, step in enumerate(steps)]
         return [f"{name}:", *steps]
-    label = row["label"] if not isinstance(row["label"], list) else ", ".join(map(str, row["label"])) or "none"
+    label = row["label"]
+    if isinstance(label, list):
+        label = (target.caption(label) if target is not None else ", ".join(map(str, label))) or "none"
     shown = "  ".join(f"{c} {p:.3f}" for c, p in row.get("probabilities", {}).items())
     return [f"{name}: {label if not isinstance(label, float) else f'{label:.6g}'}" + (f"  ({shown})" if shown else "")]
+
+
+def _cell(label: Any) -> Any:
+    """An answer as a cell of a table: several names with ; between, several things of more parts as JSON."""
+    if not isinstance(label, list):
+        return label
+    plain = not any(isinstance(part, (dict, list)) for part in label)
+    return ";".join(map(str, label)) if plain else to_json(label, indent=None)
 
 
 def _write_csv(path: Path, rows: list[dict[str, Any]], top: int) -> None:
@@ -192,7 +204,7 @@ def _write_csv(path: Path, rows: list[dict[str, Any]], top: int) -> None:
             if "tokens" in row:  # word by word, as the tags are
                 cells = [" ".join(row["tokens"]), " ".join(label)]
             else:
-                cells = [name, ";".join(map(str, label)) if isinstance(label, list) else label]
+                cells = [name, _cell(label)]
             if classes:
                 best = list(row.get("probabilities", {}).items())
                 best += [("", "")] * (top - len(best))
