@@ -363,9 +363,8 @@ class Run:
             best = state.best if training.keep == "best" else None
             if best is not None:
                 with contextlib.suppress(RunError):
-                    if "best" not in tree:
-                        tree, _ = checkpoint.load(path.with_name(best["checkpoint"]))
-                    which, weights = f"epoch {best['epoch']}, the best so far,", tree["best"]
+                    weights = checkpoint.load_best(path.parent, best["checkpoint"])
+                    which = f"epoch {best['epoch']}, the best so far,"
             going = self.status == "running"
             return weights, (
                 f"{self.path}: the training is {'still running' if going else 'unfinished'} ({state.epoch} of "

@@ -5,16 +5,14 @@ flambeau train photos/ --plugin examples/plugins/cutmix.py --technique cutmix
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from flambeau.data.batch import Batch
-from flambeau.techniques import TECHNIQUES, Technique
+from flambeau.techniques import TECHNIQUES, Mixes
 
 
 @TECHNIQUES.register("cutmix")
-class CutMix(Technique):
+class CutMix(Mixes):
     """Puts a rectangle of another picture of the batch into each, and blends the targets by their areas."""
 
     name = "cutmix"
@@ -22,9 +20,6 @@ class CutMix(Technique):
 
     def __init__(self, alpha: float = 1.0):
         self.alpha = alpha
-
-    def on_fit_start(self, objective: Any) -> None:
-        self.task = objective.task
 
     def on_batch(self, batch: Batch, generator: torch.Generator) -> Batch:
         B, _, H, W = batch.input.shape
@@ -35,5 +30,4 @@ class CutMix(Technique):
         other = torch.randperm(B, generator=generator)
         mixed = batch.input.clone()
         mixed[:, :, top : top + h, left : left + w] = batch.input[other, :, top : top + h, left : left + w]
-        target = self.task.blended(batch.target)
-        return Batch(mixed, torch.lerp(target, target[other], h * w / (H * W)), batch.rows)
+        return Batch(mixed, self.mixed(batch.target, other, torch.tensor(1 - h * w / (H * W))), batch.rows)

@@ -22,6 +22,8 @@ from flambeau.objectives.prediction import Prediction
 from flambeau.objectives.tasks import Task
 
 OBJECTIVES: Registry[type[Objective]] = Registry("objective")
+Criterion = Callable[..., Tensor]
+"""From (output, target, **options) to a scalar."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class Objective(ABC):
         monitor: the metric that the best checkpoint is chosen by.
         higher_is_better: in which direction.
         task: what follows from the kind of the target, where it has one.
-        loss_function: of output and target, where `loss` is made of one: a technique may put another in its place.
+        training_criterion: what techniques have made of `criterion`, for the training that goes on; `loss` uses it
+            then.
     """
 
     phases: ClassVar[tuple[str, ...]] = ("train",)
@@ -81,7 +84,7 @@ class Objective(ABC):
     monitor: str = "loss"
     higher_is_better: bool = False
     task: Task = Task()
-    loss_function: Callable[..., Any] | None = None
+    training_criterion: Criterion | None = None
 
     @classmethod
     def build(cls, context: Context, **options: Any) -> Objective:
@@ -91,6 +94,26 @@ class Objective(ABC):
     @abstractmethod
     def loss(self, batch: Batch, phase: str) -> Tensor:
         """The mean loss of a batch, a scalar with its graph."""
+
+    def criterion(self, output: Any, target: Any, **options: Any) -> Tensor:
+        """The mean loss between raw output and target, a scalar; with `reduction="none"` one number a sample (B).
+        Techniques make another of it for the training, see `Technique.on_criterion`; `loss` then uses
+        `training_criterion`.
+
+        Raises:
+            UsageError: it has none, or cannot tell samples apart.
+        """
+        raise UsageError(f"{type(self).__name__} has no loss between output and target")
+
+    @property
+    def blends(self) -> bool:
+        """Whether the criterion takes targets that `task.blended` gives."""
+        return False
+
+    @property
+    def smooths(self) -> bool:
+        """Whether the criterion takes `label_smoothing=`."""
+        return False
 
     def weight(self, batch: Batch) -> float:
         """What the mean in `loss` is over: samples, or tokens. Accumulated steps are weighted by it."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from flambeau.core.errors import UsageError
 from flambeau.core.registry import Asked, Registry, looked_up
 from flambeau.objectives.forecasting import Pinball
 from flambeau.objectives.tagging import tag_cross_entropy
@@ -68,6 +71,33 @@ def named(asked: Asked) -> Loss:
 def bare(loss: Any) -> Any:
     """A loss without the arguments that were bound to it."""
     return bare(loss.func) if isinstance(loss, functools.partial) else loss
+
+
+def arguments(loss: Loss) -> Mapping[str, Any]:
+    """The named arguments of a loss, as far as it tells."""
+    try:
+        return inspect.signature(loss).parameters
+    except (TypeError, ValueError):
+        return {}
+
+
+def each_sample(loss: Loss, output: Any, target: Any, **options: Any) -> Tensor:
+    """What a loss (named, a function or a module) is for each sample, (B).
+
+    Raises:
+        UsageError: it only gives one number for all.
+    """
+    if isinstance(loss, torch.nn.Module) and hasattr(loss, "reduction"):
+        loss = copy.copy(loss)
+        loss.reduction = "none"  # type: ignore[assignment]
+    elif "reduction" in arguments(loss):
+        options["reduction"] = "none"
+    else:
+        name = getattr(bare(loss), "__name__", type(loss).__name__)
+        expected = 'one that takes reduction="none"'
+        raise UsageError(f"the loss {name} gives one number for all samples", expected=expected)
+    values = loss(output, target, **options)
+    return values.reshape(len(values), -1).mean(1)
 
 
 def expects_classes(loss: Any) -> bool:

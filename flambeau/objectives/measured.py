@@ -44,6 +44,12 @@ def broadcasts(loss: Any) -> bool:
     return bare(loss) in NUMBER_LOSSES or isinstance(bare(loss), NUMBER_MODULES)
 
 
+def takes_blends(loss: Any) -> bool:
+    """Whether a loss is sure to take blended targets: probabilities of classes, or numbers."""
+    classes = losses.expects_classes(loss) and bare(loss) is not F.nll_loss and not isinstance(bare(loss), nn.NLLLoss)
+    return classes or is_binary(loss) or compares_numbers(loss)
+
+
 @dataclass
 class Measured:
     """A field that stands for a target that has none, and what makes of an output what its metrics take."""

@@ -15,8 +15,8 @@ from flambeau.data.batch import Batch
 from flambeau.fields import Field, Windows
 from flambeau.models import Built, Ensemble, FromData
 from flambeau.objectives.base import OBJECTIVES, Context, Objective
-from flambeau.objectives.losses import expects_classes
-from flambeau.objectives.measured import Measured, call
+from flambeau.objectives.losses import arguments, each_sample, expects_classes
+from flambeau.objectives.measured import Measured, call, takes_blends
 from flambeau.objectives.metrics import Grouped, Own
 from flambeau.objectives.tasks import Task, task_of
 
@@ -112,7 +112,18 @@ class Supervised(Objective):
     def loss(self, batch: Batch, phase: str = "train") -> Tensor:
         output, target = self.forward(batch), self.task.learned(batch)
         members = self._ensemble.ensemble_size if self._ensemble is not None and self.model.training else 1
-        return self.loss_function(output, target if members == 1 else target.repeat_interleave(members, 0))
+        criterion = self.training_criterion or self.loss_function
+        return criterion(output, target if members == 1 else target.repeat_interleave(members, 0))
+
+    def criterion(self, output: Any, target: Any, **options: Any) -> Tensor:
+        if options.get("reduction") == "none":
+            options.pop("reduction")
+            return each_sample(self.loss_function, output, target, **options)
+        return self.loss_function(output, target, **options)
+
+    @property
+    def blends(self) -> bool:
+        return self.task.blends and takes_blends(self.loss_function)
 
     def weight(self, batch: Batch) -> float:
         return self.task.weight(batch)
@@ -124,6 +135,10 @@ class Supervised(Objective):
     def class_numbers(self) -> bool:
         """Whether targets are class numbers 0…K-1."""
         return expects_classes(self.loss_function)
+
+    @property
+    def smooths(self) -> bool:
+        return "label_smoothing" in arguments(self.loss_function)
 
     def start_evaluation(self, detail: bool = False) -> None:
         self._metrics = self._measured_task.measured_by(detail, self.metric, self.named_metrics)

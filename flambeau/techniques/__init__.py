@@ -6,6 +6,7 @@ from flambeau.techniques.early_stopping import EarlyStopping
 from flambeau.techniques.ema import EMA
 from flambeau.techniques.keyed import keyed, name_of, objects
 from flambeau.techniques.label_smoothing import LabelSmoothing
+from flambeau.techniques.mixes import Mixes
 from flambeau.techniques.mixup import Mixup
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Clip",
     "EarlyStopping",
     "LabelSmoothing",
+    "Mixes",
     "Mixup",
     "Step",
     "Technique",

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     import torch
 
     from flambeau.objectives import Objective
+    from flambeau.objectives.base import Criterion
 
 TECHNIQUES: Registry[type[Technique]] = Registry("technique")
 HOOKS = (
     "on_build",
     "on_rates",
     "on_fit_start",
+    "on_criterion",
     "on_epoch_start",
     "on_batch",
     "on_gradients",
@@ -68,6 +70,12 @@ class Technique:
 
     def on_fit_start(self, objective: Objective) -> None:
         """Before the first step, and again after a resume, before the state is loaded."""
+
+    def on_criterion(self, objective: Objective, criterion: Criterion) -> Criterion:
+        """After `on_fit_start`: another loss between output and target for the training, made of the one that the
+        techniques before have left; validation is measured by the objective's own. What a criterion takes beside both,
+        such as `reduction="none"` for one number a sample (B), is handed on to the inner one."""
+        return criterion
 
     def on_epoch_start(self, objective: Objective, epoch: int) -> None:
         """Before the first step of an epoch, from 0 on; again where one is resumed in the middle."""

@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING
 
 from flambeau.core.errors import UsageError
 from flambeau.data.batch import Batch
-from flambeau.techniques.base import TECHNIQUES, Technique
+from flambeau.techniques.base import TECHNIQUES
+from flambeau.techniques.mixes import Mixes
 
 if TYPE_CHECKING:
     import torch
 
-    from flambeau.objectives import Objective
-
 
 @TECHNIQUES.register("mixup")
-class Mixup(Technique):
+class Mixup(Mixes):
     """Blends each sample and its target with another of the batch, by a share drawn from Beta(alpha, alpha)."""
 
     name = "mixup"
@@ -25,11 +24,6 @@ class Mixup(Technique):
         if alpha <= 0:
             raise UsageError(f"an alpha of {alpha} does not fit", expected="a number above 0")
         self.alpha = alpha
-
-    def on_fit_start(self, objective: Objective) -> None:
-        self._task = objective.task
-        if not self._task.blends:
-            raise UsageError("mixup needs a target whose values can be blended", fix="leave it out")
 
     def on_batch(self, batch: Batch, generator: torch.Generator) -> Batch:
         import torch
@@ -42,7 +36,5 @@ class Mixup(Technique):
         first, second = torch._standard_gamma(alphas, generator=generator).clamp_min(1e-9)
         share = first / (first + second)
         other = torch.randperm(len(batch), generator=generator, device=device)
-        target = self._task.blended(batch.target)
-        return Batch(
-            torch.lerp(batch.input[other], batch.input, share), torch.lerp(target[other], target, share), batch.rows
-        )
+        target = self.mixed(batch.target, other, share)
+        return Batch(torch.lerp(batch.input[other], batch.input, share), target, batch.rows)

@@ -2,7 +2,8 @@
 
 A checkpoint is a folder `step-00000123-epoch-002` (steps done, whole epochs done) with `state.safetensors` (every
 tensor) and `manifest.json` (all else, the SHA-256 of the tensors' file, and its own). It is written under a temporary
-name, synced, then renamed.
+name, synced, then renamed. The best weights so far lie beside them, in a folder `best-step-00000123-epoch-002`, whole
+before a checkpoint knows of them.
 """
 
 from __future__ import annotations
@@ -160,10 +161,34 @@ def remove(path: Path) -> None:
     shutil.rmtree(gone, ignore_errors=True)
 
 
+def best_path(folder: Path, name: str) -> Path:
+    """Where the best weights lie that the checkpoint `name` was the first to know."""
+    return folder / f"best-{name}"
+
+
+def load_best(folder: Path, name: str, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """The best weights that the checkpoint `name` was the first to know.
+
+    Raises:
+        RunError: they are gone or damaged.
+    """
+    path = best_path(folder, name)
+    path = path if path.exists() else folder / name  # where versions before kept them
+    tree, _ = load(path, device)
+    if "best" not in tree:
+        raise RunError("the checkpoint has no best weights", where=path)
+    return tree["best"]
+
+
 def sweep(folder: Path, keep: set[str], newest: int = 2) -> None:
-    """Removes all checkpoints but the newest ones and those named in `keep`, and what killed writers left."""
+    """Removes all checkpoints but the newest ones, all best weights but theirs and those of `keep` (inside a checkpoint
+    of that name, where an earlier version wrote it), and what killed writers left."""
     for path in listed(folder)[newest:]:
-        if path.name not in keep:
+        if path.name not in keep or best_path(folder, path.name).exists():
+            remove(path)
+    known = keep | {path.name for path in listed(folder)}
+    for path in folder.glob("best-*"):
+        if path.name.removeprefix("best-") not in known:
             remove(path)
     for left in folder.glob(".*.tmp"):
         shutil.rmtree(left, ignore_errors=True)

@@ -15,7 +15,7 @@ from torch import nn
 from flambeau.core.errors import UsageError, nearest
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("auto", "float32", "bf16")
+PRECISIONS = {"auto": None, "float32": None, "bf16": torch.bfloat16, "float16": torch.float16}
 SMALL_MODEL = 100_000  # parameters under which casting costs more than bf16 arithmetic gains
 
 
@@ -25,7 +25,7 @@ class Engine:
 
     Attributes:
         device: where.
-        autocast_dtype: bfloat16, or None for float32 throughout.
+        autocast_dtype: bfloat16 or float16, or None for float32 throughout.
         channels_last: whether pictures and convolutions are laid out with their channels together.
         compile: whether `torch.compile` is used.
         reasons: what was chosen and why, a sentence each.
@@ -50,6 +50,11 @@ class Engine:
         if self.autocast_dtype is None:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=self.autocast_dtype)
+
+    @property
+    def scales(self) -> bool:
+        """Whether small gradients would be lost, so that the loss is scaled."""
+        return self.autocast_dtype is torch.float16
 
     def synchronise(self) -> None:
         """Waits for the device."""
@@ -88,7 +93,8 @@ class Machine:
 
 
 def decide_precision(asked: str, machine: Machine, exact: bool, size: int | None) -> tuple[str, str] | None:
-    """The precision of a training and why; None where it depends on a size that is not known.
+    """The precision of a training and why; None where it depends on a size that is not known. `auto` never takes
+    float16, which overflows where bf16 does not, and which few processors compute in.
 
     Args:
         exact: the task wants float32 (regression), so `auto` does not choose bf16.
@@ -128,7 +134,7 @@ def choose(
     where = _device(device)
     decided = decide_precision(precision, Machine.here(device), exact, sum(p.numel() for p in model.parameters()))
     assert decided is not None
-    dtype = torch.bfloat16 if decided[0] == "bf16" else None
+    dtype = PRECISIONS[decided[0]]
     if channels_last is None:
         channels_last = any(isinstance(m, nn.Conv2d) for m in model.modules()) and where.type in ("cpu", "cuda")
     return Engine(where, dtype, channels_last, compile, [f"device {where}", "precision {}: {}".format(*decided)])

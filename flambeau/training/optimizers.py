@@ -39,22 +39,19 @@ def named(name: str) -> Any:
     return classes[name.lower()]
 
 
-def build_all(
-    objective: Objective, settings: Settings, rates: Mapping[nn.Parameter, float]
-) -> dict[str, torch.optim.Optimizer]:
-    """An optimiser for each phase of an objective.
-
-    Args:
-        rates: shares of the learning rate, of some parameters.
-
-    Raises:
-        UsageError: settings are given for a phase that there is not, or no phase is updated in each step.
-    """
+def check_phases(objective: Objective, settings: Settings) -> None:
+    """Raises UsageError where settings are given for a phase that there is not, or no phase is updated in each step."""
     for phase in settings.phases:
         if phase not in objective.phases:
             raise UsageError(f"the objective has no phase '{phase}'", fix=nearest(phase, objective.phases))
     if all(settings.of_phase(phase).every > 1 for phase in objective.phases):
         raise UsageError("no phase is updated in each step", fix="leave every=1 to one of them")
+
+
+def build_all(
+    objective: Objective, settings: Settings, rates: Mapping[nn.Parameter, float]
+) -> dict[str, torch.optim.Optimizer]:
+    """An optimiser for each phase of an objective; `rates` are shares of the learning rate, of some parameters."""
     return {phase: _of_phase(objective, phase, settings.of_phase(phase), rates) for phase in objective.phases}
 
 

@@ -12,8 +12,10 @@ from torch import nn
 from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 from flambeau.core.errors import UsageError, first_line, shown
+from flambeau.objectives import Objective
 from flambeau.training import optimizers
 from flambeau.training.schedule import SCHEDULES, Schedule
+from flambeau.training.settings import Settings
 
 BY_STEP = (OneCycleLR, CyclicLR)  # schedulers that take a step each batch; the others each epoch
 
@@ -63,8 +65,13 @@ class OwnSteps:
             own.schedule = settings.pop("schedule")
         return own
 
-    def build(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    def build(
+        self, parameters: list[nn.Parameter], rates: Mapping[nn.Parameter, float] | None = None
+    ) -> torch.optim.Optimizer:
         """The user's optimiser of these parameters.
+
+        Args:
+            rates: shares of its rates, of some parameters.
 
         Raises:
             UsageError: the function fails, gives something else, or trains other parameters.
@@ -81,6 +88,11 @@ class OwnSteps:
                 "optimizer= makes an optimiser of other parameters than the model's that learn",
                 fix="make it of those that it is called with: lambda parameters: …(parameters, …)",
             )
+        if rates and any(rates.get(p, 1.0) != 1.0 for p in learning):
+            groups = [(group, _by_rate(group["params"], rates)) for group in made.param_groups]
+            made.param_groups[:] = [
+                {**group, "params": ps, "lr": group["lr"] * rate} for group, by in groups for rate, ps in by.items()
+            ]
         return made
 
     def settle(self, parameters: list[nn.Parameter], settings: Any, reasons: list[str]) -> list[str]:
@@ -127,6 +139,13 @@ class OwnSteps:
         return lambda done: factors[min(round(done * total) // each, len(factors) - 1)]
 
 
+def _by_rate(parameters: list[nn.Parameter], rates: Mapping[nn.Parameter, float]) -> dict[float, list[nn.Parameter]]:
+    by_rate: dict[float, list[nn.Parameter]] = {}
+    for parameter in parameters:
+        by_rate.setdefault(rates.get(parameter, 1.0), []).append(parameter)
+    return by_rate
+
+
 def _made(function: Callable[[Any], Any], value: Any, name: str) -> Any:
     try:
         return function(value)
@@ -138,9 +157,22 @@ def _made(function: Callable[[Any], Any], value: Any, name: str) -> Any:
 
 
 def build_all(
-    objective: Any, settings: Any, own: OwnSteps, rates: Mapping[nn.Parameter, float]
+    objective: Objective, settings: Settings, own: OwnSteps, rates: Mapping[nn.Parameter, float]
 ) -> dict[str, torch.optim.Optimizer]:
-    """An optimiser for each phase of an objective, the user's own where there is one."""
+    """An optimiser for each phase of an objective, the user's own where there is one.
+
+    Args:
+        rates: shares of the learning rate, of some parameters.
+
+    Raises:
+        UsageError: settings are given for a phase that there is not, no phase is updated in each step, or a phase is
+            given what the user's own optimiser decides.
+    """
+    optimizers.check_phases(objective, settings)
     if own.optimizer is None:
         return optimizers.build_all(objective, settings, rates)
-    return {phase: own.build(objective.parameters(phase)) for phase in objective.phases}
+    for phase, different in settings.phases.items():
+        if decided := ", ".join(different.keys() - {"every"}):
+            raise UsageError(f"training.phases.{phase} sets {decided}, which your own optimiser decides",
+                             fix="leave it out, or name an optimiser")  # fmt: skip
+    return {phase: own.build(objective.parameters(phase), rates) for phase in objective.phases}

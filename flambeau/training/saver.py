@@ -27,19 +27,23 @@ class Saver:
         state = trainer.state
         tree: dict[str, Any] = {
             "model": trainer.objective.model.state_dict(),
-            "optimizers": {phase: o.state_dict() for phase, o in trainer.optimizers.items()},
+            "optimizers": {phase: o.state_dict() for phase, o in trainer.updates.optimizers.items()},
             "techniques": {key: t.state_dict() for key, t in trainer.techniques.items()},
             "random": {"cpu": torch.get_rng_state()},
         }
         if trainer.engine.device.type == "cuda":
             tree["random"]["cuda"] = torch.cuda.get_rng_state(trainer.engine.device)
-        name = checkpoint.name(state.step, state.epoch)
-        if trainer.settings.keep == "best" and state.best and state.best["checkpoint"] == name:
-            if trainer.best_weights is None:
-                return  # this very state is there, with its best weights
-            tree["best"] = trainer.best_weights
-        checkpoint.save(self.folder / name, tree, {"progress": vars(state)})
+        if trainer.updates.scale is not None:
+            tree["scale"] = trainer.updates.scale.state_dict()
+        checkpoint.save(self.folder / checkpoint.name(state.step, state.epoch), tree, {"progress": vars(state)})
         checkpoint.sweep(self.folder, {state.best["checkpoint"]} if state.best else set())
+
+    def save_best(self, trainer: Trainer) -> None:
+        """The weights as they are now, which are the best so far. Those of before stay until a checkpoint that knows of
+        these is written."""
+        assert trainer.state.best is not None
+        path = checkpoint.best_path(self.folder, trainer.state.best["checkpoint"])
+        checkpoint.save(path, {"best": trainer.objective.model.state_dict()}, {})
 
     def load_newest(self, trainer: Trainer) -> bool:
         """Takes the newest whole checkpoint and says whether there was one; damaged ones are named and passed over."""
@@ -61,14 +65,16 @@ class Saver:
                                where=path, fix="resume it with the same ones, in their order")  # fmt: skip
             trainer.state = state
             trainer.objective.model.load_state_dict(tree["model"])
-            for phase, optimizer in trainer.optimizers.items():
+            for phase, optimizer in trainer.updates.optimizers.items():
                 load_optimizer(optimizer, tree["optimizers"][phase])
             for key, technique in trainer.techniques.items():
                 technique.load_state_dict(kept[key])
+            if trainer.updates.scale is not None and "scale" in tree:
+                trainer.updates.scale.load_state_dict(tree["scale"])
             torch.set_rng_state(tree["random"]["cpu"].cpu())
             if "cuda" in tree["random"] and device.type == "cuda":
                 torch.cuda.set_rng_state(tree["random"]["cuda"].cpu(), device)
-            self._look_for_best(trainer, tree)
+            self._look_for_best(trainer)
             return True
         if there:
             trainer.note("no checkpoint is whole: the training starts from its beginning")
@@ -81,16 +87,12 @@ class Saver:
             RunError: their checkpoint is gone or damaged.
         """
         assert trainer.state.best is not None
-        path = self.folder / trainer.state.best["checkpoint"]
-        tree, _ = checkpoint.load(path, trainer.engine.device)
-        if "best" not in tree:
-            raise RunError("the checkpoint has no best weights", where=path)
-        return tree["best"]
+        return checkpoint.load_best(self.folder, trainer.state.best["checkpoint"], trainer.engine.device)
 
-    def _look_for_best(self, trainer: Trainer, tree: dict[str, Any]) -> None:
+    def _look_for_best(self, trainer: Trainer) -> None:
         """Looks whether the best weights are whole, while another epoch can still be the best."""
         best = trainer.state.best
-        if trainer.settings.keep != "best" or best is None or "best" in tree:
+        if trainer.settings.keep != "best" or best is None:
             return
         try:
             self.best_weights(trainer)

@@ -26,7 +26,7 @@ class Settings:
         backbone_lr_scale: share of the rate at which pretrained layers learn.
         weight_decay: decoupled for adamw.
         schedule: one_cycle, cosine, linear or constant; with `warmup`, the share that one_cycle rises in.
-        precision: auto, float32 or bf16.
+        precision: auto, float32, bf16 or float16, with a scaled loss.
         channels_last: None to decide by the model.
         compile: use torch.compile.
         device: auto, cpu, cuda, cuda:1, mps.

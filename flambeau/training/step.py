@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from flambeau.data.batch import Batch
 from flambeau.objectives import Objective
 from flambeau.training.engine import Engine
+from flambeau.training.scaling import LossScale
 from flambeau.training.stopwatch import Stopwatch
 
 
@@ -22,16 +23,21 @@ class Step:
         number: of the step in the training, from 0.
         batches: prepared, each with its share of the gradient in `weights`; the sum is that of one large batch.
         optimizer: of the phase.
+        finite: whether no gradient has overflowed in float16; the update is left out then.
     """
 
-    __slots__ = ("_engine", "_stopwatch", "batches", "number", "objective", "optimizer", "phase", "weights")
+    __slots__ = (
+        "_engine", "_scale", "_stopwatch", "batches", "finite", "number", "objective", "optimizer", "phase", "weights"
+    )  # fmt: skip
 
     def __init__(
         self, objective: Objective, phase: str, number: int, batches: Sequence[Batch], weights: Sequence[float],
         optimizer: torch.optim.Optimizer, engine: Engine, stopwatch: Stopwatch,
+        scale: LossScale | None = None,
     ):  # fmt: skip
         self.objective, self.phase, self.number, self.batches, self.weights = objective, phase, number, batches, weights
-        self.optimizer, self._engine, self._stopwatch = optimizer, engine, stopwatch
+        self.optimizer, self._engine, self._stopwatch, self._scale = optimizer, engine, stopwatch, scale
+        self.finite = True
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -50,9 +56,11 @@ class Step:
             self._stopwatch.lap("forward")
             if weight != 1.0:
                 loss = loss * weight
-            loss.backward()
+            (loss if self._scale is None else loss.float() * self._scale.factor).backward()
             total = loss.detach() if total is None else total + loss.detach()
             self._stopwatch.lap("backward")
+        if self._scale is not None:
+            self.finite = self._scale.unscale([p.grad for p in self.parameters if p.grad is not None])
         assert total is not None
         return total
 

@@ -23,17 +23,16 @@ from flambeau.core.reporter import QUIET, Bar, Reporter
 from flambeau.data.batch import Batch
 from flambeau.objectives import Objective
 from flambeau.techniques import HOOKS, Technique, objects
-from flambeau.training import schedule
 from flambeau.training.engine import Engine
 from flambeau.training.interrupts import Interrupted, Interrupts
 from flambeau.training.logging import Log
 from flambeau.training.measure import Prepare, Source, evaluate
-from flambeau.training.own import OwnSteps, build_all
+from flambeau.training.own import OwnSteps
 from flambeau.training.saver import Saver
 from flambeau.training.settings import Settings
 from flambeau.training.state import State
-from flambeau.training.step import Step, forget_gradients, shares
 from flambeau.training.stopwatch import Stopwatch
+from flambeau.training.updates import Updates
 
 
 class Trainer:
@@ -73,7 +72,7 @@ class Trainer:
         self.random = random or bool(self.hooks["on_batch"])
         self.state = State()
         self.history: list[dict[str, Any]] = []
-        self.best_weights: dict[str, Tensor] | None = None
+        self.best_weights: dict[str, Tensor] | None = None  # where there is no folder
         self.notes: list[str] = []
         self._pending: list[list[Tensor]] = []  # losses of each step, still on the device
         self._speed: dict[str, float] = {}  # of the last epoch
@@ -108,21 +107,11 @@ class Trainer:
     def _start(self, resume: bool) -> None:
         settings = self.settings
         torch.manual_seed(mix(settings.seed, "dropout"))
-        rates = dict(self.objective.learning_rates())
-        for hook in self.hooks["on_rates"]:
-            hook(self.objective, rates)
-        self.optimizers = build_all(self.objective, settings, self.own, rates)
-        self.every = {phase: settings.of_phase(phase).every for phase in self.objective.phases}
-        self._parameters = [p for o in self.optimizers.values() for g in o.param_groups for p in g["params"]]
-        self._base_rates = {p: [g["lr"] for g in o.param_groups] for p, o in self.optimizers.items()}
-        self.steps_per_epoch = math.ceil(self.train.count(0) / settings.accumulate)
-        self.schedule = schedule.named(settings.schedule, settings.warmup)
-        if self.own.schedule is not None:
-            first = next(iter(self.optimizers.values()))
-            self.schedule = self.own.schedule_of(first, settings.epochs or 1, self.steps_per_epoch)
-        self.total_steps = max(1, self.steps_per_epoch * (settings.epochs or 1))
+        steps_per_epoch = math.ceil(self.train.count(0) / settings.accumulate)
+        self.updates = Updates(self.objective, self.engine, settings, self.own, self.hooks, steps_per_epoch)
         for hook in self.hooks["on_fit_start"]:
             hook(self.objective)
+        self.updates.wrap_criterion()
         found = self.saver.load_newest(self) if resume and self.saver else False
         self.log = Log(self.folder, self.state.step if found else None, self.state.epoch, settings.loggers)
         self.history = [line for line in self.log.lines if "valid" in line or "train_loss" in line]
@@ -132,11 +121,13 @@ class Trainer:
     def _finish(self) -> None:
         for hook in self.hooks["on_fit_end"]:
             hook(self.objective)
+        self.updates.unwrap_criterion()
+        if (scale := self.updates.scale) and scale.skipped:
+            self.note(f"{scale.skipped:,} updates in {self.state.step:,} steps overflowed in float16 and were left out")
         if self.settings.keep == "best" and self.state.best is not None:
-            if self.best_weights is None and self.saver is not None:
-                self.best_weights = self.saver.best_weights(self)
-            if self.best_weights is not None:
-                self.objective.model.load_state_dict(self.best_weights)
+            best = self.saver.best_weights(self) if self.saver is not None else self.best_weights
+            if best is not None:
+                self.objective.model.load_state_dict(best)
 
     @property
     def kept_epoch(self) -> int | None:
@@ -163,7 +154,9 @@ class Trainer:
                 if not batches:
                     break  # a user's own source may end early
                 self.stopwatch.lap("data")
-                self._step(batches)
+                self._pending.append(self.updates.step(state.step, batches, self.stopwatch))
+                for hook in self.hooks["on_step_end"]:
+                    hook(self.objective, state.step)
                 samples += len(batches[0]) if len(batches) == 1 else sum(map(len, batches))
                 del batches  # else two would be in memory while the next is made
                 state.step += 1
@@ -192,29 +185,6 @@ class Trainer:
             batch = hook(batch, generator)
         return batch
 
-    def _step(self, batches: list[Batch]) -> None:
-        """One update of each phase whose turn it is. With several batches, the gradient is that of one large batch."""
-        factor = self.schedule(min(self.state.step / self.total_steps, 1.0))
-        weights = shares(self.objective, batches)
-        losses: list[Tensor] = []
-        for phase, optimizer in self.optimizers.items():
-            if self.state.step % self.every[phase]:
-                continue
-            for group, rate in zip(optimizer.param_groups, self._base_rates[phase], strict=True):
-                group["lr"] = rate * factor
-            step = Step(
-                self.objective, phase, self.state.step, batches, weights, optimizer, self.engine, self.stopwatch
-            )
-            losses.append(step.backward())
-            for hook in self.hooks["on_gradients"]:
-                hook(step)
-            optimizer.step()
-            forget_gradients(self._parameters)  # of all phases: a generator's loss reaches its discriminator's too
-            self.stopwatch.lap("step")
-        self._pending.append(losses)  # read later: reading now would wait for the device
-        for hook in self.hooks["on_step_end"]:
-            hook(self.objective, self.state.step)
-
     def _collect_losses(self) -> None:
         """Reads the losses of the steps since the last call: one device sync for all of them."""
         pending = [loss.float() for losses in self._pending for loss in losses]
@@ -225,10 +195,9 @@ class Trainer:
 
     def _log(self, samples_per_second: float) -> None:
         self._collect_losses()
-        rate = next(iter(self.optimizers.values())).param_groups[-1]["lr"]
         loss = sum(self.state.recent) / max(len(self.state.recent), 1)
         self.state.recent.clear()
-        self.log.write(self.state.step, epoch=self.state.epoch + 1, loss=loss, learning_rate=rate,
+        self.log.write(self.state.step, epoch=self.state.epoch + 1, loss=loss, learning_rate=self.updates.learning_rate,
                        samples_per_second=round(samples_per_second, 1))  # fmt: skip
 
     def _show(self, bar: Bar, samples_per_second: float) -> None:
@@ -273,9 +242,13 @@ class Trainer:
         return values
 
     def _compare(self, values: dict[str, float]) -> None:
-        """Remembers the weights if they are the best so far."""
+        """Keeps the weights if they are the best so far."""
         better = self.state.is_best(values, self.objective.monitor, self.objective.higher_is_better)
-        if better and self.settings.keep == "best":
+        if not better or self.settings.keep != "best":
+            return
+        if self.saver is not None:
+            self.saver.save_best(self)
+        else:
             self.best_weights = {k: v.detach().clone() for k, v in self.objective.model.state_dict().items()}
 
     def _save(self) -> None:
@@ -283,7 +256,6 @@ class Trainer:
         self._collect_losses()  # never keep weights that a NaN has reached
         if self.saver is not None:
             self.saver.save(self)
-            self.best_weights = None  # they are on the disk now
 
     def _interrupted(self, number: int) -> None:
         self._save()

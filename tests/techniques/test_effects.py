@@ -72,25 +72,23 @@ def test_mixup_says_what_it_cannot_blend() -> None:
         technique.on_batch(
             Batch(torch.zeros(4, 3, dtype=torch.long), torch.zeros(4), torch.arange(4)), torch.Generator()
         )
-    with pytest.raises(UsageError, match="a target whose values can be blended"):
-        technique.on_fit_start(Supervised(torch.nn.Linear(1, 1)))
+    with pytest.raises(UsageError, match="mixup needs a target of one tensor; leave it out"):
+        technique.on_batch(Batch(torch.zeros(4, 3), (1, 2), torch.arange(4)), torch.Generator())
 
 
 def test_label_smoothing_is_in_the_training_loss_alone() -> None:
     objective, technique, given = supervised(dropout=0.0), LabelSmoothing(0.3), batch()
-    plain = objective.loss(given)
-    technique.on_fit_start(objective)
+    plain = objective.loss(given).detach()
+    objective.training_criterion = technique.on_criterion(objective, objective.criterion)
     output = objective.forward(given)
-    expected = F.cross_entropy(output, given.target, label_smoothing=0.3)
-    torch.testing.assert_close(objective.loss(given), expected)
-    technique.on_evaluation(objective, True)
-    assert torch.equal(objective.loss(given), plain)
-    technique.on_evaluation(objective, False)
-    torch.testing.assert_close(objective.loss(given), expected)
-    technique.on_fit_end(objective)
-    assert torch.equal(objective.loss(given), plain)
+    assert torch.equal(objective.loss(given), F.cross_entropy(output, given.target, label_smoothing=0.3))
+    assert torch.equal(objective.criterion(output, given.target), plain)
+    objective.start_evaluation()
+    objective.evaluate(given)
+    assert objective.metrics()["loss"] == pytest.approx(float(plain))
     with pytest.raises(UsageError, match="needs a loss over classes; use it with cross_entropy or bce"):
-        technique.on_fit_start(supervised("number"))
+        other = supervised("number")
+        technique.on_criterion(other, other.criterion)
 
 
 class Averages(Technique):

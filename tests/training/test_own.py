@@ -108,6 +108,14 @@ MADE = SGD(MODEL.parameters(), lr=0.1)
         ({"optimizer": lambda parameters: None}, r"optimizer= gives None; expected an optimiser of torch.optim"),
         ({"optimizer": lambda parameters: SGD(parameters, rate=3)}, r"optimizer= fails with TypeError: .*'rate'"),
         ({"optimizer": torch.optim.LBFGS}, r"no optimiser is called 'lbfgs'"),
+        (
+            {"optimizer": momentum, "phases": {"train": {"learning_rate": 0.1}}},
+            r"training.phases.train sets learning_rate, which your own optimiser decides; leave it out",
+        ),
+        (
+            {"optimizer": momentum, "phases": {"train": {"every": 2}}},
+            r"no phase is updated in each step; leave every=1 to one of them",
+        ),
         ({"optimizer": 3}, r"training.optimizer=3 does not fit"),
         ({"schedule": lambda o: lr_scheduler.ReduceLROnPlateau(o)}, r"gives ReduceLROnPlateau; expected .* no metric"),
         ({"schedule": lambda o: lr_scheduler.StepLR(o)}, r"schedule= fails with TypeError"),
@@ -118,6 +126,26 @@ def test_what_is_no_optimiser_or_schedule_is_told_in_a_line(settings: dict[str, 
     with pytest.raises(UsageError, match=message) as told:
         learner(**settings).fit(check=False)
     assert "\n" not in str(told.value)
+
+
+class Rates(fb.Technique):
+    """The first layer learns nothing, the second at a tenth of the rate."""
+
+    name = "rates"
+
+    def on_rates(self, objective: fb.Objective, rates: dict[nn.Parameter, float]) -> None:
+        first, second = (m for m in objective.model.modules() if isinstance(m, nn.Linear))
+        rates |= dict.fromkeys(first.parameters(), 0.0) | dict.fromkeys(second.parameters(), 0.1)
+
+
+def test_an_own_optimiser_takes_shares_of_its_rate() -> None:
+    start, trained = weights(network()), learner(optimizer=momentum)
+    trained.own_techniques["rates"] = Rates()
+    trained.fit()
+    groups = trained.trainer.updates.optimizers["train"].param_groups  # type: ignore[union-attr]
+    assert [group["lr"] for group in groups] == pytest.approx([0.0, 0.005])
+    end = weights(trained.objective.model)
+    assert {name for name in start if torch.equal(start[name], end[name])} == {"1.weight", "1.bias"}
 
 
 def test_a_frozen_model_is_told() -> None:

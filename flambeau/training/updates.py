@@ -1,0 +1,111 @@
+"""The updates of all phases: rates, gradients, and what techniques make of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from flambeau.core.errors import UsageError
+from flambeau.data.batch import Batch
+from flambeau.objectives import Objective
+from flambeau.training import schedule
+from flambeau.training.engine import Engine
+from flambeau.training.own import OwnSteps, build_all
+from flambeau.training.scaling import LossScale
+from flambeau.training.settings import Settings
+from flambeau.training.step import Step, forget_gradients, shares
+from flambeau.training.stopwatch import Stopwatch
+
+Hooks = Mapping[str, Sequence[Callable[..., Any]]]
+
+
+class Updates:
+    """Makes the steps of a training.
+
+    Args:
+        hooks: of the techniques, by name.
+        steps_per_epoch: that the schedule and a user's own scheduler go by.
+
+    Attributes:
+        optimizers: by phase.
+        scale: of the loss in float16; None in other precisions.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        engine: Engine,
+        settings: Settings,
+        own: OwnSteps,
+        hooks: Hooks,
+        steps_per_epoch: int,
+    ):
+        self.objective, self.engine, self.hooks = objective, engine, hooks
+        rates = dict(objective.learning_rates())
+        for hook in hooks["on_rates"]:
+            hook(objective, rates)
+        self.optimizers = build_all(objective, settings, own, rates)
+        self.scale = LossScale() if engine.scales else None
+        self._every = {phase: settings.of_phase(phase).every for phase in objective.phases}
+        self._parameters = [p for o in self.optimizers.values() for g in o.param_groups for p in g["params"]]
+        self._base_rates = {p: [g["lr"] for g in o.param_groups] for p, o in self.optimizers.items()}
+        self._schedule = schedule.named(settings.schedule, settings.warmup)
+        if own.schedule is not None:
+            first = next(iter(self.optimizers.values()))
+            self._schedule = own.schedule_of(first, settings.epochs or 1, steps_per_epoch)
+        self._total = max(1, steps_per_epoch * (settings.epochs or 1))
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the last step."""
+        return float(next(iter(self.optimizers.values())).param_groups[-1]["lr"])
+
+    def step(self, number: int, batches: Sequence[Batch], stopwatch: Stopwatch) -> list[Tensor]:
+        """One update of each phase whose turn it is. With several batches, the gradient is that of one large batch.
+
+        Returns:
+            the mean loss of each, scalars that are still on the device: to read one would wait for it.
+        """
+        factor = self._schedule(min(number / self._total, 1.0))
+        weights = shares(self.objective, batches)
+        losses: list[Tensor] = []
+        for phase, optimizer in self.optimizers.items():
+            if number % self._every[phase]:
+                continue
+            for group, rate in zip(optimizer.param_groups, self._base_rates[phase], strict=True):
+                group["lr"] = rate * factor
+            step = Step(self.objective, phase, number, batches, weights, optimizer, self.engine, stopwatch, self.scale)
+            losses.append(step.backward())
+            for hook in self.hooks["on_gradients"]:
+                if step.finite:  # its second pass may have overflowed
+                    hook(step)
+            if step.finite:
+                optimizer.step()
+            if self.scale is not None:
+                self.scale.update(step.finite, number)
+            forget_gradients(self._parameters)  # of all phases: a generator's loss reaches its discriminator's too
+            stopwatch.lap("step")
+        return losses
+
+    def wrap_criterion(self) -> None:
+        """Lets techniques change the criterion that the objective learns by.
+
+        Raises:
+            UsageError: the objective has none.
+        """
+        self.unwrap_criterion()  # a training may have failed before
+        objective, wrappers = self.objective, self.hooks["on_criterion"]
+        if wrappers and type(objective).criterion is Objective.criterion:
+            raise UsageError(
+                f"a technique changes the loss between output and target, and {type(objective).__name__} has none",
+                fix="leave it out",
+            )
+        criterion = objective.criterion
+        for wrap in wrappers:
+            criterion = objective.training_criterion = wrap(objective, criterion)
+
+    def unwrap_criterion(self) -> None:
+        """Leaves the objective as it was."""
+        vars(self.objective).pop("training_criterion", None)
