@@ -19,7 +19,7 @@ NEARLY = 1e-4  # sums of float32 probabilities are within it
 
 def check_model(model: nn.Module) -> None:
     """Raises ModelError where a user's model cannot be trained as it is."""
-    lazy = [kind for kind in map(type, model.modules()) if issubclass(kind, LazyModuleMixin)]
+    lazy = [layer for layer in map(type, model.modules()) if issubclass(layer, LazyModuleMixin)]
     if lazy:
         raise ModelError(
             f"the model has layers whose size is open ({lazy[0].__name__})",
