@@ -18,7 +18,10 @@ from flambeau.version import __version__
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from torch import nn
+
     from flambeau import fields
+    from flambeau.core.reporter import Reporter
     from flambeau.data.dataset import Dataset
     from flambeau.data.split import Split
     from flambeau.learner import Learner
@@ -59,11 +62,18 @@ __all__ = [
 ]
 
 
-def load(run: str | Path, **options: Any) -> Predictor:
+def load(
+    run: str | Path | Run,
+    *,
+    model: nn.Module | None = None,
+    device: str = "auto",
+    precision: str = "float32",
+    reporter: Reporter | None = None,
+) -> Predictor:
     """The Predictor of a run; see `Predictor.load`."""
     from flambeau.predictor import Predictor
 
-    return Predictor.load(run, **options)
+    return Predictor.load(run, model=model, device=device, precision=precision, reporter=reporter)
 
 
 def __getattr__(name: str) -> Any:

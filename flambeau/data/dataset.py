@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import functools
+import importlib
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from flambeau.core.errors import DataError, UsageError, nearest, shown
 from flambeau.core.findings import Finding
 from flambeau.core.hints import check_options
+from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data.sources.coding import plain_targets
 from flambeau.data.sources.matching import match_parts
 from flambeau.data.split import ALIASES, NAMES, TEST, TRAIN, VALID, Split
@@ -25,9 +27,29 @@ from flambeau.fields.placement import following
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flambeau.data.sources import arrays, folders, series, tabular, tagged
+
 Values = Sequence[Any]
 RECOGNISE_SAMPLE = 1000
 MANY_INPUTS = 12
+
+
+class Reader:
+    """A way to make a Dataset: a function of `flambeau.data.sources`, imported when it is first looked at, with its own
+    arguments; an option that it does not take is told with the nearest."""
+
+    def __init__(self, room: str, name: str):
+        self.room, self.name = room, name
+
+    def __get__(self, instance: Any, owner: type) -> Callable[..., Dataset]:
+        function = getattr(importlib.import_module(f"flambeau.data.sources.{self.room}"), self.name)
+
+        @functools.wraps(function)
+        def read(*given: Any, **options: Any) -> Dataset:
+            check_options(function, options)
+            return function(*given, **options)
+
+        return read
 
 
 class Dataset:
@@ -244,11 +266,11 @@ class Dataset:
             data.source = {**self.source, "split": vars(split).copy()} if "split" in self.source else self.source
             yield data
 
-    def check(self, **options: Any) -> list[Finding]:
+    def check(self, *, reporter: Reporter = QUIET, threads: int | None = None) -> list[Finding]:
         """Looks for what is wrong with the data; see `flambeau.check.check`."""
         from flambeau.check import check
 
-        return check(self, **options)
+        return check(self, reporter=reporter, threads=threads)
 
     def readings(self) -> list[dict[str, Any]]:
         """How each input and the target are read: the column, its `form` as `--read` takes it, what that means in
@@ -281,55 +303,20 @@ class Dataset:
         uses = ("train", "validate and choose the epoch", "test")
         return ", ".join(f"{count:,} {use}" for count, use in zip(counts, uses, strict=True) if count)
 
-    @classmethod
-    def from_folder(cls, path: str | Path, **options: Any) -> Dataset:
-        """A folder with a folder for each class; see `flambeau.data.sources.folders.from_folder`."""
-        from flambeau.data.sources.folders import from_folder
-
-        check_options(from_folder, options)
-        return from_folder(path, **options)
-
-    @classmethod
-    def from_table(cls, path: str | Path, **options: Any) -> Dataset:
-        """A CSV, TSV, Parquet or JSON Lines file; see `flambeau.data.sources.tabular.from_table`."""
-        from flambeau.data.sources.tabular import from_table
-
-        check_options(from_table, options)
-        return from_table(path, **options)
-
-    from_csv = from_table
-
-    @classmethod
-    def from_tagged(cls, path: str | Path, **options: Any) -> Dataset:
-        """Files of tagged sentences, as CoNLL or word/tag; see `flambeau.data.sources.tagged.from_tagged`."""
-        from flambeau.data.sources.tagged import from_tagged
-
-        check_options(from_tagged, options)
-        return from_tagged(path, **options)
-
-    @classmethod
-    def from_series(cls, data: Any, **options: Any) -> Dataset:
-        """Observations in time, to be forecast; see `flambeau.data.sources.series.from_series`."""
-        from flambeau.data.sources.series import from_series
-
-        check_options(from_series, options)
-        return from_series(data, **options)
-
-    @classmethod
-    def from_frame(cls, frame: Any, **options: Any) -> Dataset:
-        """A polars or pandas data frame; see `flambeau.data.sources.tabular.from_frame`."""
-        from flambeau.data.sources.tabular import from_frame
-
-        check_options(from_frame, options)
-        return from_frame(frame, **options)
-
-    @classmethod
-    def from_arrays(cls, x: Any, y: Any = None, **options: Any) -> Dataset:
-        """Arrays or tensors in memory; see `flambeau.data.sources.arrays.from_arrays`."""
-        from flambeau.data.sources.arrays import from_arrays
-
-        check_options(from_arrays, options)
-        return from_arrays(x, y, **options)
+    if TYPE_CHECKING:
+        from_folder = staticmethod(folders.from_folder)
+        from_table = from_csv = staticmethod(tabular.from_table)
+        from_tagged = staticmethod(tagged.from_tagged)
+        from_series = staticmethod(series.from_series)
+        from_frame = staticmethod(tabular.from_frame)
+        from_arrays = staticmethod(arrays.from_arrays)
+    else:
+        from_folder = Reader("folders", "from_folder")
+        from_table = from_csv = Reader("tabular", "from_table")
+        from_tagged = Reader("tagged", "from_tagged")
+        from_series = Reader("series", "from_series")
+        from_frame = Reader("tabular", "from_frame")
+        from_arrays = Reader("arrays", "from_arrays")
 
     @classmethod
     def from_source(cls, source: Mapping[str, Any]) -> Dataset:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import nn
 
 from flambeau import report
-from flambeau.core import plugins
 from flambeau.core.errors import DataError, ModelError, RunError, TrainingError, UsageError
 from flambeau.core.files import write_json
 from flambeau.core.findings import Finding, worst_first
@@ -22,7 +21,6 @@ from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import PRESENT
 from flambeau.data.store.encode import EncodeOptions
 from flambeau.evaluation import measure
-from flambeau.fields import Field
 from flambeau.fields.augment import Augmentation
 from flambeau.learner import assembly, choices, environment, parts, preflight, records, verdicts
 from flambeau.learner.feeds import SPLITS, FieldFeed
@@ -63,8 +61,10 @@ class Learner:
             one name may come twice.
         recipe: settings to start from.
         run: the folder to leave; chosen under `runs/` if not given; False for none.
-        settings: of the recipe, such as `epochs=5`, `learning_rate=1e-3`, `pretrained="weights.safetensors"`; and
-            `size` of pictures, `cache`, `cache_limit` and `threads` of the store, `quiet`; and
+        size: of all pictures, in pixels.
+        cache, cache_limit, threads: where encoded data lies, its most bytes, and how many threads decode.
+        quiet, reporter: says nothing; or what says it.
+        settings: of the recipe, such as `epochs=5`, `learning_rate=1e-3`, `pretrained="weights.safetensors"`, and
             `baseline=False` to fit no simple rival beside the model.
     """
 
@@ -80,13 +80,16 @@ class Learner:
         techniques: str | Sequence[str | Technique | Mapping[str, Any]] | Mapping[str, Any] | None = None,
         recipe: Recipe | None = None,
         run: str | Path | bool | None = None,
+        size: int | Sequence[int] | None = None,
+        cache: str | Path | None = None,
+        cache_limit: int | None = None,
+        threads: int | None = None,
+        quiet: bool = False,
+        reporter: Reporter | None = None,
         **settings: Any,
     ):
-        self.reporter: Reporter = settings.pop("reporter", None) or Reporter(settings.pop("quiet", False))
-        cache = Path(settings.pop("cache", None) or EncodeOptions.cache)
-        encoding = EncodeOptions(cache, settings.pop("cache_limit", None), settings.pop("threads", None))
-        size = settings.pop("size", None)
-        self.feed = as_feed(data, encoding)
+        self.reporter = reporter or Reporter(quiet)
+        self.feed = as_feed(data, EncodeOptions(Path(cache or EncodeOptions.cache), cache_limit, threads))
         self.own_model = model if isinstance(model, nn.Module) else None
         self.own_loss = None if isinstance(loss, str | Mapping) else loss
         self.own_objective = objective if isinstance(objective, Objective) else None
@@ -380,21 +383,15 @@ class Learner:
             return Predictor(self.objective, self.engine)
         return Predictor(self.objective, self.engine, self.data.fields, self.data.inputs, self.data.target)
 
-    def predict(self, values: Any, **options: Any) -> Any:
+    def predict(self, values: Any, *, batch_size: int = 64, reject_below: float = 0.0) -> Any:
         """Predictions for raw values; see `Predictor.predict`."""
-        return self.predictor.predict(values, **options)
+        return self.predictor.predict(values, batch_size=batch_size, reject_below=reject_below)
 
     @classmethod
-    def from_recipe(cls, recipe: Recipe, **options: Any) -> Learner:
+    def from_recipe(cls, recipe: Recipe, **options: Unpack[parts.Beside]) -> Learner:
         """The Learner that a recipe describes, its data included.
 
         Raises:
             UsageError: the training had parts of the user's own, which a recipe can only name.
         """
-        plugins.need(recipe.plugins, recipe.data.get("path"))
-        parts.refuse_own(recipe)
-        data = Dataset.from_source({k: v for k, v in recipe.data.items() if k != "fingerprint"})
-        for name, given in recipe.fields.items():
-            if name in data.fields and given.get("kind"):
-                data.fields[name] = Field.from_dict(given)
-        return cls(data, recipe=recipe, **options)
+        return cls(parts.dataset_of(recipe), recipe=recipe, **options)

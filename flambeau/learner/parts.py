@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, TypedDict
 
 from torch import nn
 
 from flambeau.core import plugins
 from flambeau.core.errors import UsageError, shown
+from flambeau.core.reporter import Reporter
 from flambeau.data.dataset import Dataset
-from flambeau.fields import Image
+from flambeau.fields import Field
 from flambeau.recipe import Recipe
 from flambeau.techniques import TECHNIQUES, Technique, keyed
+
+
+class Beside(TypedDict, total=False):
+    """What a Learner takes beside a recipe; see there."""
+
+    run: str | Path | bool | None
+    size: int | Sequence[int] | None
+    cache: str | Path | None
+    cache_limit: int | None
+    threads: int | None
+    quiet: bool
+    reporter: Reporter | None
 
 
 def write(
@@ -65,12 +79,12 @@ def write_size(recipe: Recipe, data: Dataset | None, size: int | Sequence[int]) 
     Raises:
         UsageError: there are none, or it is no size.
     """
-    pictures = [n for n, f in data.fields.items() if isinstance(f, Image)] if data else []
+    pictures = {n: f for n, f in data.fields.items() if f.leads and "size" in f.settings} if data else {}
     if not pictures:
         raise UsageError("the data has no pictures to set a size for")
-    for name in pictures:
-        sized = Image(size=size).size  # checked
-        recipe.fields[name] = {**recipe.fields[name], "size": sized}
+    for name, field in pictures.items():
+        checked = Field.from_dict({"kind": field.kind, "size": size})
+        recipe.fields[name] = {**recipe.fields[name], "size": checked.chosen()["size"]}
 
 
 def write_own(recipe: Recipe, own: Mapping[str, Any], techniques: Sequence[Technique]) -> None:
@@ -82,14 +96,24 @@ def write_own(recipe: Recipe, own: Mapping[str, Any], techniques: Sequence[Techn
         recipe.own_parts["techniques"] = ", ".join(_qualified(t) for t in custom)
 
 
-def refuse_own(recipe: Recipe) -> None:
-    """Raises UsageError where a training had parts of the user's own, which a recipe can only name."""
+def dataset_of(recipe: Recipe) -> Dataset:
+    """The data that a recipe describes, with its fields.
+
+    Raises:
+        UsageError: the training had parts of the user's own, which a recipe can only name.
+    """
+    plugins.need(recipe.plugins, recipe.data.get("path"))
     if recipe.own_parts:
         named = ", ".join(f"{k} {v}" for k, v in recipe.own_parts.items())
         raise UsageError(
             f"this training has parts of your own ({named})",
             fix="make the same Learner in Python and call fit(resume=True)",
         )
+    data = Dataset.from_source({k: v for k, v in recipe.data.items() if k != "fingerprint"})
+    for name, given in recipe.fields.items():
+        if name in data.fields and given.get("kind"):
+            data.fields[name] = Field.from_dict(given)
+    return data
 
 
 def _qualified(part: Any) -> str:

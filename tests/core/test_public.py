@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
@@ -25,3 +26,11 @@ def test_every_room_is_in_a_layer() -> None:
         path.stem for path in (ROOT / "flambeau").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
     }
     assert rooms - {"__init__"} == {layer.removeprefix("flambeau.") for layer in layers}
+
+
+def test_arguments_that_a_person_types_are_named_and_typed() -> None:
+    ways = [getattr(fb.Dataset, name) for name in dir(fb.Dataset) if name.startswith("from_") and name != "from_source"]
+    for function in (fb.load, fb.Learner.predict, fb.Dataset.check, *ways):
+        parameters = inspect.signature(function).parameters.values()
+        assert not any(p.kind is p.VAR_KEYWORD for p in parameters), function
+        assert all(p.annotation is not p.empty for p in parameters if p.name != "self"), function
