@@ -83,9 +83,15 @@ def _joined(names: Collection[str]) -> tuple[str, str] | None:
 
 
 def _counted(values: Sequence[Any]) -> Counter[str]:
-    """How often each class is there, without missing labels."""
-    counts = Counter[str]()
-    for value, count in counts_of(values):
+    """How often each class is there, without missing labels.
+
+    Raises:
+        DataError: a value is several.
+    """
+    counts, of_values = Counter[str](), counts_of(values)
+    if sum(count for _, count in of_values) != len(values):
+        raise DataError("a value is several, and no class", expected="one name or whole number a row")
+    for value, count in of_values:
         if value is not None and value == value:
             counts[class_name(value)] += count
     return counts

@@ -156,7 +156,7 @@ def test_splits_that_do_not_exist() -> None:
     with pytest.raises(UsageError, match="no split is called 'vaild'; did you mean 'valid'"):
         data.rows("vaild")
     assert data.evaluation_split == "valid"
-    assert Dataset({"x": X, "y": Y}, target="y", split="none").evaluation_side == "train"
+    assert Dataset({"x": X, "y": Y}, target="y", split="none").evaluation_split == "train"
     assert len(METHODS) == 7
 
 
