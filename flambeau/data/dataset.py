@@ -143,8 +143,7 @@ class Dataset:
         return field
 
     def _split(self, split: Split | str | Sequence[Any], given: Mapping[str, Field]) -> np.ndarray:
-        if isinstance(split, str):
-            split = Split(split)
+        split = Split(split) if isinstance(split, str) else split
         if not isinstance(split, Split):
             splits = np.asarray([split_of(s, i) for i, s in enumerate(split)], np.int8)
             if len(splits) != len(self):

@@ -72,6 +72,16 @@ class Split:
         if self.method in ("grouped", "time") and not self.by:
             raise UsageError(f"a split of the kind '{self.method}' needs a column", fix="give by='column'")
 
+    @classmethod
+    def of(cls, split: Split | str) -> Split:
+        """A Split as it is, or the one of a method's name."""
+        return cls(split) if isinstance(split, str) else split
+
+    @property
+    def keeps_given(self) -> bool:
+        """Whether the sides that a source has are the split."""
+        return self.method in ("auto", "given") and self.folds is None
+
     def assign(
         self, keys: Sequence[Hashable], labels: Sequence[Hashable] | None = None, by: Sequence[Any] | None = None
     ) -> np.ndarray:

@@ -116,7 +116,7 @@ def from_array_file(
     file = Path(path)
     if not file.exists():
         raise DataError("there is no such file", where=path)
-    parts, how = read_arrays(file), Split(split) if isinstance(split, str) else split
+    parts, how = read_arrays(file), Split.of(split)
     tables, left_out = {}, list[str]()
     for side, arrays in parts.items():
         goal = target or next(

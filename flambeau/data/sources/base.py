@@ -74,7 +74,9 @@ def described(kind: str, path: str | Path | None, **options: Any) -> dict[str, A
     """What a recipe says of data: the source and the options that it was read with, as plain JSON."""
     found: dict[str, Any] = {"kind": kind, "path": str(Path(path).resolve()) if path is not None else None}
     for name, value in options.items():
-        value = vars(Split(value) if isinstance(value, str) else value).copy() if name == "split" else value
+        if name == "labels" and value:
+            continue
+        value = vars(Split.of(value)).copy() if name == "split" else value
         value = chosen(value) if name == "fields" else str(Path(value).resolve()) if isinstance(value, Path) else value
         found[name] = dict(value) if isinstance(value, Mapping) else [*value] if isinstance(value, tuple) else value
     return found

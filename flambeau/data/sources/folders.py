@@ -15,6 +15,7 @@ from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
 from flambeau.data.sources.base import SOURCES, Source, described
 from flambeau.data.sources.levels import levels, side_of, wrapper, wraps
+from flambeau.data.sources.paths import kinds_by_suffix
 from flambeau.data.sources.unread import NEEDED, endings_told
 from flambeau.data.sources.walk import composed, is_hidden, walk
 from flambeau.data.split import TRAIN, Split, with_validation
@@ -60,7 +61,8 @@ def from_folder(
         )
     if not root.is_dir():
         suffix = root.suffix.lower()
-        read = any(suffix in field.suffixes and field.reads_files for _, field in FIELDS.items())
+        kind_of = kinds_by_suffix().get(suffix)
+        read = kind_of is not None and kind_of.reads_files
         fix = (
             "give the folder that holds it"
             if read
@@ -73,11 +75,11 @@ def from_folder(
     walked = walk(root)
     files, kind, findings = _of_one_kind(root, walked.files)
     findings = [*walked.findings(), *findings]
-    how = Split(split) if isinstance(split, str) else split
+    how = Split.of(split)
     if encoding is not None and not kind.holds_content:
         raise UsageError("encoding is for texts and tables", where=path)
     input_name = kind.kind
-    source = described("folder", root, pattern=pattern, split=how, fields=fields, encoding=encoding)
+    source = described("folder", root, pattern=pattern, split=how, fields=fields, encoding=encoding, labels=labels)
     columns: dict[str, Sequence[Any]] = {input_name: []}
     told: list[Finding]
     sides: list[int] | None = None
@@ -91,7 +93,7 @@ def from_folder(
         if around:
             told.insert(0, Finding("folder-levels", Severity.NOTE, f"the classes are those in {Path(*around)}"))
         findings += told
-        if sides is not None and (how.method not in ("auto", "given") or how.folds is not None):
+        if sides is not None and not how.keeps_given:
             if how.method != "none":
                 findings.append(Finding("folder-levels", Severity.NOTE, "the folders of the split are put together, "
                                         f"for another split was asked for ({how.method})"))  # fmt: skip
@@ -110,7 +112,9 @@ def from_folder(
                 "'{class}_{number}.jpg', or a table of their names and classes",
             )
         if outside:
-            findings.append(_outside([files[i] for i in outside]))
+            said = f"{len(outside)} files lie outside the class folders and are left out"
+            findings.append(Finding("outside", Severity.WARNING, said, places=[files[i] for i in outside],
+                                    fix="move them into a class folder"))  # fmt: skip
             lost = {*outside}
             kept = [i for i in range(len(files)) if i not in lost]
             files, parts = [files[i] for i in kept], [parts[i] for i in kept]
@@ -124,7 +128,7 @@ def from_folder(
         columns.pop("label")
     elif pattern is None:
         findings += _empty_classes(root.joinpath(*around), {*columns["label"]}, sides is not None)
-    given = sides if how.method in ("auto", "given") and how.folds is None else None
+    given = sides if how.keeps_given else None
     keys = composed([os.sep.join(f.split(os.sep)[len(around) :]) for f in files])  # noqa: PTH118
     if kind.holds_content:
         columns[input_name], told = read_texts([str(root / f) for f in files], encoding)
@@ -138,7 +142,7 @@ def from_folder(
     if given is not None and TRAIN in given:
         split_as = with_validation(given, columns.get("label"), keys, how)
     return Dataset(columns, inputs=[input_name], target="label" if labels else None, fields=kinds,
-                   source=source if labels else {**source, "labels": False},
+                   source=source,
                    keys=keys, findings=findings, places=files.__getitem__, split=split_as)  # fmt: skip
 
 
@@ -148,7 +152,7 @@ def _of_one_kind(root: Path, walked: Sequence[str]) -> tuple[list[str], type[Fie
     Raises:
         DataError: none can be read.
     """
-    kinds = {suffix: field for _, field in FIELDS.items() for suffix in field.suffixes}
+    kinds = kinds_by_suffix()
     of_kind: dict[type[Field], list[str]] = {}
     unknown: list[str] = []
     without: list[str] = []
@@ -238,13 +242,6 @@ def _otherwise(files: Sequence[str]) -> str:
         return "; .cls files of WebDataset are not read"
     beside = sorted({part for file in files for part in file.split(os.sep)[:-1] if BESIDE.fullmatch(part)})
     return f"; boxes and masks, as in '{beside[0]}', are not read" if beside else ""
-
-
-def _outside(files: Sequence[str]) -> Finding:
-    return Finding(
-        "outside", Severity.WARNING, f"{len(files)} files lie outside the class folders and are left out",
-        places=list(files), fix="move them into a class folder",
-    )  # fmt: skip
 
 
 def _empty_classes(root: Path, used: set[str], with_sides: bool) -> list[Finding]:

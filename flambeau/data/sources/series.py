@@ -128,7 +128,7 @@ def from_series(
     elif time_format and time_format != NUMBER:
         layout = replace(layout, date_format=time_format)
     line = timeline(cells.values, layout)
-    how = Split(split) if isinstance(split, str) else split
+    how = Split.of(split)
     if how.method not in ("auto", "time", "none") or how.folds:
         raise UsageError(f"series are split by time, and not '{how.method}'", fix="leave the choice to auto")
     until = _cuts(line, how, horizon or 1, length or 1)[0]

@@ -51,11 +51,13 @@ def from_table(
         DataError: the file is missing or cannot be read, or has no such column.
     """
     file, table = _opened(Path(path), encoding=encoding, header=header, columns=columns)
-    source = described("table", file, target=target, inputs=inputs, split=split, encoding=encoding, header=header,
-                       columns=columns, fields=fields, read=read, root=Path(root) if root else None)  # fmt: skip
+    source = described(
+        "table", file, target=target, inputs=inputs, split=split, encoding=encoding, header=header, columns=columns,
+        fields=fields, read=read, root=Path(root) if root else None, labels=labels,
+    )  # fmt: skip
     base = root or (file if file.is_dir() else file.parent)
     return from_frame(table.frame, target=target, inputs=inputs, fields=fields, split=split, root=base, read=read,
-                      source=source if labels else {**source, "labels": False}, name=str(file),
+                      source=source, name=str(file),
                       findings=table.findings, decimal=table.decimal, labels=labels)  # fmt: skip
 
 

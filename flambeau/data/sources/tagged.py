@@ -75,9 +75,9 @@ def from_tagged(
             sides.append(side)
     if not tokens:
         raise DataError("there is no sentence", where=path)
-    how = Split(split) if isinstance(split, str) else split
+    how = Split.of(split)
     given = None
-    if TRAIN in sides and min(sides) >= 0 and how.method in ("auto", "given") and how.folds is None:
+    if TRAIN in sides and min(sides) >= 0 and how.keeps_given:
         given = with_validation(sides, None, places, how)
     source = described("tagged", root, split=how, token_column=token_column, tag_column=tag_column, encoding=encoding,
                        fields=fields)  # fmt: skip

@@ -31,8 +31,8 @@ def from_ts(path: str | Path, *, split: Split | str = "auto", fields: Mapping[st
         DataError: a line cannot be read; it names which.
     """
     root = Path(path)
-    how = Split(split) if isinstance(split, str) else split
-    files = _ts_files(root, beside=how.method in ("auto", "given") and how.folds is None)
+    how = Split.of(split)
+    files = _ts_files(root, beside=how.keeps_given)
     if not files:
         raise DataError("there is no such file" if not root.exists() else "the folder holds no .ts files", where=path)
     values: list[np.ndarray] = []
@@ -47,7 +47,7 @@ def from_ts(path: str | Path, *, split: Split | str = "auto", fields: Mapping[st
         sides += [TEST if file.stem.upper().endswith("_TEST") else TRAIN] * len(rows)
         places += [f"{file.name}, series {i + 1}" for i in range(len(rows))]
     given: Any = how
-    if TEST in sides and TRAIN in sides and how.method in ("auto", "given") and how.folds is None:
+    if TEST in sides and TRAIN in sides and how.keeps_given:
         few = how.valid is None and sides.count(TRAIN) < FEW
         given = sides if few else with_validation(sides, None if numeric else labels, places, how)
     findings = [
