@@ -24,7 +24,8 @@ LOOKED_AT = 1000  # values of a column
 
 
 def answers_of(frame: Any) -> str | None:
-    """The only column of a polars frame whose values are of a kind that nothing is predicted from, such as boxes."""
+    """The only column of a polars frame whose values can be nothing but targets: they have a place in the picture of
+    another column, as boxes have. Any other target has to be named or called so."""
     import polars as pl
 
     found = []
@@ -33,8 +34,8 @@ def answers_of(frame: Any) -> str | None:
         if not (values.dtype.is_nested() or values.dtype == pl.String) or not len(values):
             continue
         with contextlib.suppress(UsageError):
-            if recognise(values.to_list(), target=True)[0].target_only:
-                found.append(name)
+            field = recognise(values.to_list(), target=True)[0]
+            found += [name] if field.target_only and field.follows else []
     return found[0] if len(found) == 1 else None
 
 
