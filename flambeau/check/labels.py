@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.check.wording import counted, found, told_missing
+from flambeau.check.wording import counted, findings_at, missing_input
 from flambeau.core.errors import DataError
 from flambeau.core.findings import TELLS_LEFT_OUT, Finding, Severity
 from flambeau.data.dataset import Dataset
@@ -79,12 +79,12 @@ def _missing(dataset: Dataset, name: str) -> list[Finding]:
         return []
     rows = [row for row, v in enumerate(values) if v is None or (isinstance(v, (float, np.floating)) and v != v)]
     if len(without := lacking(dataset, name)):
-        return told_missing(dataset, name, without)
+        return missing_input(dataset, name, without)
     if (~np.isin(dataset.rows("train"), rows)).any():  # else it is an error, which is told whatever was told before
-        told = {row for finding in dataset.findings if finding.check in TELLS_LEFT_OUT for row in finding.rows}
-        rows = [row for row in rows if row not in told]
+        reported = {row for finding in dataset.findings if finding.check in TELLS_LEFT_OUT for row in finding.rows}
+        rows = [row for row in rows if row not in reported]
     what = f"without a value in the column '{name}', left out"
-    return found(dataset, "missing", Severity.WARNING, rows, "row", what, fix="fill them in, or remove the rows")
+    return findings_at(dataset, "missing", Severity.WARNING, rows, "row", what, fix="fill them in, or remove the rows")
 
 
 def _own(dataset: Dataset, name: str, field: Field, usable: np.ndarray) -> list[Finding]:
@@ -139,7 +139,7 @@ def _class_findings(dataset: Dataset, field: Field, usable: np.ndarray) -> list[
         rows = sorted({row for name in unseen for row in rows_of[name]})
         listed = ", ".join(f"'{name}' ({len(rows_of[name])})" for name in unseen[:10])
         more = f" and {len(unseen) - 10} more" if len(unseen) > 10 else ""
-        findings += found(
+        findings += findings_at(
             dataset, "unseen-class", Severity.WARNING, rows, "row",
             f"left out, of {counted(len(unseen), 'class')} without training rows: {listed}{more}",
             fix="add training rows of them, or look whether the names are misspelt",

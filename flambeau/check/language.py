@@ -98,16 +98,16 @@ def languages(texts: Sequence[str]) -> list[str]:
     """
     texts = [text[:READ] for text in texts]
     counts = _script_counts(texts)
-    best, most = counts.argmax(1), counts.max(1)
+    best, highest = counts.argmax(1), counts.max(1)
     kana, han = (counts[:, _SCRIPTS.index(script)] for script in ("kana", "Han"))
-    japanese = (han == most) & (10 * kana > han)  # most of it may be Chinese characters
+    japanese = (han == highest) & (10 * kana > han)  # most of it may be Chinese characters
     best[japanese] = _SCRIPTS.index("kana")
-    best[most == 0] = len(_SCRIPTS)
-    found = [NAMES.get(script, "") for script in np.asarray([*_SCRIPTS, ""], object)[best]]
+    best[highest == 0] = len(_SCRIPTS)
+    names = [NAMES.get(script, "") for script in np.asarray([*_SCRIPTS, ""], object)[best]]
     latin = np.flatnonzero(best == _LATIN).tolist()
     for row, language in zip(latin, _latin([texts[row] for row in latin]), strict=True):
-        found[row] = language
-    return found
+        names[row] = language
+    return names
 
 
 def _script_counts(texts: Sequence[str]) -> np.ndarray:

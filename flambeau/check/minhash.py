@@ -105,13 +105,13 @@ def _signatures(columns: Sequence[Sequence[str]], cuts: Sequence[Shingling], bar
             units = [cut.units(texts[row]) for row in range(start, stop)]
             lengths = np.asarray([len(u) for u in units], np.int64) - cut.size + 1  # in shingles
             enough |= lengths >= FEWEST
-            kept = np.flatnonzero(lengths > 0)
-            if not len(kept):
+            nonempty = np.flatnonzero(lengths > 0)
+            if not len(nonempty):
                 continue
             # the same shingle in another column is another one
-            shingles = _mixed(_numbered([units[k] for k in kept], cut, numbers) + np.uint64(place))
-            firsts = np.r_[0, np.cumsum(lengths[kept])[:-1]]
-            rows = start + kept
+            shingles = _mixed(_numbered([units[k] for k in nonempty], cut, numbers) + np.uint64(place))
+            firsts = np.r_[0, np.cumsum(lengths[nonempty])[:-1]]
+            rows = start + nonempty
             for i in range(PERMUTATIONS):  # one by one: all at once would take 64 times the memory
                 # multiply-shift hashing (Dietzfelbinger and others, 1997): the upper half of an odd multiple
                 values = ((shingles * factors[i] + terms[i]) >> np.uint64(32)).astype(np.uint32)
@@ -157,7 +157,7 @@ def _candidates(signatures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         for place in range(band * BAND, (band + 1) * BAND):
             key = _mixed(key * np.uint64(0x9E3779B97F4A7C15) + signatures[:, place])
         keys[band] = key
-    found, agreements = [np.zeros(0, np.int64)], [np.zeros(0)]
+    codes_found, agreements = [np.zeros(0, np.int64)], [np.zeros(0)]
     for band in range(BANDS):
         # within a bucket by the next band, so that the neighbours in large buckets are the most alike
         order = np.lexsort((keys[(band + 1) % BANDS], keys[band]))
@@ -170,9 +170,9 @@ def _candidates(signatures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
                 pairs = np.sort(np.stack([order[part], order[part + step]], 1), 1)
                 agree = (signatures[pairs[:, 0]] == signatures[pairs[:, 1]]).mean(1)
                 close = agree >= AGREE
-                found.append(pairs[close, 0] * count + pairs[close, 1])
+                codes_found.append(pairs[close, 0] * count + pairs[close, 1])
                 agreements.append(agree[close])
-    codes, first = np.unique(np.concatenate(found), return_index=True)
+    codes, first = np.unique(np.concatenate(codes_found), return_index=True)
     return np.stack([codes // count, codes % count], 1) if count else np.zeros((0, 2), np.int64), np.concatenate(
         agreements
     )[first]
@@ -185,17 +185,17 @@ def _verified(pairs: np.ndarray, columns: Sequence[Sequence[str]], cuts: Sequenc
         for texts, cut in zip(columns, cuts, strict=True)
     ]
     near: dict[int, int] = {}
-    kept, alike = [], []
+    verified, alike = [], []
     for one, other in pairs.tolist():
         if near.get(one, 0) >= ENOUGH and near.get(other, 0) >= ENOUGH:
             continue
         index = min(_jaccard(shingles(one), shingles(other)) for shingles in sets)
         if index >= JACCARD:
             near[one], near[other] = near.get(one, 0) + 1, near.get(other, 0) + 1
-            kept.append((one, other))
+            verified.append((one, other))
             alike.append(index)
     order = np.argsort(-np.asarray(alike), kind="stable")
-    return np.asarray(kept, np.int64).reshape(-1, 2)[order]
+    return np.asarray(verified, np.int64).reshape(-1, 2)[order]
 
 
 def _jaccard(one: set, other: set) -> float:

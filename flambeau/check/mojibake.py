@@ -58,15 +58,15 @@ def mojibake(text: str) -> Garbled | None:
     """
     if text.isascii():
         return None
-    found = [(runs, reading) for reading in READINGS if (runs := reading.find(text))]
-    if not found:
+    candidates = [(runs, reading) for reading in READINGS if (runs := reading.find(text))]
+    if not candidates:
         return None
     # two bytes of GB 18030 may well be a letter of UTF-8: what explains most of the text is it
-    runs, reading = max(found, key=lambda each: sum(end - start for start, end, _ in each[0]))
-    return _told(text, runs, reading)
+    runs, reading = max(candidates, key=lambda each: sum(end - start for start, end, _ in each[0]))
+    return _described(text, runs, reading)
 
 
-def _told(text: str, runs: Runs, reading: Reading) -> Garbled:
+def _described(text: str, runs: Runs, reading: Reading) -> Garbled:
     start, end, _ = runs[0]
     before = re.search(r"\S*$", text[max(0, start - AROUND) : start])
     after = re.match(r"\S*", text[end : end + AROUND])
@@ -111,11 +111,11 @@ def _mended(text: str, read: str, passed: str, written: str, times: int) -> bool
 
 def _bytes_of_characters(codec: str) -> dict[str, int]:
     """From a character to the byte, 0x80…0xFF, that an encoding reads as it; a byte without a meaning in it stays."""
-    found = {chr(byte): byte for byte in range(0x80, 0x100 if codec == "cp1252" else 0xA0)}
+    byte_of = {chr(byte): byte for byte in range(0x80, 0x100 if codec == "cp1252" else 0xA0)}
     for byte in range(0x80, 0x100):
         if character := bytes([byte]).decode(codec, "ignore"):
-            found[character] = byte
-    return found
+            byte_of[character] = byte
+    return byte_of
 
 
 class _Utf8:
@@ -139,9 +139,9 @@ class _Utf8:
             return ""
 
     def find(self, text: str) -> Runs:
-        found = [(*match.span(), self.meant(match.group())) for match in self.sequences.finditer(text)]
+        runs = [(*match.span(), self.meant(match.group())) for match in self.sequences.finditer(text)]
         return [
-            run for run in found if run[2] and (self.makes_sense(text[slice(*run[:2])], run[2]) or self.find(run[2]))
+            run for run in runs if run[2] and (self.makes_sense(text[slice(*run[:2])], run[2]) or self.find(run[2]))
         ]
 
     def undo(self, text: str) -> str:

@@ -81,14 +81,14 @@ def near_duplicates(grey: np.ndarray, colour: np.ndarray, threads: int, bar: Bar
         return empty
     # our own threads share out the leaves; BLAS would start as many again for each small product
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-        found = rows[_candidates(grey, rows, pool, bar)]
-        ratio = deviation[found[:, 0]] / deviation[found[:, 1]]
-        found = found[(ratio > 1 / CONTRAST) & (ratio < CONTRAST)]
-        parts = [found[start : start + CHUNK] for start in range(0, len(found), CHUNK)]
-        kept = list(pool.map(lambda pairs: _copies(grey, colour, pairs), parts))
-    if not kept:
+        candidates = rows[_candidates(grey, rows, pool, bar)]
+        ratio = deviation[candidates[:, 0]] / deviation[candidates[:, 1]]
+        candidates = candidates[(ratio > 1 / CONTRAST) & (ratio < CONTRAST)]
+        parts = [candidates[start : start + CHUNK] for start in range(0, len(candidates), CHUNK)]
+        copies = list(pool.map(lambda pairs: _copies(grey, colour, pairs), parts))
+    if not copies:
         return empty
-    pairs, residuals = np.concatenate([k[0] for k in kept]), np.concatenate([k[1] for k in kept])
+    pairs, residuals = np.concatenate([k[0] for k in copies]), np.concatenate([k[1] for k in copies])
     order = np.argsort(residuals, kind="stable")
     return pairs[order], residuals[order]
 

@@ -134,9 +134,9 @@ def _of_values(seen: Seen) -> list[Finding]:
         findings.append(Finding(check, Severity.WARNING, message, list(places), list(rows), fix, len(rows)))
 
     if seen.failed:
-        told = [f"{seen.place(row)}: {why}" for row, why in seen.failed.items()]
-        add("unreadable", f"{len(told)} of {of} cannot be read", [*seen.failed],
-            "mend or remove them: they are left out where the file is at fault", told)  # fmt: skip
+        failures = [f"{seen.place(row)}: {why}" for row, why in seen.failed.items()]
+        add("unreadable", f"{len(failures)} of {of} cannot be read", [*seen.failed],
+            "mend or remove them: they are left out where the file is at fault", failures)  # fmt: skip
     if seen.not_finite:
         add("not-finite", f"{len(seen.not_finite)} of {of} have NaN or infinite values",
             seen.not_finite, "fill them in, or leave these rows out: the loss becomes NaN")  # fmt: skip
@@ -147,8 +147,8 @@ def _of_values(seen: Seen) -> list[Finding]:
             "look at them: nothing can be seen in them")  # fmt: skip
     if seen.extremes and seen.split == "train":
         low, high = min(e[0] for e in seen.extremes), max(e[1] for e in seen.extremes)
-        most = max(-low, high)
-        if seen.form.startswith(("float", "uint8")) and most > (PICTURE if seen.axes == 3 else LARGE):
+        largest = max(-low, high)
+        if seen.form.startswith(("float", "uint8")) and largest > (PICTURE if seen.axes == 3 else LARGE):
             add("scale", f"inputs are {seen.form} in {low:g}…{high:g}, which are not normalised", [],
                 "give x.float() / 255, then less the mean and by the deviation" if low >= 0 and high <= 255
                 else "subtract the mean and divide by the deviation")  # fmt: skip
@@ -180,17 +180,17 @@ def _of_pairs(splits: Sequence[Seen], classes: bool) -> list[Finding]:
         for row, digest, label in zip(seen.rows, seen.digests, seen.labels, strict=True):
             if digest:
                 groups[digest].append((seen, row, label))
-    told: dict[str, list[list[tuple[Seen, int, Any]]]] = defaultdict(list)
+    groups_of: dict[str, list[list[tuple[Seen, int, Any]]]] = defaultdict(list)
     several = [group for group in groups.values() if len(group) > 1]
     if any(len(group) > sum(len(seen.rows) for seen in splits) / 2 for group in several):
         return []  # most are alike: that is told of in other words
     for group in several:
         if classes and len({label for _, _, label in group}) > 1:
-            told["label-conflict"].append(group)
+            groups_of["label-conflict"].append(group)
         if len({seen.split for seen, _, _ in group}) > 1:
-            told["leakage"].append(group)
+            groups_of["leakage"].append(group)
         else:
-            told["duplicate"].append(group)
+            groups_of["duplicate"].append(group)
     words = {
         "label-conflict": (Severity.WARNING, "equal inputs have different labels", "decide on one label"),
         "leakage": (Severity.WARNING, "equal inputs are in different splits",
@@ -198,9 +198,11 @@ def _of_pairs(splits: Sequence[Seen], classes: bool) -> list[Finding]:
         "duplicate": (Severity.NOTE, "equal inputs are there more than once", "keep one of them"),
     }  # fmt: skip
     findings = []
-    for check, found in told.items():
+    for check, equal_groups in groups_of.items():
         severity, message, fix = words[check]
-        places = [" = ".join(seen.place(row) for seen, row, _ in group[:4]) for group in found]
-        rows = [row for group in found for _, row, _ in group[:2]]
-        findings.append(Finding(check, severity, f"{len(found):,} times {message}", places, rows, fix, len(found)))
+        places = [" = ".join(seen.place(row) for seen, row, _ in group[:4]) for group in equal_groups]
+        rows = [row for group in equal_groups for _, row, _ in group[:2]]
+        findings.append(
+            Finding(check, severity, f"{len(equal_groups):,} times {message}", places, rows, fix, len(equal_groups))
+        )
     return findings

@@ -12,7 +12,7 @@ import numpy as np
 from flambeau.check.base import Case, looks_at
 from flambeau.check.files import TOO_LARGE, Facts, scan
 from flambeau.check.near import near_duplicates, num_trees
-from flambeau.check.wording import found, told_missing
+from flambeau.check.wording import findings_at, missing_input
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import lacking
@@ -64,13 +64,13 @@ def picture_findings(dataset: Dataset, column: str, field: Image, facts: Sequenc
     """Findings about the N pictures of a column, one by one."""
     good = [row for row, fact in enumerate(facts) if not fact.error]
     without = lacking(dataset, column)
-    findings = told_missing(dataset, column, without) + _unreadable(dataset, facts, good, set(without.tolist()))
+    findings = missing_input(dataset, column, without) + _unreadable(dataset, facts, good, set(without.tolist()))
     findings += _wrong_extensions(dataset, dataset.columns[column], facts)
     for trait, what in TRAITS.items():
         rows = [row for row in good if trait in facts[row].traits]
-        findings += found(dataset, trait, Severity.NOTE, rows, "picture", what)
+        findings += findings_at(dataset, trait, Severity.NOTE, rows, "picture", what)
     rows = [row for row in good if facts[row].blank]
-    findings += found(
+    findings += findings_at(
         dataset, "blank", Severity.WARNING, rows, "picture", "blank, all pixels alike", fix="remove what shows nothing"
     )
     findings += _sizes(dataset, facts, good)
@@ -86,7 +86,7 @@ def _unreadable(dataset: Dataset, facts: Sequence[Facts], good: list[int], witho
     for reason, rows in reasons.items():
         check = "too-large" if reason == TOO_LARGE else "unreadable"
         what = f"left out: {reason}"
-        findings += found(dataset, check, Severity.WARNING, rows, "picture", what, fix="remove or replace")
+        findings += findings_at(dataset, check, Severity.WARNING, rows, "picture", what, fix="remove or replace")
     if reasons and not np.isin(dataset.rows("train"), good).any():
         findings.append(
             Finding("nothing-readable", Severity.ERROR, "none of the training pictures can be read",
@@ -111,7 +111,7 @@ def _wrong_extensions(dataset: Dataset, values: Sequence[Any], facts: Sequence[F
     findings = []
     for (suffix, actual), rows in misnamed.items():
         what = f"called {suffix} with {actual} inside, read as {actual}"
-        findings += found(
+        findings += findings_at(
             dataset, "wrong-extension", Severity.NOTE, rows, "file", what,
             fix="rename, so that other programs can read them too",
         )  # fmt: skip
@@ -126,17 +126,17 @@ def _sizes(dataset: Dataset, facts: Sequence[Facts], good: list[int]) -> list[Fi
     findings = []
     # pictures that are nearly all tiny, or all long, are so by nature
     if np.median(shorter) >= SMALLEST_SIDE:
-        findings += found(
+        findings += findings_at(
             dataset, "tiny", Severity.WARNING, rows[shorter < SMALLEST_SIDE], "picture",
             f"with a side under {SMALLEST_SIDE} pixels, where half of all have {np.median(shorter):.0f} or more",
             fix="remove what shows nothing",
         )  # fmt: skip
     if np.median(longer / shorter) <= LONGEST:
-        findings += found(
+        findings += findings_at(
             dataset, "extreme-aspect", Severity.WARNING, rows[longer > LONGEST * shorter], "picture",
             f"over {LONGEST} times as long as wide", fix="crop, or train with resize='pad'",
         )  # fmt: skip
-    findings += found(
+    findings += findings_at(
         dataset, "huge", Severity.NOTE, rows[sizes.prod(1) > LARGEST], "picture",
         f"of over {LARGEST // 10**6} million pixels, slow to decode", fix="make them smaller",
     )  # fmt: skip
@@ -150,4 +150,4 @@ def _colours(dataset: Dataset, facts: Sequence[Facts], good: list[int]) -> list[
     fewer, what = grey, "in grey, the others in colour"
     if 2 * len(grey) > len(good):
         fewer, what = [row for row in good if not facts[row].grey], "in colour, the others in grey"
-    return found(dataset, "mixed-colour", Severity.NOTE, fewer, "picture", what)
+    return findings_at(dataset, "mixed-colour", Severity.NOTE, fewer, "picture", what)

@@ -11,7 +11,7 @@ from flambeau.check.base import Case, looks_at
 from flambeau.check.duplicates import Twins
 from flambeau.check.hearing import Heard, hear, low_wave, same_recording
 from flambeau.check.near import neighbours, num_trees
-from flambeau.check.wording import counted, found
+from flambeau.check.wording import counted, findings_at
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import lacking
@@ -67,7 +67,7 @@ def _unreadable(dataset: Dataset, facts: Sequence[Heard], good: list[int], witho
             reasons[heard.error].append(row)
     findings = []
     for reason, rows in reasons.items():
-        findings += found(
+        findings += findings_at(
             dataset, "unreadable", Severity.WARNING, rows, "sound", f"left out: {reason}", fix="remove or replace"
         )
     if reasons and not np.isin(dataset.rows("train"), good).any():
@@ -81,7 +81,7 @@ def _unreadable(dataset: Dataset, facts: Sequence[Heard], good: list[int], witho
 def _bad(dataset: Dataset, twins: Twins, facts: Sequence[Heard], good: list[int]) -> list[Finding]:
     """What can be heard, but is not as it should be."""
     silent = [row for row in good if facts[row].silent]
-    findings = found(dataset, "silent", Severity.WARNING, silent, "sound", "with nothing louder than -60 dB",
+    findings = findings_at(dataset, "silent", Severity.WARNING, silent, "sound", "with nothing louder than -60 dB",
                      fix="remove what holds nothing")  # fmt: skip
     of_class: dict[str, list[int]] = defaultdict(list)
     for row in good:
@@ -96,10 +96,10 @@ def _bad(dataset: Dataset, twins: Twins, facts: Sequence[Heard], good: list[int]
                     fix="record them again: a model would learn that silence is this class")
         )  # fmt: skip
     clipped = [row for row in good if facts[row].clipped > CLIPPED]
-    findings += found(dataset, "clipping", Severity.WARNING, clipped, "sound",
+    findings += findings_at(dataset, "clipping", Severity.WARNING, clipped, "sound",
                       "cut off at the loudest value (clipping)", fix="record them softer")  # fmt: skip
     offset = [row for row in good if abs(facts[row].offset) > OFFSET]
-    findings += found(dataset, "dc-offset", Severity.NOTE, offset, "sound",
+    findings += findings_at(dataset, "dc-offset", Severity.NOTE, offset, "sound",
                       f"whose mean is over {OFFSET:.0%} of full scale away from 0 (DC offset)",
                       fix="take the mean off, or look at the recorder")  # fmt: skip
     return findings + _lengths(dataset, facts, good)
@@ -111,15 +111,15 @@ def _lengths(dataset: Dataset, facts: Sequence[Heard], good: list[int]) -> list[
     seconds, rows = np.asarray([facts[row].seconds for row in good]), np.asarray(good)
     median = float(np.median(seconds))
     short = rows[(seconds < SHORT) & (seconds < SHORT_SHARE * median)]
-    findings = found(dataset, "short", Severity.WARNING, short, "sound",
+    findings = findings_at(dataset, "short", Severity.WARNING, short, "sound",
                      f"of under {SHORT:g} s, where half of all have {median:.2g} s or more",
                      fix="look whether they were cut off")  # fmt: skip
     long = rows[(seconds > LONG) & (seconds > LONG_TIMES * median)]
     if len(long):
         longest = float(seconds.max())
-        kept = f"; {MOST_SECONDS // 60} minutes of it are read" if longest > MOST_SECONDS else ""
-        findings += found(dataset, "long", Severity.WARNING, long, "sound",
-                          f"of up to {longest:,.0f} s, where half of all have {median:.2g} s or less{kept}",
+        limit_note = f"; {MOST_SECONDS // 60} minutes of it are read" if longest > MOST_SECONDS else ""
+        findings += findings_at(dataset, "long", Severity.WARNING, long, "sound",
+                          f"of up to {longest:,.0f} s, where half of all have {median:.2g} s or less{limit_note}",
                           fix="cut them, or look whether several came into one file")  # fmt: skip
     return findings
 
@@ -135,14 +135,14 @@ def _formats(dataset: Dataset, facts: Sequence[Heard], good: list[int]) -> list[
         others = lower or [row for row in good if facts[row].rate != usual]
         what = f"at another rate than most: {listed}"
         fix = f"all are brought to one; nothing over {min(rates) // 2:,} Hz is in those of {min(rates):,} Hz"
-        findings += found(dataset, "mixed-rates", Severity.NOTE, others, "sound", what, fix=fix)
+        findings += findings_at(dataset, "mixed-rates", Severity.NOTE, others, "sound", what, fix=fix)
     channels = Counter(facts[row].channels for row in good)
     if len(channels) > 1:
         usual = channels.most_common(1)[0][0]
         listed = ", ".join(f"{number} ({count})" for number, count in channels.most_common(6))
         others = [row for row in good if facts[row].channels != usual]
         what = f"with another number of channels than most: {listed}"
-        findings += found(
+        findings += findings_at(
             dataset, "mixed-channels", Severity.NOTE, others, "sound", what, fix="all are averaged to one"
         )
     return findings
@@ -170,15 +170,15 @@ def _giveaways(twins: Twins, facts: Sequence[Heard], good: list[int]) -> list[Fi
                     fix="if recording made it so, bring them to one level, or train with augment.gain=12")
         )  # fmt: skip
     forms = [(facts[row].rate, facts[row].channels, facts[row].subtype) for row in rows]
-    told = Counter(zip(forms, labels, strict=True))
+    form_counts = Counter(zip(forms, labels, strict=True))
     best: dict[object, int] = {}
-    for (form, _), count in told.items():
+    for (form, _), count in form_counts.items():
         best[form] = max(best.get(form, 0), count)
-    share, most = sum(best.values()) / len(rows), max(sizes.values()) / len(rows)
-    if share - most > GIVEAWAY * (1 - most):
+    share, majority = sum(best.values()) / len(rows), max(sizes.values()) / len(rows)
+    if share - majority > GIVEAWAY * (1 - majority):
         findings.append(
             Finding("format-giveaway", Severity.WARNING,
-                    f"rate, channels and coding of the files tell the class of {share:.0%} (guessing {most:.0%})",
+                    f"rate, channels and coding of the files tell the class of {share:.0%} (guessing {majority:.0%})",
                     count=len(rows), fix="a coder or a low rate leaves its mark on a sound: bring all to one form")
         )  # fmt: skip
     return findings

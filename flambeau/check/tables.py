@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flambeau.check.base import Case, looks_at
-from flambeau.check.wording import counted, found
+from flambeau.check.wording import counted, findings_at
 from flambeau.core.errors import UsageError
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
@@ -67,7 +67,7 @@ def _gaps(dataset: Dataset, column: Seen) -> list[Finding]:
     if len(column.bad):
         what = column.field.noun
         example = dataset.columns[column.name][int(column.bad[0])]
-        findings += found(
+        findings += findings_at(
             dataset, "not-a-" + what.split()[-1], Severity.WARNING, column.bad, "row",
             f"left out: in the column '{column.name}' there is no {what}, but such as {example!r}",
             fix="mend them, or make them empty",
@@ -121,10 +121,10 @@ def _far_out(dataset: Dataset, column: Seen) -> list[Finding]:
     if not len(rows):
         return []
     rows = rows[np.argsort(-distance[rows])]
-    most = column.numbers[rows[0]]
-    return found(
+    extreme = column.numbers[rows[0]]
+    return findings_at(
         dataset, "outlier", Severity.NOTE, rows, "row",
-        f"with an extreme number in the column '{column.name}', up to {most:g}, where half lie in {low:g}…{high:g}",
+        f"with an extreme number in the column '{column.name}', up to {extreme:g}, where half lie in {low:g}…{high:g}",
         fix="look whether they are mistakes",
     )  # fmt: skip
 
@@ -192,16 +192,16 @@ def _giveaways(dataset: Dataset, columns: list[Seen]) -> list[Finding]:
     rows = rows[:: max(1, len(rows) // MANY)]
     if len(rows) < 2 * FEWEST or len(np.unique(y[rows])) < 2:
         return []
-    most = float(np.bincount(y[rows].astype(np.int64)).max()) / len(rows) if classes else 0.0
+    majority = float(np.bincount(y[rows].astype(np.int64)).max()) / len(rows) if classes else 0.0
     findings = []
     for column in columns:
         score = _alone(column.numbers[rows], y[rows], classes)
-        if score < (max(GIVEAWAY, (1 + most) / 2) if classes else GIVEAWAY_R2):
+        if score < (max(GIVEAWAY, (1 + majority) / 2) if classes else GIVEAWAY_R2):
             continue
-        told = f"{score:.1%} of the rows right" if classes else f"R² {score:.4f}"
+        score_text = f"{score:.1%} of the rows right" if classes else f"R² {score:.4f}"
         findings.append(
             Finding("target-leakage", Severity.WARNING,
-                    f"the column '{column.name}' alone tells '{dataset.target}' ({told})", places=[column.name],
+                    f"the column '{column.name}' alone tells '{dataset.target}' ({score_text})", places=[column.name],
                     count=len(rows), fix="leave it out unless it is known before the target is")
         )  # fmt: skip
     return findings

@@ -9,7 +9,7 @@ import numpy as np
 
 from flambeau.check.base import Case, looks_at
 from flambeau.check.draw import draw, of_a_draw
-from flambeau.check.wording import found
+from flambeau.check.wording import findings_at
 from flambeau.core.arrays import missing
 from flambeau.core.errors import DataError, FlambeauError
 from flambeau.core.findings import Finding, Severity
@@ -48,7 +48,7 @@ def _unusable(dataset: Dataset, name: str, field: Tokens | Tags) -> list[Finding
             reasons[row] = error.found
     first = next(iter(reasons.values()), "")
     what = f"left out for what is in the column '{name}'; the first: {first}"
-    return found(dataset, "unreadable", Severity.WARNING, list(reasons), "sentence", what, fix="mend them")
+    return findings_at(dataset, "unreadable", Severity.WARNING, list(reasons), "sentence", what, fix="mend them")
 
 
 def _cut_off(dataset: Dataset, name: str, given: Tokens, tags: Field) -> list[Finding]:
@@ -92,7 +92,7 @@ def _cut_off(dataset: Dataset, name: str, given: Tokens, tags: Field) -> list[Fi
         fix = "cut them into parts, or take an encoder that reads longer sentences and raise max_length"
     tags_lost = f"{int(lost.sum()):,} of {int(lengths.sum()):,} tags lie behind it, and count as wrong"
     what = f"cut off at max_length {field.max_length} ({unit}): {tags_lost}"
-    findings = found(dataset, "truncation", Severity.WARNING, rows[cut], "sentence", what, fix=fix)
+    findings = findings_at(dataset, "truncation", Severity.WARNING, rows[cut], "sentence", what, fix=fix)
     return of_a_draw(findings, len(rows), total)
 
 

@@ -42,10 +42,10 @@ def invisible(text: str) -> str:
     """
     if text.isprintable():  # which costs next to nothing, and is so of nearly all texts of one line
         return ""
-    found = "".join(_INVISIBLE.findall(text))
+    invisible = "".join(_INVISIBLE.findall(text))
     if not text.isascii() and _DIRECTION.search(text) and not _RIGHT_TO_LEFT.search(text):
-        found += "".join(_DIRECTION.findall(text))
-    return found
+        invisible += "".join(_DIRECTION.findall(text))
+    return invisible
 
 
 def markup(text: str) -> str:
@@ -57,7 +57,7 @@ def markup(text: str) -> str:
     if "<" not in text and "&" not in text:
         return ""
     for match in _MARKUP.finditer(text):
-        found = match.group()
-        if found[0] == "<" or html.unescape(found) != found:
-            return found
+        match_text = match.group()
+        if match_text[0] == "<" or html.unescape(match_text) != match_text:
+            return match_text
     return ""

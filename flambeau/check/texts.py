@@ -20,7 +20,7 @@ from flambeau.check.mojibake import NAMES, WESTERN, Garbled, mojibake
 from flambeau.check.plain import as_text, combined, digest, few_words, groups_of, squeezed
 from flambeau.check.text_artifacts import LOST, invisible, markup
 from flambeau.check.vocabulary import token_findings
-from flambeau.check.wording import found
+from flambeau.check.wording import findings_at
 from flambeau.core.errors import DataError
 from flambeau.core.findings import Finding, Severity
 from flambeau.core.reporter import Reporter
@@ -132,10 +132,10 @@ def _bad(dataset: Dataset, name: str, seen: Seen) -> list[Finding]:
     for row, error in seen.errors.items():
         reasons[error].append(row)
     for reason, rows in reasons.items():
-        findings += found(
+        findings += findings_at(
             dataset, "unreadable", Severity.WARNING, rows, "text", f"left out: {reason}", fix="repair or remove them"
         )
-    findings += found(dataset, "empty", Severity.WARNING, seen.empty, "text", "left empty, and left out",
+    findings += findings_at(dataset, "empty", Severity.WARNING, seen.empty, "text", "left empty, and left out",
                       fix="fill them in, or remove the rows")  # fmt: skip
     readable = seen.length > 0
     readable[list(seen.errors)] = False
@@ -148,13 +148,13 @@ def _bad(dataset: Dataset, name: str, seen: Seen) -> list[Finding]:
     there = int(np.count_nonzero(seen.length))
     if there and len(seen.numbers) >= NUMBERS * there:
         example = as_text(dataset.columns[name][seen.numbers[0]])
-        findings += found(
+        findings += findings_at(
             dataset, "numbers-as-text", Severity.WARNING, seen.numbers, "text",
             f"of {there} that looks like a number, such as {example!r}",
             fix=f"take them as numbers: fields={{'{name}': fb.fields.Number()}}; or choose another column",
         )  # fmt: skip
         return findings
-    findings += found(
+    findings += findings_at(
         dataset, "near-empty", Severity.NOTE, sorted(seen.few + seen.numbers), "text", "of fewer than 2 words",
         fix="look whether they tell anything",
     )  # fmt: skip
@@ -162,7 +162,7 @@ def _bad(dataset: Dataset, name: str, seen: Seen) -> list[Finding]:
         median = float(np.median(seen.length[seen.length > 0]))
         long = np.flatnonzero(seen.length > max(LONG, EXTREME * median))
         longest = int(seen.length.max())
-        findings += found(
+        findings += findings_at(
             dataset, "extreme-length", Severity.NOTE, long[np.argsort(-seen.length[long])], "text",
             f"of up to {longest:,} characters, where half of all have {median:.0f} or fewer",
             fix="look whether several texts, or a whole file, came into one",
@@ -172,7 +172,7 @@ def _bad(dataset: Dataset, name: str, seen: Seen) -> list[Finding]:
 
 def _damaged(dataset: Dataset, seen: Seen) -> list[Finding]:
     findings = _garbled(dataset, seen.wrong)
-    findings += found(
+    findings += findings_at(
         dataset, "lost-characters", Severity.WARNING, seen.lost, "text",
         "with characters that a wrong encoding has lost (� or 锟斤拷)", fix="make them again from the source",
     )  # fmt: skip
@@ -180,7 +180,7 @@ def _damaged(dataset: Dataset, seen: Seen) -> list[Finding]:
         counts = Counter(character for unseen in seen.invisible.values() for character in unseen)
         listed = ", ".join(f"{_called(character)} ({count:,})" for character, count in counts.most_common(5))
         more = f" and {len(counts) - 5} more" if len(counts) > 5 else ""
-        findings += found(
+        findings += findings_at(
             dataset, "invisible-characters", Severity.NOTE, list(seen.invisible), "text",
             f"with characters that nobody sees: {listed}{more}",
             fix="take them out: they cut words in two, and make others of equal ones",
@@ -188,7 +188,7 @@ def _damaged(dataset: Dataset, seen: Seen) -> list[Finding]:
     if seen.markup:
         often = [bit for bit, _ in Counter(seen.markup.values()).most_common(3)]
         examples = ", ".join(bit if len(bit) <= 40 else bit[:40] + "…" for bit in often)
-        findings += found(
+        findings += findings_at(
             dataset, "markup", Severity.NOTE, list(seen.markup), "text",
             f"with HTML left in, such as {examples}",
             fix="take it out, unless it tells something: html.unescape, and a pattern for the tags",
@@ -213,7 +213,7 @@ def _garbled(dataset: Dataset, wrong: dict[int, Garbled]) -> list[Finding]:
         if not all(read in wrong[row].plain for row in rows):  # bytes that mean nothing in it were let pass
             undo = f"b''.join(c.encode('latin-1' if c < '\\xa0' else '{read}') for c in text)"
         anew = f"read the file with encoding='{written}'" if times == 1 else "read the source anew in its own encoding"
-        findings += found(
+        findings += findings_at(
             dataset, "mojibake", Severity.WARNING, rows, "text",
             f"in {NAMES[written]} that was read as {NAMES[read]}{again}: {word!r} should be {meant!r}",
             fix=f"{anew}, or repair {what}: {undo}.decode('{written}'){again}",
@@ -237,12 +237,12 @@ def _mixed(dataset: Dataset, rows: np.ndarray, texts: Sequence[str]) -> list[Fin
     chunks = (texts[start : start + CHUNK] for start in range(0, len(texts), CHUNK))
     named = np.asarray([language for chunk in chunks for language in languages(chunk)], object)
     counts = Counter(named.tolist())
-    told = sum(count for language, count in counts.items() if language)
-    often = [(name, n) for name, n in counts.most_common() if name and n >= max(2, LANGUAGE * told)]
+    recognised = sum(count for language, count in counts.items() if language)
+    often = [(name, n) for name, n in counts.most_common() if name and n >= max(2, LANGUAGE * recognised)]
     if len(often) < 2:
         return []
     first = {name: int(rows[np.flatnonzero(named == name)[0]]) for name, _ in often}
-    listed = ", ".join(f"{name} ({n / told:.0%}, such as {dataset.place(first[name])})" for name, n in often)
+    listed = ", ".join(f"{name} ({n / recognised:.0%}, such as {dataset.place(first[name])})" for name, n in often)
     others = rows[np.isin(named, [name for name, _ in often[1:]])]
     return [
         Finding("mixed-language", Severity.NOTE, f"texts in several languages: {listed}", rows=others.tolist(),

@@ -67,7 +67,7 @@ def token_findings(
         bar: counts on from M to 2 M.
     """
     field = copy.copy(field)
-    most, field.max_length = field.max_length, 10**9  # so that nothing is cut off here
+    max_length, field.max_length = field.max_length, 10**9  # so that nothing is cut off here
     if not len(rows):
         return []
     if field.tokens == "auto":
@@ -88,7 +88,7 @@ def token_findings(
                     fix=error.fix or "choose another kind of token: tokens='words'")
         ]  # fmt: skip
     larger = length[rows] / [max(len(t), 1) for t in texts]
-    findings = _truncated(dataset, rows, tokens, larger, most, pretrained=field.tokens.startswith(HF))
+    findings = _truncated(dataset, rows, tokens, larger, max_length, pretrained=field.tokens.startswith(HF))
     findings += _unknown(dataset, rows, tokens, field)
     findings += _giveaways(dataset, rows[training], _of(tokens, training))
     return of_a_draw(findings, len(rows), int(np.count_nonzero(length)))
@@ -117,11 +117,11 @@ def _of(tokens: Tokens, chosen: np.ndarray) -> Tokens:
 
 
 def _truncated(
-    dataset: Dataset, rows: np.ndarray, tokens: Tokens, larger: np.ndarray, most: int, pretrained: bool
+    dataset: Dataset, rows: np.ndarray, tokens: Tokens, larger: np.ndarray, max_length: int, pretrained: bool
 ) -> list[Finding]:
     lengths = tokens.lengths * larger  # of texts of which only the beginning was read
-    cut = lengths > most
-    lost = float(np.maximum(lengths - most, 0).sum() / max(lengths.sum(), 1))
+    cut = lengths > max_length
+    lost = float(np.maximum(lengths - max_length, 0).sum() / max(lengths.sum(), 1))
     if cut.mean() < TRUNCATED:
         return []
     places = np.flatnonzero(cut)
@@ -136,7 +136,7 @@ def _truncated(
     return [
         Finding(
             "truncation", Severity.WARNING if lost > LOST else Severity.NOTE,
-            f"{counted(int(cut.sum()), 'text')} ({cut.mean():.0%}) cut off at max_length {most}, "
+            f"{counted(int(cut.sum()), 'text')} ({cut.mean():.0%}) cut off at max_length {max_length}, "
             f"and {lost:.0%} of all tokens lost",
             places=[dataset.place(int(row)) for row in rows[places]], rows=rows[places].tolist(),
             fix=fix,
@@ -155,8 +155,8 @@ def _unknown(dataset: Dataset, rows: np.ndarray, tokens: Tokens, field: Text) ->
     else:
         counts = np.bincount(_of(tokens, sides == TRAIN).ids, minlength=len(tokens.pieces))
         trained = Counter(dict(zip(tokens.pieces, counts.tolist(), strict=True)))
-        kept = set(vocabulary_of(trained, most=field.max_vocabulary, min_count=field.min_count))
-        known = np.asarray([piece in kept for piece in tokens.pieces])
+        vocabulary = set(vocabulary_of(trained, most=field.max_vocabulary, min_count=field.min_count))
+        known = np.asarray([piece in vocabulary for piece in tokens.pieces])
     new = ~known[valid.ids]
     share = float(new.mean())
     if share < NEW:
@@ -233,15 +233,15 @@ def _giveaways(dataset: Dataset, rows: np.ndarray, tokens: Tokens) -> list[Findi
         words = all(tokens.pieces[tokens_of[i]].strip("▁Ġ#'’-").isalpha() for i in places)
         if words and not sure and not phrase:
             check, severity = "telling-word", Severity.NOTE
-            told = f"the word '{piece}' tells the class '{classes[label]}' ({shares}){also}"
+            message = f"the word '{piece}' tells the class '{classes[label]}' ({shares}){also}"
             fix = "nothing, if it is a word of the subject; take it out if it was put there with the label"
         else:
             check, severity = "giveaway", Severity.WARNING
-            told = f"the token '{piece}' gives the class '{classes[label]}' away ({shares}){also}"
+            message = f"the token '{piece}' gives the class '{classes[label]}' away ({shares}){also}"
             fix = "take it out, unless new data will have it too: a model learns it and little else"
         findings.append(
             Finding(
-                check, severity, told, places=[dataset.place(int(r)) for r in having], rows=having.tolist(), fix=fix
+                check, severity, message, places=[dataset.place(int(r)) for r in having], rows=having.tolist(), fix=fix
             )
         )
     return findings

@@ -11,7 +11,7 @@ from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
 
 
-def found(
+def findings_at(
     dataset: Dataset,
     check: str,
     severity: Severity,
@@ -23,7 +23,7 @@ def found(
     """The Finding that there are so many of a noun with some property, at the places of these rows; [] for no rows.
 
     >>> data = Dataset({"x": [1.0, 2.0]}, split="none")
-    >>> [str(finding) for finding in found(data, "odd", Severity.NOTE, [1], "number", "with an odd value")]
+    >>> [str(finding) for finding in findings_at(data, "odd", Severity.NOTE, [1], "number", "with an odd value")]
     ['note: 1 number with an odd value (row 1)']
     """
     rows = [int(row) for row in rows]
@@ -33,10 +33,10 @@ def found(
     return [Finding(check, severity, message, places=[dataset.place(row) for row in rows], rows=rows, fix=fix)]
 
 
-def told_missing(dataset: Dataset, name: str, rows: Sequence[int] | np.ndarray) -> list[Finding]:
+def missing_input(dataset: Dataset, name: str, rows: Sequence[int] | np.ndarray) -> list[Finding]:
     """The Finding about rows that lack one of several inputs, and train all the same."""
     what = f"without a value in the column '{name}', which is learned as missing"
-    return found(dataset, "missing-input", Severity.NOTE, rows, "row", what)
+    return findings_at(dataset, "missing-input", Severity.NOTE, rows, "row", what)
 
 
 def without_figures(reason: str) -> str:

@@ -37,7 +37,7 @@ def read_bytes(path: str | os.PathLike[str], count: int | None = None) -> bytes:
         DataError: it is missing, no regular file (a pipe, a device, a folder), larger than MOST_BYTES, or cannot be
             read.
     """
-    with _told(path):
+    with _named(path):
         handle = os.open(path, OPENING)
         try:
             status = os.fstat(handle)
@@ -57,7 +57,7 @@ def read_bytes(path: str | os.PathLike[str], count: int | None = None) -> bytes:
 
 def check_regular(path: str | os.PathLike[str]) -> None:
     """That a file, which something else will open, is there and a regular one. Raises DataError."""
-    with _told(path):
+    with _named(path):
         _check_regular(os.stat(path).st_mode, path)  # noqa: PTH116 -- once a file of many
 
 
@@ -78,7 +78,7 @@ def is_address(path: str | os.PathLike[str]) -> bool:
 
 
 @contextmanager
-def _told(path: str | os.PathLike[str]) -> Iterator[None]:
+def _named(path: str | os.PathLike[str]) -> Iterator[None]:
     """What the system says of a file, as a DataError."""
     try:
         yield

@@ -47,14 +47,14 @@ def discover() -> bool:
     if _discovered:
         return False
     _discovered.append(GROUP)
-    found = list(entry_points(group=GROUP))
-    for point in found:
+    points = list(entry_points(group=GROUP))
+    for point in points:
         try:
             point.load()
         except Exception as error:
             raise UsageError(f"the plug-in {point.name} fails ({type(error).__name__}: {shown(str(error))})",
                              fix=f"mend or remove the package {point.value}") from error  # fmt: skip
-    return bool(found)
+    return bool(points)
 
 
 def need(files: Sequence[str], where: object) -> None:

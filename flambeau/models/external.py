@@ -74,7 +74,7 @@ def build_timm(
     if from_hub and "pretrained_cfg" not in arguments and not timm.is_model_pretrained(name):
         raise ModelError("timm has no pretrained weights of it", where=f"timm:{name}", fix=LOCAL_HINT)
     try:
-        with _offline_told_at_once() if from_hub else nullcontext():
+        with offline_at_once() if from_hub else nullcontext():
             model = timm.create_model(name, pretrained=from_hub, **arguments)
     except CONSTRUCTION as error:
         raise ModelError(f"timm cannot build it for {spec} ({first_line(error)})", where=f"timm:{name}") from error
@@ -94,7 +94,7 @@ def build_timm(
 def _hub_config(timm: ModuleType, hub_name: str, architecture: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The weights' configuration and the constructor's arguments that a hub repository states."""
     try:
-        with _offline_told_at_once():
+        with offline_at_once():
             cfg, stated, arguments = timm.models.load_model_config_from_hf(hub_name.removeprefix("hf-hub:"))
     except (OSError, ValueError, RuntimeError) as error:
         raise _unreachable(hub_name, error) from error
@@ -188,7 +188,7 @@ def _download(url: str) -> Path:
 
 
 @contextmanager
-def _offline_told_at_once() -> Iterator[None]:
+def offline_at_once() -> Iterator[None]:
     """Where the hub's name cannot be resolved, only its cache is asked: no minute of retries before the error.
 
     Behind a proxy, which resolves names itself, nothing changes.

@@ -49,8 +49,8 @@ def baseline(facts: Facts) -> tuple[str, float] | None:
     if not confusion or not total:
         return None
     counts = [sum(row) for row in confusion]
-    most = max(range(len(counts)), key=counts.__getitem__)
-    return facts.detail["classes"][most], counts[most] / total
+    largest = max(range(len(counts)), key=counts.__getitem__)
+    return facts.detail["classes"][largest], counts[largest] / total
 
 
 def confused_pairs(facts: Facts) -> list[dict[str, Any]]:

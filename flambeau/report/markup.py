@@ -78,19 +78,19 @@ def _kind(source: str, alt: str) -> str | None:
     return "drawn" if " steps, " in alt else "tiny" if source.startswith("data:image/png") and not alt else None
 
 
-def fragment(given: object) -> Markup:
+def fragment(rendered: object) -> Markup:
     """A thumbnail as a field rendered it: pictures and sounds with their bytes inside, or spans of text; several are
     separated by blanks. It is taken apart and written anew; whatever else it holds is shown as text.
 
     >>> fragment("<span>a &lt; b</span>"), fragment("<script>x</script>")
     ('<span>a &lt; b</span>', '&lt;script&gt;x&lt;/script&gt;')
     """
-    given = str(given or "")
-    if _FRAGMENT.sub("", given).strip():
-        return text(given)
+    rendered = str(rendered or "")
+    if _FRAGMENT.sub("", rendered).strip():
+        return text(rendered)
     return join(
         tag("img", src=m[1], alt=html.unescape(m[2]), class_=_kind(m[1], m[2]))
         if m[1] else tag("audio", controls=True, preload="metadata", src=m[5]) if m[5]
         else tag("span", html.unescape(m[4]), class_=m[3])
-        for m in _FRAGMENT.finditer(given)
+        for m in _FRAGMENT.finditer(rendered)
     )  # fmt: skip

@@ -54,8 +54,8 @@ def original(words: Words, *sentences: str) -> Markup | None:
     """What the library wrote in English, folded, for a page in another language."""
     if words.language == "en" or not sentences:
         return None
-    told = (tag("p", sentence) for sentence in sentences)
-    return tag("details", tag("summary", words("original")), tag("div", told, lang="en", class_="original"))
+    paragraphs = (tag("p", sentence) for sentence in sentences)
+    return tag("details", tag("summary", words("original")), tag("div", paragraphs, lang="en", class_="original"))
 
 
 def figure_of(name: str, value: float) -> str:

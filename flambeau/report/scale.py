@@ -26,10 +26,10 @@ def log_ticks(low: float, high: float) -> list[float]:
     """1, 2 and 5 times powers of ten, or the powers alone where that would be too many."""
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for factors in ((1, 2, 5), (1, 3), (1,)):
-        found = [f * 10.0**e for e in exponents for f in factors if low <= f * 10.0**e <= high]
-        if len(found) <= 7:
+        candidates = [f * 10.0**e for e in exponents for f in factors if low <= f * 10.0**e <= high]
+        if len(candidates) <= 7:
             break
-    return found[:: math.ceil(len(found) / 7)] if found else [low, high]
+    return candidates[:: math.ceil(len(candidates) / 7)] if candidates else [low, high]
 
 
 def short(value: float) -> str:

@@ -82,14 +82,14 @@ def reliability(
     The dashed diagonal is perfect calibration: Niculescu-Mizil & Caruana 2005.
     """
     x, y = Scale(0, 1, LEFT, WIDTH - RIGHT), Scale(0, 1, HEIGHT - BOTTOM, TOP)
-    most = max([*count, 1])
+    largest = max([*count, 1])
     bars = []
     for i, (sure, right, n) in enumerate(zip(confidence, accuracy, count, strict=True)):
         if n > 0:
             a, b = i / len(count), (i + 1) / len(count)
-            told = f"{percent(sure)} → {percent(right)} ({n:g})"
-            strength = f"{0.25 + 0.75 * (n / most) ** 0.5:.2f}"
-            bars.append(_rectangle(x(a) + 1, x(b) - 1, y(right), y(0), "bar c1", told, opacity=strength))
+            tooltip = f"{percent(sure)} → {percent(right)} ({n:g})"
+            strength = f"{0.25 + 0.75 * (n / largest) ** 0.5:.2f}"
+            bars.append(_rectangle(x(a) + 1, x(b) - 1, y(right), y(0), "bar c1", tooltip, opacity=strength))
             bars.append(tag("line", x1=x(a) + 1, x2=x(b) - 1, y1=y(sure), y2=y(sure), class_="expected"))
     diagonal = tag("line", x1=x(0), y1=y(0), x2=x(1), y2=y(1), class_="diagonal")
     return _svg(label, _axes(x, y, x_label, y_label, percent, percent), bars, diagonal)
@@ -97,8 +97,8 @@ def reliability(
 
 def spark(bins: Sequence[float], label: str) -> Markup:
     """A histogram as small as a word, without axes."""
-    width, most = 120 / max(len(bins), 1), max([*bins, 1])
-    bars = (_rectangle(i * width + 0.5, (i + 1) * width - 0.5, 28 - 27 * n / most, 28, "bar c1", f"{n:,}")
+    width, largest = 120 / max(len(bins), 1), max([*bins, 1])
+    bars = (_rectangle(i * width + 0.5, (i + 1) * width - 0.5, 28 - 27 * n / largest, 28, "bar c1", f"{n:,}")
             for i, n in enumerate(bins) if n)  # fmt: skip
     return tag("svg", bars, viewBox="0 0 120 28", role="img", aria_label=label, class_="spark")
 
@@ -160,8 +160,8 @@ def _curve(series: Series, x: Scale, y: Scale, y_format: Format) -> Markup:
     return tag("g", tag("path", d=path) if path else None, dots, class_=f"curve {series.style} c{series.colour}")
 
 
-def _rectangle(a: float, b: float, top: float, bottom: float, kind: str, told: str, **more: object) -> Markup:
+def _rectangle(a: float, b: float, top: float, bottom: float, kind: str, tooltip: str, **more: object) -> Markup:
     width, height = round(max(b - a, 0.5), 1), round(max(bottom - top, 0), 1)
     return tag(
-        "rect", tag("title", told), x=round(a, 1), y=round(top, 1), width=width, height=height, class_=kind, **more
+        "rect", tag("title", tooltip), x=round(a, 1), y=round(top, 1), width=width, height=height, class_=kind, **more
     )

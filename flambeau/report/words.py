@@ -43,14 +43,14 @@ class Words:
 
     def finding(self, finding: Finding) -> str:
         """What was found: in English as the check says it, else in the words for this check, with the names in it."""
-        told = CHECKS.get(finding.check.removeprefix("near-"))
-        if self.language == "en" or told is None:
+        sentence = CHECKS.get(finding.check.removeprefix("near-"))
+        if self.language == "en" or sentence is None:
             return finding.message.rstrip(" .")
         if finding.check.startswith("near-"):
-            told = self("check.near", what=told)
+            sentence = self("check.near", what=sentence)
         names = list(dict.fromkeys(re.findall(r"'([^']+)'", finding.message)))[:3]
-        told += self("check.count", count=finding.count) if finding.count else ""
-        return told + (self("check.names", names=self("listed").join(names)) if names else "")
+        sentence += self("check.count", count=finding.count) if finding.count else ""
+        return sentence + (self("check.names", names=self("listed").join(names)) if names else "")
 
     def fix(self, finding: Finding) -> str:
         """What to do about it; empty where the language has no words for that."""

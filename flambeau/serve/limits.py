@@ -203,13 +203,13 @@ class Guard:
 
 def _once(body: bytes, receive: Receive) -> Receive:
     """A `receive` that gives this body, then what the other gives."""
-    given = False
+    sent = False
 
     async def receive_body() -> Message:
-        nonlocal given
-        if given:
+        nonlocal sent
+        if sent:
             return await receive()
-        given = True
+        sent = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return receive_body

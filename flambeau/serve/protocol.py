@@ -176,8 +176,8 @@ async def read_files(request: Request, limits: Limits) -> list[Raw]:
         parts = form.multi_items()
         files = [part for name, part in parts if name == "file" and isinstance(part, UploadFile)]
         if not files:
-            found = ", ".join(sorted({f"'{name}'" for name, _ in parts})) or "nothing"
-            raise Problem(422, "no-file", f"the form has {found}; expected one or several files called 'file'")
+            names = ", ".join(sorted({f"'{name}'" for name, _ in parts})) or "nothing"
+            raise Problem(422, "no-file", f"the form has {names}; expected one or several files called 'file'")
         return [Raw((part.filename or "")[:LONGEST_NAME] or None, await part.read()) for part in files]
     finally:
         await form.close()
@@ -219,11 +219,11 @@ def parse_rows(body: bytes, limits: Limits) -> list[Raw]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    members = dict(pairs)
+    if len(members) < len(pairs):
         names = [name for name, _ in pairs]
         raise ValueError(f"the key {next(n for n in names if names.count(n) > 1)!r} comes twice in one object")
-    return found
+    return members
 
 
 def _not_json(word: str) -> Any:

@@ -141,10 +141,10 @@ def _with_room(limits: Limits) -> Limits:
     wanted = limits.max_connections + OTHER_FILES
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return limits
-    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     with contextlib.suppress(ValueError, OSError):  # some systems have a lower bound than they tell
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-        soft = most
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        soft = allowed
     return dataclasses.replace(limits, max_connections=max(1, min(limits.max_connections, soft - OTHER_FILES)))
 
 
@@ -157,13 +157,13 @@ def _listen(host: str, port: int) -> socket.socket:
     if not 0 <= port <= 65535:
         raise UsageError(f"there is no port {port}", expected="0 to 65535")
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         # with the protocol spelled out: only then does asyncio switch Nagle's delay (40 ms an answer) off
-        listener = socket.socket(found[0], socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener = socket.socket(address[0], socket.SOCK_STREAM, socket.IPPROTO_TCP)
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(listener.close)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(found[4])
+            listener.bind(address[4])
             listener.listen(128)
             on_failure.pop_all()
         return listener

@@ -172,10 +172,10 @@ class Service:
     def _examples(self) -> list[Any]:
         """Training rows as `inputs` takes them, or what stands for one."""
         examples: list[Any] = []
-        for kept in self.predictor.examples:
+        for stored in self.predictor.examples:
             row: dict[str, Any] = {}
             for column in self.fields:
-                value = kept.get(column)
+                value = stored.get(column)
                 row |= value if isinstance(value, dict) and len(self.fields) > 1 else {column: value}
             examples.append(next(iter(row.values())) if len(self.fields) == 1 else row)
         return examples if examples or self.accepts_files else [self._example()]
@@ -184,8 +184,8 @@ class Service:
         """A value that `inputs` could hold: what the middle of the training rows decodes to."""
         example: dict[str, Any] = {}
         for column, field in self.fields.items():
-            told = field.example()
-            example |= told if isinstance(told, dict) and len(self.fields) > 1 else {column: told}
+            shown = field.example()
+            example |= shown if isinstance(shown, dict) and len(self.fields) > 1 else {column: shown}
         return next(iter(example.values())) if len(example) == 1 else example
 
 

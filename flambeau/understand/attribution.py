@@ -37,8 +37,8 @@ def attribute_tokens(model: nn.Module, texts: Ragged, outputs: Tensor) -> Tensor
     Returns:
         None for a model whose tokens are not looked up in a table. A model that has a method `attribute` is asked.
     """
-    found = _asked(model, {"text": texts}, outputs, lambda given: given["text"])
-    return None if found is None else found[0]
+    weights = _asked(model, {"text": texts}, outputs, lambda given: given["text"])
+    return None if weights is None else weights[0]
 
 
 def attribute_pair(model: nn.Module, texts: Mapping[str, Ragged], outputs: Tensor) -> tuple[Tensor, ...] | None:
@@ -56,10 +56,10 @@ def _asked(
         # recurrent layers of cuDNN have no gradient outside training
         with torch.inference_mode(False), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
             copies = {name: Ragged(text.values.clone(), text.lengths.clone()) for name, text in texts.items()}
-            found = _attribute(model, form(copies), outputs.clone())
+            weights = _attribute(model, form(copies), outputs.clone())
     finally:
         model.train(training)
-    return None if found is None else tuple(shares.detach().float() for shares in found)
+    return None if weights is None else tuple(shares.detach().float() for shares in weights)
 
 
 def _attribute(model: nn.Module, texts: Any, outputs: Tensor) -> Sequence[Tensor] | None:
@@ -67,19 +67,19 @@ def _attribute(model: nn.Module, texts: Any, outputs: Tensor) -> Sequence[Tensor
         own = model.attribute(texts, outputs)
         return (own,) if isinstance(own, Tensor) else own
     if isinstance(texts, Ragged):
-        found = _gradient_by_input(model, lambda: model(texts), texts.values.shape, outputs)
-        return None if found is None else (found * _inside(texts),)
+        weights = _gradient_by_input(model, lambda: model(texts), texts.values.shape, outputs)
+        return None if weights is None else (weights * _inside(texts),)
     listed = list(texts.values())
     if not isinstance(model, Joint) or len(listed) != 2:
         return None
     joint, both = model, model.together(*listed)
-    found = _gradient_by_input(model, lambda: joint.read(both), both.values.shape, outputs)
-    if found is None:
+    weights = _gradient_by_input(model, lambda: joint.read(both), both.values.shape, outputs)
+    if weights is None:
         return None
     # each token's share goes back to where it came from; those of marks go behind all tokens, and away
     widths = [text.values.shape[1] for text in listed]
-    shares = found.new_zeros(len(found), sum(widths) + 1)
-    shares.scatter_add_(1, both.sources.where(both.sources >= 0, sum(widths)), found * _inside(both))
+    shares = weights.new_zeros(len(weights), sum(widths) + 1)
+    shares.scatter_add_(1, both.sources.where(both.sources >= 0, sum(widths)), weights * _inside(both))
     return shares[:, :-1].split(widths, 1)
 
 

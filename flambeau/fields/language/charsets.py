@@ -122,7 +122,7 @@ def read_texts(paths: Sequence[str], encoding: str | None = None) -> tuple[list[
     Raises:
         DataError: none can be read, or many are not in the encoding given.
     """
-    kept: dict[int, bytes] = {}
+    undecided: dict[int, bytes] = {}
     names: dict[str, list[str]] = {}
     texts: list[str | None] = []
     wrong: dict[int, DataError] = {}
@@ -136,7 +136,7 @@ def read_texts(paths: Sequence[str], encoding: str | None = None) -> tuple[list[
             continue
         name = encoding or detect(data)
         if encoding is None and name in (*WESTERN, "gb18030", "cp874"):
-            kept[i] = data
+            undecided[i] = data
             texts.append("")
         else:
             try:
@@ -150,8 +150,8 @@ def read_texts(paths: Sequence[str], encoding: str | None = None) -> tuple[list[
     if len(lost) == len(paths):
         raise next(iter(lost.values()))
     wrong |= lost
-    together = detect(b"\n".join(kept.values())) if kept else ""
-    for i, data in kept.items():
+    together = detect(b"\n".join(undecided.values())) if undecided else ""
+    for i, data in undecided.items():
         try:
             texts[i], name = data.decode(together), together
         except UnicodeDecodeError:

@@ -46,13 +46,13 @@ class EDA:
                 )
 
     @classmethod
-    def from_dict(cls, given: Mapping[str, Any]) -> EDA:
+    def from_dict(cls, settings: Mapping[str, Any]) -> EDA:
         """From plain data. Raises UsageError where there is no such setting."""
         known = [field.name for field in fields(cls)]
-        for name in given:
+        for name in settings:
             if name not in known:
                 raise UsageError(f"texts have no augmentation '{name}'", fix=nearest(name, known))
-        return cls(**given)
+        return cls(**settings)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -113,10 +113,10 @@ class EDA:
             place = first + draw() * free.sum(1, keepdim=True) - 0.5
             values = torch.cat([values, other], 1)
             order = torch.cat([order, place.masked_fill(~new, torch.inf)], 1)
-        kept = order.isfinite().sum(1)
-        order = order.argsort(dim=1, stable=True)[:, : max(int(kept.max()), 1)]
+        lengths = order.isfinite().sum(1)
+        order = order.argsort(dim=1, stable=True)[:, : max(int(lengths.max()), 1)]
         values = values.gather(1, order)
-        return Ragged(values.masked_fill(torch.arange(values.shape[1], device=device) >= kept[:, None], 0), kept)
+        return Ragged(values.masked_fill(torch.arange(values.shape[1], device=device) >= lengths[:, None], 0), lengths)
 
 
 def chosen(asked: str | Mapping[str, Any], words: bool) -> tuple[EDA | None, list[str]]:

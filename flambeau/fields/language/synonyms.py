@@ -37,23 +37,23 @@ def read_synonyms(source: str | Path) -> dict[str, list[str]]:
     if path.is_dir():
         return _from_wordnet(path)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        dictionary = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
         expected = "a folder of WordNet, or a JSON file of words and their synonyms"
         raise DataError("there is no such dictionary", where=source, expected=expected) from None
     except ValueError as error:
         raise DataError(f"the dictionary is not JSON ({error})", where=source) from None
-    if not isinstance(found, Mapping) or not all(
-        isinstance(words, list) and all(isinstance(word, str) for word in words) for words in found.values()
+    if not isinstance(dictionary, Mapping) or not all(
+        isinstance(words, list) and all(isinstance(word, str) for word in words) for words in dictionary.values()
     ):
         raise DataError("the dictionary does not give a list of words for each", where=source,
                         expected='{"word": ["synonym", …], …}')  # fmt: skip
-    return dict(found)
+    return dict(dictionary)
 
 
 def _from_wordnet(folder: Path) -> dict[str, list[str]]:
     """Words that share a synset, the most frequent senses first; of single words only."""
-    found: dict[str, dict[str, None]] = defaultdict(dict)
+    synonyms: dict[str, dict[str, None]] = defaultdict(dict)
     files = [file for part in PARTS if (file := folder / f"data.{part}").is_file()]
     if not files:
         raise DataError("the folder has none of WordNet's files", where=folder, expected="data.noun, data.verb, …")
@@ -65,8 +65,8 @@ def _from_wordnet(folder: Path) -> dict[str, list[str]]:
             count = int(cells[3], 16)
             words = [word.split("(")[0].lower() for word in cells[4 : 4 + 2 * count : 2] if "_" not in word]
             for word in words:
-                found[word].update(dict.fromkeys(other for other in words if other != word))
-    return {word: list(others) for word, others in found.items() if others}
+                synonyms[word].update(dict.fromkeys(other for other in words if other != word))
+    return {word: list(others) for word, others in synonyms.items() if others}
 
 
 def synonym_table(synonyms: Mapping[str, Sequence[str]], vocabulary: Sequence[str]) -> tuple[Tensor, Tensor]:

@@ -168,8 +168,8 @@ def suited(sample: Iterable[str]) -> str:
 
 def vocabulary_of(counts: Counter[str], *, most: int, min_count: int) -> list[str]:
     """Padding, unknown, and then pieces by falling count; equal counts in the order of the alphabet."""
-    kept = sorted((piece for piece, n in counts.items() if n >= min_count), key=lambda p: (-counts[p], p))
-    return [PADDING, UNKNOWN, *kept[: max(most - 2, 0)]]
+    frequent = sorted((piece for piece, n in counts.items() if n >= min_count), key=lambda p: (-counts[p], p))
+    return [PADDING, UNKNOWN, *frequent[: max(most - 2, 0)]]
 
 
 def _jieba() -> Any:

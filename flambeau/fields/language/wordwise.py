@@ -58,11 +58,12 @@ class WordByWord:
         if self._most < 1 or sum(map(len, texts)) > SPACED * (sum(text.count(" ") for text in texts) + len(texts)):
             return joined([encoded.ids for encoded in self._whole.encode_batch_fast(texts)])
         cut = [text.split(" ", self._most)[: self._most] for text in texts]
-        found = self._found(cut)
-        short = found[1] < self._most
+        pieces = self._tokens_of(cut)
+        short = pieces[1] < self._most
         if any(less and len(words) == self._most for less, words in zip(short.tolist(), cut, strict=True)):
-            found = self._found([text.split(" ") for text in texts])  # several spaces in a row, nothing between them
-        tokens, counts, firsts = found
+            # several spaces in a row, nothing between them
+            pieces = self._tokens_of([text.split(" ") for text in texts])
+        tokens, counts, firsts = pieces
         counts = np.minimum(counts, self._most)
         starts = _starts(counts + len(self._before) + len(self._behind))
         flat = np.empty(starts[-1], np.int32)
@@ -73,7 +74,7 @@ class WordByWord:
             flat[starts[1:] - place] = mark
         return flat, starts
 
-    def _found(self, cut: list[list[str]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _tokens_of(self, cut: list[list[str]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The tokens of texts that are cut into words, one after another, int32; how many each text has; and where its
         begin, int64 (texts)."""
         words = list(itertools.chain.from_iterable(cut))

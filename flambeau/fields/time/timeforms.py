@@ -121,8 +121,8 @@ def best_format(texts: Sequence[str]) -> tuple[str, float]:
     >>> best_format(["12/31/2023 2:00 PM", "1/5/2024 11:30 AM"])
     ('%-m/%-d/%Y %-I:%M %p', 1.0)
     """
-    found = find_form(texts)
-    return found.form.format or ISO, found.share
+    best = find_form(texts)
+    return best.form.format or ISO, best.share
 
 
 def _candidates(known: Any) -> list[str]:
@@ -229,9 +229,9 @@ def _of_numbers(known: Any, time_column: bool) -> list[str]:
         formats = ("%Y.%m",)
     elif len(known) >= FEWEST[6] and known.str.contains(r"^(1[89]|2[01])[0-9]{2}\.[1-4]$").all():
         formats = ("%Y.%q",)
-    found = [format for format in formats if _in_years(parsed(known, TimeForm(format)))]
-    if found or not time_column:
-        return found
+    plausible = [format for format in formats if _in_years(parsed(known, TimeForm(format)))]
+    if plausible or not time_column:
+        return plausible
     for unit in UNIX:
         seconds = parsed(known, TimeForm(unit)).astype("datetime64[s]").astype(np.int64)
         first, end = EXCEL_YEARS if unit == "excel" else UNIX_YEARS

@@ -74,8 +74,8 @@ def plan(
         classes = sorted(distinct) if of_names else None
         if classes is not None:
             numbers = np.unique([str(v) for v in columns[name]], return_inverse=True)[1].astype(np.float64)
-        asked = name in known or (inputs is not None and name in inputs)
-        if not asked and (what := tells_only_time(numbers, times)):
+        requested = name in known or (inputs is not None and name in inputs)
+        if not requested and (what := tells_only_time(numbers, times)):
             calendar[name] = what
             continue
         if classes is not None:
@@ -101,10 +101,10 @@ def _left_out(classes: list[str], constant: list[str], calendar: dict[str, str])
     if constant:
         findings.append(Finding("constant-column", Severity.NOTE, f"of one value, left out: {', '.join(constant)}"))
     if calendar:
-        told = ", ".join(n if what == f"the {n}" else f"{n} ({what})" for n, what in calendar.items())
+        listed = ", ".join(n if what == f"the {n}" else f"{n} ({what})" for n, what in calendar.items())
         findings.append(
             Finding("calendar-column", Severity.NOTE,
-                    f"left out, for they say nothing but the time, which the model is told: {told}",
+                    f"left out, for they say nothing but the time, which the model is told: {listed}",
                     fix="name one with known= (--known) if it is to be used all the same")
         )  # fmt: skip
     return findings
@@ -229,9 +229,9 @@ def _times(values: Sequence[Any], layout: Layout) -> np.ndarray:
     times, bad = read(values, form)
     if len(bad) and layout.date_format is not None:  # new rows may be written in another way, if it is a clear one
         rest = [values[row] for row in bad.tolist()]
-        found = find_form(rest, time_column=True)
-        if not any(note.other for note in found.notes):
-            times[bad], still = read(rest, replace(found.form, zone=layout.zone))
+        reading = find_form(rest, time_column=True)
+        if not any(note.other for note in reading.notes):
+            times[bad], still = read(rest, replace(reading.form, zone=layout.zone))
             bad = bad[still]
     bad = np.union1d(bad, np.flatnonzero(np.isnat(times)))
     if len(bad):
@@ -256,16 +256,16 @@ def _set_form(values: Sequence[Any], layout: Layout, format: str | None) -> list
     """Finds how times are written, and says what there is to be known of it; raises where not all are as is given."""
     if format == NUMBER:
         return []
-    found = find_form(values, format, time_column=True)
-    if format or found.share:
-        layout.date_format, layout.zone, layout.since = found.form.format, found.form.zone, found.form.since
-    if format and len(other := read(values, found.form)[1] if found.share else np.arange(len(values))):
+    reading = find_form(values, format, time_column=True)
+    if format or reading.share:
+        layout.date_format, layout.zone, layout.since = reading.form.format, reading.form.zone, reading.form.since
+    if format and len(other := read(values, reading.form)[1] if reading.share else np.arange(len(values))):
         raise _no_time(values, other, layout)
     return [
         Finding(note.check, Severity.WARNING if note.other else Severity.NOTE,
                 f"column '{layout.time}': {note.message}",
                 fix=f"if that is wrong: time_format='{note.other}' (--time-format)" if note.other else "")
-        for note in found.notes
+        for note in reading.notes
     ]  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from torch import nn
 
 from flambeau.core.errors import MissingExtra, ModelError, UsageError, first_line, nearest
-from flambeau.models.external import CONSTRUCTION, _offline_told_at_once
+from flambeau.models.external import CONSTRUCTION, offline_at_once
 from flambeau.models.spec import Built, InputSpec
 from flambeau.models.text.pretrained import PretrainedPair, PretrainedTagger, PretrainedText, positions
 from flambeau.models.weights import load_weights, read_weights
@@ -54,13 +54,13 @@ def build_huggingface(
         if option not in known:
             raise UsageError(f"the model {where} has no option '{option}'", fix=nearest(option, known))
     rest = dict(options)
-    given = rest.pop("config", None)
+    stated = rest.pop("config", None)
     file = Path(pretrained) if isinstance(pretrained, (str, Path)) else None
-    from_source = given is None and file is None and pretrained is not False
-    if given is None:
+    from_source = stated is None and file is None and pretrained is not False
+    if stated is None:
         config = read_config(source, needs_weights=from_source)
     else:
-        config = _config_from_dict(transformers, given, where)
+        config = _config_from_dict(transformers, stated, where)
     tokens = spec.tokens or 0
     if tokens > config.vocab_size:
         raise ModelError(
@@ -119,7 +119,7 @@ def read_config(source: str, *, needs_weights: bool = True) -> Any:
     folder = _folder(source)
     if folder is not None and not (folder / "config.json").is_file():
         check_source(source)
-    with _errors_told(source), _quiet(transformers), _offline(folder):
+    with _one_line_errors(source), _quiet(transformers), _offline(folder):
         config = transformers.AutoConfig.from_pretrained(str(folder or source), trust_remote_code=False)
     return _tamed(config, where)
 
@@ -142,7 +142,7 @@ def _encoder(transformers: ModuleType, source: str | None, config: Any, where: s
     arguments: dict[str, Any] = {"dtype": "float32"}
     # A pooler is a layer that our own pooling stands in for: it would have no gradient.
     poolerless = "add_pooling_layer" in inspect.signature(model_class.__init__).parameters
-    with _errors_told(where.removeprefix(PREFIX)), _quiet(transformers):
+    with _one_line_errors(where.removeprefix(PREFIX)), _quiet(transformers):
         if source is None:
             encoder = transformers.AutoModel.from_config(config, trust_remote_code=False, **arguments)
         else:
@@ -199,7 +199,7 @@ def _folder(source: str) -> Path | None:
 
 
 @contextmanager
-def _errors_told(source: str) -> Iterator[None]:
+def _one_line_errors(source: str) -> Iterator[None]:
     """What transformers raises, as one line."""
     from safetensors import SafetensorError
 
@@ -209,9 +209,9 @@ def _errors_told(source: str) -> Iterator[None]:
         if isinstance(error, ModelError):
             raise
         local = _folder(source) is not None
-        found = "it cannot be loaded" if local else "there is no such folder, and it cannot be fetched from the hub"
+        message = "it cannot be loaded" if local else "there is no such folder, and it cannot be fetched from the hub"
         fix = None if local else "give a folder that has config.json and model.safetensors"
-        raise ModelError(f"{found} ({first_line(error)})", where=f"{PREFIX}{source}", fix=fix) from error
+        raise ModelError(f"{message} ({first_line(error)})", where=f"{PREFIX}{source}", fix=fix) from error
 
 
 @contextmanager
@@ -230,4 +230,4 @@ def _quiet(transformers: ModuleType) -> Iterator[None]:
 
 
 def _offline(folder: Path | None) -> Any:
-    return nullcontext() if folder is not None else _offline_told_at_once()
+    return nullcontext() if folder is not None else offline_at_once()

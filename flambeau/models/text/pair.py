@@ -104,10 +104,10 @@ class Pair(nn.Module):
 
 def two(texts: Mapping[str, Ragged]) -> tuple[Ragged, Ragged]:
     """The first two texts of the inputs. Raises UsageError where there are fewer."""
-    found = [value for value in texts.values() if isinstance(value, Ragged)] if isinstance(texts, Mapping) else []
-    if len(found) < 2:
+    ragged = [value for value in texts.values() if isinstance(value, Ragged)] if isinstance(texts, Mapping) else []
+    if len(ragged) < 2:
         raise UsageError("this model takes two texts", expected="a dict with two Ragged")
-    return found[0], found[1]
+    return ragged[0], ragged[1]
 
 
 def shared(

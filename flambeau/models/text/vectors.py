@@ -29,7 +29,7 @@ COUNTS = re.compile(rb"\s*(\d{1,12})\s+([1-9]\d{0,4})\s*")  # word2vec's first l
 FASTTEXT = (793712314).to_bytes(4, "little")  # what fastText's own models begin with
 
 # Where in the file a word stands, the word, and its vector (D) in any float.
-Found = tuple[str, str, np.ndarray]
+Entry = tuple[str, str, np.ndarray]
 
 
 class Embeddings(NamedTuple):
@@ -139,7 +139,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         raise ModelError(f"the file cannot be read to its end ({first_line(error)})", where=path) from None
 
 
-def _from_text(path: Path, words: Collection[str]) -> Iterator[Found]:
+def _from_text(path: Path, words: Collection[str]) -> Iterator[Entry]:
     width = 0
     with _opened(path) as file:
         for line, raw in enumerate(_lines(file, path), 1):
@@ -164,7 +164,7 @@ def _from_text(path: Path, words: Collection[str]) -> Iterator[Found]:
             yield f"line {line:,}", word, vector
 
 
-def _from_binary(path: Path, words: Collection[str]) -> Iterator[Found]:
+def _from_binary(path: Path, words: Collection[str]) -> Iterator[Entry]:
     """word2vec's binary form: a line of two counts; then each word, a space, and its numbers as little-endian float32,
     with a line's end behind them or not."""
     with _opened(path) as file:

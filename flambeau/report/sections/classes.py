@@ -42,8 +42,8 @@ def _cells(i: int, row: list[int], classes: list[str], words: Words) -> list[Mar
         # a root, so that 2 % of a class can still be seen
         strength = share if i == j else share**0.5
         kind = ("hit" if i == j else "miss") + (" hot" if strength > HOT else "")
-        told = f"{classes[i]} → {classes[j]}: {n:,} ({percentage(share)})"
-        cells.append(tag("td", f"{n:,}" if n else "", class_=kind if n else None, title=told if n else None,
+        tooltip = f"{classes[i]} → {classes[j]}: {n:,} ({percentage(share)})"
+        cells.append(tag("td", f"{n:,}" if n else "", class_=kind if n else None, title=tooltip if n else None,
                          style=f"--heat:{strength * 100:.0f}%" if n else None))  # fmt: skip
     return cells
 
@@ -58,8 +58,8 @@ def _pairs(facts: Facts, words: Words) -> list[Markup]:
             tag("td", meter(p["share"], "miss")))
         for p in pairs[:MOST_PAIRS]
     )  # fmt: skip
-    told = words("confusion.pairs", count=min(MOST_PAIRS, len(pairs)), pairs=len(pairs))
-    return [note(told), table(head, rows, "list")]
+    remark = words("confusion.pairs", count=min(MOST_PAIRS, len(pairs)), pairs=len(pairs))
+    return [note(remark), table(head, rows, "list")]
 
 
 def classes(facts: Facts, words: Words) -> Markup | None:

@@ -29,8 +29,8 @@ def data(facts: Facts, words: Words) -> Markup:
         key = "data.unchecked" if facts.checked is False else "data.none" if facts.checked else "data.no_findings"
         return section(words, "data", *shown, note(words(key)))
     cards = (_card(f, t or [], words) for f, t in zip_longest(facts.findings, facts.thumbnails) if f is not None)
-    found = (tag("h3", words("data.found")), tag("div", cards, class_="stack"))
-    return section(words, "data", *shown, *(found if seen else found[1:]))
+    findings = (tag("h3", words("data.found")), tag("div", cards, class_="stack"))
+    return section(words, "data", *shown, *(findings if seen else findings[1:]))
 
 
 def _parts(rows: dict[str, int], words: Words) -> Markup | None:
@@ -72,13 +72,13 @@ def _pictures(facts: Facts, words: Words) -> Markup | None:
 def _classes(target: dict[str, Any], words: Words) -> Markup:
     """How often each class is there, in each part of the split."""
     counts: dict[str, int] = target["counts"]
-    most = max([*counts.values(), 1])
+    largest = max([*counts.values(), 1])
     of_parts = target.get("parts", {})
 
     def row(name: str) -> Markup:
         parts = of_parts.get(name) or {"train": counts[name]}
         bars = (
-            tag("span", style=f"width:{parts[part] / most * 100:.2f}%", class_=f"c{i}",
+            tag("span", style=f"width:{parts[part] / largest * 100:.2f}%", class_=f"c{i}",
                 title=words("data.part_count", part=words.name("split", part), count=parts[part]))
             for i, part in enumerate(PARTS, 1) if parts.get(part)
         )  # fmt: skip
@@ -89,8 +89,8 @@ def _classes(target: dict[str, Any], words: Words) -> Markup:
     rest = names[MOST_CLASSES:]
     more = None
     if rest:
-        told = words("more_classes", count=target.get("distinct", len(names)) - MOST_CLASSES)
-        more = tag("details", tag("summary", told), tag("ul", map(row, rest), class_="counts"))
+        summary = words("more_classes", count=target.get("distinct", len(names)) - MOST_CLASSES)
+        more = tag("details", tag("summary", summary), tag("ul", map(row, rest), class_="counts"))
     title = words("data.classes", name=target["name"], count=target.get("distinct", len(names)))
     return figure(title, tag("ul", map(row, names[:MOST_CLASSES]), class_="counts"), more)
 
@@ -99,11 +99,11 @@ def _histogram(name: str, column: dict[str, Any], words: Words) -> Markup:
     """How the numbers of a column lie, or the lengths of its texts."""
     unit = words.name("unit", column["unit"]) if column["unit"] else name
     title = words("data.lengths", name=name, unit=unit) if column["unit"] not in ("", "date") else name
-    told = words("data.median", median=_read(column["median"], column), least=_read(column["least"], column),
+    remark = words("data.median", median=_read(column["median"], column), least=_read(column["least"], column),
                  most=_read(column["most"], column))  # fmt: skip
-    chart = bar_chart(_bars(column), label=f"{title}: {told}", x_label=unit, y_label=words("data.rows"),
+    chart = bar_chart(_bars(column), label=f"{title}: {remark}", x_label=unit, y_label=words("data.rows"),
                       x_format=lambda value: _read(value, column))  # fmt: skip
-    return figure(title, chart, remark=told)
+    return figure(title, chart, remark=remark)
 
 
 def _bars(column: dict[str, Any]) -> list[tuple[float, float, float]]:
@@ -170,9 +170,11 @@ def _samples(seen: dict[str, Any], words: Words) -> Markup | None:
 
 
 def _card(finding: Finding, thumbnails: list[str], words: Words) -> Markup:
-    told = re.search(rf"\b{finding.count:,}\b", finding.message)
+    counted = re.search(rf"\b{finding.count:,}\b", finding.message)
     concerned = (
-        None if told or finding.count < 2 or words.language != "en" else words("samples_concerned", count=finding.count)
+        None
+        if counted or finding.count < 2 or words.language != "en"
+        else words("samples_concerned", count=finding.count)
     )
     pictures = tag("div", (tag("span", fragment(t), class_="thumb") for t in thumbnails), class_="thumbs")
     said, fix = words.finding(finding), words.fix(finding)

@@ -28,19 +28,19 @@ def forecasts(facts: Facts, words: Words) -> Markup | None:
     lead = (
         tag("p", words("forecasts.mase", mase=mase, naive=facts.detail["naive_error"]), class_="lead") if mase else None
     )
-    return section(words, "forecasts", lead, note(_told(facts, words)), grid(*charts))
+    return section(words, "forecasts", lead, note(_described(facts, words)), grid(*charts))
 
 
-def _told(facts: Facts, words: Words) -> str:
+def _described(facts: Facts, words: Words) -> str:
     """What is drawn, and whether the outer quantiles hold what they say."""
     low, high = (facts.detail["quantiles"][i] for i in (0, -1))
-    told = [words("forecasts.note", low=f"{low:g}", high=f"{high:g}")]
+    sentences = [words("forecasts.note", low=f"{low:g}", high=f"{high:g}")]
     if "coverage" in facts.metrics:
-        told.append(words("forecasts.inside", inside=facts.metrics["coverage"], said=high - low))
+        sentences.append(words("forecasts.inside", inside=facts.metrics["coverage"], said=high - low))
     spread = facts.detail.get("spread", [])
     if set(spread) - {1.0}:
-        told.append(words("forecasts.moved", low=spread[0], high=spread[-1]))
-    return " ".join(told)
+        sentences.append(words("forecasts.moved", low=spread[0], high=spread[-1]))
+    return " ".join(sentences)
 
 
 def _middle(quantiles: list[float]) -> int:
@@ -59,8 +59,8 @@ def _figure(one: dict[str, Any], middle: int, facts: Facts, words: Words) -> Mar
     series.append(Series(words("predicted"), _points(quantiles[middle], 0), 1))
     place = words.say(one.get("place", ""))
     target = str(facts.fields.get("target") or "")
-    told = words("forecasts.label", target=target, place=place)
-    chart = line_chart(series, label=told, x_label=words("forecasts.step"), y_label=target, whole_x=True,
+    label = words("forecasts.label", target=target, place=place)
+    chart = line_chart(series, label=label, x_label=words("forecasts.step"), y_label=target, whole_x=True,
                        mark=(0.0, words("forecasts.now")))  # fmt: skip
     return figure(place, chart, series=[series[i] for i in (-1, *range(len(series) - 1))])
 

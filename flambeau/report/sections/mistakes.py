@@ -46,6 +46,6 @@ def _card(mistake: dict[str, Any], facts: Facts, words: Words) -> Markup:
     )
 
 
-def _answer(told: str, probability: float | None, kind: str) -> Markup:
+def _answer(answer: str, probability: float | None, kind: str) -> Markup:
     share = None if probability is None else meter(probability, kind)
-    return tag("div", tag("span", told, class_="answer"), share, class_=f"row {kind}")
+    return tag("div", tag("span", answer, class_="answer"), share, class_=f"row {kind}")

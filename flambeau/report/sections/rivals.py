@@ -15,18 +15,18 @@ SHOWN = 12
 
 def rivals(facts: Facts, words: Words) -> Markup | None:
     """Simple models on the same rows: their figures beside the model's, and which is the best."""
-    found = facts.baselines
-    if not found:
+    baselines = facts.baselines
+    if not baselines:
         return None
     main = facts.main[0]
-    names = sorted((n for n in facts.metrics if all(n in b["metrics"] for b in found)), key=lambda n: n != main)
+    names = sorted((n for n in facts.metrics if all(n in b["metrics"] for b in baselines)), key=lambda n: n != main)
     head = (tag("th", words("rivals.name"), scope="col"),
             *(tag("th", words.metric(n), scope="col", class_="n") for n in names),
             tag("th", words("rivals.time"), scope="col", class_="n"))  # fmt: skip
     this = {"name": words("rivals.this", model=facts.recipe.model.name), "metrics": facts.metrics,
             "seconds": facts.seconds}  # fmt: skip
-    best = {n: (max if higher_is_better(n) else min)(m["metrics"][n] for m in (this, *found)) for n in names}
-    rows = [_row(this, names, best, words, "this")] + [_row(b, names, best, words) for b in found]
+    best = {n: (max if higher_is_better(n) else min)(m["metrics"][n] for m in (this, *baselines)) for n in names}
+    rows = [_row(this, names, best, words, "this")] + [_row(b, names, best, words) for b in baselines]
     return section(words, "rivals", _verdict(facts, words), note(words("rivals.note")), table(head, rows, "list"))
 
 
@@ -37,19 +37,19 @@ def _verdict(facts: Facts, words: Words) -> Markup | None:
     values = {"name": words.say(best["name"]), "metric": words.metric(name),
               "theirs": figure_of(name, best["metrics"][name]),
               "ours": figure_of(name, facts.metrics[name])}  # fmt: skip
-    told = words(f"rivals.{facts.winner}", **values)
+    verdict = words(f"rivals.{facts.winner}", **values)
     if difference := best.get("differences", {}).get(name):
         value, low, high = (_signed(d, name) for d in difference)
-        told += " " + words("rivals.difference", value=value, low=low, high=high)
-    return tag("p", told, class_="lead")
+        verdict += " " + words("rivals.difference", value=value, low=low, high=high)
+    return tag("p", verdict, class_="lead")
 
 
 def _row(one: dict[str, Any], names: list[str], best: dict[str, float], words: Words, kind: str = "") -> Markup:
     metrics = one["metrics"]
     cells = (
-        tag("td", tag("b", told) if metrics[n] == best[n] else told, class_="n")
+        tag("td", tag("b", figure) if metrics[n] == best[n] else figure, class_="n")
         for n in names
-        for told in [figure_of(n, metrics[n])]
+        for figure in [figure_of(n, metrics[n])]
     )
     remark = tag("span", f" ({words.say(one['note'])})", class_="quiet") if one.get("note") else None
     name = tag("th", one["name"] if kind else words.say(one["name"]), remark, scope="row")
@@ -58,30 +58,31 @@ def _row(one: dict[str, Any], names: list[str], best: dict[str, float], words: W
 
 def inputs(facts: Facts, words: Words) -> Markup | None:
     """How much worse the model is with each input shuffled, the most needed first."""
-    found = facts.evaluation.get("shuffled")
-    if not found:
+    importance = facts.evaluation.get("shuffled")
+    if not importance:
         return None
-    name, sign = found["metric"], 1 if found["more_is_better"] else -1
-    lost = sorted(((sign * (found["whole"] - v), column, v) for column, v in found["without"].items()), reverse=True)
-    metric, most = words.metric(name), max((abs(change) for change, _, _ in lost), default=0.0) or 1.0
+    name, sign = importance["metric"], 1 if importance["more_is_better"] else -1
+    whole, without = importance["whole"], importance["without"]
+    lost = sorted(((sign * (whole - v), column, v) for column, v in without.items()), reverse=True)
+    metric, largest = words.metric(name), max((abs(change) for change, _, _ in lost), default=0.0) or 1.0
     head = (tag("th", words("inputs.name"), scope="col"), tag("th", words("inputs.lost"), scope="col"),
             tag("th", words("inputs.without", metric=metric), scope="col", class_="n"))  # fmt: skip
     rows = [
-        tag("tr", tag("th", column, scope="row"), tag("td", _change(change / most, _signed(-sign * change, name))),
+        tag("tr", tag("th", column, scope="row"), tag("td", _change(change / largest, _signed(-sign * change, name))),
             cell(figure_of(name, value)))
         for change, column, value in lost[:SHOWN]
     ]  # fmt: skip
     return section(
-        words, "inputs", note(words("inputs.note", metric=metric, whole=figure_of(name, found["whole"]))),
+        words, "inputs", note(words("inputs.note", metric=metric, whole=figure_of(name, whole))),
         table(head, rows, "list"),
         note(words("inputs.more", count=len(lost) - SHOWN)) if len(lost) > SHOWN else None,
     )  # fmt: skip
 
 
-def _change(share: float, told: str) -> Markup:
+def _change(share: float, number: str) -> Markup:
     """A change as a number with a bar beside it; what gets better has none."""
     bar = tag("span", tag("span", style=f"width:{max(share, 0.0) * 100:.1f}%"), class_="meter")
-    return tag("span", tag("span", told, class_="number"), bar, class_="measure")
+    return tag("span", tag("span", number, class_="number"), bar, class_="measure")
 
 
 def _signed(change: float, metric: str) -> str:

@@ -56,17 +56,17 @@ def _figures(facts: Facts, words: Words) -> Markup:
     main = facts.main[0]
     names = sorted(facts.metrics, key=lambda name: (name != main, name == "loss"))
     tiles = [_tile(n, facts, words, "main" if n == main else "") for n in names]
-    told = []
+    entries = []
     if facts.epochs:
         done, planned = len(facts.epochs), facts.recipe.training.epochs
-        told.append((words("tile.epochs"), f"{done}" if facts.finished or not planned else f"{done} / {planned}"))
+        entries.append((words("tile.epochs"), f"{done}" if facts.finished or not planned else f"{done} / {planned}"))
     if facts.seconds:
-        told.append((words("tile.time"), duration(facts.seconds)))
+        entries.append((words("tile.time"), duration(facts.seconds)))
         rates = [e["speed"].get("samples_per_second", 0.0) for e in facts.epochs if "speed" in e]
-        told.append((words("tile.speed"), f"{sorted(rates)[len(rates) // 2]:,.0f}"))
+        entries.append((words("tile.speed"), f"{sorted(rates)[len(rates) // 2]:,.0f}"))
     if facts.findings or facts.checked:
-        told.append((words("tile.findings"), str(len(facts.findings))))
-    plain = tag("dl", (tag("div", tag("dt", name), tag("dd", value)) for name, value in told), class_="plain")
+        entries.append((words("tile.findings"), str(len(facts.findings))))
+    plain = tag("dl", (tag("div", tag("dt", name), tag("dd", value)) for name, value in entries), class_="plain")
     return tag("div", tag("dl", tiles, class_="tiles") if tiles else None, plain)
 
 
@@ -77,8 +77,8 @@ def _tile(name: str, facts: Facts, words: Words, kind: str) -> Markup:
         low, high = (figure_of(name, v) for v in interval)
         chance = tag("span", words("interval", low=low, high=high), class_="interval")
     value = figure_of(name, facts.metrics[name])
-    told = tag("dt", words.name("metric", name), chance)
-    return tag("div", told, tag("dd", value), class_=f"tile {kind}".strip())
+    term = tag("dt", words.name("metric", name), chance)
+    return tag("div", term, tag("dd", value), class_=f"tile {kind}".strip())
 
 
 def _measured(facts: Facts, words: Words) -> Markup:
@@ -86,22 +86,22 @@ def _measured(facts: Facts, words: Words) -> Markup:
     if not facts.evaluation:
         return note(words("no_evaluation"))
     split = facts.evaluation.get("split", "all")
-    told = [words("measured", samples=facts.samples, split=words.name("split", split)) if facts.samples
-            else words("measured.unknown", split=words.name("split", split))]  # fmt: skip
+    clauses = [words("measured", samples=facts.samples, split=words.name("split", split)) if facts.samples
+               else words("measured.unknown", split=words.name("split", split))]  # fmt: skip
     guess = baseline(facts)
     if guess is not None:
-        told.append(words("baseline", **{"class": guess[0]}, share=guess[1]))
+        clauses.append(words("baseline", **{"class": guess[0]}, share=guess[1]))
     if split == "valid" and facts.best_epoch is not None:
-        told.append(words("chosen_by_valid"))
-    sentence = words("and").join(told) + words("stop")
+        clauses.append(words("chosen_by_valid"))
+    sentence = words("and").join(clauses) + words("stop")
     return note(sentence[0].upper() + sentence[1:])
 
 
 def _advice(facts: Facts, words: Words) -> Markup:
     first, *rest = (_sentence(advice, words) for advice in advise(facts))
     also = (tag("p", words("also"), class_="kicker"), tag("ul", (tag("li", r) for r in rest))) if rest else None
-    told = (tag("p", words("next"), class_="kicker"), tag("p", first, class_="first"))
-    return tag("div", told, also, class_="advice card")
+    lead = (tag("p", words("next"), class_="kicker"), tag("p", first, class_="first"))
+    return tag("div", lead, also, class_="advice card")
 
 
 def _sentence(advice: Advice, words: Words) -> Markup | str:
@@ -110,5 +110,5 @@ def _sentence(advice: Advice, words: Words) -> Markup | str:
         values["message"] = words.finding(values["finding"])
     if advice.key in ("advice.baseline", "advice.tie"):
         values["name"] = words.say(values["name"])
-    told = words(advice.key, **values)
-    return tag("a", told, href=f"#{advice.section}") if advice.section else told
+    sentence = words(advice.key, **values)
+    return tag("a", sentence, href=f"#{advice.section}") if advice.section else sentence

@@ -32,11 +32,11 @@ def _only_epoch(facts: Facts, words: Words) -> Markup | None:
     if len(facts.epochs) != 1:
         return None
     epoch = facts.epochs[0]
-    told = [f"{words('train_loss')}: {words('loss')} {number(epoch['train_loss'])}"]
+    figures = [f"{words('train_loss')}: {words('loss')} {number(epoch['train_loss'])}"]
     measured = (f"{words.name('metric', n)} {figure_of(n, v)}" for n, v in epoch.get("valid", {}).items())
     valid = words("listed").join(measured)
-    told += [f"{words('valid_loss')}: {valid}"] if valid else []
-    return note(words("curves.only_epoch", told=words("and").join(told)))
+    figures += [f"{words('valid_loss')}: {valid}"] if valid else []
+    return note(words("curves.only_epoch", told=words("and").join(figures)))
 
 
 def smoothed(points: Sequence[Point], share: float = 0.05) -> list[Point]:
