@@ -14,8 +14,10 @@ from flambeau.data.dataset import Dataset
 from flambeau.data.prepare import Preparer
 from flambeau.data.store.encode import encode
 from flambeau.fields import Field, Image, Ragged
+from flambeau.fields.augment import Augmentation
 from flambeau.fields.base import Encoding, Recognition
 from flambeau.fields.picture.pixels import ORIENTATION, TURNS
+from flambeau.fields.placement import Placement
 
 SIZE = (56, 72)
 HALF = 0.5  # of a pixel of the model's input
@@ -121,3 +123,37 @@ def test_marks_are_on_the_picture_as_people_see_it(orientation: int, fit: str) -
         assert np.abs(centre(picture) - mark).max() < HALF
     back = image.placement(files).raw_points(marks[:, None])[:, 0]
     np.testing.assert_allclose(back.numpy(), [m for _, m in made], atol=1e-2)
+
+
+@pytest.mark.parametrize("each", [True, False], ids=["sample by sample", "all at once"])
+@pytest.mark.parametrize("padding", ["constant", "reflect"])
+@pytest.mark.parametrize("augment", GEOMETRY)
+def test_what_lies_on_the_same_grid_is_moved_as_the_picture(augment: str, padding: str, each: bool) -> None:
+    """Pictures, masks and boxes, for outputs of another size than the picture, on a device as on a CPU."""
+    settings = {**GEOMETRY[augment], "padding": padding, "fill": 0.25}
+    size = SIZE if augment in ("nothing", "colours", "crop") else (48, 60)
+    made = [drawn(*SIZE, seed) for seed in range(24)]
+    pictures = torch.from_numpy(np.stack([picture for picture, _ in made]))
+    normal = (torch.zeros(1), torch.ones(1))
+    augmentation = Augmentation(**settings)
+    generator = torch.Generator().manual_seed(1)
+    out, movement = augmentation._run(
+        pictures[..., None], size, generator, normal, torch.channels_last, torch.float32, each
+    )
+    frames = torch.tensor([[*SIZE, 1.0, 0.0, 1.0, 0.0]]).repeat(len(made), 1)
+    placement = Placement.of(frames, SIZE, movement)
+    if augment != "colours":
+        followed = placement.picture(pictures[..., None])[..., 0]
+        assert ((followed.float() - out[:, 0] * 255).abs() <= 0.5 + 1e-3).all(), "the same bytes, but for rounding"
+    mask = placement.nearest((pictures > 127).to(torch.uint8) * 7, 255)
+    assert set(mask.unique().tolist()) <= {0, 7, 255} and (padding == "constant" or 255 not in mask)
+    radius, middles = min(SIZE) / 14, torch.tensor([middle for _, middle in made], dtype=torch.float32)
+    points = placement.points(middles[:, None])[:, 0].numpy()
+    boxes = placement.boxes(torch.cat([middles - radius, middles + radius], 1)[:, None])[:, 0]
+    for shown, point, box in zip(mask, points, boxes, strict=True):
+        if (point > 10).all() and (point < np.array(shown.shape[::-1]) - 10).all():
+            disc = (shown == 7).double()
+            assert np.abs(centre(disc) - point).max() < HALF
+            rows, columns = disc.amax(1).nonzero()[:, 0], disc.amax(0).nonzero()[:, 0]
+            edges = torch.tensor([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
+            assert (box[:2] <= edges[:2] + 1).all() and (box[2:] >= edges[2:] - 1).all(), "the box holds the disc"
