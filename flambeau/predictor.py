@@ -25,6 +25,7 @@ from flambeau.data.sources.frames import as_polars, with_index
 from flambeau.data.sources.paths import unpacked
 from flambeau.data.store.store import collate
 from flambeau.fields import Field
+from flambeau.fields.placement import Frames, following, frames_of
 from flambeau.models import FUSION, Built, InputSpec, OutputSpec, build, fuse
 from flambeau.objectives import OBJECTIVES, Context, Objective
 from flambeau.objectives import made as made_objective
@@ -55,6 +56,7 @@ class Predictor:
         self.examples: list[dict[str, Any]] = []
         """A few training rows, raw values by input, as the run kept them."""
         self.prepare = Preparer(self.fields, self.inputs, None, engine.device)
+        self._leader, _ = following(self.fields, self.inputs, None)
         self.note: str | None = None  # what a person should know of its weights
 
     @classmethod
@@ -146,7 +148,10 @@ class Predictor:
         absent = [n for n in self.inputs if n not in value]
         if absent:
             raise DataError(f"the input has no '{absent[0]}'", expected=f"{', '.join(self.columns)}")
-        return {name: self.fields[name].encode(value[name]) for name in self.inputs}
+        encoded = {name: self.fields[name].encode(value[name]) for name in self.inputs}
+        if self._leader is not None:
+            encoded[frames_of(self._leader)] = self.fields[self._leader].frame(value[self._leader])
+        return encoded
 
     def _encode_some(self, value: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """A row that may lack some of its inputs: these are blank, and PRESENT says so."""
@@ -180,7 +185,10 @@ class Predictor:
 
     def outputs(self, encoded: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
         """Encoded values to model outputs after their activation, (B, …) float32; one batch, one forward pass."""
-        gathered = {n: collate([e[n] for e in encoded], self.fields[n].encoding) for n in self.inputs}
+        fields = self.fields
+        if self._leader is not None:
+            fields = {**fields, frames_of(self._leader): Frames(fields[self._leader])}
+        gathered = {n: collate([e[n] for e in encoded], fields[n].encoding) for n in encoded[0]}
         return self._forward(self.prepare(torch.arange(len(encoded)), gathered))
 
     def _forward(self, batch: Batch) -> np.ndarray:

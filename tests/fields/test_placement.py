@@ -18,6 +18,9 @@ from flambeau.fields.augment import Augmentation
 from flambeau.fields.base import Encoding, Recognition
 from flambeau.fields.picture.pixels import ORIENTATION, TURNS
 from flambeau.fields.placement import Placement
+from flambeau.objectives import Supervised
+from flambeau.predictor import Predictor
+from flambeau.training import engine
 
 SIZE = (56, 72)
 HALF = 0.5  # of a pixel of the model's input
@@ -123,6 +126,22 @@ def test_marks_are_on_the_picture_as_people_see_it(orientation: int, fit: str) -
         assert np.abs(centre(picture) - mark).max() < HALF
     back = image.placement(files).raw_points(marks[:, None])[:, 0]
     np.testing.assert_allclose(back.numpy(), [m for _, m in made], atol=1e-2)
+
+
+def test_an_input_follows_another_in_a_prediction_too() -> None:
+    """What is seen beside a picture, such as where it was touched, is brought to where the model sees it."""
+
+    class Marked(torch.nn.Module):
+        def forward(self, inputs: dict[str, Any]) -> torch.Tensor:
+            return inputs["y"].values[:, 0]
+
+    picture, middle = drawn(200, 300, 0)
+    data = Dataset({"x": [picture], "y": [[middle]]}, fields={"x": Image(SIZE, "grey"), "y": Marks()}, split="none")
+    data.fit()
+    model = Marked()
+    predictor = Predictor(Supervised(model), engine.choose(model, device="cpu"), data.fields, data.inputs)
+    (seen,) = predictor.outputs([predictor.encode({"x": picture, "y": [middle]})])
+    np.testing.assert_allclose(seen, np.array(middle) * (SIZE[1] / 300, SIZE[0] / 200), rtol=1e-5)
 
 
 @pytest.mark.parametrize("each", [True, False], ids=["sample by sample", "all at once"])
