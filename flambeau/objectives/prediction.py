@@ -47,9 +47,8 @@ class Prediction:
 
     def to_dict(self, top: int | None = None) -> dict[str, Any]:
         """Plain JSON, with the `top` likeliest classes only if given."""
-        label = self.label.tolist() if isinstance(self.label, np.ndarray) and self.field is None else self.label
-        label = label if self.field is None else self.field.portable(label)
-        out: dict[str, Any] = {"label": label}
+        label = self.label.tolist() if isinstance(self.label, np.ndarray) else self.label
+        out: dict[str, Any] = {"label": self.field.portable(self.label) if self.field else label}
         if self.tokens is not None:
             out["tokens"] = self.tokens
         if self.spans is not None:

@@ -111,7 +111,7 @@ def test_a_training_that_is_killed_goes_on_to_the_same_weights(
     [
         (("--model", "lenet"), "lenet gives numbers for a sample"),
         (("--set", "fields.mask.num_classes=2"), "none of the training rows can be used"),
-        (("--technique", "mixup"), "a target whose values can be blended"),
+        (("--metric", "accuracy"), "there is no metric 'accuracy' for a target of the kind mask"),
     ],
 )
 def test_what_does_not_go_with_a_mask_is_one_line(
