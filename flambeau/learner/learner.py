@@ -159,11 +159,10 @@ class Learner:
             channels_last=settings.channels_last, exact=self.objective.task.numbers,
         )  # fmt: skip
         self.engine.place(self.objective.model)
-        learning, why = self.objective.parameters(self.objective.phases[0]), planned.reasons(without=DECIDED_BY_ENGINE)
-        why = self.own_steps.settle(learning, settings, why)
+        notes += self.own_steps.settle(self.objective.parameters(self.objective.phases[0]), settings)
         self.feed.make_batches(settings, self.objective, self.engine)
         self._try()
-        self.recipe.reasons = [*why, *notes, *self.engine.reasons]
+        self.recipe.reasons = [*planned.reasons(without=DECIDED_BY_ENGINE), *notes, *self.engine.reasons]
         self._built = True
         return self
 

@@ -19,6 +19,7 @@ from flambeau.recipe import ModelChoice, Recipe
 from flambeau.training.engine import Machine, decide_precision
 
 OF_COLUMN = re.compile(r"(?:fields|model\.options\.encoders)\.(.+)\.(\w+)")  # a column's name may hold dots
+OF_OPTIMIZER = ("training.learning_rate", "training.backbone_lr_scale")
 LOOKED_AT = "decided when the training rows have been looked at"
 CUTTING = ("tokens", "lower", "max_vocabulary", "min_count", "characters")  # settings that a vocabulary depends on
 
@@ -147,7 +148,10 @@ class _Planning:
         self.target = data.fields[data.target] if data.target and "target" in takes else None
 
     def decide(self, name: str, value: Any, why: str, asked: Any = None) -> None:
-        self.decisions.append(Decision(name, value, why, asked))
+        if name in OF_OPTIMIZER and "optimizer" in self.recipe.own_parts:
+            self.later(name, "that of your own optimiser, once it is made")
+        else:
+            self.decisions.append(Decision(name, value, why, asked))
 
     def later(self, name: str, when: str) -> None:
         self.decisions.append(Decision(name, None, when, later=True))

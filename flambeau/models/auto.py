@@ -46,14 +46,16 @@ def choose(
     Raises:
         UsageError: there is none.
     """
-    if output is not None and output.layout == "dense":
-        if not (suited := OWN.suited(spec.kind, output.layout)):
-            raise UsageError(f"no model takes {spec} and gives {output}", fix="name one: model=, or a plug-in's")
-        return suited[0], f"it gives {output}"
     if what := spec.form.wants_model(spec.shape):
         raise UsageError(f"{what} need its model", fix="give model='hf:FOLDER'")
-    if (known := by_kind(spec.kind, pretrained)) is not None:
+    dense = output is not None and output.layout == "dense"
+    if not dense and (known := by_kind(spec.kind, pretrained)) is not None:
         return known[0], known[1].format(spec=spec)
+    if dense or not spec.form.pictures:
+        wanted = f"takes {spec}" + (f" and gives {output}" if output else "")
+        if not (suited := OWN.suited(spec.kind, output.layout if output else None)):
+            raise UsageError(f"no model {wanted}", fix="name one: model=, or a plug-in's")
+        return suited[0], f"it {wanted}"
     height, width = spec.size
     side = f"{height}×{width} px"
     if pretrained:

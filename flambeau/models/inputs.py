@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ class Form:
         takes: what a model of it is said to take.
         counted_on: the shape that a model's parameters are counted with, for the list of models.
         layout: of the output that follows its form, as in `OutputSpec`.
+        pictures: whether it has a height and a width.
     """
 
     letters: str
@@ -36,6 +37,7 @@ class Form:
     takes: str
     counted_on: Shape
     layout: str = "vector"
+    pictures: ClassVar[bool] = False
 
     def fits(self, shape: Shape) -> bool:
         """Whether this is such a shape."""
@@ -71,6 +73,8 @@ class Form:
 
 
 class Picture(Form):
+    pictures = True
+
     def size(self, shape: Shape) -> tuple[int, int]:
         return shape[1], shape[2]
 
@@ -165,7 +169,7 @@ FORMS: dict[str, Form] = {
     "series": Form("(C, T), each", (2,), "series", (1, 150)),
     "history": Histories("(C, L, K, H), all but K", (4,), "histories to forecast from", (3, 96, 2, 10)),
 }
-"""The kinds of input, by name."""
+"""The kinds of input, by name; a plug-in with a new one enters it here."""
 TOGETHER: dict[tuple[str, ...], str] = {("text", "text"): "texts"}
 """Kinds of several inputs that some models read together, and what they are together."""
 

@@ -95,13 +95,13 @@ class OwnSteps:
             ]
         return made
 
-    def settle(self, parameters: list[nn.Parameter], settings: Any, reasons: list[str]) -> list[str]:
-        """Makes the optimiser once, so that what is wrong is told early; its rate is that of the settings."""
+    def settle(self, parameters: list[nn.Parameter], settings: Any) -> list[str]:
+        """Makes the optimiser once, so that what is wrong is told early; its rate is that of the settings, and a reason
+        says so."""
         if self.optimizer is None:
-            return reasons
+            return []
         settings.learning_rate = self.build(parameters).param_groups[0]["lr"]
-        reasons = [reason for reason in reasons if not reason.startswith(("learning_rate", "backbone_lr_scale"))]
-        return [*reasons, f"learning_rate {settings.learning_rate:g}: that of your own optimiser"]
+        return [f"learning_rate {settings.learning_rate:g}: that of your own optimiser"]
 
     def schedule_of(self, optimizer: torch.optim.Optimizer, epochs: int, steps_per_epoch: int) -> Schedule:
         """The user's schedule as a function of the share that is done: a scheduler is stepped through beforehand, so

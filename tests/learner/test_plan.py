@@ -140,6 +140,15 @@ def test_own_data_has_a_plan_without_fields() -> None:
     assert planned.given["own_parts.model"] == "torch.nn.modules.linear.Linear"
 
 
+def test_the_rate_of_an_own_optimiser_is_not_decided_before_it_is_made() -> None:
+    trained = learner(several(), optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.25))
+    later = {d.name for d in trained.plan().decisions if d.later}
+    assert {"training.learning_rate", "training.backbone_lr_scale"} <= later
+    trained.build()
+    rates = [reason for reason in trained.recipe.reasons if reason.startswith(("learning_rate", "backbone"))]
+    assert rates == ["learning_rate 0.25: that of your own optimiser"] and trained.recipe.training.learning_rate == 0.25
+
+
 def test_a_device_that_is_not_here_is_told_before_a_row_is_read() -> None:
     with pytest.raises(UsageError, match="no device is called 'gpu7'"):
         learner(several(), device="gpu7").plan()

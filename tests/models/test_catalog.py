@@ -9,7 +9,9 @@ import pytest
 import torch
 from made import net
 
-from flambeau.models import InputSpec, choose, list_models
+from flambeau.core.errors import UsageError
+from flambeau.models import OWN, InputSpec, choose, list_models
+from flambeau.models.inputs import FORMS, Form
 
 OURS = [
     "bag", "dlinear", "gru", "gru-forecaster", "gru-tagger", "inceptiontime", "lenet", "linear", "lstm",
@@ -100,3 +102,28 @@ def test_the_choice_follows_the_data_and_the_weights() -> None:
     photos = InputSpec("image", (3, 224, 224))
     assert choose(photos, 1_000_000)[0] == "resnet50"
     assert choose(InputSpec("image", (3, 32, 32)), 500, pretrained=True)[0] == "resnet18"
+
+
+def test_an_input_of_a_new_form_is_entered_and_its_model_is_chosen() -> None:
+    FORMS["points"] = Form("(N, D), each", (2,), "clouds of points", (64, 3))
+    spec = InputSpec("points", (5, 3))
+    try:
+        with pytest.raises(UsageError, match="no model takes points 5×3"):
+            choose(spec, 100)
+
+        @OWN.register("mean-point", kinds=("points",), of=lambda spec: (spec.shape[1],))
+        class MeanPoint(torch.nn.Linear):
+            def __init__(self, width: int, num_outputs: int):
+                super().__init__(width, num_outputs)
+
+            def forward(self, points: torch.Tensor) -> torch.Tensor:
+                return super().forward(points.mean(1))
+
+        assert choose(spec, 100) == ("mean-point", "it takes points 5×3")
+        assert net("mean-point", spec, 4)(torch.rand(2, 5, 3)).shape == (2, 4)
+        with pytest.raises(UsageError, match="mean-point takes clouds of points, the input is image 3×8×8"):
+            net("mean-point", InputSpec("image", (3, 8, 8)), 4)
+    finally:
+        del FORMS["points"]
+        OWN.kinds.pop("mean-point")
+        OWN._parts.pop("mean-point")
