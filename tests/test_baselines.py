@@ -12,7 +12,7 @@ from realdata.texts import write_sentences
 from sklearn.datasets import load_digits, load_iris, load_wine
 
 import flambeau as fb
-from flambeau.baselines import MOST_ROWS, baselines
+from flambeau.baselines import RIVALS, baselines
 from flambeau.evaluation import evaluate_run
 from flambeau.learner.verdicts import verdict
 
@@ -71,14 +71,17 @@ def test_they_learn_from_training_rows_alone() -> None:
     assert scores[0] > 0.95 and scores[0] + scores[1] == pytest.approx(1.0)
 
 
-def test_of_too_much_data_some_rows_are_learned_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rival_of_ones_own_comes_first_and_of_too_much_data_learns_some() -> None:
     learner = built(wine())
-    monkeypatch.setitem(MOST_ROWS, "table", 100)
     rows = {s: r.numpy() for s, r in learner.feed.rows.items()}  # type: ignore[attr-defined]
-    found = baselines(learner.feed.dataset, learner.feed.store, rows["train"], rows["valid"])  # type: ignore[attr-defined]
+    RIVALS.insert(0, RIVALS[0]._replace(title="trees of few rows", most=100))
+    try:
+        found = baselines(learner.feed.dataset, learner.feed.store, rows["train"], rows["valid"])  # type: ignore[attr-defined]
+    finally:
+        del RIVALS[0]
     assert [(b.name, b.note) for b in found] == [
         ("most frequent class", ""),
-        ("gradient-boosted trees", f"fitted on 100 of {len(rows['train'])} rows"),
+        ("trees of few rows", f"fitted on 100 of {len(rows['train'])} rows"),
     ]
     assert found[1].metrics["accuracy"] > 0.8
 

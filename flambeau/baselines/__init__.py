@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from flambeau.baselines.classical import MOST_CLASSES, MOST_ROWS, classical
+from flambeau.baselines.classical import MOST_CLASSES, RIVALS, OfInput, classical
 from flambeau.baselines.forecasts import naive
 from flambeau.baselines.rows import LIMIT, Budget, Rival, Rows
 from flambeau.baselines.tags import most_frequent_tags
@@ -28,7 +28,7 @@ from flambeau.objectives.intervals import differences
 from flambeau.objectives.metrics import Grouped, Metric
 from flambeau.objectives.tasks import task_of
 
-__all__ = ["MOST_CLASSES", "MOST_ROWS", "Baseline", "baselines"]
+__all__ = ["MOST_CLASSES", "RIVALS", "Baseline", "OfInput", "baselines"]
 
 Measure = Callable[[Budget], Sequence[Metric]]
 """Fits a rival and measures it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,10 +13,9 @@ import torch
 
 from flambeau.baselines.rows import Budget, Guess, Rival, Rows
 from flambeau.data.grouping import PRESENT
-from flambeau.fields import Field, Windows
+from flambeau.fields import Encoding, Field, Windows
 
-MOST_ROWS = {"table": 400_000, "text": 60_000, "image": 12_000, "series": 5_000, "audio": 12_000}
-"""Training rows that each is fitted on at most, drawn from more, so that it takes about a minute on one processor."""
+MOST_TEXTS = 60_000
 MOST_CELLS = 20_000_000  # of a table
 MOST_CLASSES = 30
 SMALL_PICTURE = 96  # pixels a side
@@ -37,19 +37,40 @@ class Recipe(NamedTuple):
     fit: Callable[[Any, np.ndarray, Budget], Any]
 
 
+class OfInput(NamedTuple):
+    """A rival on one input.
+
+    Attributes:
+        title: what it is, in a few words.
+        most: training rows that it is fitted on at most, drawn from more, so that it takes about a minute on one
+            processor.
+        suits: whether it is for an input of such a field, and such a target.
+        make: makes it, given the input's name.
+    """
+
+    title: str
+    most: int
+    suits: Callable[[Rows, Field], bool]
+    make: Callable[..., Recipe]
+
+
 def classical(rows: Rows) -> list[Rival]:
-    """One for each input of a kind that has one."""
-    inputs = [name for name in rows.dataset.inputs if name != PRESENT]
+    """For each input the first of RIVALS that suits it, and one on two texts that are compared."""
+    if rows.classes and rows.target.num_outputs > MOST_CLASSES:
+        return []
+    fields = {name: rows.dataset.fields[name] for name in rows.dataset.inputs if name != PRESENT}
     found = []
-    for name in inputs:
-        made = _recipe(rows, name, rows.dataset.fields[name])
-        if made is not None:
-            title, most, make = made
-            alone = f" on {name} alone" if len(inputs) > 1 else ""
-            found.append(_rival(title + alone, rows, most, make))
-    if _comparable(rows, inputs):
-        title, most = "TF-IDF of both and a linear model", MOST_ROWS["text"] // 2
-        found.append(_rival(title, rows, most, lambda rows: _compared(rows, inputs)))
+    for name, field in fields.items():
+        if (rival := next((rival for rival in RIVALS if rival.suits(rows, field)), None)) is not None:
+            most, form = rival.most, field.encoding
+            if form.is_row:
+                most = min(most, max(1, MOST_CELLS // max(1, int(np.prod(form.shape)))))
+            alone = f" on {name} alone" if len(fields) > 1 else ""
+            found.append(_rival(rival.title + alone, rows, most, functools.partial(rival.make, name=name)))
+    keys = [field.token_key for field in fields.values()]
+    if len(keys) == 2 and None not in keys and keys[0] == keys[1]:
+        make = functools.partial(_compared, inputs=[*fields])
+        found.append(_rival("TF-IDF of both and a linear model", rows, MOST_TEXTS // 2, make))
     return found
 
 
@@ -65,25 +86,6 @@ def _rival(name: str, rows: Rows, most: int, make: Callable[[Rows], Recipe]) -> 
         return _fitted(few, make(few), budget)
 
     return Rival(name, fit)
-
-
-def _recipe(rows: Rows, name: str, field: Field) -> tuple[str, int, Callable[[Rows], Recipe]] | None:
-    """What an input's rival is called, how many rows it is fitted on, and how it is made; None where it has none."""
-    form = field.encoding
-    if rows.classes and rows.target.num_outputs > MOST_CLASSES:
-        return None
-    if form.is_row:
-        most = min(MOST_ROWS["table"], max(1, MOST_CELLS // max(1, int(np.prod(form.shape)))))
-        return "gradient-boosted trees", most, lambda rows: _trees(rows, name, field)
-    if field.token_key is not None:
-        return "TF-IDF and a linear model", MOST_ROWS["text"], lambda rows: _tf_idf(rows, name)
-    if (heard := field.pictured()) is not None:
-        return "a linear model on pooled features", MOST_ROWS["audio"], lambda rows: _pooled_sound(rows, name, heard)
-    if field.over_time and rows.classes and rows.y.ndim == 1:
-        return "the nearest neighbour", MOST_ROWS["series"], lambda rows: _neighbour(rows, name)
-    if form.is_picture and max(form.shape[:2]) <= SMALL_PICTURE:
-        return "a linear model on small pixels", MOST_ROWS["image"], lambda rows: _pixels(rows, name)
-    return None
 
 
 def _fitted(rows: Rows, recipe: Recipe, budget: Budget) -> Guess:
@@ -183,13 +185,13 @@ def _descent(rows: Rows, strength: float) -> Callable[[Any, np.ndarray, Budget],
     return fit
 
 
-def _trees(rows: Rows, name: str, field: Field) -> Recipe:
+def _trees(rows: Rows, name: str) -> Recipe:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     def cells(of: Rows, chosen: np.ndarray) -> np.ndarray:
         return np.concatenate([part.reshape(len(part), -1).cpu().numpy() for part in of.gathered(name, chosen)])
 
-    categories = [place for place, size in field.category_sizes.items() if size <= MOST_CATEGORY]
+    categories = [place for place, size in rows.dataset.fields[name].category_sizes.items() if size <= MOST_CATEGORY]
     kind = HistGradientBoostingClassifier if rows.classes else HistGradientBoostingRegressor
     trees = kind(categorical_features=categories or None, random_state=0)
     return Recipe(cells, _grown(trees, ITERATIONS["trees"], whole=True))
@@ -199,13 +201,6 @@ def _tf_idf(rows: Rows, name: str) -> Recipe:
     """Of the tokens as the field cut them, and of neighbouring pairs."""
     vectors = _vectors(rows, [name])
     return Recipe(lambda of, chosen: vectors.transform(_documents(of, name, chosen)), _descent(rows, 10.0))
-
-
-def _comparable(rows: Rows, inputs: list[str]) -> bool:
-    """Whether the inputs are two texts whose tokens have the same numbers."""
-    keys = [rows.dataset.fields[name].token_key for name in inputs]
-    small = not rows.classes or rows.target.num_outputs <= MOST_CLASSES
-    return small and len(keys) == 2 and None not in keys and keys[0] == keys[1]
 
 
 def _compared(rows: Rows, inputs: list[str]) -> Recipe:
@@ -242,6 +237,10 @@ def _single_and_pairs(tokens: list[str]) -> list[str]:
     return [*tokens, *(f"{a} {b}" for a, b in itertools.pairwise(tokens))]
 
 
+def _is_small(form: Encoding) -> bool:
+    return form.is_picture and max(form.shape[:2]) <= SMALL_PICTURE
+
+
 def _pixels(rows: Rows, name: str) -> Recipe:
     """Pictures shrunken to 12 pixels a side."""
 
@@ -257,8 +256,10 @@ def _pixels(rows: Rows, name: str) -> Recipe:
     return Recipe(lambda of, chosen: small(of, chosen) - middle, _linear(rows, 0.1))
 
 
-def _pooled_sound(rows: Rows, name: str, heard: Field) -> Recipe:
+def _pooled_sound(rows: Rows, name: str) -> Recipe:
     """Mean and deviation over time of each band of log-mel pictures, and of how they change from frame to frame."""
+    heard = rows.dataset.fields[name].pictured()
+    assert heard is not None
 
     def pooled(of: Rows, chosen: np.ndarray) -> np.ndarray:
         parts = []
@@ -289,3 +290,13 @@ def _neighbour(rows: Rows, name: str) -> Recipe:
         return np.concatenate([gathered.flatten(1).cpu().numpy() for gathered in of.gathered(name, chosen)])
 
     return Recipe(flat, _at_once(KNeighborsClassifier(1)))
+
+
+RIVALS = [
+    OfInput("gradient-boosted trees", 400_000, lambda rows, field: field.encoding.is_row, _trees),
+    OfInput("TF-IDF and a linear model", MOST_TEXTS, lambda rows, field: field.token_key is not None, _tf_idf),
+    OfInput("a linear model on pooled features", 12_000, lambda rows, field: bool(field.pictured()), _pooled_sound),
+    OfInput("the nearest neighbour", 5_000, lambda rows, field: field.over_time and rows.single_class, _neighbour),
+    OfInput("a linear model on small pixels", 12_000, lambda rows, field: _is_small(field.encoding), _pixels),
+]
+"""Of an input the first that suits it. A plug-in appends its own."""

@@ -43,6 +43,11 @@ class Rows:
         """Whether there are classes to tell apart, one or several a row."""
         return not self.task.numbers
 
+    @property
+    def single_class(self) -> bool:
+        """Whether there is one class a row."""
+        return self.classes and self.y.ndim == 1
+
     def gathered(self, column: str, rows: np.ndarray) -> Iterator[Any]:
         """The encoded values of some rows, a part at a time."""
         for chunk in np.array_split(rows, max(1, -(-len(rows) // CHUNK))):

@@ -187,7 +187,7 @@ class Category(Field):
         known: dict[Any, int] = {}
         numbers = np.full(len(values), np.nan)
         for row, value in enumerate(values):
-            if value is None or (isinstance(value, (float, np.floating)) and value != value):
+            if missing(value):
                 continue
             try:
                 numbers[row] = known.setdefault(value, len(known))

@@ -56,7 +56,7 @@ def unflatten(tree: Tree, tensors: dict[str, Tensor]) -> Tree:
         return tensors[tree["tensor"]]
     if "float" in tree:
         return float(tree["float"])
-    keys, inside = next(iter(tree.items()))
+    ((keys, inside),) = tree.items()
     return {(int(k) if keys == "ints" else k): unflatten(v, tensors) for k, v in inside.items()}
 
 
