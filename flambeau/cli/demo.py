@@ -55,7 +55,7 @@ def command(
     began = time.perf_counter()
     reporter = common.reporter()
     reporter.say(f"1. real {what.value} in {folder}", style="bold")
-    data = DATA[what](folder)
+    data = _dataset(what, folder)
     reporter.say("2. check", style="bold")
     reporter.say(data.describe())
     run = Run.free("run", folder)
@@ -73,7 +73,7 @@ def command(
     if what is What.SERIES:
         value = _latest(folder)
     (prediction,) = Predictor.load(run).predict([value])
-    reporter.say(_told(value, prediction))
+    reporter.say(_in_a_line(value, prediction))
     reporter.say("6. serve", style="bold")
     answer = None
     try:
@@ -88,43 +88,25 @@ def command(
                      "prediction": prediction.to_dict(3), "served": answer})  # fmt: skip
 
 
-def _digits(folder: Path) -> Dataset:
-    from flambeau.data.dataset import Dataset
-
-    return Dataset.from_folder(demo_data.write_digits(folder / "digits"))
-
-
-def _sentences(folder: Path) -> Dataset:
-    from flambeau.data.dataset import Dataset
-
-    return Dataset.from_table(demo_data.write_packed("sentences", folder / "sentences.csv"), inputs=["text"])
-
-
-def _press(folder: Path) -> Dataset:
-    from flambeau.data.dataset import Dataset
-
-    return Dataset.from_tagged(demo_data.write_press(folder / "press.pos"))
-
-
-def _speech(folder: Path) -> Dataset:
+def _dataset(what: What, folder: Path) -> Dataset:
     from flambeau.data.dataset import Dataset
     from flambeau.data.split import Split
 
-    sounds = demo_data.write_speech(folder / "speech")
-    return Dataset.from_folder(sounds, pattern="{class}-{stamp}", split=Split("grouped", by="stamp"))
-
-
-def _titanic(folder: Path) -> Dataset:
-    from flambeau.data.dataset import Dataset
-
-    return Dataset.from_table(demo_data.write_packed("titanic", folder / "titanic.csv"), target="survived")
-
-
-def _demand(folder: Path) -> Dataset:
-    from flambeau.data.dataset import Dataset
-
-    table = demo_data.write_packed("demand", folder / "demand.csv")
-    return Dataset.from_series(table, time="Time", target="Demand", horizon=48)
+    match what:
+        case What.PICTURES:
+            return Dataset.from_folder(demo_data.write_digits(folder / "digits"))
+        case What.TEXT:
+            return Dataset.from_table(demo_data.write_packed("sentences", folder / "sentences.csv"), inputs=["text"])
+        case What.TAGS:
+            return Dataset.from_tagged(demo_data.write_press(folder / "press.pos"))
+        case What.AUDIO:
+            sounds, split = demo_data.write_speech(folder / "speech"), Split("grouped", by="stamp")
+            return Dataset.from_folder(sounds, pattern="{class}-{stamp}", split=split)
+        case What.TABLE:
+            return Dataset.from_table(demo_data.write_packed("titanic", folder / "titanic.csv"), target="survived")
+        case What.SERIES:
+            table = demo_data.write_packed("demand", folder / "demand.csv")
+            return Dataset.from_series(table, time="Time", target="Demand", horizon=48)
 
 
 def _latest(folder: Path) -> list[dict[str, Any]]:
@@ -134,7 +116,7 @@ def _latest(folder: Path) -> list[dict[str, Any]]:
     return read_table(folder / "demand.csv").frame.tail(21 * 48).to_dicts()
 
 
-def _told(value: Any, prediction: Any) -> str:
+def _in_a_line(value: Any, prediction: Any) -> str:
     """A prediction in a line."""
     if prediction.times is not None:
         steps = [f"{time} {number:.3g}" for time, number in zip(prediction.times, prediction.label, strict=True)]
@@ -144,10 +126,6 @@ def _told(value: Any, prediction: Any) -> str:
     return f"{value}: {prediction.label} ({prediction.confidence:.1%})"
 
 
-DATA = {
-    What.PICTURES: _digits, What.TEXT: _sentences, What.TAGS: _press, What.AUDIO: _speech, What.TABLE: _titanic,
-    What.SERIES: _demand,
-}  # fmt: skip
 SETTINGS: dict[What, dict[str, Any]] = {What.TAGS: {"epochs": 6}, What.AUDIO: {"epochs": 8}, What.SERIES: {"epochs": 4}}
 
 

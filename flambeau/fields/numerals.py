@@ -68,13 +68,8 @@ class Numerals:
         return cls(decimal, parts[0] if parts else "")
 
     def __str__(self) -> str:
-        mark = (
-            ""
-            if self.unit == TIME or (self.decimal == "." and not self.unit)
-            else "en"
-            if self.decimal == "."
-            else "de"
-        )
+        plain = self.unit == TIME or (self.decimal == "." and not self.unit)
+        mark = "" if plain else "en" if self.decimal == "." else "de"
         return ":".join(part for part in (mark, self.unit) if part)
 
     def words(self) -> str:
