@@ -35,6 +35,7 @@ from flambeau.objectives.metrics import Metric
 from flambeau.objectives.prediction import Prediction
 from flambeau.objectives.tasks import TASKS, Task
 
+CELL = 4  # pixels a side, each of which answers for a box
 CORNERS = ("x1", "y1", "x2", "y2")
 SEEN = 0.25  # of a box: with less of it in the picture it is gone
 NEAR = 1.5  # cells from its middle that learn a box
@@ -128,7 +129,7 @@ class Boxes(Field):
         return leader.render(small)
 
 
-@OWN.register("tiny-fcos", of=lambda spec: (spec.channels,), layout="dense")
+@OWN.register("tiny-fcos", of=lambda spec: (spec.channels,), layout="dense", stride=CELL)
 class Detector(nn.Sequential):
     """Pictures (B, C, H, W) to (B, K + 4, H / 4, W / 4): of each cell K logits, and how far the edges are."""
 
@@ -249,7 +250,7 @@ class Detection(Task):
 
     @property
     def output_spec(self) -> OutputSpec:
-        return OutputSpec(self.field.num_outputs, "dense", None)
+        return OutputSpec(self.field.num_outputs, "dense", CELL)
 
     def criterion(self, loss: str) -> Loss:
         if loss != "fcos":

@@ -53,7 +53,7 @@ def choose(
         return known[0], known[1].format(spec=spec)
     if dense or not spec.form.pictures:
         wanted = f"takes {spec}" + (f" and gives {output}" if output else "")
-        if not (suited := OWN.suited(spec.kind, output.layout if output else None)):
+        if not (suited := OWN.suited(spec.kind, output)):
             raise UsageError(f"no model {wanted}", fix="name one: model=, or a plug-in's")
         return suited[0], f"it {wanted}"
     height, width = spec.size

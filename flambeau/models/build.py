@@ -101,7 +101,7 @@ def build(
     takes, layout = _kinds(source, name), _layout(source, name, spec)
     output, fits = OutputSpec.of(num_outputs, layout), spec.kind in takes
     if not fits or output.layout != layout:
-        suited = OWN.suited(spec.kind, None if isinstance(num_outputs, int) else output.layout)
+        suited = OWN.suited(spec.kind, None if isinstance(num_outputs, int) else output)
         fix = f"use the model {suited[0]}" if len(suited) == 1 else f"use one of: {', '.join(suited)}"
         found = f"{name} takes {' or '.join(FORMS[kind].takes for kind in takes)}, the input is {spec}"
         if fits:

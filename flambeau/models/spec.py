@@ -194,13 +194,15 @@ class Models(Registry[Builder]):
         super().__init__("model")
         self.kinds: dict[str, tuple[str, ...]] = {}
         self.layouts: dict[str, str] = {}
+        self.strides: dict[str, int] = {}
         self.options: dict[str, tuple[str, ...]] = {}
         self.rates: dict[str, Mapping[str, float]] = {}
         self.wants: dict[str, Mapping[str, Any]] = {}
 
     def register(
         self, name: str, kinds: tuple[str, ...] = ("image",), of: Callable[[InputSpec], tuple[Any, ...]] = whole,
-        rates: Mapping[str, float] = {}, layout: str = "vector", wants: Mapping[str, Any] = {}, **fixed: Any,
+        rates: Mapping[str, float] = {}, layout: str = "vector", stride: int = 1,
+        wants: Mapping[str, Any] = {}, **fixed: Any,
     ) -> Callable[[Any], Any]:  # fmt: skip
         """A decorator that enters a class, or a function that makes a model, under `name`; its arguments behind
         `num_outputs` are its options.
@@ -209,7 +211,7 @@ class Models(Registry[Builder]):
             kinds: of input that it takes.
             of: what it takes before `num_outputs`, from the spec of the input.
             rates: shares of the learning rate, by parameters' names.
-            layout: of its output, as in `OutputSpec`.
+            layout, stride: of its output, as in `OutputSpec`.
             wants: of the fields that it is given, as in `Wanted`.
             fixed: options that the name settles.
         """
@@ -221,7 +223,7 @@ class Models(Registry[Builder]):
             def builder(spec: InputSpec, num_outputs: int, **options: Any) -> nn.Module:
                 return model(*of(spec), num_outputs, **fixed, **options)
 
-            self.kinds[name], self.layouts[name] = kinds, layout
+            self.kinds[name], self.layouts[name], self.strides[name] = kinds, layout, stride
             self.options[name] = tuple(option for option in free if option not in fixed)
             self.rates[name], self.wants[name] = rates, wants
             super(Models, self).register(name)(builder)
@@ -229,10 +231,13 @@ class Models(Registry[Builder]):
 
         return enter
 
-    def suited(self, kind: str, layout: str | None = None) -> list[str]:
-        """Names of the models that take a kind of input and give a layout of output, or any."""
-        layouts = self.layouts
-        return [n for n, kinds in self.kinds.items() if kind in kinds and layout in (None, layouts[n])]
+    def suited(self, kind: str, output: OutputSpec | None = None) -> list[str]:
+        """Names of the models that take a kind of input and give an output, or any."""
+        named = [name for name, kinds in self.kinds.items() if kind in kinds]
+        if output is None:
+            return named
+        named = [name for name in named if self.layouts[name] == output.layout]
+        return [name for name in named if output.layout != "dense" or output.stride in (None, self.strides[name])]
 
 
 OWN = Models()

@@ -170,27 +170,29 @@ def test_recommended_input_for_grey() -> None:
 
 
 class Cells(nn.Conv2d):
-    """A number for each cell of four pixels a side."""
+    """Numbers for each cell of `size` pixels a side."""
 
-    def __init__(self, spec: InputSpec, num_outputs: int):
-        super().__init__(spec.channels, num_outputs, 4, 4)
+    def __init__(self, spec: InputSpec, num_outputs: int, size: int = 4):
+        super().__init__(spec.channels, num_outputs, size, size)
 
 
 def test_a_target_says_which_output_it_wants_and_gets_a_model_that_gives_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for kept in ("_parts", "kinds", "layouts", "options", "rates"):
+    for kept in ("_parts", "kinds", "layouts", "strides", "options", "rates", "wants"):
         monkeypatch.setattr(OWN, kept, dict(getattr(OWN, kept)))
     spec = InputSpec("image", (3, 16, 12))
     with pytest.raises(UsageError, match="no model takes image 3×16×12 and gives 5 numbers for a cell of a picture"):
         choose(spec, 100, output=OutputSpec(5, "dense"))
-    OWN.register("cells", layout="dense")(Cells)
-    assert choose(spec, 100, output=OutputSpec(5, "dense"))[0] == "cells"
+    OWN.register("cells", layout="dense", stride=4)(Cells)
+    OWN.register("pixels", layout="dense", size=1)(Cells)
+    assert choose(spec, 100, output=OutputSpec(5, "dense"))[0] == "pixels"
+    assert choose(spec, 100, output=OutputSpec(5, "dense", 4))[0] == "cells"
     for wanted in (OutputSpec(5, "dense", 4), OutputSpec(5, "dense", None), 5):
         assert build("cells", spec, wanted).model(torch.zeros(2, 3, 16, 12)).shape == (2, 5, 4, 3)
     with pytest.raises(ModelError, match=r"its output is \(1, 5, 4, 3\); expected a tensor \(1, 5, 8, 6\)"):
         build("cells", spec, OutputSpec(5, "dense", 2))
     with pytest.raises(UsageError, match="for a cell of a picture, the target wants 5 numbers for a sample"):
         build("cells", spec, OutputSpec(5))
-    with pytest.raises(UsageError, match=r"resnet18 gives numbers for a sample.*use the model cells"):
+    with pytest.raises(UsageError, match=r"resnet18 gives numbers for a sample.*use the model pixels"):
         build("resnet18", spec, OutputSpec(5, "dense"))
     with pytest.raises(UsageError, match="of one input"):
         fuse({"a": spec, "b": spec}, OutputSpec(5, "dense"))
