@@ -64,6 +64,7 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(things: Path, flambeau: Forkserver) -> Path:
     trained = flambeau("train", "boxes.csv", *PLUGIN, *TRAINED, "--run", "run", cwd=things)
     assert trained.status == 0, trained.err
+    assert "read as names" not in trained.err, "0.png is the name of a file"
     assert "picture (image) → boxes (boxes)" in trained.err and "model tiny-fcos" in trained.err
     return things / "run"
 

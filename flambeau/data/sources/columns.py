@@ -20,7 +20,7 @@ FEW_ZEROS = 0.01
 """Share of whole numbers with a zero before them from which they are codes."""
 FEW_NUMBERS = 20
 """Different numbers of a target, or a tenth of its rows, that may still be the names of classes."""
-_MEASURED = r"^[^\w\s]{0,2}\s*\d[\d.,]*\s*[a-zA-Z°µ]{0,3}$"
+_MEASURED = r"^[^\w\s]{0,2}\s*\d(?:[\d.,]*\d)?\s*[a-zA-Z°µ]{0,3}$"
 _DUPLICATED = re.compile(r"(.*)_duplicated_\d+")
 
 
