@@ -159,16 +159,19 @@ class FieldFeed(Feed):
         self.findings: list[Finding] = []
         self.rows: dict[str, Tensor] = {}
         self._fitted = False
+        self._given: Mapping[str, Mapping[str, Any]] = {}
 
     def facts(self, recipe: Recipe) -> Facts:
         if not self._fitted:
             self.set_fields(recipe.fields)
+            self._given = recipe.fields
         data = self.dataset
         num_train = len(self.rows["train"] if self.rows else data.rows("train"))
         return Facts(data.fields, data.inputs, data.target, len(data), num_train, self._fitted, data.reasons)
 
     def fit(self, plan: Plan) -> None:
-        self.set_fields(plan.recipe.fields)
+        planned = plan.recipe.fields
+        self.set_fields({name: given for name, given in planned.items() if given != self._given.get(name)})
         if self.groups:
             self.dataset = grouped(self.dataset)
         self.dataset.fit(plan.alike)

@@ -262,15 +262,19 @@ class _Planning:
         """Pictures in the size, texts in the tokens, that pretrained weights were trained with; sounds and texts as
         the model takes them."""
         several = self.encoders
+        one = self.wanted(vars(self.recipe.model))
         for name, settings in self.recipe.fields.items():
-            own = several.get(name, {}) if several else vars(self.recipe.model)
-            choice = ModelChoice(**{k: v for k, v in own.items() if k in ("name", "pretrained")})
-            wants = wanted(choice.name, choice.pretrained, self.data.rows, len(self.inputs))
-            for setting, (value, why) in (
-                FIELDS[settings.get("kind", "")].suit(name, settings, wants if self.inputs else Wanted()).items()
-            ):
+            wants = self.wanted(several.get(name, {})) if several else one
+            for setting, (value, why) in FIELDS[settings.get("kind", "")].suit(name, settings, wants).items():
                 settings[setting] = value
                 self.decide(f"fields.{name}.{setting}", value, why)
+
+    def wanted(self, choice: Mapping[str, Any]) -> Wanted:
+        """What a model, by its section of the recipe, wants of fields."""
+        if not self.inputs:
+            return Wanted()
+        name = choice.get("name") or ModelChoice().name
+        return wanted(name, choice.get("pretrained"), self.data.rows, len(self.inputs))
 
     def say_fitted(self) -> None:
         """What fields have found in the training rows, or will; how they are augmented is found when they are read."""

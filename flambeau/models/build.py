@@ -165,7 +165,9 @@ def wanted(name: str, pretrained: bool | str | Path | None, rows: int = 0, num_i
     Raises as `build` where it is of a folder or hub repository that cannot be read.
     """
     own, tokenizer = OWN.wants.get(name, {}), name if name.startswith(PREFIX) else None
-    pieces = own.get("pieces") if num_inputs > 1 and not pretrained and find_spec("tokenizers") else None
+    pieces = own.get("pieces") if num_inputs > 1 and not pretrained else None
+    if pieces is not None:
+        pieces = max(FEWEST_PIECES, min(pieces, rows // ROWS_A_PIECE)) if find_spec("tokenizers") else None
     return Wanted(
         name,
         size=_recommended_size(name, pretrained),
@@ -174,7 +176,7 @@ def wanted(name: str, pretrained: bool | str | Path | None, rows: int = 0, num_i
         positions=max_positions(name),
         words=tokenizer is None and is_vectors(pretrained),
         characters=own.get("characters") if num_inputs == 1 else None,
-        pieces=pieces and max(FEWEST_PIECES, min(pieces, rows // ROWS_A_PIECE)),
+        pieces=pieces,
     )
 
 
