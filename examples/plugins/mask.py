@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -52,24 +53,27 @@ class Mask(Field):
 
     def pixels(self, value: Any) -> np.ndarray:
         """uint8 (h, w) of a raw value."""
-        if isinstance(value, (str, Path, bytes)):
-            try:
+        try:
+            if isinstance(value, (str, Path, bytes)):
                 with open_picture(value if isinstance(value, bytes) else read_bytes(value)) as picture:
                     value = ImageOps.exif_transpose(picture)
-            except DAMAGES as error:
-                raise DataError(f"the mask cannot be read ({error})", where=value) from None
-        array = np.asarray(value)
-        if (
-            array.ndim != 2
-            or array.dtype.kind not in "bui"
-            or (array.size and not 0 <= array.min() <= array.max() < 256)
-        ):
+            array = np.asarray(value)
+        except (*DAMAGES, PILImage.DecompressionBombError) as error:
+            raise DataError(f"the mask cannot be read ({error})") from None
+        if array.ndim != 2 or array.dtype.kind not in "bui" or not array.size or array.min() < 0 or array.max() > 255:
             raise DataError(f"a mask has {array.dtype} of {array.shape}", expected="(H, W) of class numbers, 0…255")
         return array.astype(np.uint8)
 
     def fit(self, values: Sequence[Any]) -> None:
         if self.num_classes is None:
-            self.num_classes = 1 + max(int(p[p != UNKNOWN].max(initial=0)) for p in map(self.pixels, values))
+            self.num_classes = 1 + max((self.largest(value) for value in values), default=0)
+
+    def largest(self, value: Any) -> int:
+        """The largest class of a raw value; 0 of one that cannot be read, which is named when it is encoded."""
+        with suppress(DataError):
+            pixels = self.pixels(value)
+            return int(pixels[pixels != UNKNOWN].max(initial=0))
+        return 0
 
     def beside(self, leader: Field) -> None:
         if not isinstance(leader, Image):
@@ -106,9 +110,12 @@ class Mask(Field):
 
     def render_in(self, value: Any, leader: Field, picture: Any) -> str:
         assert isinstance(leader, Image)
-        small = leader.thumbnail(picture)
-        colours = PILImage.fromarray(COLOURS[self.pixels(value)]).resize(small.size, PILImage.Resampling.NEAREST)
-        return f'<img src="data:image/png;base64,{png(np.asarray(PILImage.blend(small, colours, 0.5)))}" alt="">'
+        try:
+            small, colours = leader.thumbnail(picture), PILImage.fromarray(COLOURS[self.pixels(value)])
+        except DataError:
+            return leader.render(picture)
+        drawn = PILImage.blend(small, colours.resize(small.size, PILImage.Resampling.NEAREST), 0.5)
+        return f'<img src="data:image/png;base64,{png(np.asarray(drawn))}" alt="">'
 
 
 def png(array: np.ndarray) -> str:

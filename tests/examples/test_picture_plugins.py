@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +122,36 @@ def test_what_does_not_go_with_a_mask_is_one_line(
     plugin = ("--plugin", PLUGINS / "mask.py", "--target", "mask", "--read", "mask=mask", "--input", "photo")
     done = flambeau("train", "scenes.csv", *plugin, *arguments, "--run", "refused", cwd=scenes)
     assert done.status == 2 and message in done.told and not (scenes / "refused").exists()
+
+
+CHECKED = """
+import numpy as np
+from flambeau.core import plugins
+from flambeau.fields import FIELDS
+from flambeau.testing import check_field, check_model
+
+plugins.load({files!r})
+rng = np.random.default_rng(0)
+masks = [rng.integers(0, 3, (9, 12)).astype(np.uint8) for _ in range(12)]
+wrong = [None, "x", 3, [[1, 2], [3]], b"x", np.zeros((3, 4, 3), np.uint8), np.full((4, 4), 300), np.zeros((0, 3), int)]
+check_field(FIELDS["mask"], masks, wrong)
+check_field(FIELDS["picture"], [rng.integers(0, 256, (9, 12, 3)).astype(np.uint8) for _ in range(12)], [None, "x"])
+check_model("small-unet")
+check_model("convolutions")
+"""
+
+
+def test_fields_and_models_hold_what_such_parts_promise() -> None:
+    """In a process of its own, for what is registered stays so."""
+    code = CHECKED.format(files=[str(PLUGINS / f"{name}.py") for name in TARGETS])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_row_whose_mask_is_missing_is_left_out(flambeau: Forkserver, scenes: Path) -> None:
+    lines = (scenes / "scenes.csv").read_text().splitlines()
+    lines[3] = "photo/2.png,,"
+    (scenes / "gaps.csv").write_text("\n".join(lines))
+    plugin = ("--plugin", PLUGINS / "mask.py", "--target", "mask", "--read", "mask=mask", "--input", "photo")
+    done = flambeau("train", "gaps.csv", *plugin, "--epochs", 1, "--run", "gaps", cwd=scenes)
+    assert done.status == 0 and "1 sample left out: the value is missing" in done.err
