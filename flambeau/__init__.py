@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from flambeau import fields
+    from flambeau import fields, testing
     from flambeau.core.reporter import Reporter
     from flambeau.data.dataset import Dataset
     from flambeau.data.split import Split
@@ -59,6 +59,7 @@ __all__ = [
     "__version__",
     "fields",
     "load",
+    "testing",
 ]
 
 
@@ -78,8 +79,8 @@ def load(
 
 def __getattr__(name: str) -> Any:
     # parts are imported when first used, so that `import flambeau` costs next to nothing over `import torch`
-    if name == "fields":
-        return importlib.import_module("flambeau.fields")
+    if name in ("fields", "testing"):
+        return importlib.import_module(f"flambeau.{name}")
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'flambeau' has no attribute '{name}'")

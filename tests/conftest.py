@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import typed  # first: what is imported before it is not checked
+
+# isort: split
 import pytest
 from forkserver import Forkserver
 from realdata import Unreachable, fetch
@@ -47,3 +50,10 @@ def flambeau() -> Iterator[Forkserver]:
     server = Forkserver()
     yield server
     server.close()
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Shapes are not executed: for tensors that are wrong on purpose, so that they reach what says so to a person."""
+    with typed.unchecked():
+        yield

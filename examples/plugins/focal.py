@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from flambeau.objectives.losses import LOSSES
+from flambeau.objectives import LOSSES
 
 
 @LOSSES.register("focal")

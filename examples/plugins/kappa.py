@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flambeau.fields import Category
-from flambeau.objectives.metrics import METRICS, NamedMetric
+from flambeau.objectives import METRICS, NamedMetric
 
 
 @METRICS.register("cohens_kappa")

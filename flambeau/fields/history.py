@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Sized
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,10 @@ from flambeau.fields.columns import Views
 from flambeau.fields.series import Series
 from flambeau.fields.time.layout import Layout, times_after
 from flambeau.fields.time.timeline import Timeline, last_known, timeline
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 
 SHOWN_SERIES, SHOWN_STEPS = 3, 600
 
@@ -209,7 +213,9 @@ class History(Field):
             rows.append(row)
         return rows
 
-    def prepare(self, gathered: Tensor, training: bool = False, generator: torch.Generator | None = None) -> PastFuture:
+    def prepare(
+        self, gathered: Float[Tensor, "B T C"], training: bool = False, generator: torch.Generator | None = None
+    ) -> PastFuture:
         known = self.channels - self.plan.num_known
         past, future = gathered[:, : self.length], gathered[:, self.length :, known:]
         return PastFuture(past.transpose(1, 2), future.transpose(1, 2))

@@ -8,7 +8,7 @@ import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -27,6 +27,10 @@ from flambeau.fields.picture.looking import original_size, suited
 from flambeau.fields.picture.pixels import Range, looks_like_picture
 from flambeau.fields.placement import Placement
 from flambeau.fields.wanted import Wanted
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, UInt8
+
 
 LARGEST_NATIVE = 64
 """Pictures that are all one size, at most this many pixels a side, are kept as they are."""
@@ -254,7 +258,9 @@ class Image(Field):
         own_size = array.shape[0] != 1 == self.input_shape[0] and array.shape[1:] == self.input_shape[1:]
         return own_size or not (one or 4 in (array.shape[0], array.shape[2]))
 
-    def prepare(self, gathered: Tensor, training: bool = False, generator: torch.Generator | None = None) -> Tensor:
+    def prepare(
+        self, gathered: UInt8[Tensor, "B H W C"], training: bool = False, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "B C2 H2 W2"]:
         """uint8 (B, H, W, C) to float32 (B, C, H, W), channels last in memory: augmented in training, normalised."""
         return self._moving(gathered, training, generator)[0]
 
@@ -293,7 +299,7 @@ class Image(Field):
         shape = (1, channels, 1, 1)
         return (planes - planes.new_tensor(self.mean).view(shape)) / planes.new_tensor(self.std).view(shape), movement
 
-    def restore(self, prepared: Tensor) -> list[np.ndarray]:
+    def restore(self, prepared: Float[Tensor, "B C H W"]) -> list[np.ndarray]:
         """Pictures as uint8 (H, W, C)."""
         if self.colour not in ("rgb", "grey"):
             raise UsageError(f"pictures in {self.colour} cannot be generated", fix="set the field's colour to rgb")

@@ -6,7 +6,7 @@ import html
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,10 @@ from flambeau.fields.date import Date
 from flambeau.fields.number import Number
 from flambeau.fields.numerals import as_numbers, looks_like_numbers
 from flambeau.fields.recognition import recognise
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32
+
 
 RARE = 2  # a category of fewer training rows is unknown, so that the unknown one is learned too
 
@@ -183,7 +187,9 @@ class Table(Field):
                 errors.setdefault(row, f"the column '{name}' has {values[row]!r}; expected {expected}")
         return out, errors
 
-    def prepare(self, gathered: Tensor, training: bool = False, generator: torch.Generator | None = None) -> Row:
+    def prepare(
+        self, gathered: Float32[Tensor, "B D"], training: bool = False, generator: torch.Generator | None = None
+    ) -> Row:
         count = self.num_numbers
         numbers = gathered[:, :count]
         filled = torch.nan_to_num(numbers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,10 @@ from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition
 from flambeau.fields.category import class_name, natural
 from flambeau.fields.describing import counted
+
+if TYPE_CHECKING:
+    from jaxtyping import Int64
+
 
 NO_TAG = -100  # behind a sentence's end, as `torch.nn.functional.cross_entropy` leaves it out
 UNSEEN = -1  # a tag that no training row has: nothing to learn from, and always wrong
@@ -110,7 +114,9 @@ class Tags(Field):
         index = self.__dict__["_index"]
         return np.asarray([index.get(tag, UNSEEN) for tag in self.parts(value)], np.int64)
 
-    def prepare(self, gathered: Ragged, training: bool = False, generator: torch.Generator | None = None) -> Tensor:
+    def prepare(
+        self, gathered: Ragged, training: bool = False, generator: torch.Generator | None = None
+    ) -> Int64[Tensor, "B T"]:
         values, lengths = gathered
         steps = torch.arange(values.shape[1], device=values.device)
         return values.masked_fill(steps >= lengths[:, None], NO_TAG)

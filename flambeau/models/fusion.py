@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,10 @@ from flambeau.models import auto
 from flambeau.models.build import build, starts_pretrained
 from flambeau.models.inputs import FUSION
 from flambeau.models.spec import Built, Ensemble, InputSpec, OutputSpec, Recommended
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 
 FUSIONS = ("concat", "gated")
 SETTINGS = ("name", "pretrained", "frozen", "rate", "options")
@@ -63,7 +67,7 @@ class Fusion(nn.Module):
         self.head = nn.Linear(width, num_outputs)
         self.frozen = list(frozen)
 
-    def forward(self, inputs: Mapping[str, Any]) -> Tensor:
+    def forward(self, inputs: Mapping[str, Any]) -> Float[Tensor, "B K"]:
         parts = []
         for name, encoder, norm in zip(self.names, self.encoders, self.norms, strict=True):
             part = norm(encoder(inputs[name]).float())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,6 +12,10 @@ from torch import Tensor
 from flambeau.fields import Forecast
 from flambeau.objectives.classification import Worst
 from flambeau.objectives.intervals import GROUPS, Grouped, groups_of
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 
 NEIGHBOURS = 4  # horizons of windows one after another that are in one group
 SHOWN = 4  # forecasts that the report draws, beside the worst
@@ -29,7 +33,9 @@ class Pinball:
     def __init__(self, quantiles: list[float]):
         self.quantiles = quantiles
 
-    def __call__(self, output: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    def __call__(
+        self, output: Float[Tensor, "B HQ"], target: Float[Tensor, "B H"], reduction: str = "mean"
+    ) -> Float[Tensor, ""] | Float[Tensor, " B"]:
         output = output.view(*target.shape, len(self.quantiles))
         known = ~target.isnan()
         error = target.nan_to_num()[..., None] - output

@@ -6,7 +6,7 @@ import copy
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,10 @@ from flambeau.core.registry import Asked, Registry, looked_up
 from flambeau.objectives.forecasting import Pinball
 from flambeau.objectives.tagging import tag_cross_entropy
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int64, Shaped
+
+
 Loss = Callable[..., Tensor]
 LOSSES: Registry[Loss] = Registry("loss")
 AFTER = 3
@@ -25,13 +29,23 @@ are options that a recipe may set, `objective: {loss: {name: focal, gamma: 2}}`.
 
 
 @LOSSES.register("cross_entropy")
-def cross_entropy(output: Tensor, target: Tensor, reduction: str = "mean", label_smoothing: float = 0.0) -> Tensor:
+def cross_entropy(
+    output: Float[Tensor, "B K *places"],
+    target: Int64[Tensor, " B *places"] | Float[Tensor, "B K *places"],
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Float[Tensor, ""] | Float[Tensor, " B *places"]:
     """Output (B, K) as logits; target int64 (B), or probabilities (B, K)."""
     return F.cross_entropy(output, target, reduction=reduction, label_smoothing=label_smoothing)
 
 
 @LOSSES.register("bce")
-def bce(output: Tensor, target: Tensor, reduction: str = "mean", label_smoothing: float = 0.0) -> Tensor:
+def bce(
+    output: Float[Tensor, " B *K"],
+    target: Shaped[Tensor, " B *K"],
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Float[Tensor, ""] | Float[Tensor, " B"]:
     """Output (B, K) as logits; target float (B, K) in 0…1."""
     target = target.to(output.dtype)
     if label_smoothing:
@@ -41,7 +55,9 @@ def bce(output: Tensor, target: Tensor, reduction: str = "mean", label_smoothing
 
 
 def _elementwise(function: Callable[..., Tensor]) -> Loss:
-    def loss(output: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    def loss(
+        output: Float[Tensor, " B *more"], target: Float[Tensor, " B *shape"], reduction: str = "mean"
+    ) -> Float[Tensor, ""] | Float[Tensor, " B"]:
         # a head gives (B, 1) for a target (B); without the reshape the two would broadcast to (B, B)
         output = output.reshape(target.shape)
         if reduction == "mean":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,9 +17,14 @@ from flambeau.objectives.intervals import GROUPS, Grouped, groups_of
 from flambeau.objectives.names import METRICS
 from flambeau.objectives.ranking import EXACT, Ranking
 
+if TYPE_CHECKING:
+    from jaxtyping import Int64
+
+
 LEAST_EXACT = 2**15  # scores of each of many labels up to which its average precision is exact
 
 
+@runtime_checkable
 class Metric(Protocol):
     """What a metric does. `output` is activated: probabilities (B, K), or numbers in the target's own units."""
 
@@ -73,7 +78,7 @@ class NamedMetric(Grouped):
         """The metric (N) of N sums (N, …), float64, of `count` (N) rows; undefined (0 / 0) it counts as 0."""
         raise NotImplementedError
 
-    def update(self, output: Tensor, target: Tensor, rows: Tensor) -> None:
+    def update(self, output: Tensor, target: Tensor, rows: Int64[Tensor, " B"]) -> None:
         terms = self.terms(output.float().cpu(), target.cpu())
         by_row = torch.cat([torch.ones(len(terms), 1), terms.reshape(len(terms), -1)], 1).double()
         if self.sums.shape[1] == 1:

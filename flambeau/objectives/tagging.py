@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -17,12 +17,19 @@ from flambeau.models.text.crf import Chain, marginals, negative_log_likelihood
 from flambeau.objectives.classification import Classification
 from flambeau.objectives.intervals import GROUPS, groups_of
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int64
+
+
 UNKNOWN_SPAN = "(not in training)"  # what a span is called whose tags training never saw
 
 
 def tag_cross_entropy(
-    output: Tensor | Chain, target: Tensor, reduction: str = "mean", label_smoothing: float = 0.0
-) -> Tensor:
+    output: Float[Tensor, "B T K"] | Chain,
+    target: Int64[Tensor, "B T2"],
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Float[Tensor, ""] | Float[Tensor, " B"]:
     """The mean over all tokens, or over each sentence's where `reduction` is "none".
 
     Output (B, T, K) as logits, or a `Chain`, whose negative log-likelihood it is, a token; target int64 (B, T'), below
@@ -48,7 +55,7 @@ def tag_cross_entropy(
     return loss.sum() / there.sum().clamp_min(1)
 
 
-def tag_probabilities(output: Tensor | Chain) -> Tensor:
+def tag_probabilities(output: Float[Tensor, "B T K"] | Chain) -> Float[Tensor, "B T K"]:
     """(B, T, K): of each tag at each token."""
     return marginals(output) if isinstance(output, Chain) else output.float().softmax(-1)
 

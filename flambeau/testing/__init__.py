@@ -9,6 +9,7 @@ pictures of digits, which scikit-learn has.
 """
 
 from flambeau.testing.fields import FIELD_CHECKS, check_field
+from flambeau.testing.measures import check_loss, check_metric
 from flambeau.testing.models import MODEL_CHECKS, check_model
 from flambeau.testing.objectives import OBJECTIVE_CHECKS, check_objective
 from flambeau.testing.techniques import TECHNIQUE_CHECKS, check_technique
@@ -19,6 +20,8 @@ __all__ = [
     "OBJECTIVE_CHECKS",
     "TECHNIQUE_CHECKS",
     "check_field",
+    "check_loss",
+    "check_metric",
     "check_model",
     "check_objective",
     "check_technique",

@@ -196,6 +196,7 @@ def test_settings_that_do_not_fit_are_named(state: dict[str, object], message: s
         Augmentation.from_dict(state)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_batches_that_are_no_pictures_are_named() -> None:
     with pytest.raises(DataError, match=r"the batch is torch.float32 of shape \(2, 4, 4, 3\); expected uint8"):
         normalise(torch.zeros(2, 4, 4, 3))

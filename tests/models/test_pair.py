@@ -84,6 +84,7 @@ def test_the_same_word_in_both_texts_is_what_a_pair_tells_by() -> None:
     assert (model(texts).argmax(1) == answer).float().mean() > 0.95
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_what_is_no_pair_is_told() -> None:
     with pytest.raises(UsageError, match="takes two texts"):
         Pair(V, 2)(ragged([A]))

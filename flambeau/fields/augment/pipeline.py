@@ -1,6 +1,5 @@
 """From gathered bytes to the model's input in one path: `Augmentation` in training, `normalise` elsewhere."""
 
-# ruff: noqa: F722
 from __future__ import annotations
 
 import inspect

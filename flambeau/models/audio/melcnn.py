@@ -7,11 +7,15 @@ narrower: where in the spectrum something is tells more than where in time, so t
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from flambeau.models.spec import OWN, InputSpec
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 def block(in_channels: int, out_channels: int) -> nn.Sequential:
@@ -46,6 +50,6 @@ class MelCNN(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(features, num_outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B C M T"]) -> Float[Tensor, "B K"]:
         x = self.body(x).flatten(1, 2)  # (B, 4·width · M/16, F/16)
         return self.head(self.dropout(self.norm(torch.cat([x.mean(2), x.amax(2)], 1))))

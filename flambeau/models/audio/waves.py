@@ -8,10 +8,14 @@ stage on a quarter of the steps, and a mean over time. A quarter as wide as thei
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from flambeau.models.spec import OWN, InputSpec
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 def convolution(in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -56,7 +60,7 @@ class WaveCNN(nn.Module):
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(previous, num_outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B C T"]) -> Float[Tensor, "B K"]:
         return self.head(self.body(x).mean(2))  # (B, widths[-1], steps) before the mean
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flambeau.models.series.parts import Forecaster
 from flambeau.models.spec import OWN, InputSpec
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 class CausalBlock(nn.Module):
@@ -21,7 +26,7 @@ class CausalBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.shortcut = nn.Conv1d(channels, width, 1) if channels != width else nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B C T"]) -> Float[Tensor, "B C2 T"]:
         out = self.dropout(self.first(F.pad(x, (self.reach, 0))).relu())
         out = self.dropout(self.second(F.pad(out, (self.reach, 0))).relu())
         return (out + self.shortcut(x)).relu()
@@ -56,7 +61,7 @@ class TCN(Forecaster):
         self.body = nn.Sequential(*(blocks or [nn.Conv1d(self.channels, width, 1)]))
         self.head = nn.Linear(width + self.known * self.horizon, num_outputs)
 
-    def steps(self, past: Tensor, future: Tensor) -> Tensor:
+    def steps(self, past: Float[Tensor, "B C L"], future: Float[Tensor, "B K H"]) -> Float[Tensor, "B H Q"]:
         state = self.body(past)[:, :, -1]
         out = self.head(torch.cat((state, future.flatten(1)), 1))
         return out.view(len(out), self.horizon, self.quantiles)
@@ -74,7 +79,7 @@ class ResidualBlock(nn.Module):
         self.body = nn.Sequential(*layers)
         self.shortcut = nn.Sequential(nn.Conv1d(channels, width, 1, bias=False), nn.BatchNorm1d(width))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B C T"]) -> Float[Tensor, "B C2 T"]:
         return (self.body(x) + self.shortcut(x)).relu()
 
 
@@ -100,7 +105,7 @@ class ResNet1d(nn.Module):
         )
         self.head = nn.Linear(2 * width, num_outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B C T"]) -> Float[Tensor, "B K"]:
         return self.head(self.body(x).mean(2))
 
 
@@ -117,7 +122,7 @@ class Inception(nn.Module):
         self.pooled = nn.Sequential(nn.MaxPool1d(3, 1, 1), nn.Conv1d(channels, width, 1, bias=False))
         self.norm = nn.BatchNorm1d(4 * width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B C T"]) -> Float[Tensor, "B C2 T"]:
         narrow = self.bottleneck(x)
         return self.norm(torch.cat([*(c(narrow) for c in self.convolutions), self.pooled(x)], 1)).relu()
 
@@ -150,7 +155,7 @@ class InceptionTime(nn.Module):
         )
         self.head = nn.Linear(wide, num_outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B C T"]) -> Float[Tensor, "B K"]:
         begun = x
         for i, block in enumerate(self.blocks):
             x = block(x)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from flambeau.core.errors import UsageError
 from flambeau.fields import PastFuture
 from flambeau.models.spec import InputSpec
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 
 LEVELS = ("last", "mean")
 LEAST_SPREAD = 1e-3
@@ -36,11 +42,11 @@ class Forecaster(nn.Module):
         self.quantiles = num_outputs // self.horizon
         self.level = level
 
-    def steps(self, past: Tensor, future: Tensor) -> Tensor:
+    def steps(self, past: Float[Tensor, "B C L"], future: Float[Tensor, "B K H"]) -> Float[Tensor, "B H Q"]:
         """(B, C, L) and (B, K, H) to (B, H, Q), around the window's level."""
         raise NotImplementedError
 
-    def forward(self, x: PastFuture) -> Tensor:
+    def forward(self, x: PastFuture) -> Float[Tensor, "B HQ"]:
         target = x.past[:, 0]
         mean = target.mean(1, keepdim=True)
         level = target[:, -1:] if self.level == "last" else mean

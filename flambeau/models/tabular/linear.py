@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from flambeau.fields import Row
 from flambeau.models.spec import OWN
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 @OWN.register("linear", kinds=("table", "number"), of=lambda spec: (spec.shape,))
@@ -28,7 +32,7 @@ class Linear(nn.Module):
         for table in self.categories:
             nn.init.zeros_(table.weight)  # type: ignore[arg-type]
 
-    def forward(self, row: Row | Tensor) -> Tensor:
+    def forward(self, row: Row | Float[Tensor, "B D"]) -> Float[Tensor, "B K"]:
         numbers, codes = row if isinstance(row, tuple) else (row, None)
         out = self.head(numbers)
         for i, table in enumerate(self.categories):

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from flambeau.core.errors import UsageError
 from flambeau.fields import Row
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 
 MOST_CATEGORY = 32
 
@@ -70,7 +75,7 @@ class RowEmbedding(nn.Module):
             nn.init.normal_(table.weight, std=0.3)  # type: ignore[arg-type]
         self.width = features * (number_width or 1) + sum(widths)
 
-    def forward(self, row: Row | Tensor) -> Tensor:
+    def forward(self, row: Row | Float[Tensor, "B D"]) -> Float[Tensor, "B D2"]:
         numbers, codes = row if isinstance(row, tuple) else (row, None)
         parts = [numbers if self.numbers is None else self.numbers(numbers).flatten(1)]
         parts += [table(codes[:, i]) for i, table in enumerate(self.categories)]  # type: ignore[index]

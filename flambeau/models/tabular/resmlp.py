@@ -6,11 +6,16 @@ arXiv:2106.11959.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
 
 from flambeau.fields import Row
 from flambeau.models.spec import OWN, InputSpec
 from flambeau.models.tabular.parts import RowEmbedding
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 class Block(nn.Module):
@@ -23,7 +28,7 @@ class Block(nn.Module):
             nn.Linear(2 * width, width),
         )  # fmt: skip
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
         return x + self.body(x)
 
 
@@ -55,5 +60,5 @@ class ResMLP(nn.Module):
         )  # fmt: skip
         self.head = nn.Linear(width, num_outputs)
 
-    def forward(self, row: Row | Tensor) -> Tensor:
+    def forward(self, row: Row | Float[Tensor, "B D"]) -> Float[Tensor, "B K"]:
         return self.head(self.body(self.embedding(row)))

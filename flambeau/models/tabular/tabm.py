@@ -6,6 +6,8 @@ arXiv:2410.24210; the layers are those of Wen, Tran, Ba, "BatchEnsemble", 2020, 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,9 @@ from flambeau.core.errors import UsageError
 from flambeau.fields import Row
 from flambeau.models.spec import OWN, InputSpec
 from flambeau.models.tabular.parts import RowEmbedding
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 class MemberLinear(nn.Module):
@@ -86,7 +91,7 @@ class TabM(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = MemberHeads(members, width, num_outputs)
 
-    def forward(self, row: Row | Tensor) -> Tensor:
+    def forward(self, row: Row | Float[Tensor, "B D"]) -> Float[Tensor, "MB K"]:
         x = self.embedding(row)[:, None]  # (B, 1, W), the same for every member
         for layer in self.layers:
             x = self.dropout(layer(x).relu())

@@ -7,6 +7,8 @@ words that matter are not thinned out as much.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +16,10 @@ from flambeau.core.errors import UsageError
 from flambeau.fields import Ragged
 from flambeau.models.spec import OWN, vocabulary
 from flambeau.models.text.parts import Pooling, TokenEmbedding, mask_padding
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 
 MULTIPLIER = 1_000_003  # a prime: spreads neighbouring token numbers over the buckets
 
@@ -59,7 +65,7 @@ class Bag(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(embedding, num_outputs)
 
-    def forward(self, tokens: Ragged) -> Tensor:
+    def forward(self, tokens: Ragged) -> Float[Tensor, "B K"]:
         x, mask = self.embedding(tokens)
         vectors, masks = [x], [mask]
         if self.phrases is not None:

@@ -6,10 +6,13 @@ architectures for named entity recognition" (2016), https://arxiv.org/abs/1603.0
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
 
 
 class Chain(NamedTuple):
@@ -38,7 +41,7 @@ class Transitions(nn.Module):
         self.start = nn.Parameter(torch.zeros(num_tags))
         self.end = nn.Parameter(torch.zeros(num_tags))
 
-    def forward(self, scores: Tensor, mask: Tensor) -> Chain:
+    def forward(self, scores: Float[Tensor, "B T K"], mask: Bool[Tensor, "B T"]) -> Chain:
         # sums over whole sentences: in bfloat16 a likelihood may come out above 1
         return Chain(
             scores.to(torch.promote_types(scores.dtype, torch.float32)), mask, self.between, self.start, self.end

@@ -9,6 +9,7 @@ has, each word counted by how rare it is: Spärck Jones, "A statistical interpre
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,10 @@ from flambeau.core.errors import UsageError
 from flambeau.fields import Ragged
 from flambeau.models.spec import OWN, vocabulary
 from flambeau.models.text.parts import Pooling, TokenEmbedding, first_times, mask_padding
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 
 SHARED = 7  # numbers that `shared` gives
 LOUD = 4.0  # these are mostly far below 1, and are to be learned as soon as the rest
@@ -58,7 +63,7 @@ class Pair(nn.Module):
         self.register_buffer("rarity", rarity)
         self.rarity: Tensor
 
-    def forward(self, texts: Mapping[str, Ragged]) -> Tensor:
+    def forward(self, texts: Mapping[str, Ragged]) -> Float[Tensor, "B K"]:
         first, second = two(texts)
         return self._compare(first, second, *(mask_padding(text)[1].float() for text in (first, second)))
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from flambeau.core.errors import UsageError
 from flambeau.fields import Ragged
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
+
 
 POOLINGS = ("mean", "sqrt", "max", "last", "cls", "attention")
 
@@ -39,7 +45,7 @@ class TokenEmbedding(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.token_dropout = nn.Dropout1d(token_dropout)
 
-    def forward(self, tokens: Ragged) -> tuple[Tensor, Tensor]:
+    def forward(self, tokens: Ragged) -> tuple[Float[Tensor, "B T D"], Bool[Tensor, "B T"]]:
         values, mask = mask_padding(tokens)
         x = self.table(values).masked_fill(~mask[:, :, None], 0)
         return self.dropout(self.token_dropout(x)), mask
@@ -86,7 +92,7 @@ class Pooling(nn.Module):
         if pooling == "attention":
             self.score = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1, bias=False))
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B D2"]:
         if self.pooling == "max":
             return x.masked_fill(~mask[:, :, None], torch.finfo(x.dtype).min).amax(1)
         if self.pooling == "last":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,10 @@ from flambeau.fields import Ragged
 from flambeau.models.text.crf import Chain, Transitions
 from flambeau.models.text.pair import two
 from flambeau.models.text.parts import Pooling, mask_padding
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 
 # Positions count from behind the padding token's number, so that many of them are never used.
 COUNT_FROM_PADDING = (
@@ -45,7 +49,7 @@ class PretrainedText(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(config.hidden_size, num_outputs)
 
-    def forward(self, tokens: Ragged) -> Tensor:
+    def forward(self, tokens: Ragged) -> Float[Tensor, "B K"]:
         values, mask = mask_padding(tokens)
         # Encoders such as RoBERTa count their positions by their own padding token.
         values = values.masked_fill(~mask, self.padding)
@@ -88,7 +92,7 @@ class PretrainedPair(PretrainedText):
             encoder
         )
 
-    def forward(self, texts: Mapping[str, Ragged]) -> Tensor:  # type: ignore[override]
+    def forward(self, texts: Mapping[str, Ragged]) -> Float[Tensor, "B K"]:  # type: ignore[override]
         return self.read(self.together(*two(texts)))
 
     def read(self, both: Joined) -> Tensor:
@@ -154,7 +158,7 @@ class PretrainedTagger(nn.Module):
         self.head = nn.Linear(config.hidden_size, num_outputs)
         self.transitions = Transitions(num_outputs) if crf else None
 
-    def forward(self, tokens: Ragged) -> Tensor | Chain:
+    def forward(self, tokens: Ragged) -> Float[Tensor, "B T K"] | Chain:
         values, mask = mask_padding(Ragged(tokens.values[:, :, 0], tokens.lengths))
         begins = tokens.values[:, :, 1].bool() & mask
         values = values.masked_fill(~mask, self.padding)

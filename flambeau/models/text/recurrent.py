@@ -6,6 +6,8 @@ encoder–decoder" (2014), https://arxiv.org/abs/1406.1078.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -13,6 +15,9 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from flambeau.fields import Ragged
 from flambeau.models.spec import OWN, vocabulary
 from flambeau.models.text.parts import Pooling, TokenEmbedding
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 @OWN.register("lstm", kinds=("text",), of=vocabulary, cell=nn.LSTM)
@@ -63,7 +68,7 @@ class Recurrent(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.ways * hidden_size, num_outputs)
 
-    def forward(self, tokens: Ragged) -> Tensor:
+    def forward(self, tokens: Ragged) -> Float[Tensor, "B K"]:
         x, mask = self.embedding(tokens)
         # Packing asks for the lengths on the CPU: on another device this waits for it.
         packed = pack_padded_sequence(x, mask.sum(1).cpu(), batch_first=True, enforce_sorted=False)

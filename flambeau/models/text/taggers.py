@@ -5,6 +5,8 @@ Ma, Hovy, "End-to-end sequence labeling via bi-directional LSTM-CNNs-CRF" (2016)
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,10 @@ from flambeau.models.spec import OWN, InputSpec
 from flambeau.models.text.crf import Chain, Transitions
 from flambeau.models.text.parts import TokenEmbedding
 from flambeau.models.text.transformer import Block, sinusoids
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
+
 
 SPELLING = 32  # numbers to a character
 
@@ -49,7 +55,7 @@ class WordFeatures(nn.Module):
             self.convolution = nn.Conv1d(SPELLING, spelling, 3, padding=1)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, tokens: Ragged) -> tuple[Tensor, Tensor]:
+    def forward(self, tokens: Ragged) -> tuple[Float[Tensor, "B T D"], Bool[Tensor, "B T"]]:
         values, lengths = tokens
         x, mask = self.words(Ragged(values[:, :, 0], lengths))
         if self.spelling:
@@ -84,7 +90,7 @@ class Tagger(nn.Module):
         self.head = nn.Linear(width, num_outputs)
         self.transitions = Transitions(num_outputs) if crf else None
 
-    def forward(self, tokens: Ragged) -> Tensor | Chain:
+    def forward(self, tokens: Ragged) -> Float[Tensor, "B T K"] | Chain:
         x, mask = self.features(tokens)
         scores = self.head(self.dropout(self.encoder(x, mask)))
         return scores if self.transitions is None else self.transitions(scores, mask)
@@ -104,7 +110,7 @@ class BothWays(nn.Module):
         self.backwards = nn.ModuleList(cell(size, hidden_size, batch_first=True) for size in sizes)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T D2"]:
         steps = torch.arange(x.shape[1], device=x.device)
         lengths = mask.sum(1, keepdim=True)
         turned = torch.where(steps < lengths, lengths - 1 - steps, steps)[:, :, None]  # its own inverse
@@ -125,7 +131,7 @@ class Attention(nn.Module):
         self.blocks = nn.ModuleList(Block(size, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(size)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T D2"]:
         x = self.into(x)
         x = x + 0.3 * sinusoids(x.shape[1], x.shape[2], x.device).to(x.dtype)
         for block in self.blocks:

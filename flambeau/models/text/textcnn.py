@@ -6,6 +6,7 @@ Kim, "Convolutional neural networks for sentence classification" (2014), https:/
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ from flambeau.core.errors import UsageError
 from flambeau.fields import Ragged
 from flambeau.models.spec import OWN, vocabulary
 from flambeau.models.text.parts import Pooling, TokenEmbedding
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 @OWN.register("textcnn", kinds=("text",), of=vocabulary)
@@ -56,7 +60,7 @@ class TextCNN(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(width * len(kernels), num_outputs)
 
-    def forward(self, tokens: Ragged) -> Tensor:
+    def forward(self, tokens: Ragged) -> Float[Tensor, "B K"]:
         x, mask = self.embedding(tokens)
         T = x.shape[1]
         x = x.transpose(1, 2)  # (B, D, T)

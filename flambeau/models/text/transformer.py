@@ -7,6 +7,7 @@ Xiong et al., "On layer normalization in the Transformer architecture" (2020), h
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,9 @@ from flambeau.core.errors import ModelError, UsageError
 from flambeau.fields import Ragged
 from flambeau.models.spec import OWN, vocabulary
 from flambeau.models.text.parts import Pooling, TokenEmbedding
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
 
 
 class Block(nn.Module):
@@ -35,7 +39,7 @@ class Block(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B T D"], mask: Bool[Tensor, "B 1 1 T"]) -> Float[Tensor, "B T D"]:
         B, T, D = x.shape
         parts = self.query_key_value(self.norm1(x)).view(B, T, 3, self.heads, D // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4)  # (B, heads, T, D/heads) each
@@ -98,7 +102,7 @@ class TextTransformer(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(embedding, num_outputs)
 
-    def forward(self, tokens: Ragged) -> Tensor:
+    def forward(self, tokens: Ragged) -> Float[Tensor, "B K"]:
         x, mask = self.embedding(tokens)
         x = x + self._positions(x)
         for block in self.blocks:

@@ -6,10 +6,15 @@ max pooling and batch normalisation, which make it train in a few epochs.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
 
 from flambeau.core.errors import ModelError
 from flambeau.models.spec import OWN
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 @OWN.register("lenet", of=lambda spec: (spec.channels, spec.size))
@@ -53,6 +58,6 @@ class LeNet(nn.Module):
         )
         self.head = nn.Linear(4 * width, num_outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
         x = self.pool(self.body(x))  # (B, 2·width, ≤8, ≤8)
         return self.head(self.hidden(x.flatten(1)))

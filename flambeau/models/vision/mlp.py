@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from flambeau.models.spec import OWN
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 @OWN.register("mlp", kinds=("image", "number"), of=lambda spec: (math.prod(spec.shape),))
@@ -35,5 +39,5 @@ class MLP(nn.Module):
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(width, num_outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, " B *shape"]) -> Float[Tensor, "B K"]:
         return self.head(self.body(x.flatten(1)))

@@ -7,9 +7,14 @@ epoch of a CPU's time goes further so than with more work a sample.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
 
 from flambeau.models.spec import OWN
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 def convolution(in_channels: int, out_channels: int) -> nn.Sequential:
@@ -28,7 +33,7 @@ class Residual(nn.Module):
         super().__init__()
         self.body = nn.Sequential(convolution(channels, channels), convolution(channels, channels))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         return x + self.body(x)
 
 
@@ -61,6 +66,6 @@ class ResNet9(nn.Module):
         self.pool = nn.AdaptiveMaxPool2d(1)
         self.head = nn.Linear(8 * width, num_outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
         x = self.pool(self.body(x))  # (B, 8·width, H/8, W/8) before the pooling
         return self.head(x.flatten(1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +18,10 @@ from flambeau.objectives.names import BALANCED, SYNONYMS
 from flambeau.objectives.prediction import UNKNOWN, Prediction
 from flambeau.objectives.tasks.base import TASKS, Task
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int64
+
+
 LOGITS = 10_000  # of a batch, that certainty is measured on: of very many classes, few samples do
 SLIGHTLY = 0.05  # a change of temperature that is not worth a line
 
@@ -31,12 +35,12 @@ class Classes(Task):
     rivals = "classical"
     blends = True
 
-    def blended(self, target: Tensor) -> Tensor:
+    def blended(self, target: Int64[Tensor, " B"]) -> Float[Tensor, "B K"]:
         return target if target.is_floating_point() else F.one_hot(target, len(self.field.classes)).float()
 
     counted = blended
 
-    def activate(self, output: Tensor) -> Tensor:
+    def activate(self, output: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
         return temperature_scaled(output, self.temperature)
 
     @property

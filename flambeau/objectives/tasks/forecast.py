@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from flambeau.objectives.forecasting import Forecasting, Pinball, in_order, spre
 from flambeau.objectives.metrics import Metric
 from flambeau.objectives.prediction import Prediction
 from flambeau.objectives.tasks.base import TASKS, Task
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 @TASKS.register("forecast")
@@ -49,7 +52,7 @@ class Forecasts(Task):
     def weight(self, batch: Batch) -> float:
         return float((~batch.target.isnan()).sum())
 
-    def activate(self, output: Tensor) -> Tensor:
+    def activate(self, output: Float[Tensor, "B HQ"]) -> Float[Tensor, "B H Q"]:
         return in_order(output, self.field, self.spread)
 
     @property

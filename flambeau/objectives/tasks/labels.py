@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -12,6 +12,9 @@ from flambeau.objectives.metrics import Metric, MultiLabelClassification
 from flambeau.objectives.prediction import Prediction
 from flambeau.objectives.tasks.base import TASKS, Task
 from flambeau.objectives.tasks.classes import likeliest
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Shaped
 
 
 @TASKS.register("labels")
@@ -24,13 +27,13 @@ class Labels(Task):
     rivals = "classical"
     blends = True
 
-    def blended(self, target: Tensor) -> Tensor:
+    def blended(self, target: Shaped[Tensor, "B K"]) -> Shaped[Tensor, "B K"]:
         return target
 
-    def counted(self, target: Tensor) -> Tensor:
+    def counted(self, target: Shaped[Tensor, "B K"]) -> Float[Tensor, "B K"]:
         return target.float()
 
-    def activate(self, output: Tensor) -> Tensor:
+    def activate(self, output: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
         return output.float().sigmoid()
 
     def decode(

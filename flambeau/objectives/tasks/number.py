@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -11,6 +11,9 @@ from flambeau.fields import Field, Number
 from flambeau.objectives.metrics import Metric, Regression
 from flambeau.objectives.prediction import Prediction
 from flambeau.objectives.tasks.base import TASKS, Task
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 @TASKS.register("number")
@@ -24,10 +27,10 @@ class Numbers(Task):
     numbers = True
     blends = True
 
-    def blended(self, target: Tensor) -> Tensor:
+    def blended(self, target: Float[Tensor, " B *shape"]) -> Float[Tensor, " B *shape"]:
         return target
 
-    def activate(self, output: Tensor) -> Tensor:
+    def activate(self, output: Float[Tensor, " B *shape"]) -> Float[Tensor, " B *shape"]:
         return output.float()
 
     def decode(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -16,6 +16,10 @@ from flambeau.objectives.metrics import Metric
 from flambeau.objectives.prediction import UNKNOWN, Prediction
 from flambeau.objectives.tagging import Tagging, answered, seen, tag_probabilities
 from flambeau.objectives.tasks.base import TASKS, Task
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 
 SPANS = ("span_f1", "span_precision", "span_recall")
 
@@ -40,7 +44,7 @@ class Tagged(Task):
     def weight(self, batch: Batch) -> float:
         return int((self.learned(batch) >= 0).sum())
 
-    def activate(self, output: Tensor | Chain) -> Tensor:
+    def activate(self, output: Float[Tensor, "B T K"] | Chain) -> Float[Tensor, "B T K"]:
         return tag_probabilities(output)
 
     def answer(self, output: Tensor | Chain, inputs: Any) -> Tensor:
