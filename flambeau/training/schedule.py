@@ -6,11 +6,16 @@ import functools
 import math
 from collections.abc import Callable
 
-from flambeau.core.errors import UsageError, nearest
+from flambeau.core.registry import Asked, Registry, looked_up
 
 Schedule = Callable[[float], float]
+SCHEDULES: Registry[Callable[..., float]] = Registry("schedule")
+AFTER = 1
+"""The first argument is the share of the training that is done; those after it are options that a recipe may set,
+`schedule: {name: step, every: 0.25}`."""
 
 
+@SCHEDULES.register("one_cycle")
 def one_cycle(done: float, warmup: float = 0.25, start: float = 0.04, end: float = 1e-4) -> float:
     """Cosine up from `start` to 1 over the first `warmup`, cosine down to `end`: Smith & Topin 2018, arXiv:1708.07120.
 
@@ -22,30 +27,59 @@ def one_cycle(done: float, warmup: float = 0.25, start: float = 0.04, end: float
     return end + (1 - end) * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup))) / 2
 
 
+@SCHEDULES.register("cosine")
 def cosine(done: float) -> float:
     """Cosine from 1 to 0: Loshchilov & Hutter 2017, arXiv:1608.03983."""
     return (1 + math.cos(math.pi * done)) / 2
 
 
+@SCHEDULES.register("linear")
 def linear(done: float) -> float:
     """Straight from 1 to 0."""
     return 1 - done
 
 
+@SCHEDULES.register("constant")
 def constant(done: float) -> float:
     """Always 1."""
     return 1.0
 
 
-SCHEDULES: dict[str, Schedule] = {"one_cycle": one_cycle, "cosine": cosine, "linear": linear, "constant": constant}
+@SCHEDULES.register("cosine_restarts")
+def cosine_restarts(done: float, cycles: float = 3, multiplier: float = 2.0) -> float:
+    """Cosines from 1 to 0, each `multiplier` times as long as the one before: Loshchilov & Hutter 2017,
+    arXiv:1608.03983. With 3 cycles that double they begin at 0, 1/7 and 3/7 of the training."""
+    lengths = [multiplier**i for i in range(max(int(cycles), 1))]
+    place = done * sum(lengths)
+    while place >= lengths[0] and len(lengths) > 1:
+        place -= lengths.pop(0)
+    return cosine(min(place / lengths[0], 1.0))
 
 
-def named(name: str, warmup: float = 0.25) -> Schedule:
-    """The schedule of a name; `warmup` is the share that one_cycle rises in.
+@SCHEDULES.register("step")
+def step(done: float, every: float = 1 / 3, factor: float = 0.1) -> float:
+    """Multiplied by `factor` after each share `every` of the training, as in He et al. 2016, arXiv:1512.03385."""
+    return float(factor ** math.floor(done / every + 1e-9))
+
+
+@SCHEDULES.register("exponential")
+def exponential(done: float, end: float = 0.01) -> float:
+    """From 1 to `end`, by the same share in each step."""
+    return float(end**done)
+
+
+@SCHEDULES.register("wsd")
+def wsd(done: float, warmup: float = 0.05, decay: float = 0.2) -> float:
+    """Warm-up, stable, decay: straight up over `warmup`, 1, straight to 0 over the last `decay`: Hu et al. 2024,
+    arXiv:2404.06395."""
+    return max(0.0, min(1.0, done / warmup if warmup else 1.0, (1 - done) / decay if decay else 1.0))
+
+
+def named(asked: Asked, warmup: float = 0.25) -> Schedule:
+    """The schedule of a name, or of {name: …, option: …}; `warmup` is the share that one_cycle rises in.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or it has no such option.
     """
-    if name not in SCHEDULES:
-        raise UsageError(f"no schedule is called '{name}'", fix=nearest(name, SCHEDULES))
-    return functools.partial(one_cycle, warmup=warmup) if name == "one_cycle" else SCHEDULES[name]
+    name, function, options = looked_up(SCHEDULES, asked, AFTER)
+    return functools.partial(function, **({"warmup": warmup} if name == "one_cycle" else {}) | options)

@@ -25,7 +25,8 @@ class Settings:
         learning_rate: the highest rate of the schedule.
         backbone_lr_scale: share of the rate at which pretrained layers learn.
         weight_decay: decoupled for adamw.
-        schedule: one_cycle, cosine, linear or constant; with `warmup`, the share that one_cycle rises in.
+        schedule: one_cycle, cosine, cosine_restarts, step, exponential, wsd, linear or constant; or {name: …,
+            option: …}; with `warmup`, the share that one_cycle rises in.
         precision: auto, float32, bf16 or float16, with a scaled loss.
         channels_last: None to decide by the model.
         compile: use torch.compile.
@@ -51,7 +52,7 @@ class Settings:
     learning_rate: float | None = None
     backbone_lr_scale: float | None = None
     weight_decay: float = 0.05
-    schedule: str = "one_cycle"
+    schedule: str | dict[str, Any] = "one_cycle"
     warmup: float = 0.25
     precision: str = "auto"
     channels_last: bool | None = None

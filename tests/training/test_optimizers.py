@@ -85,11 +85,18 @@ def test_what_does_not_exist_names_the_nearest(name: str, options: dict[str, Any
     [
         ("one_cycle", {0.0: 0.04, 0.125: 0.52, 0.25: 1.0, 0.625: 0.50005, 1.0: 1e-4}),
         ("cosine", {0.0: 1.0, 0.5: 0.5, 1.0: 0.0}),
+        ("cosine_restarts", {0.0: 1.0, 1 / 14: 0.5, 1 / 7: 1.0, 2 / 7: 0.5, 3 / 7: 1.0, 5 / 7: 0.5, 1.0: 0.0}),
+        ({"name": "cosine_restarts", "cycles": 2, "multiplier": 1}, {0.25: 0.5, 0.5: 1.0, 0.75: 0.5, 1.0: 0.0}),
+        ("step", {0.0: 1.0, 0.33: 1.0, 1 / 3: 0.1, 0.7: 0.01}),
+        ({"name": "step", "every": 0.5, "factor": 0.5}, {0.49: 1.0, 0.5: 0.5, 0.99: 0.5}),
+        ("exponential", {0.0: 1.0, 0.5: 0.1, 1.0: 0.01}),
+        ("wsd", {0.0: 0.0, 0.025: 0.5, 0.05: 1.0, 0.8: 1.0, 0.9: 0.5, 1.0: 0.0}),
+        ({"name": "one_cycle", "warmup": 0.5}, {0.25: 0.52, 0.5: 1.0}),
         ("linear", {0.0: 1.0, 0.3: 0.7, 1.0: 0.0}),
         ("constant", {0.0: 1.0, 0.7: 1.0, 1.0: 1.0}),
     ],
 )
-def test_schedules_pass_through_their_known_points(name: str, values: dict[float, float]) -> None:
+def test_schedules_pass_through_their_known_points(name: Any, values: dict[float, float]) -> None:
     for done, factor in values.items():
         assert schedule.named(name)(done) == pytest.approx(factor, abs=1e-9)
 
@@ -103,6 +110,8 @@ def test_one_cycle_peaks_at_the_end_of_its_warm_up(warmup: float) -> None:
 def test_unknown_schedules_name_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean 'one_cycle'"):
         schedule.named("onecycle")
+    with pytest.raises(UsageError, match="the schedule step has no setting 'evry'; did you mean 'every'"):
+        schedule.named({"name": "step", "evry": 0.5})
 
 
 def test_a_training_follows_its_schedule() -> None:
@@ -112,6 +121,9 @@ def test_a_training_follows_its_schedule() -> None:
     training.fit()
     rates = [line["learning_rate"] for line in training.log.lines if "learning_rate" in line]
     assert rates == pytest.approx([0.02 * schedule.one_cycle(i / 10, warmup=0.5) for i in range(10)])
+    training = trainer(schedule={"name": "step", "every": 0.5}, log_every=1, learning_rate=0.02)
+    training.fit()
+    assert training.updates.learning_rate == pytest.approx(0.002)
 
 
 # -- settings -----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from flambeau.core.registry import name_and_options
 from flambeau.objectives.names import is_share
 from flambeau.report.facts import Facts
 from flambeau.report.markup import Markup, tag
@@ -118,7 +119,7 @@ def _learning_rate(facts: Facts, words: Words) -> Markup | None:
     series = Series(words("rate"), points, 4, "dots" if len(points) < 20 else "line")
     chart = line_chart([series], label=words("learning_rate"), x_label=x_label, y_label=words("rate"), floor=0.0)
     settings = facts.recipe.training
-    title = words("learning_rate.title", schedule=settings.schedule, optimizer=settings.optimizer)
+    title = words("learning_rate.title", schedule=name_and_options(settings.schedule)[0], optimizer=settings.optimizer)
     return figure(title, chart, id="learning_rate")
 
 
