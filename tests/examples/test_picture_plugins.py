@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import io
 import json
+import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +95,32 @@ def test_answers_are_files_of_the_size_of_what_was_asked(
     served = flambeau("predict", run, scenes / "photo" / "0.png", *plugin, "--json", cwd=scenes)
     content = base64.b64decode(served.json["predictions"][0]["label"])
     assert Image.open(io.BytesIO(content)).size == Image.open(scenes / "photo" / "0.png").size
+
+
+def test_a_server_answers_with_the_same_files(
+    trained: tuple[str, Path, list[Any]], flambeau: Forkserver, scenes: Path
+) -> None:
+    name, run, _ = trained
+    plugin, file = ("--plugin", PLUGINS / f"{name}.py"), scenes / "photo" / "1.png"
+    serving = flambeau.start("serve", run, *plugin, "--port", 0, "--json", cwd=scenes)
+    assert serving.until(lambda: serving.out.endswith("\n")), serving.err
+
+    def ready() -> bool:
+        try:
+            with urllib.request.urlopen(f"{serving.json['url']}/readyz", timeout=30) as answer:
+                return bool(answer.status == 200)
+        except urllib.error.HTTPError:
+            return False
+
+    assert serving.until(ready), serving.err
+    data = file.read_bytes()
+    request = urllib.request.Request(f"{serving.json['url']}/predict", data, {"Content-Type": "image/png"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        (served,) = json.load(answer)["predictions"]
+    told = flambeau("predict", run, file, *plugin, "--json", cwd=scenes)
+    assert served["label"] == told.json["predictions"][0]["label"]
+    serving.send(signal.SIGTERM)
+    serving.wait()
 
 
 def test_a_training_that_is_killed_goes_on_to_the_same_weights(
