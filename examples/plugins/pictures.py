@@ -6,6 +6,8 @@ flambeau predict runs/table photos/ --out clean/ --plugin examples/plugins/pictu
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +20,8 @@ from flambeau.fields.placement import Placement
 from flambeau.models import OWN, OutputSpec
 from flambeau.objectives.prediction import Prediction
 from flambeau.objectives.tasks import TASKS, Task
+
+MOST_SIDE = 1 << 14  # pixels of an answer as JSON
 
 
 @FIELDS.register("picture")
@@ -38,6 +42,11 @@ class Picture(Image):
 
     def follow(self, value: Tensor, placement: Placement) -> Tensor:
         return placement.picture(value)
+
+    def portable(self, value: Any) -> str:
+        buffer = io.BytesIO()
+        self.thumbnail(value, MOST_SIDE).save(buffer, "png")
+        return base64.b64encode(buffer.getvalue()).decode()
 
     def render_in(self, value: Any, leader: Field, picture: Any) -> str:
         return leader.render(picture) + self.render(value)

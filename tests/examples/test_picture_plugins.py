@@ -154,7 +154,12 @@ def test_what_does_not_go_with_a_mask_is_one_line(
 
 
 CHECKED = """
+import base64
+import io
+
 import numpy as np
+from PIL import Image
+
 from flambeau.core import plugins
 from flambeau.fields import FIELDS
 from flambeau.testing import check_field, check_model
@@ -165,6 +170,8 @@ masks = [rng.integers(0, 3, (9, 12)).astype(np.uint8) for _ in range(12)]
 wrong = [None, "x", 3, [[1, 2], [3]], b"x", np.zeros((3, 4, 3), np.uint8), np.full((4, 4), 300), np.zeros((0, 3), int)]
 check_field(FIELDS["mask"], masks, wrong)
 check_field(FIELDS["picture"], [rng.integers(0, 256, (9, 12, 3)).astype(np.uint8) for _ in range(12)], [None, "x"])
+large = FIELDS["picture"]().portable(np.zeros((300, 400, 3), np.uint8))
+assert Image.open(io.BytesIO(base64.b64decode(large))).size == (400, 300), "an answer is no thumbnail"
 check_model("small-unet")
 check_model("convolutions")
 """
