@@ -65,7 +65,7 @@ def command(
     ] = None,
     threads: Annotated[int | None, option("Decoding threads.", min=1)] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be trained, and why so; train nothing and write nothing.")
+        bool, typer.Option("--dry-run", help="Say what would be trained, and why so; train nothing, leave no run.")
     ] = False,
     json: common.Json = False,
 ) -> None:

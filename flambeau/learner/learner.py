@@ -168,7 +168,7 @@ class Learner:
 
     def plan(self) -> Plan:
         """What would be trained, each decision with its reason: fields look at the training rows, nothing is trained
-        and nothing is written. Raises as `build`."""
+        and no run or encoded data is left. Raises as `build`."""
         if self._built:
             return self.planned
         self._check_names()
