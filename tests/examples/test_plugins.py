@@ -19,17 +19,21 @@ PLUGINS = Path(__file__).parents[2] / "examples" / "plugins"
 OBJECTIVES = {"vae": "objective.beta=0.5", "gan": "training.phases.generator.every=2"}
 TECHNIQUES = ("sam", "cutmix", "layerwise_rates", "lora")
 CHECKED = """
+import torch
 from flambeau.core import plugins
 from flambeau.objectives import OBJECTIVES
 from flambeau.techniques import TECHNIQUES
-from flambeau.testing import check_objective, check_technique
+from flambeau.testing import check_loss, check_model, check_objective, check_technique
 
 plugins.load([{file!r}])
-if {name!r} in OBJECTIVES:
-    check_objective(OBJECTIVES[{name!r}].build)
-else:
-    check_technique(TECHNIQUES[{name!r}])
+{check}
 """
+PROMISES = {
+    **{name: f"check_objective(OBJECTIVES[{name!r}].build)" for name in OBJECTIVES},
+    **{name: f"check_technique(TECHNIQUES[{name!r}])" for name in TECHNIQUES},
+    "strided": "check_model('strided', width=4)",
+    "focal": "check_loss(dict(name='focal', gamma=3), torch.randn(8, 3), torch.arange(8) % 3)",
+}
 SETTINGS = ("--model", "lenet", "--epochs", 2, "--no-check", "--no-baseline")
 
 
@@ -173,10 +177,10 @@ def test_a_source(flambeau: Forkserver, tmp_path: Path) -> None:
     assert damaged.status == 2 and "60.json" in damaged.told and "expected a JSON object" in damaged.told
 
 
-@pytest.mark.parametrize("name", [*OBJECTIVES, *TECHNIQUES])
+@pytest.mark.parametrize("name", PROMISES)
 def test_a_plugin_holds_what_its_contract_promises(name: str) -> None:
     """In a process of its own, for what is registered stays so."""
-    code = CHECKED.format(file=str(PLUGINS / f"{name}.py"), name=name)
+    code = CHECKED.format(file=str(PLUGINS / f"{name}.py"), check=PROMISES[name])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
