@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from small import Stop, Stopped, identical, network, stored, supervised, terminated_at, trainer, weights
+from tricks import IMPOSSIBLE, NEUTRAL, SETTINGS
 
 from flambeau.core.errors import UsageError
 from flambeau.data.batch import Batch
@@ -18,31 +19,9 @@ from flambeau.techniques import HOOKS, TECHNIQUES, Technique
 from flambeau.testing import TECHNIQUE_CHECKS, check_technique
 from flambeau.training import Interrupted
 
-# settings that make each technique do something within ten steps
-SETTINGS: dict[str, list[dict[str, Any]]] = {
-    "clip": [{"norm": 0.05}],
-    "early_stopping": [{"patience": 1}, {"patience": 50}],
-    "ema": [{"decay": 0.9}],
-    "label_smoothing": [{"amount": 0.2}],
-    "mixup": [{"alpha": 0.4}],
-}
-# settings under which a technique leaves the weights as they would be without it
-NEUTRAL: dict[str, dict[str, Any]] = {
-    "clip": {"norm": 1e9},
-    "early_stopping": {"patience": 50},
-    "label_smoothing": {"amount": 0.0},
-}
-IMPOSSIBLE: dict[str, dict[str, Any]] = {
-    "clip": {"norm": 0.0},
-    "early_stopping": {"patience": 0},
-    "ema": {"decay": 1.0},
-    "label_smoothing": {"amount": 1.0},
-    "mixup": {"alpha": 0.0},
-}
-
 
 def test_every_technique_has_settings_here() -> None:
-    assert set(SETTINGS) == set(TECHNIQUES) == set(IMPOSSIBLE), "give the new technique its settings"
+    assert set(SETTINGS) == set(TECHNIQUES) == set(IMPOSSIBLE), "give the new one settings in support/tricks.py"
 
 
 CASES = [pytest.param(n, s, id=f"{n}-{i}") for n, listed in SETTINGS.items() for i, s in enumerate(listed)]
