@@ -103,6 +103,7 @@ class Predictor:
             "auto" if "loss" in recipe.own_parts else choice.loss, choice.metric, choice.metrics,
         )  # fmt: skip
         objective = made_objective(choice.name, context, choice.options)
+        objective.group_patterns = recipe.model.groups
         for name, settings in recipe.techniques.items():
             if name_of(name) in TECHNIQUES and TECHNIQUES[name_of(name)].overridden("on_build"):
                 made(name, settings).on_build(objective)

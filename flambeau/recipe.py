@@ -24,12 +24,14 @@ MOST_BYTES = 1 << 20  # of a recipe: with the names of 5,000 columns it has a te
 
 
 class ModelChoice(BaseModel):
-    """The `model` section: a name, where pretrained weights come from, and arguments of the model's constructor."""
+    """The `model` section: a name, where pretrained weights come from, arguments of the model's constructor, and
+    patterns of parameters' names that part it into layer groups."""
 
     model_config = ConfigDict(extra="forbid")
     name: str = "auto"
     pretrained: bool | str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
+    groups: list[str] = Field(default_factory=list)
 
 
 class ObjectiveChoice(BaseModel):

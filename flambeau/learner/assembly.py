@@ -73,6 +73,7 @@ def objective(
         [*choice.metrics, *metrics],
     )
     built = made(choice.name, context, choice.options)
+    built.group_patterns = recipe.model.groups
     reasons.append(f"objective: {built.describe()}")
     if choice.loss != "auto":
         choice.loss = in_words(losses.LOSSES, choice.loss, losses.AFTER)

@@ -26,7 +26,7 @@ from flambeau.learner import assembly, choices, environment, parts, preflight, r
 from flambeau.learner.feeds import SPLITS, FieldFeed
 from flambeau.learner.plan import Plan
 from flambeau.learner.torchfeed import as_feed
-from flambeau.models import InputSpec
+from flambeau.models import Group, InputSpec
 from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.predictor import Predictor
 from flambeau.recipe import Recipe
@@ -336,8 +336,7 @@ class Learner:
         return result["metrics"]
 
     def baselines(self, split: str | None = None) -> list[dict[str, Any]]:
-        """What the cheapest rivals reach on one split: [{name, seconds, metrics, note}]; `fit` asks
-        for it where a run is left.
+        """What the cheapest rivals reach on one split, as `fit` asks for a run: [{name, seconds, metrics, note}].
 
         Args:
             split: as for `evaluate`.
@@ -373,6 +372,11 @@ class Learner:
         if len(fields) != 1 and not InputSpec.together([field.input_kind for field in fields]):
             raise UsageError("a summary needs data with one input field, or with two texts")
         return summary(self.objective.model, InputSpec.of(fields))
+
+    def groups(self) -> tuple[Group, ...]:
+        """The layer groups of the model, from its input to its head; patterns in `model.groups` part it otherwise."""
+        self.build()
+        return self.objective.groups()
 
     @property
     def predictor(self) -> Predictor:

@@ -2,9 +2,19 @@
 what they cost."""
 
 from flambeau.models.auto import choose
-from flambeau.models.build import build, check_name, compares, max_positions, starts_pretrained, takes_several, wanted
+from flambeau.models.build import (
+    build,
+    check_name,
+    compares,
+    max_positions,
+    skeleton,
+    starts_pretrained,
+    takes_several,
+    wanted,
+)
 from flambeau.models.catalog import ModelInfo, list_models
 from flambeau.models.fusion import Fusion, default_encoder, fuse
+from flambeau.models.groups import Group, layer_groups
 from flambeau.models.inputs import FUSION, InputSpec
 from flambeau.models.spec import OWN, Built, Ensemble, FromData, OutputSpec, Recommended
 from flambeau.models.summary import Summary, summary
@@ -18,6 +28,7 @@ __all__ = [
     "Ensemble",
     "FromData",
     "Fusion",
+    "Group",
     "InputSpec",
     "ModelInfo",
     "OutputSpec",
@@ -30,9 +41,11 @@ __all__ = [
     "default_encoder",
     "fuse",
     "is_vectors",
+    "layer_groups",
     "list_models",
     "load_embeddings",
     "max_positions",
+    "skeleton",
     "starts_pretrained",
     "summary",
     "takes_several",

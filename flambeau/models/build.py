@@ -40,6 +40,7 @@ __all__ = [
     "check_name",
     "compares",
     "max_positions",
+    "skeleton",
     "starts_pretrained",
     "takes_several",
     "wanted",
@@ -135,6 +136,25 @@ def check_name(name: str) -> None:
         check_source(rest)
     elif source not in ("", *PICTURE_SOURCES) or not _known(source, name):
         raise UsageError(f"no model is called '{name}'", fix=_suggestion(name))
+
+
+def skeleton(name: str) -> Built:
+    """The model `name` for a usual input of its kind and ten outputs, on no device: its layers, without memory.
+
+    Raises as `build`.
+    """
+    check_name(name)
+    source, rest = _source(name)
+    if name == FUSION:
+        raise UsageError(f"{FUSION} is made of the models of several inputs", fix="name one of them")
+    kind = _kinds(source, name)[0]
+    spec = InputSpec(kind, (3, 224, 224) if kind == "image" and source else FORMS[kind].counted_on)
+    with torch.device("meta"):
+        if source == TEXT_SOURCE:
+            return build_huggingface(rest, InputSpec("text", (1,)), 10, False, {})
+        if source:
+            return (build_timm if source == "timm" else build_torchvision)(rest, spec, 10, None, {})
+        return _build_own(name, spec, 10, None, {})
 
 
 def starts_pretrained(name: str, pretrained: bool | str | Path | None) -> bool:

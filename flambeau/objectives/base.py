@@ -17,7 +17,7 @@ from flambeau.core.errors import UsageError
 from flambeau.core.registry import Asked, Registry, check_options
 from flambeau.data.batch import Batch
 from flambeau.fields import Field
-from flambeau.models import Built
+from flambeau.models import Built, Group, layer_groups
 from flambeau.objectives.prediction import Prediction
 from flambeau.objectives.tasks import Task
 
@@ -72,6 +72,8 @@ class Objective(ABC):
         task: what follows from the kind of the target, where it has one.
         training_criterion: what techniques have made of `criterion`, for the training that goes on; `loss` uses it
             then.
+        group_patterns: regular expressions that part the model's parameters into layer groups; by its modules if there
+            are none.
     """
 
     phases: ClassVar[tuple[str, ...]] = ("train",)
@@ -85,6 +87,7 @@ class Objective(ABC):
     higher_is_better: bool = False
     task: Task = Task()
     training_criterion: Criterion | None = None
+    group_patterns: Sequence[str] = ()
 
     @classmethod
     def build(cls, context: Context, **options: Any) -> Objective:
@@ -126,6 +129,10 @@ class Objective(ABC):
     def head_parameters(self) -> list[nn.Parameter]:
         """Those that start from nothing where the rest is pretrained: they learn at the full rate."""
         return []
+
+    def groups(self) -> tuple[Group, ...]:
+        """The layer groups of the model, from its input to its head; see `flambeau.models.layer_groups`."""
+        return layer_groups(self.model, self.head_parameters(), self.group_patterns)
 
     @abstractmethod
     def start_evaluation(self, detail: bool = False) -> None:
