@@ -204,7 +204,7 @@ def _find(values: dict[str, Any], name: str) -> tuple[dict[str, Any], str]:
         if not isinstance(section.get(part), dict):
             if part == "loss" and isinstance(section.get(part), str):
                 section[part] = {"name": section[part]}
-            elif parts[0] in ("fields", "techniques") or part == "augment" or {"options", "phases"} & {*parts[:-1]}:
+            elif parts[0] in ("fields", "techniques") or {"augment", "options", "phases"} & {*parts[:-1]}:
                 section[part] = {}
             else:
                 raise UsageError(f"there is no section '{part}' in '{name}'", fix=nearest(part, section))

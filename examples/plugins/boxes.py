@@ -28,7 +28,7 @@ from flambeau.core.errors import DataError, UsageError, shown
 from flambeau.fields import FIELDS, Field, Image, Ragged
 from flambeau.fields.base import Encoding, Recognition
 from flambeau.fields.describing import counted
-from flambeau.fields.placement import Placement, upright
+from flambeau.fields.placement import Placement
 from flambeau.models import OWN, OutputSpec
 from flambeau.objectives.losses import Loss
 from flambeau.objectives.metrics import Metric
@@ -108,7 +108,7 @@ class Boxes(Field):
 
     def follow(self, value: Ragged, placement: Placement) -> Ragged:
         """In 0…1 of the model's input, of the class -1 where too little is left in it."""
-        there, whole = placement.boxes(value.values[..., :4]), upright(value.values[..., :4], placement.matrix)
+        there, whole = (placement.boxes(value.values[..., :4], cut) for cut in (True, False))
         gone = area(there) < SEEN * area(whole).clamp_min(1e-9)
         H, W = placement.size
         classes = value.values[..., 4].masked_fill(gone, -1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from flambeau.fields.augment.bend import Bend
 from flambeau.fields.augment.movement import Movement
 from flambeau.fields.base import Encoding, Field, Recognition
+
+ALONG = 9
+"""Points along each edge of a box that is bent."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,8 @@ class Placement:
 
     Attributes:
         sides: float32 (B, 2): height and width of each raw picture.
-        matrix: float32 (B, 2, 3): of a point (x, y, 1) of the raw picture its point in the model's input.
+        matrix: float32 (B, 2, 3): of a point (x, y, 1) of the raw picture its point in the model's input; where
+            augmentation bends that, its point before it does. `points` knows of both.
         size: (H, W).
         movement: how the stored pictures, which are of the model's size, were moved by augmentation; None where they
             stay. What is stored on the same grid (a mask that was fitted as its picture was) needs this alone.
@@ -40,25 +45,32 @@ class Placement:
     @classmethod
     def of(cls, frames: Tensor, size: tuple[int, int], movement: Movement | None = None) -> Placement:
         """From what `decoding.frame` says of each picture, float32 (B, 6)."""
-        movement = None if movement is None or movement.still else movement
+        movement = None if movement is None or (movement.still and movement.size == size) else movement
         matrix = frames.new_zeros(len(frames), 2, 3)
         matrix[:, 0, 0], matrix[:, 0, 2], matrix[:, 1, 1], matrix[:, 1, 2] = frames[:, 2:].unbind(1)
         if movement is not None:
             back = movement.inverse
             stored = back.new_tensor([size[1] / movement.start[1], size[0] / movement.start[0]])
-            matrix = chained(inverted(back * stored[:, None]), matrix)
+            matrix = chained(inverted(back.to(matrix) * stored.to(matrix)[:, None]), matrix)
             size = movement.size
         return cls(frames[:, :2], matrix, size, movement)
 
+    @property
+    def bend(self) -> Bend | None:
+        """What augmentation does to the model's input that no matrix says."""
+        return None if self.movement is None else self.movement.geometry.bend
+
     def points(self, points: Tensor) -> Tensor:
         """Points of raw pictures (B, N, 2) to those of the model's input (B, N, 2); some may lie outside of it."""
-        return moved(points, self.matrix)
+        placed = moved(points, self.matrix)
+        return placed if self.bend is None else self.bend.forward(placed)
 
-    def boxes(self, boxes: Tensor) -> Tensor:
+    def boxes(self, boxes: Tensor, cut: bool = True) -> Tensor:
         """Boxes of raw pictures, float (B, N, 4) as left, top, right, bottom, to the upright ones about them in the
-        model's input, cut at its edges: one that lies wholly outside has no area."""
+        model's input; where they are `cut` at its edges, one that lies wholly outside has no area."""
         H, W = self.size
-        return upright(boxes, self.matrix).clamp(boxes.new_tensor(0.0), boxes.new_tensor([W, H, W, H]))
+        whole = upright(boxes, self.points, bent=self.bend is not None)
+        return whole.clamp(boxes.new_tensor(0.0), boxes.new_tensor([W, H, W, H])) if cut else whole
 
     def picture(self, grid: Tensor) -> Tensor:
         """Other pictures that were fitted as these: uint8 (B, H, W, C), resampled in the same way."""
@@ -71,12 +83,12 @@ class Placement:
 
     def raw_points(self, points: Tensor) -> Tensor:
         """Points of the model's input (B, N, 2) to those of raw pictures."""
-        return moved(points, inverted(self.matrix))
+        return moved(points if self.bend is None else self.bend.backward(points), inverted(self.matrix))
 
     def raw_boxes(self, boxes: Tensor) -> Tensor:
         """Boxes of the model's input (B, N, 4) to raw pictures, cut at their edges."""
         limits = self.sides.flip(1).repeat(1, 2)[:, None]
-        return upright(boxes, inverted(self.matrix)).clamp(limits.new_tensor(0.0), limits)
+        return upright(boxes, self.raw_points, bent=self.bend is not None).clamp(limits.new_tensor(0.0), limits)
 
     def raw_grid(self, grid: Tensor, row: int = 0, mode: str = "nearest") -> Tensor:
         """What a model says of each pixel, float (C, H, W), for the pixels (C, h, w) of the raw picture `row`.
@@ -87,6 +99,8 @@ class Placement:
         h, w = (int(side) for side in self.sides[row].tolist())
         y, x = torch.meshgrid(torch.arange(h) + 0.5, torch.arange(w) + 0.5, indexing="ij")
         at = moved(torch.stack([x, y], 2).view(1, -1, 2), self.matrix[row : row + 1].cpu())
+        if self.bend is not None:
+            at = self.bend.part(slice(row, row + 1)).forward(at.to(self.matrix)).cpu()
         at = at.view(1, h, w, 2) * at.new_tensor([2 / self.size[1], 2 / self.size[0]]) - 1
         return F.grid_sample(grid[None].float().cpu(), at, mode, "border", align_corners=False)[0]
 
@@ -96,11 +110,16 @@ def moved(points: Tensor, matrix: Tensor) -> Tensor:
     return points @ matrix[:, :, :2].transpose(1, 2) + matrix[:, None, :, 2]
 
 
-def upright(boxes: Tensor, matrix: Tensor) -> Tensor:
-    """Boxes (B, N, 4) by matrices (B, 2, 3): the upright ones about their four corners."""
-    corners = moved(boxes[..., [0, 1, 2, 1, 2, 3, 0, 3]].unflatten(-1, (4, 2)).flatten(1, 2), matrix)
-    corners = corners.unflatten(1, (boxes.shape[1], 4))
-    return torch.cat([corners.amin(2), corners.amax(2)], 2)
+def upright(boxes: Tensor, move: Callable[[Tensor], Tensor], bent: bool) -> Tensor:
+    """Boxes (B, N, 4) moved: the upright ones about their four corners, or about points along their edges where those
+    are bent."""
+    share = torch.linspace(0, 1, ALONG if bent else 2, device=boxes.device)
+    left, top, right, bottom = (side[..., None] for side in boxes.unbind(-1))
+    x, y = torch.lerp(left, right, share), torch.lerp(top, bottom, share)
+    edges = [(x, top), (x, bottom), (left, y), (right, y)] if bent else [(x, top), (x, bottom)]
+    points = torch.cat([torch.stack(torch.broadcast_tensors(*edge), -1) for edge in edges], -2)
+    points = move(points.flatten(1, 2)).unflatten(1, points.shape[1:3])
+    return torch.cat([points.amin(2), points.amax(2)], 2)
 
 
 def inverted(matrix: Tensor) -> Tensor:

@@ -110,13 +110,13 @@ def test_switching_one_effect_on_leaves_the_draws_of_the_others() -> None:
 
 
 def test_large_batches_are_worked_through_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    from flambeau.fields.augment import pipeline
+    from flambeau.fields.augment import assemble
 
     images = noise(37, 16, 16)
     for way in ON.values():
         augmentation = Augmentation.from_dict({**way, **COLOUR, "random_erasing": 0.5})
         whole = augmentation(images, generator=seeded())
-        monkeypatch.setattr(pipeline, "CHUNK", 16 * 16 * 3 * 5)
+        monkeypatch.setattr(assemble, "CHUNK", 16 * 16 * 3 * 5)
         assert torch.allclose(augmentation(images, generator=seeded()), whole, atol=1e-6)
         monkeypatch.undo()
 

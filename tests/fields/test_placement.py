@@ -33,7 +33,10 @@ GEOMETRY: dict[str, dict[str, Any]] = {
     "resized crop": {"random_resized_crop": (0.6, 1.0), "horizontal_flip": 0.5},
     "rotation": {"rotation": 180},
     "zoom": {"zoom": (0.7, 1.3), "vertical_flip": 0.5},
-    "shear": {"shear": 20, "rotation": 10, "shift": 0.1},
+    "shear": {"shear": 20, "vertical_shear": 10, "rotation": 10, "shift": 0.1},
+    "perspective": {"perspective": 0.4, "random_resized_crop": (0.8, 1.0), "horizontal_flip": 0.5},
+    "elastic": {"elastic": {"strength": 0.02, "smooth": 0.15}, "rotation": 15},
+    "bent": {"perspective": 0.3, "elastic": 0.02, "padding": "edge", "vertical_flip": 0.5},
     "all": {"random_resized_crop": (0.7, 1.0), "rotation": 30, "zoom": 0.1, "shear": 8, "horizontal_flip": 0.5,
             "shift": 0.1, "padding": "reflect"},
 }  # fmt: skip

@@ -7,6 +7,8 @@ from torch import Tensor
 
 TRIES = 10
 """Tries for a rectangle that fits into the picture, as in torchvision."""
+MOST_TOGETHER = 8
+"""Groups of effects that may come together."""
 COLUMNS = {
     "horizontal_flip": 1,
     "vertical_flip": 1,
@@ -23,6 +25,19 @@ COLUMNS = {
     "greyscale": 1,
     "gaussian_noise": 1,
     "random_erasing": 2 * TRIES + 3,
+    "vertical_shear": 2,
+    "perspective": 9,
+    "elastic": 1,
+    "autocontrast": 1,
+    "equalise": 1,
+    "solarize": 1,
+    "posterize": 1,
+    "blur": 2,
+    "sharpness": 2,
+    "together": MOST_TOGETHER,
+    "one_of": 1,
+    "randaugment": 15,
+    "trivialaugment": 3,
 }
 """Columns of each effect; the first one decides whether a sample gets it. New effects go to the end."""
 
@@ -37,12 +52,23 @@ class Draws:
         batch: number of samples B.
         generator: all randomness; may live on the CPU for any `device`: draws are equal then.
         device: where the numbers are used.
+        further: how many more numbers a sample needs than the table has room for; see `further`.
+
+    Attributes:
+        further: float32 (B, n), behind the table.
+        gates: bool (B) by effect: which samples may have it, where that is decided by more than its own probability.
+        amounts: float32 (B, …) by effect: its strength, where that is not drawn from its own range.
     """
 
-    def __init__(self, batch: int, generator: torch.Generator, device: torch.device):
+    def __init__(self, batch: int, generator: torch.Generator, device: torch.device, further: int = 0):
         width = 128  # room for effects to come without other draws
         table = torch.rand(batch, width, generator=generator, device=generator.device)
         self.table = table.to(device, non_blocking=True)
+        if further:
+            more = torch.rand(batch, further, generator=generator, device=generator.device)
+            self.further = more.to(device, non_blocking=True)
+        self.gates: dict[str, Tensor] = {}
+        self.amounts: dict[str, Tensor] = {}
         self.start: dict[str, int] = {}
         position = 0
         for name, count in COLUMNS.items():
@@ -51,7 +77,12 @@ class Draws:
 
     def chosen(self, name: str, p: float) -> Tensor:
         """bool (B): which samples get the effect."""
-        return self.table[:, self.start[name]] < p
+        chosen = self.table[:, self.start[name]] < p
+        return chosen & self.gates[name] if name in self.gates else chosen
+
+    def column(self, name: str, i: int) -> Tensor:
+        """float32 (B): one of the effect's columns, the one that decides whether a sample gets it among them."""
+        return self.table[:, self.start[name] + i]
 
     def values(self, name: str) -> Tensor:
         """float32 (B, n): the effect's other columns."""
@@ -60,7 +91,7 @@ class Draws:
 
     def between(self, name: str, low: float, high: float, p: float, otherwise: float) -> Tensor:
         """float32 (B): uniform in low…high, or `otherwise` for samples without the effect."""
-        drawn = low + (high - low) * self.values(name)[:, 0]
+        drawn = self.amounts[name] if name in self.amounts else low + (high - low) * self.values(name)[:, 0]
         return torch.where(self.chosen(name, p), drawn, otherwise)
 
 

@@ -108,6 +108,45 @@ class Shear(Effect):
 
 
 @dataclass(frozen=True)
+class VerticalShear(Effect):
+    """Slanted up and down by an angle uniform in ±degrees."""
+
+    degrees: float = 10.0
+    p: float = 1.0
+
+    def check(self) -> None:
+        self.require("degrees", 0, 80)
+
+
+@dataclass(frozen=True)
+class Perspective(Effect):
+    """Seen from aside: each corner moved inwards by up to `distortion` of half a side, as torchvision draws it."""
+
+    distortion: float = 0.3
+    p: float = 1.0
+
+    def check(self) -> None:
+        self.require("distortion", 0, 0.9)
+
+
+@dataclass(frozen=True)
+class Elastic(Effect):
+    """Bent like rubber (Simard et al. 2003, "Best practices for convolutional neural networks").
+
+    Every pixel is displaced by a smooth random field of deviation `strength`, whose bumps are about `smooth` wide:
+    both are shares of the side.
+    """
+
+    strength: float = 0.02
+    smooth: float = 0.1
+    p: float = 1.0
+
+    def check(self) -> None:
+        self.require("smooth", 0.02, 1)
+        self.require("strength", 0, 0.3 * self.smooth + 1e-9)  # beyond it the picture folds over itself
+
+
+@dataclass(frozen=True)
 class RandomCrop(Effect):
     """A window of the output's size, at a random whole-pixel place of the picture padded by `padding`."""
 
@@ -177,6 +216,60 @@ class Greyscale(Effect):
 
 
 @dataclass(frozen=True)
+class Posterize(Effect):
+    """Only the `bits` highest of the eight bits of each number are kept."""
+
+    p: float = 0.2
+    bits: int = 4
+
+    def check(self) -> None:
+        self.require("bits", 1, 8)
+
+
+@dataclass(frozen=True)
+class Solarize(Effect):
+    """What is at least as bright as `threshold` (0…1) is inverted."""
+
+    p: float = 0.2
+    threshold: float = 0.5
+
+    def check(self) -> None:
+        self.require("threshold", 0, 1)
+
+
+@dataclass(frozen=True)
+class Equalise(Effect):
+    """Each channel's brightnesses spread so that all are about as frequent (histogram equalisation)."""
+
+    p: float = 0.2
+
+
+@dataclass(frozen=True)
+class Autocontrast(Effect):
+    """Each channel stretched so that its darkest number is 0 and its brightest the largest."""
+
+    p: float = 0.2
+
+
+@dataclass(frozen=True)
+class Blur(Effect):
+    """Blurred by a Gaussian whose deviation in pixels is uniform in `sigma`. A number s means 0.1…s."""
+
+    sigma: tuple[float, float] = (0.1, 2.0)
+    p: float = 0.5
+
+    def check(self) -> None:
+        if isinstance(self.sigma, (int, float)):
+            object.__setattr__(self, "sigma", (min(0.1, self.sigma), self.sigma))
+        self.require("sigma", 0.01, 50)
+
+
+@dataclass(frozen=True)
+class Sharpness(Brightness):
+    """Distances of each pixel to the mean of its neighbours times a factor uniform in 1 ± strength."""
+
+
+@dataclass(frozen=True)
 class GaussianNoise(Effect):
     """Independent normal noise of deviation `sigma` in 0…1 units, then clipped to that range."""
 
@@ -209,6 +302,32 @@ class RandomErasing(Effect):
             raise UsageError(f"fill is {shown(self.fill)}", where="RandomErasing", fix=nearest(str(self.fill), FILLS))
 
 
+@dataclass(frozen=True)
+class RandAugment(Effect):
+    """`num_ops` different operations of fourteen for each sample, all of one `magnitude` of 0…30.
+
+    Cubuk et al. 2019, arXiv:1909.13719; see `flambeau.fields.augment.operations`.
+    """
+
+    magnitude: float = 9.0
+    num_ops: int = 2
+    p: float = 1.0
+
+    def check(self) -> None:
+        self.require("magnitude", 0, 30)
+        self.require("num_ops", 1, 13)
+
+
+@dataclass(frozen=True)
+class TrivialAugment(Effect):
+    """One operation of fourteen for each sample, of a magnitude of its own, from none to more than RandAugment's.
+
+    Müller & Hutter 2021, arXiv:2103.10158; see `flambeau.fields.augment.operations`.
+    """
+
+    p: float = 1.0
+
+
 EFFECTS: dict[str, type[Effect]] = {
     "horizontal_flip": HorizontalFlip,
     "vertical_flip": VerticalFlip,
@@ -216,6 +335,9 @@ EFFECTS: dict[str, type[Effect]] = {
     "shift": Shift,
     "zoom": Zoom,
     "shear": Shear,
+    "vertical_shear": VerticalShear,
+    "perspective": Perspective,
+    "elastic": Elastic,
     "random_crop": RandomCrop,
     "random_resized_crop": RandomResizedCrop,
     "brightness": Brightness,
@@ -223,8 +345,16 @@ EFFECTS: dict[str, type[Effect]] = {
     "saturation": Saturation,
     "hue": Hue,
     "greyscale": Greyscale,
+    "autocontrast": Autocontrast,
+    "equalise": Equalise,
+    "solarize": Solarize,
+    "posterize": Posterize,
+    "blur": Blur,
+    "sharpness": Sharpness,
     "gaussian_noise": GaussianNoise,
     "random_erasing": RandomErasing,
+    "randaugment": RandAugment,
+    "trivialaugment": TrivialAugment,
 }
 E = TypeVar("E", bound=Effect)
 

@@ -9,17 +9,22 @@ import torch
 from torch import Tensor
 
 from flambeau.core.errors import UsageError
+from flambeau.fields.augment import bend
+from flambeau.fields.augment.bend import Bend
 from flambeau.fields.augment.draws import Draws, places, rectangles
 from flambeau.fields.augment.effects import (
     E,
     Effect,
+    Elastic,
     HorizontalFlip,
+    Perspective,
     RandomCrop,
     RandomResizedCrop,
     Rotation,
     Shear,
     Shift,
     VerticalFlip,
+    VerticalShear,
     Zoom,
 )
 
@@ -44,7 +49,7 @@ def resampling(active: Mapping[type[Effect], Effect], each: bool) -> str:
     """
     kinds = set(active)
     flips = {HorizontalFlip, VerticalFlip}
-    if kinds & {Rotation, Zoom, Shear}:
+    if kinds & {Rotation, Zoom, Shear, VerticalShear, Perspective, Elastic}:
         return "matrix"
     if RandomResizedCrop in kinds:
         return "boxes" if each and Shift not in kinds else "matrix"
@@ -60,18 +65,21 @@ class Geometry:
         boxes: int64 (B, 4): top, left, height, width of each window, in pixels of the (padded) picture.
         padding: rows and columns that the picture is to be padded by before windows are taken from it.
         matrix: float32 (B, 2, 3): output position (x, y, 1) to picture position; pixel i is i…i + 1.
+        bend: where an output position is to be looked for by `matrix`, where that is not there itself.
     """
 
     flips: tuple[Tensor | None, Tensor | None] = (None, None)
     boxes: Tensor | None = None
     padding: Sides = (0, 0)
     matrix: Tensor | None = None
+    bend: Bend | None = None
 
     def inverse(self, sides: Sides, size: Sides) -> Tensor:
-        """float32 (B, 2, 3): output position to position in pictures of `sides`, whichever way it is carried out."""
+        """float32 (B, 2, 3), or (1, 2, 3) where nothing moves: output position, before it was bent, to position in
+        pictures of `sides`, whichever way it is carried out."""
         if self.matrix is not None:
             return self.matrix
-        known = next(part for part in (self.boxes, *self.flips) if part is not None)
+        known = next((part for part in (self.boxes, *self.flips) if part is not None), torch.empty(1))
         boxes = torch.tensor([0.0, 0.0, *sides], device=known.device).expand(len(known), 4)
         if self.boxes is not None:
             boxes = self.boxes.float() - boxes.new_tensor([*self.padding, 0, 0])
@@ -90,13 +98,14 @@ class Geometry:
             None if self.boxes is None else self.boxes[rows],
             self.padding,
             None if self.matrix is None else self.matrix[rows],
+            None if self.bend is None else self.bend.part(rows),
         )
 
 
 def draw(active: Mapping[type[Effect], Effect], way: str, draws: Draws, sides: Sides, size: Sides) -> Geometry:
     """Draws the geometry of a batch of pictures of `sides` for outputs of `size`.
 
-    The effects apply in this order: crop, flips, zoom, shear, rotation, shift.
+    The effects apply in this order: crop, flips, zoom, vertical shear, shear, rotation, shift, perspective, elastic.
 
     Raises:
         UsageError: the random crop does not fit into the padded pictures.
@@ -126,7 +135,8 @@ def draw(active: Mapping[type[Effect], Effect], way: str, draws: Draws, sides: S
         boxes[:, :2] -= crop.padding
     else:
         boxes = draws.table.new_tensor([0, 0, *sides]).expand(len(draws.table), 4)
-    return Geometry(matrix=compose(boxes, affine(active, draws, size, flips), size))
+    matrix = compose(boxes, affine(active, draws, size, flips), size)
+    return Geometry(matrix=matrix, bend=bend.draw(active, draws, size))
 
 
 def resized_crops(crop: RandomResizedCrop, draws: Draws, sides: Sides) -> Tensor:
@@ -176,7 +186,7 @@ def shifted_windows(
 
 def shift_distances(shift: Shift, draws: Draws, size: Sides) -> tuple[Tensor, Tensor]:
     """float32 (B) each: whole pixels right and down, so that what is not turned or zoomed as well stays sharp."""
-    values = (2 * draws.values("shift") - 1) * shift.fraction
+    values = draws.amounts["shift"] if "shift" in draws.amounts else (2 * draws.values("shift") - 1) * shift.fraction
     values = torch.where(draws.chosen("shift", shift.p)[:, None], values, 0.0)
     return (values[:, 0] * size[1]).round(), (values[:, 1] * size[0]).round()
 
@@ -186,7 +196,7 @@ def affine(
 ) -> Tensor:
     """float32 (B, 2, 3): output position to that before flips, zoom, shear, rotation and shift."""
     rotation, shift = get(active, Rotation), get(active, Shift)
-    zoom, shear = get(active, Zoom), get(active, Shear)
+    zoom, shear, upright = get(active, Zoom), get(active, Shear), get(active, VerticalShear)
     B, device = len(draws.table), draws.table.device
     zero, one = torch.zeros(B, device=device), torch.ones(B, device=device)
     angle = (
@@ -195,9 +205,12 @@ def affine(
     slant = draws.between("shear", -shear.degrees, shear.degrees, shear.p, 0.0).deg2rad().tan() if shear else zero
     factor = draws.between("zoom", *zoom.range, zoom.p, 1.0) if zoom else one
     x, y = shift_distances(shift, draws, size) if shift else (zero, zero)
-    # backwards from the output: undo shift, rotation, shear, zoom, flips (y grows downwards)
+    # backwards from the output: undo shift, rotation, shears, zoom, flips (y grows downwards)
     cos, sin = angle.cos(), angle.sin()
     inverse = torch.stack([cos - slant * sin, -sin - slant * cos, sin, cos], 1).view(B, 2, 2) / factor[:, None, None]
+    if upright:
+        climb = draws.between("vertical_shear", -upright.degrees, upright.degrees, upright.p, 0.0).deg2rad().tan()
+        inverse = torch.stack([inverse[:, 0], inverse[:, 1] - climb[:, None] * inverse[:, 0]], 1)
     for axis, flip in enumerate(flips):
         if flip is not None:
             inverse[:, axis] *= torch.where(flip, -1.0, 1.0)[:, None]

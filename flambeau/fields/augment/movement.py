@@ -60,7 +60,7 @@ class Movement:
         """
         part, images = self.geometry.part(rows), images[rows]
         if part.matrix is not None:
-            return resample.sample(images, part.matrix, self.size, self.padding, fill)
+            return resample.sample(images, part.matrix, self.size, self.padding, fill, bend=part.bend)
         if self.way == "boxes":
             assert part.boxes is not None
             cut = resample.cut_and_resize(images, part.boxes, self.size)
@@ -89,12 +89,14 @@ class Movement:
         """
         H, W = grid.shape[1:]
         across = grid.new_tensor([W / self.start[1], H / self.start[0]], dtype=torch.float32)
-        inverse = self.inverse * across[:, None]
+        inverse = (self.inverse * across[:, None]).expand(len(grid), 2, 3)
         fill = torch.tensor([float(outside)], device=grid.device) if self.padding == "constant" else None
-        out = resample.sample(grid[..., None], inverse, self.size, self.padding, fill, "nearest")[:, 0]
+        bend = self.geometry.bend
+        out = resample.sample(grid[..., None], inverse, self.size, self.padding, fill, "nearest", bend)[:, 0]
         return (out if fill is None else out + fill).byte()
 
     @property
     def inverse(self) -> Tensor:
-        """float32 (B, 2, 3): of a point (x, y, 1) of the output its point in the picture of the size `start`."""
+        """float32 (B, 2, 3): of a point (x, y, 1) of the output, before it was bent, its point in the picture of the
+        size `start`."""
         return self.geometry.inverse(self.start, self.size)

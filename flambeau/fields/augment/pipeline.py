@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -11,36 +11,49 @@ import torch
 from torch import Tensor
 
 from flambeau.core.errors import DataError, UsageError, nearest, shown
-from flambeau.fields.augment import colour, geometry, noise, resample
+from flambeau.fields.augment import bend, colour, geometry, groups, noise, operations, resample
+from flambeau.fields.augment.assemble import assemble
 from flambeau.fields.augment.draws import Draws
 from flambeau.fields.augment.effects import (
     EFFECTS,
+    Autocontrast,
+    Blur,
     Brightness,
     Contrast,
     Effect,
+    Elastic,
+    Equalise,
     GaussianNoise,
     Greyscale,
     HorizontalFlip,
     Hue,
+    Perspective,
+    Posterize,
+    RandAugment,
     RandomCrop,
     RandomErasing,
     RandomResizedCrop,
     Rotation,
     Saturation,
+    Sharpness,
     Shear,
     Shift,
+    Solarize,
+    TrivialAugment,
     VerticalFlip,
+    VerticalShear,
     Zoom,
     make,
 )
+from flambeau.fields.augment.filters import Filters
 from flambeau.fields.augment.geometry import Sides, get
+from flambeau.fields.augment.groups import Group
 from flambeau.fields.augment.movement import Movement
+from flambeau.fields.augment.tone import Tone
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
 
-CHUNK = 1 << 19
-"""Numbers that are worked on at a time on a CPU: what stays in its cache from one operation to the next."""
 Pair = Sequence[float]
 Settings = Mapping[str, Any]
 
@@ -53,7 +66,12 @@ class Augmentation:
     True its defaults: `Augmentation(horizontal_flip=0.5, rotation=10, brightness={"strength": 0.4, "p":
     0.8})`.
 
+    Pictures are moved (one resampling, see `geometry.draw`), then changed in colour: tones (`tone.Tone`), one matrix
+    (`colour.ColourMap`), filters (`filters.Filters`), noise; at last parts are erased.
+
     Args:
+        together: groups of effects of which a sample gets all or none, see `groups.together`.
+        one_of: groups of which a sample gets one, see `groups.one_of`.
         padding: what lies beyond the picture: "constant", "reflect" or "edge".
         fill: the constant, in 0…1, for all channels or for each.
         custom: callables on the normalised batch, float (B, C, H, W) to the same, called last, in order; one
@@ -73,6 +91,9 @@ class Augmentation:
     shift: Shift | float | Settings | None = None
     zoom: Zoom | float | Pair | Settings | None = None
     shear: Shear | float | Settings | None = None
+    vertical_shear: VerticalShear | float | Settings | None = None
+    perspective: Perspective | float | Settings | None = None
+    elastic: Elastic | float | Settings | None = None
     random_crop: RandomCrop | int | Settings | None = None
     random_resized_crop: RandomResizedCrop | float | Pair | Settings | None = None
     brightness: Brightness | float | Settings | None = None
@@ -80,18 +101,36 @@ class Augmentation:
     saturation: Saturation | float | Settings | None = None
     hue: Hue | float | Settings | None = None
     greyscale: Greyscale | float | Settings | None = None
+    autocontrast: Autocontrast | float | Settings | None = None
+    equalise: Equalise | float | Settings | None = None
+    solarize: Solarize | float | Settings | None = None
+    posterize: Posterize | float | Settings | None = None
+    blur: Blur | float | Pair | Settings | None = None
+    sharpness: Sharpness | float | Settings | None = None
     gaussian_noise: GaussianNoise | float | Settings | None = None
     random_erasing: RandomErasing | float | Pair | Settings | None = None
+    randaugment: RandAugment | float | Settings | None = None
+    trivialaugment: TrivialAugment | float | Settings | None = None
+    together: Sequence[Group | Settings] | Settings = ()
+    one_of: Sequence[Group | Settings] | Settings = ()
     padding: str = "constant"
     fill: float | Sequence[float] = 0.0
     custom: Sequence[Callable[..., Tensor] | str] = ()
     effects: dict[type[Effect], Effect] = field(init=False, repr=False, compare=False)
+    grouped: tuple[Sequence[Group], Sequence[Group]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in EFFECTS:
             setattr(self, name, make(name, getattr(self, name)))
-        given = [getattr(self, name) for name in EFFECTS]
-        self.effects = {type(effect): effect for effect in given if effect is not None and effect.p > 0}
+        self.grouped = groups.together(self.together), groups.one_of(self.one_of)
+        self.together, self.one_of = self.grouped
+        given = {name: effect for name in EFFECTS if (effect := getattr(self, name)) is not None}
+        for group in (*self.grouped[0], *self.grouped[1]):
+            for name in group.effects:
+                if name in given:
+                    raise UsageError(f"{name} is given twice", fix="keep it in one group, or outside of them")
+            given |= group.effects
+        self.effects = operations.with_theirs({type(effect): effect for effect in given.values() if effect.p > 0})
         if self.padding not in resample.PADDINGS:
             raise UsageError(f"padding is {shown(self.padding)}", fix=nearest(str(self.padding), resample.PADDINGS))
         self.fill = self.fill if isinstance(self.fill, (int, float)) else tuple(self.fill)
@@ -108,6 +147,9 @@ class Augmentation:
     def to_dict(self) -> dict[str, Any]:
         """What is on, as plain JSON; custom callables by name."""
         state: dict[str, Any] = {name: e.to_dict() for name in EFFECTS if (e := getattr(self, name)) is not None}
+        for name, made in zip(("together", "one_of"), self.grouped, strict=True):
+            if made:
+                state[name] = [group.to_dict() for group in made]
         if self.padding != "constant":
             state["padding"] = self.padding
         if self.fill != 0:
@@ -209,10 +251,12 @@ class Augmentation:
         _, H, W, C = images.shape
         mean, std = normalisation
         device = images.device
-        draws = Draws(len(images), generator, device)
+        draws = Draws(len(images), generator, device, further=2 * bend.control_points(self.effects) ** 2)
         if generator.device.type != device.type:
             seed = torch.randint(2**62, (1,), generator=generator, device=generator.device)
             generator = torch.Generator(device).manual_seed(int(seed))
+        groups.gate(draws, *self.grouped)
+        operations.decide(self.effects, draws)
         way = geometry.resampling(self.effects, each)
         start = (H, W)
         if RandomCrop not in self.effects and way != "boxes":
@@ -222,17 +266,24 @@ class Augmentation:
         movement = Movement(way, plan, start, size, self.padding, _tuple(self.fill), each)
         levels = movement.levels(C, device)
         fill = levels if movement.filled else None
-        colours = colour.ColourMap(self.effects, draws, C, mean, std, fill)
+        tone, filters = Tone(self.effects, draws, each), Filters(self.effects, draws, each)
+        colours = colour.ColourMap(self.effects, draws, C, mean, std, None if tone else fill)
         noisy = get(self.effects, GaussianNoise)
 
         def pixels(rows: slice) -> Tensor:
-            return movement.pixels(images, rows, fill)
+            moved = movement.pixels(images, rows, fill)
+            if not tone:
+                return moved
+            planar = moved.dtype != torch.uint8
+            return tone.apply(moved if fill is None else moved + fill[:, None, None], rows, planar)
 
         def finish(out: Tensor, rows: slice, planar: bool) -> None:
+            if filters:
+                filters.apply(out.unflatten(2, size) if planar else out.unflatten(1, size), rows, planar)
             if noisy:
                 chosen = draws.chosen("gaussian_noise", noisy.p)[rows]
                 noise.add_noise(out, noisy, chosen, std, generator, planar, each)
-            if noisy or colours.changes:
+            if noisy or filters or colours.changes:
                 colour.clip(out, colours.low, colours.high, planar)
 
         out = assemble(len(images), C, size, pixels, colours, finish, device, memory_format, dtype)
@@ -269,54 +320,6 @@ def normalise(
     colours = colour.ColourMap({}, None, C, mean, std)
     resized = resample.resize(images, size)
     return assemble(B, C, size, lambda rows: resized[rows], colours, lambda *_: None, device, memory_format, dtype)
-
-
-def assemble(
-    B: int,
-    C: int,
-    size: Sides,
-    pixels: Callable[[slice], Tensor],
-    colours: colour.ColourMap,
-    finish: Callable[[Tensor, slice, bool], None],
-    device: torch.device,
-    memory_format: torch.memory_format,
-    dtype: torch.dtype,
-) -> Tensor:
-    """Works through a batch in parts that fit the cache: pixels, colours, `finish`, and the output's form.
-
-    `pixels` gives uint8 (b, H, W, C) or float32 (b, C, H, W), in 0…255.
-    """
-    H, W = size
-    last = memory_format == torch.channels_last
-    out = torch.empty((B, H, W, C) if last else (B, C, H, W), dtype=dtype, device=device)
-    result = out.permute(0, 3, 1, 2) if last else out
-    for rows in chunks(B, H * W * C, device):
-        part = pixels(rows)
-        b = len(part)
-        if part.dtype == torch.uint8:
-            planar = not last
-            source = part.permute(0, 3, 1, 2) if planar else part
-            part = torch.empty(source.shape, device=device).copy_(source)
-        else:
-            planar = True
-        flat = (b, C, H * W) if planar else (b, H * W, C)
-        direct = dtype == torch.float32 and (planar != last or C == 1)
-        # in place where the map allows it: a matrix reads all channels of a pixel for each that it writes
-        inside = part if colours.matrix is None else torch.empty_like(part)
-        target = (out[rows] if direct else inside).view(flat)
-        colours.apply(part.view(flat), rows, target, planar)
-        finish(target, rows, planar)
-        if not direct:
-            shaped = target.view(part.shape)
-            (result if planar else out)[rows].copy_(shaped)
-    return result
-
-
-def chunks(batch: int, numbers: int, device: torch.device) -> Iterator[slice]:
-    """Slices of a batch: parts of about CHUNK numbers on a CPU, all of it elsewhere."""
-    step = max(1, CHUNK // max(1, numbers)) if device.type == "cpu" else batch
-    for start in range(0, batch, max(1, step)):
-        yield slice(start, min(batch, start + step))
 
 
 def check(images: Tensor) -> tuple[int, int, int, int]:

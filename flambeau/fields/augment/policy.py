@@ -85,7 +85,9 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
 }
-LEVELS = ("none", "light", "default", "auto", "strong")
+POLICIES = ("randaugment", "trivialaugment")
+"""Those that choose operations anew for each sample."""
+LEVELS = ("none", "light", "default", "auto", "strong", *POLICIES)
 SPELLED = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"}
 
 
@@ -151,7 +153,7 @@ def default_policy(statistics: PictureStatistics, level: str = "default") -> tup
 
     Args:
         statistics: from `picture_statistics`.
-        level: "none", "light", "default" (or "auto") or "strong".
+        level: "none", "light", "default" (or "auto"), "strong", "randaugment" or "trivialaugment".
 
     Raises:
         UsageError: no such level.
@@ -213,7 +215,7 @@ def preset(name: str, *, kind: str = "symbols", flip: bool = False) -> Augmentat
     """A preset by name.
 
     Args:
-        name: "none", "light", "default" (or "auto") or "strong".
+        name: "none", "light", "default" (or "auto"), "strong", "randaugment" or "trivialaugment".
         kind: "symbols" (safe for all pictures), "small" (photos of up to 64 pixels) or "photos".
         flip: whether half of the pictures are mirrored.
 
@@ -229,7 +231,12 @@ def preset(name: str, *, kind: str = "symbols", flip: bool = False) -> Augmentat
         raise UsageError(f"no kind of pictures is called '{kind}'", fix=nearest(kind, PRESETS))
     if name == "none":
         return Augmentation()
-    settings = PRESETS[kind]["default" if name == "auto" else name]
+    if name in POLICIES:
+        # as both papers have it, after a window of a random size where the pictures are large enough for one
+        window = {"random_resized_crop": (0.35, 1.0)} if kind == "photos" else {}
+        settings: dict[str, Any] = {name: True, **window}
+    else:
+        settings = PRESETS[kind]["default" if name == "auto" else name]
     return Augmentation.from_dict({"horizontal_flip": 0.5, **settings} if flip else settings)
 
 

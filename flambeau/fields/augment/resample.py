@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flambeau.core.errors import UsageError
+from flambeau.fields.augment.bend import Bend
 from flambeau.fields.augment.geometry import Geometry, Sides
 
 PADDINGS = {"constant": "zeros", "reflect": "reflection", "edge": "border"}
@@ -121,7 +122,13 @@ def extend(images: Tensor, axis: int, before: int, length: int, mode: str) -> No
 
 
 def sample(
-    images: Tensor, matrix: Tensor, size: Sides, mode: str, fill: Tensor | None, how: str = "bilinear"
+    images: Tensor,
+    matrix: Tensor,
+    size: Sides,
+    mode: str,
+    fill: Tensor | None,
+    how: str = "bilinear",
+    bend: Bend | None = None,
 ) -> Tensor:
     """One resampling of all samples at once, bilinear or `nearest`.
 
@@ -135,6 +142,7 @@ def sample(
         size: (H', W').
         mode: "constant", "reflect" or "edge".
         fill: float32 (C) in 0…255 where "constant" is not black, else None.
+        bend: where output positions are looked for, if not where they are.
 
     Returns:
         float32 (B, C, H', W') in 0…255, contiguous; `fill` subtracted where it is given.
@@ -144,12 +152,16 @@ def sample(
     scale = matrix.new_tensor([2 / max(W - 1, 1), 2 / max(H - 1, 1)])
     per_pixel = matrix * scale[:, None]
     base = per_pixel[:, :, 2:] - scale[:, None] / 2 - 1
-    across = torch.arange(w, dtype=torch.float32, device=matrix.device) + 0.5
-    down = torch.arange(h, dtype=torch.float32, device=matrix.device) + 0.5
-    rows = per_pixel[:, :, 0, None] * across + base
-    columns = per_pixel[:, :, 1, None] * down
-    grid = rows[:, :, None, :] + columns[:, :, :, None]
+    if bend is None:
+        across = torch.arange(w, dtype=torch.float32, device=matrix.device) + 0.5
+        down = torch.arange(h, dtype=torch.float32, device=matrix.device) + 0.5
+        rows = per_pixel[:, :, 0, None] * across + base
+        columns = per_pixel[:, :, 1, None] * down
+        grid = (rows[:, :, None, :] + columns[:, :, :, None]).permute(0, 2, 3, 1)
+    else:
+        flat = bend.grid(matrix.device).flatten(1, 2)
+        grid = (flat @ per_pixel[:, :, :2].mT + base.mT).unflatten(1, (h, w))
     pixels = images.float()
     if fill is not None:
         pixels.sub_(fill)  # zeros outside then mean the fill; whoever adds it again does so for all pixels alike
-    return F.grid_sample(pixels.permute(0, 3, 1, 2), grid.permute(0, 2, 3, 1), how, PADDINGS[mode], align_corners=True)
+    return F.grid_sample(pixels.permute(0, 3, 1, 2), grid, how, PADDINGS[mode], align_corners=True)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from flambeau.core.errors import UsageError, nearest, shown
+from flambeau.fields.augment.policy import POLICIES
 from flambeau.fields.base import Ragged
 
 LEVELS = {"none": 0.0, "light": 0.05, "strong": 0.1}
@@ -124,7 +125,12 @@ def chosen(asked: str | Mapping[str, Any], words: bool) -> tuple[EDA | None, lis
 
     Args:
         words: whether there are synonyms.
+
+    Raises:
+        UsageError: it is one for pictures.
     """
+    if isinstance(asked, str) and asked in POLICIES:
+        raise UsageError(f"{asked} is for pictures, and there is a text", fix="set it for the picture's column alone")
     share = LEVELS.get(asked, 0.0) if isinstance(asked, str) else 0.0
     eda = EDA(share * words, share * words, share, share) if isinstance(asked, str) else EDA.from_dict(asked)
     lacking = ["no synonyms, for there is no WordNet for whole words"] if share and not words else []
