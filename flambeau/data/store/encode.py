@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import warnings
-import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
 from flambeau.core.errors import DataError, RunError
-from flambeau.core.files import ODD, disk_full_named, read_json, sync_folder, write_atomic, write_json
+from flambeau.core.files import ODD, read_json
 from flambeau.core.findings import Finding, Severity
-from flambeau.core.reporter import QUIET, Bar, Reporter
+from flambeau.core.reporter import QUIET, Reporter
 from flambeau.core.threads import in_order, usable_processors
 from flambeau.data.dataset import Dataset
-from flambeau.data.store.checksums import Checksums, damaged
+from flambeau.data.store.disk import Block, Errors, is_kept, mapped, offsets_of, sweep, write
 from flambeau.data.store.fingerprint import file_fingerprint, memory_fingerprint
 from flambeau.data.store.store import Column, FixedColumn, RaggedColumn, Store, StreamedColumn, ViewColumn
 from flambeau.fields import Encoding, Field, Views
@@ -33,16 +30,6 @@ from flambeau.fields.placement import Frames, following, frames_of
 CHUNK = 32  # rows to a task, at most: long enough to be worth a thread's while, short enough for a smooth bar
 RAGGED_CHUNK = 1024  # where values are short, and quicker encoded many at once
 CHUNK_BYTES = 8 << 20  # of encoded values to a task, so that few large ones do not fill the memory
-SYNC_BYTES = 32 << 20  # written between two syncs to the disk, which go on beside the encoding
-Errors = dict[int, str]
-
-
-class Block(NamedTuple):
-    """Encoded rows in order: values (n, …), or (sum of lengths, …) where ragged. A row that failed is blank."""
-
-    values: np.ndarray
-    lengths: list[int]
-    errors: Errors
 
 
 @dataclass(frozen=True)
@@ -135,7 +122,7 @@ def _encode_memory(field: Field, values: Sequence[Any], threads: int) -> tuple[C
         errors |= block.errors
     together = torch.from_numpy(joined.whole())
     return (
-        RaggedColumn(together, torch.from_numpy(_offsets(lengths)), encoding.padded)
+        RaggedColumn(together, torch.from_numpy(offsets_of(lengths)), encoding.padded)
         if encoding.ragged
         else FixedColumn(together)
     ), errors
@@ -165,13 +152,6 @@ class _Joined:
 
     def _resize(self, rows: int) -> None:
         self._array.resize((rows, *self._shape), refcheck=False)  # no view of it is ever given away before the end
-
-
-def _offsets(lengths: Sequence[int]) -> np.ndarray:
-    """Where each row begins, and where the last ends, int64 (N + 1)."""
-    offsets = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return offsets
 
 
 def _as_tensor(array: np.ndarray) -> torch.Tensor:
@@ -230,157 +210,25 @@ def _encode_files(
     kept = None
     if folder.exists():
         try:
-            kept = _kept(folder, encoding, len(values), options.num_threads, reporter)
+            kept = is_kept(folder, encoding, len(values), options.num_threads, reporter)
         except (RunError, OSError, *ODD) as error:
             told = error.found if isinstance(error, RunError) else "it is damaged"
             reporter.say(f"{name}: the store {folder} is made anew: {told}", style="yellow")
     if kept is None or (keep and not kept):
         shutil.rmtree(folder, ignore_errors=True)  # damaged; or it would not fit then, and does now
-        _sweep(options.cache)
+        sweep(options.cache)
         if not keep:
             reporter.say(
                 f"{name}: {encoding.nbytes * len(values) / 2**30:.1f} GiB encoded is over the limit of "
                 f"{limit / 2**30:.1f} GiB; pictures are decoded on the fly instead"
             )
         with reporter.bar(f"encoding {name}", len(values)) as bar:
-            _write(folder, field, values, options, bar, keep)
+            write(folder, encoding, _blocks(field, values, options.num_threads), len(values), bar, keep)
     meta = read_json(folder / "meta.json", sealed=True)
     errors = {int(row): message for row, message in meta["errors"].items()}
     if not meta["kept"]:
         return streamed, errors
-    flat = _map(folder / "flat.bin", encoding.dtype, encoding.shape)
+    flat = mapped(folder / "flat.bin", encoding.dtype, encoding.shape)
     if not encoding.ragged:
         return FixedColumn(flat), errors
-    return RaggedColumn(flat, _map(folder / "offsets.bin", np.dtype(np.int64), ()), encoding.padded), errors
-
-
-def _kept(folder: Path, encoding: Encoding, rows: int, threads: int, reporter: Reporter) -> bool:
-    """Whether a store's folder holds the encoded values, or their errors only.
-
-    Raises:
-        RunError, OSError, ODD: its bytes are not those that were written.
-    """
-    meta = read_json(folder / "meta.json", sealed=True)
-    flat, size = folder / "flat.bin", rows * encoding.nbytes
-    if not meta["kept"]:
-        return False
-    if encoding.ragged:
-        ends = (folder / "offsets.bin").read_bytes()
-        if zlib.crc32(ends) != meta["offsets"] or len(ends) != 8 * (rows + 1):
-            raise RunError("its bytes are not those that were written", where=folder)
-        size = int(np.frombuffer(ends, np.int64)[-1]) * encoding.nbytes
-    if flat.stat().st_size != size or damaged(flat, meta["sums"], threads, reporter):
-        raise RunError("its bytes are not those that were written", where=folder)
-    return True
-
-
-def _sweep(cache: Path) -> None:
-    """Removes what encodings that were killed have left."""
-    for left in cache.glob(".*.tmp"):
-        pid = left.name.split(".")[-2]
-        if not pid.isdigit() or (not Path(f"/proc/{pid}").exists() and not _alive(int(pid))):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _write(folder: Path, field: Field, values: Sequence[Any], options: EncodeOptions, bar: Bar, keep: bool) -> None:
-    """Writes flat.bin, offsets.bin (ragged only) and meta.json into a temporary folder, then renames it."""
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    encoding, errors = field.encoding, Errors()
-    lengths: list[int] = []
-    sums = Checksums()
-    try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        with disk_full_named(folder), (temporary / "flat.bin").open("wb", buffering=0) as out, _Syncs(out) as syncs:
-            if keep and not encoding.ragged:
-                _reserve(out.fileno(), encoding.nbytes * len(values))
-            for block in _blocks(field, values, options.num_threads):
-                errors |= block.errors
-                lengths += block.lengths
-                if keep:
-                    _write_all(out.write, block.values)
-                    sums.add(block.values)
-                    syncs.written(block.values.nbytes)
-                bar.update(len(lengths))
-        ends = 0
-        if encoding.ragged:
-            offsets = _offsets(lengths).tobytes()
-            ends = zlib.crc32(offsets)
-            write_atomic(temporary / "offsets.bin", offsets)
-        meta = {"kept": keep, "rows": len(values), "errors": errors, "sums": sums.all, "offsets": ends}
-        write_json(temporary / "meta.json", meta, sealed=True)
-        try:
-            temporary.rename(folder)
-        except OSError:
-            if not (folder / "meta.json").exists():  # else somebody else was quicker, with the same bytes
-                raise
-        sync_folder(folder.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-class _Syncs:
-    """Syncs a file to the disk while it is written, and once more at the end: so little is left to wait for."""
-
-    def __init__(self, file: Any):
-        self._sync = lambda: os.fsync(file.fileno())
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="sync")
-        self._running: Future[None] | None = None
-        self._unsynced = 0
-
-    def written(self, nbytes: int) -> None:
-        """After each write."""
-        self._unsynced += nbytes
-        if self._unsynced >= SYNC_BYTES and (self._running is None or self._running.done()):
-            self._wait()
-            self._running, self._unsynced = self._pool.submit(self._sync), 0
-
-    def _wait(self) -> None:
-        if self._running is not None:
-            self._running.result()  # raises what the disk said
-
-    def __enter__(self) -> _Syncs:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self._pool.shutdown(wait=True)
-        if kind is None:
-            self._wait()
-            self._sync()
-
-
-def _reserve(handle: int, size: int) -> None:
-    """Takes the space at once, so that a disk too small is told before the work and not after it."""
-    if size and hasattr(os, "posix_fallocate"):
-        try:
-            os.posix_fallocate(handle, 0, size)
-        except OSError as error:
-            import errno
-
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            # some file systems cannot reserve; the writes will tell
-
-
-def _write_all(write: Callable[[Any], int], array: np.ndarray) -> None:
-    view = memoryview(array.data).cast("B") if array.size else memoryview(b"")
-    while view:
-        view = view[write(view) :]
-
-
-def _map(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> torch.Tensor:
-    """The file as a tensor (N, …), memory-mapped; private, so that nothing can write through it."""
-    if path.stat().st_size == 0:
-        return torch.empty((0, *shape), dtype=torch.from_numpy(np.empty(0, dtype)).dtype)
-    # mode "c" maps copy-on-write: torch wants writable memory, the file stays as it is
-    return torch.from_numpy(np.memmap(path, dtype=dtype, mode="c").reshape(-1, *shape))
+    return RaggedColumn(flat, mapped(folder / "offsets.bin", np.dtype(np.int64), ()), encoding.padded), errors
