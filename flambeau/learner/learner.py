@@ -24,6 +24,7 @@ from flambeau.evaluation import measure
 from flambeau.fields.augment import Augmentation
 from flambeau.learner import assembly, choices, environment, parts, preflight, records, verdicts
 from flambeau.learner.feeds import SPLITS, FieldFeed
+from flambeau.learner.frozen import computed_once
 from flambeau.learner.plan import Plan
 from flambeau.learner.torchfeed import as_feed
 from flambeau.models import Group, InputSpec
@@ -162,6 +163,7 @@ class Learner:
         notes += self.own_steps.settle(self.objective.parameters(self.objective.phases[0]), settings)
         self.feed.make_batches(settings, self.objective, self.engine)
         self._try()
+        self._frozen = computed_once(self.feed, self.objective, self.engine, self.techniques, settings, notes)
         self.recipe.reasons = [*planned.reasons(without=DECIDED_BY_ENGINE), *notes, *self.engine.reasons]
         self._built = True
         return self
@@ -290,10 +292,11 @@ class Learner:
             records.write_down(run, self.recipe, self.feed, self.engine, resume, self.reporter)
             if self.data is not None:
                 self._write_findings(run)
+        feed = self._frozen.encode(self.reporter) if self._frozen else self.feed
         self.trainer = Trainer(
             self.objective, self.engine, self.recipe.training,
-            train=self.feed.training, valid=self.feed.sources.get("valid"), prepare=self.feed.prepare,
-            random=self.feed.random, techniques=self.techniques, folder=run.path if run else None,
+            train=feed.training, valid=feed.sources.get("valid"), prepare=feed.prepare,
+            random=feed.random, techniques=self.techniques, folder=run.path if run else None,
             reporter=self.reporter, own=self.own_steps,
         )  # fmt: skip
         result = None

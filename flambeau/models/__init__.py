@@ -13,6 +13,7 @@ from flambeau.models.build import (
     wanted,
 )
 from flambeau.models.catalog import ModelInfo, list_models
+from flambeau.models.cut import Activations, Cut
 from flambeau.models.fusion import Fusion, default_encoder, fuse
 from flambeau.models.groups import Group, layer_groups
 from flambeau.models.inputs import FUSION, InputSpec
@@ -23,7 +24,9 @@ from flambeau.models.text.vectors import Embeddings, is_vectors, load_embeddings
 __all__ = [
     "FUSION",
     "OWN",
+    "Activations",
     "Built",
+    "Cut",
     "Embeddings",
     "Ensemble",
     "FromData",

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flambeau.fields import Category, Field, MultiLabel, Number
+from flambeau.models import Activations
 from flambeau.objectives import losses
 from flambeau.objectives.losses import bare
 
@@ -121,7 +122,9 @@ def _names(classes: Sequence[str], count: int) -> list[str]:
 def call(model: nn.Module, inputs: Any) -> Any:
     """A model's output for a batch's input: a tuple is spread over its arguments, a dict where it names them all. Of an
     output that is an object or a dict the part called `logits` (as Hugging Face has it) or `out` (torchvision)."""
-    if isinstance(inputs, tuple) and not hasattr(inputs, "_fields"):
+    if isinstance(inputs, Activations):
+        output = inputs.output()
+    elif isinstance(inputs, tuple) and not hasattr(inputs, "_fields"):
         output = model(*inputs)
     elif isinstance(inputs, dict) and _names_all(type(model).forward, *inputs):
         output = model(**inputs)

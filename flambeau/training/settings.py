@@ -37,6 +37,8 @@ class Settings:
         sampler: which training rows an epoch goes through, by a name or {name: …, setting: …}; all, shuffled, if not
             given.
         loggers: besides `metrics.jsonl`, where figures go; those of packages that are not installed are left out.
+        frozen_views: how many augmented views of each training row the frozen part of a model is computed for, once, an
+            epoch seeing one of them in turn; 0 to compute it anew in each epoch.
         log_every: steps between two lines of metrics.jsonl.
         phases: of an objective that has several, what is different in some of them: {name: {optimizer, learning_rate,
             …}}; and `every`, for a phase that is updated in each so many steps only.
@@ -63,6 +65,7 @@ class Settings:
     checkpoint_minutes: float = 5.0
     sampler: str | dict[str, Any] | None = None
     loggers: list[str] = field(default_factory=lambda: ["tensorboard"])
+    frozen_views: int = 4
     log_every: int = 50
     phases: dict[str, dict[str, Any]] = field(default_factory=dict)
     every: int = 1
@@ -76,7 +79,7 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise UsageError(f"{name}={value} does not fit", expected="a number above 0")
-        for name in ("weight_decay", "checkpoint_minutes"):
+        for name in ("weight_decay", "checkpoint_minutes", "frozen_views"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"{name}={getattr(self, name)} does not fit", expected="0 or more")
         if self.keep not in ("best", "last"):

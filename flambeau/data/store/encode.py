@@ -51,6 +51,13 @@ class EncodeOptions:
         """Decoding threads."""
         return self.threads or usable_processors()
 
+    def most(self) -> int:
+        """Bytes that one store may take on disk."""
+        if self.limit is not None:
+            return self.limit
+        there = next(folder for folder in (self.cache.absolute(), *self.cache.absolute().parents) if folder.exists())
+        return shutil.disk_usage(there).free // 2
+
 
 def encode(dataset: Dataset, options: EncodeOptions | None = None, reporter: Reporter = QUIET) -> Store:
     """The Store of a dataset whose fields are fitted. Rows that cannot be encoded are left out, as Findings.
@@ -205,8 +212,7 @@ def _encode_files(
         lambda row: blank if values[row] is None else field.encode(values[row]), encoding, options.num_threads
     )
     options.cache.mkdir(parents=True, exist_ok=True)
-    limit = options.limit if options.limit is not None else shutil.disk_usage(options.cache).free // 2
-    keep = encoding.ragged or encoding.nbytes * len(values) <= limit
+    keep = encoding.ragged or encoding.nbytes * len(values) <= options.most()
     kept = None
     if folder.exists():
         try:
@@ -220,7 +226,7 @@ def _encode_files(
         if not keep:
             reporter.say(
                 f"{name}: {encoding.nbytes * len(values) / 2**30:.1f} GiB encoded is over the limit of "
-                f"{limit / 2**30:.1f} GiB; pictures are decoded on the fly instead"
+                f"{options.most() / 2**30:.1f} GiB; pictures are decoded on the fly instead"
             )
         with reporter.bar(f"encoding {name}", len(values)) as bar:
             write(folder, encoding, _blocks(field, values, options.num_threads), len(values), bar, keep)

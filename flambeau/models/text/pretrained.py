@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 
 from flambeau.fields import Ragged
@@ -26,6 +27,9 @@ COUNT_FROM_PADDING = (
     "camembert", "data2vec-text", "esm", "ibert", "longformer", "luke", "mpnet", "roberta",
     "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
 )  # fmt: skip
+
+
+torch.fx.wrap("mask_padding")  # its course depends on the texts: `models.cut` does not follow it
 
 
 class PretrainedText(nn.Module):

@@ -1,0 +1,310 @@
+"""What is frozen is computed once: its activations are kept on the disk as encoded data is, and the rest of the model
+is trained on them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flambeau.core.errors import ModelError, RunError, first_line
+from flambeau.core.files import ODD
+from flambeau.core.randomness import mix
+from flambeau.core.reporter import Reporter
+from flambeau.data.batch import Batch
+from flambeau.data.batches import Batches
+from flambeau.data.prepare import Preparer
+from flambeau.data.store import disk
+from flambeau.data.store.store import FixedColumn, Store
+from flambeau.fields import Encoding, Windows
+from flambeau.learner.feeds import Feed, FieldFeed
+from flambeau.models import Activations, Cut
+from flambeau.objectives import Objective, Supervised
+from flambeau.techniques import Technique
+from flambeau.training import Settings, Source
+from flambeau.training.engine import Engine
+
+PROBED = 4  # samples that a cut is tried on
+WORTH = 100  # multiplications and additions a byte of activations: what takes fewer is as soon computed as read
+CLOSE = 1e-3  # relative difference that a cut may make to what the model gives: none, but for rounding in bf16
+LARGEST_HALF = 65504.0  # in float16
+
+
+def computed_once(
+    feed: Feed, objective: Objective, engine: Engine, techniques: Sequence[Technique], settings: Settings,
+    notes: list[str],
+) -> FrozenFeed | None:  # fmt: skip
+    """A feed of activations, where a part of the model is frozen and gives the same in each epoch; None where not.
+
+    Args:
+        notes: are told what is computed once; or, where something is frozen and is not, why.
+    """
+    if not settings.frozen_views or all(parameter.requires_grad for parameter in objective.model.parameters()):
+        return None
+    try:
+        found = _found(feed, objective, engine, techniques, settings)
+    except ModelError as error:
+        notes.append(f"frozen part: computed in each epoch, for {error.found}")
+        return None
+    notes.append(f"frozen part: computed once, {found.describe()}")
+    return found
+
+
+def _found(
+    feed: Feed, objective: Objective, engine: Engine, techniques: Sequence[Technique], settings: Settings
+) -> FrozenFeed:
+    """Raises ModelError where there is none, and why."""
+    if not isinstance(feed, FieldFeed):
+        raise ModelError("your own data has no store")
+    if not isinstance(objective, Supervised) or objective.task.output_spec.layout != "vector":
+        raise ModelError("the objective does not give an answer a sample")
+    if changing := [technique.name for technique in techniques if technique.overridden("on_batch")]:
+        raise ModelError(f"{changing[0]} changes the inputs at each step")
+    target = feed.dataset.fields.get(feed.dataset.target or "")
+    if target is not None and target.follows:
+        raise ModelError("the target moves with its picture")
+    batch, whole = feed.largest_batch()[2](PROBED), feed.first_batch("valid" if feed.sources.get("valid") else "train")
+    if isinstance(whole.input, Windows):
+        raise ModelError("a sample is measured in several windows")
+    model = objective.model
+    model.train()
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    try:
+        with engine.autocast(), torch.random.fork_rng([engine.device] if engine.device.type == "cuda" else []):
+            cut = Cut(model, batch.input)
+            for training in (True, False):
+                model.train(training)
+                _compare(objective, batch, cut)
+            model.train()
+            if [tuple(value.shape[1:]) for value in cut.activations(whole.input)] != cut.shapes:
+                raise ModelError("its activations are not of one shape")
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ModelError(f"it cannot be cut there ({first_line(error)})") from error
+    finally:
+        with torch.no_grad():
+            for name, buffer in model.named_buffers():
+                buffer.copy_(buffers[name])
+    found = FrozenFeed(feed, cut, engine, settings)
+    if cut.flops < WORTH * found.encoding.nbytes:
+        raise ModelError("its activations take as long to read as to compute")
+    return found
+
+
+def _compare(objective: Supervised, batch: Batch, cut: Cut) -> None:
+    """Raises ModelError where the rest, on what the frozen part gives, is not the model."""
+    outputs = []
+    with torch.no_grad():
+        for inputs in (batch.input, Activations(cut, batch.input, cut.activations(batch.input))):
+            torch.manual_seed(0)
+            outputs.append(objective.forward(Batch(inputs, batch.target, batch.rows)))
+    whole, rest = outputs
+    if not (isinstance(whole, Tensor) and torch.allclose(whole, rest, CLOSE, CLOSE * float(whole.abs().max()))):
+        raise ModelError("it does not give the same when it is cut")
+
+
+class Kept(NamedTuple):
+    """Gathered rows: the columns that are prepared as ever, and activations (B, W)."""
+
+    columns: dict[str, Any]
+    activations: Tensor
+
+
+class FrozenFeed:
+    """What the rest of a model is trained on, in place of a feed: the activations of the training and the validation
+    rows, as long as what was frozen is; then that feed.
+
+    Where training inputs are augmented, an epoch sees one of `settings.frozen_views` augmentations of each, in turn.
+    Held-out rows are seen as they are. The order of the rows is that of the feed.
+
+    Args:
+        cut: of the objective's model.
+
+    Attributes:
+        encoding: of one row's activations, end to end: float32, which is exact; float16 where only that is within the
+            limit.
+        views: augmentations of each training row that are kept.
+        holds: whether what was frozen was so, and its inputs were prepared as they had been, in each epoch as yet.
+    """
+
+    def __init__(self, feed: FieldFeed, cut: Cut, engine: Engine, settings: Settings):
+        self.feed, self.cut, self.engine, self.settings = feed, cut, engine, settings
+        data = feed.dataset
+        self.frozen_inputs = cut.seen_frozen(data.inputs)
+        self.varied = any(data.fields[name].random for name in self.frozen_inputs)
+        self.views = settings.frozen_views if self.varied else 1
+        rest = cut.seen_after(data.inputs)
+        self._given = [name for name in data.inputs if name in rest]
+        self._preparer = Preparer(data.fields, self._given, data.target, feed.device)
+        wanted = {*self._given, data.target}
+        self._others = Store({n: c for n, c in feed.store.columns.items() if n in wanted}, feed.store.good)
+        self._others.device = feed.store.device
+        width = sum(int(np.prod(shape, dtype=np.int64)) for shape in cut.shapes)
+        self.rows = len(feed.rows["train"]) * self.views + len(feed.rows["valid"])
+        self.encoding = Encoding(np.dtype(np.float32), (width,))
+        limit = feed.encoding.most()
+        if self.nbytes > limit:
+            self.encoding = Encoding(np.dtype(np.float16), (width,))
+        if self.nbytes > limit:
+            size = f"{self.nbytes / 2**30:,.1f} GiB"
+            raise ModelError(f"{size} of activations are over the limit of {limit / 2**30:,.1f} GiB")
+        self._looks = self._settings_of_fields()
+        self.holds = True
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all activations."""
+        return self.rows * self.encoding.nbytes
+
+    def describe(self) -> str:
+        """What is kept, a clause."""
+        told = f"{self.encoding.shape[0]:,} numbers a row in {self.encoding.dtype.name}, {self.nbytes / 2**20:,.1f} MiB"
+        if not self.varied:
+            return told
+        return f"{told}: of each training row {self.views} augmented views, an epoch sees one of them (frozen_views)"
+
+    def encode(self, reporter: Reporter) -> FrozenFeed:
+        """Computes the activations, or takes them from the disk where they are the same.
+
+        Raises:
+            RunError: the disk is full; nothing is left behind.
+        """
+        options = self.feed.encoding
+        folder = options.cache / self.fingerprint()
+        kept = False
+        if folder.exists():
+            try:
+                kept = disk.is_kept(folder, self.encoding, self.rows, options.num_threads, reporter)
+            except (RunError, OSError, *ODD) as error:
+                told = error.found if isinstance(error, RunError) else "it is damaged"
+                reporter.say(f"the frozen part's activations {folder} are made anew: {told}", style="yellow")
+                shutil.rmtree(folder, ignore_errors=True)
+        if not kept:
+            options.cache.mkdir(parents=True, exist_ok=True)
+            disk.sweep(options.cache)
+            with reporter.bar("computing the frozen part", self.rows) as bar:
+                disk.write(folder, self.encoding, self._blocks(), self.rows, bar)
+        flat = disk.mapped(folder / "flat.bin", self.encoding.dtype, self.encoding.shape)
+        self._column = Store({"": FixedColumn(flat)}, torch.arange(self.rows))
+        self._column.hold_on(self.engine.device)
+        train, valid = self.feed.rows["train"], self.feed.rows["valid"]
+        places = torch.zeros(len(self.feed.dataset), dtype=torch.int64)
+        places[train] = torch.arange(len(train))
+        places[valid] = torch.arange(len(valid)) + self.views * len(train)
+        self._places = places.to(self._column.device)
+        return self
+
+    def fingerprint(self) -> str:
+        """What the activations depend on: the frozen part with its weights, the rows, how their inputs are prepared,
+        and in what the model computes."""
+        engine, settings = self.engine, self.settings
+        train, valid = (self.feed.rows[split].tolist() for split in ("train", "valid"))
+        told = [self.cut.fingerprint(), self.feed.fingerprint, self._looks, self.views, str(self.encoding),
+                str(engine.device), str(engine.autocast_dtype), engine.channels_last, train, valid,
+                settings.seed if self.varied else None]  # fmt: skip
+        return hashlib.sha256(json.dumps(told, default=str).encode()).hexdigest()[:32]
+
+    def _settings_of_fields(self) -> str:
+        fields = self.feed.dataset.fields
+        return json.dumps({name: fields[name].to_dict() for name in sorted(self.frozen_inputs)}, default=str)
+
+    def _blocks(self) -> Iterator[disk.Block]:
+        """The activations: of the training rows, a view after another, and then of the validation rows."""
+        passes = [("train", view) for view in range(self.views)] + [("valid", 0)]
+        size = 2 * (self.settings.batch_size or 1)
+        for split, view in passes:
+            parts = self.feed.rows[split].to(self.feed.store.device).split(size)
+            for number, (rows, gathered) in enumerate(self.feed.store.stream(part for part in parts if len(part))):
+                seed = mix(self.settings.seed, "view", view, number)
+                generator = torch.Generator(self.feed.device).manual_seed(seed)
+                batch = self.feed.prepare(rows, gathered, split == "train", generator)
+                with self.engine.autocast():
+                    values = self.cut.activations(batch.input)
+                flat = torch.cat([_laid_out(value).reshape(len(rows), -1).float() for value in values], 1)
+                if self.encoding.dtype == np.float16:
+                    flat = flat.clamp(-LARGEST_HALF, LARGEST_HALF)
+                yield disk.Block(flat.cpu().numpy().astype(self.encoding.dtype), [1] * len(rows), {})
+
+    # -- what a Trainer asks of a feed --------------------------------------------------------------------------
+
+    @property
+    def training(self) -> Source:
+        """The batches that are trained on."""
+        return _Kept(self, self.feed.training, training=True)
+
+    @property
+    def sources(self) -> dict[str, Source | None]:
+        """The validation's batches."""
+        valid = self.feed.sources.get("valid")
+        return {"valid": None if valid is None else _Kept(self, valid, training=False)}
+
+    @property
+    def random(self) -> bool:
+        """Whether preparing a training batch may draw random numbers."""
+        return self.feed.random
+
+    def look(self) -> None:
+        """At the beginning of an epoch, when the model is set to train: whether what was frozen is so still."""
+        self.holds = self.holds and self.cut.holds and self._looks == self._settings_of_fields()
+
+    def gather(self, rows: Tensor, columns: dict[str, Any], first: int) -> Kept:
+        """Rows with their activations; those of training rows begin at `first`."""
+        places = self._places[rows.to(self._places.device)] + first
+        return Kept(columns, self._column.gather(places)[""])
+
+    def prepare(
+        self, rows: Tensor, gathered: Any, training: bool = False, generator: torch.Generator | None = None
+    ) -> Batch:
+        """A Batch whose input is `Activations`; as the feed's where it gathered."""
+        if not isinstance(gathered, Kept):
+            return self.feed.prepare(rows, gathered, training, generator)
+        batch = self._preparer(rows, gathered.columns, training, generator)
+        several = len(self.feed.dataset.inputs) > 1
+        given = {self._given[0]: batch.input} if several and len(self._given) == 1 else batch.input
+        flat = gathered.activations.to(self.feed.device, non_blocking=True)
+        values, at = [], 0
+        for shape, dtype in zip(self.cut.shapes, self.cut.dtypes, strict=True):
+            width = int(np.prod(shape, dtype=np.int64))
+            values.append(_shaped(flat[:, at : at + width], shape).to(dtype))
+            at += width
+        return Batch(Activations(self.cut, given, tuple(values)), batch.target, rows)
+
+
+class _Kept:
+    """A source of a feed whose inputs come as activations, in the same batches."""
+
+    def __init__(self, frozen: FrozenFeed, source: Source, training: bool):
+        assert isinstance(source, Batches)
+        self.frozen, self.source, self.training = frozen, source, training
+
+    def count(self, epoch: int = 0) -> int:
+        """How many batches an epoch has."""
+        return self.source.count(epoch)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Any]]:
+        """(rows, gathered) of an epoch's batches."""
+        frozen = self.frozen
+        if self.training:
+            frozen.look()
+        if not frozen.holds:
+            return self.source.epoch(epoch, start)
+        first = epoch % frozen.views * len(frozen.feed.rows["train"]) if self.training else 0
+        batches = frozen._others.stream(self.source.plan(epoch)[start:])
+        return ((rows, frozen.gather(rows, columns, first)) for rows, columns in batches)
+
+
+def _laid_out(value: Tensor) -> Tensor:
+    """Pictures with their channels last, as they lie in memory where convolutions are quick."""
+    return value.movedim(1, -1) if value.ndim == 4 else value
+
+
+def _shaped(flat: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Back from (B, W) to (B, *shape)."""
+    if len(shape) != 3:
+        return flat.reshape(len(flat), *shape)
+    return flat.reshape(len(flat), *shape[1:], shape[0]).movedim(-1, 1)
