@@ -18,7 +18,7 @@ from flambeau.objectives import OBJECTIVES, losses
 from flambeau.objectives.metrics import called
 from flambeau.objectives.tasks import task_of
 from flambeau.recipe import Recipe
-from flambeau.techniques import made
+from flambeau.techniques import check_together, made
 from flambeau.training import optimizers, schedule
 from flambeau.training.loggers import LOGGERS
 from flambeau.training.settings import Settings
@@ -135,7 +135,7 @@ def check_names(recipe: Recipe, *, model: bool = True) -> None:
         model: whether the model is called by name too.
 
     Raises:
-        UsageError: there is none of that name; it gives the nearest.
+        UsageError: there is none of that name, and it gives the nearest; or two do not go together.
     """
     if model and recipe.model.name != "auto":
         check_name(recipe.model.name)
@@ -157,8 +157,7 @@ def check_names(recipe: Recipe, *, model: bool = True) -> None:
         samplers.sampler(recipe.training.sampler)
     for logger in recipe.training.loggers:
         LOGGERS[logger]
-    for name, settings in recipe.techniques.items():
-        made(name, settings)
+    check_together([made(name, settings) for name, settings in recipe.techniques.items()])
 
 
 def check_metric(recipe: Recipe, data: Dataset) -> None:

@@ -1,6 +1,6 @@
 """Techniques: one file per trick. A new trick is a new file here, entered into TECHNIQUES."""
 
-from flambeau.techniques.base import HOOKS, TECHNIQUES, Step, Technique, made
+from flambeau.techniques.base import HOOKS, TECHNIQUES, Step, Technique, check_together, made
 from flambeau.techniques.clip import Clip
 from flambeau.techniques.early_stopping import EarlyStopping
 from flambeau.techniques.ema import EMA
@@ -20,6 +20,7 @@ __all__ = [
     "Mixup",
     "Step",
     "Technique",
+    "check_together",
     "keyed",
     "made",
     "name_of",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from flambeau.core import registry
+from flambeau.core.errors import UsageError
 from flambeau.core.registry import Registry
 from flambeau.data.batch import Batch
 
@@ -55,11 +56,13 @@ class Step(Protocol):
 class Technique:
     """One trick. A subclass overrides the hooks that it needs; the Trainer calls no others.
 
-    `settings` names the constructor's arguments, which a recipe keeps.
+    `settings` names the constructor's arguments, which a recipe keeps. `excludes` names techniques that it cannot be
+    with, each with why, in a clause; any others must work beside it.
     """
 
     name: ClassVar[str]
     settings: ClassVar[tuple[str, ...]] = ()
+    excludes: ClassVar[Mapping[str, str]] = {}
 
     def on_build(self, objective: Objective) -> None:
         """Once, when the model is there and no optimiser is yet; and where a run is loaded, before its weights are. For
@@ -124,3 +127,16 @@ def made(name: str, settings: Mapping[str, Any]) -> Technique:
         UsageError: there is none, or it has no such setting.
     """
     return registry.made(TECHNIQUES, name.partition("@")[0], settings)
+
+
+def check_together(techniques: Sequence[Technique]) -> None:
+    """Looks whether some techniques can be in one training.
+
+    Raises:
+        UsageError: one of them excludes another; it says why.
+    """
+    for technique in techniques:
+        others = {other.name for other in techniques if other is not technique}
+        for name, why in technique.excludes.items():
+            if name in others:
+                raise UsageError(f"{technique.name} does not go with {name}: {why}", fix="leave one of them out")

@@ -13,6 +13,7 @@ from flambeau.testing.measures import check_loss, check_metric
 from flambeau.testing.models import MODEL_CHECKS, check_model
 from flambeau.testing.objectives import OBJECTIVE_CHECKS, check_objective
 from flambeau.testing.techniques import TECHNIQUE_CHECKS, check_technique
+from flambeau.testing.together import check_group
 
 __all__ = [
     "FIELD_CHECKS",
@@ -20,6 +21,7 @@ __all__ = [
     "OBJECTIVE_CHECKS",
     "TECHNIQUE_CHECKS",
     "check_field",
+    "check_group",
     "check_loss",
     "check_metric",
     "check_model",

@@ -35,7 +35,7 @@ class Classes(Task):
     rivals = "classical"
     blends = True
 
-    def blended(self, target: Int64[Tensor, " B"]) -> Float[Tensor, "B K"]:
+    def blended(self, target: Int64[Tensor, " B"] | Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
         return target if target.is_floating_point() else F.one_hot(target, len(self.field.classes)).float()
 
     counted = blended
