@@ -16,6 +16,7 @@ from flambeau.models import FUSION, InputSpec, auto, compares, default_encoder, 
 from flambeau.objectives import OBJECTIVES, defaults
 from flambeau.objectives.tasks import task_of
 from flambeau.recipe import ModelChoice, Recipe
+from flambeau.techniques import TECHNIQUES, made, name_of
 from flambeau.training.engine import Machine, decide_precision
 
 OF_COLUMN = re.compile(r"(?:fields|model\.options\.encoders)\.(.+)\.(\w+)")  # a column's name may hold dots
@@ -163,6 +164,7 @@ class _Planning:
         self.suit_fields()
         self.say_fitted()
         self.decide_objective()
+        self.decide_techniques()
         self.recipe.training = choices.training_settings(
             self.recipe.training, self.data.num_train, self.pretrained, self.decide,
             [field.kind for field in self.data.fields.values()], len(self.data.inputs),
@@ -308,6 +310,24 @@ class _Planning:
             task = task_of(self.target)
             choice.metric = task.measure()[0]
             self.decide("objective.metric", choice.metric, task.why)
+
+    def decide_techniques(self) -> None:
+        """What techniques do, and the settings that follow from theirs."""
+        training = self.recipe.training
+        for key, settings in self.recipe.techniques.items():
+            technique = made(key, settings) if name_of(key) in TECHNIQUES else None  # else an own one, from Python
+            if technique is None:
+                continue
+            if says := technique.describe():
+                told = ", ".join(f"{name}={value}" for name, value in technique.to_dict().items() if value is not None)
+                self.decide(f"techniques.{key}", told, says)
+            for name, (value, why) in technique.decides().items():
+                asked = getattr(training, name)
+                if asked not in (None, value):
+                    raise UsageError(f"{name}={shown(asked)} was asked for, and {key} decides {shown(value)} ({why})",
+                                     fix=f"leave {name} or {key} out")  # fmt: skip
+                setattr(training, name, value)
+                self.decide(f"training.{name}", value, why)
 
     def decide_engine(self) -> None:
         training, machine = self.recipe.training, self.machine

@@ -47,6 +47,11 @@ class Group:
         """How many of them learn."""
         return sum(parameter.numel() for parameter in self.parameters.values() if parameter.requires_grad)
 
+    def matching(self, pattern: str) -> Group:
+        """What of it has a regular expression in its name."""
+        parameters = {name: parameter for name, parameter in self.parameters.items() if re.search(pattern, name)}
+        return Group(self.name, parameters, tuple(name for name in self.buffers if re.search(pattern, name)))
+
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON."""
         return {"name": self.name, "layers": [*self.layers], "parameters": self.count, "trainable": self.trainable}

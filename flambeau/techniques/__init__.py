@@ -2,19 +2,27 @@
 
 from flambeau.techniques.base import HOOKS, TECHNIQUES, Step, Technique, check_together, made
 from flambeau.techniques.clip import Clip
+from flambeau.techniques.discriminative_rates import DiscriminativeRates
 from flambeau.techniques.early_stopping import EarlyStopping
 from flambeau.techniques.ema import EMA
+from flambeau.techniques.fine_tune import FineTune
+from flambeau.techniques.freeze import Freeze
 from flambeau.techniques.keyed import keyed, name_of, objects
 from flambeau.techniques.label_smoothing import LabelSmoothing
 from flambeau.techniques.mixes import Mixes
 from flambeau.techniques.mixup import Mixup
+from flambeau.techniques.unfreeze import GradualUnfreezing
 
 __all__ = [
     "EMA",
     "HOOKS",
     "TECHNIQUES",
     "Clip",
+    "DiscriminativeRates",
     "EarlyStopping",
+    "FineTune",
+    "Freeze",
+    "GradualUnfreezing",
     "LabelSmoothing",
     "Mixes",
     "Mixup",

@@ -110,6 +110,14 @@ class Technique:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes back what `state_dict` gave."""
 
+    def describe(self) -> str | None:
+        """A clause on what it does with these settings, for the plan; None where its settings say it all."""
+        return None
+
+    def decides(self) -> Mapping[str, tuple[Any, str]]:
+        """Settings of the training that follow from its own, where nothing else is asked for: {name: (value, why)}."""
+        return {}
+
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON."""
         return {name: getattr(self, name) for name in self.settings}

@@ -68,14 +68,17 @@ def trainer(
     objective: Objective | None = None, folder: Path | None = None, *, techniques: Sequence[Technique] = (),
     kind: str = "category", batch_size: int = 32, **settings: Any,
 ) -> Trainer:  # fmt: skip
-    """A Trainer on `stored(kind)`: 2 epochs of 5 steps unless told otherwise."""
+    """A Trainer on `stored(kind)`: 2 epochs of 5 steps unless told otherwise. Techniques have built."""
     data, store = stored(kind)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     chosen = Settings(**{"epochs": 2, "learning_rate": 0.01, "batch_size": batch_size, "log_every": 2, **settings})
     train, valid = (torch.from_numpy(data.rows(split)) for split in ("train", "valid"))
+    objective = objective or Supervised.build(context(kind))
+    for technique in techniques:
+        technique.on_build(objective)
     return Trainer(
-        objective or Supervised.build(context(kind)), Engine(), chosen,
+        objective, Engine(), chosen,
         train=Batches(store, train, batch_size, seed=chosen.seed), valid=Batches(store, valid, 16),
         prepare=Preparer(data.fields, data.inputs, "y", CPU), techniques=techniques, folder=folder,
     )  # fmt: skip

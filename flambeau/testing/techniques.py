@@ -12,9 +12,8 @@ import torch
 
 from flambeau.core.errors import UsageError
 from flambeau.data.batch import Batch
-from flambeau.objectives import Supervised
 from flambeau.techniques import HOOKS, Technique
-from flambeau.testing.small import Stop, context, fit_until_stopped, identical, trainer, weights
+from flambeau.testing.small import Stop, fit_until_stopped, identical, trainer, weights
 from flambeau.training import Trainer
 
 MakeTechnique = Callable[[], Technique]
@@ -42,10 +41,7 @@ def a_training_with_it_is_the_same_every_time(make: MakeTechnique) -> None:
 
 
 def _trained_with(make: MakeTechnique, folder: Path | None = None, stop: int | None = None, **options: Any) -> Trainer:
-    """A Trainer whose technique has changed what is built, as a Learner lets it."""
-    technique, objective = make(), Supervised.build(context(options.get("kind", "category")))
-    technique.on_build(objective)
-    return trainer(objective, folder, techniques=[technique, Stop(stop)], **options)
+    return trainer(None, folder, techniques=[make(), Stop(stop)], **options)
 
 
 def it_does_something(make: MakeTechnique) -> None:

@@ -136,9 +136,9 @@ class Trainer:
 
     def _train_epoch(self, interrupts: Interrupts) -> None:
         state, settings = self.state, self.settings
-        for hook in self.hooks["on_epoch_start"]:
-            hook(self.objective, state.epoch)
         self.objective.model.train()
+        for hook in self.hooks["on_epoch_start"]:  # one may let parts of the model rest
+            hook(self.objective, state.epoch)
         source = self.train.epoch(state.epoch, start=state.step_in_epoch * settings.accumulate)
         began, first, samples = time.perf_counter(), state.step_in_epoch, 0
         name = f"epoch {state.epoch + 1}/{settings.epochs}"

@@ -7,21 +7,33 @@ from typing import Any
 # settings that make each technique do something within ten steps
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     "clip": [{"norm": 0.05}],
+    "discriminative_rates": [
+        {"learning_rates": [0.001, 0.01], "layer_decay": None},
+        {"learning_rates": None, "layer_decay": 0.5},
+    ],
     "early_stopping": [{"patience": 1}, {"patience": 50}],
     "ema": [{"decay": 0.9}],
+    "fine_tune": [{"head_epochs": 1, "lowest": 0.1, "batch_norm": "frozen"}],
+    "freeze": [{"until": -1, "pattern": None, "batch_norm": "frozen"}],
+    "gradual_unfreezing": [{"epochs": 1, "batch_norm": "frozen"}],
     "label_smoothing": [{"amount": 0.2}],
     "mixup": [{"alpha": 0.4}],
 }
 # settings under which a technique leaves the weights as they would be without it
 NEUTRAL: dict[str, dict[str, Any]] = {
     "clip": {"norm": 1e9},
+    "discriminative_rates": {"layer_decay": 1.0},
     "early_stopping": {"patience": 50},
     "label_smoothing": {"amount": 0.0},
 }
 IMPOSSIBLE: dict[str, dict[str, Any]] = {
     "clip": {"norm": 0.0},
+    "discriminative_rates": {"layer_decay": 0.0},
     "early_stopping": {"patience": 0},
     "ema": {"decay": 1.0},
+    "fine_tune": {"head_epochs": 0},
+    "freeze": {"until": 0},
+    "gradual_unfreezing": {"epochs": 0},
     "label_smoothing": {"amount": 1.0},
     "mixup": {"alpha": 0.0},
 }
