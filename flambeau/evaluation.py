@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import PRESENT, regrouped
 from flambeau.data.overview import overview
-from flambeau.data.prepare import Preparer
 from flambeau.data.sources.opening import from_path, from_source, source_of
 from flambeau.data.store.encode import EncodeOptions, encode
 from flambeau.data.store.store import Store, collate
@@ -24,7 +24,7 @@ from flambeau.fields import Ragged
 from flambeau.fields.placement import following
 from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.objectives.tasks import task_of
-from flambeau.predictor import Predictor
+from flambeau.predictor import Predictor, Reading
 from flambeau.run import Run
 from flambeau.training import Prepare, Source, evaluate
 from flambeau.training.engine import Engine
@@ -140,8 +140,8 @@ def _token_weights(
 
 def evaluate_run(
     run: str | Path | Run, data: str | Path | Dataset | None = None, *, options: EncodeOptions | None = None,
-    device: str = "auto", metric: str | None = None, baseline: bool = True, reporter: Reporter = QUIET,
-    **source_options: Any,
+    device: str = "auto", metric: str | None = None, baseline: bool = True, tta: Any = None,
+    reporter: Reporter = QUIET, **source_options: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Measures a run on its own held-out rows, or on other data (a folder, a table, a Dataset): all rows of it.
 
@@ -149,6 +149,7 @@ def evaluate_run(
         metric: the measure of the model; the training's if not given.
         baseline: put the simple rivals beside it; on other data they are fitted anew on the training rows, as long as
             these are there and unchanged.
+        tta: also measures with test-time augmentation, see `Predictor.with_tta`; the result has it as `tta`.
 
     Raises:
         RunError: there is no such run. DataError: the data has none of the run's classes, or cannot be read.
@@ -170,24 +171,29 @@ def evaluate_run(
         if dataset.target not in (None, predictor.target) and predictor.target not in dataset.columns:
             dataset.rename(dataset.target, predictor.target or "")  # the truth may be called otherwise there
         split = "all"
-    try:
-        dataset = regrouped(dataset, predictor.fields, predictor.inputs, predictor.target)
-    except DataError as error:
-        raise DataError(error.found, where=data, expected=error.expected) from None
     if split == "all":
+        dataset = copy.copy(dataset)
         dataset.split = np.zeros(len(dataset), np.int8)
-    store = encode(dataset, options, reporter)
-    for finding in (*(dataset.findings if data is not None else ()), *store.findings):
+    viewing = None if tta is None else predictor.with_tta(tta)
+    try:
+        reading = predictor.read(dataset, options, reporter)
+    except DataError as error:
+        raise DataError(error.found, where=error.where or data, expected=error.expected, fix=error.fix) from None
+    dataset, store = reading.dataset, reading.store
+    for finding in (*(dataset.findings if data is not None else ()), *reading.findings):
         reporter.say(str(finding), style="yellow")
-    good = store.good.numpy()
+    good = reading.good
     rows = good if split == "all" else np.intersect1d(dataset.rows(split), good, assume_unique=True)
     if not len(rows):
         raise DataError("no row is left to measure on", where=data, fix="look at what was left out, above")
     trained = run.recipe.training
     tokens = None if trained.max_tokens is None else 2 * trained.max_tokens
     source = Batches(store, torch.from_numpy(rows), 2 * (trained.batch_size or 32), tokens=tokens)
-    prepare = Preparer(dataset.fields, predictor.inputs, predictor.target, predictor.engine.device)
-    result = measure(predictor.objective, predictor.engine, source, prepare, split, dataset, len(rows), reporter)
+    result = measure(
+        predictor.objective, predictor.engine, source, reading.prepare, split, dataset, len(rows), reporter
+    )
+    if viewing is not None:
+        result["tta"] = with_tta(viewing, source, viewing.read(dataset, options, reporter), reporter)
     other = data is not None
     place = str(Path(data).resolve()) if isinstance(data, (str, Path)) else None
     if other and (store.fingerprint == run.recipe.data.get("fingerprint") or place == run.recipe.data.get("path")):
@@ -204,7 +210,14 @@ def evaluate_run(
         result["baselines"] = kept
     if predictor.note:
         result["note"] = predictor.note
-    return {**result, "left_out": [f.to_dict() for f in store.findings]}
+    return {**result, "left_out": [f.to_dict() for f in reading.findings]}
+
+
+def with_tta(viewing: Predictor, source: Source, reading: Reading, reporter: Reporter = QUIET) -> dict[str, Any]:
+    """{views, name, augment, seed, metrics, intervals} of a predictor that looks at several views, on the batches that
+    the plain one was measured on."""
+    metrics = evaluate(viewing.objective, viewing.engine, source, reading.prepare, reporter)
+    return {**viewing.views, "metrics": metrics, "intervals": viewing.objective.intervals()}
 
 
 def _trained_on(run: Run) -> Dataset:

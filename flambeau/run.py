@@ -148,6 +148,12 @@ class Run:
         return Recipe.load(self.path / "recipe.yaml")
 
     @property
+    def members(self) -> list[Run]:
+        """The runs that an ensemble is made of, which lie in it; none of any other run."""
+        found = (path.parent for path in (self.path / "members").glob("*/recipe.yaml"))
+        return [Run(path) for path in sorted(found, key=lambda path: (len(path.name), path.name))]
+
+    @property
     def finished(self) -> bool:
         """Whether the training came to its end: the final weights are there."""
         return (self.path / "model.safetensors").exists()

@@ -54,6 +54,10 @@ TimeFormat = Annotated[
     str | None, option("Series: how times are written, such as '%d/%m/%Y %H:%M' or 'unix s'; found if not given.")
 ]
 Metric = Annotated[str | None, option("What models are judged by, such as roc_auc or f1; by the target if not given.")]
+Tta = Annotated[
+    str | None,
+    option("Average over several views of each input: 8, '8 rotation=10', flip, five_crops, ten_crops.", "--tta"),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 
 

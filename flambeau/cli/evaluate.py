@@ -27,11 +27,14 @@ def command(
     device: common.Device = "auto",
     metric: common.Metric = None,
     no_baseline: Annotated[bool, typer.Option("--no-baseline", help="Put no simple rival beside the model.")] = False,
+    tta: common.Tta = None,
     json: common.Json = False,
 ) -> None:
     """Measure a run on the rows it did not train on, or on other labelled data.
 
     Example: `flambeau evaluate runs/photos other-photos/`
+
+    Example: `flambeau evaluate runs/photos --tta 8`
     """
     from flambeau.evaluation import evaluate_run
     from flambeau.learner import verdicts
@@ -41,7 +44,7 @@ def command(
         target, None, pattern, encoding=encoding, no_header=no_header, time_format=time_format, root=root
     )
     result = evaluate_run(
-        run, data, device=device, metric=metric, baseline=not no_baseline, reporter=reporter, **options
+        run, data, device=device, metric=metric, baseline=not no_baseline, tta=tta, reporter=reporter, **options
     )
     for shown in (*result["detail"].get("worst", []), *result["detail"].get("pictures", [])):
         shown.pop("html", None)  # thumbnails are for the report
@@ -50,6 +53,9 @@ def command(
         return
     reporter.say(verdicts.measured_on(result) + (f" of {data}" if data else ""))
     common.echo(verdicts.figures(result))
+    if seen := result.get("tta"):
+        common.echo(f"with test-time augmentation, {seen['views']} views{' ' + seen['name'] if seen['name'] else ''}:")
+        common.echo(verdicts.figures({"metric": result["metric"], **seen}))
     rivals = result.get("baselines", [])
     for rival in rivals:
         note = f"; {rival['note']}" if rival.get("note") else ""

@@ -43,6 +43,7 @@ def command(
         Path | None, option("The folder that files are written to: generated ones, and answers that are files.")
     ] = None,
     seed: Annotated[int, typer.Option(help="What generated samples depend on.")] = 0,
+    tta: common.Tta = None,
     device: common.Device = "auto",
     json: common.Json = False,
 ) -> int:
@@ -68,6 +69,7 @@ def command(
     if generate is not None:
         return _generate(predictor, generate, out, seed, json)
     assert inputs
+    predictor = predictor if tta is None else predictor.with_tta(tta)
     data = Run(run).recipe.data
     layout = Layout(
         encoding, data.get("token_column"), not no_header and data.get("header", True), data.get("columns"), root

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -25,3 +25,9 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+
+class Several(NamedTuple):
+    """The input of a batch that is seen in several ways: a batch for each."""
+
+    batches: list[Batch]

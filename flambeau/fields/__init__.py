@@ -16,10 +16,12 @@ from flambeau.fields.table import Row, Table
 from flambeau.fields.tags import Tags
 from flambeau.fields.text import Text
 from flambeau.fields.tokens import Tokens
+from flambeau.fields.tta import TTA
 from flambeau.fields.wanted import Wanted
 
 __all__ = [
     "FIELDS",
+    "TTA",
     "Audio",
     "Category",
     "Date",

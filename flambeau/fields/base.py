@@ -157,11 +157,6 @@ class Field(RawValues, Suited, ABC):
         raise UsageError(f"nothing has a place in a column of the kind {self.kind}")
 
     @property
-    def random(self) -> bool:
-        """Whether `prepare` uses its generator in training."""
-        return False
-
-    @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one prepared value, as a model sees it (ragged axes are left out)."""
         return self.encoding.shape or (1,)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import copy
 import html
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from flambeau.fields.picture.colour_spaces import COLOURS, convert
 from flambeau.fields.picture.decoding import MAX_PIXELS, SUFFIXES, decode, frame, resize
 from flambeau.fields.picture.looking import original_size, suited
 from flambeau.fields.picture.pixels import Range, looks_like_picture
+from flambeau.fields.picture.views import VIEWS
 from flambeau.fields.placement import Placement
 from flambeau.fields.wanted import Wanted
 
@@ -61,6 +63,7 @@ class Image(Field):
     asked_as = "file"
     persistent = True
     leads = varies = True
+    named_views: ClassVar[Mapping[str, int]] = {name: len(views) for name, views in VIEWS.items()}
     suffixes = SUFFIXES
     settings = ("size", "colour", "resize", "background", "range", "augment")
     fitted = ("mean", "std", "source_sizes", "values")
@@ -88,6 +91,8 @@ class Image(Field):
         self.mean: list[float] | None = None
         self.std: list[float] | None = None
         self.source_sizes: list[int] = []
+        self.view: Callable[[Tensor], Tensor] | None = None
+        """Which part of a stored picture is seen where nothing is trained; all of it if None."""
 
     @property
     def augment(self) -> dict[str, Any] | None:
@@ -292,12 +297,18 @@ class Image(Field):
             size = (gathered.shape[1], gathered.shape[2])
             images, movement = self.augmentation.moving(gathered, size=size, generator=generator, mean=mean, std=std)
         else:
-            images = normalise(gathered, mean=mean, std=std)
+            images = normalise(self.view(gathered) if self.view else gathered, mean=mean, std=std)
         if rgb:
             return images, movement
         planes = convert(images.clamp(0, 1), self.colour or "rgb").contiguous(memory_format=torch.channels_last)
         shape = (1, channels, 1, 1)
         return (planes - planes.new_tensor(self.mean).view(shape)) / planes.new_tensor(self.std).view(shape), movement
+
+    def named_view(self, name: str, number: int) -> Field:
+        """`flip`: as it is, and mirrored; `five_crops`: the middle and corners; `ten_crops`: these, and mirrored."""
+        field = copy.copy(self)
+        field.view = VIEWS[name][number]
+        return field
 
     def restore(self, prepared: Float[Tensor, "B C H W"]) -> list[np.ndarray]:
         """Pictures as uint8 (H, W, C)."""

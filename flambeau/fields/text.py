@@ -21,6 +21,7 @@ from flambeau.fields.describing import spread
 from flambeau.fields.encoding import Sample
 from flambeau.fields.language import tokenizers as cutting
 from flambeau.fields.language.charsets import read_text
+from flambeau.fields.language.crops import by_word, crops
 from flambeau.fields.language.eda import EDA, chosen
 from flambeau.fields.language.synonyms import find_wordnet, read_synonyms, synonym_table
 from flambeau.fields.language.tokenizers import HF, WORDS
@@ -103,6 +104,15 @@ class Text(Field):
     @property
     def random(self) -> bool:
         return bool(self.augmentation)
+
+    @property
+    def has_views(self) -> bool:
+        return True
+
+    def parts_of(self, value: Any, count: int) -> list[Any]:
+        text = _usable(value)
+        parts = crops(text, self._word_places, self.max_length, count) if text is not None else []
+        return [value, *parts[1:]]
 
     @classmethod
     def suit(cls, column: str, settings: Mapping[str, Any], wanted: Wanted) -> dict[str, tuple[Any, str]]:
@@ -315,9 +325,7 @@ class Text(Field):
         if weights is None:
             text = SPACES.sub(" ", text[: 2 * SHOWN]).strip()
             return f"<span>{html.escape(text[:SHOWN])}{'…' if len(text) > SHOWN else ''}</span>"
-        places = self.places(text)
-        words = max(0, len(places) - len(self._letters(cutting.plain(text, self.lower))))
-        places, weights = _by_word(places, weights, words)
+        places, weights = by_word(self.places(text), weights, len(self._word_places(text)))
         most = max(map(abs, weights), default=0.0) or 1.0
         heaviest = max(range(len(places)), key=lambda i: abs(weights[i]), default=0)
         start = max(0, places[heaviest][0] - SHOWN // 2) if places else 0
@@ -334,6 +342,10 @@ class Text(Field):
             at = ends
         rest = html.escape(text[at:end]) + ("…" if len(text) > end else "")
         return SPACES.sub(" ", "".join([*parts, f"<span>{rest}</span>"]))
+
+    def _word_places(self, text: str) -> list[tuple[int, int]]:
+        places = self.places(text)
+        return places[: max(0, len(places) - len(self._letters(cutting.plain(text, self.lower))))]
 
     def places(self, text: str) -> list[tuple[int, int]]:
         """Where each token of a text stands in it, from and to; nowhere (0, 0) where it does not as it is."""
@@ -352,19 +364,6 @@ class Text(Field):
                 found.append((begins, begins + len(piece)) if begins >= 0 else (0, 0))
                 at = max(at, found[-1][1])
         return found
-
-
-def _by_word(
-    places: list[tuple[int, int]], weights: Sequence[float], words: int
-) -> tuple[list[tuple[int, int]], list[float]]:
-    """The first so many places and weights, of words, each weight with those of the word's characters, which follow."""
-    summed, word = list(weights[:words]), 0
-    for (begins, _), weight in zip(places[words:], weights[words:], strict=False):
-        while word < len(summed) - 1 and places[word][1] <= begins:
-            word += 1
-        if word < len(summed) and places[word][0] <= begins < places[word][1]:
-            summed[word] += weight
-    return places[: len(summed)], summed
 
 
 def joined_words(value: Any) -> Any:

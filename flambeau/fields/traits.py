@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
@@ -39,10 +39,32 @@ class Traits:
     over_time: ClassVar[bool] = False
     """Whether an encoded value (C, L) is the course of C quantities over L steps."""
 
+    named_views: ClassVar[Mapping[str, int]] = {}
+    """Views of a sample that test-time augmentation has by name, and how many there are; see `named_view`."""
+
     @property
     def encoding(self) -> Encoding:
         """The form that `encode` gives, once fitted."""
         raise NotImplementedError
+
+    @property
+    def random(self) -> bool:
+        """Whether `prepare` uses its generator in training."""
+        return False
+
+    @property
+    def has_views(self) -> bool:
+        """Whether a sample looks different each time it is drawn for training, or has several `parts_of`."""
+        return self.random
+
+    def named_view(self, name: str, number: int) -> Field:
+        """The field that prepares one of the views that `named_views` counts."""
+        raise UsageError(f"values of the kind {self.kind} have no views called '{name}'")
+
+    def parts_of(self, value: Any, count: int) -> list[Any]:
+        """A raw value that is longer than a model sees at once as `count` raw values that lie all over it, the first of
+        them what is seen otherwise; any other alone."""
+        return [value]
 
     def render(self, value: Any) -> str:
         """One raw value as a fragment of HTML, for reports and pages."""

@@ -20,7 +20,7 @@ from flambeau.core.reporter import Reporter
 from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import PRESENT
 from flambeau.data.store.encode import EncodeOptions
-from flambeau.evaluation import measure
+from flambeau.evaluation import measure, with_tta
 from flambeau.fields.augment import Augmentation
 from flambeau.learner import assembly, choices, environment, parts, preflight, records, verdicts
 from flambeau.learner.feeds import SPLITS, FieldFeed
@@ -356,16 +356,21 @@ class Learner:
 
     # -- using it -----------------------------------------------------------------------------------------------
 
-    def evaluate(self, split: str | None = None) -> dict[str, Any]:
+    def evaluate(self, split: str | None = None, *, tta: Any = None) -> dict[str, Any]:
         """Measures on one split: {split, samples, metric, metrics, intervals, detail}, plain JSON.
 
         Args:
             split: `train`, `valid` or `test`; test where there is one, else valid, else train, if not given.
+            tta: also with test-time augmentation, see `Predictor.with_tta`; the result has it as `tta`.
         """
         self.build()
         split = split or next(s for s in reversed(SPLITS) if self.feed.sources.get(s) is not None)
-        source, samples = self.feed.source(split), self.feed.samples(split)
-        return measure(self.objective, self.engine, source, self.feed.prepare, split, self.data, samples, self.reporter)
+        feed, said, viewing = self.feed, self.reporter, None if tta is None else self.predictor.with_tta(tta)
+        source, samples = feed.source(split), feed.samples(split)
+        result = measure(self.objective, self.engine, source, feed.prepare, split, self.data, samples, said)
+        if viewing is not None and isinstance(feed, FieldFeed):
+            result["tta"] = with_tta(viewing, source, viewing.read(feed.dataset, feed.encoding, said), said)
+        return result
 
     def summary(self) -> Any:
         """Layers, shapes, parameters, FLOPs and memory of the model."""
@@ -390,9 +395,9 @@ class Learner:
             return Predictor(self.objective, self.engine)
         return Predictor(self.objective, self.engine, self.data.fields, self.data.inputs, self.data.target)
 
-    def predict(self, values: Any, *, batch_size: int = 64, reject_below: float = 0.0) -> Any:
+    def predict(self, values: Any, *, batch_size: int = 64, reject_below: float = 0.0, tta: Any = None) -> Any:
         """Predictions for raw values; see `Predictor.predict`."""
-        return self.predictor.predict(values, batch_size=batch_size, reject_below=reject_below)
+        return self.predictor.predict(values, batch_size=batch_size, reject_below=reject_below, tta=tta)
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, **options: Unpack[parts.Beside]) -> Learner:

@@ -147,7 +147,10 @@ class Supervised(Objective):
         self._count = 0.0
 
     def evaluate(self, batch: Batch) -> None:
-        output = self.forward(batch)
+        self.evaluate_output(self.forward(batch), batch)
+
+    def evaluate_output(self, output: Any, batch: Batch) -> None:
+        """Measures raw output that is there already."""
         if batch.target is None:
             return
         # float32, so that a validation in bf16 measures the model and not the rounding of its loss

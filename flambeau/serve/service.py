@@ -72,7 +72,7 @@ class Service:
 
     async def _warm_up(self) -> None:
         try:
-            await self._batcher.submit({column: _blank(field) for column, field in self.fields.items()})
+            await self._batcher.submit(self.predictor.blank())
             self.ready = True
         except Problem as problem:
             log.error("the warm-up failed: %s", problem.message)
@@ -195,9 +195,3 @@ def _file(field: Field, value: Any, column: str) -> bytes:
         return field.from_portable(value)
     except DataError:
         raise Problem(422, "not-base64", f"the value of '{column}' is not base64 text") from None
-
-
-def _blank(field: Field) -> np.ndarray:
-    """An encoded value of zeros; of length one where ragged."""
-    shape = (1, *field.encoding.shape) if field.encoding.ragged else field.encoding.shape
-    return np.zeros(shape, field.encoding.dtype)

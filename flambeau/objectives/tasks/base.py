@@ -82,6 +82,16 @@ class Task:
         """Raw output after its activation: probabilities (B, K), or numbers (B, …)."""
         return output
 
+    def deactivate(self, answers: Any) -> Tensor:
+        """Raw output that `activate` makes such answers of: for what measures answers that several models have given
+        together, averaged as `activate` gives them.
+
+        Raises:
+            UsageError: these have no mean.
+        """
+        kind = f"answers of the kind {self.field.kind}" if self.field else "outputs of data without fields"
+        raise UsageError(f"{kind} cannot be averaged")
+
     def answer(self, output: Any, inputs: Any) -> Any:
         """The same, given what was asked: blank where the model does not see an input whole."""
         return self.activate(output)

@@ -43,6 +43,9 @@ class Classes(Task):
     def activate(self, output: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
         return temperature_scaled(output, self.temperature)
 
+    def deactivate(self, answers: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
+        return answers.clamp_min(torch.finfo(answers.dtype).tiny).log() * self.temperature
+
     @property
     def temperature(self) -> float:
         """What logits are divided by."""

@@ -55,6 +55,9 @@ class Forecasts(Task):
     def activate(self, output: Float[Tensor, "B HQ"]) -> Float[Tensor, "B H Q"]:
         return in_order(output, self.field, self.spread)
 
+    def deactivate(self, answers: Float[Tensor, "B H Q"]) -> Float[Tensor, "B HQ"]:
+        return answers.flatten(1)
+
     @property
     def spread(self) -> list[float]:
         """Factors to the distance of each quantile from the middle one."""

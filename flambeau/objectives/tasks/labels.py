@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from flambeau.fields import Field, MultiLabel
@@ -35,6 +36,10 @@ class Labels(Task):
 
     def activate(self, output: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
         return output.float().sigmoid()
+
+    def deactivate(self, answers: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
+        least = torch.finfo(answers.dtype).eps
+        return answers.clamp(least, 1 - least).logit()
 
     def decode(
         self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None, value: Any = None

@@ -33,6 +33,9 @@ class Numbers(Task):
     def activate(self, output: Float[Tensor, " B *shape"]) -> Float[Tensor, " B *shape"]:
         return output.float()
 
+    def deactivate(self, answers: Float[Tensor, " B *shape"]) -> Float[Tensor, " B *shape"]:
+        return answers
+
     def decode(
         self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None, value: Any = None
     ) -> Prediction:

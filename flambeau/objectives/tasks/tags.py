@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from flambeau.data.batch import Batch
@@ -46,6 +47,9 @@ class Tagged(Task):
 
     def activate(self, output: Float[Tensor, "B T K"] | Chain) -> Float[Tensor, "B T K"]:
         return tag_probabilities(output)
+
+    def deactivate(self, answers: Float[Tensor, "B T K"]) -> Float[Tensor, "B T K"]:
+        return answers.clamp_min(torch.finfo(answers.dtype).tiny).log()
 
     def answer(self, output: Tensor | Chain, inputs: Any) -> Tensor:
         return answered(self.activate(output), inputs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,17 +14,20 @@ from torch import Tensor, nn
 from flambeau.core import plugins
 from flambeau.core.arrays import as_array, missing
 from flambeau.core.errors import DataError, RunError, UsageError
-from flambeau.core.findings import Severity
-from flambeau.core.reporter import Reporter
+from flambeau.core.findings import Finding, Severity
+from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data.batch import Batch
 from flambeau.data.custom import batch_length, to_device
-from flambeau.data.grouping import PRESENT, optional
+from flambeau.data.dataset import Dataset
+from flambeau.data.grouping import PRESENT, optional, regrouped
 from flambeau.data.prepare import Preparer
 from flambeau.data.reading import read_rows
+from flambeau.data.several import Prepare
 from flambeau.data.sources.frames import as_polars, with_index
 from flambeau.data.sources.paths import unpacked
-from flambeau.data.store.store import collate
-from flambeau.fields import Field
+from flambeau.data.store.encode import EncodeOptions, encode
+from flambeau.data.store.store import Gathered, Store, collate
+from flambeau.fields import TTA, Field
 from flambeau.fields.placement import Frames, following, frames_of
 from flambeau.models import FUSION, Built, InputSpec, OutputSpec, build, fuse
 from flambeau.objectives import OBJECTIVES, Context, Objective
@@ -35,6 +38,24 @@ from flambeau.run import Run
 from flambeau.techniques import TECHNIQUES, made, name_of
 from flambeau.training import engine
 from flambeau.training.engine import Engine
+
+
+class Reading(NamedTuple):
+    """The rows of a dataset as a Predictor reads them.
+
+    Attributes:
+        dataset: in the form of the predictor's fields.
+        store: what batches are gathered from.
+        prepare: from gathered rows to a Batch.
+        good: rows that could be read, int64, ascending.
+        findings: what could not, and what is odd.
+    """
+
+    dataset: Dataset
+    store: Store
+    prepare: Prepare
+    good: np.ndarray
+    findings: list[Finding]
 
 
 class Predictor:
@@ -81,6 +102,10 @@ class Predictor:
         """
         run = run if isinstance(run, Run) else Run.open(run)
         recipe = run.recipe
+        if run.members:
+            from flambeau.predictor.averaging import EnsemblePredictor
+
+            return EnsemblePredictor.of_run(run, device=device, precision=precision, reporter=reporter)
         plugins.need(recipe.plugins, run.path)
         fields: dict[str, Field] = {}
         inputs: list[str] = []
@@ -119,6 +144,11 @@ class Predictor:
         predictor.examples = run.examples
         predictor.note = note
         return predictor
+
+    @property
+    def views(self) -> dict[str, Any]:
+        """What it looks at of each value, plain JSON: {views, name, augment, seed}; empty for the value alone."""
+        return {}
 
     @property
     def classes(self) -> list[str]:
@@ -186,13 +216,47 @@ class Predictor:
 
     def outputs(self, encoded: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
         """Encoded values to model outputs after their activation, (B, …) float32; one batch, one forward pass."""
+        return self.forward(self.prepare(torch.arange(len(encoded)), self.gather(encoded)))
+
+    def gather(self, encoded: Sequence[Mapping[str, np.ndarray]]) -> Gathered:
+        """Encoded values of B rows together, by column, as a Store gathers them."""
         fields = self.fields
         if self._leader is not None:
             fields = {**fields, frames_of(self._leader): Frames(fields[self._leader])}
-        gathered = {n: collate([e[n] for e in encoded], fields[n].encoding) for n in encoded[0]}
-        return self._forward(self.prepare(torch.arange(len(encoded)), gathered))
+        return {n: collate([e[n] for e in encoded], fields[n].encoding) for n in encoded[0]}
 
-    def _forward(self, batch: Batch) -> np.ndarray:
+    def blank(self) -> dict[str, np.ndarray]:
+        """An encoded value of zeros; of length one where ragged."""
+        forms = {name: self.fields[name].encoding for name in self.inputs if name != PRESENT}
+        return {n: np.zeros((1, *form.shape) if form.ragged else form.shape, form.dtype) for n, form in forms.items()}
+
+    def read(self, dataset: Dataset, options: EncodeOptions | None = None, reporter: Reporter = QUIET) -> Reading:
+        """The rows of a dataset, encoded by this predictor's fields, to be measured on.
+
+        Raises:
+            DataError: a column is missing, or no row can be read.
+        """
+        dataset = regrouped(dataset, self.fields, self.inputs, self.target)
+        store = encode(dataset, options, reporter)
+        prepare = Preparer(self.fields, self.inputs, self.target, self.engine.device)
+        return Reading(dataset, store, prepare, store.good.numpy(), store.findings)
+
+    def with_tta(self, tta: int | str | Mapping[str, Any] | TTA) -> Predictor:
+        """A predictor that answers by the mean over several views of each value: test-time augmentation.
+
+        Args:
+            tta: a number of views, of which the first is the plain one and the others are drawn as in training; a name
+                (`flip`, `five_crops`, `ten_crops`); or either with settings, see `flambeau.fields.tta.TTA`.
+
+        Raises:
+            UsageError: such views have no meaning for this data.
+        """
+        from flambeau.predictor.averaging import ViewingPredictor
+
+        return ViewingPredictor.of(self, TTA.asked(tta))
+
+    def forward(self, batch: Batch) -> np.ndarray:
+        """A prepared batch to model outputs after their activation, (B, …) float32."""
         self.objective.model.eval()
         with torch.inference_mode(), self.engine.autocast():
             return self.objective.predict(batch).float().cpu().numpy()
@@ -203,7 +267,7 @@ class Predictor:
         value = value[name] if isinstance(value, Mapping) and name in value else value
         return self.objective.decode(output, reject_below, self.fields.get(name), value)
 
-    def predict(self, values: Any, *, batch_size: int = 64, reject_below: float = 0.0) -> Any:
+    def predict(self, values: Any, *, batch_size: int = 64, reject_below: float = 0.0, tta: Any = None) -> Any:
         """Predictions for raw values.
 
         Args:
@@ -212,6 +276,7 @@ class Predictor:
                 rows so far, which are parted by the column that tells series apart. For a run without fields (a user's
                 own data): what the model takes, a tensor (B, …) or several; the outputs come back as an array.
             reject_below: under this confidence the label is `unknown`.
+            tta: answers are the mean over several views of each value, such as 8 or `flip`; see `with_tta`.
 
         Returns:
             a Prediction for one value, a list of them for a list.
@@ -219,11 +284,13 @@ class Predictor:
         Raises:
             DataError: a value cannot be read; it names which.
         """
+        if tta is not None:
+            return self.with_tta(tta).predict(values, batch_size=batch_size, reject_below=reject_below)
         if not self.fields:
             if not isinstance(values, Tensor) and not (values and isinstance(values, (tuple, dict))):
                 raise UsageError("this run has no fields, so it cannot read raw values", fix="give a tensor (B, …)")
             inputs = to_device(values, self.engine.device)
-            return self._forward(Batch(inputs, None, torch.arange(batch_length(values))))
+            return self.forward(Batch(inputs, None, torch.arange(batch_length(values))))
         if isinstance(values, Tensor):
             values = as_array(values)
         field = self.fields[self.inputs[0]]
