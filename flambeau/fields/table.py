@@ -235,6 +235,10 @@ class Table(Field):
         columns = {name: field.to_dict() for name, field in self.columns.items()}
         return {"kind": self.kind, "columns": columns, "gaps": list(self.gaps)}
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {**super().identity, "columns": {name: field.identity for name, field in self.columns.items()}}
+
 
 def _checked(columns: dict[str, Field]) -> dict[str, Field]:
     for name, field in columns.items():

@@ -16,6 +16,7 @@ from flambeau.learner.feeds import Feed, FieldFeed
 from flambeau.recipe import Recipe
 from flambeau.run import Run
 from flambeau.training.engine import Engine
+from flambeau.version import RUN_FORMAT, __version__
 
 TELLS_WHAT_IS_LEFT_OUT = (
     *TELLS_LEFT_OUT, "too-large", "missing", "not-finite", "not-a-number", "not-a-date",
@@ -56,11 +57,16 @@ def write_down(run: Run, recipe: Recipe, feed: Feed, engine: Engine, resume: boo
     """
     kept = run.recipe.data.get("fingerprint") if resume else None
     if kept is not None and kept != feed.fingerprint:
-        raise RunError(
-            "the data has changed since this training began",
-            where=run.path,
-            fix="put the data back as it was, or start a new training",
-        )
+        before = resume and run.recipe.format < RUN_FORMAT
+        if not (before and feed.dataset and any(field.gathers for field in feed.dataset.fields.values())):
+            raise RunError(
+                "the data has changed since this training began",
+                where=run.path,
+                fix="put the data back as it was, or start a new training",
+            )
+        told = f"flambeau {run.recipe.flambeau} began this and told tables apart otherwise"
+        reporter.say(f"{told}: that the data is as it was is not known", style="yellow")
+    recipe.format, recipe.flambeau = RUN_FORMAT, __version__
     if (data := feed.dataset) is not None:
         recipe.data = {**recipe.data, "fingerprint": feed.fingerprint}
         run.save_fields(data.fields, data.inputs, data.target)

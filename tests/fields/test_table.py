@@ -85,6 +85,12 @@ def test_bad_rows_among_many_are_named_one_by_one() -> None:
     assert "'age' has 'x'" in str(age) and "'day' has '2020-02-31'" in str(day)
 
 
+def test_what_a_row_is_encoded_to_does_not_depend_on_how_often_a_category_comes() -> None:
+    few, many = table(c=["x", "x", "y", "y"]), table(c=["x", "x", "y", "y"])
+    vars(many.columns["c"])["counts"] = [20, 2]
+    assert few.to_dict() != many.to_dict() and few.identity == many.identity
+
+
 def test_it_holds_no_pictures() -> None:
     with pytest.raises(UsageError, match="'p' is of the kind image"):
         Table({"p": Image()})
