@@ -2,6 +2,7 @@
 
 from flambeau.techniques.base import HOOKS, TECHNIQUES, Step, Technique, check_together, made
 from flambeau.techniques.clip import Clip
+from flambeau.techniques.cutmix import CutMix
 from flambeau.techniques.discriminative_rates import DiscriminativeRates
 from flambeau.techniques.early_stopping import EarlyStopping
 from flambeau.techniques.ema import EMA
@@ -18,6 +19,7 @@ __all__ = [
     "HOOKS",
     "TECHNIQUES",
     "Clip",
+    "CutMix",
     "DiscriminativeRates",
     "EarlyStopping",
     "FineTune",

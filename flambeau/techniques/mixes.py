@@ -1,4 +1,5 @@
-"""What techniques share that make one sample of two, such as mixup and CutMix: the target of such a sample."""
+"""What techniques share that make one sample of two, such as mixup and CutMix: when they do, and the target of such a
+sample."""
 
 from __future__ import annotations
 
@@ -8,8 +9,10 @@ from flambeau.core.errors import UsageError
 from flambeau.techniques.base import Technique
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
+    from flambeau.data.batch import Batch
     from flambeau.objectives import Objective
     from flambeau.objectives.base import Criterion
 
@@ -25,12 +28,39 @@ class Mixed(NamedTuple):
     second: Any
     share: Tensor
 
+    def repeat_interleave(self, repeats: int, dim: int) -> Mixed:
+        """As a tensor does, for models of several members."""
+        return Mixed(
+            self.first.repeat_interleave(repeats, dim), self.second.repeat_interleave(repeats, dim), self.share
+        )
+
 
 class Mixes(Technique):
-    """A technique that makes one sample of two. Their targets are blended where the loss takes a blend, else the losses
-    against both are: so it works with any loss, and with what others have mixed before."""
+    """A technique that makes one sample of two: `mix` does it, on a share `p` of the batches. Their targets are blended
+    where the loss takes a blend, else the losses against both are: so it works with any loss, and with what others have
+    mixed before."""
+
+    p: float = 1.0
+
+    def mix(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """The batch, each sample mixed with another of it.
+
+        Raises:
+            UsageError: such inputs cannot be mixed.
+        """
+        raise NotImplementedError
+
+    def on_batch(self, batch: Batch, generator: torch.Generator) -> Batch:
+        import torch
+
+        if self.p < 1 and float(torch.rand((), generator=generator, device=generator.device)) >= self.p:
+            return batch
+        return self.mix(batch, generator)
 
     def on_fit_start(self, objective: Objective) -> None:
+        if objective.task.unmixable:
+            raise UsageError(f"{self.name} has no meaning for this target: {objective.task.unmixable}",
+                             fix="leave it out")  # fmt: skip
         self._blended = objective.task.blended if objective.blends else None
 
     def on_criterion(self, objective: Objective, criterion: Criterion) -> Criterion:
@@ -55,3 +85,29 @@ class Mixes(Technique):
             return Mixed(target, target[other], share)
         target = self._blended(target)
         return torch.lerp(target[other], target, share)
+
+    def check(self, alpha: float) -> None:
+        """Raises UsageError where a setting does not fit."""
+        if alpha <= 0:
+            raise UsageError(f"an alpha of {alpha} does not fit", expected="a number above 0")
+        if not 0 < self.p <= 1:
+            raise UsageError(f"a p of {self.p} does not fit", expected="above 0, at most 1")
+
+
+def beta(alpha: float, generator: torch.Generator, device: torch.device) -> Tensor:
+    """A scalar from Beta(alpha, alpha)."""
+    import torch
+
+    # a ratio of two gammas is a beta; torch draws gammas from a generator by _standard_gamma
+    first, second = torch._standard_gamma(torch.full((2,), alpha, device=device), generator=generator).clamp_min(1e-9)
+    return first / (first + second)
+
+
+def anything(value: Any) -> Tensor | None:
+    """A tensor of an input: the first that is found in it."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return value
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
+    return next((found for part in parts if (found := anything(part)) is not None), None)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 PLUGINS = Path(__file__).parents[2] / "examples" / "plugins"
 OBJECTIVES = {"vae": "objective.beta=0.5", "gan": "training.phases.generator.every=2"}
-TECHNIQUES = ("sam", "cutmix", "lora")
+TECHNIQUES = ("sam", "lora")
 CHECKED = """
 import torch
 from flambeau.core import plugins

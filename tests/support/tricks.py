@@ -17,7 +17,8 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "freeze": [{"until": -1, "pattern": None, "batch_norm": "frozen"}],
     "gradual_unfreezing": [{"epochs": 1, "batch_norm": "frozen"}],
     "label_smoothing": [{"amount": 0.2}],
-    "mixup": [{"alpha": 0.4}],
+    "mixup": [{"alpha": 0.4, "p": 1.0}, {"alpha": 1.0, "p": 0.5}],
+    "cutmix": [{"alpha": 1.0, "p": 1.0}, {"alpha": 0.5, "p": 0.5}],
 }
 # settings under which a technique leaves the weights as they would be without it
 NEUTRAL: dict[str, dict[str, Any]] = {
@@ -36,4 +37,5 @@ IMPOSSIBLE: dict[str, dict[str, Any]] = {
     "gradual_unfreezing": {"epochs": 0},
     "label_smoothing": {"amount": 1.0},
     "mixup": {"alpha": 0.0},
+    "cutmix": {"p": 0.0},
 }

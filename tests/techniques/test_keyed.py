@@ -21,7 +21,7 @@ from flambeau.training import Trainer, checkpoint
 def test_any_form_is_read_in_its_order() -> None:
     assert list(keyed(["mixup", EMA(0.9)]).items()) == [("mixup", {}), ("ema", {"decay": 0.9})]
     assert keyed({"mixup": {"alpha": 0.1}, "ema": None}) == {"mixup": {"alpha": 0.1}, "ema": {}}
-    assert keyed(None) == {} and keyed(Mixup()) == {"mixup": {"alpha": 0.2}} and keyed("clip") == {"clip": {}}
+    assert keyed(None) == {} and keyed(Mixup()) == {"mixup": {"alpha": 0.2, "p": 1.0}} and keyed("clip") == {"clip": {}}
     assert keyed(["sam rho=5e-2 sizes=[1, 2]"]) == {"sam": {"rho": 0.05, "sizes": [1, 2]}}
     assert list(keyed([Mixup(), {"mixup": {"alpha": 1}}, "clip", "mixup"])) == ["mixup", "mixup@2", "clip", "mixup@3"]
 
@@ -59,7 +59,12 @@ def test_a_learner_has_them_in_the_order_of_its_recipe(tmp_path: Path) -> None:
     learner = fb.Learner(data, model="mlp", techniques=given, run=tmp_path / "run", quiet=True, epochs=1)
     learner.fit(check=False)
     kinds = [(type(technique), technique.to_dict()) for technique in learner.techniques]
-    assert kinds == [(Mixup, {"alpha": 0.4}), (Watch, {}), (Clip, {"norm": 2}), (Mixup, {"alpha": 0.2})]
+    assert kinds == [
+        (Mixup, {"alpha": 0.4, "p": 1.0}),
+        (Watch, {}),
+        (Clip, {"norm": 2}),
+        (Mixup, {"alpha": 0.2, "p": 1.0}),
+    ]
     recipe = Recipe.load(tmp_path / "run" / "recipe.yaml")
     assert list(recipe.techniques) == ["mixup", "watch", "clip", "mixup@2"]
     assert fb.load(tmp_path / "run").predict(bunch.images[0] / 16).label

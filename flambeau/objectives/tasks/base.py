@@ -37,6 +37,8 @@ class Task:
     """The family of simple rivals that it is put beside: a name of `flambeau.baselines.FAMILIES`."""
     numbers: ClassVar[bool] = False
     """Whether answers are numbers, which need all bits of float32, and not probabilities."""
+    unmixable: ClassVar[str] = ""
+    """Why a sample that is made of two, as by mixup, has no target, where that is so."""
     blends: ClassVar[bool] = False
     """Whether two targets can be blended; see `blended`."""
 

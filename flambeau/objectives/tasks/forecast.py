@@ -33,6 +33,7 @@ class Forecasts(Task):
     default_loss = "pinball"
     metric_names = ("mase", "smape", "mae", "rmse")
     rivals = "naive"
+    unmixable = "what comes next follows from one past, not from two"
     numbers = True
 
     def criterion(self, loss: Asked) -> losses.Loss:

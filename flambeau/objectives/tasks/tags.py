@@ -33,6 +33,7 @@ class Tagged(Task):
     default_loss = "tag_cross_entropy"
     metric_names = ("accuracy", "f1")
     rivals = "tags"
+    unmixable = "each token has a tag of its own, and two texts differ in theirs"
 
     @property
     def output_spec(self) -> OutputSpec:
