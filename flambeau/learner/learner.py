@@ -155,7 +155,9 @@ class Learner:
         self.techniques = [*first, *(own[key] if key in own else made(key, s) for key, s in named.items())]
         check_together(self.techniques)
         for technique in self.techniques:
-            technique.on_build(self.objective)
+            if said := technique.on_build(self.objective):
+                notes.append(said)
+                self.reporter.say(said)
         self.engine = engine.choose(
             self.objective.model, device=settings.device, precision=settings.precision, compile=settings.compile,
             channels_last=settings.channels_last, exact=self.objective.task.numbers,

@@ -1,35 +1,51 @@
 """Techniques: one file per trick. A new trick is a new file here, entered into TECHNIQUES."""
 
-from flambeau.techniques.base import HOOKS, TECHNIQUES, Step, Technique, check_together, made
+from flambeau.techniques.base import HOOKS, TECHNIQUES, Step, Technique, Training, check_together, made
 from flambeau.techniques.clip import Clip
+from flambeau.techniques.clip_value import ClipValue
 from flambeau.techniques.cutmix import CutMix
 from flambeau.techniques.discriminative_rates import DiscriminativeRates
 from flambeau.techniques.early_stopping import EarlyStopping
 from flambeau.techniques.ema import EMA
 from flambeau.techniques.fine_tune import FineTune
 from flambeau.techniques.freeze import Freeze
+from flambeau.techniques.gradient_centralisation import GradientCentralisation
+from flambeau.techniques.gradient_noise import GradientNoise
 from flambeau.techniques.keyed import keyed, name_of, objects
 from flambeau.techniques.label_smoothing import LabelSmoothing
 from flambeau.techniques.mixes import Mixes
 from flambeau.techniques.mixup import Mixup
+from flambeau.techniques.penalties import L1, L2
+from flambeau.techniques.sam import SAM
+from flambeau.techniques.snapshots import Snapshots
+from flambeau.techniques.swa import SWA
 from flambeau.techniques.unfreeze import GradualUnfreezing
 
 __all__ = [
     "EMA",
     "HOOKS",
+    "L1",
+    "L2",
+    "SAM",
+    "SWA",
     "TECHNIQUES",
     "Clip",
+    "ClipValue",
     "CutMix",
     "DiscriminativeRates",
     "EarlyStopping",
     "FineTune",
     "Freeze",
+    "GradientCentralisation",
+    "GradientNoise",
     "GradualUnfreezing",
     "LabelSmoothing",
     "Mixes",
     "Mixup",
+    "Snapshots",
     "Step",
     "Technique",
+    "Training",
     "check_together",
     "keyed",
     "made",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from flambeau.core import registry
@@ -20,6 +21,7 @@ TECHNIQUES: Registry[type[Technique]] = Registry("technique")
 HOOKS = (
     "on_build",
     "on_rates",
+    "on_training",
     "on_fit_start",
     "on_criterion",
     "on_epoch_start",
@@ -50,7 +52,30 @@ class Step(Protocol):
     def parameters(self) -> list[torch.nn.Parameter]: ...
 
     def again(self) -> torch.Tensor:
-        """The gradients anew, for the weights as they are now; the mean loss, a scalar."""
+        """The gradients anew, for the weights as they are now, changed again by the techniques before; the mean loss, a
+        scalar."""
+
+
+class Training(Protocol):
+    """What a technique may know of the training that it takes part in; see `flambeau.training.outlook.Outlook`."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Of the run; None where nothing is kept."""
+
+    @property
+    def epochs(self) -> int:
+        """How many there will be."""
+
+    @property
+    def steps(self) -> int:
+        """How many there will be; about so many where the batches of epochs differ in number."""
+
+    def rate(self, step: int) -> float:
+        """The factor of the learning rate at a step, from 0 on, as the schedule has it."""
+
+    def batches(self, most: int) -> Iterator[Batch]:
+        """Training batches as an evaluation would see them, spread over an epoch: at most about twice `most`."""
 
 
 class Technique:
@@ -64,12 +89,15 @@ class Technique:
     settings: ClassVar[tuple[str, ...]] = ()
     excludes: ClassVar[Mapping[str, str]] = {}
 
-    def on_build(self, objective: Objective) -> None:
+    def on_build(self, objective: Objective) -> str | None:
         """Once, when the model is there and no optimiser is yet; and where a run is loaded, before its weights are. For
-        what adds, takes away or freezes parameters."""
+        what adds, takes away or freezes parameters. A sentence returned is said, and kept among the run's reasons."""
 
     def on_rates(self, objective: Objective, rates: dict[torch.nn.Parameter, float]) -> None:
         """Before the optimisers are made: changes shares of the learning rate, by parameter, 1 where there is none."""
+
+    def on_training(self, training: Training) -> None:
+        """Before `on_fit_start`: what is known of the training."""
 
     def on_fit_start(self, objective: Objective) -> None:
         """Before the first step, and again after a resume, before the state is loaded."""

@@ -5,19 +5,18 @@ Costs one multiply-add per parameter and a second copy of the weights.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flambeau.core.errors import UsageError
-from flambeau.techniques.base import TECHNIQUES, Technique
+from flambeau.techniques.averages import Averages, copied
+from flambeau.techniques.base import TECHNIQUES
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from flambeau.objectives import Objective
 
 
 @TECHNIQUES.register("ema")
-class EMA(Technique):
+class EMA(Averages):
     """Evaluates and saves an average of the weights over about 1 / (1 - decay) steps."""
 
     name = "ema"
@@ -27,11 +26,10 @@ class EMA(Technique):
         if not 0 < decay < 1:
             raise UsageError(f"a decay of {decay} does not fit", expected="above 0 and below 1")
         self.decay = decay
-        self._average: dict[str, Tensor] = {}
-        self._live: dict[str, Tensor] = {}
 
     def on_fit_start(self, objective: Objective) -> None:
-        self._average = {k: v.detach().clone() for k, v in objective.model.state_dict().items()}
+        super().on_fit_start(objective)
+        self.average = copied(objective)
 
     def on_step_end(self, objective: Objective, step: int) -> None:
         import torch
@@ -39,21 +37,6 @@ class EMA(Technique):
         decay = min(self.decay, (1 + step) / (10 + step))
         state = objective.model.state_dict()
         floats = [k for k, v in state.items() if v.is_floating_point()]
-        torch._foreach_lerp_([self._average[k] for k in floats], [state[k].detach() for k in floats], 1 - decay)
+        torch._foreach_lerp_([self.average[k] for k in floats], [state[k].detach() for k in floats], 1 - decay)
         for k in state.keys() - set(floats):
-            self._average[k].copy_(state[k])
-
-    def on_evaluation(self, objective: Objective, starts: bool) -> None:
-        if starts:
-            self._live = {k: v.detach().clone() for k, v in objective.model.state_dict().items()}
-        objective.model.load_state_dict(self._average if starts else self._live)
-
-    def on_fit_end(self, objective: Objective) -> None:
-        objective.model.load_state_dict(self._average)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"average": self._average}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for k, v in state["average"].items():
-            self._average[k].copy_(v)
+            self.average[k].copy_(state[k])

@@ -46,7 +46,7 @@ def evaluate(
 def initialise(objective: Objective, source: Source, prepare: Prepare) -> None:
     """Lets the objective's model count in the training rows what it begins with, or in a share of very many."""
     with torch.no_grad():
-        objective.initialise_from_data(_some(source, prepare, PRIMED))
+        objective.initialise_from_data(some(source, prepare, PRIMED))
 
 
 def calibrate(
@@ -55,13 +55,14 @@ def calibrate(
     """Lets the objective mend what its model says of its own certainty, on batches of validation rows."""
     objective.model.eval()
     with torch.inference_mode(), engine.autocast():
-        said = objective.calibrate(_some(source, prepare, CALIBRATED))
+        said = objective.calibrate(some(source, prepare, CALIBRATED))
     if said:
         reporter.say(said)
 
 
-def _some(source: Source, prepare: Prepare, most: int) -> Iterator[Batch]:
-    """Every n-th batch, fewer than twice `most`; nothing is planned or gathered for who does not ask."""
+def some(source: Source, prepare: Prepare, most: int) -> Iterator[Batch]:
+    """Every n-th batch, as an evaluation sees it, fewer than twice `most`; nothing is planned or gathered for who does
+    not ask."""
     every = max(1, source.count(0) // most)
     for i, (rows, gathered) in enumerate(source.epoch(0)):
         if i % every == 0:

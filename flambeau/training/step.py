@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,8 @@ class Step:
     """
 
     __slots__ = (
-        "_engine", "_scale", "_stopwatch", "batches", "finite", "number", "objective", "optimizer", "phase", "weights"
+        "_before", "_engine", "_scale", "_stopwatch", "batches", "finite", "number", "objective", "optimizer", "phase",
+        "weights",
     )  # fmt: skip
 
     def __init__(
@@ -38,6 +40,7 @@ class Step:
         self.objective, self.phase, self.number, self.batches, self.weights = objective, phase, number, batches, weights
         self.optimizer, self._engine, self._stopwatch, self._scale = optimizer, engine, stopwatch, scale
         self.finite = True
+        self._before: Sequence[Callable[[Step], Any]] = ()
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -64,11 +67,23 @@ class Step:
         assert total is not None
         return total
 
+    def change(self, hooks: Sequence[Callable[[Step], Any]]) -> None:
+        """Lets techniques change the gradients, one after the other, as long as these are finite."""
+        for i, hook in enumerate(hooks):
+            if not self.finite:  # a second pass may have overflowed
+                break
+            self._before = hooks[:i]
+            hook(self)
+
     def again(self) -> Tensor:
-        """The gradients anew, for the weights as they are now, in place of those that are there; the mean loss. For
-        methods that look at the loss in two places, such as sharpness-aware minimisation."""
+        """The gradients anew, for the weights as they are now, in place of those that are there, and what the
+        techniques before have made of them; the mean loss. For methods that look at the loss in two places, such as
+        sharpness-aware minimisation."""
         forget_gradients(self.parameters)
-        return self.backward()
+        loss, before = self.backward(), self._before
+        self.change(before)
+        self._before = before
+        return loss
 
 
 def forget_gradients(parameters: Iterable[nn.Parameter]) -> None:

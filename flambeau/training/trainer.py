@@ -27,6 +27,7 @@ from flambeau.training.engine import Engine
 from flambeau.training.interrupts import Interrupted, Interrupts
 from flambeau.training.logging import Log
 from flambeau.training.measure import Prepare, Source, evaluate
+from flambeau.training.outlook import Outlook
 from flambeau.training.own import OwnSteps
 from flambeau.training.saver import Saver
 from flambeau.training.settings import Settings
@@ -109,6 +110,9 @@ class Trainer:
         torch.manual_seed(mix(settings.seed, "dropout"))
         steps_per_epoch = math.ceil(self.train.count(0) / settings.accumulate)
         self.updates = Updates(self.objective, self.engine, settings, self.own, self.hooks, steps_per_epoch)
+        outlook = Outlook(self.folder, settings.epochs or 1, self.updates, self.train, self.prepare)
+        for hook in self.hooks["on_training"]:
+            hook(outlook)
         for hook in self.hooks["on_fit_start"]:
             hook(self.objective)
         self.updates.wrap_criterion()

@@ -31,6 +31,7 @@ class Updates:
     Attributes:
         optimizers: by phase.
         scale: of the loss in float16; None in other precisions.
+        total: steps of the training, as the schedule goes by them.
     """
 
     def __init__(
@@ -55,12 +56,16 @@ class Updates:
         if own.schedule is not None:
             first = next(iter(self.optimizers.values()))
             self._schedule = own.schedule_of(first, settings.epochs or 1, steps_per_epoch)
-        self._total = max(1, steps_per_epoch * (settings.epochs or 1))
+        self.total = max(1, steps_per_epoch * (settings.epochs or 1))
 
     @property
     def learning_rate(self) -> float:
         """The rate of the last step."""
         return float(next(iter(self.optimizers.values())).param_groups[-1]["lr"])
+
+    def rate(self, step: int) -> float:
+        """The factor of the learning rate at a step, from 0 on."""
+        return self._schedule(min(step / self.total, 1.0))
 
     def step(self, number: int, batches: Sequence[Batch], stopwatch: Stopwatch) -> list[Tensor]:
         """One update of each phase whose turn it is. With several batches, the gradient is that of one large batch.
@@ -68,7 +73,7 @@ class Updates:
         Returns:
             the mean loss of each, scalars that are still on the device: to read one would wait for it.
         """
-        factor = self._schedule(min(number / self._total, 1.0))
+        factor = self.rate(number)
         weights = shares(self.objective, batches)
         losses: list[Tensor] = []
         for phase, optimizer in self.optimizers.items():
@@ -78,9 +83,7 @@ class Updates:
                 group["lr"] = rate * factor
             step = Step(self.objective, phase, number, batches, weights, optimizer, self.engine, stopwatch, self.scale)
             losses.append(step.backward())
-            for hook in self.hooks["on_gradients"]:
-                if step.finite:  # its second pass may have overflowed
-                    hook(step)
+            step.change(self.hooks["on_gradients"])
             if step.finite:
                 optimizer.step()
             if self.scale is not None:

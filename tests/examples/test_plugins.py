@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 PLUGINS = Path(__file__).parents[2] / "examples" / "plugins"
 OBJECTIVES = {"vae": "objective.beta=0.5", "gan": "training.phases.generator.every=2"}
-TECHNIQUES = ("sam", "lora")
+TECHNIQUES = ("adaptive_clip", "lora")
 CHECKED = """
 import torch
 from flambeau.core import plugins
@@ -297,17 +297,17 @@ def test_what_is_wrong_with_a_plugin_is_one_line(
 
 def test_an_installed_package_brings_plugins(tmp_path: Path) -> None:
     """By its entry points: they are loaded when a part is looked for, and not by the import of Flambeau."""
-    shutil.copy(PLUGINS / "sam.py", tmp_path / "their_sam.py")
+    shutil.copy(PLUGINS / "adaptive_clip.py", tmp_path / "their_clip.py")
     (tmp_path / "theirs-1.0.dist-info").mkdir()
     (tmp_path / "theirs-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
-    points = "[flambeau.plugins]\nsam = their_sam\n"
+    points = "[flambeau.plugins]\nclip = their_clip\n"
     (tmp_path / "theirs-1.0.dist-info" / "entry_points.txt").write_text(points)
     code = """
 import sys
 import flambeau, flambeau.cli.main, flambeau.evaluation, flambeau.learner
-assert "their_sam" not in sys.modules
+assert "their_clip" not in sys.modules
 from flambeau.techniques import TECHNIQUES
-assert "sam" in list(TECHNIQUES) and TECHNIQUES["sam"].__module__ == "their_sam"
+assert "adaptive_clip" in list(TECHNIQUES) and TECHNIQUES["adaptive_clip"].__module__ == "their_clip"
 """
     paths = os.pathsep.join([str(tmp_path), str(PLUGINS.parents[1])])
     done = subprocess.run(

@@ -1,0 +1,25 @@
+"""Gradient clipping by value: Mikolov 2012, "Statistical language models based on neural networks". Costs one pass over
+the gradients. Gain: not measured yet."""
+
+from __future__ import annotations
+
+from flambeau.core.errors import UsageError
+from flambeau.techniques.base import TECHNIQUES, Step, Technique
+
+
+@TECHNIQUES.register("clip_value")
+class ClipValue(Technique):
+    """Clips each number of a step's gradients to -`value`…`value`."""
+
+    name = "clip_value"
+    settings = ("value",)
+
+    def __init__(self, value: float = 1.0):
+        if not value > 0:
+            raise UsageError(f"clipping at a value of {value} does not fit", expected="a number above 0")
+        self.value = value
+
+    def on_gradients(self, step: Step) -> None:
+        import torch
+
+        torch.nn.utils.clip_grad_value_(step.parameters, self.value)

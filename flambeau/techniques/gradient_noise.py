@@ -1,0 +1,29 @@
+"""Gradient noise: Neelakantan et al. 2015, arXiv:1511.06807. Costs one random number a parameter in each step. Gain:
+not measured yet; the paper's is in very deep networks from poor initial weights."""
+
+from __future__ import annotations
+
+from flambeau.core.errors import UsageError
+from flambeau.techniques.base import TECHNIQUES, Step, Technique
+
+
+@TECHNIQUES.register("gradient_noise")
+class GradientNoise(Technique):
+    """Adds to each gradient noise of the variance `eta` / (1 + step) ** `gamma`, drawn from the training's random
+    state, which is in its checkpoints."""
+
+    name = "gradient_noise"
+    settings = ("eta", "gamma")
+
+    def __init__(self, eta: float = 0.01, gamma: float = 0.55):
+        if not (eta >= 0 and gamma >= 0):
+            raise UsageError(f"gradient noise of eta={eta}, gamma={gamma} does not fit", expected="0 or more")
+        self.eta, self.gamma = eta, gamma
+
+    def on_gradients(self, step: Step) -> None:
+        import torch
+
+        deviation = (self.eta / (1 + step.number) ** self.gamma) ** 0.5
+        for parameter in step.parameters:
+            if parameter.grad is not None and deviation:
+                parameter.grad.add_(torch.randn_like(parameter.grad), alpha=deviation)
