@@ -10,6 +10,7 @@ import json
 import signal
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
 from pathlib import Path
@@ -67,12 +68,23 @@ def texts() -> Dataset:
     return Dataset(columns, target="topic", fields={"text": Text()})
 
 
-DATA: dict[str, tuple[Callable[[], Dataset], dict[str, Any]]] = {
-    "pictures": (pictures, {"model": "resnet9", "model.options.width": 4, "augment": "light"}),
-    "table": (table, {"model": "resmlp"}),
-    "texts": (texts, {"model": "textcnn"}),
-}
-"""Small data of some kinds, and how it is trained on."""
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Small data that is trained on.
+
+    Attributes:
+        name: in messages.
+        make: the dataset; called for each training.
+        settings: of the Learner.
+    """
+
+    name: str
+    make: Callable[[], Dataset]
+    settings: Mapping[str, Any]
+
+
+PICTURES = Data("pictures", pictures, {"model": "resnet9", "model.options.width": 4, "augment": "light"})
+DATA = (PICTURES, Data("table", table, {"model": "resmlp"}), Data("texts", texts, {"model": "textcnn"}))
 
 
 class Signal(Technique):
@@ -116,7 +128,7 @@ def exclude(a: type[Technique], b: type[Technique]) -> bool:
     return b.name in a.excludes or a.name in b.excludes
 
 
-def check_group(techniques: Techniques, data: str = "pictures") -> str:
+def check_group(techniques: Techniques, data: Data = PICTURES) -> str:
     """Checks that each two of some techniques train together, in this order, and resume bit-identically, or are refused
     in one line that names both. What is refused alone on such data is left out.
 
@@ -127,7 +139,7 @@ def check_group(techniques: Techniques, data: str = "pictures") -> str:
         AssertionError: two do not; it names them.
     """
     fitting = {name: settings for name, settings in techniques.items() if not alone(name, json.dumps(settings), data)}
-    where, broken, refused = f"{' with '.join(fitting)} on {data}", "", ""
+    where, broken, refused = f"{' with '.join(fitting)} on {data.name}", "", ""
     try:
         refused = refusal(fitting, data) if len(fitting) > 1 else ""
     except AssertionError as error:
@@ -144,7 +156,7 @@ def check_group(techniques: Techniques, data: str = "pictures") -> str:
 
 
 @cache
-def alone(name: str, settings: str, data: str) -> str:
+def alone(name: str, settings: str, data: Data) -> str:
     """Why a technique, its settings in JSON, is refused on some data; empty where it trains.
 
     Raises:
@@ -153,9 +165,12 @@ def alone(name: str, settings: str, data: str) -> str:
     return refusal({name: json.loads(settings)}, data)
 
 
-def refusal(techniques: Techniques, data: str) -> str:
+def refusal(techniques: Techniques, data: Data, stopped: bool = True) -> str:
     """Trains with some techniques, is stopped by a signal in the second epoch, and goes on. Empty where that ends with
     the bits of a training that was left alone; else the line in which it is refused.
+
+    Args:
+        stopped: or else it is only trained.
 
     Raises:
         AssertionError: it does neither.
@@ -168,6 +183,8 @@ def refusal(techniques: Techniques, data: str) -> str:
             whole.fit(check=False)
         except Exception as error:  # noqa: BLE001 -- told apart below
             return refused_in_one_line(error, whole)
+        if not stopped:
+            return ""
         try:
             broken.fit(check=False)
         except Interrupted:
@@ -202,8 +219,8 @@ def measures(learner: Learner) -> list[tuple[Any, Any]]:
     return [(line.get("train_loss"), line.get("valid")) for line in learner.trainer.history]
 
 
-def _learner(techniques: Techniques, data: str, folder: Path, run: str, stopped_at: int | None = None) -> Learner:
-    make, how = DATA[data]
+def _learner(techniques: Techniques, data: Data, folder: Path, run: str, stopped_at: int | None = None) -> Learner:
     given: list[str | Technique | Mapping[str, Any]] = [{name: dict(s)} for name, s in techniques.items()]
     given.append(Signal(stopped_at))
-    return Learner(make(), techniques=given, run=folder / run, cache=folder / "cache", **how, **TRAINING)
+    settings = {**TRAINING, **data.settings}
+    return Learner(data.make(), techniques=given, run=folder / run, cache=folder / "cache", **settings)

@@ -15,6 +15,7 @@ from flambeau.core.errors import UsageError
 from flambeau.data.batch import Batch
 from flambeau.techniques import TECHNIQUES, Technique
 from flambeau.testing import together
+from flambeau.testing.together import Data
 
 
 def excluded(a: str, b: str) -> bool:
@@ -26,14 +27,15 @@ def settings(names: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 NAMES = [name for name in TECHNIQUES if name in SETTINGS]
+each_data = pytest.mark.parametrize("data", together.DATA, ids=lambda data: data.name)
 GROUPS = together.groups(NAMES, excluded)
 # what changes batches or the loss does so in the order that it is given in
 ORDERED = [name for name in NAMES if any(map(TECHNIQUES[name].overridden, ("on_batch", "on_criterion")))]
 
 
-@pytest.mark.parametrize("data", together.DATA)
+@each_data
 @pytest.mark.parametrize("group", GROUPS, ids="+".join)
-def test_each_two_train_together_or_are_refused_in_one_line(group: tuple[str, ...], data: str) -> None:
+def test_each_two_train_together_or_are_refused_in_one_line(group: tuple[str, ...], data: Data) -> None:
     together.check_group(settings(group), data)
 
 
@@ -42,10 +44,9 @@ def test_so_do_those_that_change_the_batch_or_the_loss_in_the_other_order(group:
     together.check_group(settings(group))
 
 
-@pytest.mark.parametrize("data", together.DATA)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_second_one_of_a_name_is_like_any_other(name: str, data: str) -> None:
-    together.check_group({name: SETTINGS[name][0], f"{name}@2": SETTINGS[name][-1]}, data)
+def test_a_second_one_of_a_name_is_like_any_other(name: str) -> None:
+    together.check_group({name: SETTINGS[name][0], f"{name}@2": SETTINGS[name][-1]})
 
 
 def test_the_groups_have_every_two_that_may_be_together() -> None:
@@ -108,13 +109,13 @@ def quarrel() -> Iterator[None]:
 )
 def test_a_group_that_fails_is_narrowed_down_to_its_pair(how: str, told: str) -> None:
     with pytest.raises(AssertionError) as error:
-        together.check_group({"clip": {}, "left": {"how": how}, "ema": {}, "right": {"how": how}}, "pictures")
+        together.check_group({"left": {"how": how}, "clip": {}, "right": {"how": how}})
     assert str(error.value).startswith(told)
-    assert together.check_group({"clip": {}, "left": {"how": how}, "ema": {}}, "pictures") == ""
+    assert together.check_group({"left": {"how": how}, "clip": {}}) == ""
 
 
 @pytest.mark.usefixtures("quarrel")
 def test_a_pair_that_is_refused_in_a_line_with_both_names_is_as_promised() -> None:
     how = {"how": "is refused"}
-    told = together.check_group({"clip": {}, "left": how, "ema": {}, "right": how}, "pictures")
+    told = together.check_group({"left": how, "clip": {}, "right": how})
     assert told == "left cannot be with right; leave one out"

@@ -26,7 +26,7 @@ def test_the_chinese_table_has_it_with_its_options(description) -> None:  # type
     assert f"| `{description.name}{options(description)}` |" in CHINESE.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", TECHNIQUES)
+@pytest.mark.parametrize("name", list(TECHNIQUES))
 def test_its_docstrings_say_what_it_does_what_it_costs_and_where_it_is_from(name: str) -> None:
     description = described(TECHNIQUES[name])
     assert description.what.endswith("."), "the docstring of its class begins with what it does"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,6 +12,10 @@ from realdata.pictures import write_digits
 from sklearn.datasets import load_digits, load_sample_image, load_wine
 from tones import write_tones
 from words import sentences
+
+from flambeau.core.settings import parse_setting
+from flambeau.data.dataset import Dataset
+from flambeau.data.sources.opening import from_path
 
 Kind = Callable[[Path], tuple[str, ...]]
 """Writes its data into a folder; returns what follows `flambeau train`."""
@@ -94,3 +99,27 @@ KINDS: dict[str, Kind] = {
     "pictures": pictures, "forecast": forecast, "series": series, "table": table, "text": text, "tags": tags,
     "sound": sound, "pairs": pairs,
 }  # fmt: skip
+
+
+def dataset(kind: str, folder: Path, train: int = 24, valid: int = 8) -> tuple[Dataset, dict[str, Any]]:
+    """A few rows of a kind, and the settings of a Learner on them."""
+    path, *arguments = KINDS[kind](folder)
+    options: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    for option, value in zip(arguments[::2], arguments[1::2], strict=True):
+        match option:
+            case "--set":
+                settings |= dict([parse_setting(value)])
+            case "--model":
+                settings["model"] = value
+            case "--input":
+                options.setdefault("inputs", []).append(value)
+            case "--valid" | "--test":
+                pass
+            case _:
+                options[option.removeprefix("--")] = int(value) if value.isdecimal() else value
+    data = from_path(folder / path, **options)
+    for split, rows in (("train", train), ("valid", valid), ("test", 0)):
+        there = data.rows(split)
+        data.split[np.setdiff1d(there, there[np.linspace(0, len(there) - 1, rows).astype(int)])] = -1
+    return data, settings
