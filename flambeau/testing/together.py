@@ -100,7 +100,7 @@ class Signal(Technique):
             signal.raise_signal(signal.SIGTERM)
 
 
-def groups(names: Iterable[str], excluded: Callable[[str, str], bool], size: int = 5) -> list[tuple[str, ...]]:
+def groups(names: Iterable[str], excluded: Callable[[str, str], bool], size: int = 6) -> list[tuple[str, ...]]:
     """Groups of at most `size` names, in their order, so that each two that may be together are so in one at least.
 
     >>> groups("abcd", lambda a, b: {a, b} == {"a", "d"}, size=3)
