@@ -25,6 +25,7 @@ from flambeau.data.store.store import FixedColumn, Store
 from flambeau.fields import Encoding, Windows
 from flambeau.learner.feeds import Feed, FieldFeed
 from flambeau.models import Activations, Cut
+from flambeau.models.cut import evaluating
 from flambeau.objectives import Objective, Supervised
 from flambeau.techniques import Technique
 from flambeau.training import Settings, Source
@@ -38,17 +39,20 @@ LARGEST_HALF = 65504.0  # in float16
 
 def computed_once(
     feed: Feed, objective: Objective, engine: Engine, techniques: Sequence[Technique], settings: Settings,
-    notes: list[str],
+    notes: list[str], reporter: Reporter,
 ) -> FrozenFeed | None:  # fmt: skip
     """A feed of activations, where a part of the model is frozen and gives the same in each epoch; None where not.
 
     Args:
         notes: are told what is computed once; or, where something is frozen and is not, why.
     """
+    objective.model.train()
+    for technique in techniques:
+        technique.on_freeze(objective, 0)
     if not settings.frozen_views or all(parameter.requires_grad for parameter in objective.model.parameters()):
         return None
     try:
-        found = _found(feed, objective, engine, techniques, settings)
+        found = _found(feed, objective, engine, techniques, settings, reporter)
     except ModelError as error:
         notes.append(f"frozen part: computed in each epoch, for {error.found}")
         return None
@@ -57,8 +61,9 @@ def computed_once(
 
 
 def _found(
-    feed: Feed, objective: Objective, engine: Engine, techniques: Sequence[Technique], settings: Settings
-) -> FrozenFeed:
+    feed: Feed, objective: Objective, engine: Engine, techniques: Sequence[Technique], settings: Settings,
+    reporter: Reporter,
+) -> FrozenFeed:  # fmt: skip
     """Raises ModelError where there is none, and why."""
     if not isinstance(feed, FieldFeed):
         raise ModelError("your own data has no store")
@@ -73,15 +78,13 @@ def _found(
     if isinstance(whole.input, Windows):
         raise ModelError("a sample is measured in several windows")
     model = objective.model
-    model.train()
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     try:
         with engine.autocast(), torch.random.fork_rng([engine.device] if engine.device.type == "cuda" else []):
             cut = Cut(model, batch.input)
-            for training in (True, False):
-                model.train(training)
+            _compare(objective, batch, cut)
+            with evaluating(model):
                 _compare(objective, batch, cut)
-            model.train()
             if [tuple(value.shape[1:]) for value in cut.activations(whole.input)] != cut.shapes:
                 raise ModelError("its activations are not of one shape")
     except (RuntimeError, TypeError, ValueError) as error:
@@ -90,7 +93,7 @@ def _found(
         with torch.no_grad():
             for name, buffer in model.named_buffers():
                 buffer.copy_(buffers[name])
-    found = FrozenFeed(feed, cut, engine, settings)
+    found = FrozenFeed(feed, cut, engine, settings, reporter)
     if cut.flops < WORTH * found.encoding.nbytes:
         raise ModelError("its activations take as long to read as to compute")
     return found
@@ -132,8 +135,8 @@ class FrozenFeed:
         holds: whether what was frozen was so, and its inputs were prepared as they had been, in each epoch as yet.
     """
 
-    def __init__(self, feed: FieldFeed, cut: Cut, engine: Engine, settings: Settings):
-        self.feed, self.cut, self.engine, self.settings = feed, cut, engine, settings
+    def __init__(self, feed: FieldFeed, cut: Cut, engine: Engine, settings: Settings, reporter: Reporter):
+        self.feed, self.cut, self.engine, self.settings, self.reporter = feed, cut, engine, settings, reporter
         data = feed.dataset
         self.frozen_inputs = cut.seen_frozen(data.inputs)
         self.varied = any(data.fields[name].random for name in self.frozen_inputs)
@@ -155,6 +158,7 @@ class FrozenFeed:
             raise ModelError(f"{size} of activations are over the limit of {limit / 2**30:,.1f} GiB")
         self._looks = self._settings_of_fields()
         self.holds = True
+        self._kept: dict[tuple[str, int], Store] = {}
 
     @property
     def nbytes(self) -> int:
@@ -168,80 +172,81 @@ class FrozenFeed:
             return told
         return f"{told}: of each training row {self.views} augmented views, an epoch sees one of them (frozen_views)"
 
-    def encode(self, reporter: Reporter) -> FrozenFeed:
-        """Computes the activations, or takes them from the disk where they are the same.
+    def kept(self, split: str, view: int) -> Store:
+        """The activations of a split's rows, (N, W); of a view of them. Computed, or taken from the disk where they are
+        the same.
 
         Raises:
             RunError: the disk is full; nothing is left behind.
         """
-        options = self.feed.encoding
-        folder = options.cache / self.fingerprint()
-        kept = False
+        if (split, view) not in self._kept:
+            self._kept[split, view] = self._encoded(split, view)
+        return self._kept[split, view]
+
+    def _encoded(self, split: str, view: int) -> Store:
+        options, encoding, rows = self.feed.encoding, self.encoding, self.feed.rows[split]
+        folder = options.cache / self.fingerprint(split, view)
+        whole = False
         if folder.exists():
             try:
-                kept = disk.is_kept(folder, self.encoding, self.rows, options.num_threads, reporter)
+                whole = disk.is_kept(folder, encoding, len(rows), options.num_threads, self.reporter)
             except (RunError, OSError, *ODD) as error:
                 told = error.found if isinstance(error, RunError) else "it is damaged"
-                reporter.say(f"the frozen part's activations {folder} are made anew: {told}", style="yellow")
+                self.reporter.say(f"the frozen part's activations {folder} are made anew: {told}", style="yellow")
                 shutil.rmtree(folder, ignore_errors=True)
-        if not kept:
+        if not whole:
             options.cache.mkdir(parents=True, exist_ok=True)
             disk.sweep(options.cache)
-            with reporter.bar("computing the frozen part", self.rows) as bar:
-                disk.write(folder, self.encoding, self._blocks(), self.rows, bar)
-        flat = disk.mapped(folder / "flat.bin", self.encoding.dtype, self.encoding.shape)
-        self._column = Store({"": FixedColumn(flat)}, torch.arange(self.rows))
-        self._column.hold_on(self.engine.device)
-        train, valid = self.feed.rows["train"], self.feed.rows["valid"]
-        places = torch.zeros(len(self.feed.dataset), dtype=torch.int64)
-        places[train] = torch.arange(len(train))
-        places[valid] = torch.arange(len(valid)) + self.views * len(train)
-        self._places = places.to(self._column.device)
-        return self
+            with self.reporter.bar("computing the frozen part", len(rows)) as bar:
+                disk.write(folder, encoding, self._blocks(split, view), len(rows), bar)
+        column = FixedColumn(disk.mapped(folder / "flat.bin", encoding.dtype, encoding.shape))
+        kept = Store({split: column}, torch.arange(len(rows)))
+        kept.hold_on(self.engine.device)
+        return kept
 
-    def fingerprint(self) -> str:
-        """What the activations depend on: the frozen part with its weights, the rows, how their inputs are prepared,
-        and in what the model computes."""
-        engine, settings = self.engine, self.settings
-        train, valid = (self.feed.rows[split].tolist() for split in ("train", "valid"))
-        told = [self.cut.fingerprint(), self.feed.fingerprint, self._looks, self.views, str(self.encoding),
-                str(engine.device), str(engine.autocast_dtype), engine.channels_last, train, valid,
-                settings.seed if self.varied else None]  # fmt: skip
+    def fingerprint(self, split: str, view: int) -> str:
+        """What activations depend on: the frozen part with its weights, the rows, how their inputs are prepared, and in
+        what the model computes."""
+        engine, varied = self.engine, self.varied and split == "train"
+        told = [self.cut.fingerprint(), self.feed.fingerprint, self._looks, str(self.encoding), str(engine.device),
+                str(engine.autocast_dtype), engine.channels_last, self.feed.rows[split].tolist(), split,
+                [self.settings.seed, self.settings.batch_size, view] if varied else None]  # fmt: skip
         return hashlib.sha256(json.dumps(told, default=str).encode()).hexdigest()[:32]
 
     def _settings_of_fields(self) -> str:
         fields = self.feed.dataset.fields
         return json.dumps({name: fields[name].to_dict() for name in sorted(self.frozen_inputs)}, default=str)
 
-    def _blocks(self) -> Iterator[disk.Block]:
-        """The activations: of the training rows, a view after another, and then of the validation rows."""
-        passes = [("train", view) for view in range(self.views)] + [("valid", 0)]
-        size = 2 * (self.settings.batch_size or 1)
-        for split, view in passes:
-            parts = self.feed.rows[split].to(self.feed.store.device).split(size)
-            for number, (rows, gathered) in enumerate(self.feed.store.stream(part for part in parts if len(part))):
-                seed = mix(self.settings.seed, "view", view, number)
-                generator = torch.Generator(self.feed.device).manual_seed(seed)
-                batch = self.feed.prepare(rows, gathered, split == "train", generator)
-                with self.engine.autocast():
-                    values = self.cut.activations(batch.input)
-                flat = torch.cat([_laid_out(value).reshape(len(rows), -1).float() for value in values], 1)
-                if self.encoding.dtype == np.float16:
-                    flat = flat.clamp(-LARGEST_HALF, LARGEST_HALF)
-                yield disk.Block(flat.cpu().numpy().astype(self.encoding.dtype), [1] * len(rows), {})
+    def _blocks(self, split: str, view: int) -> Iterator[disk.Block]:
+        """The activations of a split's rows, in their order."""
+        parts = self.feed.rows[split].to(self.feed.store.device).split(2 * (self.settings.batch_size or 1))
+        for number, (rows, gathered) in enumerate(self.feed.store.stream(parts)):
+            seed = mix(self.settings.seed, "view", view, number)
+            generator = torch.Generator(self.feed.device).manual_seed(seed)
+            batch = self.feed.prepare(rows, gathered, split == "train", generator)
+            with self.engine.autocast():
+                values = self.cut.activations(batch.input)
+            flat = torch.cat([_laid_out(value).reshape(len(rows), -1).float() for value in values], 1)
+            if self.encoding.dtype == np.float16:
+                flat = flat.clamp(-LARGEST_HALF, LARGEST_HALF)
+            yield disk.Block(flat.cpu().numpy().astype(self.encoding.dtype), [1] * len(rows), {})
 
     # -- what a Trainer asks of a feed --------------------------------------------------------------------------
 
     @property
-    def training(self) -> Source:
+    def training(self) -> _Kept:
         """The batches that are trained on."""
-        return _Kept(self, self.feed.training, training=True)
+        return self._source("train")
 
     @property
     def sources(self) -> dict[str, Source | None]:
         """The validation's batches."""
-        valid = self.feed.sources.get("valid")
-        return {"valid": None if valid is None else _Kept(self, valid, training=False)}
+        return {"valid": None if self.feed.sources.get("valid") is None else self._source("valid")}
+
+    def _source(self, split: str) -> _Kept:
+        batches = self.feed.sources[split]
+        assert isinstance(batches, Batches)
+        return _Kept(self, batches, split)
 
     @property
     def random(self) -> bool:
@@ -252,10 +257,14 @@ class FrozenFeed:
         """At the beginning of an epoch, when the model is set to train: whether what was frozen is so still."""
         self.holds = self.holds and self.cut.holds and self._looks == self._settings_of_fields()
 
-    def gather(self, rows: Tensor, columns: dict[str, Any], first: int) -> Kept:
-        """Rows with their activations; those of training rows begin at `first`."""
-        places = self._places[rows.to(self._places.device)] + first
-        return Kept(columns, self._column.gather(places)[""])
+    def stream(self, split: str, view: int, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Kept]]:
+        """(rows, gathered) for each of some batches of a split's rows."""
+        kept = self.kept(split, view)
+        places = torch.zeros(len(self.feed.dataset), dtype=torch.int64)
+        places[self.feed.rows[split]] = torch.arange(len(kept.good))
+        places = places.to(kept.device)
+        for rows, columns in self._others.stream(batches):
+            yield rows, Kept(columns, kept.gather(places[rows.to(kept.device)])[split])
 
     def prepare(
         self, rows: Tensor, gathered: Any, training: bool = False, generator: torch.Generator | None = None
@@ -278,24 +287,21 @@ class FrozenFeed:
 class _Kept:
     """A source of a feed whose inputs come as activations, in the same batches."""
 
-    def __init__(self, frozen: FrozenFeed, source: Source, training: bool):
-        assert isinstance(source, Batches)
-        self.frozen, self.source, self.training = frozen, source, training
+    def __init__(self, frozen: FrozenFeed, source: Batches, split: str):
+        self.frozen, self.source, self.split = frozen, source, split
 
     def count(self, epoch: int = 0) -> int:
         """How many batches an epoch has."""
         return self.source.count(epoch)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Any]]:
-        """(rows, gathered) of an epoch's batches."""
-        frozen = self.frozen
-        if self.training:
-            frozen.look()
-        if not frozen.holds:
+        """(rows, gathered) of an epoch's batches, from batch `start` on."""
+        if self.split == "train":
+            self.frozen.look()
+        if not self.frozen.holds:
             return self.source.epoch(epoch, start)
-        first = epoch % frozen.views * len(frozen.feed.rows["train"]) if self.training else 0
-        batches = frozen._others.stream(self.source.plan(epoch)[start:])
-        return ((rows, frozen.gather(rows, columns, first)) for rows, columns in batches)
+        view = epoch % self.frozen.views if self.split == "train" else 0
+        return self.frozen.stream(self.split, view, self.source.plan(epoch)[start:])
 
 
 def _laid_out(value: Tensor) -> Tensor:

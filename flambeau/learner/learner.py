@@ -166,7 +166,9 @@ class Learner:
         notes += self.own_steps.settle(self.objective.parameters(self.objective.phases[0]), settings)
         self.feed.make_batches(settings, self.objective, self.engine)
         self._try()
-        self._frozen = computed_once(self.feed, self.objective, self.engine, self.techniques, settings, notes)
+        self._frozen = computed_once(
+            self.feed, self.objective, self.engine, self.techniques, settings, notes, self.reporter
+        )
         self.recipe.reasons = [*planned.reasons(without=DECIDED_BY_ENGINE), *notes, *self.engine.reasons]
         self._built = True
         return self
@@ -295,7 +297,7 @@ class Learner:
             records.write_down(run, self.recipe, self.feed, self.engine, resume, self.reporter)
             if self.data is not None:
                 self._write_findings(run)
-        feed = self._frozen.encode(self.reporter) if self._frozen else self.feed
+        feed = self._frozen or self.feed
         self.trainer = Trainer(
             self.objective, self.engine, self.recipe.training,
             train=feed.training, valid=feed.sources.get("valid"), prepare=feed.prepare,

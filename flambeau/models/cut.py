@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import operator
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -86,11 +87,8 @@ class Cut:
         self.shapes = [tuple(value.shape[1:]) for value in activations]
         self.dtypes = [value.dtype for value in activations]
         self._rests = {True: self._rest(graph)}
-        model.eval()
-        try:
+        with evaluating(model):
             self._rests[False] = self._rest(_traced(model, leaves))
-        finally:
-            model.train()
         counter = FlopCounterMode(display=False)
         with counter:
             again = self.activations(example)
@@ -147,6 +145,18 @@ class Cut:
             if node in wanted:
                 copies[node] = rest.node_copy(node, copies.__getitem__)
         return fx.GraphModule(self.model, rest, "Rest")
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """While entered, a model is set to evaluation; then each of its parts is as it was, at rest or not."""
+    training = [part for part in model.modules() if part.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
 
 
 def is_still(module: nn.Module) -> bool:
