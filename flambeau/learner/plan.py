@@ -165,6 +165,7 @@ class _Planning:
         self.say_fitted()
         self.decide_objective()
         self.decide_techniques()
+        self.decide_frozen()
         self.recipe.training = choices.training_settings(
             self.recipe.training, self.data.num_train, self.pretrained, self.decide,
             [field.kind for field in self.data.fields.values()], len(self.data.inputs),
@@ -328,6 +329,20 @@ class _Planning:
                                      fix=f"leave {name} or {key} out")  # fmt: skip
                 setattr(training, name, value)
                 self.decide(f"training.{name}", value, why)
+
+    def decide_frozen(self) -> None:
+        """Whether what is frozen is computed once, as far as that is known before the model is built."""
+        named = {key: TECHNIQUES[name_of(key)] for key in self.recipe.techniques if name_of(key) in TECHNIQUES}
+        freezes = any(kind.overridden("on_build") or kind.overridden("on_freeze") for kind in named.values())
+        training, name = self.recipe.training, "training.frozen_views"
+        if not training.frozen_views or not (freezes or any(own.get("frozen") for own in self.encoders.values())):
+            return
+        if changing := [key for key, kind in named.items() if kind.overridden("on_batch")]:
+            asked, training.frozen_views = training.frozen_views if name in self.given else None, 0
+            why = f"{changing[0]} changes the inputs at each step, so what is frozen is computed in each epoch"
+            self.decide(name, 0, why, asked)
+        else:
+            self.later(name, "what is frozen is computed once where nothing before it is random: seen on the model")
 
     def decide_engine(self) -> None:
         training, machine = self.recipe.training, self.machine

@@ -24,6 +24,7 @@ HOOKS = (
     "on_training",
     "on_fit_start",
     "on_criterion",
+    "on_freeze",
     "on_epoch_start",
     "on_batch",
     "on_gradients",
@@ -107,6 +108,11 @@ class Technique:
         techniques before have left; validation is measured by the objective's own. What a criterion takes beside both,
         such as `reduction="none"` for one number a sample (B), is handed on to the inner one."""
         return criterion
+
+    def on_freeze(self, objective: Objective, epoch: int) -> None:
+        """At the beginning of an epoch, as `on_epoch_start` and before it, when the model is set to train: what does
+        not learn in this epoch gets `requires_grad_(False)`, and what is to rest `eval()`. Depends on nothing but the
+        epoch: also called after `on_build`, for the first, to see what can be computed once."""
 
     def on_epoch_start(self, objective: Objective, epoch: int) -> None:
         """Before the first step of an epoch, from 0 on; again where one is resumed in the middle."""

@@ -28,8 +28,8 @@ class Freeze(Technique):
         until: how many groups from the input on are frozen, counted from the head where it is below 0; or the name of
             the first group that learns.
         pattern: a regular expression; in place of `until`, what is frozen is each parameter with it in its name.
-        batch_norm: whether the statistics of frozen batch normalisations are `frozen` too, or still follow the batches
-            (`train`).
+        batch_norm: whether the statistics of frozen batch normalisations are `frozen` too, and dropout between frozen
+            layers is left out; or both are as in training (`train`).
     """
 
     name = "freeze"
@@ -57,9 +57,9 @@ class Freeze(Technique):
             for parameter in group.parameters.values():
                 parameter.requires_grad_(False)
 
-    def on_epoch_start(self, objective: Objective, epoch: int) -> None:
+    def on_freeze(self, objective: Objective, epoch: int) -> None:
         if self.batch_norm == "frozen":
-            rest_statistics(objective.model, self._frozen)
+            rest(objective.model, self._frozen)
 
     def chosen(self, groups: Sequence[Group]) -> Sequence[Group]:
         """What of a model's groups is frozen.
@@ -100,10 +100,13 @@ def said_of_statistics(batch_norm: str) -> str:
     return f"statistics of batch normalisations {done}"
 
 
-def rest_statistics(model: nn.Module, groups: Iterable[Group]) -> None:
-    """The batch normalisations of some groups normalise by the statistics that they have, and leave them as they are;
-    until `model.train()` is called."""
+def rest(model: nn.Module, groups: Iterable[Group]) -> None:
+    """The layers of some groups are set to evaluation: batch normalisations normalise by the statistics that they have,
+    and leave them as they are; nothing is dropped. Until `model.train()` is called."""
+    groups = list(groups)
+    frozen = {name for group in groups for name in group.parameters}
     resting = {name for group in groups for name in group.buffers}
     for name, module in model.named_modules():
-        if f"{name}.running_mean" in resting:
+        own = {f"{name}.{parameter}" for parameter, _ in module.named_parameters()}
+        if f"{name}.running_mean" in resting or (own and own <= frozen):
             module.eval()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from flambeau.core.errors import UsageError
 from flambeau.techniques.base import TECHNIQUES, Technique
-from flambeau.techniques.freeze import check_statistics, rest_statistics, said_of_statistics
+from flambeau.techniques.freeze import check_statistics, rest, said_of_statistics
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,7 +52,7 @@ class GradualUnfreezing(Technique):
     def on_rates(self, objective: Objective, rates: dict[nn.Parameter, float]) -> None:
         self._thaw()  # the optimiser is to have all parameters, where a training was interrupted in this process too
 
-    def on_epoch_start(self, objective: Objective, epoch: int) -> None:
+    def on_freeze(self, objective: Objective, epoch: int) -> None:
         self._thaw()
         groups = objective.groups()
         frozen = groups[: len(groups) - self.learning(epoch, len(groups))]
@@ -60,7 +60,7 @@ class GradualUnfreezing(Technique):
         for parameter in self._held:
             parameter.requires_grad_(False)
         if self.batch_norm == "frozen":
-            rest_statistics(objective.model, frozen)
+            rest(objective.model, frozen)
 
     def on_fit_end(self, objective: Objective) -> None:
         self._thaw()

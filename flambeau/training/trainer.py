@@ -141,7 +141,7 @@ class Trainer:
     def _train_epoch(self, interrupts: Interrupts) -> None:
         state, settings = self.state, self.settings
         self.objective.model.train()
-        for hook in self.hooks["on_epoch_start"]:  # one may let parts of the model rest
+        for hook in (*self.hooks["on_freeze"], *self.hooks["on_epoch_start"]):  # parts of the model may rest
             hook(self.objective, state.epoch)
         source = self.train.epoch(state.epoch, start=state.step_in_epoch * settings.accumulate)
         began, first, samples = time.perf_counter(), state.step_in_epoch, 0

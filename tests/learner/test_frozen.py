@@ -49,15 +49,12 @@ class Hold(Technique):
         self.until, self.statistics = until, statistics
 
     def on_build(self, objective: Objective) -> None:
-        body: Any = objective.model.body
-        body.requires_grad_(False)
-        if self.statistics:
-            body.eval()
-            body.train = lambda mode=True: body
+        self.body: Any = objective.model.body
+        self.body.requires_grad_(False)
 
-    def on_epoch_start(self, objective: Objective, epoch: int) -> None:
-        if self.until is not None and epoch >= self.until:
-            vars(objective.model.body).pop("train", None)
+    def on_freeze(self, objective: Objective, epoch: int) -> None:
+        if self.statistics and (self.until is None or epoch < self.until):
+            self.body.eval()
 
 
 def learner(
@@ -116,13 +113,13 @@ def test_a_row_goes_through_the_frozen_part_once_however_many_epochs(tmp_path: P
 
 def test_another_weight_is_another_set_of_activations_and_damage_is_made_good(tmp_path: Path) -> None:
     learner(tmp_path).fit()
-    (first,) = kept(tmp_path)
+    first, _ = kept(tmp_path)  # of the training and the validation rows
     learner(tmp_path, change=1e-6).fit()
-    assert len(kept(tmp_path)) == 2
+    assert len(kept(tmp_path)) == 4
     whole = first.read_bytes()
     first.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     learner(tmp_path).fit()
-    assert first.read_bytes() == whole and len(kept(tmp_path)) == 2
+    assert first.read_bytes() == whole and len(kept(tmp_path)) == 4
 
 
 @pytest.mark.parametrize(
@@ -197,6 +194,32 @@ def test_what_is_frozen_for_some_epochs_is_kept_for_these(tmp_path: Path) -> Non
     anew.fit()
     for name, value in weights(once).items():
         torch.testing.assert_close(value, weights(anew)[name], rtol=1e-3, atol=1e-4)
+
+
+def test_freezing_by_name_and_unfreezing_step_by_step(tmp_path: Path) -> None:
+    by_name = learner(tmp_path, hold=fb.techniques.Freeze(until="top"))
+    assert "computed once, 384 numbers" in frozen(by_name)
+    assert passes(by_name) == TRAIN + VALID + VALID
+    # the first epoch is as any other, and nothing is computed that it does not want
+    step_by_step = learner(tmp_path, hold=fb.techniques.GradualUnfreezing(), augment="strong", optimizer="adamw")
+    assert "4 augmented views" in frozen(step_by_step)
+    assert passes(step_by_step) == EPOCHS * (TRAIN + VALID) + VALID
+
+
+@pytest.mark.parametrize(
+    ("more", "value", "why"),
+    [
+        ([], None, "what is frozen is computed once where nothing before it is random"),
+        (["mixup"], 0, "mixup changes the inputs at each step, so what is frozen is computed in each epoch"),
+    ],
+)
+def test_a_plan_says_it(more: list[str], value: int | None, why: str) -> None:
+    data = fb.Dataset.from_arrays(*digits())
+    plan = fb.Learner(data, model="resnet9", techniques=["freeze", *more], run=False, quiet=True).plan()
+    (decision,) = [decision for decision in plan.decisions if decision.name == "training.frozen_views"]
+    assert decision.value == value and why in decision.why
+    plan = fb.Learner(data, model="resnet9", techniques=more, run=False, quiet=True).plan()
+    assert not [decision for decision in plan.decisions if decision.name == "training.frozen_views"]
 
 
 @pytest.mark.parametrize(
