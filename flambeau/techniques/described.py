@@ -10,7 +10,7 @@ from typing import Any
 from flambeau.core.registry import options_of
 from flambeau.techniques.base import TECHNIQUES, Technique
 
-COSTS = re.compile(r"\bCosts? .*?\.(?= [A-Z]|$)")
+COSTS = re.compile(r"\b(?:Costs|Saves) .*?\.(?= [A-Z]|$)")
 GAIN = re.compile(r"\bGain: .*?\.(?= [A-Z]|$)")
 
 

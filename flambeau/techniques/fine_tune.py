@@ -1,6 +1,6 @@
 """Fine-tuning in two parts, as fastai does it (Howard & Gugger 2020, arXiv:2002.04688): the new head first, so that it
-sends no noise through weights that are worth keeping, then everything, at rates that fall towards the input. The first
-epochs cost less. What it gained here: not measured yet.
+sends no noise through weights that are worth keeping, then everything, at rates that fall towards the input. Costs
+less in the first epochs. Gain: not measured yet.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """Freezing: layers keep the weights that they begin with (Yosinski et al. 2014, arXiv:1411.1792). Saves the backward
-pass through them, their gradients and the optimiser's state. What it gained here: not measured yet.
+pass through them, their gradients and the optimiser's state. Gain: not measured yet.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Gradual unfreezing: Howard & Ruder 2018, "Universal language model fine-tuning", arXiv:1801.06146, section 3.3. An
-epoch costs less the more is still frozen. What it gained here: not measured yet.
+"""Gradual unfreezing: Howard & Ruder 2018, "Universal language model fine-tuning", arXiv:1801.06146, section 3.3. Costs
+less, the more is still frozen. Gain: not measured yet.
 """
 
 from __future__ import annotations

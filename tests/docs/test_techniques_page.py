@@ -37,6 +37,6 @@ def test_its_docstrings_say_what_it_does_what_it_costs_and_where_it_is_from(name
 def test_the_command_lists_them_and_what_fits_a_pattern(flambeau: Forkserver, tmp_path: Path) -> None:
     told = json.loads(flambeau("techniques", "--json", cwd=tmp_path).out)["techniques"]
     assert [d["name"] for d in told] == sorted(TECHNIQUES)
-    assert {d["name"]: d["options"] for d in told}["mixup"] == {"alpha": 0.2}
+    assert {d["name"]: d["options"] for d in told}["clip"] == {"norm": 1.0}
     lines = flambeau("techniques", "label", cwd=tmp_path).out.splitlines()
     assert lines[0] == "label_smoothing amount=0.1" and all(line.startswith("    ") for line in lines[1:])
