@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from flambeau.cli import check, demo, evaluate, models, predict, report, resume, runs, serve, techniques, train
+from flambeau.cli import check, demo, evaluate, find_lr, models, predict, report, resume, runs, serve, techniques, train
 from flambeau.cli.common import Ended, emit
 from flambeau.core.errors import FlambeauError, UsageError, first_line
 from flambeau.core.printable import printable
@@ -47,7 +47,7 @@ def options(
     """
 
 
-for verb in (demo, check, train, resume, evaluate, predict, report, runs, models, techniques, serve):
+for verb in (demo, check, find_lr, train, resume, evaluate, predict, report, runs, models, techniques, serve):
     app.command(verb.NAME)(verb.command)
 
 
@@ -167,7 +167,7 @@ def _instead(option: str, context: Any) -> str | None:
         return None
     if name in options:
         return f"did you mean {options[name]}?"
-    return f"say --set {name}=…" if context.command.name == train.NAME else None
+    return f"say --set {name}=…" if context.command.name in (train.NAME, find_lr.NAME) else None
 
 
 def _pipe_closed() -> int:

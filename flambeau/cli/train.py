@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +12,14 @@ from flambeau.cli import common
 from flambeau.cli.common import option
 from flambeau.core.errors import UsageError
 
+if TYPE_CHECKING:
+    from flambeau.learner import Learner
+
 NAME = "train"
+SAME = ("epochs", "batch_size", "learning_rate", "weight_decay", "precision", "seed", "device", "metric")
+SETTINGS = {**dict(zip(SAME, SAME, strict=True)), "objective": "objective.name", "model": "model.name"}
+"""Options that are settings of the recipe: the option, and the setting."""
+OF_DATA = ("encoding", "no_header", "time", "horizon", "time_format", "read", "root")
 MOST_WIDE = 40  # characters of a column of the plan, before longer ones push the next aside
 
 
@@ -24,7 +32,17 @@ def command(
     pretrained: Annotated[str | None, option("Weights: a file, a hub name, or `yes` for the model's own.")] = None,
     epochs: Annotated[int | None, option("Passes over the training rows.")] = None,
     batch_size: Annotated[int | None, option("Samples in a batch.")] = None,
-    learning_rate: Annotated[float | None, option("The highest of the schedule.", "--learning-rate", "--lr")] = None,
+    learning_rate: Annotated[
+        str | None, option("The highest of the schedule; `find` to look for it first.", "--learning-rate", "--lr")
+    ] = None,
+    schedule: Annotated[
+        str | None, option("How the rate goes: a name, then options, as in `step every=0.25`; one_cycle if not given.")
+    ] = None,
+    optimizer: Annotated[
+        str | None, option("A name, then options, as in `sgd momentum=0.8`; adamw if not given.")
+    ] = None,
+    weight_decay: Annotated[float | None, option("Not of norms and biases; 0.05 if not given.")] = None,
+    precision: Annotated[str | None, option("auto, float32, bf16 or float16.")] = None,
     seed: Annotated[int | None, option("All randomness follows from it; 0 if not given.")] = None,
     device: Annotated[str | None, option("auto, cpu, cuda, cuda:1 or mps.")] = None,
     size: Annotated[int | None, option("Pixels a side that pictures are brought to.")] = None,
@@ -79,6 +97,16 @@ def command(
 
     Example: `flambeau train load.csv --time hour --target megawatts --horizon 24 --known holiday`
     """
+    learner = learner_of(dict(locals()))
+    if dry_run:
+        tell(learner.plan(), json)
+    else:
+        finish(learner, json, check=not no_check)
+
+
+def learner_of(asked: Mapping[str, Any]) -> Learner:
+    """The Learner that the options of `train`, by name, ask for."""
+    from flambeau.core.registry import name_and_options
     from flambeau.core.settings import parse_setting
     from flambeau.data.sources.opening import from_path
     from flambeau.data.split import Split
@@ -87,45 +115,38 @@ def command(
     from flambeau.recipe import Recipe
     from flambeau.techniques import keyed
 
+    recipe, data = asked["recipe"], asked["data"]
     base = Recipe.load(recipe) if recipe else Recipe()
+    loss = asked["loss"]
     settings: dict[str, Any] = {"objective.loss": loss} if loss else {}  # first: what is set may be options of it
-    settings |= dict(parse_setting(s) for s in set_ or ())
-    given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed, "device": device,
-             "objective.name": objective, "metric": metric}  # fmt: skip
-    settings |= {name: value for name, value in given.items() if value is not None}
-    if model is not None:
-        settings["model.name"] = model
-    if pretrained is not None:
+    settings |= dict(parse_setting(s) for s in asked["set_"] or ())
+    settings |= {setting: asked[name] for name, setting in SETTINGS.items() if asked[name] is not None}
+    if asked["schedule"] is not None:
+        name, given = name_and_options(asked["schedule"])
+        settings["schedule"] = {"name": name, **given} if given else name
+    if asked["optimizer"] is not None:
+        settings["optimizer"], settings["optimizer_options"] = name_and_options(asked["optimizer"])
+    if (pretrained := asked["pretrained"]) is not None:
         settings["pretrained"] = True if pretrained.lower() in ("yes", "true") else pretrained
-    added = {key: {**base.techniques.get(key, {}), **said} for key, said in keyed(technique).items()}
+    added = {key: {**base.techniques.get(key, {}), **said} for key, said in keyed(asked["technique"]).items()}
     base = base.model_copy(update={"techniques": base.techniques | added})
     base = base.with_settings(settings).model_copy(update={"reasons": []})
-    common_options: dict[str, Any] = {
-        "run": run,
-        "cache_limit": parse_size(cache_limit),
-        "threads": threads,
-        "size": size,
-    }
-    if no_baseline:
+    beside: dict[str, Any] = {name: asked.get(name) for name in ("run", "threads", "size")}
+    beside["cache_limit"] = parse_size(asked["cache_limit"])
+    if asked.get("no_baseline"):
         base = base.model_copy(update={"baseline": False})
     if data is None:
         if recipe is None:
             raise UsageError("what is to be trained on?", fix="give a folder, a table, or --recipe")
-        learner = Learner.from_recipe(base, **common_options)
-    else:
-        how = Split(split, valid, test, by, base.training.seed)
-        options = common.dataset_options(
-            target, input_, pattern, how, encoding=encoding, no_header=no_header, time=time, horizon=horizon, id=id_,
-            known=known or None, time_format=time_format, read=read, root=root,
-        )  # fmt: skip
-        if target is None and "target" not in OBJECTIVES[base.objective.name].takes:
-            options["labels"] = False
-        dataset = from_path(data, **options)
-        learner = Learner(dataset, recipe=base, **common_options)
-    if dry_run:
-        tell(learner.plan(), json)
-    else:
-        finish(learner, json, check=not no_check)
+        return Learner.from_recipe(base, **beside)
+    how = Split(asked["split"], asked["valid"], asked["test"], asked["by"], base.training.seed)
+    options = common.dataset_options(
+        asked["target"], asked["input_"], asked["pattern"], how, id=asked["id_"], known=asked["known"] or None,
+        **{name: asked[name] for name in OF_DATA},
+    )  # fmt: skip
+    if asked["target"] is None and "target" not in OBJECTIVES[base.objective.name].takes:
+        options["labels"] = False
+    return Learner(from_path(data, **options), recipe=base, **beside)
 
 
 def tell(plan: Any, as_json: bool) -> None:

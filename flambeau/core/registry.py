@@ -8,10 +8,11 @@ from typing import Any, Generic, TypeVar
 
 from flambeau.core import plugins
 from flambeau.core.errors import UsageError, nearest, shown
+from flambeau.core.settings import parse_part
 
 T = TypeVar("T")
 Asked = str | Mapping[str, Any]
-"""A part as a recipe asks for it: a name, or {name: …, option: …}."""
+"""A part as a recipe asks for it: a name, `name option=value …`, or {name: …, option: …}."""
 
 
 class Registry(Generic[T]):
@@ -54,8 +55,14 @@ class Registry(Generic[T]):
 
 
 def name_and_options(asked: Asked) -> tuple[str, dict[str, Any]]:
-    """What a recipe asks for, taken apart."""
-    options = {"name": asked} if isinstance(asked, str) else dict(asked)
+    """What a recipe asks for, taken apart.
+
+    >>> name_and_options("step every=0.25"), name_and_options({"name": "step", "every": 0.25})
+    (('step', {'every': 0.25}), ('step', {'every': 0.25}))
+    """
+    if isinstance(asked, str):
+        return parse_part(asked) if "=" in asked else (asked, {})
+    options = dict(asked)
     return str(options.pop("name", "")), options
 
 

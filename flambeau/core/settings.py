@@ -9,6 +9,24 @@ from flambeau.core.errors import UsageError
 from flambeau.core.files import parse_yaml
 
 
+def parse_part(text: str, what: str = "part") -> tuple[str, dict[str, Any]]:
+    """A part by its name and its settings: `step every=0.25`.
+
+    Args:
+        what: it is, as an error names it.
+
+    >>> parse_part("mixup alpha=0.4"), parse_part("clip")
+    (('mixup', {'alpha': 0.4}), ('clip', {}))
+
+    Raises:
+        UsageError: there is no name, or a setting without a value.
+    """
+    name, *settings = re.split(r"\s+(?=\S+=)", text.strip())  # a value may hold spaces, as a list does
+    if not re.fullmatch(r"\S+", name) or "=" in name:
+        raise UsageError(f"'{text}' is no {what}", expected="a name, then its settings, such as 'mixup alpha=0.4'")
+    return name, dict(parse_setting(setting) for setting in settings)
+
+
 def parse_setting(text: str) -> tuple[str, Any]:
     """`key=value` from a command line; the value is read as YAML.
 

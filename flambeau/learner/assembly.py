@@ -33,6 +33,20 @@ from flambeau.objectives.tasks import task_of
 from flambeau.recipe import Recipe
 
 
+def summary_of(model: nn.Module, data: Dataset | None) -> Any:
+    """Layers, shapes, parameters, FLOPs and memory of a model of some data.
+
+    Raises:
+        UsageError: the data has several inputs that are not one.
+    """
+    from flambeau.models import summary
+
+    fields = [data.fields[name] for name in data.inputs if name != PRESENT] if data else []
+    if len(fields) != 1 and not InputSpec.together([field.input_kind for field in fields]):
+        raise UsageError("a summary needs data with one input field, or with two texts")
+    return summary(model, InputSpec.of(fields))
+
+
 def objective(
     recipe: Recipe, data: Dataset | None, num_train: int, reasons: list[str], reporter: Reporter, *,
     model: nn.Module | None, loss: Callable[..., Tensor] | None, metrics: Sequence[Any],

@@ -18,23 +18,22 @@ from flambeau.core.randomness import mix
 from flambeau.core.registry import Asked
 from flambeau.core.reporter import Reporter
 from flambeau.data.dataset import Dataset
-from flambeau.data.grouping import PRESENT
 from flambeau.data.store.encode import EncodeOptions
 from flambeau.evaluation import measure, with_tta
 from flambeau.fields.augment import Augmentation
-from flambeau.learner import assembly, choices, environment, parts, preflight, records, verdicts
+from flambeau.learner import assembly, choices, environment, parts, preflight, rates, records, verdicts
 from flambeau.learner.feeds import SPLITS, FieldFeed
 from flambeau.learner.frozen import computed_once
 from flambeau.learner.plan import Plan
 from flambeau.learner.torchfeed import as_feed
-from flambeau.models import Group, InputSpec
+from flambeau.models import Group
 from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.predictor import Predictor
 from flambeau.recipe import Recipe
 from flambeau.run import Run
 from flambeau.techniques import Technique, check_together, made, objects
 from flambeau.techniques.transforms import Transforms
-from flambeau.training import Trainer, calibrate, engine, initialise
+from flambeau.training import RateCurve, Trainer, calibrate, engine, initialise
 from flambeau.training.own import OwnSteps
 
 DECIDED_BY_ENGINE = ("training.device", "training.precision")  # whose reasons the engine gives once it is made
@@ -236,7 +235,7 @@ class Learner:
             self._check(check)
             with engine.computing(compute_threads):
                 return self._fit(None, resume)
-        run = self.run = self._choose_run(resume)
+        run = self.run = records.choose_run(self._run_asked, self.recipe, resume)
         ours = not run.path.exists()
         with run.locked():
             if run.measured or (run.finished and not resume):
@@ -277,13 +276,6 @@ class Learner:
             self._write_findings(run)
         return self._fit(run, begun)
 
-    def _choose_run(self, resume: bool) -> Run:
-        if isinstance(self._run_asked, (str, Path)):
-            return Run(self._run_asked)
-        if resume:
-            raise UsageError("which run is to be resumed?", fix="give run=, its folder")
-        return Run.free(Path(str(self.recipe.data.get("path") or "run")).stem)
-
     def _check(self, wanted: bool) -> None:
         if not wanted or self._built:
             return
@@ -308,6 +300,7 @@ class Learner:
         try:
             if isinstance(self.feed, FieldFeed):
                 initialise(self.objective, self.feed.source("train"), self.feed.prepare)
+            rates.settle(self, run, resume)
             if run is not None and run.finished:  # killed while it was measured
                 run.load_model(self.objective.model)
                 self.trainer.state = run.progress
@@ -342,6 +335,13 @@ class Learner:
             if self.data is None:
                 self.reporter.say(f"report: {report.write(run)}")
         return result["metrics"]
+
+    def find_lr(self, *, start: float = 1e-6, end: float = 10.0, steps: int = 100) -> RateCurve:
+        """Raises the learning rate from `start` to `end` in so many steps, on a copy, to find one to train with (`fit`
+        does so by itself with `learning_rate="find"`); see `flambeau.training.find_lr`. Raises as `build`, and
+        TrainingError where the loss falls at none."""
+        self.build()
+        return rates.find(self, start=start, end=end, steps=steps)
 
     def baselines(self, split: str | None = None) -> list[dict[str, Any]]:
         """What the cheapest rivals reach on one split, as `fit` asks for a run: [{name, seconds, metrics, note}].
@@ -378,13 +378,8 @@ class Learner:
 
     def summary(self) -> Any:
         """Layers, shapes, parameters, FLOPs and memory of the model."""
-        from flambeau.models import summary
-
         self.build()
-        fields = [self.data.fields[name] for name in self.data.inputs if name != PRESENT] if self.data else []
-        if len(fields) != 1 and not InputSpec.together([field.input_kind for field in fields]):
-            raise UsageError("a summary needs data with one input field, or with two texts")
-        return summary(self.objective.model, InputSpec.of(fields))
+        return assembly.summary_of(self.objective.model, self.data)
 
     def groups(self) -> tuple[Group, ...]:
         """The layer groups of the model, from its input to its head; patterns in `model.groups` part it otherwise."""

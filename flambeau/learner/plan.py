@@ -18,6 +18,7 @@ from flambeau.objectives.tasks import task_of
 from flambeau.recipe import ModelChoice, Recipe
 from flambeau.techniques import TECHNIQUES, made, name_of
 from flambeau.training.engine import Machine, decide_precision
+from flambeau.training.settings import FIND
 
 OF_COLUMN = re.compile(r"(?:fields|model\.options\.encoders)\.(.+)\.(\w+)")  # a column's name may hold dots
 OF_OPTIMIZER = ("training.learning_rate", "training.backbone_lr_scale")
@@ -171,6 +172,8 @@ class _Planning:
             [field.kind for field in self.data.fields.values()], len(self.data.inputs),
             self.recipe.model.name, self.data.batch_size,
         )  # fmt: skip
+        if self.recipe.training.learning_rate == FIND:
+            self.later("training.learning_rate", "looked for on a copy of the model, before the first step")
         self.decide_engine()
         decided = {decision.name for decision in self.decisions}
         given = {name: value for name, value in self.given.items() if name not in decided}

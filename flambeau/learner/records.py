@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from flambeau.core.errors import DataError, RunError
+from flambeau.core.errors import DataError, RunError, UsageError
 from flambeau.core.files import write_json
 from flambeau.core.findings import TELLS_LEFT_OUT, Finding, Severity, worst_first
 from flambeau.core.reporter import Reporter
@@ -76,6 +77,19 @@ def write_down(run: Run, recipe: Recipe, feed: Feed, engine: Engine, resume: boo
         environment.compare_engines(reasons, engine.reasons, reporter)
         recipe.reasons = reasons
     recipe.save(run.path / "recipe.yaml")
+
+
+def choose_run(asked: str | Path | bool | None, recipe: Recipe, resume: bool) -> Run:
+    """The run that is asked for, or a free one named by the data.
+
+    Raises:
+        UsageError: which one is to be resumed is not said.
+    """
+    if isinstance(asked, (str, Path)):
+        return Run(asked)
+    if resume:
+        raise UsageError("which run is to be resumed?", fix="give run=, its folder")
+    return Run.free(Path(str(recipe.data.get("path") or "run")).stem)
 
 
 def write_findings(run: Run, findings: Sequence[Finding], checked: bool, data: Dataset | None, encoded: bool) -> None:

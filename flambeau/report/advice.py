@@ -108,7 +108,7 @@ def _blemishes(facts: Facts) -> Iterator[tuple[bool, Advice]]:
 
 def _losses(facts: Facts) -> dict[str, float]:
     """The training loss of the first and the last epoch, and the learning rate."""
-    rate = facts.recipe.training.learning_rate or 0.0
+    rate = facts.recipe.training.rate
     return {"first": facts.epochs[0]["train_loss"], "last": facts.epochs[-1]["train_loss"], "rate": rate}
 
 

@@ -64,6 +64,11 @@ CHINESE: dict[str, str] = {
     "guessed": "预测 {name}",
     "learning_rate": "学习率",
     "rate": "学习率",
+    "find_lr.title": "寻找学习率",
+    "find_lr.raw": "每步",
+    "find_lr.smoothed": "平滑后",
+    "find_lr.note": "训练之前，在模型的副本上，每个学习率走一步所得的损失。"
+    "所取的学习率在损失稳步下降之处，位于损失回升之前。",
     "confusion": "混淆矩阵",
     "confusion.note": "行是真实类别，列是预测类别。颜色越浓，占该行的比例越大；错误的颜色比正确的更醒目，以便看清"
     "少量错误。",

@@ -59,6 +59,7 @@ ENGLISH: dict[str, str] = {
     "loss.log": "loss (logarithmic)",
     "train_loss": "training",
     "train_loss.raw": "training, each logged step",
+    "find_lr.raw": "each step",
     "valid_loss": "validation",
     "best": "kept: epoch {epoch}",
     "loss.title": "Loss",
@@ -69,6 +70,10 @@ ENGLISH: dict[str, str] = {
     "guessed": "predicted {name}",
     "learning_rate": "Learning rate",
     "rate": "learning rate",
+    "find_lr.title": "The search for the learning rate",
+    "find_lr.smoothed": "smoothed",
+    "find_lr.note": "The loss of one step at each rate, on a copy of the model before its training. The rate was taken "
+    "where the loss falls steadily, before it rises again.",
     # confusion
     "confusion": "Confusion matrix",
     "confusion.note": "Rows are the true classes, columns the predicted ones. The stronger the colour, the "

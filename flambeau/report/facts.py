@@ -14,6 +14,7 @@ from flambeau.objectives.names import higher_is_better
 from flambeau.objectives.tasks import TASKS, Task
 from flambeau.recipe import Recipe
 from flambeau.run import Run
+from flambeau.training import RateCurve
 from flambeau.training.state import merit
 
 MEASURED = {"classification": "classes", "multilabel": "labels", "regression": "number", "forecast": "forecast"}
@@ -43,6 +44,7 @@ class Facts:
         self.overview: dict[str, Any] = run.overview
         fields = run.path / "fields.json"
         self.fields: dict[str, Any] = read_json(fields) if fields.exists() else {}
+        self.search = RateCurve.of_run(run.path)
         lines = run.metrics
         self.steps = [line for line in lines if "loss" in line]
         self.epochs = [line for line in lines if "train_loss" in line]

@@ -45,11 +45,11 @@ def percent(value: float) -> str:
 def line_chart(
     series: Sequence[Series], *, label: str, x_label: str, y_label: str, log: bool = False,
     y_format: Format = short, floor: float | None = None, ceiling: float | None = None,
-    mark: tuple[float, str] | None = None, whole_x: bool = False,
+    mark: tuple[float, str] | None = None, whole_x: bool = False, log_x: bool = False,
 ) -> Markup:  # fmt: skip
     """Curves over a common axis; `mark` is a vertical line at an x, with its text."""
     points = [p for s in series for p in (*s.points, *s.upper)]
-    x = Scale.around((p[0] for p in points), LEFT, WIDTH - RIGHT, room=0.02, whole=whole_x)
+    x = Scale.around((p[0] for p in points), LEFT, WIDTH - RIGHT, log=log_x, room=0.02, whole=whole_x)
     y = Scale.around((p[1] for p in points), HEIGHT - BOTTOM, TOP, log=log, floor=floor, ceiling=ceiling)
     marked = None
     if mark is not None:

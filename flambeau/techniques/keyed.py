@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flambeau.core.errors import UsageError, shown
-from flambeau.core.settings import parse_setting
+from flambeau.core.settings import parse_part
 from flambeau.techniques.base import Technique
 
 
@@ -59,8 +58,4 @@ def _named(technique: Any) -> Iterable[tuple[str, Any]]:
         return _each(technique)
     if not isinstance(technique, str):
         raise UsageError(f"{shown(technique)} is no technique", expected="a name, a Technique, or {name: settings}")
-    name, *settings = re.split(r"\s+(?=\S+=)", technique.strip())  # a value may hold spaces, as a list does
-    if not re.fullmatch(r"\S+", name) or "=" in name:
-        expected = "a name, then its settings, such as 'mixup alpha=0.4'"
-        raise UsageError(f"'{technique}' is no technique", expected=expected)
-    return [(name, dict(parse_setting(setting) for setting in settings))]
+    return [parse_part(technique, "technique")]

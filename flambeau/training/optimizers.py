@@ -59,7 +59,7 @@ def _of_phase(
     objective: Objective, phase: str, settings: Settings, rates: Mapping[nn.Parameter, float]
 ) -> torch.optim.Optimizer:
     return build(
-        settings.optimizer, objective.parameters(phase), settings.learning_rate or 1e-3, settings.weight_decay,
+        settings.optimizer, objective.parameters(phase), settings.rate, settings.weight_decay,
         head=objective.head_parameters(), backbone_lr_scale=settings.backbone_lr_scale or 1.0, rates=rates,
         options=settings.optimizer_options,
     )  # fmt: skip

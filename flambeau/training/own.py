@@ -15,7 +15,7 @@ from flambeau.core.errors import UsageError, first_line, shown
 from flambeau.objectives import Objective
 from flambeau.training import optimizers
 from flambeau.training.schedule import SCHEDULES, Schedule
-from flambeau.training.settings import Settings
+from flambeau.training.settings import FIND, Settings
 
 BY_STEP = (OneCycleLR, CyclicLR)  # schedulers that take a step each batch; the others each epoch
 
@@ -100,6 +100,9 @@ class OwnSteps:
         says so."""
         if self.optimizer is None:
             return []
+        if settings.learning_rate == FIND:
+            raise UsageError(f"learning_rate={FIND}, and your own optimiser decides its rate",
+                             fix="name an optimiser, or make yours with the rate of learner.find_lr()")  # fmt: skip
         settings.learning_rate = self.build(parameters).param_groups[0]["lr"]
         return [f"learning_rate {settings.learning_rate:g}: that of your own optimiser"]
 

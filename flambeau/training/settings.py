@@ -10,6 +10,7 @@ from flambeau.core.errors import UsageError, nearest, shown
 
 OF_PHASE = ("optimizer", "optimizer_options", "learning_rate", "backbone_lr_scale", "weight_decay", "every")
 MOST = 10**9  # of anything that is counted
+FIND = "find"  # a learning rate that is looked for before the first step
 
 
 @dataclass
@@ -22,7 +23,7 @@ class Settings:
         max_tokens: for ragged inputs, the most padded tokens in a batch.
         accumulate: batches to a step.
         optimizer: a name of torch.optim in lower case, with `optimizer_options` for its further arguments.
-        learning_rate: the highest rate of the schedule.
+        learning_rate: the highest rate of the schedule; `find` to look for it, see `find_lr`.
         backbone_lr_scale: share of the rate at which pretrained layers learn.
         weight_decay: decoupled for adamw.
         schedule: one_cycle, cosine, cosine_restarts, step, exponential, wsd, linear or constant; or {name: …,
@@ -51,7 +52,7 @@ class Settings:
     accumulate: int = 1
     optimizer: str = "adamw"
     optimizer_options: dict[str, Any] = field(default_factory=dict)
-    learning_rate: float | None = None
+    learning_rate: float | str | None = None
     backbone_lr_scale: float | None = None
     weight_decay: float = 0.05
     schedule: str | dict[str, Any] = "one_cycle"
@@ -75,9 +76,15 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not 1 <= value <= MOST:
                 raise UsageError(f"{name}={shown(value)} does not fit", expected="1 or more" if value < 1 else "less")
+        if isinstance(self.learning_rate, str) and self.learning_rate != FIND:
+            try:
+                self.learning_rate = float(self.learning_rate)
+            except ValueError:
+                told = f"learning_rate={shown(self.learning_rate)} does not fit"
+                raise UsageError(told, expected=f"a number above 0, or {FIND}") from None
         for name in ("learning_rate", "backbone_lr_scale"):
             value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
+            if value is not None and value != FIND and not 0 < value < math.inf:
                 raise UsageError(f"{name}={value} does not fit", expected="a number above 0")
         for name in ("weight_decay", "checkpoint_minutes", "frozen_views"):
             if not 0 <= getattr(self, name) < math.inf:
@@ -90,6 +97,11 @@ class Settings:
             if wrong := next((name for name in own if name not in OF_PHASE), None):
                 raise UsageError(f"the phase {phase} has no setting '{wrong}'", fix=nearest(wrong, OF_PHASE))
             self.of_phase(phase)  # checked
+
+    @property
+    def rate(self) -> float:
+        """The learning rate, or 1e-3 where none is set or found yet."""
+        return self.learning_rate if isinstance(self.learning_rate, float | int) else 1e-3
 
     def of_phase(self, phase: str) -> Settings:
         """The settings of one phase of the objective."""

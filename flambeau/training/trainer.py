@@ -195,7 +195,7 @@ class Trainer:
         values = iter(torch.stack(pending).tolist() if pending else ())
         steps = [[next(values) for _ in losses] for losses in self._pending]
         self._pending.clear()
-        self.state.add_losses(steps, self.settings.learning_rate)
+        self.state.add_losses(steps, self.settings.rate)
 
     def _log(self, samples_per_second: float) -> None:
         self._collect_losses()

@@ -19,8 +19,8 @@ VERBS = sorted(command.name or "" for command in app.registered_commands)
 
 
 def test_the_verbs_are_those_of_the_readme() -> None:
-    verbs = "demo check train resume evaluate predict report runs models techniques serve"
-    assert sorted(verbs.split()) == VERBS
+    of_readme = "demo check find-lr train resume evaluate predict report runs models techniques serve"
+    assert sorted(of_readme.split()) == VERBS
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -51,8 +51,9 @@ def test_errors_are_one_json_document_and_one_line(flambeau: Forkserver, tmp_pat
         (["check", "--jsn"], "no such option: --jsn"),
         (["train", "photos", "--bs", "3"], "no such option: --bs; did you mean --batch-size?"),
         (["train", "photos", "--num-epochs=3"], "no such option: --num-epochs; did you mean --epochs?"),
-        (["train", "photos", "--optimizer", "sgd"], "no such option: --optimizer; say --set optimizer=…"),
-        (["train", "photos", "--weight_decay", "0"], "no such option: --weight_decay; say --set weight_decay=…"),
+        (["train", "photos", "--warmup", "0.1"], "no such option: --warmup; say --set warmup=…"),
+        (["train", "photos", "--weight_decay", "0"], "no such option: --weight_decay; did you mean --weight-decay?"),
+        (["find-lr", "photos", "--stepps", "9"], "no such option: --stepps; did you mean --steps?"),
         (["train", "photos", "--val-split", "0.1"], "no such option: --val-split; did you mean --valid?"),
         (["evaluate", "run", "--gpu", "0"], "no such option: --gpu; did you mean --device?"),
         (["predict", "run", "a.png", "--top", "0"], "--top"),

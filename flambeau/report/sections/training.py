@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from flambeau.core.registry import name_and_options
 from flambeau.objectives.names import is_share
+from flambeau.report import rates
 from flambeau.report.facts import Facts
 from flambeau.report.markup import Markup, tag
 from flambeau.report.parts import figure, figure_of, grid, note, number, percentage, section
@@ -25,7 +26,8 @@ def curves(facts: Facts, words: Words) -> Markup:
     if not facts.steps and not facts.epochs:
         return section(words, "curves", note(words("curves.none")))
     return section(words, "curves", _only_epoch(facts, words),
-                   grid(_loss(facts, words), _metrics(facts, words), _learning_rate(facts, words)))  # fmt: skip
+                   grid(_loss(facts, words), _metrics(facts, words), _learning_rate(facts, words),
+                        _search(facts, words)))  # fmt: skip
 
 
 def _only_epoch(facts: Facts, words: Words) -> Markup | None:
@@ -121,6 +123,14 @@ def _learning_rate(facts: Facts, words: Words) -> Markup | None:
     settings = facts.recipe.training
     title = words("learning_rate.title", schedule=name_and_options(settings.schedule)[0], optimizer=settings.optimizer)
     return figure(title, chart, id="learning_rate")
+
+
+def _search(facts: Facts, words: Words) -> Markup | None:
+    """How the learning rate was found, where it was looked for."""
+    if facts.search is None:
+        return None
+    drawn, series = rates.chart(facts.search, words)
+    return figure(words("find_lr.title"), drawn, series=series, id="find_lr", remark=words("find_lr.note"))
 
 
 def speed(facts: Facts, words: Words) -> Markup:

@@ -1,0 +1,49 @@
+"""`flambeau find-lr`: which learning rate to train with."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flambeau.cli import common, train
+from flambeau.cli.common import option
+
+NAME = "find-lr"
+OF_TRAINING = ("learning_rate", "run", "no_check", "no_baseline", "dry_run", "json")  # which mean nothing here
+
+
+def command(
+    plot: Annotated[Path | None, option("Draw the curve into this file: .svg or .png.")] = None,
+    start: Annotated[float, typer.Option(help="The lowest rate.")] = 1e-6,
+    end: Annotated[float, typer.Option(help="The highest rate.")] = 10.0,
+    steps: Annotated[int, typer.Option(help="How many rates are tried.")] = 100,
+    json: common.Json = False,
+    **asked: Any,
+) -> None:
+    """Look for a learning rate: raise it from step to step on a copy of the model until the loss diverges. Nothing is
+    trained, and no run is left. Takes what `flambeau train` takes; `flambeau train --learning-rate find` looks first.
+
+    Example: `flambeau find-lr photos/ --model resnet18 --plot curve.svg`
+    """
+    from flambeau.report import rates
+
+    learner = train.learner_of({**asked, "learning_rate": None})
+    curve = learner.find_lr(start=start, end=end, steps=steps)
+    drawn = rates.save(curve, plot) if plot is not None else None
+    if json:
+        common.emit({**curve.to_dict(), "plot": str(drawn) if drawn else None})
+    else:
+        common.echo(f"{curve.suggestion:g}")
+
+
+def _with_options_of_train() -> inspect.Signature:
+    parameters = inspect.signature(train.command, eval_str=True).parameters
+    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "asked"]
+    shared = [p for name, p in parameters.items() if name not in OF_TRAINING]
+    return inspect.Signature([*shared, *own])
+
+
+vars(command)["__signature__"] = _with_options_of_train()
