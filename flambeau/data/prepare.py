@@ -35,6 +35,10 @@ class Preparer:
         """Whether preparing a training batch draws random numbers."""
         return any(self.fields[name].random for name in self.inputs)
 
+    def train_at(self, share: float) -> bool:
+        """Prepares inputs for training at `share` of their side from now on; whether there is one that has a side."""
+        return any([self.fields[name].train_at(share) for name in self.inputs])
+
     def __call__(
         self, rows: Tensor, gathered: Gathered, training: bool = False, generator: torch.Generator | None = None
     ) -> Batch:

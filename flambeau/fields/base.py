@@ -128,6 +128,10 @@ class Field(RawValues, Suited, ABC):
         """
         return []
 
+    def train_at(self, share: float) -> bool:
+        """Prepares values for training at `share` of their side from now on, as a picture can; whether it does."""
+        return False
+
     # -- places in a picture ------------------------------------------------------------------------------------
 
     def follow(self, value: Any, placement: Placement) -> Any:

@@ -19,7 +19,9 @@ from torch import Tensor
 from flambeau.core.arrays import as_array
 from flambeau.core.errors import DataError, UsageError, nearest, shown
 from flambeau.fields.augment import Augmentation, choose, normalise
+from flambeau.fields.augment.geometry import Geometry
 from flambeau.fields.augment.movement import Movement
+from flambeau.fields.augment.resample import resize as reduced
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.encoding import Sample
 from flambeau.fields.picture.colour_spaces import COLOURS, convert
@@ -40,6 +42,8 @@ DEFAULT_SIZE = 128
 RESIZES = ("squash", "crop", "pad")
 FIT_SAMPLE = 256
 THUMBNAIL = 160  # pixels a side, at most
+STEPS = {128: 32, 32: 4}
+"""What sides in training are a multiple of, for pictures of at least so many pixels."""
 MANY = 20_000  # training pictures from which `auto` augments lightly
 
 
@@ -91,6 +95,7 @@ class Image(Field):
         self.mean: list[float] | None = None
         self.std: list[float] | None = None
         self.source_sizes: list[int] = []
+        self._training_size: tuple[int, int] | None = None
         self.view: Callable[[Tensor], Tensor] | None = None
         """Which part of a stored picture is seen where nothing is trained; all of it if None."""
 
@@ -112,6 +117,14 @@ class Image(Field):
         augmentation, why = choose(seen.values, seen.targets, classes=seen.classes, level=level)
         self.augmentation = augmentation or None
         return [why + added]
+
+    def train_at(self, share: float) -> bool:
+        height, width, _ = self.encoding.shape
+        # whole multiples, as models halve sides several times
+        step = next((step for least, step in STEPS.items() if min(height, width) >= least), 1)
+        sides = [min(side, max(step, round(share * side / step) * step)) for side in (height, width)]
+        self._training_size = None if share >= 1 else (sides[0], sides[1])
+        return True
 
     @property
     def channels(self) -> int:
@@ -292,6 +305,9 @@ class Image(Field):
         mean = self.mean if rgb else [0.0] * channels
         std = self.std if rgb else [1.0] * channels
         movement = None
+        if training and (small := self._training_size) is not None:
+            gathered, each = reduced(gathered, small), gathered.device.type == "cpu"
+            movement = Movement("whole", Geometry(), small, small, "constant", (0.0,), each)
         if training and self.augmentation is not None:
             assert generator is not None
             size = (gathered.shape[1], gathered.shape[2])

@@ -16,6 +16,7 @@ from flambeau.techniques.label_smoothing import LabelSmoothing
 from flambeau.techniques.mixes import Mixes
 from flambeau.techniques.mixup import Mixup
 from flambeau.techniques.penalties import L1, L2
+from flambeau.techniques.progressive_resizing import ProgressiveResizing
 from flambeau.techniques.sam import SAM
 from flambeau.techniques.snapshots import Snapshots
 from flambeau.techniques.swa import SWA
@@ -42,6 +43,7 @@ __all__ = [
     "LabelSmoothing",
     "Mixes",
     "Mixup",
+    "ProgressiveResizing",
     "Snapshots",
     "Step",
     "Technique",

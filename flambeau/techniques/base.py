@@ -75,6 +75,10 @@ class Training(Protocol):
     def rate(self, step: int) -> float:
         """The factor of the learning rate at a step, from 0 on, as the schedule has it."""
 
+    def train_at(self, share: float) -> bool:
+        """Lets inputs that have a side, such as pictures, be prepared for training at `share` of it from now on;
+        whether there is one."""
+
     def batches(self, most: int) -> Iterator[Batch]:
         """Training batches as an evaluation would see them, spread over an epoch: at most about twice `most`."""
 

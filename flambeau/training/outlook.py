@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flambeau.data.batch import Batch
+from flambeau.data.prepare import Preparer
 from flambeau.training.measure import Prepare, Source, some
 from flambeau.training.updates import Updates
 
@@ -29,6 +30,10 @@ class Outlook:
     def rate(self, step: int) -> float:
         """The factor of the learning rate at a step, from 0 on."""
         return self.updates.rate(step)
+
+    def train_at(self, share: float) -> bool:
+        """Lets inputs that have a side be prepared for training at `share` of it from now on; whether there is one."""
+        return isinstance(self.prepare, Preparer) and self.prepare.train_at(share)
 
     def batches(self, most: int) -> Iterator[Batch]:
         """Training batches as an evaluation would see them, spread over an epoch: fewer than twice `most`."""

@@ -94,13 +94,16 @@ def jpeg(array: np.ndarray, orientation: int = 1) -> bytes:
     return buffer.getvalue()
 
 
-def batch_of(pictures: list[Any], marks: list[Any], image: Image, training: bool) -> tuple[torch.Tensor, torch.Tensor]:
+def batch_of(
+    pictures: list[Any], marks: list[Any], image: Image, training: bool, share: float = 1.0
+) -> tuple[torch.Tensor, torch.Tensor]:
     data = Dataset({"x": pictures, "y": marks}, fields={"x": image, "y": Marks()}, target="y", split="none")
     data.fit()
     data.fields["x"].mean, data.fields["x"].std = [0.0], [1.0]
     store = encode(data)
     rows = torch.arange(len(pictures))
     prepare = Preparer(data.fields, data.inputs, "y", torch.device("cpu"))
+    assert prepare.train_at(share)
     batch = prepare(rows, store.gather(rows), training, torch.Generator().manual_seed(0))
     return batch.input[:, 0], batch.target.values[:, 0]
 
@@ -114,6 +117,18 @@ def test_a_mark_stays_on_what_it_marks(fit: str, augment: str) -> None:
     pictures, marks = batch_of([p for p, _ in made], [[m] for _, m in made], image, training=True)
     for picture, mark in zip(pictures, marks.numpy(), strict=True):
         if (mark > 8).all() and (mark < np.array(SIZE[::-1]) - 8).all():  # wholly inside
+            assert np.abs(centre(picture) - mark).max() < HALF
+
+
+@pytest.mark.parametrize("augment", GEOMETRY)
+def test_a_mark_stays_on_what_it_marks_in_smaller_pictures(augment: str) -> None:
+    sides = [(200, 300), (90, 90), SIZE]
+    made = [drawn(h, w, seed) for seed, (h, w) in enumerate(sides * 8)]
+    image = Image(SIZE, "grey", "pad", background=0, augment=GEOMETRY[augment])
+    pictures, marks = batch_of([p for p, _ in made], [[m] for _, m in made], image, training=True, share=0.75)
+    assert pictures.shape[1:] == (40, 56)  # multiples of four
+    for picture, mark in zip(pictures, marks.numpy(), strict=True):
+        if (mark > 8).all() and (mark < np.array((56, 40)) - 8).all():  # wholly inside
             assert np.abs(centre(picture) - mark).max() < HALF
 
 

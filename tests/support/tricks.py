@@ -22,6 +22,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "l1": [{"strength": 1e-3}],
     "l2": [{"strength": 1e-2}],
     "label_smoothing": [{"amount": 0.2}],
+    "progressive_resizing": [{"start": 1.0, "until": 0.6}],
     "mixup": [{"alpha": 0.4, "p": 1.0}, {"alpha": 1.0, "p": 0.5}],
     "cutmix": [{"alpha": 1.0, "p": 1.0}, {"alpha": 0.5, "p": 0.5}],
     "sam": [{"rho": 0.05}],
@@ -38,6 +39,7 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "l1": {"strength": 0.0},
     "l2": {"strength": 0.0},
     "label_smoothing": {"amount": 0.0},
+    "progressive_resizing": {"start": 1.0, "until": 0.6},
     "snapshots": {"every": 1},
 }
 IMPOSSIBLE: dict[str, dict[str, Any]] = {
@@ -54,6 +56,7 @@ IMPOSSIBLE: dict[str, dict[str, Any]] = {
     "l2": {"strength": float("nan")},
     "label_smoothing": {"amount": 1.0},
     "mixup": {"alpha": 0.0},
+    "progressive_resizing": {"start": 0.0},
     "cutmix": {"p": 0.0},
     "sam": {"rho": 0.0},
     "snapshots": {"every": 0},

@@ -89,7 +89,7 @@ class Movement:
         """
         H, W = grid.shape[1:]
         across = grid.new_tensor([W / self.start[1], H / self.start[0]], dtype=torch.float32)
-        inverse = (self.inverse * across[:, None]).expand(len(grid), 2, 3)
+        inverse = (self.inverse.to(across) * across[:, None]).expand(len(grid), 2, 3)
         fill = torch.tensor([float(outside)], device=grid.device) if self.padding == "constant" else None
         bend = self.geometry.bend
         out = resample.sample(grid[..., None], inverse, self.size, self.padding, fill, "nearest", bend)[:, 0]
