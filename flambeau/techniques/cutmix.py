@@ -1,4 +1,4 @@
-"""CutMix: Yun et al. 2019, arXiv:1905.04899. Costs one copy of the batch; not measured here yet."""
+"""CutMix: Yun et al. 2019, arXiv:1905.04899. Costs one copy of the batch. Gain: not measured yet."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Progressive resizing: small pictures first (Tan & Le 2021, arXiv:2104.00298, section 4).
 
-Costs one reduction of each batch of bytes; saves what a smaller picture costs less: at half the side a quarter of a
-convolution. The store is encoded once, at the full size; validation sees the full size throughout. Not measured here
-yet.
+Costs one reduction of each batch of bytes, and saves what a smaller picture costs less: at half the side three quarters
+of a convolution. Gain: not measured yet.
 """
 
 from __future__ import annotations
@@ -23,7 +22,11 @@ if TYPE_CHECKING:
 @TECHNIQUES.register("progressive_resizing")
 class ProgressiveResizing(Technique):
     """Trains on pictures whose sides grow, epoch by epoch, from `start` of the full ones to these after the share
-    `until` of the epochs."""
+    `until` of the epochs.
+
+    The store is encoded once, at the full size; validation sees the full size throughout. What has a place in the
+    picture follows.
+    """
 
     name = "progressive_resizing"
     settings = ("start", "until")
