@@ -30,6 +30,7 @@ from flambeau.techniques import Technique
 FASTER = 5.0
 PROBE: dict[str, Any] = {"techniques": ["freeze"], "augment": "none"}
 UNFREEZING = ["gradual_unfreezing", "discriminative_rates"]
+TTA, WITH_TTA = 8, ("fine-tuning", "unfreezing")
 WAYS: dict[str, dict[str, Any]] = {
     "probe": PROBE,
     "probe anew": {**PROBE, "frozen_views": 0},
@@ -62,7 +63,8 @@ class Clock(Technique):
 
 
 def run(way: str, held_out: Any, folder: Path, epochs: int | None) -> dict[str, Any]:
-    """{accuracy, first, epoch}: seconds of the first epoch, and of each later one."""
+    """{accuracy, tta, first, epoch}: accuracy, and that with test-time augmentation; seconds of the first epoch, and of
+    each later one."""
     settings = dict(WAYS[way])
     clock = Clock()
     data = fb.Dataset.from_folder(cache() / "stamps", split="none")
@@ -74,13 +76,14 @@ def run(way: str, held_out: Any, folder: Path, epochs: int | None) -> dict[str, 
     )  # fmt: skip
     metrics = learner.fit(check=False)
     seconds = [end - start for start, end in zip(clock.ends, clock.ends[1:], strict=False)]
-    return {"accuracy": metrics["accuracy"], "first": seconds[0], "epoch": seconds[1:]}
+    tta = learner.evaluate(tta=TTA)["tta"]["metrics"]["accuracy"] if way in WITH_TTA else None
+    return {"accuracy": metrics["accuracy"], "tta": tta, "first": seconds[0], "epoch": seconds[1:]}
 
 
 def interval(values: list[float]) -> str:
     """The mean, and the ends of its 95 % interval where there are several values."""
-    if len(values) == 1:
-        return f"{values[0]:.3f}"
+    if len(values) < 2:
+        return "".join(f"{value:.3f}" for value in values)
     from scipy.stats import t
 
     spread = (sum((v - mean(values)) ** 2 for v in values) / (len(values) - 1) / len(values)) ** 0.5
@@ -115,10 +118,11 @@ def main() -> int:
     else:
         rows = [
             [SAID[way], f"{median(r['first'] for r in results):.1f}", f"{epoch[way]:.2f}",
-             interval([r["accuracy"] for r in results])]
+             interval([r["accuracy"] for r in results]),
+             interval([r["tta"] for r in results if r["tta"] is not None])]
             for way, results in found.items()
         ]  # fmt: skip
-        print(table([["", "first epoch, s", "a later one, s", "accuracy"], *rows]))
+        print(table([["", "first epoch, s", "a later one, s", "accuracy", f"with {TTA} views"], *rows]))
     if not {"probe", "probe anew"} <= epoch.keys():
         return 0
     ratio = epoch["probe anew"] / epoch["probe"]
