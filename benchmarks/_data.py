@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
+
+import numpy as np
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))  # `import _data` lets `realdata` be imported
 
@@ -31,6 +34,16 @@ def cached_fashion_mnist(train: int = 60_000, test: int = 10_000) -> Path:
     folder = cache() / f"fashion-mnist-{train}-{test}"
     _tell(folder, f"{train + test} pictures of Fashion-MNIST")
     return write_fashion_mnist(folder, train=train, test=test)
+
+
+@functools.cache
+def fashion_mnist_arrays() -> tuple[np.ndarray, list[str], np.ndarray, list[str]]:
+    """Fashion-MNIST in memory: pictures (60,000, 28, 28) and the names of their classes, and the 10,000 to test on."""
+    from realdata.pictures import fashion_mnist
+
+    pictures = fashion_mnist()
+    train, test = ([pictures.classes[y] for y in part] for part in (pictures.train_y, pictures.test_y))
+    return pictures.train_x, train, pictures.test_x, test
 
 
 def _tell(folder: Path, what: str) -> None:

@@ -72,6 +72,15 @@ def compare(ours: Sequence[float], theirs: Sequence[float]) -> Comparison:
     return Comparison(statistics.median(ours) / statistics.median(theirs), min(pairs), max(pairs))
 
 
+def half_interval(values: Sequence[float]) -> float | None:
+    """Half of the 95 % interval of the mean by Student's t; None for one value, which has none."""
+    if len(values) < 2:
+        return None
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / len(values) ** 0.5
+
+
 def summary(figures: Sequence[float]) -> dict[str, float]:
     """Median, smallest, largest and number of rounds."""
     return {"median": statistics.median(figures), "min": min(figures), "max": max(figures), "rounds": len(figures)}

@@ -25,15 +25,14 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from statistics import mean, median, stdev
+from statistics import mean, median
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import _data
 import numpy as np
-from _timing import table, verdict
+from _timing import half_interval, table, verdict
 
 import flambeau as fb
 from flambeau.core.errors import UsageError
@@ -59,17 +58,8 @@ class Task:
     quick: dict[str, Any]
 
 
-@cache
-def fashion_arrays() -> tuple[Any, list[str], Any, list[str]]:
-    from realdata.pictures import fashion_mnist
-
-    pictures = fashion_mnist()
-    names = ([pictures.classes[y] for y in part] for part in (pictures.train_y, pictures.test_y))
-    return pictures.train_x, next(names), pictures.test_x, next(names)
-
-
 def fashion(seed: int, quick: bool) -> fb.Dataset:
-    x, y, test_x, test_y = fashion_arrays()
+    x, y, test_x, test_y = _data.fashion_mnist_arrays()
     rows = np.random.default_rng(seed).permutation(len(x))[: 1_000 if quick else 6_000]
     tested = 2_000 if quick else len(test_x)
     return fb.Dataset.from_arrays(x[rows], [y[i] for i in rows], test=(test_x[:tested], test_y[:tested]))
@@ -156,15 +146,6 @@ class Bench:
             "half": half_interval(differences),
             "cost": median(on[1] / off[1] for off, on in pairs),
         }
-
-
-def half_interval(values: list[float]) -> float | None:
-    """Half of the 95 % interval of the mean by Student's t; None for one value, which has none."""
-    if len(values) < 2:
-        return None
-    from scipy.stats import t
-
-    return float(t.ppf(0.975, len(values) - 1)) * stdev(values) / len(values) ** 0.5
 
 
 def cells(effect: dict[str, Any]) -> tuple[str, str]:
