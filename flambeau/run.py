@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -292,13 +292,16 @@ class Run:
         """A few training rows to try the model on, raw values by input; none where the file was taken away."""
         return self._read("examples.json", Examples).get("examples", [])
 
-    def save_model(self, model: nn.Module, calibration: dict[str, Any] | None = None) -> None:
+    def save_model(
+        self, model: nn.Module, calibration: dict[str, Any] | None = None, without: Collection[str] = ()
+    ) -> None:
         """Writes model.safetensors; from then on the run is finished.
 
         Args:
             calibration: what was found of the model's certainty, plain JSON; it belongs to these weights.
+            without: names of tensors that are not kept, since a model that is built again begins with them.
         """
-        state = checkpoint.storable(model.state_dict())
+        state = checkpoint.storable({n: value for n, value in model.state_dict().items() if n not in without})
         said = to_json(calibration, None) if calibration else ""
         digest = _digest_of(safetensors.torch.save(state), said)
         # one key, for the order of several is by chance, and the same weights are to be the same file
@@ -321,8 +324,9 @@ class Run:
             target = state.get("fields", {}).get(state.get("target"), {})
             return {name: target[name] for name in ("temperature", "spread") if name in target}
 
-    def load_model(self, model: nn.Module) -> str | None:
-        """Loads the weights: the final ones, or of an unfinished run the best so far (the last, where it keeps those).
+    def load_model(self, model: nn.Module, without: Collection[str] = ()) -> str | None:
+        """Loads the weights: the final ones, or of an unfinished run the best so far (the last, where it keeps those);
+        tensors `without` stay as they are where the run has them not.
 
         Returns:
             of an unfinished run a sentence that says so, and which weights these are.
@@ -350,6 +354,7 @@ class Run:
                 f"{own[other[0]]}", where=path, fix="build the model as it was trained",
             )  # fmt: skip
         missing, unexpected = model.load_state_dict(state, strict=False)
+        missing = [name for name in missing if name not in without]
         if missing or unexpected:
             raise RunError(
                 f"the weights do not fit the model: {len(missing)} tensors missing, {len(unexpected)} unexpected, "

@@ -31,7 +31,7 @@ from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.predictor import Predictor
 from flambeau.recipe import Recipe
 from flambeau.run import Run
-from flambeau.techniques import Technique, check_together, made, objects
+from flambeau.techniques import Technique, check_together, made, not_kept, objects
 from flambeau.techniques.transforms import Transforms
 from flambeau.training import RateCurve, Trainer, calibrate, engine, initialise
 from flambeau.training.own import OwnSteps
@@ -302,7 +302,9 @@ class Learner:
                 initialise(self.objective, self.feed.source("train"), self.feed.prepare)
             rates.settle(self, run, resume)
             if run is not None and run.finished:  # killed while it was measured
-                run.load_model(self.objective.model)
+                run.load_model(self.objective.model, not_kept(self.objective.model, self.techniques))
+                for technique in self.techniques:
+                    technique.on_done(self.objective)
                 self.trainer.state = run.progress
             else:
                 self.trainer.fit(resume=resume)
@@ -326,7 +328,8 @@ class Learner:
                 run.save_fields(self.data.fields, self.data.inputs, self.data.target)
             write_json(run.path / "evaluation.json", {**result, "pending": True})
             if not run.finished:
-                run.save_model(self.objective.model, self.objective.calibration)
+                without = not_kept(self.objective.model, self.techniques)
+                run.save_model(self.objective.model, self.objective.calibration, without)
             if isinstance(self.feed, FieldFeed):
                 beside = verdicts.put_beside(result, self.objective, self.engine, self.feed, self.recipe, self.reporter)
                 result = {**result, **beside}

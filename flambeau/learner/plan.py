@@ -325,6 +325,9 @@ class _Planning:
             if says := technique.describe():
                 told = ", ".join(f"{name}={value}" for name, value in technique.to_dict().items() if value is not None)
                 self.decide(f"techniques.{key}", told, says)
+            if technique.needs_base and self.names_model and not self.pretrained:
+                begins = f"{self.recipe.model.name} begins with random weights"
+                raise UsageError(f"{key} keeps what was trained alone, and {begins}", fix="give pretrained=")
             for name, (value, why) in technique.decides().items():
                 asked = getattr(training, name)
                 if asked not in (None, value):

@@ -47,6 +47,11 @@ class Group:
         """How many of them learn."""
         return sum(parameter.numel() for parameter in self.parameters.values() if parameter.requires_grad)
 
+    def frozen(self) -> Group:
+        """What of it does not learn."""
+        parameters = {name: parameter for name, parameter in self.parameters.items() if not parameter.requires_grad}
+        return Group(self.name, parameters, self.buffers)
+
     def matching(self, pattern: str) -> Group:
         """What of it has a regular expression in its name."""
         parameters = {name: parameter for name, parameter in self.parameters.items() if re.search(pattern, name)}

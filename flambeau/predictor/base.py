@@ -35,7 +35,7 @@ from flambeau.objectives import made as made_objective
 from flambeau.objectives.prediction import Prediction
 from flambeau.objectives.tasks import task_of
 from flambeau.run import Run
-from flambeau.techniques import TECHNIQUES, made, name_of
+from flambeau.techniques import TECHNIQUES, made, name_of, not_kept
 from flambeau.training import engine
 from flambeau.training.engine import Engine
 
@@ -121,19 +121,23 @@ class Predictor:
         choice = recipe.objective
         if model is None and (not inputs or (target is None and "target" in OBJECTIVES[choice.name].takes)):
             raise RunError("the run has no fields yet, or has lost them", where=run.path / "fields.json")
+        known = [made(name, s) for name, s in recipe.techniques.items() if name_of(name) in TECHNIQUES]
+        from_base = run.finished and any(technique.needs_base for technique in known)
         context = Context(
             fields, inputs, fields[target] if target else None,
             lambda output=None: model
-            or _model_of(run, fields, inputs, output or task_of(fields.get(target or "")).output_spec),
+            or _model_of(run, fields, inputs, output or task_of(fields.get(target or "")).output_spec, from_base),
             "auto" if "loss" in recipe.own_parts else choice.loss, choice.metric, choice.metrics,
         )  # fmt: skip
         objective = made_objective(choice.name, context, choice.options)
         objective.group_patterns = recipe.model.groups
-        for name, settings in recipe.techniques.items():
-            if name_of(name) in TECHNIQUES and TECHNIQUES[name_of(name)].overridden("on_build"):
-                made(name, settings).on_build(objective)
+        for technique in known:
+            technique.on_build(objective)
         net = objective.model
-        note = run.load_model(net)
+        note = run.load_model(net, not_kept(net, known))
+        if run.finished:
+            for technique in known:
+                technique.on_done(objective)
         objective.calibration = run.calibration
         if note:
             (reporter or Reporter()).say(note, style="yellow")
@@ -344,10 +348,19 @@ def rows_of(frame: Any) -> list[dict[str, Any]]:
     return list(unpacked(as_polars(frame)).iter_rows(named=True))
 
 
-def _model_of(run: Run, fields: Mapping[str, Field], inputs: Sequence[str], output: int | OutputSpec) -> Built:
-    """The model of a run's recipe, without its weights."""
+def _model_of(
+    run: Run, fields: Mapping[str, Field], inputs: Sequence[str], output: int | OutputSpec, pretrained: bool = False
+) -> Built:
+    """The model of a run's recipe, without the run's weights.
+
+    Args:
+        pretrained: with the weights that it began with, for a run that keeps less than all of its own.
+    """
     choice = run.recipe.model
     seen = {n: fields[n] for n in inputs if n != PRESENT}
+    if pretrained:
+        options = {name: value for name, value in choice.options.items() if name != "config"}  # in place of its source
+        return build(choice.name, InputSpec.of([*seen.values()]), output, pretrained=choice.pretrained, **options)
     if choice.name != FUSION:
         return build(choice.name, InputSpec.of([*seen.values()]), output, **choice.options)
     others = optional(inputs, fields) if PRESENT in inputs else ()

@@ -1,6 +1,6 @@
 """Techniques: one file per trick. A new trick is a new file here, entered into TECHNIQUES."""
 
-from flambeau.techniques.base import HOOKS, TECHNIQUES, Step, Technique, Training, check_together, made
+from flambeau.techniques.base import HOOKS, TECHNIQUES, Step, Technique, Training, check_together, made, not_kept
 from flambeau.techniques.clip import Clip
 from flambeau.techniques.clip_value import ClipValue
 from flambeau.techniques.cutmix import CutMix
@@ -13,6 +13,7 @@ from flambeau.techniques.gradient_centralisation import GradientCentralisation
 from flambeau.techniques.gradient_noise import GradientNoise
 from flambeau.techniques.keyed import keyed, name_of, objects
 from flambeau.techniques.label_smoothing import LabelSmoothing
+from flambeau.techniques.lora import LoRA
 from flambeau.techniques.mixes import Mixes
 from flambeau.techniques.mixup import Mixup
 from flambeau.techniques.penalties import L1, L2
@@ -41,6 +42,7 @@ __all__ = [
     "GradientNoise",
     "GradualUnfreezing",
     "LabelSmoothing",
+    "LoRA",
     "Mixes",
     "Mixup",
     "ProgressiveResizing",
@@ -52,5 +54,6 @@ __all__ = [
     "keyed",
     "made",
     "name_of",
+    "not_kept",
     "objects",
 ]

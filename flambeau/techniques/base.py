@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -32,6 +32,7 @@ HOOKS = (
     "on_evaluation",
     "on_epoch_end",
     "on_fit_end",
+    "on_done",
 )
 
 
@@ -87,12 +88,14 @@ class Technique:
     """One trick. A subclass overrides the hooks that it needs; the Trainer calls no others.
 
     `settings` names the constructor's arguments, which a recipe keeps. `excludes` names techniques that it cannot be
-    with, each with why, in a clause; any others must work beside it.
+    with, each with why, in a clause; any others must work beside it. `needs_base` says that a run of it keeps no
+    parameters that do not learn, so that it is loaded upon the weights that its model began with.
     """
 
     name: ClassVar[str]
     settings: ClassVar[tuple[str, ...]] = ()
     excludes: ClassVar[Mapping[str, str]] = {}
+    needs_base: bool = False
 
     def on_build(self, objective: Objective) -> str | None:
         """Once, when the model is there and no optimiser is yet; and where a run is loaded, before its weights are. For
@@ -141,6 +144,10 @@ class Technique:
     def on_fit_end(self, objective: Objective) -> None:
         """After the last step."""
 
+    def on_done(self, objective: Objective) -> None:
+        """When the final weights are in the model: those of the best epoch, where these are kept; and where a run is
+        loaded. For what takes out again what `on_build` has put in."""
+
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint must keep: tensors and plain JSON."""
         return {}
@@ -173,6 +180,13 @@ def made(name: str, settings: Mapping[str, Any]) -> Technique:
         UsageError: there is none, or it has no such setting.
     """
     return registry.made(TECHNIQUES, name.partition("@")[0], settings)
+
+
+def not_kept(model: torch.nn.Module, techniques: Iterable[Technique]) -> set[str]:
+    """Names of the parameters of a model that a run with some techniques does not keep; see `needs_base`."""
+    if not any(technique.needs_base for technique in techniques):
+        return set()
+    return {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
 
 
 def check_together(techniques: Sequence[Technique]) -> None:

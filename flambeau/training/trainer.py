@@ -132,6 +132,8 @@ class Trainer:
             best = self.saver.best_weights(self) if self.saver is not None else self.best_weights
             if best is not None:
                 self.objective.model.load_state_dict(best)
+        for hook in self.hooks["on_done"]:
+            hook(self.objective)
 
     @property
     def kept_epoch(self) -> int | None:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 PLUGINS = Path(__file__).parents[2] / "examples" / "plugins"
 OBJECTIVES = {"vae": "objective.beta=0.5", "gan": "training.phases.generator.every=2"}
-TECHNIQUES = ("adaptive_clip", "lora")
+TECHNIQUES = ("adaptive_clip",)
 CHECKED = """
 import torch
 from flambeau.core import plugins
@@ -65,7 +65,7 @@ def test_a_technique_trains_and_is_loaded_again(
     recipe = yaml.safe_load((run / "recipe.yaml").read_text())
     assert recipe["plugins"] == [f"{name}.py"] and name in recipe["techniques"]
     weights = load_file(run / "model.safetensors")
-    assert (weights.keys() != plain.keys()) == (name == "lora")
+    assert weights.keys() == plain.keys()
     assert any(not tensor.equal(plain[key]) for key, tensor in weights.items() if key in plain)
     told = flambeau("predict", run, photos / "3", *plugin, "--json", cwd=photos.parent)
     assert told.status == 0 and len(told.json["predictions"]) == 12, told.err

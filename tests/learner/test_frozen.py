@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import flambeau as fb
 from flambeau.objectives import Objective
-from flambeau.techniques import Technique
+from flambeau.techniques import Freeze, Technique
 from flambeau.testing.small import identical, weights
 
 TRAIN, VALID, EPOCHS = 140, 30, 3
@@ -102,6 +102,14 @@ def test_weights_and_metrics_are_those_of_a_training_without(tmp_path: Path) -> 
     for name, value in weights(once).items():
         torch.testing.assert_close(value, weights(anew)[name], rtol=1e-4, atol=1e-5)
     assert not identical(weights(once), weights(learner(tmp_path).build()))
+
+
+def test_what_the_technique_freezes_is_computed_once(tmp_path: Path) -> None:
+    """Statistics and dropout rest with their layer, so that it gives the same in every epoch."""
+    assert "computed once, 384 numbers a row in float32" in frozen(learner(tmp_path, hold=Freeze(pattern="body")))
+    assert "computed once" in frozen(learner(tmp_path, hold=Freeze(until="top")))
+    followed = frozen(learner(tmp_path, hold=Freeze(pattern="body", batch_norm="train")))
+    assert "384 numbers" not in followed
 
 
 def test_a_row_goes_through_the_frozen_part_once_however_many_epochs(tmp_path: Path) -> None:
