@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from flambeau.core.reporter import Reporter
     from flambeau.data.dataset import Dataset
     from flambeau.data.split import Split
+    from flambeau.ensembles import ensemble
     from flambeau.learner import Learner
     from flambeau.objectives import Objective
     from flambeau.predictor import Prediction, Predictor
@@ -43,6 +44,7 @@ _LAZY = {
     "Run": "flambeau.run",
     "Split": "flambeau.data.split",
     "Technique": "flambeau.techniques",
+    "ensemble": "flambeau.ensembles",
 }
 
 __all__ = [
@@ -57,6 +59,7 @@ __all__ = [
     "Split",
     "Technique",
     "__version__",
+    "ensemble",
     "fields",
     "load",
     "testing",

@@ -12,7 +12,21 @@ from typing import Any
 
 import typer
 
-from flambeau.cli import check, demo, evaluate, find_lr, models, predict, report, resume, runs, serve, techniques, train
+from flambeau.cli import (
+    check,
+    demo,
+    ensemble,
+    evaluate,
+    find_lr,
+    models,
+    predict,
+    report,
+    resume,
+    runs,
+    serve,
+    techniques,
+    train,
+)
 from flambeau.cli.common import Ended, emit
 from flambeau.core.errors import FlambeauError, UsageError, first_line
 from flambeau.core.printable import printable
@@ -47,7 +61,7 @@ def options(
     """
 
 
-for verb in (demo, check, find_lr, train, resume, evaluate, predict, report, runs, models, techniques, serve):
+for verb in (demo, check, find_lr, train, resume, evaluate, ensemble, predict, report, runs, models, techniques, serve):
     app.command(verb.NAME)(verb.command)
 
 

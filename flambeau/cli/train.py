@@ -46,6 +46,7 @@ def command(
     seed: Annotated[int | None, option("All randomness follows from it; 0 if not given.")] = None,
     device: Annotated[str | None, option("auto, cpu, cuda, cuda:1 or mps.")] = None,
     size: Annotated[int | None, option("Pixels a side that pictures are brought to.")] = None,
+    colour: Annotated[str | None, option("How a model sees pictures: rgb, grey, hsv, lab or ycbcr.")] = None,
     run: Annotated[Path | None, option("The folder to leave; under runs/ if not given.")] = None,
     recipe: Annotated[Path | None, option("Settings from a recipe file; its data too, if none is given.")] = None,
     set_: Annotated[
@@ -64,6 +65,7 @@ def command(
     id_: common.Id = None,
     known: common.Known = None,
     split: Annotated[str, typer.Option(help="auto, given, random, stratified, grouped, time or none.")] = "auto",
+    split_seed: Annotated[int | None, option("Another seed, other rows held out; --seed if not given.")] = None,
     by: Annotated[str | None, option("The column of the groups or times.")] = None,
     valid: Annotated[
         float | None,
@@ -131,7 +133,7 @@ def learner_of(asked: Mapping[str, Any]) -> Learner:
     added = {key: {**base.techniques.get(key, {}), **said} for key, said in keyed(asked["technique"]).items()}
     base = base.model_copy(update={"techniques": base.techniques | added})
     base = base.with_settings(settings).model_copy(update={"reasons": []})
-    beside: dict[str, Any] = {name: asked.get(name) for name in ("run", "threads", "size")}
+    beside: dict[str, Any] = {name: asked.get(name) for name in ("run", "threads", "size", "colour")}
     beside["cache_limit"] = parse_size(asked["cache_limit"])
     if asked.get("no_baseline"):
         base = base.model_copy(update={"baseline": False})
@@ -139,7 +141,8 @@ def learner_of(asked: Mapping[str, Any]) -> Learner:
         if recipe is None:
             raise UsageError("what is to be trained on?", fix="give a folder, a table, or --recipe")
         return Learner.from_recipe(base, **beside)
-    how = Split(asked["split"], asked["valid"], asked["test"], asked["by"], base.training.seed)
+    seed = base.training.seed if asked.get("split_seed") is None else asked["split_seed"]
+    how = Split(asked["split"], asked["valid"], asked["test"], asked["by"], seed)
     options = common.dataset_options(
         asked["target"], asked["input_"], asked["pattern"], how, id=asked["id_"], known=asked["known"] or None,
         **{name: asked[name] for name in OF_DATA},

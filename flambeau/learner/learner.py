@@ -61,7 +61,7 @@ class Learner:
             one name may come twice.
         recipe: settings to start from.
         run: the folder to leave; chosen under `runs/` if not given; False for none.
-        size: of all pictures, in pixels.
+        size, colour: of all pictures, in pixels; the colour space that the model sees them in.
         cache, cache_limit, threads: where encoded data lies, its most bytes, and how many threads decode.
         quiet, reporter: says nothing; or what says it.
         settings: of the recipe, such as `epochs=5`, `learning_rate=1e-3`, `pretrained="weights.safetensors"`, and
@@ -81,6 +81,7 @@ class Learner:
         recipe: Recipe | None = None,
         run: str | Path | bool | None = None,
         size: int | Sequence[int] | None = None,
+        colour: str | None = None,
         cache: str | Path | None = None,
         cache_limit: int | None = None,
         threads: int | None = None,
@@ -107,8 +108,7 @@ class Learner:
         self.feed.groups = self.own_model is None and self.own_objective is None
         if self.data is not None:
             parts.write_fields(self.recipe, self.data)
-        if size is not None:
-            parts.write_size(self.recipe, self.data, size)
+        parts.write_pictures(self.recipe, self.data, {"size": size, "colour": colour})
         self._run_asked = run
         self.run: Run | None = None
         self.trainer: Trainer | None = None

@@ -23,6 +23,7 @@ class Beside(TypedDict, total=False):
 
     run: str | Path | bool | None
     size: int | Sequence[int] | None
+    colour: str | None
     cache: str | Path | None
     cache_limit: int | None
     threads: int | None
@@ -73,18 +74,21 @@ def write_fields(recipe: Recipe, data: Dataset) -> None:
     recipe.fields = kept
 
 
-def write_size(recipe: Recipe, data: Dataset | None, size: int | Sequence[int]) -> None:
-    """The size of all pictures.
+def write_pictures(recipe: Recipe, data: Dataset | None, settings: Mapping[str, Any]) -> None:
+    """Settings of all pictures, such as their size; None leaves one as it is.
 
     Raises:
-        UsageError: there are none, or it is no size.
+        UsageError: there are no pictures, or a setting does not fit.
     """
-    pictures = {n: f for n, f in data.fields.items() if f.leads and "size" in f.settings} if data else {}
-    if not pictures:
-        raise UsageError("the data has no pictures to set a size for")
-    for name, field in pictures.items():
-        checked = Field.from_dict({"kind": field.kind, "size": size})
-        recipe.fields[name] = {**recipe.fields[name], "size": checked.chosen()["size"]}
+    for setting, value in settings.items():
+        if value is None:
+            continue
+        pictures = {n: f for n, f in data.fields.items() if f.leads and setting in f.settings} if data else {}
+        if not pictures:
+            raise UsageError(f"the data has no pictures to set a {setting} for")
+        for name, field in pictures.items():
+            checked = Field.from_dict({"kind": field.kind, setting: value})
+            recipe.fields[name] = {**recipe.fields[name], setting: checked.chosen()[setting]}
 
 
 def write_own(recipe: Recipe, own: Mapping[str, Any], techniques: Sequence[Technique]) -> None:

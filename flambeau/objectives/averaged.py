@@ -15,6 +15,7 @@ from flambeau.fields import Field
 from flambeau.objectives.base import Objective
 from flambeau.objectives.supervised import Supervised
 from flambeau.objectives.tasks import Task
+from flambeau.objectives.tasks.base import task_of
 
 HOW = ("mean", "weighted", "rank")
 LEVELS = 257
@@ -118,6 +119,8 @@ class Averaged(Supervised):
     ):
         self.members = list(members)
         super().__init__(combination or Combination("mean", len(members)), target, loss, metrics, metric)
+        self.of_members = task_of(target)
+        """The task of the answers that are joined, with the calibration that they have been through."""
         if type(self.task).deactivate is Task.deactivate:
             self.task.deactivate(None)  # told before anything is computed
 
@@ -134,11 +137,12 @@ class Averaged(Supervised):
         """The joint answer to answers of each member, (B, …), as `predict` gives it."""
         with torch.inference_mode():
             joint = self.model(answers)
-            plain = self.model.how != "rank" and not self.task.calibration
-            return joint if plain else self.task.activate(self.task.deactivate(joint)).view(joint.shape)
+            if self.model.how != "rank" and self.task.calibration == self.of_members.calibration:
+                return joint  # to and fro would change nothing
+            return self.task.activate(self.of_members.deactivate(joint)).view(joint.shape)
 
     def forward(self, batch: Batch) -> Tensor:
-        return self.task.deactivate(self.model(self.answers(batch)))
+        return self.of_members.deactivate(self.model(self.answers(batch)))
 
     def evaluate(self, batch: Batch) -> None:
         self.evaluate_output(self.forward(batch), _first(batch))

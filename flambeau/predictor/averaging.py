@@ -128,7 +128,7 @@ class ViewingPredictor(Predictor):
     def __init__(self, predictor: Predictor, tta: TTA):
         objective = predictor.objective
         averaged = Averaged([objective] * tta.count, predictor.fields[predictor.target or ""], metric=objective.monitor)
-        averaged.calibration = objective.calibration
+        averaged.calibration = averaged.of_members.calibration = objective.calibration
         super().__init__(averaged, predictor.engine, predictor.fields, predictor.inputs, predictor.target)
         self.examples, self.note = predictor.examples, predictor.note
         self.predictor, self.tta = predictor, tta
