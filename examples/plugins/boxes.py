@@ -28,6 +28,7 @@ from flambeau.core.errors import DataError, UsageError, shown
 from flambeau.fields import FIELDS, Field, Image, Ragged
 from flambeau.fields.base import Encoding, Recognition
 from flambeau.fields.describing import counted
+from flambeau.fields.picture.decoding import frame
 from flambeau.fields.placement import Placement
 from flambeau.models import OWN, OutputSpec
 from flambeau.objectives.losses import Loss
@@ -35,6 +36,7 @@ from flambeau.objectives.metrics import Metric
 from flambeau.objectives.prediction import Prediction
 from flambeau.objectives.tasks import TASKS, Task
 
+FAR = 1e6  # pixels, beyond which nothing is
 CELL = 4  # pixels a side, each of which answers for a box
 CORNERS = ("x1", "y1", "x2", "y2")
 SEEN = 0.25  # of a box: with less of it in the picture it is gone
@@ -54,7 +56,7 @@ def read(value: Any) -> list[tuple[list[float], str]]:
         expected = "a list of {x1, y1, x2, y2, label} or [x1, y1, x2, y2, label], [] for none"
         raise DataError(f"{shown(value)} are no boxes", expected=expected) from None
     for corners, name in found:
-        if len(corners) != 4 or not (-math.inf < corners[0] < corners[2] < math.inf > corners[3] > corners[1]):
+        if len(corners) != 4 or not (-FAR < corners[0] < corners[2] < FAR > corners[3] > corners[1] > -FAR):
             raise DataError(f"the box {corners} of '{name}' has no area", expected="x1 < x2 and y1 < y2, in pixels")
     return found
 
@@ -119,9 +121,13 @@ class Boxes(Field):
         return ", ".join(f"{name} ({', '.join(f'{x:g}' for x in corners)})" for corners, name in told) or "none"
 
     def render_in(self, value: Any, leader: Field, picture: Any) -> str:
-        if not isinstance(leader, Image):
+        try:
+            small = leader.thumbnail(picture) if isinstance(leader, Image) else None
+        except DataError:
+            small = None
+        if small is None:
             return leader.render(picture)
-        small, (height, width) = leader.thumbnail(picture), leader.placement([picture]).sides[0].tolist()
+        height, width = frame(picture, (small.height, small.width), "squash")[:2].tolist()  # asks nothing of a fit
         across, down = small.width / width, small.height / height
         for (x1, y1, x2, y2), name in itertools.chain(*readable([value])):
             colour = COLOURS[self.classes.index(name) % len(COLOURS)] if name in self.classes else "white"

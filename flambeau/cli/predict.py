@@ -77,6 +77,11 @@ def command(
     target = predictor.fields.get(predictor.target or "")
     if target is not None and target.answers_as_files and out is None and not json:
         raise UsageError(f"each answer is a file of the kind {target.kind}", fix="give --out, a folder; or --json")
+    if out is not None and (target is None or not target.answers_as_files):
+        raise UsageError(
+            f"--out is for answers that are files, and {predictor.target or 'what is told'} is none",
+            fix="leave it out; --csv FILE or --json keep what is printed",
+        )
     write = None if out is None else _writer(predictor, out)
     values = list(asked(inputs, predictor, layout))
     rows: list[dict[str, Any]] = []

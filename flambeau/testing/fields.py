@@ -224,6 +224,8 @@ def what_follows_a_picture_keeps_its_form(make: MakeField, samples: Sequence[Any
     assert type(moved) is type(batch)
     for before, after in zip(*((x,) if isinstance(x, Tensor) else x for x in (batch, moved)), strict=True):
         assert after.dtype == before.dtype and len(after) == len(before)
+    for value in (*samples[:2], *wrong):  # what is found in data is drawn before anything is fitted
+        assert all(make().render_in(value, Image(), picture) for picture in (pictures[0], b"no picture"))
 
 
 def what_it_renders_cannot_carry_code(make: MakeField, samples: Sequence[Any], wrong: Sequence[Any]) -> None:

@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -244,3 +245,24 @@ def test_boxes_follow_their_picture_and_leave_with_it(
     augment: dict[str, Any], grown: int, whole: bool, within: int, some: bool
 ) -> None:
     alone(FOLLOWED.format(file=str(PLUGIN[1]), augment=augment, grown=grown, whole=whole, within=within, some=some))
+
+
+def test_what_is_found_in_the_data_is_drawn_before_its_pictures_are_fitted(
+    flambeau: Forkserver, things: Path, tmp_path: Path
+) -> None:
+    """A picture that is there twice, one that cannot be read, a row without boxes, and a box as far as floats go."""
+    with (things / "boxes.csv").open(newline="") as file:
+        rows = list(csv.reader(file))[:41]
+    for name, _ in rows[1:]:
+        shutil.copy(things / name, tmp_path)
+    shutil.copy(things / "0.png", tmp_path / "1.png")
+    (tmp_path / "2.png").write_bytes(b"no picture")
+    rows[4][1], rows[6][1] = "", '[[0, 0, 3e300, 9, "disc"]]'
+    with (tmp_path / "boxes.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    done = flambeau("train", "boxes.csv", *PLUGIN, "--epochs", 1, "--run", "run", cwd=tmp_path)
+    assert done.status == 0 and "Warning" not in done.err, done.err
+    assert all(told in done.err for told in ("row 3 (2.png)", "row 4 (3.png)", "row 6 (5.png)", "row 1 (0.png)"))
+    refused = flambeau("predict", "run", "0.png", *PLUGIN, "--out", "boxes", cwd=tmp_path)
+    assert refused.status == 2 and "--out is for answers that are files" in refused.told
+    assert not (tmp_path / "boxes").exists()

@@ -230,6 +230,8 @@ def test_an_objective_is_trained_without_labels_and_got_back_by_its_name(
     assert len(said) == len([*flat.iterdir()]) and (len(label) == 16 if name == "vae" else 0 <= label <= 1)
     without = flambeau("predict", run, flat, cwd=run.parent)
     assert without.status == 2 and f"--plugin {name}.py" in without.told
+    written = flambeau("predict", run, flat, "--plugin", plugin, "--out", "told", cwd=run.parent)
+    assert written.status == 2 and "--out is for answers that are files, and what is told is none" in written.told
 
 
 def test_an_objective_generates_pictures(
