@@ -73,7 +73,7 @@ def _draw(objective: Objective, dataset: Dataset, shown: dict[str, Any]) -> None
     name, row = dataset.inputs[0], shown["row"]
     target, field, picture = dataset.fields[dataset.target or ""], dataset.fields[name], dataset.columns[name][row]
     answer = objective.decode(shown.pop("output"), 0.0, field, picture).label
-    said = f"{dataset.place(row)}: {target.caption(answer)}"
+    said = ": ".join(filter(None, (dataset.place(row), target.caption(answer))))
     shown |= {"html": target.render_in(answer, field, picture), "caption": said[:LONGEST]}
 
 

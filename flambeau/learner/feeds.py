@@ -177,6 +177,18 @@ class FieldFeed(Feed):
         self.dataset.fit(plan.alike)
         self._fitted = True
 
+    def look(self, recipe: Recipe) -> Plan:
+        """As a Feed does; fields look again where the model that was chosen by what they saw wants them otherwise."""
+        first = self.plan(recipe)
+        self.fit(first)
+        then = self.plan(recipe)
+        before, after = first.recipe.fields, then.recipe.fields
+        if not (changed := {name: given for name, given in after.items() if given != before.get(name)}):
+            return then
+        self.set_fields(changed)
+        self.dataset.fit(then.alike)
+        return self.plan(recipe)
+
     def unfitted(self) -> FieldFeed:
         """Another feed of the same data, to look at the rows and leave this one as it is."""
         feed = FieldFeed(self.dataset, self.encoding)

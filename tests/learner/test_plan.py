@@ -166,3 +166,17 @@ def test_a_device_that_is_not_here_is_told_before_a_row_is_read() -> None:
 )  # fmt: skip
 def test_a_decision_is_a_sentence(decision: Decision, sentence: str) -> None:
     assert str(decision) == sentence
+
+
+def test_pictures_are_seen_in_the_size_that_the_weights_of_a_chosen_model_want() -> None:
+    """The model is chosen by the pictures' size, and then asks for another: what is planned is what is encoded."""
+    data = fb.Dataset.from_arrays(np.random.default_rng(0).random((60, 8, 8)), ["a", "b"] * 30)
+    planned = learner(data, pretrained=True)
+    (size,) = (d for d in planned.plan().decisions if d.name == "fields.x.size")
+    assert (size.value, size.why) == ([224, 224], "that of the pretrained weights")
+    looked = planned.feed.look(planned.recipe)
+    assert looked.recipe.model.name.startswith("resnet")
+    assert planned.data is not None and planned.data.fields["x"].encoding.shape == (224, 224, 1)
+    asked = learner(data, pretrained=True, size=32)
+    asked.feed.look(asked.recipe)
+    assert asked.data is not None and asked.data.fields["x"].encoding.shape == (32, 32, 1)
