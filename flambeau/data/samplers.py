@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from flambeau.core.errors import UsageError
 from flambeau.core.registry import Asked, Registry, made, name_and_options
 
 SAMPLERS: Registry[type[Sampler]] = Registry("sampler")
@@ -32,6 +33,10 @@ class Sampler:
         """How many rows an epoch goes through; the same for all epochs."""
         return self.count
 
+    def describe(self) -> str | None:
+        """What it makes of the rows, in words, once it has looked at them."""
+        return None
+
     def order(self, generator: torch.Generator) -> Tensor:
         """Positions among the training rows, int64 (length). All randomness comes from `generator`, which follows from
         the seed and the epoch."""
@@ -45,3 +50,74 @@ def sampler(asked: Asked) -> Sampler:
         UsageError: there is no such sampler, or it has no such setting.
     """
     return made(SAMPLERS, *name_and_options(asked))
+
+
+class ByClass(Sampler):
+    """A sampler that goes by the class of each row."""
+
+    def fit(self, count: int, targets: Any) -> None:
+        """As `Sampler.fit`.
+
+        Raises:
+            UsageError: targets are no class numbers (N).
+        """
+        super().fit(count, targets)
+        if not isinstance(targets, Tensor) or targets.ndim != 1 or targets.is_floating_point():
+            raise UsageError("sampling by class needs a target of one class a sample", fix="leave training.sampler out")
+        self.classes, self.counts = targets.to(torch.int64), targets.to(torch.int64).bincount()
+
+    def describe(self) -> str:
+        there = self.counts[self.counts > 0]
+        rows = f"{self.length:,} of {self.count:,} training rows an epoch"
+        return f"{rows}; the classes have {int(there.min()):,} to {int(there.max()):,}"
+
+    def brought_to(self, size: int, generator: torch.Generator) -> Tensor:
+        """Positions with so many rows of each class, int64, in random order: each row as often as another of its class,
+        or once more."""
+        parts = []
+        for rows in self.classes.argsort(stable=True).split(self.counts[self.counts > 0].tolist()):
+            drawn = rows[torch.randperm(len(rows), generator=generator)[: size % len(rows)]]
+            parts += [rows.repeat(size // len(rows)), drawn]
+        order = torch.cat(parts)
+        return order[torch.randperm(len(order), generator=generator)]
+
+
+@SAMPLERS.register("balanced")
+class Balanced(ByClass):
+    """As many rows as there are, drawn with replacement: a row is the likelier the rarer its class, in proportion to
+    its count to the power of -`power`. With 1 each class is seen alike, with 0 as often as it is there."""
+
+    settings = ("power",)
+
+    def __init__(self, power: float = 1.0):
+        self.power = power
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        weights = self.counts[self.classes].double() ** -self.power
+        sums = weights.cumsum(0)  # torch.multinomial takes 2**24 rows at most
+        drawn = torch.rand(self.count, dtype=torch.float64, generator=generator) * sums[-1]
+        return torch.searchsorted(sums, drawn, right=True).clamp_max(self.count - 1)
+
+
+@SAMPLERS.register("oversampled")
+class Oversampled(ByClass):
+    """Every row, those of rarer classes several times: each class as often as the largest. An epoch is longer."""
+
+    @property
+    def length(self) -> int:
+        return int(self.counts.max()) * int((self.counts > 0).sum())
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        return self.brought_to(int(self.counts.max()), generator)
+
+
+@SAMPLERS.register("undersampled")
+class Undersampled(ByClass):
+    """As many rows of each class as the rarest has, others in each epoch. An epoch is shorter."""
+
+    @property
+    def length(self) -> int:
+        return int(self.counts[self.counts > 0].min()) * int((self.counts > 0).sum())
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        return self.brought_to(int(self.counts[self.counts > 0].min()), generator)

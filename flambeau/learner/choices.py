@@ -13,7 +13,7 @@ from flambeau.core.errors import UsageError
 from flambeau.core.registry import check_options
 from flambeau.data import samplers
 from flambeau.data.dataset import Dataset
-from flambeau.models import check_name
+from flambeau.models import check_name, starts_pretrained
 from flambeau.objectives import OBJECTIVES, losses
 from flambeau.objectives.metrics import called
 from flambeau.objectives.tasks import task_of
@@ -157,7 +157,16 @@ def check_names(recipe: Recipe, *, model: bool = True) -> None:
         samplers.sampler(recipe.training.sampler)
     for logger in recipe.training.loggers:
         LOGGERS[logger]
-    check_together([made(name, settings) for name, settings in recipe.techniques.items()])
+    techniques = [made(name, settings) for name, settings in recipe.techniques.items()]
+    check_together(techniques)
+    start = recipe.model
+    if model and starts_pretrained(start.name, start.pretrained):
+        for technique in techniques:
+            if technique.fresh:
+                raise UsageError(
+                    f"{technique.name} draws weights anew, and {start.name} starts from pretrained ones",
+                    fix="leave one of both out",
+                )
 
 
 def check_metric(recipe: Recipe, data: Dataset) -> None:

@@ -197,6 +197,7 @@ class FieldFeed(Feed):
 
     def open(self, recipe: Recipe, reporter: Reporter, reasons: list[str]) -> None:
         data = self.dataset
+        self.reasons = reasons
         self.store = encode(data, self.encoding, reporter)
         self.fingerprint = self.store.fingerprint
         self.findings = [*data.findings, *self.store.findings]
@@ -292,6 +293,8 @@ class FieldFeed(Feed):
         made, rows = samplers.sampler(settings.sampler), self.rows["train"]
         target = self.store.columns.get(self.dataset.target or "")
         made.fit(len(rows), target.gather(rows) if target is not None else None)
+        if said := made.describe():
+            self.reasons.append(f"sampler {samplers.name_and_options(settings.sampler)[0]}: {said}")
         return made
 
     def _in_order(self, rows: Tensor) -> Batches:

@@ -15,6 +15,7 @@ from torch import Tensor
 from flambeau.core.errors import UsageError
 from flambeau.core.registry import Asked, Registry, looked_up
 from flambeau.objectives.forecasting import Pinball
+from flambeau.objectives.imbalance import asymmetric, focal
 from flambeau.objectives.tagging import tag_cross_entropy
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def _elementwise(function: Callable[..., Tensor]) -> Loss:
 LOSSES.register("mse")(_elementwise(F.mse_loss))
 LOSSES.register("l1")(_elementwise(F.l1_loss))
 LOSSES.register("huber")(_elementwise(F.smooth_l1_loss))
+LOSSES.register("focal")(focal)
+LOSSES.register("asymmetric")(asymmetric)
 LOSSES.register("tag_cross_entropy")(tag_cross_entropy)
 LOSSES.register("pinball")(Pinball([0.5]))
 
@@ -119,6 +122,6 @@ def each_sample(loss: Loss, output: Any, target: Any, **options: Any) -> Tensor:
 def expects_classes(loss: Any) -> bool:
     """Whether a loss (named, a function or a module) is a cross-entropy over class numbers."""
     loss = bare(loss)
-    return loss in (cross_entropy, F.cross_entropy, F.nll_loss) or isinstance(
+    return loss in (cross_entropy, focal, F.cross_entropy, F.nll_loss) or isinstance(
         loss, (torch.nn.CrossEntropyLoss, torch.nn.NLLLoss)
     )

@@ -17,7 +17,7 @@ from flambeau.models import Activations
 from flambeau.objectives import losses
 from flambeau.objectives.losses import bare
 
-LOGIT_LOSSES = (losses.bce, F.binary_cross_entropy_with_logits, F.multilabel_soft_margin_loss)
+LOGIT_LOSSES = (losses.bce, losses.asymmetric, F.binary_cross_entropy_with_logits, F.multilabel_soft_margin_loss)
 LOGIT_MODULES = (nn.BCEWithLogitsLoss, nn.MultiLabelSoftMarginLoss)
 NUMBER_LOSSES = (F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss)
 NUMBER_MODULES = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)

@@ -1,6 +1,7 @@
 """Techniques: one file per trick. A new trick is a new file here, entered into TECHNIQUES."""
 
 from flambeau.techniques.base import HOOKS, TECHNIQUES, Step, Technique, Training, check_together, made, not_kept
+from flambeau.techniques.class_weights import ClassWeights
 from flambeau.techniques.clip import Clip
 from flambeau.techniques.clip_value import ClipValue
 from flambeau.techniques.cutmix import CutMix
@@ -10,7 +11,9 @@ from flambeau.techniques.ema import EMA
 from flambeau.techniques.fine_tune import FineTune
 from flambeau.techniques.freeze import Freeze
 from flambeau.techniques.gradient_centralisation import GradientCentralisation
+from flambeau.techniques.gradient_checkpointing import GradientCheckpointing
 from flambeau.techniques.gradient_noise import GradientNoise
+from flambeau.techniques.init import Init
 from flambeau.techniques.keyed import keyed, name_of, objects
 from flambeau.techniques.label_smoothing import LabelSmoothing
 from flambeau.techniques.lora import LoRA
@@ -31,6 +34,7 @@ __all__ = [
     "SAM",
     "SWA",
     "TECHNIQUES",
+    "ClassWeights",
     "Clip",
     "ClipValue",
     "CutMix",
@@ -39,8 +43,10 @@ __all__ = [
     "FineTune",
     "Freeze",
     "GradientCentralisation",
+    "GradientCheckpointing",
     "GradientNoise",
     "GradualUnfreezing",
+    "Init",
     "LabelSmoothing",
     "LoRA",
     "Mixes",

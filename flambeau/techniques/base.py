@@ -62,6 +62,10 @@ class Training(Protocol):
     """What a technique may know of the training that it takes part in; see `flambeau.training.outlook.Outlook`."""
 
     @property
+    def objective(self) -> Objective:
+        """What is minimised."""
+
+    @property
     def folder(self) -> Path | None:
         """Of the run; None where nothing is kept."""
 
@@ -96,6 +100,8 @@ class Technique:
     settings: ClassVar[tuple[str, ...]] = ()
     excludes: ClassVar[Mapping[str, str]] = {}
     needs_base: bool = False
+    fresh: ClassVar[bool] = False
+    """Whether it would undo what pretrained weights have learned, so that it is refused for them."""
 
     def on_build(self, objective: Objective) -> str | None:
         """Once, when the model is there and no optimiser is yet; and where a run is loaded, before its weights are. For

@@ -25,14 +25,15 @@ def counting(model: nn.Module) -> list[nn.modules.batchnorm._NormBase]:
 @contextmanager
 def statistics_kept(model: nn.Module) -> Iterator[None]:
     """Layers normalise by the batch as they do in training, and count nothing: for batches that have been counted."""
-    norms = counting(model)
-    for norm in norms:
-        norm.track_running_stats = False
+    kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in counting(model)]
+    for norm, _, _ in kept:
+        # not track_running_stats: a pass that keeps other tensors cannot be that of a checkpoint
+        norm.momentum, norm.num_batches_tracked = 0.0, None
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, momentum, count in kept:
+            norm.momentum, norm.num_batches_tracked = momentum, count
 
 
 def count_anew(objective: Objective, batches: Iterable[Batch]) -> None:

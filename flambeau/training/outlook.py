@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flambeau.data.batch import Batch
 from flambeau.data.prepare import Preparer
+from flambeau.objectives import Objective
 from flambeau.training.measure import Prepare, Source, some
 from flambeau.training.updates import Updates
 
@@ -16,6 +17,7 @@ from flambeau.training.updates import Updates
 class Outlook:
     """The `Training` of the techniques' contract, before the first step; see `flambeau.techniques.Training`."""
 
+    objective: Objective
     folder: Path | None
     epochs: int
     updates: Updates

@@ -110,7 +110,7 @@ class Trainer:
         torch.manual_seed(mix(settings.seed, "dropout"))
         steps_per_epoch = math.ceil(self.train.count(0) / settings.accumulate)
         self.updates = Updates(self.objective, self.engine, settings, self.own, self.hooks, steps_per_epoch)
-        outlook = Outlook(self.folder, settings.epochs or 1, self.updates, self.train, self.prepare)
+        outlook = Outlook(self.objective, self.folder, settings.epochs or 1, self.updates, self.train, self.prepare)
         for hook in self.hooks["on_training"]:
             hook(outlook)
         for hook in self.hooks["on_fit_start"]:

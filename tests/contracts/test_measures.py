@@ -26,6 +26,8 @@ CASES = [
     ("cross_entropy", LOGITS, CLASSES), ({"name": "cross_entropy", "label_smoothing": 0.1}, LOGITS, CLASSES),
     ("bce", LOGITS, (NUMBERS > 0).float()), ("mse", LOGITS, NUMBERS), ("l1", LOGITS[:, :1], NUMBERS[:, 0]),
     ("huber", LOGITS, NUMBERS), ("tag_cross_entropy", *TAGS), ("pinball", LOGITS, NUMBERS),
+    ("focal", LOGITS, CLASSES), ({"name": "focal", "gamma": 3, "label_smoothing": 0.1}, LOGITS, CLASSES),
+    ("asymmetric", LOGITS, (NUMBERS > 0).float()),
 ]  # fmt: skip
 
 

@@ -32,7 +32,7 @@ PROMISES = {
     **{name: f"check_objective(OBJECTIVES[{name!r}].build)" for name in OBJECTIVES},
     **{name: f"check_technique(TECHNIQUES[{name!r}])" for name in TECHNIQUES},
     "strided": "check_model('strided', width=4)",
-    "focal": "check_loss(dict(name='focal', gamma=3), torch.randn(8, 3), torch.arange(8) % 3)",
+    "tversky": "check_loss(dict(name='tversky', alpha=0.7), torch.randn(8, 3), torch.arange(8) % 3)",
 }
 SETTINGS = ("--model", "lenet", "--epochs", 2, "--no-check", "--no-baseline")
 
@@ -74,10 +74,8 @@ def test_a_technique_trains_and_is_loaded_again(
 
 
 def test_a_sampler_a_logger_and_a_model(flambeau: Forkserver, photos: Path) -> None:
-    given = [x for name in ("balanced", "csv_logger", "strided") for x in ("--plugin", PLUGINS / f"{name}.py")]
-    for file in sorted((photos / "0").iterdir())[3:]:
-        file.unlink()  # a rare class
-    settings = ("training.sampler={name: balanced, power: 1.0}", "training.loggers=[csv]", "training.log_every=1",
+    given = [x for name in ("thinned", "csv_logger", "strided") for x in ("--plugin", PLUGINS / f"{name}.py")]
+    settings = ("training.sampler={name: thinned, share: 0.5}", "training.loggers=[csv]", "training.log_every=1",
                 "model.options.width=8")  # fmt: skip
     more = [x for setting in settings for x in ("--set", setting)]
     command = ("train", photos, *given, "--model", "strided", *SETTINGS[2:], *more)
@@ -89,30 +87,31 @@ def test_a_sampler_a_logger_and_a_model(flambeau: Forkserver, photos: Path) -> N
     lines = (photos.parent / "first" / "figures.csv").read_text().splitlines()
     assert any(",valid/accuracy," in line for line in lines) and not (photos.parent / "first" / "tensorboard").exists()
     refused = flambeau(
-        *command, "--set", "training.sampler={name: balanced, nome: 3}", "--run", "third", cwd=photos.parent
+        *command, "--set", "training.sampler={name: thinned, nome: 3}", "--run", "third", cwd=photos.parent
     )
     assert refused.status == 2 and "nome" in refused.told
 
 
 def test_a_loss_with_options_and_metrics(flambeau: Forkserver, photos: Path) -> None:
-    plugins = [x for name in ("focal", "kappa") for x in ("--plugin", PLUGINS / f"{name}.py")]
-    command = ("train", photos, *plugins, "--model", "mlp", "--epochs", 2, "--no-check", "--loss", "focal")
+    plugins = [x for name in ("tversky", "kappa") for x in ("--plugin", PLUGINS / f"{name}.py")]
+    command = ("train", photos, *plugins, "--model", "mlp", "--epochs", 2, "--no-check", "--loss", "tversky")
     named = ("--metric", "cohens_kappa", "--set", "metrics=[{name: cohens_kappa, weights: 1}]")
-    trained = flambeau(*command, "--set", "objective.loss.gamma=3", *named, "--run", "focal", cwd=photos.parent)
+    trained = flambeau(*command, "--set", "objective.loss.alpha=0.7", *named, "--run", "tversky", cwd=photos.parent)
     assert trained.status == 0, trained.err
-    run = photos.parent / "focal"
+    run = photos.parent / "tversky"
     chosen = yaml.safe_load((run / "recipe.yaml").read_text())["objective"]
-    assert (chosen["loss"], chosen["metric"]) == ({"name": "focal", "gamma": 3}, "cohens_kappa")
+    assert (chosen["loss"], chosen["metric"]) == ({"name": "tversky", "alpha": 0.7}, "cohens_kappa")
     assert chosen["metrics"] == [{"name": "cohens_kappa", "weights": 1}]
     kept = json.loads((run / "evaluation.json").read_text())
     assert kept["metric"] == "cohens_kappa" and "cohens_kappa" in kept["intervals"]
     assert all("cohens_kappa" in rival["differences"] for rival in kept["baselines"])
     assert (
-        "cohens_kappa" in (run / "report.html").read_text() and "focal (gamma 3)" in (run / "recipe.yaml").read_text()
+        "cohens_kappa" in (run / "report.html").read_text()
+        and "tversky (alpha 0.7)" in (run / "recipe.yaml").read_text()
     )
     measured = flambeau("evaluate", run, *plugins, "--json", cwd=photos.parent)
     assert measured.json["metrics"] == pytest.approx(kept["metrics"]), measured.err
-    (listed,) = (r for r in flambeau("runs", ".", "--json", cwd=photos.parent).json["runs"] if r["run"] == "focal")
+    (listed,) = (r for r in flambeau("runs", ".", "--json", cwd=photos.parent).json["runs"] if r["run"] == "tversky")
     assert listed["metrics"]["cohens_kappa"] == kept["metrics"]["cohens_kappa"]
     told = flambeau("predict", run, photos / "3", *plugins, "--json", cwd=photos.parent)
     assert len(told.json["predictions"]) == len([*(photos / "3").iterdir()]), told.err
@@ -121,8 +120,8 @@ def test_a_loss_with_options_and_metrics(flambeau: Forkserver, photos: Path) -> 
     other = flambeau("evaluate", "unasked", *plugins, "--metric", "cohens_kappa", "--json", cwd=photos.parent)
     assert unasked.status == 0 and other.json["metric"] == "cohens_kappa", other.err
     wrong = {
-        "objective.loss.gama=3": "the loss focal has no setting 'gama'; did you mean 'gamma'?",
-        "objective.loss.gamma=much": "expected a number",
+        "objective.loss.alfa=3": "the loss tversky has no setting 'alfa'; did you mean 'alpha'?",
+        "objective.loss.alpha=much": "expected a number",
         "metrics=[kohens_kappa]": "did you mean 'cohens_kappa'?",
         "metrics=[{name: cohens_kappa, weight: 1}]": "did you mean 'weights'?",
     }

@@ -6,7 +6,10 @@ from typing import Any
 
 # settings that make each technique do something within ten steps
 SETTINGS: dict[str, list[dict[str, Any]]] = {
+    "class_weights": [{"scheme": "balanced", "beta": 0.999}, {"scheme": "effective", "beta": 0.9}],
     "clip": [{"norm": 0.05}],
+    "gradient_checkpointing": [{}],
+    "init": [{"scheme": "kaiming"}, {"scheme": "lsuv"}],
     "discriminative_rates": [
         {"learning_rates": [0.001, 0.01], "layer_decay": None},
         {"learning_rates": None, "layer_decay": 0.5},
@@ -33,6 +36,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
 # settings under which a technique leaves the weights as they would be without it
 NEUTRAL: dict[str, dict[str, Any]] = {
     "clip": {"norm": 1e9},
+    "gradient_checkpointing": {},
     "discriminative_rates": {"layer_decay": 1.0},
     "clip_value": {"value": 1e9},
     "early_stopping": {"patience": 50},
@@ -44,7 +48,9 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "snapshots": {"every": 1},
 }
 IMPOSSIBLE: dict[str, dict[str, Any]] = {
+    "class_weights": {"scheme": "even"},
     "clip": {"norm": 0.0},
+    "init": {"scheme": "zeros"},
     "discriminative_rates": {"layer_decay": 0.0},
     "early_stopping": {"patience": 0},
     "ema": {"decay": 1.0},

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from flambeau.core.errors import ModelError
+from flambeau.models import layers
 from flambeau.models.spec import OWN
 
 if TYPE_CHECKING:
@@ -27,12 +28,17 @@ class LeNet(nn.Module):
         num_outputs: K.
         width: channels of the first convolution; the second has twice as many.
         dropout: probability, before the last layer.
+        norm: `batch`, `group`, `layer` or `none`.
+        activation: a name of `flambeau.models.layers.ACTIVATIONS`.
 
     Shapes: (B, C, H, W) float to (B, K). Pictures above 32 px are pooled to 8×8 before the linear layers, so that
     these do not grow with the picture.
     """
 
-    def __init__(self, channels: int, size: tuple[int, int], num_outputs: int, width: int = 32, dropout: float = 0.25):
+    def __init__(
+        self, channels: int, size: tuple[int, int], num_outputs: int, width: int = 32, dropout: float = 0.25,
+        norm: str = "batch", activation: str = "relu",
+    ):  # fmt: skip
         super().__init__()
         if min(size) < 4:
             raise ModelError(
@@ -41,20 +47,21 @@ class LeNet(nn.Module):
                 fix="use larger pictures, or the model mlp",
             )
         pooled = [min(side // 4, 8) for side in size]
+        bias = norm == "none"
         self.body = nn.Sequential(
-            nn.Conv2d(channels, width, 3, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, width, 3, padding=1, bias=bias),
+            layers.normalisation(norm, width),
+            layers.activation(activation),
             nn.MaxPool2d(2),
-            nn.Conv2d(width, 2 * width, 3, padding=1, bias=False),
-            nn.BatchNorm2d(2 * width),
-            nn.ReLU(inplace=True),
+            nn.Conv2d(width, 2 * width, 3, padding=1, bias=bias),
+            layers.normalisation(norm, 2 * width),
+            layers.activation(activation),
             nn.MaxPool2d(2),
         )
         # Nothing to do up to 32 px: then the maps have that size already.
         self.pool = nn.AdaptiveAvgPool2d((pooled[0], pooled[1])) if max(size) > 32 else nn.Identity()
         self.hidden = nn.Sequential(
-            nn.Linear(2 * width * pooled[0] * pooled[1], 4 * width), nn.ReLU(inplace=True), nn.Dropout(dropout)
+            nn.Linear(2 * width * pooled[0] * pooled[1], 4 * width), layers.activation(activation), nn.Dropout(dropout)
         )
         self.head = nn.Linear(4 * width, num_outputs)
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from flambeau.core.errors import UsageError
+from flambeau.models.layers import activation as activation_of
+from flambeau.models.layers import normalisation
 from flambeau.models.spec import OWN, InputSpec
 
 if TYPE_CHECKING:
@@ -20,11 +22,12 @@ if TYPE_CHECKING:
 SMALL_PICTURE = 64  # up to this many pixels the stem that divides by four would leave too little
 
 
-def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential | None:
+def shortcut(in_channels: int, out_channels: int, stride: int, norm: str) -> nn.Sequential | None:
     """The projection of a block's input where its shape differs from the output's; None where it does not."""
     if stride == 1 and in_channels == out_channels:
         return None
-    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
+    projection = nn.Conv2d(in_channels, out_channels, 1, stride, bias=norm == "none")
+    return nn.Sequential(projection, normalisation(norm, out_channels))
 
 
 class BasicBlock(nn.Module):
@@ -32,14 +35,15 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(self, in_channels: int, planes: int, stride: int):
+    def __init__(self, in_channels: int, planes: int, stride: int, norm: str = "batch", activation: str = "relu"):
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, planes, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(planes)
-        self.conv2 = nn.Conv2d(planes, planes, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(planes)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = shortcut(in_channels, planes, stride)
+        bias = norm == "none"
+        self.conv1 = nn.Conv2d(in_channels, planes, 3, stride, 1, bias=bias)
+        self.bn1 = normalisation(norm, planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, 1, 1, bias=bias)
+        self.bn2 = normalisation(norm, planes)
+        self.relu = activation_of(activation)
+        self.downsample = shortcut(in_channels, planes, stride, norm)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H2 W2"]:
         identity = x if self.downsample is None else self.downsample(x)
@@ -54,16 +58,17 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(self, in_channels: int, planes: int, stride: int):
+    def __init__(self, in_channels: int, planes: int, stride: int, norm: str = "batch", activation: str = "relu"):
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, planes, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(planes)
-        self.conv2 = nn.Conv2d(planes, planes, 3, stride, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(planes)
-        self.conv3 = nn.Conv2d(planes, 4 * planes, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(4 * planes)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = shortcut(in_channels, 4 * planes, stride)
+        bias = norm == "none"
+        self.conv1 = nn.Conv2d(in_channels, planes, 1, bias=bias)
+        self.bn1 = normalisation(norm, planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, stride, 1, bias=bias)
+        self.bn2 = normalisation(norm, planes)
+        self.conv3 = nn.Conv2d(planes, 4 * planes, 1, bias=bias)
+        self.bn3 = normalisation(norm, 4 * planes)
+        self.relu = activation_of(activation)
+        self.downsample = shortcut(in_channels, 4 * planes, stride, norm)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H2 W2"]:
         identity = x if self.downsample is None else self.downsample(x)
@@ -84,6 +89,8 @@ class ResNet(nn.Module):
         num_outputs: K.
         stem: `large` divides the picture by four (7×7 stride 2, then pooling), as torchvision does; `small` is one
             3×3 convolution at full size, for pictures up to 64 px.
+        norm: `batch`, `group`, `layer` or `none`; weights of torchvision's fit `batch` alone.
+        activation: a name of `flambeau.models.layers.ACTIVATIONS`.
 
     Shapes: (B, C, H, W) float to (B, K).
     """
@@ -95,23 +102,25 @@ class ResNet(nn.Module):
         channels: int,
         num_outputs: int,
         stem: str = "large",
+        norm: str = "batch",
+        activation: str = "relu",
     ):
         super().__init__()
         if stem not in ("large", "small"):
             raise UsageError(f"no stem is called '{stem}'", expected="large or small")
         if stem == "large":
-            self.conv1 = nn.Conv2d(channels, 64, 7, 2, 3, bias=False)
+            self.conv1 = nn.Conv2d(channels, 64, 7, 2, 3, bias=norm == "none")
         else:
-            self.conv1 = nn.Conv2d(channels, 64, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
-        self.relu = nn.ReLU(inplace=True)
+            self.conv1 = nn.Conv2d(channels, 64, 3, 1, 1, bias=norm == "none")
+        self.bn1 = normalisation(norm, 64)
+        self.relu = activation_of(activation)
         self.maxpool: nn.Module = nn.MaxPool2d(3, 2, 1) if stem == "large" else nn.Identity()
         width = 64
         stages = []
         for planes, depth, stride in zip((64, 128, 256, 512), depths, (1, 2, 2, 2), strict=True):
             blocks = []
             for i in range(depth):
-                blocks.append(block(width, planes, stride if i == 0 else 1))
+                blocks.append(block(width, planes, stride if i == 0 else 1, norm, activation))
                 width = planes * block.expansion
             stages.append(nn.Sequential(*blocks))
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
@@ -136,18 +145,24 @@ def default_stem(spec: InputSpec) -> str:
 
 
 @OWN.register("resnet18")
-def resnet18(spec: InputSpec, num_outputs: int, stem: str | None = None) -> nn.Module:
+def resnet18(
+    spec: InputSpec, num_outputs: int, stem: str | None = None, norm: str = "batch", activation: str = "relu"
+) -> nn.Module:
     """ResNet-18; the stem follows the picture's size where none is given."""
-    return ResNet(BasicBlock, (2, 2, 2, 2), spec.channels, num_outputs, stem or default_stem(spec))
+    return ResNet(BasicBlock, (2, 2, 2, 2), spec.channels, num_outputs, stem or default_stem(spec), norm, activation)
 
 
 @OWN.register("resnet34")
-def resnet34(spec: InputSpec, num_outputs: int, stem: str | None = None) -> nn.Module:
+def resnet34(
+    spec: InputSpec, num_outputs: int, stem: str | None = None, norm: str = "batch", activation: str = "relu"
+) -> nn.Module:
     """ResNet-34; the stem follows the picture's size where none is given."""
-    return ResNet(BasicBlock, (3, 4, 6, 3), spec.channels, num_outputs, stem or default_stem(spec))
+    return ResNet(BasicBlock, (3, 4, 6, 3), spec.channels, num_outputs, stem or default_stem(spec), norm, activation)
 
 
 @OWN.register("resnet50")
-def resnet50(spec: InputSpec, num_outputs: int, stem: str | None = None) -> nn.Module:
+def resnet50(
+    spec: InputSpec, num_outputs: int, stem: str | None = None, norm: str = "batch", activation: str = "relu"
+) -> nn.Module:
     """ResNet-50; the stem follows the picture's size where none is given."""
-    return ResNet(Bottleneck, (3, 4, 6, 3), spec.channels, num_outputs, stem or default_stem(spec))
+    return ResNet(Bottleneck, (3, 4, 6, 3), spec.channels, num_outputs, stem or default_stem(spec), norm, activation)

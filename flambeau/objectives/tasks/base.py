@@ -78,6 +78,11 @@ class Task:
         """Targets as floats (B, K): what a model that begins with counts in the data counts by."""
         return target.new_ones(len(target), 1).float()
 
+    @property
+    def class_counts(self) -> Sequence[int] | None:
+        """How many training rows each class has; None where a sample is not of one class."""
+        return None
+
     # -- what is said -------------------------------------------------------------------------------------------
 
     def activate(self, output: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +39,10 @@ class Classes(Task):
         return target if target.is_floating_point() else F.one_hot(target, len(self.field.classes)).float()
 
     counted = blended
+
+    @property
+    def class_counts(self) -> Sequence[int] | None:
+        return self.field.counts or None
 
     def activate(self, output: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
         return temperature_scaled(output, self.temperature)

@@ -8,7 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flambeau.core.errors import UsageError
+from flambeau.core.registry import Asked, name_and_options
 from flambeau.fields import Field, MultiLabel
+from flambeau.objectives.losses import Loss, expects_classes
 from flambeau.objectives.metrics import Metric, MultiLabelClassification
 from flambeau.objectives.prediction import Prediction
 from flambeau.objectives.tasks.base import TASKS, Task
@@ -27,6 +30,15 @@ class Labels(Task):
     metric_names = ("f1", "micro_f1", "exact_match", "average_precision", "micro_average_precision")
     rivals = "classical"
     blends = True
+
+    def criterion(self, loss: Asked) -> Loss:
+        named = super().criterion(loss)
+        if expects_classes(named):
+            raise UsageError(
+                f"the loss {name_and_options(loss)[0]} is for one class of several; a sample has any number of labels",
+                fix="use asymmetric or bce",
+            )
+        return named
 
     def blended(self, target: Shaped[Tensor, "B K"]) -> Shaped[Tensor, "B K"]:
         return target
