@@ -11,8 +11,9 @@ spoken     ten spoken digits in 21 languages, log-mel pictures, the default mode
 
 Each is trained with 12 rates from 1e-5 to 3, by equal shares, with default settings and each seed; a rate is as good as
 the lowest validation loss that it reaches, the mean over the seeds. `ratio` is the suggestion over the best of them, or
-under it; `reached` the loss with the suggested rate, `best` that with the best of the grid. Ends with status 1 where a
-ratio is above 3.
+under it; `reached` the loss with the suggested rate, `best` that with the best of the grid. Rates whose
+losses differ from the best one's by no more than twice the standard error over the seeds are as good; the nearest of
+them counts. Ends with status 1 where a ratio is above 3.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 from typing import Any
 
 import _data  # noqa: F401
@@ -87,6 +88,12 @@ def reached(data: fb.Dataset, cache: Path, **settings: Any) -> float:
     return min(losses, default=math.inf)
 
 
+def as_good(losses: list[float], best: list[float]) -> bool:
+    """Whether losses, by seed, differ from the best ones by no more than twice the standard error of the difference."""
+    differences = [a - b for a, b in zip(losses, best, strict=True)]
+    return mean(differences) <= (2 * stdev(differences) / len(differences) ** 0.5 if len(differences) > 1 else 0.0)
+
+
 def run(name: str, seeds: int) -> dict[str, Any]:
     grid = [LOWEST * (HIGHEST / LOWEST) ** (i / (POINTS - 1)) for i in range(POINTS)]
     with tempfile.TemporaryDirectory() as folder:
@@ -96,12 +103,14 @@ def run(name: str, seeds: int) -> dict[str, Any]:
         learner = fb.Learner(data, run=False, quiet=True, **settings)
         curve = learner.find_lr()
         seconds = time.perf_counter() - began
-        losses = {}
+        by_seed = {}
         for rate in [*grid, curve.suggestion]:
-            losses[rate] = mean(reached(data, learning_rate=rate, seed=seed, **settings) for seed in range(seeds))
-            print(f"{name}: {rate:.2e} reaches {losses[rate]:.4f}", file=sys.stderr, flush=True)
+            by_seed[rate] = [reached(data, learning_rate=rate, seed=seed, **settings) for seed in range(seeds)]
+            print(f"{name}: {rate:.2e} reaches {mean(by_seed[rate]):.4f}", file=sys.stderr, flush=True)
+    losses = {rate: mean(several) for rate, several in by_seed.items()}
     best = min(grid, key=losses.__getitem__)
-    ratio = max(curve.suggestion / best, best / curve.suggestion)
+    good = [rate for rate in grid if as_good(by_seed[rate], by_seed[best])]
+    ratio = min(max(curve.suggestion / rate, rate / curve.suggestion) for rate in good)
     return {"suggested": curve.suggestion, "steepest": curve.steepest, "best": best, "ratio": ratio,
             "reached": losses[curve.suggestion], "lowest": losses[best], "seconds": seconds,
             "grid": [(rate, losses[rate]) for rate in grid], "curve": curve.to_dict()}  # fmt: skip

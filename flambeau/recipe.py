@@ -204,7 +204,7 @@ def _find(values: dict[str, Any], name: str) -> tuple[dict[str, Any], str]:
         if not isinstance(section.get(part), dict):
             if part == "loss" and isinstance(section.get(part), str):
                 section[part] = {"name": section[part]}
-            elif parts[0] in ("fields", "techniques") or {"augment", "options", "phases"} & {*parts[:-1]}:
+            elif parts[0] in ("fields", "techniques") or {"augment", "options", "phases", "then"} & {*parts[:-1]}:
                 section[part] = {}
             else:
                 raise UsageError(f"there is no section '{part}' in '{name}'", fix=nearest(part, section))
@@ -213,6 +213,7 @@ def _find(values: dict[str, Any], name: str) -> tuple[dict[str, Any], str]:
         "optimizer_options",
         "options",
         "phases",
+        "then",
     } & set(parts)
     if parts[-1] not in section and not free:
         raise UsageError(f"there is no setting '{name}'", fix=unknown(parts[-1], section))

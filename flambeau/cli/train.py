@@ -19,6 +19,7 @@ NAME = "train"
 SAME = ("epochs", "batch_size", "learning_rate", "weight_decay", "precision", "seed", "device", "metric")
 SETTINGS = {**dict(zip(SAME, SAME, strict=True)), "objective": "objective.name", "model": "model.name"}
 """Options that are settings of the recipe: the option, and the setting."""
+OF_THEN = ("epoch", "learning_rate", "weight_decay", "backbone_lr_scale")
 OF_DATA = ("encoding", "no_header", "time", "horizon", "time_format", "read", "root")
 MOST_WIDE = 40  # characters of a column of the plan, before longer ones push the next aside
 
@@ -40,6 +41,9 @@ def command(
     ] = None,
     optimizer: Annotated[
         str | None, option("A name, then options, as in `sgd momentum=0.8`; adamw if not given.")
+    ] = None,
+    then: Annotated[
+        str | None, option("Another optimizer from an epoch on, as in `sgd epoch=6 learning_rate=0.05`.")
     ] = None,
     weight_decay: Annotated[float | None, option("Not of norms and biases; 0.05 if not given.")] = None,
     precision: Annotated[str | None, option("auto, float32, bf16 or float16.")] = None,
@@ -128,6 +132,10 @@ def learner_of(asked: Mapping[str, Any]) -> Learner:
         settings["schedule"] = {"name": name, **given} if given else name
     if asked["optimizer"] is not None:
         settings["optimizer"], settings["optimizer_options"] = name_and_options(asked["optimizer"])
+    if asked["then"] is not None:
+        name, given = name_and_options(asked["then"])
+        own = {option: given.pop(option) for option in OF_THEN if option in given}
+        settings["then"] = {"optimizer": name, **own, "optimizer_options": given}
     if (pretrained := asked["pretrained"]) is not None:
         settings["pretrained"] = True if pretrained.lower() in ("yes", "true") else pretrained
     added = {key: {**base.techniques.get(key, {}), **said} for key, said in keyed(asked["technique"]).items()}

@@ -153,6 +153,7 @@ def check_names(recipe: Recipe, *, model: bool = True) -> None:
             )
     schedule.named(recipe.training.schedule)
     optimizers.named(recipe.training.optimizer)
+    optimizers.named(recipe.training.then.get("optimizer", "adamw"))
     if recipe.training.sampler is not None:
         samplers.sampler(recipe.training.sampler)
     for logger in recipe.training.loggers:

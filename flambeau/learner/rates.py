@@ -42,7 +42,7 @@ def settle(learner: Learner, run: Run | None, resume: bool) -> None:
     curve = find(learner)
     training.learning_rate = curve.suggestion
     learner.recipe.reasons.append(f"learning_rate {curve.suggestion:g}: found in {len(curve.rates)} steps on a copy, "
-                                  f"where the loss falls steadily; it falls most at {curve.steepest:.2g}")  # fmt: skip
+                                  f"where the loss has fallen; it falls most at {curve.steepest:.2g}")  # fmt: skip
     if run is not None:
         write_json(run.path / find_lr.FILE, curve.to_dict())
         learner.recipe.save(run.path / "recipe.yaml")

@@ -187,7 +187,7 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"learning_rate (\S+): (\w+) with fresh weights", r"learning_rate \1：\2，从零开始的权重"),
     (r"learning_rate (\S+): (\w+) with pretrained weights", r"learning_rate \1：\2，预训练权重"),
     (r"learning_rate (\S+): found in (\d+) steps on a copy, .*; it falls most at (\S+)",
-     r"learning_rate \1：在副本上走 \2 步找到，损失在此稳步下降；在 \3 处下降最快"),
+     r"learning_rate \1：在副本上走 \2 步找到，损失在此已降下来；在 \3 处下降最快"),
     (r"backbone_lr_scale (\S+): all layers are fresh", r"backbone_lr_scale \1：各层都从零开始"),
     (r"backbone_lr_scale (\S+): pretrained layers need small steps only", r"backbone_lr_scale \1：预训练的层只需小步"),
     (r"backbone_lr_scale (\S+): pictures of sounds .*", r"backbone_lr_scale \1：声音的图谱不像权重训练所用的图片"),

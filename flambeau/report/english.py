@@ -73,7 +73,7 @@ ENGLISH: dict[str, str] = {
     "find_lr.title": "The search for the learning rate",
     "find_lr.smoothed": "smoothed",
     "find_lr.note": "The loss of one step at each rate, on a copy of the model before its training. The rate was taken "
-    "where the loss falls steadily, before it rises again.",
+    "where nine tenths of the fall of the loss are done, before it rises again.",
     # confusion
     "confusion": "Confusion matrix",
     "confusion.note": "Rows are the true classes, columns the predicted ones. The stronger the colour, the "

@@ -1,7 +1,9 @@
-"""Optimisers by name: AdamW and SGD with momentum by default settings that work, and any class of torch.optim."""
+"""Optimisers by name: AdamW and SGD with momentum by default settings that work, Muon, any class of torch.optim, and
+any other by `module.Class`."""
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -9,9 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from flambeau.core.errors import UsageError, nearest
+from flambeau.core.errors import UsageError, first_line, nearest
 from flambeau.objectives import Objective
 from flambeau.training.adamw import AdamW
+from flambeau.training.muon import Muon
 from flambeau.training.settings import Settings
 
 DEFAULTS: dict[str, dict[str, Any]] = {"sgd": {"momentum": 0.9, "nesterov": True}}
@@ -24,19 +27,36 @@ def known() -> dict[str, Any]:
         for n, c in vars(torch.optim).items()
         if inspect.isclass(c) and issubclass(c, torch.optim.Optimizer) and n not in ("Optimizer", "LBFGS", "SparseAdam")
     }
-    return {**classes, "adamw": AdamW}
+    return {**classes, "adamw": AdamW, "muon": Muon}
 
 
 def named(name: str) -> Any:
-    """The class of an optimiser.
+    """The class of an optimiser: of torch.optim by its name in any case, or of an installed package by `module.Class`.
 
     Raises:
         UsageError: there is none of that name.
     """
     classes = known()
+    if "." in name:
+        return _imported(name)
+    if name.lower() == "lbfgs":
+        found = "no optimiser is called 'lbfgs' here: it looks at the loss of all rows several times a step"
+        raise UsageError(found, fix="take adamw, or sgd")
     if name.lower() not in classes:
         raise UsageError(f"no optimiser is called '{name}'", fix=nearest(name.lower(), classes))
     return classes[name.lower()]
+
+
+def _imported(path: str) -> Any:
+    """The optimiser `module.Class` of an installed package."""
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"there is no optimiser '{path}' ({first_line(error)})", expected="module.Class") from None
+    if not (inspect.isclass(found) and issubclass(found, torch.optim.Optimizer)):
+        raise UsageError(f"'{path}' is no optimiser", expected="a class derived from torch.optim.Optimizer")
+    return found
 
 
 def check_phases(objective: Objective, settings: Settings) -> None:
@@ -61,8 +81,14 @@ def _of_phase(
     return build(
         settings.optimizer, objective.parameters(phase), settings.rate, settings.weight_decay,
         head=objective.head_parameters(), backbone_lr_scale=settings.backbone_lr_scale or 1.0, rates=rates,
-        options=settings.optimizer_options,
+        options=settings.optimizer_options, outer=_embeddings(objective.model),
     )  # fmt: skip
+
+
+def _embeddings(model: nn.Module) -> list[nn.Parameter]:
+    """Tables of vectors, which are matrices in form only."""
+    tables = [m for m in model.modules() if isinstance(m, (nn.Embedding, nn.EmbeddingBag))]
+    return [parameter for table in tables for parameter in table.parameters()]
 
 
 def build(
@@ -75,6 +101,7 @@ def build(
     backbone_lr_scale: float = 1.0,
     rates: Mapping[nn.Parameter, float] | None = None,
     options: dict[str, Any] | None = None,
+    outer: list[nn.Parameter] | None = None,
 ) -> torch.optim.Optimizer:
     """The optimiser, fused where torch has it. Biases and norms (fewer than two axes) are not decayed.
 
@@ -82,6 +109,7 @@ def build(
         head: parameters that learn at the full rate where the others learn at `backbone_lr_scale` of it.
         rates: further shares of the learning rate, of some parameters.
         options: further arguments of the class.
+        outer: matrices that Muon leaves to AdamW, beside those of the head; without a head the last one too.
 
     Raises:
         UsageError: no such optimiser, or no such argument.
@@ -96,18 +124,21 @@ def build(
         if option not in accepted:
             raise UsageError(f"{optimizer.__name__} takes no argument '{option}'", fix=nearest(option, accepted))
     in_head = {id(p) for p in head or ()}
-    groups: dict[tuple[bool, bool, float], list[nn.Parameter]] = {}
+    matrices = [id(p) for p in parameters if p.ndim == 2] if optimizer is Muon else []
+    hidden = {*matrices} - {id(p) for p in outer or ()} - (in_head or {*matrices[-1:]})
+    groups: dict[tuple[bool, bool, float, bool], list[nn.Parameter]] = {}
     for p in parameters:
         if p.requires_grad:
             rate = (rates or {}).get(p, 1.0)
-            groups.setdefault((p.ndim >= 2, not in_head or id(p) in in_head, rate), []).append(p)
+            groups.setdefault((p.ndim >= 2, not in_head or id(p) in in_head, rate, id(p) in hidden), []).append(p)
     if not groups:
         raise UsageError("no parameter is left to train", fix="unfreeze some")
     decays = "weight_decay" in accepted
     listed = [
         {"params": ps, "lr": learning_rate * rate * (1.0 if full else backbone_lr_scale)}
         | ({"weight_decay": weight_decay if decayed else 0.0} if decays else {})
-        for (decayed, full, rate), ps in groups.items()
+        | ({"hidden": True} if of_muon else {})
+        for (decayed, full, rate, of_muon), ps in groups.items()
     ]
     if "fused" in accepted and "fused" not in arguments:
         floats = all(p.is_floating_point() for p in parameters)

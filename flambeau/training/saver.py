@@ -65,6 +65,8 @@ class Saver:
                                where=path, fix="resume it with the same ones, in their order")  # fmt: skip
             trainer.state = state
             trainer.objective.model.load_state_dict(tree["model"])
+            ended = state.step_in_epoch == 0 < state.epoch  # the optimisers are still those of the epoch before
+            trainer.updates.start_epoch(state.epoch - ended)
             for phase, optimizer in trainer.updates.optimizers.items():
                 load_optimizer(optimizer, tree["optimizers"][phase])
             for key, technique in trainer.techniques.items():

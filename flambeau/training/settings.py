@@ -44,6 +44,8 @@ class Settings:
         phases: of an objective that has several, what is different in some of them: {name: {optimizer, learning_rate,
             …}}; and `every`, for a phase that is updated in each so many steps only.
         every: see `phases`.
+        then: what is different from an epoch on, counted from 1: {epoch: 6, optimizer: sgd, learning_rate: 0.05, …}, as
+            in Keskar & Socher 2017, arXiv:1712.07628; the schedule goes on.
     """
 
     epochs: int | None = None
@@ -70,6 +72,7 @@ class Settings:
     log_every: int = 50
     phases: dict[str, dict[str, Any]] = field(default_factory=dict)
     every: int = 1
+    then: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate", "log_every", "max_tokens", "every"):
@@ -93,10 +96,33 @@ class Settings:
             raise UsageError(f"keep='{self.keep}' does not fit", expected="best or last")
         if not 0 < self.warmup < 1:
             raise UsageError(f"warmup={self.warmup} does not fit", expected="a share above 0 and below 1")
+        if self.then:
+            self._check_then()
         for phase, own in self.phases.items():
             if wrong := next((name for name in own if name not in OF_PHASE), None):
                 raise UsageError(f"the phase {phase} has no setting '{wrong}'", fix=nearest(wrong, OF_PHASE))
             self.of_phase(phase)  # checked
+
+    def _check_then(self) -> None:
+        known = ("epoch", *OF_PHASE[:-1])
+        if wrong := next((name for name in self.then if name not in known), None):
+            raise UsageError(f"then has no setting '{wrong}'", fix=nearest(wrong, known))
+        epoch = self.then.get("epoch")
+        if not isinstance(epoch, int) or epoch < 2:
+            raise UsageError(
+                f"then.epoch={shown(epoch)} does not fit", expected="the epoch that it begins with, from 2 on"
+            )
+        if self.epochs is not None and epoch > self.epochs:
+            raise UsageError(f"then.epoch={epoch} does not fit", expected=f"one of the {self.epochs} epochs")
+        self.in_epoch(epoch)
+
+    def in_epoch(self, epoch: int) -> Settings:
+        """The settings of an epoch, from 1 on."""
+        if not self.then or epoch < self.then["epoch"]:
+            return self
+        different = {name: value for name, value in self.then.items() if name != "epoch"}
+        options: dict[str, Any] = {"optimizer_options": {}} if "optimizer" in different else {}  # those of another
+        return replace(self, then={}, **options | different)
 
     @property
     def rate(self) -> float:
@@ -105,4 +131,4 @@ class Settings:
 
     def of_phase(self, phase: str) -> Settings:
         """The settings of one phase of the objective."""
-        return replace(self, phases={}, **self.phases.get(phase, {}))
+        return replace(self, phases={}, then={}, **self.phases.get(phase, {}))

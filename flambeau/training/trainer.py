@@ -142,6 +142,7 @@ class Trainer:
 
     def _train_epoch(self, interrupts: Interrupts) -> None:
         state, settings = self.state, self.settings
+        self.updates.start_epoch(state.epoch)
         self.objective.model.train()
         for hook in (*self.hooks["on_freeze"], *self.hooks["on_epoch_start"]):  # parts of the model may rest
             hook(self.objective, state.epoch)

@@ -47,16 +47,33 @@ class Updates:
         rates = dict(objective.learning_rates())
         for hook in hooks["on_rates"]:
             hook(objective, rates)
-        self.optimizers = build_all(objective, settings, own, rates)
+        self._settings, self._own, self._rates = settings, own, rates
+        self._build(settings)
         self.scale = LossScale() if engine.scales else None
         self._every = {phase: settings.of_phase(phase).every for phase in objective.phases}
-        self._parameters = [p for o in self.optimizers.values() for g in o.param_groups for p in g["params"]]
-        self._base_rates = {p: [g["lr"] for g in o.param_groups] for p, o in self.optimizers.items()}
         self._schedule = schedule.named(settings.schedule, settings.warmup)
         if own.schedule is not None:
             first = next(iter(self.optimizers.values()))
             self._schedule = own.schedule_of(first, settings.epochs or 1, steps_per_epoch)
         self.total = max(1, steps_per_epoch * (settings.epochs or 1))
+
+    def _build(self, settings: Settings) -> None:
+        self._built_for = settings
+        self.optimizers = build_all(self.objective, settings, self._own, self._rates)
+        self._parameters = [p for o in self.optimizers.values() for g in o.param_groups for p in g["params"]]
+        self._base_rates = {p: [g["lr"] for g in o.param_groups] for p, o in self.optimizers.items()}
+
+    def start_epoch(self, epoch: int) -> None:
+        """Before the first step of an epoch, from 0 on, and where one is resumed: another optimiser, from where on the
+        settings have another; it begins without what the one before had gathered."""
+        settings = self._settings.in_epoch(epoch + 1)
+        if settings != self._built_for:
+            resting = [p for p in self._parameters if not p.requires_grad]  # in this epoch, and learning in another
+            for parameter in resting:
+                parameter.requires_grad_(True)
+            self._build(settings)
+            for parameter in resting:
+                parameter.requires_grad_(False)
 
     @property
     def learning_rate(self) -> float:

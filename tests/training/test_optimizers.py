@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from small import Stop, Stopped, identical, stored, trainer, weights
 from torch import nn
 
 from flambeau.core.errors import UsageError
-from flambeau.training import Settings, optimizers, schedule
+from flambeau.objectives import Supervised
+from flambeau.techniques import Technique
+from flambeau.training import Settings, Trainer, optimizers, schedule
 from flambeau.training.optimizers import build, known
 
 
@@ -62,11 +68,93 @@ def test_any_optimiser_of_torch_steps(name: str) -> None:
     assert not torch.equal(before, net.weight)
 
 
+def test_a_class_of_any_package_is_called_by_its_path() -> None:
+    assert isinstance(build("torch.optim.adagrad.Adagrad", list(model().parameters()), 0.1, 0.0), torch.optim.Adagrad)
+
+
+def test_muon_moves_the_matrices_between_the_first_layer_and_the_head() -> None:
+    net = nn.Sequential(nn.Embedding(9, 8), nn.Linear(8, 8), nn.Linear(8, 6), nn.Linear(6, 2))
+    made = build("muon", list(net.parameters()), 0.1, 0.05, head=list(net[3].parameters()), outer=[net[0].weight])
+    of_muon = [p for g in made.param_groups if g.get("hidden") for p in g["params"]]
+    assert [p.shape for p in of_muon] == [(8, 8), (6, 8)]
+    copied = net[1].weight.detach().clone().requires_grad_()
+    alone = torch.optim.Muon([copied], lr=0.1, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")
+    net(torch.arange(9)).square().mean().backward()
+    assert net[1].weight.grad is not None
+    copied.grad = net[1].weight.grad.clone()
+    before = {name: p.detach().clone() for name, p in net.named_parameters()}
+    made.step()
+    alone.step()
+    assert torch.equal(net[1].weight, copied)
+    assert not any(torch.equal(p, before[name]) for name, p in net.named_parameters())
+    with pytest.raises(UsageError, match="the model has no matrix between its first and its last layer"):
+        build("muon", list(nn.Linear(3, 2).parameters()), 0.1, 0.0)
+
+
+# -- another optimiser from an epoch on -----------------------------------------------------------------------------
+
+THEN: dict[str, Any] = {"epoch": 3, "optimizer": "sgd", "learning_rate": 0.05}
+
+
+@pytest.mark.parametrize(("optimizer", "step"), [("adam", 4), ("adam", 10), ("adam", 17), ("muon", 7), ("muon", 11)])
+def test_a_switch_resumes_bit_identically_before_and_after_it(optimizer: str, step: int, tmp_path: Path) -> None:
+    """Four epochs of five steps: the switch is after the tenth."""
+    first = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 16), nn.Dropout(0.2))
+    net = nn.Sequential(first, nn.Linear(16, 10))
+
+    def training(folder: str, stop: int | None = None) -> Trainer:
+        objective = Supervised(copy.deepcopy(net), stored()[0].fields["y"])
+        return trainer(
+            objective, tmp_path / folder, techniques=[Stop(stop)], epochs=4, optimizer=optimizer, then=THEN,
+            checkpoint_minutes=0,
+        )  # fmt: skip
+
+    whole = training("whole")
+    whole.fit()
+    assert isinstance(whole.updates.optimizers["train"], torch.optim.SGD)
+    with pytest.raises(Stopped):
+        training("run", step).fit()
+    resumed = training("run")
+    resumed.fit(resume=True)
+    assert identical(weights(whole), weights(resumed)) and whole.state == resumed.state
+
+
+def test_until_the_switch_it_is_the_training_without_one() -> None:
+    class After(Technique):
+        name = "after"
+
+        def on_epoch_end(self, epoch: int, metrics: dict[str, float]) -> None:
+            seen.append(weights(training))
+
+    seen: list[Any] = []
+    for then in ({}, THEN):
+        training = trainer(techniques=[After()], epochs=4, then=then)
+        training.fit()
+    assert [identical(a, b) for a, b in zip(seen[:4], seen[4:], strict=True)] == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("then", "message"),
+    [
+        ({"optimizer": "sgd"}, "then.epoch=None does not fit; expected the epoch that it begins with, from 2 on"),
+        ({"epoch": 9}, "then.epoch=9 does not fit; expected one of the 4 epochs"),
+        ({"epoch": 2, "optimiser": "sgd"}, "then has no setting 'optimiser'; did you mean 'optimizer'?"),
+        ({"epoch": 2, "learning_rate": -1}, "learning_rate=-1 does not fit"),
+    ],
+)
+def test_a_switch_that_does_not_fit_is_told(then: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        Settings(epochs=4, then=then)
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
         ("adanw", {}, "no optimiser is called 'adanw'; did you mean 'adam"),
-        ("lbfgs", {}, "no optimiser is called 'lbfgs'"),
+        ("lbfgs", {}, r"no optimiser is called 'lbfgs' here: it looks at the loss of all rows .*; take adamw, or sgd"),
+        ("torch.optim.Adan", {}, r"there is no optimiser 'torch.optim.Adan' .*expected module.Class"),
+        ("torch.nn.Linear", {}, r"'torch.nn.Linear' is no optimiser; expected a class derived from"),
+        ("muon", {"momentun": 0.9}, "Muon takes no argument 'momentun'; did you mean 'momentum'"),
         ("adamw", {"beta": (0.9, 0.99)}, "AdamW takes no argument 'beta'; did you mean 'betas'"),
         ("adamw", {"lr": 0.1}, "'lr' is no option of the optimiser; set learning_rate instead"),
         ("adamw", {"weight_decay": 0.1}, "set weight_decay instead"),
