@@ -58,4 +58,4 @@ def described(kind: type[Technique]) -> Description:
 
 def all_described() -> list[Description]:
     """All techniques by name, those of plug-ins too."""
-    return [described(kind) for _, kind in sorted(TECHNIQUES.items())]
+    return [described(TECHNIQUES[name]) for name in sorted(TECHNIQUES)]

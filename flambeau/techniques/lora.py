@@ -1,5 +1,5 @@
 """LoRA: Hu et al. 2021, arXiv:2106.09685. Trains a few per cent of the parameters, so that the optimiser's state is
-small; costs a product of two narrow matrices for each layer and pass. What it gained here: not measured yet.
+small. Costs a product of two narrow matrices for each layer and pass. Gain: not measured yet.
 """
 
 from __future__ import annotations
