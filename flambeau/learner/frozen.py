@@ -74,29 +74,38 @@ def _found(
     target = feed.dataset.fields.get(feed.dataset.target or "")
     if target is not None and target.follows:
         raise ModelError("the target moves with its picture")
-    batch, whole = feed.largest_batch()[2](PROBED), feed.first_batch("valid" if feed.sources.get("valid") else "train")
-    if isinstance(whole.input, Windows):
+    batch, held_out = feed.largest_batch()[2](PROBED), feed.first_batch("valid" if feed.sources["valid"] else "train")
+    if isinstance(held_out.input, Windows):
         raise ModelError("a sample is measured in several windows")
+    try:
+        cut = _cut(objective, engine, batch, held_out, whole=False)
+    except ModelError:
+        cut = _cut(objective, engine, batch, held_out, whole=True)
+    found = FrozenFeed(feed, cut, engine, settings, reporter)
+    if cut.flops < WORTH * found.encoding.nbytes:
+        raise ModelError("its activations take as long to read as to compute")
+    return found
+
+
+def _cut(objective: Supervised, engine: Engine, batch: Batch, held_out: Batch, whole: bool) -> Cut:
+    """A cut of the model that was tried. Raises ModelError where it cannot be."""
     model = objective.model
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     try:
         with engine.autocast(), torch.random.fork_rng([engine.device] if engine.device.type == "cuda" else []):
-            cut = Cut(model, batch.input)
+            cut = Cut(model, batch.input, len(batch), whole)
             _compare(objective, batch, cut)
             with evaluating(model):
                 _compare(objective, batch, cut)
-            if [tuple(value.shape[1:]) for value in cut.activations(whole.input)] != cut.shapes:
+            if [tuple(value.shape[1:]) for value in cut.activations(held_out.input)] != cut.shapes:
                 raise ModelError("its activations are not of one shape")
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError, AttributeError, LookupError) as error:
         raise ModelError(f"it cannot be cut there ({first_line(error)})") from error
     finally:
         with torch.no_grad():
             for name, buffer in model.named_buffers():
                 buffer.copy_(buffers[name])
-    found = FrozenFeed(feed, cut, engine, settings, reporter)
-    if cut.flops < WORTH * found.encoding.nbytes:
-        raise ModelError("its activations take as long to read as to compute")
-    return found
+    return cut
 
 
 def _compare(objective: Supervised, batch: Batch, cut: Cut) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
@@ -21,7 +21,6 @@ from torch import Tensor, fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from flambeau.core.errors import ModelError, first_line
-from flambeau.fields import Ragged
 
 CHANGING = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd, nn.RReLU, nn.RNNBase, nn.MultiheadAttention)
 """Layers of torch that compute otherwise in training than in evaluation."""
@@ -58,6 +57,9 @@ class Cut:
     Args:
         model: in training mode, frozen parts in evaluation mode.
         example: an input of a few samples, as the model is called with it.
+        size: how many they are.
+        whole: what is trained throughout is not looked into. If it is, and a pooling comes before its weights, there is
+            less to keep of what the frozen part gives; but its course may depend on what it sees.
 
     Attributes:
         shapes, dtypes: of each activation, without its first axis.
@@ -67,9 +69,10 @@ class Cut:
         ModelError: nothing is frozen; its forward pass cannot be followed; activations are not of one shape a sample.
     """
 
-    def __init__(self, model: nn.Module, example: Any):
+    def __init__(self, model: nn.Module, example: Any, size: int, whole: bool = False):
         self.model = model
-        graph, leaves = _followed(model)
+        leaves = {*_whole(model, "", whole)}
+        graph = _traced(model, leaves)
         still, frozen = _still(graph, model)
         if not frozen:
             raise ModelError("nothing that comes before what is trained is frozen")
@@ -77,7 +80,6 @@ class Cut:
             node.target for node in graph.nodes if node in frozen and node.op in ("call_module", "get_attr")
         ]
         values = _values(model, graph, still, example)
-        size = _size(example)
         crossing = _crossing(graph, frozen, values, size)
         if not crossing:
             raise ModelError("the frozen part gives nothing that has a row for each sample")
@@ -193,15 +195,6 @@ class _Tracer(fx.Tracer):
         return module_qualified_name in self.leaves or super().is_leaf_module(m, module_qualified_name)
 
 
-def _followed(model: nn.Module) -> tuple[fx.Graph, set[str]]:
-    """The forward pass, and the names of the modules that it was not followed into. What is trained is looked into
-    where that can be: a pooling that comes before its weights leaves little of what the frozen part gives."""
-    try:
-        return _traced(model, leaves := {*_whole(model, "", False)}), leaves
-    except ModelError:
-        return _traced(model, leaves := {*_whole(model, "", True)}), leaves
-
-
 def _traced(model: nn.Module, leaves: set[str]) -> fx.Graph:
     parameters = list(inspect.signature(model.forward).parameters.values())[1:]
     if any(p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
@@ -312,10 +305,3 @@ def _inputs(graph: fx.Graph) -> fx.Node:
 def _part(model: nn.Module, name: Any) -> Any:
     """A module, parameter or buffer, by its full name."""
     return operator.attrgetter(str(name))(model)
-
-
-def _size(inputs: Any) -> int:
-    """How many samples an input has."""
-    if isinstance(inputs, Mapping):
-        inputs = next(iter(inputs.values()))
-    return len(inputs.lengths if isinstance(inputs, Ragged) else inputs)

@@ -231,6 +231,13 @@ SENTENCES: tuple[tuple[str, str], ...] = (
      r"模型 fusion：\1 个输入，各有一个编码器"),
     (r"model (\w+) of (.+), because .*", r"\2 的模型 \1"),
     (r"normalisation: that of the pretrained weights", "归一化：与预训练权重一致"),
+    (r"frozen part: computed once, ([\d,]+) numbers a row in (\w+), ([\d,.]+) MiB",
+     r"冻结部分：只计算一次，每行 \1 个数，\2，共 \3 MiB"),
+    (r"frozen part: computed once, ([\d,]+) numbers a row in (\w+), ([\d,.]+) MiB: of each training row (\d+) "
+     r"augmented views, an epoch sees one of them \(frozen_views\)",
+     r"冻结部分：只计算一次，每行 \1 个数，\2，共 \3 MiB：每个训练样本 \4 个增强视图，"
+     r"每个 epoch 用其中一个（frozen_views）"),
+    (r"frozen part: computed in each epoch, for (.+)", r"冻结部分：每个 epoch 重新计算，因为 \1"),
     (r"augmentation of (.+): The pictures are (\w+), (\S+), so treated as .*; not mirrored, .*",
      r"\1 的数据增强：图片为 \3，不做镜像翻转"),
     (r"augmentation of (.+): The pictures are (\w+), (\S+), so treated as .*", r"\1 的数据增强：图片为 \3，做镜像翻转"),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from small import Stop, Stopped, digits
 from torch import Tensor, nn
 
@@ -212,6 +213,30 @@ def test_freezing_by_name_and_unfreezing_step_by_step(tmp_path: Path) -> None:
     step_by_step = learner(tmp_path, hold=fb.techniques.GradualUnfreezing(), augment="strong", optimizer="adamw")
     assert "4 augmented views" in frozen(step_by_step)
     assert passes(step_by_step) == EPOCHS * (TRAIN + VALID) + VALID
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_one_encoder_of_several_is_frozen(tmp_path: Path) -> None:
+    images, classes = digits()
+    for number, image in enumerate(images):
+        Image.fromarray((image * 255).astype("uint8")).resize((16, 16)).save(tmp_path / f"{number}.png")
+    rows = [f"{n}.png,{image.sum():.3f},class {c}" for n, (image, c) in enumerate(zip(images, classes, strict=True))]
+    (tmp_path / "rows.csv").write_text("\n".join(["picture,ink,label", *rows]))
+    results, reasons = [], []
+    for views in (4, 0):
+        data = fb.Dataset.from_table(tmp_path / "rows.csv", target="label", inputs=["picture", "ink"])
+        encoders = {"picture": {"name": "resnet9", "frozen": True}}
+        trained = fb.Learner(
+            data, run=False, quiet=True, augment="none", cache=tmp_path / "store", epochs=2, optimizer="sgd",
+            learning_rate=0.01, keep="last", device="cpu", precision="float32", frozen_views=views,
+            **{"model.options": {"encoders": encoders, "width": 16}},
+        )  # fmt: skip
+        reasons.append(frozen(trained))
+        trained.fit(check=False)
+        results.append(weights(trained))
+    assert "computed once, 128 numbers" in reasons[0] and not reasons[1]
+    for name, value in results[0].items():
+        torch.testing.assert_close(value, results[1][name], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_models_of_pictures(name: str, trained: tuple[str, ...], size: int, shap
     trained = trained if all(hasattr(model, part) for part in trained) else ("head",)
     frozen(model, *trained)
     pictures = torch.randn(3, 3, size, size)
-    cut = Cut(model, pictures)
+    cut = Cut(model, pictures, 3)
     assert shape in (None, *cut.shapes) and len(cut.shapes) == 1 and cut.flops > 0
     whole(model, cut, pictures)
 
@@ -76,7 +76,7 @@ def test_an_encoder_of_texts(pooling: str) -> None:
     encoder = transformers.BertModel(transformers.BertConfig(vocab_size=50, **sizes), add_pooling_layer=False)
     model = frozen(PretrainedText(encoder, 3, pooling), "head", "pool")
     texts = Ragged(torch.randint(1, 50, (4, 7)), torch.tensor([7, 3, 5, 6]))
-    cut = Cut(model, texts)
+    cut = Cut(model, texts, 4, whole=pooling == "attention")
     assert cut.shapes == ([(7, 16)] if pooling == "attention" else [(16,)])
     whole(model, cut, texts)
 
@@ -85,7 +85,7 @@ def test_an_encoder_of_several_inputs() -> None:
     specs = {"photo": InputSpec("image", (3, 32, 32)), "row": InputSpec("series", (2, 32))}
     built, _, _ = fuse(specs, 3, encoders={"photo": {"name": "resnet9", "frozen": True}, "row": {"name": "resnet-1d"}})
     inputs = {"photo": torch.randn(4, 3, 32, 32), "row": torch.randn(4, 2, 32)}
-    cut = Cut(built.model.train(), inputs)
+    cut = Cut(built.model.train(), inputs, 4)
     assert cut.seen_frozen(["photo", "row"]) == {"photo"} and cut.seen_after(["photo", "row"]) == {"row"}
     whole(built.model, cut, inputs)
 
@@ -114,7 +114,7 @@ def test_the_cut_is_before_what_draws_random_numbers() -> None:
     for between in (dropped, noisy, nn.Dropout(0.5)):
         model = frozen(Small(between), "head", "between")
         x = torch.randn(4, 6)
-        cut = Cut(model, x)
+        cut = Cut(model, x, 4)
         assert torch.equal(cut.activations(x)[0], model.body(x))
         whole(model, cut, x)
 
@@ -130,14 +130,14 @@ def test_the_cut_is_before_what_draws_random_numbers() -> None:
 )
 def test_what_cannot_be_cut(model: Any, why: str) -> None:
     with pytest.raises(ModelError, match=why):
-        Cut(model(), torch.randn(4, 6))
+        Cut(model(), torch.randn(4, 6), 4)
 
 
 def test_statistics_that_go_on_are_not_frozen() -> None:
     body = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5))
     model = Small(body=body).train()
     body.requires_grad_(False)
-    cut = Cut(model, torch.randn(4, 6))
+    cut = Cut(model, torch.randn(4, 6), 4)
     assert torch.equal(cut.activations(x := torch.randn(4, 6))[0], body[0](x))
     assert cut.holds
     body[0].requires_grad_(True)
@@ -146,7 +146,7 @@ def test_statistics_that_go_on_are_not_frozen() -> None:
 
 def test_the_fingerprint_is_of_each_frozen_weight_and_of_no_other() -> None:
     model = frozen(Small(body=nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5))), "head")
-    cut = Cut(model, torch.randn(4, 6))
+    cut = Cut(model, torch.randn(4, 6), 4)
     before = cut.fingerprint()
     with torch.no_grad():
         model.head.weight.add_(1)
