@@ -40,7 +40,7 @@ from flambeau.data.split import Split
 from flambeau.recipe import Recipe
 from flambeau.techniques import TECHNIQUES, keyed, name_of
 
-OPTIONS = {"early_stopping": ["early_stopping patience=2"]}
+OPTIONS = {"early_stopping": ["early_stopping patience=2"], "snapshots": ["snapshots every=1"]}
 """Where the defaults of a technique would do nothing here, or more than one setting is worth a row."""
 
 
