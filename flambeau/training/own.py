@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLR
 from flambeau.core.errors import UsageError, first_line, shown
 from flambeau.objectives import Objective
 from flambeau.training import optimizers
+from flambeau.training.plateau import Plateau
 from flambeau.training.schedule import SCHEDULES, Schedule
 from flambeau.training.settings import FIND, Settings
 
@@ -120,10 +121,12 @@ class OwnSteps:
         groups = [{"params": [torch.zeros(1, requires_grad=True)], "lr": rate} for rate in base]
         rehearsed = torch.optim.SGD(groups, lr=base[0], momentum=0.9)  # some move the momentum, too
         made = _made(self.schedule, rehearsed, "schedule")
-        if not isinstance(made, LRScheduler) or isinstance(made, ReduceLROnPlateau):
+        if isinstance(made, ReduceLROnPlateau):
+            return Plateau(self.schedule)
+        if not isinstance(made, LRScheduler):
             raise UsageError(
                 f"schedule= gives {shown(made) if not isinstance(made, LRScheduler) else type(made).__name__}",
-                expected="a scheduler of torch.optim.lr_scheduler that follows no metric, or a factor of the rate",
+                expected="a scheduler of torch.optim.lr_scheduler, or a factor of the rate",
             )
         by_step = isinstance(made, BY_STEP)
         total = epochs * steps_per_epoch

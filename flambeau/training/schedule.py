@@ -6,7 +6,9 @@ import functools
 import math
 from collections.abc import Callable
 
-from flambeau.core.registry import Asked, Registry, looked_up
+from flambeau.core.errors import UsageError, shown
+from flambeau.core.registry import Asked, Registry, looked_up, name_and_options, options_of
+from flambeau.training.plateau import Plateau
 
 Schedule = Callable[[float], float]
 SCHEDULES: Registry[Callable[..., float]] = Registry("schedule")
@@ -75,11 +77,38 @@ def wsd(done: float, warmup: float = 0.05, decay: float = 0.2) -> float:
     return max(0.0, min(1.0, done / warmup if warmup else 1.0, (1 - done) / decay if decay else 1.0))
 
 
+@SCHEDULES.register("plateau")
+def plateau(done: float, patience: float = 2, factor: float = 0.1, warmup: float = 0.0) -> float:
+    """1, times `factor` each time that the monitored metric has not improved for more than `patience` epochs; up from 0
+    over `warmup`. What epochs reach is known to `Plateau` alone, which `named` gives."""
+    return min(1.0, done / warmup) if warmup else 1.0
+
+
+def warmed(done: float, schedule: Schedule, warmup: float) -> float:
+    """Straight up from 0 over `warmup`, then a schedule over the rest.
+
+    >>> [round(warmed(done, cosine, 0.2), 2) for done in (0, 0.1, 0.2, 0.6, 1)]
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+    """
+    return schedule(0.0) * done / warmup if done < warmup else schedule((done - warmup) / (1 - warmup))
+
+
 def named(asked: Asked, warmup: float = 0.25) -> Schedule:
-    """The schedule of a name, or of {name: …, option: …}; `warmup` is the share that one_cycle rises in.
+    """The schedule of a name, or of {name: …, option: …}; each takes `warmup`, the share in which the rate rises.
+
+    Args:
+        warmup: that of one_cycle.
 
     Raises:
-        UsageError: there is none, or it has no such option.
+        UsageError: there is none, or it has no such option; or the warm-up is no share.
     """
-    name, function, options = looked_up(SCHEDULES, asked, AFTER)
+    name, options = name_and_options(asked)
+    rise = options.pop("warmup", None) if "warmup" not in options_of(SCHEDULES[name], AFTER) else None
+    name, function, options = looked_up(SCHEDULES, {"name": name, **options}, AFTER)
+    if rise is not None:
+        if not isinstance(rise, float | int) or not 0 < rise < 1:
+            raise UsageError(f"warmup={shown(rise)} does not fit", expected="a share above 0 and below 1")
+        return functools.partial(warmed, schedule=functools.partial(function, **options), warmup=rise)
+    if function is plateau:
+        return Plateau(**options)
     return functools.partial(function, **({"warmup": warmup} if name == "one_cycle" else {}) | options)

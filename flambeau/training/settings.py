@@ -26,7 +26,7 @@ class Settings:
         learning_rate: the highest rate of the schedule; `find` to look for it, see `find_lr`.
         backbone_lr_scale: share of the rate at which pretrained layers learn.
         weight_decay: decoupled for adamw.
-        schedule: one_cycle, cosine, cosine_restarts, step, exponential, wsd, linear or constant; or {name: …,
+        schedule: one_cycle, cosine, cosine_restarts, step, exponential, wsd, plateau, linear or constant; or {name: …,
             option: …}; with `warmup`, the share that one_cycle rises in.
         precision: auto, float32, bf16 or float16, with a scaled loss.
         channels_last: None to decide by the model.

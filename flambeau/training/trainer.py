@@ -228,6 +228,7 @@ class Trainer:
         told = "  ".join(f"{k} {v:.4f}" for k, v in values.items() if k != "loss")
         valid_loss = f"  valid loss {values['loss']:.4f}" if "loss" in values else ""
         self.reporter.say(f"epoch {state.epoch + 1}: train loss {train_loss:.4f}{valid_loss}  {told}")
+        self.updates.end_epoch(values, train_loss)
         state.epoch += 1
         state.step_in_epoch, state.loss_sum = 0, 0.0
         for hook in self.hooks["on_epoch_end"]:

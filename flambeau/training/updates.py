@@ -13,6 +13,7 @@ from flambeau.objectives import Objective
 from flambeau.training import schedule
 from flambeau.training.engine import Engine
 from flambeau.training.own import OwnSteps, build_all
+from flambeau.training.plateau import Plateau
 from flambeau.training.scaling import LossScale
 from flambeau.training.settings import Settings
 from flambeau.training.step import Step, forget_gradients, shares
@@ -31,6 +32,7 @@ class Updates:
     Attributes:
         optimizers: by phase.
         scale: of the loss in float16; None in other precisions.
+        plateau: the schedule, where it follows what epochs reach.
         total: steps of the training, as the schedule goes by them.
     """
 
@@ -55,6 +57,7 @@ class Updates:
         if own.schedule is not None:
             first = next(iter(self.optimizers.values()))
             self._schedule = own.schedule_of(first, settings.epochs or 1, steps_per_epoch)
+        self.plateau = self._schedule if isinstance(self._schedule, Plateau) else None
         self.total = max(1, steps_per_epoch * (settings.epochs or 1))
 
     def _build(self, settings: Settings) -> None:
@@ -74,6 +77,12 @@ class Updates:
             self._build(settings)
             for parameter in resting:
                 parameter.requires_grad_(False)
+
+    def end_epoch(self, metrics: Mapping[str, float], train_loss: float) -> None:
+        """After validation: what a schedule may follow; the training loss where nothing is validated."""
+        if self.plateau is not None:
+            objective = self.objective
+            self.plateau.end_epoch({"loss": train_loss, **metrics}, objective.monitor, objective.higher_is_better)
 
     @property
     def learning_rate(self) -> float:

@@ -17,6 +17,7 @@ from flambeau.objectives import Supervised
 from flambeau.techniques import Technique
 from flambeau.training import Settings, Trainer, optimizers, schedule
 from flambeau.training.optimizers import build, known
+from flambeau.training.own import OwnSteps
 
 
 def model() -> nn.Sequential:
@@ -180,6 +181,8 @@ def test_what_does_not_exist_names_the_nearest(name: str, options: dict[str, Any
         ("exponential", {0.0: 1.0, 0.5: 0.1, 1.0: 0.01}),
         ("wsd", {0.0: 0.0, 0.025: 0.5, 0.05: 1.0, 0.8: 1.0, 0.9: 0.5, 1.0: 0.0}),
         ({"name": "one_cycle", "warmup": 0.5}, {0.25: 0.52, 0.5: 1.0}),
+        ("cosine warmup=0.2", {0.0: 0.0, 0.1: 0.5, 0.2: 1.0, 0.6: 0.5, 1.0: 0.0}),
+        ("plateau warmup=0.5", {0.0: 0.0, 0.25: 0.5, 0.5: 1.0, 1.0: 1.0}),
         ("linear", {0.0: 1.0, 0.3: 0.7, 1.0: 0.0}),
         ("constant", {0.0: 1.0, 0.7: 1.0, 1.0: 1.0}),
     ],
@@ -200,6 +203,47 @@ def test_unknown_schedules_name_the_nearest() -> None:
         schedule.named("onecycle")
     with pytest.raises(UsageError, match="the schedule step has no setting 'evry'; did you mean 'every'"):
         schedule.named({"name": "step", "evry": 0.5})
+
+
+@pytest.mark.parametrize(
+    "asked", ["plateau patience=0 factor=0.5", lambda o: torch.optim.lr_scheduler.ReduceLROnPlateau(o, "max", 0.5, 0)]
+)
+def test_a_plateau_lowers_the_rate_and_resumes_bit_identically(asked: Any, tmp_path: Path) -> None:
+    def training(folder: str, stop: int | None = None) -> Trainer:
+        given = {"schedule": asked} if isinstance(asked, str) else {}
+        made = trainer(folder=tmp_path / folder, techniques=[Stop(stop)], epochs=8, learning_rate=0.3, log_every=1,
+                       checkpoint_minutes=0, **given)  # fmt: skip
+        made.own = OwnSteps(schedule=None if isinstance(asked, str) else asked)
+        return made
+
+    whole = training("whole")
+    whole.fit()
+    scores = [line["valid"]["accuracy"] for line in whole.history]
+    rates = {line["epoch"]: line["learning_rate"] for line in whole.log.lines if "learning_rate" in line}
+    expected, best = 0.3, -1.0
+    for epoch, score in enumerate(scores, 1):
+        assert rates[epoch] == pytest.approx(expected)
+        expected, best = expected * (1.0 if score > best else 0.5), max(score, best)
+    assert rates[8] < 0.3, "it did fall"
+    for stop in (12, 31):
+        with pytest.raises(Stopped):
+            training(f"run{stop}", stop).fit()
+        resumed = training(f"run{stop}")
+        resumed.fit(resume=True)
+        assert identical(weights(whole), weights(resumed))
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ("cosine warmup=2", "warmup=2 does not fit; expected a share above 0 and below 1"),
+        ("plateau factor=3", "the schedule plateau does not take patience=2, factor=3"),
+        ("plateau patients=1", "the schedule plateau has no setting 'patients'; did you mean 'patience'"),
+    ],
+)
+def test_a_warm_up_or_a_plateau_that_does_not_fit_is_told(asked: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        schedule.named(asked)
 
 
 def test_a_training_follows_its_schedule() -> None:
