@@ -324,6 +324,20 @@ def test_a_policy_draws_by_the_generator_alone(policy: str, channels: int) -> No
     assert torch.allclose(augmentation(images[:5], generator=seeded()), out[:5], atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "settings", [{"randaugment": 12, "fill": 0.3}, {"elastic": 0.02, "perspective": 0.3, "blur": 1.0}]
+)
+def test_all_at_once_is_sample_by_sample(settings: dict[str, Any]) -> None:
+    """What a device does, beside what a CPU does."""
+    augmentation, images = Augmentation(**settings), smooth(32, 24, 20)
+    normal = (torch.zeros(3), torch.ones(3))
+    one, other = (
+        augmentation._run(images, (24, 20), seeded(), normal, torch.channels_last, torch.float32, each)[0]
+        for each in (True, False)
+    )
+    assert torch.allclose(one, other, atol=1e-5)
+
+
 def test_policies_are_called_by_name() -> None:
     from flambeau.fields.augment import preset
 

@@ -41,9 +41,9 @@ class Tone:
         """Samples `rows`, uint8 (b, H, W, C), or float32 (b, C, H, W) where planar, in 0…255: the same form, in whole
         levels; a new tensor."""
         chosen = {name: mask[rows] for name, mask in self.chosen.items()}
-        at = torch.arange(len(pixels), device=pixels.device)
+        at, changed = torch.arange(len(pixels), device=pixels.device), torch.stack([*chosen.values()]).any(0)
         if self.each:
-            at = torch.stack([*chosen.values()]).any(0).nonzero()[:, 0]
+            at = changed.nonzero()[:, 0]
             if not len(at):
                 return pixels
         part = pixels[at]
@@ -55,7 +55,7 @@ class Tone:
         table = self._table(places, (len(at), channels), {n: m[at] for n, m in chosen.items()}, rows, at)
         looked_up = table.to(part.dtype).flatten()[places]
         if not self.each:
-            return looked_up
+            return torch.where(changed[:, None, None, None], looked_up, pixels)
         out = pixels.clone()
         out[at] = looked_up
         return out
