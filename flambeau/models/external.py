@@ -21,6 +21,11 @@ from flambeau.models.spec import IMAGENET, Built, InputSpec, Recommended
 from flambeau.models.weights import State, adapt_first_conv, find_head, load_weights, read_weights
 
 LOCAL_HINT = "give a local file in its place: pretrained='weights.safetensors' (or .pth)"
+OPTIONS = {
+    "timm": {"dropout": "drop_rate", "stochastic_depth": "drop_path_rate"},
+    "torchvision": {"stochastic_depth": "stochastic_depth_prob"},
+}
+"""What options that go by one name for all models are called there."""
 CONSTRUCTION = (RuntimeError, ValueError, AssertionError, IndexError, TypeError, NotImplementedError)
 
 
@@ -49,14 +54,14 @@ def build_timm(
 
     Args:
         pretrained: True, a file, a tag of timm's for this architecture, or `hf-hub:…`.
-        options: further arguments of timm's constructor, such as `drop_rate`.
+        options: further arguments of timm's constructor, such as `drop_rate`; also `dropout` and `stochastic_depth`.
 
     Raises:
         ModelError: the weights cannot be had or do not fit, or the model cannot be built at this size.
     """
     timm = import_timm(f"timm:{name}")
     file = _as_file(pretrained)
-    arguments: dict[str, Any] = {"num_classes": num_outputs, "in_chans": spec.channels, **options}
+    arguments: dict[str, Any] = {"num_classes": num_outputs, "in_chans": spec.channels, **_renamed("timm", options)}
     architecture = name.partition(".")[0]
     if isinstance(pretrained, str) and pretrained.startswith("hf-hub:"):
         cfg, stored = _hub_config(timm, pretrained, architecture)
@@ -91,6 +96,10 @@ def build_timm(
     return Built(model, head, wanted.for_channels(spec.channels) if pretrained else None, notes, dict(options))
 
 
+def _renamed(source: str, options: dict[str, Any]) -> dict[str, Any]:
+    return {OPTIONS[source].get(name, name): value for name, value in options.items()}
+
+
 def _hub_config(timm: ModuleType, hub_name: str, architecture: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The weights' configuration and the constructor's arguments that a hub repository states."""
     try:
@@ -112,7 +121,7 @@ def build_torchvision(
 
     Args:
         pretrained: True, a file, or the name of torchvision's weights, such as `IMAGENET1K_V2`.
-        options: further arguments of torchvision's constructor, such as `dropout`.
+        options: further arguments of torchvision's constructor, such as `dropout`; also `stochastic_depth`.
 
     Raises:
         ModelError: the weights cannot be had or do not fit, or the model cannot be built at this size.
@@ -120,7 +129,7 @@ def build_torchvision(
     models = import_torchvision(f"torchvision:{name}")
     builder = models.get_model_builder(name)
     family = builder.__module__.rpartition(".")[2]
-    arguments: dict[str, Any] = {"num_classes": num_outputs, **options}
+    arguments: dict[str, Any] = {"num_classes": num_outputs, **_renamed("torchvision", options)}
     height, width = spec.size
     if family == "vision_transformer":
         if height != width:

@@ -13,7 +13,7 @@ from small import stored, supervised, trainer
 from torch import nn
 
 import flambeau as fb
-from flambeau.core.errors import UsageError
+from flambeau.core.errors import ModelError, UsageError
 from flambeau.models import InputSpec
 from flambeau.objectives import Supervised
 from flambeau.techniques import Init
@@ -134,3 +134,20 @@ def test_stochastic_depth_leaves_out_blocks_of_samples_in_training_alone() -> No
         assert not torch.equal(residual.eval()(x), x)
     with pytest.raises(UsageError, match=r"a stochastic depth of 1\.0 does not fit"):
         net("resnet9", PICTURE, 10, stochastic_depth=1.0)
+
+
+def test_dropout_and_stochastic_depth_by_one_name_and_an_error_where_a_model_has_none() -> None:
+    pytest.importorskip("timm")
+    picture = InputSpec("image", (3, 32, 32))
+    model = net("timm:test_vit", picture, 10, dropout=0.3, stochastic_depth=0.2)
+    drops = [m for m in model.modules() if type(m).__name__ == "DropPath"]
+    assert drops and max(m.drop_prob for m in drops) == pytest.approx(0.2)
+    assert 0.3 in {m.p for m in model.modules() if isinstance(m, nn.Dropout)}
+    model = net("torchvision:convnext_tiny", picture, 10, stochastic_depth=0.4)
+    assert max(m.p for m in model.modules() if type(m).__name__ == "StochasticDepth") == pytest.approx(0.4)
+    assert 0.5 in {m.p for m in net("lenet", PICTURE, 10, dropout=0.5).modules() if isinstance(m, nn.Dropout)}
+    for name, option in (("lenet", "stochastic_depth"), ("resnet18", "dropout")):
+        with pytest.raises(UsageError, match=f"the model {name} has no option '{option}'"):
+            net(name, PICTURE, 10, **{option: 0.1})
+    with pytest.raises(ModelError, match="stochastic_depth_prob"):
+        net("torchvision:resnet18", picture, 10, stochastic_depth=0.1)
