@@ -11,9 +11,9 @@ spoken     ten spoken digits in 21 languages, log-mel pictures, the default mode
 
 Each is trained with 12 rates from 1e-5 to 3, by equal shares, with default settings and each seed; a rate is as good as
 the lowest validation loss that it reaches, the mean over the seeds. `ratio` is the suggestion over the best of them, or
-under it; `reached` the loss with the suggested rate, `best` that with the best of the grid. Rates whose
-losses differ from the best one's by no more than twice the standard error over the seeds are as good; the nearest of
-them counts. Ends with status 1 where a ratio is above 3.
+under it; `reached` the loss with the suggested rate, `best` that with the best of the grid. Rates whose losses differ
+from the best one's by no more than twice the standard error over the seeds are as good; the nearest of them counts.
+Ends with status 1 where a ratio is above 3.
 """
 
 from __future__ import annotations
