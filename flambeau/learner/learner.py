@@ -12,7 +12,6 @@ from torch import nn
 
 from flambeau import report
 from flambeau.core.errors import DataError, ModelError, RunError, TrainingError, UsageError
-from flambeau.core.files import write_json
 from flambeau.core.findings import Finding, worst_first
 from flambeau.core.randomness import mix
 from flambeau.core.registry import Asked
@@ -324,25 +323,15 @@ class Learner:
         if run is not None:
             if left_out:
                 self._write_findings(run)
-            if self.data is not None:
-                run.save_fields(self.data.fields, self.data.inputs, self.data.target)
-            write_json(run.path / "evaluation.json", {**result, "pending": True})
-            if not run.finished:
-                without = not_kept(self.objective.model, self.techniques)
-                run.save_model(self.objective.model, self.objective.calibration, without)
-            if isinstance(self.feed, FieldFeed):
-                beside = verdicts.put_beside(result, self.objective, self.engine, self.feed, self.recipe, self.reporter)
-                result = {**result, **beside}
-            write_json(run.path / "evaluation.json", result)
+            verdicts.write_down(self, run, result)
             self.reporter.say(f"run: {run.path}")
             if self.data is None:
                 self.reporter.say(f"report: {report.write(run)}")
         return result["metrics"]
 
     def find_lr(self, *, start: float = 1e-6, end: float = 10.0, steps: int = 100) -> RateCurve:
-        """Raises the learning rate from `start` to `end` in so many steps, on a copy, to find one to train with (`fit`
-        does so by itself with `learning_rate="find"`); see `flambeau.training.find_lr`. Raises as `build`, and
-        TrainingError where the loss falls at none."""
+        """Raises the learning rate on a copy, to find one to train with; see `flambeau.training.find_lr`. Raises as
+        `build`, and TrainingError where the loss falls at none. `learning_rate="find"` makes `fit` do so."""
         self.build()
         return rates.find(self, start=start, end=end, steps=steps)
 

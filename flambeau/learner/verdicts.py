@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flambeau import baselines
+from flambeau.core.files import write_json
 from flambeau.learner import preflight
 from flambeau.learner.feeds import FieldFeed
 from flambeau.objectives import Objective
 from flambeau.objectives.intervals import winner
 from flambeau.objectives.names import higher_is_better
 from flambeau.recipe import Recipe
+from flambeau.run import Run
+from flambeau.techniques import not_kept
 from flambeau.training.engine import Engine
 from flambeau.understand.permutation_importance import importance
+
+if TYPE_CHECKING:
+    from flambeau.learner.learner import Learner
 
 MEASURED = {
     "test": "test rows", "valid": "validation rows, which chose the epoch, so this is optimistic",
@@ -97,3 +103,17 @@ def put_beside(
             raise
         reporter.say("memory ran out while simple rivals were fitted; the model is whole", style="yellow")
     return found
+
+
+def write_down(learner: Learner, run: Run, result: Mapping[str, Any]) -> None:
+    """Writes what a training ended with: weights, fields and the evaluation, then what is put beside it."""
+    data, objective, feed = learner.data, learner.objective, learner.feed
+    if data is not None:
+        run.save_fields(data.fields, data.inputs, data.target)
+    write_json(run.path / "evaluation.json", {**result, "pending": True})
+    if not run.finished:
+        run.save_model(objective.model, objective.calibration, not_kept(objective.model, learner.techniques))
+    if isinstance(feed, FieldFeed):
+        beside = put_beside(result, objective, learner.engine, feed, learner.recipe, learner.reporter)
+        result = {**result, **beside}
+    write_json(run.path / "evaluation.json", result)
