@@ -76,10 +76,10 @@ def build(
             `transformer-tagger`); `timm:NAME` or `torchvision:NAME`; or `hf:NAME`, an encoder of transformers by its
             folder or its name on the hub.
         num_outputs: what the target wants: how many numbers for what; or K classes, in the layout that the model has.
-        pretrained: True for the name's published weights; a .safetensors or .pth file; the name of other published
-            weights (timm's tag or `hf-hub:…`, torchvision's `IMAGENET1K_V2`). A classifier of another size in them is
-            left out. Of our models for texts and sentences also a file of word vectors, as `load_embeddings` takes it.
-            `hf:` models load the weights beside their configuration unless this is False.
+        pretrained: True for the name's published weights; a .safetensors or .pth file, or a folder with one; the name
+            of other published weights (timm's tag or `hf-hub:…`, torchvision's `IMAGENET1K_V2`). A classifier of
+            another size in them is left out. Of our models for texts and sentences also a file of word vectors, as
+            `load_embeddings` takes it. `hf:` models load the weights beside their configuration unless this is False.
         generator: where the fresh weights' randomness comes from; the global one where it is None.
         vocabulary: V tokens, by number; only word vectors need it.
         options: arguments of the model's constructor, such as `width=64`, `stem="large"`, or timm's `drop_rate=0.2`;

@@ -219,12 +219,12 @@ def offline_at_once() -> Iterator[None]:
 
 
 def _as_file(pretrained: bool | str | Path | None) -> Path | None:
-    """The path, where `pretrained` is one: by its type, its ending or because there is such a file."""
+    """The path, where `pretrained` is one: by its type, its ending or because there is such a file or folder."""
     if isinstance(pretrained, Path):
         return pretrained
     if isinstance(pretrained, str) and not pretrained.startswith("hf-hub:"):
         path = Path(pretrained)
-        if path.suffix in (".safetensors", ".pth", ".pt", ".bin") or "/" in pretrained or path.is_file():
+        if path.suffix in (".safetensors", ".pth", ".pt", ".bin") or "/" in pretrained or path.exists():
             return path
     return None
 

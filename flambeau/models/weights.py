@@ -15,6 +15,7 @@ State = dict[str, Tensor]
 
 # Where training scripts put the weights inside a checkpoint; the averaged ones first.
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model")
+WHOLE, ENDINGS = "model.safetensors", (".safetensors", ".pth", ".pt", ".bin")
 # What wrappers of modules (data parallel, torch.compile) put before every name.
 PREFIXES = ("module.", "_orig_mod.")
 # Training-only branches of GoogLeNet and Inception, which files have and our models are built without.
@@ -22,12 +23,14 @@ AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 
 
 def read_weights(path: Path) -> State:
-    """The named tensors of a .safetensors file or of a .pth, .pt or .bin checkpoint, on the CPU.
+    """The named tensors of a .safetensors file or of a .pth, .pt or .bin checkpoint, or of the one in a folder, such as
+    a run's; on the CPU.
 
     Raises:
-        ModelError: the file is missing or damaged, holds no tensors, or holds more than tensors, which could execute
-            code when read (it is refused, never read in another way).
+        ModelError: the file is missing or damaged, the folder has none or several, it holds no tensors, or holds more
+            than tensors, which could execute code when read (it is refused, never read in another way).
     """
+    path = _file_in(path) if path.is_dir() else path
     if not path.is_file():
         raise ModelError("there is no such weights file", where=path, fix="check the path")
     if path.suffix == ".safetensors":
@@ -46,6 +49,17 @@ def read_weights(path: Path) -> State:
         if all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     return state
+
+
+def _file_in(folder: Path) -> Path:
+    """The weights file of a folder: model.safetensors, or the only one."""
+    if (folder / WHOLE).is_file():
+        return folder / WHOLE
+    files = sorted(path for path in folder.iterdir() if path.suffix in ENDINGS)
+    if len(files) != 1:
+        found = f"the folder has {len(files)} files of weights" if files else "the folder has no weights"
+        raise ModelError(found, where=folder, expected=WHOLE, fix="name the file" if files else None)
+    return files[0]
 
 
 def _load_checkpoint(path: Path) -> object:
@@ -116,17 +130,18 @@ def load_weights(
     first = _first_convolution(own)
     for name, tensor in pairs.items():
         if tensor.shape != own[name].shape and name == first:
-            pairs[name] = adapt_first_conv(tensor, own[name].shape[1])
-            notes.append(f"{where}: the first convolution was adapted from 3 to {own[name].shape[1]} channels")
+            before, channels = tensor.shape[1], own[name].shape[1]
+            pairs[name] = adapt_first_conv(tensor, channels)
+            notes.append(f"{where}: the first convolution was adapted from {before} to {channels} channels")
     model.load_state_dict(pairs, strict=False)
     return notes
 
 
 def adapt_first_conv(weight: Tensor, channels: int) -> Tensor:
-    """The weight (O, 3, h, w) of a first convolution for another number of channels: (O, channels, h, w).
+    """The weight (O, C, h, w) of a first convolution for another number of channels: (O, channels, h, w).
 
-    One channel: the sum, so that a grey picture gives what its three equal channels gave. More: repeated, and scaled
-    so that the output keeps its size. As timm's `adapt_input_conv` does.
+    One channel: the sum, so that a grey picture gives what its equal channels gave. More: repeated, and scaled so that
+    the output keeps its size. As timm's `adapt_input_conv` does.
     """
     if channels == 1:
         return weight.sum(1, keepdim=True)
@@ -165,7 +180,6 @@ def _agrees(own: State, name: str, tensor: Tensor, head: tuple[str, ...]) -> boo
     return (
         name == _first_convolution(own)
         and tensor.ndim == 4
-        and tensor.shape[1] == 3
         and (tensor.shape[0], *tensor.shape[2:]) == (mine[0], *mine[2:])
     )
 

@@ -91,6 +91,39 @@ def test_a_grey_model_gives_what_the_coloured_one_gave_for_grey_pictures(trained
         assert built.wanted is not None and len(built.wanted.mean) == 1
 
 
+@pytest.mark.parametrize("name", ["resnet9", "resnet18", "timm:resnet10t", "torchvision:resnet18"])
+@pytest.mark.parametrize("channels", [1, 2, 4, 8])
+def test_weights_fit_any_number_of_channels(name: str, channels: int, tmp_path: Path) -> None:
+    """The first convolution alone is adapted, in the way that timm adapts it."""
+    convolutions = pytest.importorskip("timm.models")
+    pytest.importorskip(name.partition(":")[0] if ":" in name else "torch")
+    large = {"stem": "large"} if name == "resnet18" else {}
+    state = net(name, PICTURES, 5, **large).state_dict()
+    save_file(state, tmp_path / "w.safetensors")
+    built = build(name, InputSpec("image", (channels, 64, 64)), 5, pretrained=tmp_path / "w.safetensors")
+    first, *_ = (key for key, tensor in state.items() if tensor.ndim == 4)
+    assert same(built.model, state, except_for=first)
+    expected = convolutions.adapt_input_conv(channels, state[first])
+    torch.testing.assert_close(built.model.state_dict()[first], expected)
+    assert any(f"adapted from 3 to {channels} channels" in note for note in built.notes)
+    # and back: weights of any number of channels fit others, as those of grey pictures fit colour
+    save_file(built.model.state_dict(), tmp_path / "other.safetensors")
+    again = net(name, PICTURES, 5, pretrained=tmp_path / "other.safetensors").eval()
+    assert again(torch.rand(2, 3, 64, 64)).shape == (2, 5) and same(again, state, except_for=first)
+
+
+def test_a_folder_stands_for_the_weights_in_it(trained: nn.Module, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"the folder has no weights; expected model\.safetensors"):
+        net("resnet18", PICTURES, 10, pretrained=tmp_path)
+    save_file(trained.state_dict(), tmp_path / "weights.safetensors")
+    assert same(net("resnet18", PICTURES, 10, pretrained=tmp_path), trained.state_dict())
+    save_file(net("resnet9", PICTURES, 10).state_dict(), tmp_path / "other.safetensors")
+    with pytest.raises(ModelError, match=r"the folder has 2 files of weights; .*name the file"):
+        net("resnet18", PICTURES, 10, pretrained=str(tmp_path))
+    save_file(trained.state_dict(), tmp_path / "model.safetensors")  # as a run has it
+    assert same(net("resnet18", PICTURES, 10, pretrained=str(tmp_path)), trained.state_dict())
+
+
 @pytest.mark.parametrize("channels", [1, 2, 4, 6, 7])
 def test_adapted_weights_keep_the_size_of_the_output(channels: int) -> None:
     weight = torch.ones(2, 3, 3, 3)
