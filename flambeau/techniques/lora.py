@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from torch.utils.hooks import RemovableHandle
 
+    from flambeau.models import Group
     from flambeau.objectives import Objective
 
 MATRICES = ("weight", "in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
@@ -93,6 +94,7 @@ class LoRA(Technique):
                              expected="one that is found in names of weights") from None  # fmt: skip
         self.rank, self.alpha, self.dropout, self.pattern, self.adapter = rank, alpha, dropout, pattern, bool(adapter)
         self.needs_base = self.adapter
+        self._frozen: list[Group] = []
         self._adapted: list[tuple[nn.Module, str, LowRank, RemovableHandle]] = []
 
     def describe(self) -> str:
@@ -128,9 +130,10 @@ class LoRA(Technique):
             parametrize.register_parametrization(module, matrix, low)
             handle = module.register_load_state_dict_pre_hook(take_merged)
             self._adapted.append((module, matrix, low, handle))
+        self._frozen = [group.frozen() for group in objective.groups()[:-1]]  # now: others freeze for an epoch
 
     def on_freeze(self, objective: Objective, epoch: int) -> None:
-        rest(objective.model, [group.frozen() for group in objective.groups()[:-1]])
+        rest(objective.model, self._frozen)
 
     def on_done(self, objective: Objective) -> None:
         if self.adapter:

@@ -17,6 +17,7 @@ from flambeau.core.errors import FlambeauError, ModelError, UsageError
 from flambeau.models import skeleton
 from flambeau.objectives import Supervised
 from flambeau.techniques import Freeze, GradualUnfreezing, LoRA
+from flambeau.testing.together import DATA, check_group
 
 
 def test_what_is_added_is_of_low_rank_and_all_else_but_the_head_is_frozen() -> None:
@@ -93,6 +94,14 @@ def test_dropout_is_in_training_alone() -> None:
     assert torch.equal(model(x), evaluated)
     technique.on_done(objective)
     torch.testing.assert_close(objective.model.train()(x), evaluated, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("other", ["gradual_unfreezing", "fine_tune"])
+def test_what_rests_for_an_epoch_alone_does_not_rest_after_it(other: str) -> None:
+    """Else a training that is gone on with there would end with other weights."""
+    lora = {"lora": {"rank": 2, "dropout": 0.1}}
+    data = next(data for data in DATA if data.name == "table")
+    assert check_group({**lora, other: {}}, data) == check_group({other: {}, **lora}, data) == ""
 
 
 def test_with_others_that_freeze() -> None:
