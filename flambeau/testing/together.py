@@ -130,7 +130,7 @@ def exclude(a: type[Technique], b: type[Technique]) -> bool:
 
 def check_group(techniques: Techniques, data: Data = PICTURES) -> str:
     """Checks that each two of some techniques train together, in this order, and resume bit-identically, or are refused
-    in one line that names both. What is refused alone on such data is left out.
+    in one line that names one of them at least. What is refused alone on such data is left out.
 
     Returns:
         the lines of those that are refused.
@@ -149,9 +149,8 @@ def check_group(techniques: Techniques, data: Data = PICTURES) -> str:
         assert refused, f"{where}: fails, and each two of them do not ({broken or 'refused'})"
         return refused
     assert not broken, f"{where}: {broken}"
-    assert not refused or all(name_of(name) in refused for name in fitting), (
-        f"{where}: refused, without both names: {refused}"
-    )
+    named = any(name_of(name) in refused for name in fitting)
+    assert not refused or named, f"{where}: refused in a line that names neither: {refused}"
     return refused
 
 

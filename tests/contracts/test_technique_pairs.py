@@ -79,8 +79,8 @@ class Quarrels(Technique):
             batch.input @ torch.ones(7, 11, 13)
         elif self.how == "forgets its state":
             batch.input = batch.input * self.count
-        elif self.how == "names one":
-            raise UsageError("left cannot be", fix="leave it out")
+        elif self.how == "names neither":
+            raise UsageError("this cannot be", fix="leave it out")
         elif self.how == "in the middle" and self.count > 2:
             raise UsageError("left cannot be with right", fix="leave it out")
         elif self.how == "is refused":
@@ -103,7 +103,7 @@ def quarrel() -> Iterator[None]:
     [
         ("torch's message", "left with right on pictures: it fails with RuntimeError: "),
         ("forgets its state", "left with right on pictures: resumed, it ends with other weights"),
-        ("names one", "left with right on pictures: refused, without both names: left cannot be; leave it out"),
+        ("names neither", "left with right on pictures: refused in a line that names neither: this cannot be;"),
         ("in the middle", "left with right on pictures: it is refused in the middle of training: "),
     ],
 )
@@ -115,7 +115,7 @@ def test_a_group_that_fails_is_narrowed_down_to_its_pair(how: str, told: str) ->
 
 
 @pytest.mark.usefixtures("quarrel")
-def test_a_pair_that_is_refused_in_a_line_with_both_names_is_as_promised() -> None:
+def test_a_pair_that_is_refused_in_a_line_of_ours_is_as_promised() -> None:
     how = {"how": "is refused"}
     told = together.check_group({"left": how, "clip": {}, "right": how})
     assert told == "left cannot be with right; leave one out"
