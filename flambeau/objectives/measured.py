@@ -130,6 +130,11 @@ def call(model: nn.Module, inputs: Any) -> Any:
         output = model(**inputs)
     else:
         output = model(inputs)
+    return tensor_of(output)
+
+
+def tensor_of(output: Any) -> Any:
+    """The tensor of what a model gives, as `call` finds it."""
     if isinstance(output, Tensor):
         return output
     named = [getattr(output, "logits", None)]

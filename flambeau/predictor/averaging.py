@@ -62,6 +62,16 @@ class EnsemblePredictor(Predictor):
         return predictor
 
     @property
+    def parts(self) -> list[Predictor]:
+        return [part for member in self.members for part in member.parts]
+
+    def raw_of(self, *inputs: Any, **named: Any) -> torch.Tensor:
+        tasks = [member.objective.task for member in self.members]
+        outputs = [member.raw_of(*inputs, **named) for member in self.members]
+        answers = [task.activate(output) for task, output in zip(tasks, outputs, strict=True)]
+        return self.objective.of_members.deactivate(self.objective.model(answers))
+
+    @property
     def views(self) -> dict[str, Any]:
         return next((member.views for member in self.members if member.views), {})
 

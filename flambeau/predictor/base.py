@@ -32,6 +32,7 @@ from flambeau.fields.placement import Frames, following, frames_of
 from flambeau.models import FUSION, Built, InputSpec, OutputSpec, build, fuse
 from flambeau.objectives import OBJECTIVES, Context, Objective
 from flambeau.objectives import made as made_objective
+from flambeau.objectives.measured import tensor_of
 from flambeau.objectives.prediction import Prediction
 from flambeau.objectives.tasks import task_of
 from flambeau.run import Run
@@ -148,6 +149,15 @@ class Predictor:
         predictor.examples = run.examples
         predictor.note = note
         return predictor
+
+    @property
+    def parts(self) -> list[Predictor]:
+        """The predictors of one model each that it is made of: itself, or the members of an ensemble."""
+        return [self]
+
+    def raw_of(self, *inputs: Any, **named: Any) -> Tensor:
+        """Raw output, before its activation, of what its model is called with."""
+        return tensor_of(self.objective.model(*inputs, **named))
 
     @property
     def views(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from flambeau.techniques.clip import Clip
 from flambeau.techniques.clip_value import ClipValue
 from flambeau.techniques.cutmix import CutMix
 from flambeau.techniques.discriminative_rates import DiscriminativeRates
+from flambeau.techniques.distill import Distill
 from flambeau.techniques.early_stopping import EarlyStopping
 from flambeau.techniques.ema import EMA
 from flambeau.techniques.fine_tune import FineTune
@@ -39,6 +40,7 @@ __all__ = [
     "ClipValue",
     "CutMix",
     "DiscriminativeRates",
+    "Distill",
     "EarlyStopping",
     "FineTune",
     "Freeze",

@@ -83,6 +83,15 @@ class Task:
         """How many training rows each class has; None where a sample is not of one class."""
         return None
 
+    def imitated(self, output: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        """How far raw output is from a teacher's, both (B, …) and softened by a temperature: one number a sample (B).
+
+        Raises:
+            UsageError: such a target is not learned from a teacher.
+        """
+        kind = f"a target of the kind {self.field.kind}" if self.field else "a target without a field"
+        raise UsageError(f"{kind} is not learned from a teacher", fix="leave distill out")
+
     # -- what is said -------------------------------------------------------------------------------------------
 
     def activate(self, output: Any) -> Any:

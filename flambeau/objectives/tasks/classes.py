@@ -47,6 +47,13 @@ class Classes(Task):
     def activate(self, output: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
         return temperature_scaled(output, self.temperature)
 
+    def imitated(
+        self, output: Float[Tensor, "B K"], teacher: Float[Tensor, "B K"], temperature: float
+    ) -> Float[Tensor, " B"]:
+        ours, theirs = ((logits.float() / temperature).log_softmax(1) for logits in (output, teacher))
+        # by T², so that its gradients are as large as those of the labels (Hinton et al. 2015)
+        return F.kl_div(ours, theirs, reduction="none", log_target=True).sum(1) * temperature**2
+
     def deactivate(self, answers: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
         return answers.clamp_min(torch.finfo(answers.dtype).tiny).log() * self.temperature
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from flambeau.core.errors import UsageError
@@ -48,6 +49,12 @@ class Labels(Task):
 
     def activate(self, output: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
         return output.float().sigmoid()
+
+    def imitated(
+        self, output: Float[Tensor, "B K"], teacher: Float[Tensor, "B K"], temperature: float
+    ) -> Float[Tensor, " B"]:
+        ours, theirs = output.float() / temperature, (teacher.float() / temperature).sigmoid()
+        return F.binary_cross_entropy_with_logits(ours, theirs, reduction="none").mean(1) * temperature**2
 
     def deactivate(self, answers: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
         least = torch.finfo(answers.dtype).eps

@@ -33,6 +33,11 @@ class Numbers(Task):
     def activate(self, output: Float[Tensor, " B *shape"]) -> Float[Tensor, " B *shape"]:
         return output.float()
 
+    def imitated(
+        self, output: Float[Tensor, " B *shape"], teacher: Float[Tensor, " B *shape"], temperature: float
+    ) -> Float[Tensor, " B"]:
+        return (output.float() - teacher.float()).square().reshape(len(output), -1).mean(1)
+
     def deactivate(self, answers: Float[Tensor, " B *shape"]) -> Float[Tensor, " B *shape"]:
         return answers
 
