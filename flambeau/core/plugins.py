@@ -33,6 +33,8 @@ def load(files: Sequence[str | Path]) -> None:
         sys.modules[spec.name] = module
         try:
             spec.loader.exec_module(module)
+        except UsageError as error:
+            raise UsageError(error.found, where=file, expected=error.expected, fix=error.fix) from error
         except Exception as error:
             raise UsageError(f"the plug-in fails ({type(error).__name__}: {shown(str(error))})", where=file) from error
         _loaded[place] = file.name

@@ -29,9 +29,20 @@ class Registry(Generic[T]):
         self._parts: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
-        """A decorator that enters a part under `name`."""
+        """A decorator that enters a part under `name`; the same one again, as a notebook's cell does, in its place.
+
+        Raises:
+            UsageError: another has the name.
+        """
 
         def enter(part: T) -> T:
+            homes = [(getattr(one, "__module__", None), getattr(one, "__qualname__", None))
+                     for one in (part, self._parts.get(name, part))]  # fmt: skip
+            if homes[0] != homes[1]:
+                raise UsageError(
+                    f"two are called '{name}', a {self.what} of {homes[1][0]} and one of {homes[0][0]}",
+                    fix="give one of them another name, or leave one out",
+                )
             self._parts[name] = part
             return part
 

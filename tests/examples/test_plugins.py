@@ -315,3 +315,14 @@ assert "adaptive_clip" in list(TECHNIQUES) and TECHNIQUES["adaptive_clip"].__mod
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_two_plugins_that_enter_one_name_are_refused(flambeau: Forkserver, photos: Path, tmp_path: Path) -> None:
+    code = (PLUGINS / "adaptive_clip.py").read_text()
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.py").write_text(code.replace('"adaptive_clip"', '"mine"'))
+    done = flambeau("train", photos, "--plugin", "one.py", "--plugin", "two.py", "--dry-run", cwd=tmp_path)
+    assert done.status == 2 and "two.py" in done.told and "two are called 'mine', a technique of" in done.told
+    (tmp_path / "one.py").write_text(code.replace('"adaptive_clip"', '"mixup"'))
+    done = flambeau("train", photos, "--plugin", "one.py", "--dry-run", cwd=tmp_path)
+    assert done.status == 2 and "two are called 'mixup'" in done.told
