@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from flambeau.core.errors import DataError, UsageError, shown
 from flambeau.fields import FIELDS, Field, Image, Ragged
 from flambeau.fields.base import Encoding, Recognition
+from flambeau.fields.decoding import frame
 from flambeau.fields.describing import counted
-from flambeau.fields.picture.decoding import frame
 from flambeau.fields.placement import Placement
 from flambeau.models import OWN, OutputSpec
 from flambeau.objectives.losses import Loss

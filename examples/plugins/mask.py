@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from flambeau.core.errors import DataError, UsageError
 from flambeau.fields import FIELDS, Encoding, Field, Image, Recognition
-from flambeau.fields.picture.decoding import read_bytes, resize
+from flambeau.fields.decoding import read_bytes, resize
 from flambeau.fields.picture.pixels import DAMAGES, open_picture
 from flambeau.fields.placement import Placement
 from flambeau.models import OWN, OutputSpec

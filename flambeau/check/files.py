@@ -17,8 +17,8 @@ from flambeau.check.wording import without_figures
 from flambeau.core.errors import DataError
 from flambeau.core.reporter import Bar
 from flambeau.core.threads import in_order
+from flambeau.fields.decoding import decode, read_bytes
 from flambeau.fields.image import suited
-from flambeau.fields.picture.decoding import decode, read_bytes
 from flambeau.fields.picture.pixels import DAMAGES, MAX_PIXELS, Range, from_pil, open_picture
 
 SIDE = 24
@@ -69,7 +69,7 @@ class Scan(NamedTuple):
 def scan(values: Sequence[Any], threads: int, bar: Bar) -> Scan:
     """Looks at N pictures (paths, bytes, PIL images or arrays). Each is read once, and JPEGs decoded small.
 
-    What is an error here is what encoding leaves out: both ask `flambeau.fields.picture.decoding.decode`.
+    What is an error here is what encoding leaves out: both ask `flambeau.fields.decoding.decode`.
     """
     grey = np.zeros((len(values), SIDE, SIDE), np.uint8)
     colour = np.zeros((len(values), 2, COLOUR_SIDE, COLOUR_SIDE), np.uint8)

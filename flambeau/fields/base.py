@@ -153,7 +153,7 @@ class Field(RawValues, Suited, ABC):
         raise UsageError(f"nothing has a place in a column of the kind {self.kind}")
 
     def frame(self, value: Any) -> np.ndarray:
-        """Where a raw picture lies in its encoded form; see `flambeau.fields.picture.decoding.frame`."""
+        """Where a raw picture lies in its encoded form; see `flambeau.fields.decoding.frame`."""
         raise UsageError(f"nothing has a place in a column of the kind {self.kind}")
 
     def placement(self, values: Sequence[Any]) -> Placement:

@@ -23,9 +23,9 @@ from flambeau.fields.augment.geometry import Geometry
 from flambeau.fields.augment.movement import Movement
 from flambeau.fields.augment.resample import resize as reduced
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
+from flambeau.fields.decoding import MAX_PIXELS, SUFFIXES, decode, frame, resize
 from flambeau.fields.encoding import Sample
 from flambeau.fields.picture.colour_spaces import COLOURS, convert
-from flambeau.fields.picture.decoding import MAX_PIXELS, SUFFIXES, decode, frame, resize
 from flambeau.fields.picture.looking import original_size, suited
 from flambeau.fields.picture.pixels import Range, looks_like_picture
 from flambeau.fields.picture.views import VIEWS
@@ -55,7 +55,7 @@ class Image(Field):
         size: (height, width) or one number for both, in pixels; found in the training rows if not given.
         colour: `rgb`, `grey`, `hsv`, `lab` or `ycbcr`: what the model sees; `rgb` or `grey` by what the pictures
             are, if not given. (HSV after Smith 1978, LAB CIE 1976 under D65, YCbCr as in JPEG.)
-        resize: `squash`, `crop` or `pad`, see `flambeau.fields.picture.decoding.resize`.
+        resize: `squash`, `crop` or `pad`, see `flambeau.fields.decoding.resize`.
         background: grey level behind transparent pixels and around padded pictures, 0…255.
         range: of pictures of more than 8 bits or of floats, the values that become black and white, the same for every
             picture: [0, 4095], or [-1000, 2000] of Hounsfield units. Found in the training rows if not given. What lies

@@ -12,7 +12,7 @@ from realdata.nasty import UNREADABLE
 from sklearn.datasets import load_sample_image
 
 from flambeau.core.errors import DataError
-from flambeau.fields.picture.decoding import decode, resize
+from flambeau.fields.decoding import decode, resize
 from flambeau.fields.picture.looking import original_size
 
 GREY = {"grey", "grey16", "float_tiff", "la", "one_bit"}

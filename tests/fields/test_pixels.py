@@ -23,8 +23,8 @@ from flambeau import Dataset
 from flambeau.core.errors import DataError, UsageError
 from flambeau.fields import Image
 from flambeau.fields.base import Field
+from flambeau.fields.decoding import decode, resize
 from flambeau.fields.picture import pixels
-from flambeau.fields.picture.decoding import decode, resize
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
 RAMP = np.linspace(0, 1, 32 * 32, dtype=np.float32).reshape(32, 32)
@@ -92,7 +92,7 @@ def test_heic_says_what_it_needs() -> None:
 
 PEAK = """
 import sys
-from flambeau.fields.picture.decoding import decode
+from flambeau.fields.decoding import decode
 def peak(): return int(next(l for l in open("/proc/self/status") if l.startswith("VmHWM")).split()[1]) << 10
 decode(open(sys.argv[2], "rb").read(), 3)
 before = peak()

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image as PILImage
 
 from flambeau.core.errors import DataError
-from flambeau.fields.picture.decoding import check_pixels, decode, read_bytes
+from flambeau.fields.decoding import check_pixels, decode, read_bytes
 from flambeau.fields.picture.pixels import (
     DAMAGES,
     Range,
