@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
-import json
 import math
 import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError
 from torch import nn
 
 from flambeau.core.errors import RunError, nearest
-from flambeau.core.files import parse_json, read_json, read_regular, to_json, values_of, write_atomic, write_json
+from flambeau.core.files import read_json, values_of, write_atomic, write_json
 from flambeau.core.findings import Finding
 from flambeau.data.grouping import PRESENT
 from flambeau.fields import Field
 from flambeau.recipe import Recipe
 from flambeau.training import checkpoint
 from flambeau.training.logging import Numbers, numbers, read
+from flambeau.training.sealed import calibration_in, seal, unseal
 from flambeau.training.state import State
-from flambeau.version import __version__
 
 
 class Rival(BaseModel):
@@ -302,11 +298,7 @@ class Run:
             without: names of tensors that are not kept, since a model that is built again begins with them.
         """
         state = checkpoint.storable({n: value for n, value in model.state_dict().items() if n not in without})
-        said = to_json(calibration, None) if calibration else ""
-        digest = _digest_of(safetensors.torch.save(state), said)
-        # one key, for the order of several is by chance, and the same weights are to be the same file
-        data = safetensors.torch.save(state, {"flambeau": f"{__version__} sha256:{digest} {said}".strip()})
-        write_atomic(self.path / "model.safetensors", data)
+        write_atomic(self.path / "model.safetensors", seal(state, calibration))
 
     @property
     def calibration(self) -> dict[str, Any]:
@@ -314,10 +306,8 @@ class Run:
         path = self.path / "model.safetensors"
         if not path.exists():
             return {}
-        with safetensors.safe_open(path, "pt") as weights:
-            said = _stated(weights.metadata()).partition(" ")[2]
-        if said:
-            return dict(parse_json(said))
+        if stated := calibration_in(path):
+            return stated
         path = self.path / "fields.json"
         state = read_json(path) if path.exists() else {}
         with values_of(path):  # where versions before kept it
@@ -336,14 +326,7 @@ class Run:
         """
         path, note = self.path / "model.safetensors", None
         if path.exists():
-            try:
-                data = read_regular(path, most=None)
-                state = safetensors.torch.load(data)
-            except SafetensorError as error:
-                raise RunError(f"the weights are damaged ({error})", where=path) from None
-            written, _, said = _stated(_metadata(data)).partition(" ")
-            if written and written != _digest_of(data, said):
-                raise RunError("the weights are damaged: they are not those that were written", where=path)
+            state = unseal(path)
         else:
             state, note = self._weights_so_far()
         own = {n: tuple(v.shape) for n, v in model.state_dict().items()}
@@ -385,19 +368,3 @@ class Run:
         raise RunError(
             "the run has no weights yet", where=self.path, fix=f"finish it with: flambeau resume {self.path}"
         )
-
-
-def _metadata(data: bytes) -> dict[str, str] | None:
-    return json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__")
-
-
-def _stated(metadata: dict[str, str] | None) -> str:
-    """What the metadata of weights says: the SHA-256 of the tensors and of what follows, and the calibration."""
-    return (metadata or {}).get("flambeau", "").partition(" sha256:")[2]
-
-
-def _digest_of(data: bytes, calibration: str) -> str:
-    """The SHA-256 of the tensors of a whole safetensors file, and of their calibration."""
-    digest = hashlib.sha256(memoryview(data)[8 + int.from_bytes(data[:8], "little") :])
-    digest.update(calibration.encode())
-    return digest.hexdigest()
