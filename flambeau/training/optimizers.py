@@ -16,6 +16,7 @@ from flambeau.objectives import Objective
 from flambeau.training.adamw import AdamW
 from flambeau.training.muon import Muon
 from flambeau.training.settings import Settings
+from flambeau.training.sgd import SGD
 
 DEFAULTS: dict[str, dict[str, Any]] = {"sgd": {"momentum": 0.9, "nesterov": True}}
 
@@ -27,7 +28,7 @@ def known() -> dict[str, Any]:
         for n, c in vars(torch.optim).items()
         if inspect.isclass(c) and issubclass(c, torch.optim.Optimizer) and n not in ("Optimizer", "LBFGS", "SparseAdam")
     }
-    return {**classes, "adamw": AdamW, "muon": Muon}
+    return {**classes, "adamw": AdamW, "muon": Muon, "sgd": SGD}
 
 
 def named(name: str) -> Any:

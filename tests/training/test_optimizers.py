@@ -52,6 +52,19 @@ def test_frozen_parameters_are_left_out() -> None:
     assert not any(id(p) in groups(build("adamw", list(net.parameters()), 0.1, 0.05)) for p in net[0].parameters())
 
 
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
+def test_what_learns_from_a_later_step_on_does_so_as_if_it_were_the_first(name: str) -> None:
+    """As when a layer is unfrozen: the fused kernel of torch's SGD fails there."""
+    both, alone = (nn.ParameterList([nn.Parameter(torch.ones(3, 3)) for _ in range(2)]) for _ in range(2))
+    mixed, apart = (build(name, list(weights), 0.1, 0.0) for weights in (both, alone))
+    for step in range(3):
+        both[0].grad = torch.full((3, 3), step + 1.0)
+        both[1].grad = alone[1].grad = torch.full((3, 3), 2.0) if step else None
+        mixed.step()
+        apart.step()
+    assert torch.equal(both[1], alone[1]) and not torch.equal(both[1], torch.ones(3, 3))
+
+
 def test_defaults_and_options() -> None:
     sgd = build("SGD", list(model().parameters()), 0.1, 0.0)
     assert sgd.defaults["momentum"] == 0.9 and sgd.defaults["nesterov"] and sgd.defaults["fused"]
