@@ -13,15 +13,9 @@ class SGD(torch.optim.SGD):
     unfrozen: those begin with a momentum of nothing, which gives the first gradient as torch's first step does."""
 
     def _init_group(
-        self,
-        group: dict[str, Any],
-        params: list[Tensor],
-        grads: list[Tensor],
-        momentum_buffer_list: list[Tensor | None],
+        self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], buffers: list[Tensor | None]
     ) -> bool:
-        sparse: bool = super()._init_group(group, params, grads, momentum_buffer_list)  # type: ignore[misc]
-        if any(buffer is not None for buffer in momentum_buffer_list):
-            for i, buffer in enumerate(momentum_buffer_list):
-                if buffer is None:
-                    momentum_buffer_list[i] = torch.zeros_like(grads[i])
+        sparse: bool = super()._init_group(group, params, grads, buffers)
+        if any(buffer is not None for buffer in buffers):
+            buffers[:] = [torch.zeros_like(grads[i]) if buffer is None else buffer for i, buffer in enumerate(buffers)]
         return sparse
