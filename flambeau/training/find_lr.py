@@ -115,7 +115,7 @@ def smooth(losses: Sequence[float], share: float = 0.06) -> list[float]:
     running mean it does not lag behind.
 
     >>> [round(value, 3) for value in smooth([1.0, 1.0, 0.0, 0.0], share=0.25)]
-    [0.934, 0.727, 0.273, 0.066]
+    [0.916, 0.684, 0.316, 0.084]
     """
     width = max(share * len(losses), 1e-9)
     means = []
