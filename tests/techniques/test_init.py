@@ -34,8 +34,8 @@ def test_each_scheme_is_that_of_its_paper() -> None:
     model = nn.Sequential(nn.Conv2d(8, 64, 3), nn.Flatten(), nn.Linear(400, 300))
     convolution, linear = layers("kaiming", model)
     # deviations of 4,608 and 120,000 weights; five standard errors
-    assert float(convolution.weight.detach().std()) == pytest.approx(math.sqrt(2 / (8 * 9)), rel=5 / math.sqrt(2 * 4608))
-    assert float(linear.weight.std()) == pytest.approx(math.sqrt(2 / 400), rel=5 / math.sqrt(2 * 120_000))
+    assert convolution.weight.std().item() == pytest.approx(math.sqrt(2 / (8 * 9)), rel=5 / math.sqrt(2 * 4608))
+    assert linear.weight.std().item() == pytest.approx(math.sqrt(2 / 400), rel=5 / math.sqrt(2 * 120_000))
     convolution, linear = layers("xavier", model)
     assert float(linear.weight.abs().max()) <= math.sqrt(6 / 700) < 1.01 * float(linear.weight.abs().max())
     convolution, linear = layers("orthogonal", model)
