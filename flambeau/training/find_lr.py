@@ -126,8 +126,8 @@ def smooth(losses: Sequence[float], share: float = 0.06) -> list[float]:
 
 
 def valley(losses: Sequence[float]) -> int:
-    """Where a curve comes down into its valley: the first place at which nine tenths of its fall are done, for a rate that
-    is the highest of a schedule. fastai's `valley` is the middle of the longest fall, and so lower.
+    """Where a curve comes down into its valley: the first place at which nine tenths of its fall are done, for a rate
+    that is the highest of a schedule. fastai's `valley` is the middle of the longest fall, and so lower.
 
     >>> valley([10, 10, 8, 4, 1, 0, 9])
     4
