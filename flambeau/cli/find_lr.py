@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,11 +38,4 @@ def command(
         common.echo(f"{curve.suggestion:g}")
 
 
-def _with_options_of_train() -> inspect.Signature:
-    parameters = inspect.signature(train.command, eval_str=True).parameters
-    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "asked"]
-    shared = [p for name, p in parameters.items() if name not in OF_TRAINING]
-    return inspect.Signature([*shared, *own])
-
-
-vars(command)["__signature__"] = _with_options_of_train()
+train.share_options(command, without=OF_TRAINING)

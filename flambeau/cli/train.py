@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -158,6 +159,19 @@ def learner_of(asked: Mapping[str, Any]) -> Learner:
     if asked["target"] is None and "target" not in OBJECTIVES[base.objective.name].takes:
         options["labels"] = False
     return Learner(from_path(data, **options), recipe=base, **beside)
+
+
+def share_options(verb: Callable[..., None], without: Collection[str]) -> None:
+    """Lets a verb that ends in `**asked` take what `train` takes, by the same names, before its own options; the verb
+    gives `asked` to `learner_of`.
+
+    Args:
+        without: of train's, what means nothing there.
+    """
+    shared = [p for name, p in inspect.signature(command, eval_str=True).parameters.items() if name not in without]
+    own = [p for p in inspect.signature(verb, eval_str=True).parameters.values() if p.name != "asked"]
+    own_names = {p.name for p in own}
+    vars(verb)["__signature__"] = inspect.Signature([*(p for p in shared if p.name not in own_names), *own])
 
 
 def tell(plan: Any, as_json: bool) -> None:
