@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Sized
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,15 +11,12 @@ from torch import Tensor
 
 from flambeau.core.errors import DataError, UsageError, shown
 from flambeau.core.findings import Finding
+from flambeau.core.shapes import Float
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.columns import Views
 from flambeau.fields.series import Series
 from flambeau.fields.time.layout import Layout, times_after
 from flambeau.fields.time.timeline import Timeline, last_known, timeline
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
-
 
 SHOWN_SERIES, SHOWN_STEPS = 3, 600
 

@@ -9,7 +9,7 @@ import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from flambeau.core.arrays import as_array
 from flambeau.core.errors import DataError, UsageError, nearest, shown
+from flambeau.core.shapes import Float, UInt8
 from flambeau.fields.augment import Augmentation, choose, normalise
 from flambeau.fields.augment.geometry import Geometry
 from flambeau.fields.augment.movement import Movement
@@ -31,10 +32,6 @@ from flambeau.fields.picture.pixels import Range, looks_like_picture
 from flambeau.fields.picture.views import VIEWS
 from flambeau.fields.placement import Placement
 from flambeau.fields.wanted import Wanted
-
-if TYPE_CHECKING:
-    from jaxtyping import Float, UInt8
-
 
 LARGEST_NATIVE = 64
 """Pictures that are all one size, at most this many pixels a side, are kept as they are."""

@@ -6,13 +6,14 @@ import html
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from flambeau.core.errors import DataError, UsageError, nearest
+from flambeau.core.shapes import Float32
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.category import Category, class_name
 from flambeau.fields.columns import Rows, counts_of, mapped
@@ -20,10 +21,6 @@ from flambeau.fields.date import Date
 from flambeau.fields.number import Number
 from flambeau.fields.numerals import as_numbers, looks_like_numbers
 from flambeau.fields.recognition import recognise
-
-if TYPE_CHECKING:
-    from jaxtyping import Float32
-
 
 RARE = 2  # a category of fewer training rows is unknown, so that the unknown one is learned too
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,13 +13,10 @@ from torch import Tensor
 
 from flambeau.core.errors import DataError, shown
 from flambeau.core.findings import Finding, Severity
+from flambeau.core.shapes import Int64
 from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition
 from flambeau.fields.category import class_name, natural
 from flambeau.fields.describing import counted
-
-if TYPE_CHECKING:
-    from jaxtyping import Int64
-
 
 NO_TAG = -100  # behind a sentence's end, as `torch.nn.functional.cross_entropy` leaves it out
 UNSEEN = -1  # a tag that no training row has: nothing to learn from, and always wrong

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from flambeau.core.errors import UsageError, nearest
+from flambeau.core.shapes import Float
 from flambeau.models import auto
 from flambeau.models.build import build, starts_pretrained
 from flambeau.models.inputs import FUSION
 from flambeau.models.spec import Built, Ensemble, InputSpec, OutputSpec, Recommended
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
-
 
 FUSIONS = ("concat", "gated")
 SETTINGS = ("name", "pretrained", "frozen", "rate", "options")

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from flambeau.core.errors import UsageError, nearest
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
+from flambeau.core.shapes import Float
 
 ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,

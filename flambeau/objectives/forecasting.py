@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from flambeau.core.shapes import Float
 from flambeau.fields import Forecast
 from flambeau.objectives.classification import Worst
 from flambeau.objectives.intervals import GROUPS, Grouped, groups_of
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
-
 
 NEIGHBOURS = 4  # horizons of windows one after another that are in one group
 SHOWN = 4  # forecasts that the report draws, beside the worst

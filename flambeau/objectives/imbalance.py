@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch.nn.functional as F
 from torch import Tensor
 
 from flambeau.core.errors import UsageError
-
-if TYPE_CHECKING:
-    from jaxtyping import Float, Int64, Shaped
+from flambeau.core.shapes import Float, Int64, Shaped
 
 
 def focal(

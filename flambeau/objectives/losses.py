@@ -6,7 +6,7 @@ import copy
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,13 +14,10 @@ from torch import Tensor
 
 from flambeau.core.errors import UsageError
 from flambeau.core.registry import Asked, Registry, looked_up
+from flambeau.core.shapes import Float, Int64, Shaped
 from flambeau.objectives.forecasting import Pinball
 from flambeau.objectives.imbalance import asymmetric, focal
 from flambeau.objectives.tagging import tag_cross_entropy
-
-if TYPE_CHECKING:
-    from jaxtyping import Float, Int64, Shaped
-
 
 Loss = Callable[..., Tensor]
 LOSSES: Registry[Loss] = Registry("loss")

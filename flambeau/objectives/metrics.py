@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -11,15 +11,12 @@ from torch import Tensor
 
 from flambeau.core.errors import UsageError, nearest, shown
 from flambeau.core.registry import Asked, looked_up, name_and_options
+from flambeau.core.shapes import Int64
 from flambeau.fields import Field, MultiLabel, Number
 from flambeau.objectives.classification import Worst
 from flambeau.objectives.intervals import GROUPS, Grouped, groups_of
 from flambeau.objectives.names import METRICS
 from flambeau.objectives.ranking import EXACT, Ranking
-
-if TYPE_CHECKING:
-    from jaxtyping import Int64
-
 
 LEAST_EXACT = 2**15  # scores of each of many labels up to which its average precision is exact
 

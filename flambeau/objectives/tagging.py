@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from flambeau.core.errors import UsageError
+from flambeau.core.shapes import Float, Int64
 from flambeau.fields import Ragged, Tags
 from flambeau.fields.tags import NO_TAG, UNSEEN, spans
 from flambeau.fields.tokens import words_seen
 from flambeau.models.text.crf import Chain, marginals, negative_log_likelihood
 from flambeau.objectives.classification import Classification
 from flambeau.objectives.intervals import GROUPS, groups_of
-
-if TYPE_CHECKING:
-    from jaxtyping import Float, Int64
-
 
 UNKNOWN_SPAN = "(not in training)"  # what a span is called whose tags training never saw
 

@@ -21,7 +21,8 @@ from beartype import BeartypeConf, beartype
 
 ROOMS = ("flambeau.models", "flambeau.objectives", "flambeau.fields")
 SHAPED = ("Bool", "Float", "Float32", "Int64", "Shaped", "UInt8")
-"""What modules import from jaxtyping."""
+"""What `flambeau.core.shapes` has of jaxtyping."""
+SHAPES = "flambeau.core.shapes"
 CONF = BeartypeConf(is_pep484_tower=True)  # an int is a float too
 
 
@@ -43,17 +44,20 @@ class Finder(PathFinder):
 
     @classmethod
     def find_spec(cls, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        spec = super().find_spec(fullname, path, target) if fullname.startswith(ROOMS) else None
+        spec = super().find_spec(fullname, path, target) if fullname.startswith((*ROOMS, SHAPES)) else None
         if spec is None or not isinstance(spec.loader, SourceFileLoader):
             return None
         spec.loader = Loader(spec.loader.name, spec.loader.path)
-        return spec if b"from jaxtyping import" in spec.loader.get_data(spec.loader.path) else None
+        annotates = f"from {SHAPES} import".encode() in spec.loader.get_data(spec.loader.path)
+        return spec if annotates or fullname == SHAPES else None
 
 
 class Loader(SourceFileLoader):
-    """Decorates the functions of a module that annotate a shape."""
+    """Decorates the functions of a module that annotate a shape, and gives them the shapes themselves."""
 
     def get_code(self, fullname: str) -> CodeType:
+        if fullname == SHAPES:
+            return compile(f"from jaxtyping import {', '.join(SHAPED)}", self.path, "exec")
         tree = ast.parse(self.get_data(self.path))
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef) and _has_shape(node):
@@ -67,5 +71,5 @@ def _has_shape(node: ast.FunctionDef) -> bool:
     return any(hint is not None and any(f"{name}[" in ast.unparse(hint) for name in SHAPED) for hint in hints)
 
 
-vars(builtins).update({name: getattr(jaxtyping, name) for name in SHAPED}, shaped=shaped)
+vars(builtins).update(shaped=shaped)
 sys.meta_path.insert(0, Finder)  # before any of the package is imported

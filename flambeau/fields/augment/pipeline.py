@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from flambeau.core.errors import DataError, UsageError, nearest, shown
+from flambeau.core.shapes import Float, UInt8
 from flambeau.fields.augment import bend, colour, geometry, groups, noise, operations, resample
 from flambeau.fields.augment.assemble import assemble
 from flambeau.fields.augment.draws import Draws
@@ -50,9 +51,6 @@ from flambeau.fields.augment.geometry import Sides, get
 from flambeau.fields.augment.groups import Group
 from flambeau.fields.augment.movement import Movement
 from flambeau.fields.augment.tone import Tone
-
-if TYPE_CHECKING:
-    from jaxtyping import Float, UInt8
 
 Pair = Sequence[float]
 Settings = Mapping[str, Any]

@@ -7,15 +7,12 @@ narrower: where in the spectrum something is tells more than where in time, so t
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from flambeau.core.shapes import Float
 from flambeau.models.spec import OWN, InputSpec
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
 
 
 def block(in_channels: int, out_channels: int) -> nn.Sequential:

@@ -8,14 +8,11 @@ stage on a quarter of the steps, and a mean over time. A quarter as wide as thei
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from flambeau.core.shapes import Float
 from flambeau.models.spec import OWN, InputSpec
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
 
 
 def convolution(in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from flambeau.core.shapes import Float
 from flambeau.models.series.parts import Forecaster
 from flambeau.models.spec import OWN, InputSpec
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
 
 
 class CausalBlock(nn.Module):

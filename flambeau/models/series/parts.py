@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
 from flambeau.core.errors import UsageError
+from flambeau.core.shapes import Float
 from flambeau.fields import PastFuture
 from flambeau.models.spec import InputSpec
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
-
 
 LEVELS = ("last", "mean")
 LEAST_SPREAD = 1e-3

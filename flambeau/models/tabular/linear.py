@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from flambeau.core.shapes import Float
 from flambeau.fields import Row
 from flambeau.models.spec import OWN
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
 
 
 @OWN.register("linear", kinds=("table", "number"), of=lambda spec: (spec.shape,))

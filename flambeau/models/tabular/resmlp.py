@@ -6,16 +6,12 @@ arXiv:2106.11959.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor, nn
 
+from flambeau.core.shapes import Float
 from flambeau.fields import Row
 from flambeau.models.spec import OWN, InputSpec
 from flambeau.models.tabular.parts import RowEmbedding
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
 
 
 class Block(nn.Module):

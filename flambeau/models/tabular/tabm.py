@@ -6,18 +6,14 @@ arXiv:2410.24210; the layers are those of Wen, Tran, Ba, "BatchEnsemble", 2020, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
 from flambeau.core.errors import UsageError
+from flambeau.core.shapes import Float
 from flambeau.fields import Row
 from flambeau.models.spec import OWN, InputSpec
 from flambeau.models.tabular.parts import RowEmbedding
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
 
 
 class MemberLinear(nn.Module):

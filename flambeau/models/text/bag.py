@@ -7,19 +7,14 @@ words that matter are not thinned out as much.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
 from flambeau.core.errors import UsageError
+from flambeau.core.shapes import Float
 from flambeau.fields import Ragged
 from flambeau.models.spec import OWN, vocabulary
 from flambeau.models.text.parts import Pooling, TokenEmbedding, mask_padding
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
-
 
 MULTIPLIER = 1_000_003  # a prime: spreads neighbouring token numbers over the buckets
 

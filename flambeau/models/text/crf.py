@@ -6,13 +6,12 @@ architectures for named entity recognition" (2016), https://arxiv.org/abs/1603.0
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from jaxtyping import Bool, Float
+from flambeau.core.shapes import Bool, Float
 
 
 class Chain(NamedTuple):

@@ -9,19 +9,15 @@ memory stays bounded: Manku, Motwani, "Approximate frequency counts over data st
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from flambeau.core.errors import UsageError
+from flambeau.core.shapes import Float
 from flambeau.fields import Ragged
 from flambeau.models.spec import OWN, nothing
 from flambeau.models.text.parts import first_times, mask_padding
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
-
 
 FACTORS = (1_000_003, 0x9E3779B97F4A7C15 - (1 << 64))  # odd: a product of int64 wraps around and loses nothing
 LARGEST = 1 << 22  # numbers of the table, where its size is chosen

@@ -9,19 +9,15 @@ has, each word counted by how rare it is: Spärck Jones, "A statistical interpre
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from flambeau.core.errors import UsageError
+from flambeau.core.shapes import Float
 from flambeau.fields import Ragged
 from flambeau.models.spec import OWN, vocabulary
 from flambeau.models.text.parts import Pooling, TokenEmbedding, first_times, mask_padding
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
-
 
 SHARED = 7  # numbers that `shared` gives
 LOUD = 4.0  # these are mostly far below 1, and are to be learned as soon as the rest

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
 from flambeau.core.errors import UsageError
+from flambeau.core.shapes import Bool, Float
 from flambeau.fields import Ragged
-
-if TYPE_CHECKING:
-    from jaxtyping import Bool, Float
-
 
 POOLINGS = ("mean", "sqrt", "max", "last", "cls", "attention")
 

@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.fx
 from torch import Tensor, nn
 
+from flambeau.core.shapes import Float
 from flambeau.fields import Ragged
 from flambeau.models.text.crf import Chain, Transitions
 from flambeau.models.text.pair import two
 from flambeau.models.text.parts import Pooling, mask_padding
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
-
 
 # Positions count from behind the padding token's number, so that many of them are never used.
 COUNT_FROM_PADDING = (

@@ -6,18 +6,14 @@ encoder–decoder" (2014), https://arxiv.org/abs/1406.1078.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from flambeau.core.shapes import Float
 from flambeau.fields import Ragged
 from flambeau.models.spec import OWN, vocabulary
 from flambeau.models.text.parts import Pooling, TokenEmbedding
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
 
 
 @OWN.register("lstm", kinds=("text",), of=vocabulary, cell=nn.LSTM)

@@ -5,20 +5,15 @@ Ma, Hovy, "End-to-end sequence labeling via bi-directional LSTM-CNNs-CRF" (2016)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
+from flambeau.core.shapes import Bool, Float
 from flambeau.fields import Ragged
 from flambeau.models.spec import OWN, InputSpec
 from flambeau.models.text.crf import Chain, Transitions
 from flambeau.models.text.parts import TokenEmbedding
 from flambeau.models.text.transformer import Block, sinusoids
-
-if TYPE_CHECKING:
-    from jaxtyping import Bool, Float
-
 
 SPELLING = 32  # numbers to a character
 

@@ -6,18 +6,15 @@ Kim, "Convolutional neural networks for sentence classification" (2014), https:/
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from flambeau.core.errors import UsageError
+from flambeau.core.shapes import Float
 from flambeau.fields import Ragged
 from flambeau.models.spec import OWN, vocabulary
 from flambeau.models.text.parts import Pooling, TokenEmbedding
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
 
 
 @OWN.register("textcnn", kinds=("text",), of=vocabulary)

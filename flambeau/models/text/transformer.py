@@ -7,19 +7,16 @@ Xiong et al., "On layer normalization in the Transformer architecture" (2020), h
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from flambeau.core.errors import ModelError, UsageError
+from flambeau.core.shapes import Bool, Float
 from flambeau.fields import Ragged
 from flambeau.models.spec import OWN, vocabulary
 from flambeau.models.text.parts import Pooling, TokenEmbedding
-
-if TYPE_CHECKING:
-    from jaxtyping import Bool, Float
 
 
 class Block(nn.Module):

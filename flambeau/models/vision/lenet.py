@@ -6,16 +6,12 @@ max pooling and batch normalisation, which make it train in a few epochs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor, nn
 
 from flambeau.core.errors import ModelError
+from flambeau.core.shapes import Float
 from flambeau.models import layers
 from flambeau.models.spec import OWN
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
 
 
 @OWN.register("lenet", of=lambda spec: (spec.channels, spec.size))

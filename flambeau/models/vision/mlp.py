@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from flambeau.core.shapes import Float
 from flambeau.models.layers import activation as activation_of
 from flambeau.models.spec import OWN
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
 
 
 @OWN.register("mlp", kinds=("image", "number"), of=lambda spec: (math.prod(spec.shape),))

@@ -6,18 +6,13 @@ The stride of a bottleneck sits on its 3×3 convolution ("ResNet v1.5").
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor, nn
 
 from flambeau.core.errors import UsageError
+from flambeau.core.shapes import Float
 from flambeau.models.layers import activation as activation_of
 from flambeau.models.layers import normalisation
 from flambeau.models.spec import OWN, InputSpec
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
-
 
 SMALL_PICTURE = 64  # up to this many pixels the stem that divides by four would leave too little
 

@@ -7,15 +7,13 @@ epoch of a CPU's time goes further so than with more work a sample.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 
+from flambeau.core.shapes import Float
 from flambeau.models import layers
 from flambeau.models.spec import OWN
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
 
 
 def convolution(

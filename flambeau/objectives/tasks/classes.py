@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from flambeau.core.shapes import Float, Int64
 from flambeau.fields import Category, Field
 from flambeau.objectives.certainty import temperature, temperature_scaled
 from flambeau.objectives.classification import Classification
@@ -17,10 +18,6 @@ from flambeau.objectives.metrics import Metric
 from flambeau.objectives.names import BALANCED, SYNONYMS
 from flambeau.objectives.prediction import UNKNOWN, Prediction
 from flambeau.objectives.tasks.base import TASKS, Task
-
-if TYPE_CHECKING:
-    from jaxtyping import Float, Int64
-
 
 LOGITS = 10_000  # of a batch, that certainty is measured on: of very many classes, few samples do
 SLIGHTLY = 0.05  # a change of temperature that is not worth a line

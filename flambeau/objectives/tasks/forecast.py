@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from flambeau.core.errors import UsageError
 from flambeau.core.findings import Severity
 from flambeau.core.registry import Asked, name_and_options
+from flambeau.core.shapes import Float
 from flambeau.data.batch import Batch
 from flambeau.fields import Field, Forecast
 from flambeau.objectives import losses
@@ -20,9 +21,6 @@ from flambeau.objectives.forecasting import Forecasting, Pinball, in_order, spre
 from flambeau.objectives.metrics import Metric
 from flambeau.objectives.prediction import Prediction
 from flambeau.objectives.tasks.base import TASKS, Task
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
 
 
 @TASKS.register("forecast")

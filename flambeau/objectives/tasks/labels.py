@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,15 +11,13 @@ from torch import Tensor
 
 from flambeau.core.errors import UsageError
 from flambeau.core.registry import Asked, name_and_options
+from flambeau.core.shapes import Float, Shaped
 from flambeau.fields import Field, MultiLabel
 from flambeau.objectives.losses import Loss, expects_classes
 from flambeau.objectives.metrics import Metric, MultiLabelClassification
 from flambeau.objectives.prediction import Prediction
 from flambeau.objectives.tasks.base import TASKS, Task
 from flambeau.objectives.tasks.classes import likeliest
-
-if TYPE_CHECKING:
-    from jaxtyping import Float, Shaped
 
 
 @TASKS.register("labels")

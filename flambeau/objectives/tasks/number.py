@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from flambeau.core.shapes import Float
 from flambeau.fields import Field, Number
 from flambeau.objectives.metrics import Metric, Regression
 from flambeau.objectives.prediction import Prediction
 from flambeau.objectives.tasks.base import TASKS, Task
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
 
 
 @TASKS.register("number")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from flambeau.core.shapes import Float
 from flambeau.data.batch import Batch
 from flambeau.fields import Field, Tags
 from flambeau.fields.tags import spans
@@ -17,10 +18,6 @@ from flambeau.objectives.metrics import Metric
 from flambeau.objectives.prediction import UNKNOWN, Prediction
 from flambeau.objectives.tagging import Tagging, answered, seen, tag_probabilities
 from flambeau.objectives.tasks.base import TASKS, Task
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
-
 
 SPANS = ("span_f1", "span_precision", "span_recall")
 
