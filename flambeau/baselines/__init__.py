@@ -35,6 +35,7 @@ Measure = Callable[[Budget], Sequence[Metric]]
 Family = Callable[[Rows, Rows, np.ndarray, str], list[tuple[str, Measure]]]
 """Given rows to learn from, the data that is measured on, which rows of it, and the measure of the model: what each
 rival is called, and how it is measured."""
+MOST_NUMBERS = 2**24  # of answers that are measured at once: of very many classes, a row has many
 MANY = 5_000  # training rows from which it is said what takes its time
 
 
@@ -121,8 +122,12 @@ def _measure(rival: Rival, of: Rows, held_out: np.ndarray, metric: str) -> Measu
     def measured(budget: Budget) -> Sequence[Metric]:
         guess = rival.fit(budget)(of, held_out)
         measures = of.task.measured_by(False, metric)
-        for one in measures:
-            one.update(torch.from_numpy(guess), torch.from_numpy(of.y[held_out]), torch.from_numpy(held_out))
+        size = max(1, MOST_NUMBERS // max(1, guess[:1].size))
+        for start in range(0, len(held_out), size):
+            part = held_out[start : start + size]
+            answers = np.ascontiguousarray(guess[start : start + size])
+            for one in measures:
+                one.update(torch.from_numpy(answers), torch.from_numpy(of.y[part]), torch.from_numpy(part))
         return measures
 
     return measured
@@ -131,7 +136,7 @@ def _measure(rival: Rival, of: Rows, held_out: np.ndarray, metric: str) -> Measu
 def _constant(rows: Rows) -> Rival:
     """The best answer that is the same for each sample."""
     name, answer = rows.task.constant(rows.y[rows.train])
-    return Rival(name, lambda budget: lambda of, held_out: np.repeat(answer[None], len(held_out), 0))
+    return Rival(name, lambda budget: lambda of, held_out: np.broadcast_to(answer, (len(held_out), *answer.shape)))
 
 
 def _tags(rows: Rows, of: Rows, held_out: np.ndarray, metric: str) -> list[tuple[str, Measure]]:

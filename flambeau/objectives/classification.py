@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flambeau.objectives.confusion import Confusion
 from flambeau.objectives.intervals import GROUPS, Grouped, groups_of
 from flambeau.objectives.ranking import Ranking, Ranks
 
@@ -57,7 +58,7 @@ class Classification(Grouped):
         self.classes, self.keep, self.balanced = classes, detail, balanced
         self.positive, self.temperature = positive, temperature
         k = len(self.classes)
-        self.confusion = torch.zeros(k, k, dtype=torch.int64)  # true × predicted
+        self.confusion = Confusion(k)
         self.sums = torch.zeros(GROUPS, 3, k, dtype=torch.int64)  # right, predicted, true
         self.ranking = Ranking() if balanced and k == 2 else None
         self.bins = torch.zeros(3, CALIBRATION_BINS, dtype=torch.float64)  # count, sum of confidence, right
@@ -65,10 +66,9 @@ class Classification(Grouped):
 
     def update(self, output: Tensor, target: Tensor, rows: Tensor) -> None:
         confidence, predicted = output.float().max(1)
-        k = len(self.classes)
         truth, guess, groups = target.cpu(), predicted.cpu(), groups_of(rows)
         right = guess == truth
-        self.confusion += torch.bincount(truth * k + guess, minlength=k * k).view(k, k)
+        self.confusion.add(truth, guess)
         self.count_groups(0, truth[right], groups[right])
         self.count_groups(1, guess, groups)
         self.count_groups(2, truth, groups)
@@ -114,7 +114,7 @@ class Classification(Grouped):
 
     @property
     def count(self) -> int:
-        return int(self.confusion.sum())
+        return int(self.by_class[:, 2].sum())
 
     def score(self, sums: Tensor) -> dict[str, Tensor]:
         right, guessed, truth = sums.double().unbind(1)  # (N, K) each
@@ -158,7 +158,7 @@ class Classification(Grouped):
         return {
             "kind": "classification",
             "classes": self.classes,
-            "confusion": self.confusion.tolist(),
+            **self.confusion.detail(self.classes),
             "per_class": self.per_class(),
             # expected calibration error, Guo et al. 2017, arXiv:1706.04599
             "calibration": {

@@ -152,7 +152,7 @@ class Tagging(Classification):
         return self.sums[:, :-4].unflatten(1, (3, -1))
 
     def detail(self) -> dict[str, Any]:
-        detail = super().detail() | {"tokens": int(self.confusion.sum()) + self.lost, "lost": self.lost}
+        detail = super().detail() | {"tokens": self.count, "lost": self.lost}
         if self.spans is not None:
             detail["spans"] = []
             for label in sorted(self.spans["true"] | self.spans["predicted"]):

@@ -44,11 +44,10 @@ def advise(facts: Facts) -> list[Advice]:
 
 def baseline(facts: Facts) -> tuple[str, float] | None:
     """(class, accuracy) of always answering the most frequent class."""
-    confusion = facts.detail.get("confusion")
-    total = sum(map(sum, confusion)) if confusion else 0
-    if not confusion or not total:
+    counts = facts.class_counts
+    total = sum(counts)
+    if not total:
         return None
-    counts = [sum(row) for row in confusion]
     largest = max(range(len(counts)), key=counts.__getitem__)
     return facts.detail["classes"][largest], counts[largest] / total
 
@@ -56,6 +55,9 @@ def baseline(facts: Facts) -> tuple[str, float] | None:
 def confused_pairs(facts: Facts) -> list[dict[str, Any]]:
     """Every pair of classes that was mixed up: {true, predicted, count, share of the true class}, most first."""
     confusion, classes = facts.detail.get("confusion") or [], facts.detail.get("classes") or []
+    if listed := facts.detail.get("confused"):
+        of_class = dict(zip(classes, facts.class_counts, strict=True))
+        return [{**pair, "share": pair["count"] / of_class[pair["true"]]} for pair in listed]
     pairs = [
         {"true": classes[i], "predicted": classes[j], "count": n, "share": n / sum(row)}
         for i, row in enumerate(confusion) for j, n in enumerate(row) if n and i != j
@@ -149,7 +151,7 @@ def _no_better_than_guessing(facts: Facts) -> Iterator[Advice]:
 
 def chance_loss(facts: Facts) -> float | None:
     """The cross-entropy of answering each class with its share, in nats: what a classifier has that knows no more."""
-    counts = [sum(row) for row in facts.detail.get("confusion") or []]
+    counts = facts.class_counts
     total = sum(counts)
     return -sum(n / total * math.log(n / total) for n in counts if n) if total and len(counts) > 1 else None
 

@@ -132,7 +132,13 @@ class Facts:
         """How many samples the evaluation measured."""
         if self.evaluation.get("samples"):
             return int(self.evaluation["samples"])
-        return sum(map(sum, self.detail["confusion"])) if self.detail.get("confusion") else None
+        return sum(self.class_counts) or None
+
+    @property
+    def class_counts(self) -> list[int]:
+        """How many of the measured samples each class has; empty where a sample is not of one class."""
+        alone = {"confusion", "confused"} & self.detail.keys()
+        return [int(one["count"]) for one in self.detail.get("per_class") or []] if alone else []
 
     @property
     def step(self) -> int:

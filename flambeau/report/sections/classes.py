@@ -19,10 +19,10 @@ MOST_ROWS = 40  # classes shown at once; the rest opens on demand
 def confusion(facts: Facts, words: Words) -> Markup | None:
     """The matrix as a heat map; of many classes, the pairs that are mixed up most."""
     matrix, classes = facts.detail.get("confusion"), facts.detail.get("classes", [])
+    if "confused" in facts.detail or (matrix and len(classes) > MOST_WHOLE):
+        return section(words, "confusion", _pairs(facts, words))
     if not matrix:
         return None
-    if len(classes) > MOST_WHOLE:
-        return section(words, "confusion", _pairs(facts, words))
     corner = tag("th", f"{words('predicted')} →", tag("br"), f"{words('true')} ↓", scope="col", class_="corner")
     upright = "upright" if max(map(len, classes)) > 3 else None
     head = [corner, *(tag("th", tag("span", c), scope="col", class_=upright, title=c) for c in classes)]
