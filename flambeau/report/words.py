@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import functools
 import re
+import tomllib
+from importlib.resources import files
 from typing import Any
 
 from flambeau.core.errors import UsageError, nearest
 from flambeau.core.findings import Finding
-from flambeau.report.chinese import CHINESE
-from flambeau.report.chinese_sayings import CHECKS, FIXES, SENTENCES
-from flambeau.report.english import ENGLISH
 
-LANGUAGES: dict[str, dict[str, str]] = {"en": ENGLISH, "zh-CN": CHINESE}
-SAYINGS = {"zh-CN": SENTENCES}
-"""Patterns of sentences that other parts of the library write, and what they are in a language."""
+LOOKED_AT = r"(?: \([\d,]+ of [\d,]+ rows looked at\))?"
+
+
+@functools.cache
+def languages() -> dict[str, dict[str, dict[str, str]]]:
+    """The tables of each language, `words` and others, as its file in `languages` has them."""
+    found = (files("flambeau.report") / "languages").iterdir()
+    return {
+        file.name.removesuffix(".toml"): tomllib.loads(file.read_text(encoding="utf-8"))
+        for file in sorted(found, key=lambda file: file.name)
+    }
+
+
+def _sayings(tables: dict[str, dict[str, str]]) -> dict[str, str]:
+    """Sentences that other parts of the library write, by pattern, and what they are in a language."""
+    found = {}
+    for kind, name in tables.get("kinds", {}).items():
+        for why, said in tables["reasons"].items():
+            behind = said.replace(r"\2", r"\3").replace(r"\1", r"\2")  # the column comes first
+            found[rf"(.+) is {kind}: {why}{LOOKED_AT}"] = rf"\g<1>：{name}，{behind}"
+    return found | tables.get("sentences", {})
 
 
 class Words:
@@ -24,10 +42,11 @@ class Words:
     """
 
     def __init__(self, language: str = "en"):
-        if language not in LANGUAGES:
-            raise UsageError(f"the report does not speak '{language}'", fix=nearest(language, LANGUAGES))
-        self.language = language
-        self._table = LANGUAGES[language]
+        if language not in languages():
+            raise UsageError(f"the report does not speak '{language}'", fix=nearest(language, languages()))
+        tables = languages()[language]
+        self.language, self._table = language, tables["words"]
+        self._checks, self._fixes, self._sayings = tables.get("checks", {}), tables.get("fixes"), _sayings(tables)
 
     def __call__(self, key: str, **values: Any) -> str:
         template = self._table[key]
@@ -36,15 +55,15 @@ class Words:
     def say(self, sentence: str) -> str:
         """A sentence of another part of the library, such as why a setting is what it is; one that the language does
         not have stays as it is."""
-        for pattern, template in SAYINGS.get(self.language, ()):
+        for pattern, template in self._sayings.items():
             if match := re.fullmatch(pattern, sentence, re.DOTALL):
                 return match.expand(template)
         return sentence
 
     def finding(self, finding: Finding) -> str:
         """What was found: in English as the check says it, else in the words for this check, with the names in it."""
-        sentence = CHECKS.get(finding.check.removeprefix("near-"))
-        if self.language == "en" or sentence is None:
+        sentence = self._checks.get(finding.check.removeprefix("near-"))
+        if sentence is None:
             return finding.message.rstrip(" .")
         if finding.check.startswith("near-"):
             sentence = self("check.near", what=sentence)
@@ -54,8 +73,10 @@ class Words:
 
     def fix(self, finding: Finding) -> str:
         """What to do about it; empty where the language has no words for that."""
+        if self._fixes is None:
+            return finding.fix
         check = finding.check.removeprefix("near-")
-        return finding.fix if self.language == "en" else FIXES.get(f"{check}:{finding.severity}", FIXES.get(check, ""))
+        return self._fixes.get(f"{check}:{finding.severity}", self._fixes.get(check, ""))
 
     def metric(self, name: str) -> str:
         """A metric in a table or a sentence: without what its name says to explain it."""

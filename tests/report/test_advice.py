@@ -13,7 +13,7 @@ from flambeau.objectives.intervals import wilson
 from flambeau.recipe import Recipe
 from flambeau.report.advice import advise
 from flambeau.report.facts import Facts
-from flambeau.report.words import LANGUAGES, Words
+from flambeau.report.words import Words, languages
 from flambeau.run import Run
 from flambeau.training.logging import Log
 
@@ -131,12 +131,12 @@ def test_each_rule_speaks_first_where_it_holds_and_cites_its_numbers(key, said, 
     for number in numbers:
         assert number in sentence
     assert keys(facts)[0] == key
-    for language in LANGUAGES:
+    for language in languages():
         assert "{" not in Words(language)(advice.key, **advice.values)
 
 
 def test_every_advice_has_a_case():
-    written = {key.removeprefix("advice.") for key in LANGUAGES["en"] if key.startswith("advice.")}
+    written = {key.removeprefix("advice.") for key in languages()["en"]["words"] if key.startswith("advice.")}
     assert written == {key for key, _, _ in CASES}
 
 
@@ -173,7 +173,7 @@ def test_of_a_model_that_has_not_learned_nothing_else_is_said(said, facts_of):
 
 
 def test_no_advice_speaks_of_larger_models():
-    for key, sentence in LANGUAGES["en"].items():
+    for key, sentence in languages()["en"]["words"].items():
         assert not (key.startswith("advice.") and "larger model" in sentence)
 
 

@@ -6,8 +6,7 @@ from string import Formatter
 
 import flambeau
 from flambeau.core.findings import Finding, Severity
-from flambeau.report.chinese_sayings import CHECKS
-from flambeau.report.words import LANGUAGES, Words
+from flambeau.report.words import Words, languages
 
 
 def placeholders(template: str) -> set[str]:
@@ -15,21 +14,23 @@ def placeholders(template: str) -> set[str]:
 
 
 def test_every_language_has_every_sentence_with_the_same_numbers_in_it():
-    english = LANGUAGES["en"]
-    for table in LANGUAGES.values():
+    english = languages()["en"]["words"]
+    for tables in languages().values():
+        table = tables["words"]
         assert table.keys() == english.keys()
         for key, template in table.items():
             assert placeholders(template) == placeholders(english[key]), key
 
 
 def checks() -> set[str]:
-    """The names of checks that are written out in the source of the checks."""
+    """The names of checks that are written out in the source of the checks and of what reads data."""
     found: set[str] = set()
-    for file in (Path(flambeau.__file__).parent / "data" / "check").rglob("*.py"):
+    rooms = [Path(flambeau.__file__).parent / room for room in ("check", "data", "fields")]
+    for file in (file for room in rooms for file in room.rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
                 called = getattr(node.func, "id", getattr(node.func, "attr", ""))
-                place = {"Finding": 0, "found": 1}.get(called)
+                place = {"Finding": 0, "findings_at": 1, "add": 0}.get(called)
                 named = node.args[place] if place is not None and len(node.args) > place else None
                 if isinstance(named, ast.Constant) and isinstance(named.value, str):
                     found.add(named.value)
@@ -37,7 +38,9 @@ def checks() -> set[str]:
 
 
 def test_every_check_has_chinese_words():
-    assert sorted(checks() - CHECKS.keys()) == [], "give their words to CHECKS in flambeau/report/chinese_sayings.py"
+    known = languages()["zh-CN"]["checks"]
+    assert "leakage" in known and len(checks()) > 50
+    assert sorted(checks() - known.keys()) == [], "give their words to flambeau/report/languages/zh-CN.toml"
 
 
 def test_a_finding_in_chinese_has_its_count_and_its_names():
