@@ -45,6 +45,7 @@ _LAZY = {
     "Split": "flambeau.data.split",
     "Technique": "flambeau.techniques",
     "ensemble": "flambeau.ensembles",
+    "tune": "flambeau.studies",
 }
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "fields",
     "load",
     "testing",
+    "tune",
 ]
 
 

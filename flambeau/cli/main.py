@@ -26,6 +26,7 @@ from flambeau.cli import (
     serve,
     techniques,
     train,
+    tune,
 )
 from flambeau.cli.common import Ended, emit
 from flambeau.core.errors import FlambeauError, UsageError, first_line
@@ -61,7 +62,22 @@ def options(
     """
 
 
-for verb in (demo, check, find_lr, train, resume, evaluate, ensemble, predict, report, runs, models, techniques, serve):
+for verb in (
+    demo,
+    check,
+    find_lr,
+    train,
+    tune,
+    resume,
+    evaluate,
+    ensemble,
+    predict,
+    report,
+    runs,
+    models,
+    techniques,
+    serve,
+):
     app.command(verb.NAME)(verb.command)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 
 from flambeau.report.facts import Facts
-from flambeau.report.markup import Markup, tag
+from flambeau.report.markup import Child, Markup, tag
 from flambeau.report.sections import SECTIONS
 from flambeau.report.sections.top import top
 from flambeau.report.words import Words
@@ -22,6 +22,14 @@ def page(facts: Facts, words: Words) -> str:
     sections = [(name, made(facts, words)) for name, made in SECTIONS]
     there = [(name, made) for name, made in sections if made is not None]
     links = (tag("a", words(name), href=f"#{name}") for name, _ in there)
+    return document(
+        words("title", name=facts.name), words, top(facts, words), tag("nav", links, aria_label=words("contents")),
+        (made for _, made in there),
+    )  # fmt: skip
+
+
+def document(title: str, words: Words, *content: Child) -> str:
+    """A page of its own as HTML text, in the report's style."""
     style = (files("flambeau.report") / "style.css").read_text(encoding="utf-8")
     head = tag(
         "head",
@@ -29,18 +37,9 @@ def page(facts: Facts, words: Words) -> str:
         tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
         tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name_="color-scheme", content="light dark"),
-        tag("title", words("title", name=facts.name)),
+        tag("title", title),
         tag("link", rel="icon", href="data:,"),
         tag("style", Markup(style)),
     )
-    body = tag(
-        "body",
-        tag(
-            "main",
-            top(facts, words),
-            tag("nav", links, aria_label=words("contents")),
-            (made for _, made in there),
-            tag("footer", words("written_by", version=__version__)),
-        ),
-    )
+    body = tag("body", tag("main", *content, tag("footer", words("written_by", version=__version__))))
     return f"<!doctype html>\n{tag('html', head, body, lang=words.language)}\n"

@@ -41,7 +41,7 @@ class Study:
                 raise RunError("another study is in this folder", where=self.path, fix="give another folder")
             self.result: dict[str, Any] | None = there.get("result")
             return
-        if self.path.exists() and any(self.path.iterdir()):
+        if self.path.exists() and any(not file.name.startswith(".") for file in self.path.iterdir()):
             raise RunError("the folder is not empty, and holds no study", where=self.path, fix="give another folder")
         self.path.mkdir(parents=True, exist_ok=True)
         self.result = None
