@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
 from flambeau.techniques.base import Technique
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from flambeau.objectives import Objective
 
 

@@ -6,34 +6,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+import torch
+
 from flambeau.core import registry
 from flambeau.core.errors import UsageError
 from flambeau.core.registry import Registry
 from flambeau.data.batch import Batch
 
 if TYPE_CHECKING:
-    import torch
-
     from flambeau.objectives import Objective
     from flambeau.objectives.base import Criterion
 
 TECHNIQUES: Registry[type[Technique]] = Registry("technique")
-HOOKS = (
-    "on_build",
-    "on_rates",
-    "on_training",
-    "on_fit_start",
-    "on_criterion",
-    "on_freeze",
-    "on_epoch_start",
-    "on_batch",
-    "on_gradients",
-    "on_step_end",
-    "on_evaluation",
-    "on_epoch_end",
-    "on_fit_end",
-    "on_done",
-)
 
 
 class Step(Protocol):
@@ -177,6 +161,9 @@ class Technique:
     def overridden(cls, hook: str) -> bool:
         """Whether this technique does anything at a hook."""
         return getattr(cls, hook) is not getattr(Technique, hook)
+
+
+HOOKS = tuple(name for name in vars(Technique) if name.startswith("on_"))
 
 
 def made(name: str, settings: Mapping[str, Any]) -> Technique:

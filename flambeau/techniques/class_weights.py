@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
 from flambeau.core.errors import UsageError
 from flambeau.techniques.base import TECHNIQUES, Technique
 from flambeau.techniques.mixes import Mixed
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from flambeau.objectives import Objective
     from flambeau.objectives.base import Criterion
 
@@ -56,8 +57,6 @@ class ClassWeights(Technique):
         return f"class weights ({self.scheme}): {said}" + (", …" if len(order) > NAMED else "")
 
     def on_criterion(self, objective: Objective, criterion: Criterion) -> Criterion:
-        import torch
-
         of_class = torch.tensor(self._weights, device=next(objective.model.parameters()).device)
 
         def of(target: Any) -> Tensor:

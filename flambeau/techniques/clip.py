@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from flambeau.core.errors import UsageError
 from flambeau.techniques.base import TECHNIQUES, Step, Technique
 
@@ -19,6 +21,4 @@ class Clip(Technique):
         self.norm = norm
 
     def on_gradients(self, step: Step) -> None:
-        import torch
-
         torch.nn.utils.clip_grad_norm_(step.parameters, self.norm)

@@ -3,6 +3,8 @@ the gradients. Gain: not measured yet."""
 
 from __future__ import annotations
 
+import torch
+
 from flambeau.core.errors import UsageError
 from flambeau.techniques.base import TECHNIQUES, Step, Technique
 
@@ -20,6 +22,4 @@ class ClipValue(Technique):
         self.value = value
 
     def on_gradients(self, step: Step) -> None:
-        import torch
-
         torch.nn.utils.clip_grad_value_(step.parameters, self.value)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+
 from flambeau.core.errors import UsageError
 from flambeau.data.batch import Batch
 from flambeau.techniques.base import TECHNIQUES
 from flambeau.techniques.mixes import Mixes, beta
 
 if TYPE_CHECKING:
-    import torch
-
     from flambeau.objectives import Objective
 
 
@@ -36,8 +36,6 @@ class CutMix(Mixes):
             )
 
     def mix(self, batch: Batch, generator: torch.Generator) -> Batch:
-        import torch
-
         images = batch.input
         if not isinstance(images, torch.Tensor) or images.ndim != 4 or not images.is_floating_point():
             raise UsageError("cutmix needs pictures, (B, C, H, W)", fix="use mixup, or leave it out")

@@ -9,12 +9,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
 from flambeau.core.errors import UsageError, shown
 from flambeau.techniques.base import TECHNIQUES, Technique
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from flambeau.models import Group
     from flambeau.objectives import Objective
 

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor, nn
+
 from flambeau.core.errors import RunError, UsageError
 from flambeau.techniques.base import TECHNIQUES, Technique, Training
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
     from flambeau.fields import Field
     from flambeau.objectives import Objective
     from flambeau.objectives.base import Criterion
@@ -79,8 +80,6 @@ class Distill(Technique):
 
     def _teachers(self, output: Any) -> Tensor:
         """What the teacher says of the batch that the model has just seen, raw (B, …)."""
-        import torch
-
         if self._seen is None:
             found = "what the model sees was computed once, before the training, and the teacher cannot see it"
             raise UsageError(found, fix="leave distill or what is frozen out")

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+
 from flambeau.core.errors import UsageError
 from flambeau.techniques.averages import Averages, copied
 from flambeau.techniques.base import TECHNIQUES
@@ -32,8 +34,6 @@ class EMA(Averages):
         self.average = copied(objective)
 
     def on_step_end(self, objective: Objective, step: int) -> None:
-        import torch
-
         decay = min(self.decay, (1 + step) / (10 + step))
         state = objective.model.state_dict()
         floats = [k for k, v in state.items() if v.is_floating_point()]

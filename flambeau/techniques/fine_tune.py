@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
 from flambeau.core.errors import UsageError
 from flambeau.techniques.base import TECHNIQUES
 from flambeau.techniques.discriminative_rates import slow_down, spread
@@ -15,8 +17,6 @@ from flambeau.techniques.freeze import said_of_statistics
 from flambeau.techniques.unfreeze import GradualUnfreezing
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from flambeau.objectives import Objective
 
 

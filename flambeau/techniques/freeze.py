@@ -8,12 +8,12 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from torch import nn
+
 from flambeau.core.errors import UsageError, nearest, shown
 from flambeau.techniques.base import TECHNIQUES, Technique
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from flambeau.models import Group
     from flambeau.objectives import Objective
 
@@ -38,11 +38,7 @@ class Freeze(Technique):
     def __init__(self, until: int | str = -1, pattern: str | None = None, batch_norm: str = "frozen"):
         if isinstance(until, bool) or not isinstance(until, (int, str)) or until in (0, ""):
             raise UsageError(f"until={shown(until)} does not fit", expected="a number of groups, or a group's name")
-        try:
-            re.compile(pattern or "")
-        except (re.error, TypeError) as error:
-            raise UsageError(f"pattern={shown(pattern)} is no regular expression ({error})",
-                             expected="one that is found in names of parameters") from None  # fmt: skip
+        check_pattern(pattern, "parameters")
         check_statistics(batch_norm)
         self.until, self.pattern, self.batch_norm = until, pattern, batch_norm
         self._frozen: Sequence[Group] = ()
@@ -86,6 +82,15 @@ class Freeze(Technique):
         if self.until not in names:
             raise UsageError(f"the model has no layer group '{self.until}'", fix=nearest(self.until, names))
         return names.index(self.until)
+
+
+def check_pattern(pattern: str | None, what: str) -> None:
+    """Raises UsageError where a pattern for the names of `what` is no regular expression."""
+    try:
+        re.compile(pattern or "")
+    except (re.error, TypeError) as error:
+        expected = f"one that is found in names of {what}"
+        raise UsageError(f"pattern={shown(pattern)} is no regular expression ({error})", expected=expected) from None
 
 
 def check_statistics(batch_norm: str) -> None:

@@ -10,12 +10,14 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
 from flambeau.techniques.base import TECHNIQUES, Technique
 from flambeau.techniques.statistics import statistics_kept
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from flambeau.objectives import Objective
 
 
@@ -51,7 +53,6 @@ class GradientCheckpointing(Technique):
 
 def blocks(model: nn.Module) -> list[nn.Module]:
     """The parts of a model that are worth to be computed again as a whole."""
-    from torch import nn
 
     def outermost(module: nn.Module, listed: bool) -> list[nn.Module]:
         if listed and any(True for _ in module.children()) and not isinstance(module, nn.ModuleList):
@@ -64,9 +65,6 @@ def blocks(model: nn.Module) -> list[nn.Module]:
 
 
 def _checkpointed(block: nn.Module, forward: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    import torch
-    from torch.utils.checkpoint import checkpoint
-
     if not (block.training and torch.is_grad_enabled()):
         return forward(*arguments, **named)
     contexts = functools.partial(_contexts, block)

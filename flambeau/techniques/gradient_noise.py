@@ -3,6 +3,8 @@ not measured yet; the paper's is in very deep networks from poor initial weights
 
 from __future__ import annotations
 
+import torch
+
 from flambeau.core.errors import UsageError
 from flambeau.techniques.base import TECHNIQUES, Step, Technique
 
@@ -21,8 +23,6 @@ class GradientNoise(Technique):
         self.eta, self.gamma = eta, gamma
 
     def on_gradients(self, step: Step) -> None:
-        import torch
-
         deviation = (self.eta / (1 + step.number) ** self.gamma) ** 0.5
         for parameter in step.parameters:
             if parameter.grad is not None and deviation:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
 from flambeau.core.errors import UsageError
 from flambeau.techniques.base import TECHNIQUES, Technique, Training
+from flambeau.techniques.statistics import modes_kept
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
     from flambeau.objectives import Objective
 
 SCHEMES = ("kaiming", "xavier", "orthogonal", "lsuv")
@@ -37,8 +40,6 @@ class Init(Technique):
         self._scaled = False
 
     def on_build(self, objective: Objective) -> str | None:
-        from torch import nn
-
         schemes: dict[str, Any] = {
             "kaiming": lambda weight: nn.init.kaiming_normal_(weight, nonlinearity="relu"),
             "xavier": nn.init.xavier_uniform_,
@@ -67,9 +68,6 @@ class Init(Technique):
 
 def weighted(model: nn.Module) -> list[Any]:
     """The linear and convolutional layers of a model that learn, in its order."""
-    from torch import nn
-    from torch.nn.modules.conv import _ConvNd
-
     layers = [module for module in model.modules() if isinstance(module, nn.Linear | _ConvNd)]
     return [layer for layer in layers if layer.weight.requires_grad]
 
@@ -77,20 +75,15 @@ def weighted(model: nn.Module) -> list[Any]:
 def _deviation(objective: Objective, layer: nn.Module, batch: Any) -> float | None:
     """The standard deviation of a layer's output for a batch, without dropout; None where it is not called, or has
     none. The model stays as it is."""
-    import torch
-
     seen: list[Tensor] = []
     handle = layer.register_forward_hook(lambda module, inputs, output: seen.append(output.detach().float()))
-    modes = {module: module.training for module in objective.model.modules()}
     try:
-        objective.model.eval()
-        with torch.no_grad():
+        with modes_kept(objective.model), torch.no_grad():
+            objective.model.eval()
             objective.start_evaluation()
             objective.evaluate(batch)
             objective.start_evaluation()
     finally:
         handle.remove()
-        for module, mode in modes.items():
-            module.training = mode
     deviation = float(seen[0].std()) if seen and seen[0].numel() > 1 else 0.0
     return deviation if deviation > 0 else None

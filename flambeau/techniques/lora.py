@@ -12,15 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from torch.utils.hooks import RemovableHandle
 
 from flambeau.core.errors import ModelError, UsageError, shown
 from flambeau.techniques.base import TECHNIQUES, Technique
-from flambeau.techniques.freeze import rest
+from flambeau.techniques.freeze import check_pattern, rest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from torch.utils.hooks import RemovableHandle
 
     from flambeau.models import Group
     from flambeau.objectives import Objective
@@ -87,11 +86,7 @@ class LoRA(Technique):
             raise UsageError(f"alpha={shown(alpha)} does not fit", expected="a number above 0")
         if not 0 <= dropout < 1:
             raise UsageError(f"dropout={shown(dropout)} does not fit", expected="0 or more, and below 1")
-        try:
-            re.compile(pattern or "")
-        except (re.error, TypeError) as error:
-            raise UsageError(f"pattern={shown(pattern)} is no regular expression ({error})",
-                             expected="one that is found in names of weights") from None  # fmt: skip
+        check_pattern(pattern, "weights")
         self.rank, self.alpha, self.dropout, self.pattern, self.adapter = rank, alpha, dropout, pattern, bool(adapter)
         self.needs_base = self.adapter
         self._frozen: list[Group] = []

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import torch
+from torch import Tensor
+
 from flambeau.core.errors import UsageError
 from flambeau.techniques.base import Technique
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
     from flambeau.data.batch import Batch
     from flambeau.objectives import Objective
     from flambeau.objectives.base import Criterion
@@ -51,8 +51,6 @@ class Mixes(Technique):
         raise NotImplementedError
 
     def on_batch(self, batch: Batch, generator: torch.Generator) -> Batch:
-        import torch
-
         if self.p < 1 and float(torch.rand((), generator=generator, device=generator.device)) >= self.p:
             return batch
         return self.mix(batch, generator)
@@ -74,8 +72,6 @@ class Mixes(Technique):
 
     def mixed(self, target: Any, other: Tensor, share: Tensor) -> Any:
         """The targets (B, …) by `share`, a scalar, and those of the samples `other` (B) by the rest."""
-        import torch
-
         if isinstance(target, Mixed):
             first, second = (self.mixed(part, other, share) for part in target[:2])
             return Mixed(first, second, target.share)
@@ -96,8 +92,6 @@ class Mixes(Technique):
 
 def beta(alpha: float, generator: torch.Generator, device: torch.device) -> Tensor:
     """A scalar from Beta(alpha, alpha)."""
-    import torch
-
     # a ratio of two gammas is a beta; torch draws gammas from a generator by _standard_gamma
     first, second = torch._standard_gamma(torch.full((2,), alpha, device=device), generator=generator).clamp_min(1e-9)
     return first / (first + second)
@@ -105,8 +99,6 @@ def beta(alpha: float, generator: torch.Generator, device: torch.device) -> Tens
 
 def anything(value: Any) -> Tensor | None:
     """A tensor of an input: the first that is found in it."""
-    import torch
-
     if isinstance(value, torch.Tensor):
         return value
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()

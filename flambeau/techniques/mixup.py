@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
 from flambeau.core.errors import UsageError
 from flambeau.data.batch import Batch
 from flambeau.fields import Row, Windows
@@ -14,9 +17,6 @@ from flambeau.techniques.base import TECHNIQUES
 from flambeau.techniques.mixes import Mixes, anything, beta
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
     from flambeau.objectives import Objective
 
 
@@ -45,8 +45,6 @@ class Mixup(Mixes):
         self._model = objective.model
 
     def mix(self, batch: Batch, generator: torch.Generator) -> Batch:
-        import torch
-
         sample = anything(batch.input)
         if sample is None or isinstance(batch.input, Windows):
             raise UsageError(f"mixup cannot blend an input of {type(batch.input).__name__}", fix="leave it out")
@@ -75,8 +73,6 @@ class Mixup(Mixes):
 
 def blendable(value: Any) -> bool:
     """Whether two values of an input have one between them."""
-    import torch
-
     if isinstance(value, torch.Tensor):
         return value.is_floating_point()
     if isinstance(value, Row):
@@ -87,8 +83,6 @@ def blendable(value: Any) -> bool:
 
 def blend(value: Any, other: Tensor, share: Tensor, generator: torch.Generator) -> Any:
     """An input by `share`, a scalar, and that of the samples `other` (B) by the rest."""
-    import torch
-
     if isinstance(value, torch.Tensor):
         return torch.lerp(value[other], value, share.to(value.dtype))
     if isinstance(value, Row):
@@ -144,8 +138,6 @@ class Inside:
         return self._blended(output) if self._now and not self._done else None
 
     def _blended(self, hidden: Any) -> Any:
-        import torch
-
         for _, other, share in self._now:
             if not isinstance(hidden, torch.Tensor) or len(hidden) != len(other):
                 raise UsageError("mixup found no vector of each sample in this model", fix="leave it out")

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+from torch import Tensor
+
 from flambeau.core.errors import UsageError
 from flambeau.techniques.base import TECHNIQUES, Step, Technique
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from flambeau.objectives import Objective
 
 
@@ -35,8 +36,6 @@ class Penalty(Technique):
         raise NotImplementedError
 
     def on_gradients(self, step: Step) -> None:
-        import torch
-
         learning = [p for p in step.parameters if p.grad is not None and p.ndim >= 2]
         if not learning:
             return
@@ -54,8 +53,6 @@ class L1(Penalty):
         super().__init__(strength)
 
     def slope(self, weights: list[Tensor]) -> list[Tensor]:
-        import torch
-
         return list(torch._foreach_sign(weights))
 
 

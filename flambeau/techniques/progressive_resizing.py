@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+
 from flambeau.core.errors import UsageError, first_line
 from flambeau.data.batch import Batch
 from flambeau.techniques.base import TECHNIQUES, Technique, Training
 from flambeau.techniques.mixes import anything
+from flambeau.techniques.statistics import modes_kept
 
 if TYPE_CHECKING:
-    import torch
-
     from flambeau.objectives import Objective
 
 
@@ -64,17 +65,13 @@ class ProgressiveResizing(Technique):
 
     def _try(self, batch: Batch) -> None:
         """Raises UsageError where the model takes no pictures of this size. It learns nothing of it."""
-        import torch
-
         from flambeau.objectives import Supervised
 
         if not isinstance(self._objective, Supervised):
             return
-        model = self._objective.model
-        modes = {module: module.training for module in model.modules()}
-        model.eval()
         try:
-            with torch.no_grad():
+            with modes_kept(self._objective.model), torch.no_grad():
+                self._objective.model.eval()
                 self._objective.forward(batch)
         except (RuntimeError, AssertionError, ValueError, IndexError) as error:
             sample = anything(batch.input)
@@ -83,9 +80,6 @@ class ProgressiveResizing(Technique):
                 f"the model takes pictures of one size, and not of {size} ({first_line(error)})",
                 fix="leave progressive_resizing out, or use a convolutional model such as resnet18",
             ) from error
-        finally:
-            for module, training in modes.items():
-                module.training = training
 
     def on_fit_end(self, objective: Objective) -> None:
         self._training.train_at(1.0)

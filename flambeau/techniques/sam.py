@@ -3,6 +3,8 @@ step, about twice the time. Gain: not measured yet."""
 
 from __future__ import annotations
 
+import torch
+
 from flambeau.core.errors import UsageError
 from flambeau.techniques.base import TECHNIQUES, Step, Technique
 from flambeau.techniques.statistics import statistics_kept
@@ -26,8 +28,6 @@ class SAM(Technique):
         self.rho = rho
 
     def on_gradients(self, step: Step) -> None:
-        import torch
-
         learning = [(p.detach(), p.grad) for p in step.parameters if p.grad is not None]
         if not learning:
             return

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from flambeau.core.errors import UsageError
 from flambeau.techniques.averages import Averages, copied
 from flambeau.techniques.base import TECHNIQUES, Training
@@ -52,8 +54,6 @@ class SWA(Averages):
 
     def _add(self, objective: Objective) -> None:
         """Adds the weights as they are now, once an epoch, however often its validation is begun anew by a resume."""
-        import torch
-
         if self._epoch < self._first or self._epoch == self._last:
             return
         model, live = objective.model, copied(objective)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from flambeau.data.batch import Batch
 from flambeau.techniques.base import Technique
-
-if TYPE_CHECKING:
-    import torch
 
 
 class Transforms(Technique):

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from torch import nn
+
 from flambeau.core.errors import UsageError
 from flambeau.techniques.base import TECHNIQUES, Technique
 from flambeau.techniques.freeze import check_statistics, rest, said_of_statistics
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from flambeau.objectives import Objective
 
 
