@@ -17,7 +17,7 @@ from flambeau.core.files import write_json
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
-from flambeau.data.split import NAMES, TRAIN
+from flambeau.data.split import NAMES, TRAIN, Split
 from flambeau.data.store.encode import EncodeOptions
 from flambeau.evaluation import measure
 from flambeau.fields import Field
@@ -36,6 +36,7 @@ MOST_NUMBERS = 20_000_000
 def ensemble(
     runs: Sequence[str | Path | Run], out: str | Path | None = None, *, how: str = "mean", data: Dataset | None = None,
     options: EncodeOptions | None = None, device: str = "auto", reporter: Reporter = QUIET,
+    measured: dict[str, Any] | None = None,
 ) -> Run:  # fmt: skip
     """A run whose answer is the joint one of several. They may read other columns of the same rows, or the same ones in
     another way: other sizes, other colour spaces, waves and pictures of a sound.
@@ -46,6 +47,8 @@ def ensemble(
         how: `mean` of their answers (of probabilities, where there are some); `weighted`, with the weights of the least
             log-loss on validation rows; `rank`, the mean of where an answer stands among the answers of its run.
         data: where they were trained on data in memory, that data.
+        measured: of members that were trained on other rows of the same data, so that none of it is held out from all:
+            an evaluation, as `evaluation.json` has it, that stands for the ensemble's own.
 
     Raises:
         RunError: one is unfinished or itself an ensemble, or there is a run in `out`.
@@ -67,7 +70,8 @@ def ensemble(
     combination = EnsemblePredictor.combination(loaded, how)
     choice = _objective(members, loaded)
     joint = EnsemblePredictor(loaded, EnsemblePredictor.joined(loaded, combination, choice))
-    data = data if data is not None else _rows_of(members, joint, reporter)
+    if data is None and measured is None:
+        data = _rows_of(members, joint, reporter)
     if data is None and how != HOW[0]:
         raise DataError(f"{how} needs validation rows, and the runs were trained on data in memory", fix="give data=")
     reading = None if data is None else joint.read(data, options, reporter)
@@ -75,11 +79,15 @@ def ensemble(
     if reading is not None:
         reasons += _fit(joint, reading, members[0].recipe.training.batch_size or 32, reporter)
     recipe = _recipe(members, joint, choice, how, reasons)
+    if measured is not None and "split" in recipe.data:
+        recipe.data = {**recipe.data, "split": vars(Split("none")).copy()}  # no row is held out from every member
     try:
         with leaves.locked():
             _write(leaves, members, joint, recipe)
             if reading is not None:
                 _measure(leaves, members, joint, reading, reporter)
+            elif measured is not None:
+                write_json(leaves.path / "evaluation.json", measured | {"members": _alone(members)})
             report.write(leaves)
     except BaseException:
         shutil.rmtree(leaves.path, ignore_errors=True)  # half an ensemble is none
@@ -242,5 +250,9 @@ def _measure(run: Run, members: Sequence[Run], joint: EnsemblePredictor, reading
     result = measure(
         joint.objective, joint.engine, source, reading.prepare, split, reading.dataset, len(rows), reporter
     )
-    alone = [{"run": member.path.name, "metrics": member.evaluation.get("metrics", {})} for member in members]
-    write_json(run.path / "evaluation.json", {**result, "members": alone})
+    write_json(run.path / "evaluation.json", {**result, "members": _alone(members)})
+
+
+def _alone(members: Sequence[Run]) -> list[dict[str, Any]]:
+    """What each member reached."""
+    return [{"run": member.path.name, "metrics": member.evaluation.get("metrics", {})} for member in members]

@@ -14,6 +14,7 @@ import typer
 
 from flambeau.cli import (
     check,
+    cv,
     demo,
     ensemble,
     evaluate,
@@ -68,6 +69,7 @@ for verb in (
     find_lr,
     train,
     tune,
+    cv,
     resume,
     evaluate,
     ensemble,
@@ -197,7 +199,7 @@ def _instead(option: str, context: Any) -> str | None:
         return None
     if name in options:
         return f"did you mean {options[name]}?"
-    return f"say --set {name}=…" if context.command.name in (train.NAME, find_lr.NAME) else None
+    return f"say --set {name}=…" if context.command.name in (train.NAME, find_lr.NAME, cv.NAME) else None
 
 
 def _pipe_closed() -> int:

@@ -20,7 +20,7 @@ from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data.sources.coding import plain_targets
 from flambeau.data.sources.matching import match_parts
 from flambeau.data.split import ALIASES, NAMES, TEST, TRAIN, VALID, Split
-from flambeau.fields import Date, Field, recognise
+from flambeau.fields import Date, Field, Views, recognise
 from flambeau.fields.columns import taken
 from flambeau.fields.placement import following
 
@@ -238,7 +238,10 @@ class Dataset:
         for name in followers:
             self.fields[name].beside(self.fields[leader or ""])
 
-    def folds(self, count: int | None = None, *, by: str | None = None, seed: int = 0) -> Iterator[Dataset]:
+    def folds(
+        self, count: int | None = None, *, by: str | None = None, seed: int = 0, method: str = "auto",
+        valid: float | None = None,
+    ) -> Iterator[Dataset]:  # fmt: skip
         """This data for cross-validation: once for each fold, which then validates while the others train.
 
         Args:
@@ -246,21 +249,28 @@ class Dataset:
             by: a column that keeps rows together, such as the folds that ESC-50 gives. Classes are dealt evenly if not
                 given.
             seed: another seed, other folds.
+            method: of a `Split`; `time` for folds each of which is later than all that trains, by the times in `by`.
+            valid: the share of the other rows that validates and chooses the epoch; the fold is then the test.
 
         Raises:
             DataError: there is no such column. UsageError: fewer groups than folds, or rows that are rewritings of
-                others, which would be held out beside what they came from.
+                others, or windows of series, which would be held out beside what they came from.
         """
         if self.source.get("made") == "rewritten":
             raise UsageError("rows that are rewritten from others cannot be dealt into folds",
                              fix="make the folds first, and rewrite the training rows of each")  # fmt: skip
+        if any(isinstance(self.columns[name], Views) for name in self.inputs):
+            raise UsageError("windows of series overlap, so they cannot be dealt into folds",
+                             fix="hold the last steps out, as training does")  # fmt: skip
         if by is not None and by not in self.columns:
             raise DataError(f"there is no column '{by}' to split by", fix=nearest(by, self.columns))
+        method = "grouped" if by is not None and method == "auto" else method
         if count is None:
-            count = len({str(value) for value in self.columns[by]}) if by else 5
+            count = len({str(value) for value in self.columns[by]}) if by and method == "grouped" else 5
         for fold in range(count):
-            split = Split("grouped" if by else "auto", by=by, seed=seed, folds=count, fold=fold)
+            split = Split(method, valid, by=by, seed=seed, folds=count, fold=fold)
             data = copy.copy(self)
+            data.findings = [*self.findings]
             data.split = data._split(split, data.fields)
             data.source = {**self.source, "split": vars(split).copy()} if "split" in self.source else self.source
             yield data

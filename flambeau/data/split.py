@@ -12,7 +12,7 @@ import numpy as np
 
 from flambeau.core.errors import DataError, UsageError, nearest
 
-TRAIN, VALID, TEST = 0, 1, 2
+TRAIN, VALID, TEST, UNUSED = 0, 1, 2, 3
 NAMES = ("train", "valid", "test")
 ALIASES = {
     "train": TRAIN, "training": TRAIN,
@@ -41,8 +41,10 @@ class Split:
             on. Of fewer rows a fifth validates and none is kept for a test.
         by: the column of the groups or of the times.
         seed: another seed, another split.
-        folds: for cross-validation: rows (or groups) are dealt into so many parts, and `valid` and `test` do not count.
-        fold: the part that validates, from 0 on. Where there are as many groups as folds, they are numbered by name.
+        folds: for cross-validation: rows (or groups) are dealt into so many parts. By `time` there is one part more,
+            the earliest, and what is later than the fold is in no part of the split: the window grows.
+        fold: the part that validates, from 0 on; where `valid` is given, it tests, and that share of the other rows
+            validates. Where there are as many groups as folds, they are numbered by name.
     """
 
     method: str = "auto"
@@ -63,11 +65,11 @@ class Split:
                 expected="two shares, together below 1",
             )
         if self.folds is not None and (
-            self.folds < 2 or not 0 <= self.fold < self.folds or self.method in ("given", "time", "none")
+            self.folds < 2 or not 0 <= self.fold < self.folds or self.method in ("given", "none")
         ):
             raise UsageError(
                 f"fold {self.fold} of {self.folds} of a split '{self.method}' does not fit",
-                expected="2 or more folds, numbered from 0, by auto, random, stratified or grouped",
+                expected="2 or more folds, numbered from 0, by auto, random, stratified, grouped or time",
             )
         if self.method in ("grouped", "time") and not self.by:
             raise UsageError(f"a split of the kind '{self.method}' needs a column", fix="give by='column'")
@@ -96,7 +98,7 @@ class Split:
         if self.method == "none":
             return np.zeros(len(keys), np.int8)
         if self.folds is not None:
-            return np.where(self._parts(keys, labels, by) == self.fold, VALID, TRAIN).astype(np.int8)
+            return self._fold(keys, labels, by)
         if self.valid is None or self.test is None:
             grouped = self.method == "grouped"
             named = by if grouped else labels
@@ -104,13 +106,7 @@ class Split:
             few = len(keys) < LEAST_FOR_TEST or (kinds < LEAST if grouped else len(keys) < LEAST * kinds)
             return self.decided(len(keys), few).assign(keys, labels, by)
         if self.method == "time":
-            assert by is not None
-            missing = next((row for row, time in enumerate(by) if time is None or time != time), None)
-            if missing is not None:
-                raise DataError(
-                    f"the column '{self.by}' has no time", where=f"row {missing}", fix="fill it in or remove the row"
-                )
-            return self._cut(np.argsort(np.asarray(by), kind="stable")[::-1])
+            return self._cut(np.argsort(self._times(by), kind="stable")[::-1])
         if self.method == "grouped":
             assert by is not None
             return self._by_group([str(g) for g in by])
@@ -141,11 +137,41 @@ class Split:
             valid = min(0.2 if rows < 25_000 and (self.test is not None or not test) else share, (1 - test) / 2)
         return replace(self, valid=valid, test=test)
 
+    def _times(self, by: Sequence[Any] | None) -> np.ndarray:
+        """The times (N), each of which is there."""
+        assert by is not None
+        missing = next((row for row, time in enumerate(by) if time is None or time != time), None)
+        if missing is not None:
+            raise DataError(
+                f"the column '{self.by}' has no time", where=f"row {missing}", fix="fill it in or remove the row"
+            )
+        return np.asarray(by)
+
+    def _fold(
+        self, keys: Sequence[Hashable], labels: Sequence[Hashable] | None, by: Sequence[Any] | None
+    ) -> np.ndarray:
+        """The split of each row, int8 (N), where `fold` is held out."""
+        parts, fold = self._parts(keys, labels, by), self.fold + (self.method == "time")
+        others = parts < fold if self.method == "time" else parts != fold
+        split = np.where(parts == fold, VALID if self.valid is None else TEST, np.where(others, TRAIN, UNUSED))
+        if self.valid:
+            rows = np.flatnonzero(others)
+            some = [None if values is None else [values[row] for row in rows.tolist()] for values in (keys, labels, by)]
+            alone = self.method == "grouped" and len({str(group) for group in some[2] or ()}) < 2
+            method = "random" if alone else self.method
+            within = replace(self, method=method, test=0.0, folds=None, fold=0)
+            split[rows] = within.assign(some[0] or [], some[1], some[2])
+        return split.astype(np.int8)
+
     def _parts(
         self, keys: Sequence[Hashable], labels: Sequence[Hashable] | None, by: Sequence[Any] | None
     ) -> np.ndarray:
-        """The part of each row, int64 (N), 0…folds-1, alike in size."""
+        """The part of each row, int64 (N), 0…folds-1, alike in size; by time 0…folds, from the earliest on."""
         assert self.folds is not None
+        if self.method == "time":
+            times = self._times(by)
+            earlier = np.searchsorted(np.sort(times), times)  # equal times are in one part
+            return earlier * (self.folds + 1) // len(times)
         if self.method == "grouped":
             assert by is not None
             names, inverse, counts = np.unique([str(g) for g in by], return_inverse=True, return_counts=True)

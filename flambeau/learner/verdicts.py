@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MEASURED = {
     "test": "test rows", "valid": "validation rows, which chose the epoch, so this is optimistic",
     "train": "rows, measured on what it trained on", "all": "rows",
+    "out_of_fold": "rows, the mean over the folds, each measured on rows that its model did not see",
 }  # fmt: skip
 """What an evaluation was made on, by split."""
 
