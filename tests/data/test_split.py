@@ -186,7 +186,7 @@ def test_folds_keep_groups_together_and_given_folds_as_they_are() -> None:
     assert [g for g, side in zip(given, second, strict=True) if side == VALID] == ["2"] * 4
 
 
-@pytest.mark.parametrize("wrong", [{"folds": 1}, {"folds": 3, "fold": 3}, {"method": "time", "by": "t", "folds": 3}])
+@pytest.mark.parametrize("wrong", [{"folds": 1}, {"folds": 3, "fold": 3}, {"method": "none", "folds": 3}])
 def test_folds_that_do_not_fit_are_told(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError, match="does not fit"):
         Split(**wrong)  # type: ignore[arg-type]
