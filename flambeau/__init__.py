@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from flambeau.predictor import Prediction, Predictor
     from flambeau.recipe import Recipe
     from flambeau.run import Run
-    from flambeau.studies import cross_validate
+    from flambeau.studies import compare, cross_validate
     from flambeau.techniques import Technique
 
 mend_torchvision()
@@ -45,6 +45,7 @@ _LAZY = {
     "Run": "flambeau.run",
     "Split": "flambeau.data.split",
     "Technique": "flambeau.techniques",
+    "compare": "flambeau.studies",
     "cross_validate": "flambeau.studies",
     "ensemble": "flambeau.ensembles",
     "tune": "flambeau.studies",
@@ -62,6 +63,7 @@ __all__ = [
     "Split",
     "Technique",
     "__version__",
+    "compare",
     "cross_validate",
     "ensemble",
     "fields",

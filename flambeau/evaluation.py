@@ -164,12 +164,10 @@ def evaluate_run(
     if data is None and run.recipe.data.get("kind") == "memory":
         raise DataError("this run was trained on data in memory", fix="give the data to measure on")
     if data is None:
-        dataset = _trained_on(run)
+        dataset = trained_on(run)
         split = dataset.evaluation_split
     else:
-        dataset = data if isinstance(data, Dataset) else _opened(data, run, predictor, source_options)
-        if dataset.target not in (None, predictor.target) and predictor.target not in dataset.columns:
-            dataset.rename(dataset.target, predictor.target or "")  # the truth may be called otherwise there
+        dataset = opened(data, run, predictor, source_options)
         split = "all"
     if split == "all":
         dataset = copy.copy(dataset)
@@ -220,7 +218,7 @@ def with_tta(viewing: Predictor, source: Source, reading: Reading, reporter: Rep
     return {**viewing.views, "metrics": metrics, "intervals": viewing.objective.intervals()}
 
 
-def _trained_on(run: Run) -> Dataset:
+def trained_on(run: Run) -> Dataset:
     """The data of a training.
 
     Raises:
@@ -238,7 +236,7 @@ def _fitted_anew(
     why = "the run was trained on data in memory"
     if run.recipe.data.get("kind") != "memory":
         try:
-            training = regrouped(_trained_on(run), predictor.fields, predictor.inputs, predictor.target)
+            training = regrouped(trained_on(run), predictor.fields, predictor.inputs, predictor.target)
             kept = encode(training, options, reporter)
             if kept.fingerprint == run.recipe.data.get("fingerprint"):
                 train = np.intersect1d(training.rows("train"), kept.good.numpy(), assume_unique=True)
@@ -252,8 +250,15 @@ def _fitted_anew(
     return []
 
 
-def _opened(path: str | Path, run: Run, predictor: Predictor, options: dict[str, Any]) -> Dataset:
-    """Other data than a run's own, read as that was."""
+def opened(data: str | Path | Dataset, run: Run, predictor: Predictor, options: dict[str, Any]) -> Dataset:
+    """Other data than a run's own, read as that was; its target is called as the run's."""
+    dataset = data if isinstance(data, Dataset) else _read(data, run, predictor, options)
+    if dataset.target not in (None, predictor.target) and predictor.target not in dataset.columns:
+        dataset.rename(dataset.target, predictor.target or "")
+    return dataset
+
+
+def _read(path: str | Path, run: Run, predictor: Predictor, options: dict[str, Any]) -> Dataset:
     used = [predictor.fields[name] for name in (predictor.inputs[0], predictor.target) if name]
     options = {**{name: value for field in used for name, value in field.source_options.items()}, **options}
     source = source_of(path, options)

@@ -14,6 +14,7 @@ import typer
 
 from flambeau.cli import (
     check,
+    compare,
     cv,
     demo,
     ensemble,
@@ -72,6 +73,7 @@ for verb in (
     cv,
     resume,
     evaluate,
+    compare,
     ensemble,
     predict,
     report,

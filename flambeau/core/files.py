@@ -149,14 +149,15 @@ def to_json(value: Any, indent: int | None = 1, **options: Any) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False, **options)
     except ValueError:
-        return json.dumps(_finite(value), ensure_ascii=False, indent=indent, allow_nan=False, **options)
+        return json.dumps(finite(value), ensure_ascii=False, indent=indent, allow_nan=False, **options)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Plain data with None for numbers that are not finite."""
     if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
+        return {k: finite(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
+        return [finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

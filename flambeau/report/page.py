@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import files
 
 from flambeau.report.facts import Facts
@@ -19,13 +20,17 @@ POLICY = (
 
 def page(facts: Facts, words: Words) -> str:
     """The report as HTML text."""
-    sections = [(name, made(facts, words)) for name, made in SECTIONS]
-    there = [(name, made) for name, made in sections if made is not None]
-    links = (tag("a", words(name), href=f"#{name}") for name, _ in there)
     return document(
-        words("title", name=facts.name), words, top(facts, words), tag("nav", links, aria_label=words("contents")),
-        (made for _, made in there),
+        words("title", name=facts.name), words, top(facts, words),
+        *under_contents({name: made(facts, words) for name, made in SECTIONS}, words),
     )  # fmt: skip
+
+
+def under_contents(sections: Mapping[str, Markup | None], words: Words) -> list[Markup]:
+    """Links to sections by the names that they have in `words`, and the sections; None is left out."""
+    there = {name: made for name, made in sections.items() if made is not None}
+    links = (tag("a", words(name), href=f"#{name}") for name in there)
+    return [tag("nav", links, aria_label=words("contents")), *there.values()]
 
 
 def document(title: str, words: Words, *content: Child) -> str:

@@ -1,7 +1,8 @@
 """Studies: several trainings on the same data that are compared with one another."""
 
 from flambeau.studies.base import Study, variant
+from flambeau.studies.comparison import Comparison, compare
 from flambeau.studies.folds import CrossValidation, cross_validate
 from flambeau.studies.tune import tune
 
-__all__ = ["CrossValidation", "Study", "cross_validate", "tune", "variant"]
+__all__ = ["Comparison", "CrossValidation", "Study", "compare", "cross_validate", "tune", "variant"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -20,6 +20,13 @@ from flambeau.objectives.names import METRICS, SYNONYMS, higher_is_better
 from flambeau.objectives.prediction import Prediction
 
 TASKS: Registry[type[Task]] = Registry("task")
+
+
+class FromErrors(NamedTuple):
+    """A metric that follows from errors of rows: to which power these are, and the metric (N) of their means (N)."""
+
+    power: int
+    of_mean: Callable[[np.ndarray], np.ndarray]
 
 
 class Task:
@@ -149,6 +156,21 @@ class Task:
         more = [*named, *([asked] if asked in METRICS and asked not in names else [])]
         known = more if self.field is not None else []
         return [*self.metrics(detail, asked), *(named_metric(one, self.field) for one in known)]
+
+    def row_errors(self, answers: Tensor, target: Tensor) -> Tensor | None:
+        """How wrong each of B answers, after their activation, is, (B): 0 for right and 1 for wrong; of numbers how far
+        off, in natural units. None where rows are not told apart so."""
+        return None
+
+    @property
+    def of_errors(self) -> Mapping[str, FromErrors]:
+        """Metrics that follow from `row_errors` alone, by name."""
+        return {}
+
+    @property
+    def neighbours(self) -> int:
+        """How many rows in a row are not independent of one another."""
+        return 1
 
     @property
     def known(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from flambeau.objectives.classification import Classification
 from flambeau.objectives.metrics import Metric
 from flambeau.objectives.names import BALANCED, SYNONYMS
 from flambeau.objectives.prediction import UNKNOWN, Prediction
-from flambeau.objectives.tasks.base import TASKS, Task
+from flambeau.objectives.tasks.base import TASKS, FromErrors, Task
 
 LOGITS = 10_000  # of a batch, that certainty is measured on: of very many classes, few samples do
 SLIGHTLY = 0.05  # a change of temperature that is not worth a line
@@ -90,6 +90,13 @@ class Classes(Task):
         balanced = self.field.rare or SYNONYMS.get(asked, asked) in BALANCED
         field = self.field
         return [Classification(field.classes, detail, balanced, field.rarest, self.temperature)]
+
+    def row_errors(self, answers: Float[Tensor, "B K"], target: Int64[Tensor, " B"]) -> Tensor:
+        return (answers.argmax(1) != target).double()
+
+    @property
+    def of_errors(self) -> Mapping[str, FromErrors]:
+        return {"accuracy": FromErrors(1, lambda mean: 1 - mean)}
 
     @property
     def known(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from flambeau.core.shapes import Float
 from flambeau.data.batch import Batch
 from flambeau.fields import Field, Forecast
 from flambeau.objectives import losses
-from flambeau.objectives.forecasting import Forecasting, Pinball, in_order, spreads
+from flambeau.objectives.forecasting import NEIGHBOURS, Forecasting, Pinball, in_order, spreads
 from flambeau.objectives.metrics import Metric
 from flambeau.objectives.prediction import Prediction
 from flambeau.objectives.tasks.base import TASKS, Task
@@ -90,6 +90,14 @@ class Forecasts(Task):
     @property
     def seasons(self) -> Sequence[int]:
         return self.field.seasons
+
+    def row_errors(self, answers: Float[Tensor, "B H Q"], target: Float[Tensor, "B H"]) -> Tensor:
+        truth, said = (torch.from_numpy(self.field.natural(x.numpy())) for x in (target, answers))
+        return (said[..., self.field.middle] - truth).abs().nanmean(1).nan_to_num()
+
+    @property
+    def neighbours(self) -> int:
+        return NEIGHBOURS * self.field.horizon
 
     def metrics(self, detail: bool, asked: str = "auto") -> list[Metric]:
         return [Forecasting(self.field, detail, self.spread)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from flambeau.fields import Field, MultiLabel
 from flambeau.objectives.losses import Loss, expects_classes
 from flambeau.objectives.metrics import Metric, MultiLabelClassification
 from flambeau.objectives.prediction import Prediction
-from flambeau.objectives.tasks.base import TASKS, Task
+from flambeau.objectives.tasks.base import TASKS, FromErrors, Task
 from flambeau.objectives.tasks.classes import likeliest
 
 
@@ -65,6 +66,13 @@ class Labels(Task):
 
     def metrics(self, detail: bool, asked: str = "auto") -> list[Metric]:
         return [MultiLabelClassification(self.field, detail)]
+
+    def row_errors(self, answers: Float[Tensor, "B K"], target: Shaped[Tensor, "B K"]) -> Tensor:
+        return ((answers >= self.field.threshold) != (target > 0.5)).any(1).double()
+
+    @property
+    def of_errors(self) -> Mapping[str, FromErrors]:
+        return {"exact_match": FromErrors(1, lambda mean: 1 - mean)}
 
     @property
     def has_rivals(self) -> bool:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from flambeau.core.shapes import Float
 from flambeau.fields import Field, Number
 from flambeau.objectives.metrics import Metric, Regression
 from flambeau.objectives.prediction import Prediction
-from flambeau.objectives.tasks.base import TASKS, Task
+from flambeau.objectives.tasks.base import TASKS, FromErrors, Task
 
 
 @TASKS.register("number")
@@ -49,6 +51,15 @@ class Numbers(Task):
 
     def metrics(self, detail: bool, asked: str = "auto") -> list[Metric]:
         return [Regression(self.field, detail)]
+
+    def row_errors(self, answers: Float[Tensor, " B *_"], target: Float[Tensor, " B *shape"]) -> Tensor:
+        truth, said = (self.field.natural(x.double().reshape(target.shape).numpy()) for x in (target, answers))
+        return torch.from_numpy(np.abs(said - truth)).reshape(len(target), -1).mean(1)
+
+    @property
+    def of_errors(self) -> Mapping[str, FromErrors]:
+        several = {} if self.field.shape else {"rmse": FromErrors(2, np.sqrt)}
+        return {"mae": FromErrors(1, np.asarray), **several}
 
     @property
     def has_rivals(self) -> bool:

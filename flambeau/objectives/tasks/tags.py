@@ -11,7 +11,7 @@ from torch import Tensor
 from flambeau.core.shapes import Float
 from flambeau.data.batch import Batch
 from flambeau.fields import Field, Tags
-from flambeau.fields.tags import spans
+from flambeau.fields.tags import NO_TAG, UNSEEN, spans
 from flambeau.models.spec import OutputSpec
 from flambeau.models.text.crf import Chain
 from flambeau.objectives.metrics import Metric
@@ -67,6 +67,13 @@ class Tagged(Task):
 
     def metrics(self, detail: bool, asked: str = "auto") -> list[Metric]:
         return [Tagging(self.field, detail)]
+
+    def row_errors(self, answers: Float[Tensor, "B T K"], target: Tensor) -> Tensor:
+        """A sentence is right whose words all are."""
+        length = min(answers.shape[1], target.shape[1])
+        said = answers.argmax(2).masked_fill(answers.sum(2) == 0, UNSEEN - 1)[:, :length]
+        wrong = (said != target[:, :length]) & (target[:, :length] != NO_TAG)
+        return (wrong.any(1) | (target[:, length:] != NO_TAG).any(1)).double()
 
     @property
     def known(self) -> tuple[str, ...]:
