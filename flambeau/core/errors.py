@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 class FlambeauError(Exception):
@@ -79,6 +79,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
         return f"did you mean '{close[0]}'?"
     shown = ", ".join(n if len(n) <= 60 else f"{n[:59]}…" for n in names[:12]) + (", …" if len(names) > 12 else "")
     return f"known: {shown}" if names else "there is none"
+
+
+def check_known(found: str, names: Iterable[object], known: Collection[str], where: object = None) -> None:
+    """Raises UsageError, which is `found` and the name, where one of some names is not among the known ones."""
+    for name in names:
+        if name not in known:
+            raise UsageError(f"{found} '{name}'", where=where, fix=nearest(str(name), known))
 
 
 def shown(value: object, most: int = 80) -> str:

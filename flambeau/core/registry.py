@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from flambeau.core import plugins
-from flambeau.core.errors import UsageError, nearest, shown
+from flambeau.core.errors import UsageError, check_known, nearest, shown
 from flambeau.core.settings import parse_part
 
 T = TypeVar("T")
@@ -77,11 +77,9 @@ def name_and_options(asked: Asked) -> tuple[str, dict[str, Any]]:
     return str(options.pop("name", "")), options
 
 
-def check_options(part: str, options: Iterable[str], known: Iterable[str]) -> None:
+def check_options(part: str, options: Iterable[str], known: Collection[str]) -> None:
     """Raises UsageError where a part has no option of a name."""
-    for option in options:
-        if option not in known:
-            raise UsageError(f"{part} has no setting '{option}'", fix=nearest(option, known))
+    check_known(f"{part} has no setting", options, known)
 
 
 def options_of(part: Callable[..., Any], after: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flambeau.core.errors import DataError, UsageError, nearest, shown
+from flambeau.core.errors import DataError, UsageError, check_known, shown
 from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition, Windows
 from flambeau.fields.encoding import Sample
 from flambeau.fields.sound.augment import Draws, SoundAugmentation, by_level
@@ -74,8 +74,7 @@ class Audio(Field):
         augment: dict[str, Any] | None = None,
     ):
         for what, value, known in (("features are", features, FEATURES), ("segment is", segment, SEGMENTS)):
-            if value is not None and value not in known:
-                raise UsageError(f"no {what} called '{value}'", fix=nearest(str(value), known))
+            check_known(f"no {what} called", [] if value is None else [value], known)
         if rate is not None and not (isinstance(rate, int) and RATES[0] <= rate <= RATES[1]):
             raise UsageError(
                 f"rate {shown(rate)} does not fit", expected=f"samples a second, {RATES[0]} to {RATES[1]:,}"

@@ -59,9 +59,9 @@ class Field(RawValues, Suited, ABC):
     """Which of both no encoded value depends on, for they come in later."""
 
     @classmethod
-    @abstractmethod
     def recognise(cls, values: Sequence[Any]) -> Recognition:
-        """How well a sample of raw values looks like this kind."""
+        """How well a sample of raw values looks like this kind; here not at all: it is said to be of it."""
+        return Recognition(0.0, f"values are of the kind {cls.kind} where it is said so")
 
     @classmethod
     def suiting(cls, values: Sequence[Any]) -> Field:
@@ -110,6 +110,9 @@ class Field(RawValues, Suited, ABC):
     def encode_all(self, values: Sequence[Any]) -> np.ndarray | None:
         """All values at once where that is cheap (arrays in memory), else None. Fixed fields only."""
         return None
+
+    def holds_many(self, array: np.ndarray) -> bool:
+        return array.ndim > len(self.encoding.shape) + self.encoding.ragged
 
     def encode_flat(self, values: Views) -> np.ndarray:
         """The array that windows lie in, encoded whole: (T, …), so that each window of it is the encoded window."""
@@ -199,6 +202,10 @@ class Field(RawValues, Suited, ABC):
     def render(self, value: Any) -> str:
         """One raw value as a fragment of HTML, for reports and pages."""
         return f"<span>{html.escape(str(value))}</span>"
+
+    def marked(self, value: Any, at: int | None = None, weights: Sequence[float] | None = None) -> str:
+        """The same with one part that stands out, or each by what it weighed, where it has such parts."""
+        return self.render(value)
 
     def render_in(self, value: Any, leader: Field, picture: Any) -> str:
         """The same drawn into the raw picture, of the field `leader`, that it has a place in."""

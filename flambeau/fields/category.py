@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -154,8 +155,8 @@ class Category(Field):
         if not self._given:
             self.classes = sorted(counts, key=natural)
         self.counts = [counts[name] for name in self.classes]
-        self.__dict__.pop("_index", None)
-        self.__dict__.pop("_same", None)
+        self.__dict__.pop("index", None)
+        self.__dict__.pop("_retyped", None)
 
     @property
     def rarest(self) -> int:
@@ -171,13 +172,6 @@ class Category(Field):
 
     def describe(self, values: Sequence[Any]) -> dict[str, Any]:
         return {"counts": dict(_counted(values).most_common())}
-
-    @property
-    def index(self) -> dict[str, int]:
-        """From class name to its number."""
-        if "_index" not in self.__dict__:
-            self.__dict__["_index"] = {name: i for i, name in enumerate(self.classes)}
-        return self.__dict__["_index"]
 
     def asks(self, column: str) -> list[dict[str, Any]]:
         return [{"name": column, "kind": "category", "choices": self.classes}]
@@ -240,18 +234,12 @@ class Category(Field):
             found = self.index.get(f"{name}.0")
         return found if found is not None else self._retyped.get(_retyped(value, name))
 
-    @property
+    @cached_property
     def _retyped(self) -> dict[float | str | None, int]:
         """The classes by what programs make of their names, where that is of one class only."""
-        if "_same" not in self.__dict__:
-            same: dict[float | str | None, int] = {}
-            twice = set[float | str]()
-            for place, name in enumerate(self.classes):
-                meant = _meant(name)
-                twice |= {meant} if meant in same and meant is not None else set()
-                same[meant] = place
-            self.__dict__["_same"] = {meant: place for meant, place in same.items() if meant not in {*twice, None}}
-        return self.__dict__["_same"]
+        meant = [_meant(name) for name in self.classes]
+        times = Counter(meant)
+        return {what: place for place, what in enumerate(meant) if what is not None and times[what] == 1}
 
     def encode(self, value: Any) -> np.ndarray:
         place = self.place(value)

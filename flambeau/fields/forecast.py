@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.core.errors import DataError, UsageError
-from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
+from flambeau.fields.base import FIELDS, Encoding, Field
 from flambeau.fields.columns import Views
 
 QUANTILES = (0.1, 0.5, 0.9)
@@ -65,10 +65,6 @@ class Forecast(Field):
     def middle(self) -> int:
         """Which of the quantiles is the forecast: the one nearest to 0.5."""
         return int(np.argmin(np.abs(np.asarray(self.quantiles) - 0.5)))
-
-    @classmethod
-    def recognise(cls, values: Sequence[Any]) -> Recognition:
-        return Recognition(0.0, "a forecast is made by from_series")
 
     def fit(self, values: Sequence[Any]) -> None:
         if not isinstance(values, Views):  # windows apart

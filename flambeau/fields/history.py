@@ -12,7 +12,7 @@ from torch import Tensor
 from flambeau.core.errors import DataError, UsageError, shown
 from flambeau.core.findings import Finding
 from flambeau.core.shapes import Float
-from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
+from flambeau.fields.base import FIELDS, Encoding, Field
 from flambeau.fields.columns import Views
 from flambeau.fields.series import Series
 from flambeau.fields.time.layout import Layout, times_after
@@ -105,10 +105,6 @@ class History(Field):
     @property
     def reading_words(self) -> str:
         return f"{self.length} steps of {self.plan.words}"
-
-    @classmethod
-    def recognise(cls, values: Sequence[Any]) -> Recognition:
-        return Recognition(0.0, "a history is made by from_series")
 
     def fit(self, values: Sequence[Any]) -> None:
         # of the steps that training rows forecast: the target's field is fitted to the same

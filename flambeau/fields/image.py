@@ -17,7 +17,7 @@ from PIL import Image as PILImage
 from torch import Tensor
 
 from flambeau.core.arrays import as_array
-from flambeau.core.errors import DataError, UsageError, nearest, shown
+from flambeau.core.errors import DataError, UsageError, check_known, shown
 from flambeau.core.shapes import Float, UInt8
 from flambeau.fields.augment import Augmentation, choose, normalise
 from flambeau.fields.augment.geometry import Geometry
@@ -78,10 +78,8 @@ class Image(Field):
         augment: dict[str, Any] | None = None,
         range: Sequence[float] | None = None,
     ):
-        if colour is not None and colour not in COLOURS:
-            raise UsageError(f"no colour space is called '{colour}'", fix=nearest(colour, COLOURS))
-        if resize not in RESIZES:
-            raise UsageError(f"no way to resize is called '{resize}'", fix=nearest(resize, RESIZES))
+        check_known("no colour space is called", [colour or "rgb"], COLOURS)
+        check_known("no way to resize is called", [resize], RESIZES)
         self.size: list[int] | None = None if size is None else _pair(size)
         if not 0 <= background <= 255:
             raise UsageError(f"background={background} is no grey level", expected="a number from 0 to 255")

@@ -14,6 +14,7 @@ from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.category import class_name, natural, unknown_class
 from flambeau.fields.describing import counted
+from flambeau.fields.traits import readable
 
 SEPARATORS = ";|, "
 BRACKETS = "[,]"
@@ -59,14 +60,8 @@ class MultiLabel(Field):
             raise DataError(f"the labels are {shown(value)}", expected="a list of classes")
         return [class_name(v) for v in value]
 
-    def _names_or_none(self, value: Any) -> list[str]:
-        try:
-            return self.names(value)
-        except DataError:
-            return []  # named when the store is built
-
     def describe(self, values: Sequence[Any]) -> dict[str, Any]:
-        return counted(name for value in values for name in self._names_or_none(value))
+        return counted(name for names in readable(self.names, values) for name in names)
 
     @classmethod
     def recognise(cls, values: Sequence[Any]) -> Recognition:
@@ -112,7 +107,7 @@ class MultiLabel(Field):
 
     def fit(self, values: Sequence[Any]) -> None:
         if not self._given:
-            self.classes = sorted({n for v in values for n in self._names_or_none(v)}, key=natural)
+            self.classes = sorted({name for names in readable(self.names, values) for name in names}, key=natural)
 
     @property
     def encoding(self) -> Encoding:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from flambeau.fields.augment.bend import Bend
 from flambeau.fields.augment.movement import Movement
-from flambeau.fields.base import Encoding, Field, Recognition
+from flambeau.fields.base import Encoding, Field
 
 ALONG = 9
 """Points along each edge of a box that is bent."""
@@ -149,10 +149,6 @@ class Frames(Field):
 
     def __init__(self, leader: Field):
         self.leader = leader
-
-    @classmethod
-    def recognise(cls, values: Sequence[Any]) -> Recognition:
-        return Recognition(0.0, "it is never a column of its own")
 
     def fit(self, values: Sequence[Any]) -> None:
         return

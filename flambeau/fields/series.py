@@ -14,7 +14,7 @@ from PIL import ImageDraw
 
 from flambeau.core.errors import DataError, UsageError
 from flambeau.core.findings import Finding, Severity
-from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
+from flambeau.fields.base import FIELDS, Encoding, Field
 from flambeau.fields.time.ts import read_series
 
 SCALES = ("column", "row", "none")
@@ -49,10 +49,6 @@ class Series(Field):
         self, path: Path, *, encoding: str | None = None, column: int | None = None
     ) -> Iterator[tuple[str, Any]]:
         yield from ((f"series {number}", series) for number, series in enumerate(read_series(path), 1))
-
-    @classmethod
-    def recognise(cls, values: Sequence[Any]) -> Recognition:
-        return Recognition(0.0, "arrays are numbers unless they are said to be series")
 
     def fit(self, values: Sequence[Any]) -> None:
         arrays = [a for v in values if (a := _array(v)) is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,7 +84,7 @@ class Table(Field):
                 missing = ~np.isfinite(field.days(column)[0])
             if missing.any():
                 self.gaps.append(name)
-        self.__dict__.pop("_at", None)
+        self.__dict__.pop("column_places", None)
 
     def of(self, *kinds: type[Field]) -> list[str]:
         """The columns of some kinds, in order."""
@@ -101,17 +101,15 @@ class Table(Field):
     def category_sizes(self) -> dict[int, int]:
         return dict(enumerate(self.input_shape[1:], self.num_numbers))
 
-    @property
+    @cached_property
     def column_places(self) -> dict[str, slice]:
         """Where each column lies in an encoded row: numbers and dates first, then categories."""
-        if "_at" not in self.__dict__:
-            at, places = 0, {}
-            for name in (*self.of(Number, Date), *self.of(Category)):
-                width = self.columns[name].encoding.shape[0] if isinstance(self.columns[name], Date) else 1
-                places[name] = slice(at, at + width)
-                at += width
-            self.__dict__["_at"] = places
-        return self.__dict__["_at"]
+        at, places = 0, {}
+        for name in (*self.of(Number, Date), *self.of(Category)):
+            width = self.columns[name].encoding.shape[0] if isinstance(self.columns[name], Date) else 1
+            places[name] = slice(at, at + width)
+            at += width
+        return places
 
     @property
     def num_numbers(self) -> int:

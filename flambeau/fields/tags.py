@@ -17,6 +17,7 @@ from flambeau.core.shapes import Int64
 from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition
 from flambeau.fields.category import class_name, natural
 from flambeau.fields.describing import counted
+from flambeau.fields.traits import readable
 
 NO_TAG = -100  # behind a sentence's end, as `torch.nn.functional.cross_entropy` leaves it out
 UNSEEN = -1  # a tag that no training row has: nothing to learn from, and always wrong
@@ -83,19 +84,13 @@ class Tags(Field):
             raise DataError(f"tag {names.index('') + 1} is empty", expected="a name")
         return names
 
-    def _parts_or_none(self, value: Any) -> list[str]:
-        try:
-            return self.parts(value)
-        except DataError:
-            return []  # named when the store is built
-
     def describe(self, values: Sequence[Any]) -> dict[str, Any]:
-        return counted(tag for value in values for tag in self._parts_or_none(value))
+        return counted(tag for tags in readable(self.parts, values) for tag in tags)
 
     def fit(self, values: Sequence[Any]) -> None:
         if not self._given:
-            self.classes = sorted({tag for value in values for tag in self._parts_or_none(value)}, key=natural)
-        self.__dict__.pop("_index", None)
+            self.classes = sorted({tag for tags in readable(self.parts, values) for tag in tags}, key=natural)
+        self.__dict__.pop("index", None)
 
     @property
     def encoding(self) -> Encoding:
@@ -106,10 +101,7 @@ class Tags(Field):
         return len(self.classes)
 
     def encode(self, value: Any) -> np.ndarray:
-        if "_index" not in self.__dict__:
-            self.__dict__["_index"] = {name: i for i, name in enumerate(self.classes)}
-        index = self.__dict__["_index"]
-        return np.asarray([index.get(tag, UNSEEN) for tag in self.parts(value)], np.int64)
+        return np.asarray([self.index.get(tag, UNSEEN) for tag in self.parts(value)], np.int64)
 
     def prepare(
         self, gathered: Ragged, training: bool = False, generator: torch.Generator | None = None
@@ -130,7 +122,7 @@ class Tags(Field):
         return "O" in self.classes and sum(bool(SPAN_TAG.fullmatch(tag)) for tag in marked) > len(marked) / 2
 
     def check(self, values: Sequence[Any]) -> list[Finding]:
-        counts = Counter(tag for value in values for tag in self._parts_or_none(value))
+        counts = Counter(tag for tags in readable(self.parts, values) for tag in tags)
         findings = []
         if len(counts) == 1:
             findings.append(

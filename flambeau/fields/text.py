@@ -170,7 +170,7 @@ class Text(Field):
         if self.tokens == "auto":
             drawn = values[:: max(1, len(values) // 1000)][:1000]
             self.cut = cutting.suited(text for text in map(_usable, drawn) if text is not None)
-        for derived in ("_ready", "_by_word", "_synonyms", "_no_words"):
+        for derived in ("_tool", "_by_word", "_synonyms", "_no_words"):
             self.__dict__.pop(derived, None)
         assert self.cut is not None
         if self.cut.startswith(HF):
@@ -200,17 +200,14 @@ class Text(Field):
         """The characters that follow the words."""
         return cutting.characters(lowered, self.characters) if self.characters and self.cut in WORDS else []
 
-    @property
+    @cached_property
     def _tool(self) -> Any:
         """The tokeniser or, for pieces of a vocabulary, the table from piece to number."""
-        if "_ready" not in self.__dict__:
-            if self.tokenizer is None:
-                if not self.vocabulary:
-                    raise UsageError("the text field is not fitted", fix="call fit first")
-                self.__dict__["_ready"] = {piece: i for i, piece in enumerate(self.vocabulary)}
-            else:
-                self.__dict__["_ready"] = cutting.truncating(self.tokenizer, self.max_length)
-        return self.__dict__["_ready"]
+        if self.tokenizer is not None:
+            return cutting.truncating(self.tokenizer, self.max_length)
+        if not self.vocabulary:
+            raise UsageError("the text field is not fitted", fix="call fit first")
+        return {piece: i for i, piece in enumerate(self.vocabulary)}
 
     @cached_property
     def _by_word(self) -> WordByWord | None:

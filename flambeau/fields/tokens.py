@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from flambeau.fields.language.charsets import read_text
 from flambeau.fields.language.tagged import SUFFIXES as TAGGED
 from flambeau.fields.language.tagged import is_tagged, read_tagged, split_lines
 from flambeau.fields.language.tokenizers import HF
+from flambeau.fields.traits import readable
 from flambeau.fields.wanted import Wanted
 
 CHARACTERS = 16  # of a word that its model sees: half from its beginning, half from its end
@@ -128,8 +130,8 @@ class Tokens(Field):
                 yield f"{path}, line {number}", line
 
     def fit(self, values: Sequence[Any]) -> None:
-        self.__dict__.pop("_ready", None)
-        sentences = [words for words in map(self._parts_or_none, values) if words]
+        self.__dict__.pop("_tool", None)
+        sentences = [words for words in readable(self.parts, values) if words]
         if not sentences:
             raise DataError("every sentence of the training rows is empty", expected="some words")
         if self.split == "auto":
@@ -165,27 +167,17 @@ class Tokens(Field):
             raise DataError("the sentence is empty")
         return words
 
-    def _parts_or_none(self, value: Any) -> list[str] | None:
-        try:
-            return self.parts(value)
-        except DataError:
-            return None  # named when the store is built
-
     def _form(self, word: str) -> str:
         return cutting.plain(word, self.lower)
 
-    @property
+    @cached_property
     def _tool(self) -> Any:
         """The pretrained tokeniser, or two tables: from word and from character to number."""
-        if "_ready" not in self.__dict__:
-            if self.tokenizer is not None:
-                tool = cutting.truncating(self.tokenizer, self.max_length)
-            elif not self.vocabulary:
-                raise UsageError("the tokens field is not fitted", fix="call fit first")
-            else:
-                tool = tuple({p: i for i, p in enumerate(pieces)} for pieces in (self.vocabulary, self.alphabet))
-            self.__dict__["_ready"] = tool
-        return self.__dict__["_ready"]
+        if self.tokenizer is not None:
+            return cutting.truncating(self.tokenizer, self.max_length)
+        if not self.vocabulary:
+            raise UsageError("the tokens field is not fitted", fix="call fit first")
+        return [{piece: i for i, piece in enumerate(pieces)} for pieces in (self.vocabulary, self.alphabet)]
 
     @property
     def encoding(self) -> Encoding:
@@ -244,7 +236,7 @@ class Tokens(Field):
         return Ragged(gathered.values.long(), gathered.lengths)
 
     def describe(self, values: Sequence[Any]) -> dict[str, Any]:
-        lengths = [len(words) for value in values if (words := self._parts_or_none(value)) is not None]
+        lengths = [len(words) for words in readable(self.parts, values) if words]
         return spread(np.asarray(lengths, np.float64), "words")
 
     def portable(self, value: Any) -> Any:
@@ -258,7 +250,7 @@ class Tokens(Field):
 
     def render(self, value: Any, mark: int | None = None) -> str:
         """Its beginning; with `mark`, the words around that one, which stands out."""
-        words = self._parts_or_none(value) or []
+        words = next(readable(self.parts, [value]))
         start = max(0, (mark or 0) - SHOWN // 2)
         end = start + SHOWN
         shown = [html.escape(word) for word in words[start:end]]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
-from flambeau.core.errors import UsageError
+from flambeau.core.errors import DataError, UsageError
 from flambeau.core.findings import Finding
 from flambeau.fields.columns import Strings
-from flambeau.fields.encoding import Encoding
 
 if TYPE_CHECKING:
     from flambeau.fields.base import Field
@@ -42,10 +43,10 @@ class Traits:
     named_views: ClassVar[Mapping[str, int]] = {}
     """Views of a sample that test-time augmentation has by name, and how many there are; see `named_view`."""
 
-    @property
-    def encoding(self) -> Encoding:
-        """The form that `encode` gives, once fitted."""
-        raise NotImplementedError
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """From the name of a class to its number."""
+        return {name: i for i, name in enumerate(self.classes)}
 
     @property
     def random(self) -> bool:
@@ -65,10 +66,6 @@ class Traits:
         """A raw value that is longer than a model sees at once as `count` raw values that lie all over it, the first of
         them what is seen otherwise; any other alone."""
         return [value]
-
-    def render(self, value: Any) -> str:
-        """One raw value as a fragment of HTML, for reports and pages."""
-        raise NotImplementedError
 
     def names(self, value: Any) -> list[str]:
         """The classes of a raw value.
@@ -143,9 +140,9 @@ class Traits:
         many = isinstance(values, list) or (isinstance(values, np.ndarray) and self.holds_many(values))
         return list(values) if many else [values], many
 
+    @abstractmethod
     def holds_many(self, array: np.ndarray) -> bool:
         """Whether an array is of several raw values, along its first axis."""
-        return array.ndim > len(self.encoding.shape) + self.encoding.ragged
 
     @property
     def past_steps(self) -> int:
@@ -164,10 +161,15 @@ class Traits:
         """The same sounds, prepared as pictures (B, 1, bands, frames); None for what is no sound."""
         return None
 
-    def marked(self, value: Any, at: int | None = None, weights: Sequence[float] | None = None) -> str:
-        """The same with one part that stands out, or each by what it weighed, where it has such parts."""
-        return self.render(value)
-
     def example(self) -> Any:
         """A raw value that could be asked about, as plain JSON: the middle of the training rows where it is known."""
         return "base64 …" if self.reads_files else "…"
+
+
+def readable(read: Callable[[Any], list[str]], values: Iterable[Any]) -> Iterator[list[str]]:
+    """What each raw value is read as; nothing of one that cannot be, which is named when the store is built."""
+    for value in values:
+        try:
+            yield read(value)
+        except DataError:
+            yield []

@@ -16,7 +16,7 @@ import flambeau.models.series
 import flambeau.models.tabular
 import flambeau.models.text
 import flambeau.models.vision  # noqa: F401  enters our own models
-from flambeau.core.errors import MissingExtra, ModelError, UsageError, first_line, nearest
+from flambeau.core.errors import MissingExtra, ModelError, UsageError, check_known, first_line, nearest
 from flambeau.fields import Wanted
 from flambeau.models.catalog import INTERCHANGEABLE, known_names
 from flambeau.models.external import (
@@ -216,10 +216,7 @@ def _build_own(
     name: str, spec: InputSpec, num_outputs: int, pretrained: bool | str | Path | None, options: dict[str, Any]
 ) -> Built:
     builder = OWN[name]
-    known = OWN.options[name]
-    for option in options:
-        if option not in known:
-            raise UsageError(f"the model {name} has no option '{option}'", fix=nearest(option, known))
+    check_known(f"the model {name} has no option", options, OWN.options[name])
     if name not in INTERCHANGEABLE:
         if pretrained is True:
             raise ModelError("there are no published weights of it", where=name, fix=LOCAL_HINT)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flambeau.core.errors import UsageError, nearest
+from flambeau.core.errors import UsageError, check_known, nearest
 from flambeau.core.shapes import Float
 from flambeau.models import auto
 from flambeau.models.build import build, starts_pretrained
@@ -114,13 +114,8 @@ def fuse(
     for name, settings in given.items():
         if name not in specs:
             raise UsageError(f"an encoder is given for '{name}', which is no input", fix=nearest(name, specs))
-        for setting in settings:
-            if setting not in SETTINGS:
-                raise UsageError(f"an encoder has no setting '{setting}'", fix=nearest(setting, SETTINGS))
-    for option in options:
-        if option not in ("width", "fusion", "dropout"):
-            raise UsageError(f"the model {FUSION} has no option '{option}'",
-                             fix=nearest(option, ("encoders", "width", "fusion", "dropout")))  # fmt: skip
+        check_known("an encoder has no setting", settings, SETTINGS)
+    check_known(f"the model {FUSION} has no option", options, ("encoders", "width", "fusion", "dropout"))
     width = int(options.get("width", 128))
     made: dict[str, Built] = {}
     rates: dict[nn.Parameter, float] = {}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from flambeau.core.errors import UsageError, nearest
+from flambeau.core.errors import UsageError, check_known
 from flambeau.core.shapes import Float
 
 ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
@@ -34,16 +34,14 @@ def activation(name: str, inplace: bool = True) -> nn.Module:
     Args:
         inplace: whether it may change its input, which saves memory where it can.
     """
-    if name not in ACTIVATIONS:
-        raise UsageError(f"no activation is called '{name}'", fix=nearest(name, ACTIVATIONS))
+    check_known("no activation is called", [name], ACTIVATIONS)
     return nn.ReLU(inplace) if name == "relu" else ACTIVATIONS[name]()
 
 
 def normalisation(name: str, channels: int) -> nn.Module:
     """The normalisation of a name for maps (B, channels, H, W): over the `batch`, over each sample in `group`s of
     channels or as one `layer`, or `none`. Raises UsageError, with the nearest name, where there is no such."""
-    if name not in NORMS:
-        raise UsageError(f"no normalisation is called '{name}'", fix=nearest(name, NORMS))
+    check_known("no normalisation is called", [name], NORMS)
     return NORMS[name](channels)
 
 

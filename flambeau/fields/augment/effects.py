@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar, dataclass_transform
 
-from flambeau.core.errors import UsageError, nearest, shown
+from flambeau.core.errors import UsageError, check_known, nearest, shown
 
 FILLS = ("mean", "noise")
 
@@ -16,11 +16,14 @@ class Effect:
     """One augmentation. Each sample gets it with probability `p`, at a strength of its own."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, list):
-                object.__setattr__(self, field.name, tuple(value))
         self.require("p", 0, 1)
+        for setting in fields(self):
+            value, limits = getattr(self, setting.name), setting.metadata
+            pair = limits.get("pair") if isinstance(value, (int, float)) else None
+            value = tuple(value) if isinstance(value, list) else pair(value) if pair else value
+            object.__setattr__(self, setting.name, value)
+            if limits:
+                self.require(setting.name, limits["low"], limits["high"])
         self.check()
 
     @property
@@ -28,7 +31,7 @@ class Effect:
         raise NotImplementedError
 
     def check(self) -> None:
-        """Raises UsageError where a strength does not fit."""
+        """Raises UsageError where settings do not fit one another."""
 
     def require(self, name: str, low: float, high: float) -> None:
         """The setting `name`, a number or a pair (smaller, larger), lies within low…high."""
@@ -47,89 +50,90 @@ class Effect:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
 
-@dataclass(frozen=True)
+E = TypeVar("E", bound=Effect)
+EFFECTS: dict[str, type[Effect]] = {}
+"""All of them by name."""
+
+
+@dataclass_transform(frozen_default=True)
+def effect(name: str) -> Callable[[type[E]], type[E]]:
+    """A decorator that makes a dataclass of an effect's settings, and enters it in EFFECTS."""
+
+    def enter(kind: type[E]) -> type[E]:
+        EFFECTS[name] = made = dataclass(frozen=True)(kind)
+        return made
+
+    return enter
+
+
+def within(low: float, high: float, default: Any, pair: Callable[[float], tuple[float, float]] | None = None) -> Any:
+    """A setting, a number or a pair (smaller, larger), within low…high; `pair` makes one of a number alone."""
+    return field(default=default, metadata={"low": low, "high": high, "pair": pair})
+
+
+@effect("horizontal_flip")
 class HorizontalFlip(Effect):
     """Left and right exchanged."""
 
     p: float = 0.5
 
 
-@dataclass(frozen=True)
+@effect("vertical_flip")
 class VerticalFlip(Effect):
     """Top and bottom exchanged."""
 
     p: float = 0.5
 
 
-@dataclass(frozen=True)
+@effect("rotation")
 class Rotation(Effect):
     """Turned about the middle by an angle uniform in ±degrees, counter-clockwise where positive."""
 
-    degrees: float = 10.0
+    degrees: float = within(0, 180, 10.0)
     p: float = 1.0
 
-    def check(self) -> None:
-        self.require("degrees", 0, 180)
 
-
-@dataclass(frozen=True)
+@effect("shift")
 class Shift(Effect):
     """Moved along each axis by whole pixels, uniform in ±fraction of the side; alone or with flips it is exact."""
 
-    fraction: float = 0.1
+    fraction: float = within(0, 0.5, 0.1)
     p: float = 1.0
 
-    def check(self) -> None:
-        self.require("fraction", 0, 0.5)
 
-
-@dataclass(frozen=True)
+@effect("zoom")
 class Zoom(Effect):
     """Magnified about the middle by a factor uniform in `range`. A number s means 1 ± s."""
 
-    range: tuple[float, float] = (0.9, 1.1)
+    range: tuple[float, float] = within(0.05, 20, (0.9, 1.1), lambda s: (1 - s, 1 + s))
     p: float = 1.0
 
-    def check(self) -> None:
-        if isinstance(self.range, (int, float)):
-            object.__setattr__(self, "range", (1 - self.range, 1 + self.range))
-        self.require("range", 0.05, 20)
 
-
-@dataclass(frozen=True)
+@effect("shear")
 class Shear(Effect):
     """Slanted sideways, as italics are, by an angle uniform in ±degrees."""
 
-    degrees: float = 10.0
+    degrees: float = within(0, 80, 10.0)
     p: float = 1.0
 
-    def check(self) -> None:
-        self.require("degrees", 0, 80)
 
-
-@dataclass(frozen=True)
+@effect("vertical_shear")
 class VerticalShear(Effect):
     """Slanted up and down by an angle uniform in ±degrees."""
 
-    degrees: float = 10.0
+    degrees: float = within(0, 80, 10.0)
     p: float = 1.0
 
-    def check(self) -> None:
-        self.require("degrees", 0, 80)
 
-
-@dataclass(frozen=True)
+@effect("perspective")
 class Perspective(Effect):
     """Seen from aside: each corner moved inwards by up to `distortion` of half a side, as torchvision draws it."""
 
-    distortion: float = 0.3
+    distortion: float = within(0, 0.9, 0.3)
     p: float = 1.0
 
-    def check(self) -> None:
-        self.require("distortion", 0, 0.9)
 
-
-@dataclass(frozen=True)
+@effect("elastic")
 class Elastic(Effect):
     """Bent like rubber (Simard et al. 2003, "Best practices for convolutional neural networks").
 
@@ -138,26 +142,22 @@ class Elastic(Effect):
     """
 
     strength: float = 0.02
-    smooth: float = 0.1
+    smooth: float = within(0.02, 1, 0.1)
     p: float = 1.0
 
     def check(self) -> None:
-        self.require("smooth", 0.02, 1)
         self.require("strength", 0, 0.3 * self.smooth + 1e-9)  # beyond it the picture folds over itself
 
 
-@dataclass(frozen=True)
+@effect("random_crop")
 class RandomCrop(Effect):
     """A window of the output's size, at a random whole-pixel place of the picture padded by `padding`."""
 
-    padding: int = 4
+    padding: int = within(0, 4096, 4)
     p: float = 1.0
 
-    def check(self) -> None:
-        self.require("padding", 0, 4096)
 
-
-@dataclass(frozen=True)
+@effect("random_resized_crop")
 class RandomResizedCrop(Effect):
     """A window of random area (share of the picture) and shape (width / height), resized to the output.
 
@@ -165,122 +165,96 @@ class RandomResizedCrop(Effect):
     2015, arXiv:1409.4842, section 6).
     """
 
-    scale: tuple[float, float] = (0.35, 1.0)
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    scale: tuple[float, float] = within(0.001, 1, (0.35, 1.0), lambda s: (s, 1.0))
+    ratio: tuple[float, float] = within(0.05, 20, (3 / 4, 4 / 3))
     p: float = 1.0
 
-    def check(self) -> None:
-        if isinstance(self.scale, (int, float)):
-            object.__setattr__(self, "scale", (self.scale, 1.0))
-        self.require("scale", 0.001, 1)
-        self.require("ratio", 0.05, 20)
 
-
-@dataclass(frozen=True)
+@effect("brightness")
 class Brightness(Effect):
     """All channels times a factor uniform in 1 ± strength."""
 
-    strength: float = 0.2
+    strength: float = within(0, 10, 0.2)
     p: float = 1.0
 
-    def check(self) -> None:
-        self.require("strength", 0, 10)
 
-
-@dataclass(frozen=True)
+@effect("contrast")
 class Contrast(Brightness):
     """Distances to the picture's own mean grey times a factor uniform in 1 ± strength."""
 
 
-@dataclass(frozen=True)
+@effect("saturation")
 class Saturation(Brightness):
     """Distances of each pixel to its own grey times a factor uniform in 1 ± strength. Three channels only."""
 
 
-@dataclass(frozen=True)
+@effect("hue")
 class Hue(Effect):
     """Colours turned about the grey axis by ±strength of the full turn, uniform. Three channels only."""
 
-    strength: float = 0.05
+    strength: float = within(0, 0.5, 0.05)
     p: float = 1.0
 
-    def check(self) -> None:
-        self.require("strength", 0, 0.5)
 
-
-@dataclass(frozen=True)
+@effect("greyscale")
 class Greyscale(Effect):
     """Each channel replaced by the pixel's grey. Three channels only."""
 
     p: float = 0.1
 
 
-@dataclass(frozen=True)
-class Posterize(Effect):
-    """Only the `bits` highest of the eight bits of each number are kept."""
-
-    p: float = 0.2
-    bits: int = 4
-
-    def check(self) -> None:
-        self.require("bits", 1, 8)
-
-
-@dataclass(frozen=True)
-class Solarize(Effect):
-    """What is at least as bright as `threshold` (0…1) is inverted."""
-
-    p: float = 0.2
-    threshold: float = 0.5
-
-    def check(self) -> None:
-        self.require("threshold", 0, 1)
-
-
-@dataclass(frozen=True)
-class Equalise(Effect):
-    """Each channel's brightnesses spread so that all are about as frequent (histogram equalisation)."""
-
-    p: float = 0.2
-
-
-@dataclass(frozen=True)
+@effect("autocontrast")
 class Autocontrast(Effect):
     """Each channel stretched so that its darkest number is 0 and its brightest the largest."""
 
     p: float = 0.2
 
 
-@dataclass(frozen=True)
+@effect("equalise")
+class Equalise(Effect):
+    """Each channel's brightnesses spread so that all are about as frequent (histogram equalisation)."""
+
+    p: float = 0.2
+
+
+@effect("solarize")
+class Solarize(Effect):
+    """What is at least as bright as `threshold` (0…1) is inverted."""
+
+    p: float = 0.2
+    threshold: float = within(0, 1, 0.5)
+
+
+@effect("posterize")
+class Posterize(Effect):
+    """Only the `bits` highest of the eight bits of each number are kept."""
+
+    p: float = 0.2
+    bits: int = within(1, 8, 4)
+
+
+@effect("blur")
 class Blur(Effect):
     """Blurred by a Gaussian whose deviation in pixels is uniform in `sigma`. A number s means 0.1…s."""
 
-    sigma: tuple[float, float] = (0.1, 2.0)
+    sigma: tuple[float, float] = within(0.01, 50, (0.1, 2.0), lambda s: (min(0.1, s), s))
     p: float = 0.5
 
-    def check(self) -> None:
-        if isinstance(self.sigma, (int, float)):
-            object.__setattr__(self, "sigma", (min(0.1, self.sigma), self.sigma))
-        self.require("sigma", 0.01, 50)
 
-
-@dataclass(frozen=True)
+@effect("sharpness")
 class Sharpness(Brightness):
     """Distances of each pixel to the mean of its neighbours times a factor uniform in 1 ± strength."""
 
 
-@dataclass(frozen=True)
+@effect("gaussian_noise")
 class GaussianNoise(Effect):
     """Independent normal noise of deviation `sigma` in 0…1 units, then clipped to that range."""
 
-    sigma: float = 0.05
+    sigma: float = within(0, 1, 0.05)
     p: float = 0.5
 
-    def check(self) -> None:
-        self.require("sigma", 0, 1)
 
-
-@dataclass(frozen=True)
+@effect("random_erasing")
 class RandomErasing(Effect):
     """A rectangle of random area (share of the picture) and shape (height / width) replaced by `fill`.
 
@@ -288,37 +262,29 @@ class RandomErasing(Effect):
     Zhong et al. 2017, arXiv:1708.04896; sampled as in torchvision.
     """
 
-    scale: tuple[float, float] = (0.02, 0.33)
-    ratio: tuple[float, float] = (0.3, 3.3)
+    scale: tuple[float, float] = within(0, 1, (0.02, 0.33), lambda s: (min(0.02, s), s))
+    ratio: tuple[float, float] = within(0.05, 20, (0.3, 3.3))
     fill: str = "mean"
     p: float = 0.25
 
     def check(self) -> None:
-        if isinstance(self.scale, (int, float)):
-            object.__setattr__(self, "scale", (min(0.02, self.scale), self.scale))
-        self.require("scale", 0, 1)
-        self.require("ratio", 0.05, 20)
         if self.fill not in FILLS:
             raise UsageError(f"fill is {shown(self.fill)}", where="RandomErasing", fix=nearest(str(self.fill), FILLS))
 
 
-@dataclass(frozen=True)
+@effect("randaugment")
 class RandAugment(Effect):
     """`num_ops` different operations of fourteen for each sample, all of one `magnitude` of 0…30.
 
     Cubuk et al. 2019, arXiv:1909.13719; see `flambeau.fields.augment.operations`.
     """
 
-    magnitude: float = 9.0
-    num_ops: int = 2
+    magnitude: float = within(0, 30, 9.0)
+    num_ops: int = within(1, 13, 2)
     p: float = 1.0
 
-    def check(self) -> None:
-        self.require("magnitude", 0, 30)
-        self.require("num_ops", 1, 13)
 
-
-@dataclass(frozen=True)
+@effect("trivialaugment")
 class TrivialAugment(Effect):
     """One operation of fourteen for each sample, of a magnitude of its own, from none to more than RandAugment's.
 
@@ -326,37 +292,6 @@ class TrivialAugment(Effect):
     """
 
     p: float = 1.0
-
-
-EFFECTS: dict[str, type[Effect]] = {
-    "horizontal_flip": HorizontalFlip,
-    "vertical_flip": VerticalFlip,
-    "rotation": Rotation,
-    "shift": Shift,
-    "zoom": Zoom,
-    "shear": Shear,
-    "vertical_shear": VerticalShear,
-    "perspective": Perspective,
-    "elastic": Elastic,
-    "random_crop": RandomCrop,
-    "random_resized_crop": RandomResizedCrop,
-    "brightness": Brightness,
-    "contrast": Contrast,
-    "saturation": Saturation,
-    "hue": Hue,
-    "greyscale": Greyscale,
-    "autocontrast": Autocontrast,
-    "equalise": Equalise,
-    "solarize": Solarize,
-    "posterize": Posterize,
-    "blur": Blur,
-    "sharpness": Sharpness,
-    "gaussian_noise": GaussianNoise,
-    "random_erasing": RandomErasing,
-    "randaugment": RandAugment,
-    "trivialaugment": TrivialAugment,
-}
-E = TypeVar("E", bound=Effect)
 
 
 def make(name: str, value: Any) -> Effect | None:
@@ -381,10 +316,7 @@ def make(name: str, value: Any) -> Effect | None:
     if type(value) is kind:
         return value
     if isinstance(value, Mapping):
-        known = [field.name for field in fields(kind)]
-        for key in value:
-            if key not in known:
-                raise UsageError(f"no setting is called '{key}'", where=name, fix=nearest(str(key), known))
+        check_known("no setting is called", value, [setting.name for setting in fields(kind)], name)
         return kind(**value)
     if isinstance(value, (int, float)) or (isinstance(value, Sequence) and not isinstance(value, str)):
         return kind(value)  # type: ignore[call-arg]

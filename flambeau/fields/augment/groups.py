@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flambeau.core.errors import UsageError, nearest, shown
+from flambeau.core.errors import UsageError, check_known, shown
 from flambeau.fields.augment.draws import MOST_TOGETHER, Draws
 from flambeau.fields.augment.effects import EFFECTS, Effect, make
 
@@ -85,8 +85,7 @@ def _read(where: str, given: Any) -> Iterator[tuple[float | None, dict[str, Effe
         p = one.get("p")
         if p is not None and (isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p <= 1):
             raise UsageError(f"p is {shown(p)}", where=where, expected="a number within 0…1")
-        for name in one:
-            if name != "p" and name not in EFFECTS:
-                raise UsageError(f"no augmentation is called '{name}'", where=where, fix=nearest(str(name), EFFECTS))
-        made = {name: make(name, value) for name, value in one.items() if name != "p"}
+        given_effects = {name: value for name, value in one.items() if name != "p"}
+        check_known("no augmentation is called", given_effects, EFFECTS, where)
+        made = {name: make(name, value) for name, value in given_effects.items()}
         yield p, {name: effect for name, effect in made.items() if effect is not None}

@@ -10,40 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flambeau.core.errors import DataError, UsageError, nearest, shown
+from flambeau.core.errors import DataError, UsageError, check_known, nearest, shown
 from flambeau.core.shapes import Float, UInt8
 from flambeau.fields.augment import bend, colour, geometry, groups, noise, operations, resample
 from flambeau.fields.augment.assemble import assemble
 from flambeau.fields.augment.draws import Draws
 from flambeau.fields.augment.effects import (
     EFFECTS,
-    Autocontrast,
-    Blur,
-    Brightness,
-    Contrast,
     Effect,
-    Elastic,
-    Equalise,
     GaussianNoise,
-    Greyscale,
-    HorizontalFlip,
-    Hue,
-    Perspective,
-    Posterize,
-    RandAugment,
     RandomCrop,
     RandomErasing,
     RandomResizedCrop,
-    Rotation,
-    Saturation,
-    Sharpness,
-    Shear,
-    Shift,
-    Solarize,
-    TrivialAugment,
-    VerticalFlip,
-    VerticalShear,
-    Zoom,
     make,
 )
 from flambeau.fields.augment.filters import Filters
@@ -52,8 +30,9 @@ from flambeau.fields.augment.groups import Group
 from flambeau.fields.augment.movement import Movement
 from flambeau.fields.augment.tone import Tone
 
-Pair = Sequence[float]
 Settings = Mapping[str, Any]
+Setting = Effect | float | Sequence[float] | Settings | None
+"""What `effects.make` takes for an effect."""
 
 
 @dataclass(repr=False)
@@ -83,32 +62,32 @@ class Augmentation:
     {'horizontal_flip': {'p': 0.5}, 'rotation': {'degrees': 10, 'p': 1.0}}
     """
 
-    horizontal_flip: HorizontalFlip | float | Settings | None = None
-    vertical_flip: VerticalFlip | float | Settings | None = None
-    rotation: Rotation | float | Settings | None = None
-    shift: Shift | float | Settings | None = None
-    zoom: Zoom | float | Pair | Settings | None = None
-    shear: Shear | float | Settings | None = None
-    vertical_shear: VerticalShear | float | Settings | None = None
-    perspective: Perspective | float | Settings | None = None
-    elastic: Elastic | float | Settings | None = None
-    random_crop: RandomCrop | int | Settings | None = None
-    random_resized_crop: RandomResizedCrop | float | Pair | Settings | None = None
-    brightness: Brightness | float | Settings | None = None
-    contrast: Contrast | float | Settings | None = None
-    saturation: Saturation | float | Settings | None = None
-    hue: Hue | float | Settings | None = None
-    greyscale: Greyscale | float | Settings | None = None
-    autocontrast: Autocontrast | float | Settings | None = None
-    equalise: Equalise | float | Settings | None = None
-    solarize: Solarize | float | Settings | None = None
-    posterize: Posterize | float | Settings | None = None
-    blur: Blur | float | Pair | Settings | None = None
-    sharpness: Sharpness | float | Settings | None = None
-    gaussian_noise: GaussianNoise | float | Settings | None = None
-    random_erasing: RandomErasing | float | Pair | Settings | None = None
-    randaugment: RandAugment | float | Settings | None = None
-    trivialaugment: TrivialAugment | float | Settings | None = None
+    horizontal_flip: Setting = None
+    vertical_flip: Setting = None
+    rotation: Setting = None
+    shift: Setting = None
+    zoom: Setting = None
+    shear: Setting = None
+    vertical_shear: Setting = None
+    perspective: Setting = None
+    elastic: Setting = None
+    random_crop: Setting = None
+    random_resized_crop: Setting = None
+    brightness: Setting = None
+    contrast: Setting = None
+    saturation: Setting = None
+    hue: Setting = None
+    greyscale: Setting = None
+    autocontrast: Setting = None
+    equalise: Setting = None
+    solarize: Setting = None
+    posterize: Setting = None
+    blur: Setting = None
+    sharpness: Setting = None
+    gaussian_noise: Setting = None
+    random_erasing: Setting = None
+    randaugment: Setting = None
+    trivialaugment: Setting = None
     together: Sequence[Group | Settings] | Settings = ()
     one_of: Sequence[Group | Settings] | Settings = ()
     padding: str = "constant"
@@ -165,10 +144,7 @@ class Augmentation:
         Raises:
             UsageError: a setting that does not exist; the message names the nearest one.
         """
-        known = [f.name for f in fields(cls) if f.init]
-        for key in state:
-            if key not in known:
-                raise UsageError(f"no augmentation is called '{key}'", fix=nearest(str(key), known))
+        check_known("no augmentation is called", state, [f.name for f in fields(cls) if f.init])
         return cls(**state)
 
     def __bool__(self) -> bool:

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flambeau.core.errors import UsageError, nearest
+from flambeau.core.errors import check_known
 from flambeau.fields.augment.flips import CHUNK, FlipProbe, check_lengths, flip_safe, sampled
 from flambeau.fields.augment.pipeline import Augmentation
 
@@ -225,10 +225,8 @@ def preset(name: str, *, kind: str = "symbols", flip: bool = False) -> Augmentat
     >>> preset("light")
     Augmentation(shift=Shift(fraction=0.05, p=1.0))
     """
-    if name not in LEVELS:
-        raise UsageError(f"no augmentation is called '{name}'", fix=nearest(name, LEVELS))
-    if kind not in PRESETS:
-        raise UsageError(f"no kind of pictures is called '{kind}'", fix=nearest(kind, PRESETS))
+    check_known("no augmentation is called", [name], LEVELS)
+    check_known("no kind of pictures is called", [kind], PRESETS)
     if name == "none":
         return Augmentation()
     if name in POLICIES:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flambeau.core.errors import UsageError, nearest, shown
+from flambeau.core.errors import UsageError, check_known, shown
 from flambeau.fields.augment.policy import POLICIES
 from flambeau.fields.base import Ragged
 
@@ -49,10 +49,7 @@ class EDA:
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> EDA:
         """From plain data. Raises UsageError where there is no such setting."""
-        known = [field.name for field in fields(cls)]
-        for name in settings:
-            if name not in known:
-                raise UsageError(f"texts have no augmentation '{name}'", fix=nearest(name, known))
+        check_known("texts have no augmentation", settings, [field.name for field in fields(cls)])
         return cls(**settings)
 
     def to_dict(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flambeau.core.errors import UsageError, nearest, shown
+from flambeau.core.errors import UsageError, check_known, shown
 from flambeau.fields.sound import masks, vocoder, wave
 
 STRIPES = 4  # of each kind, at most
@@ -85,9 +85,7 @@ class SoundAugmentation:
             UsageError: a setting that does not exist; the message names the nearest one.
         """
         known = [f.name for f in fields(cls)]
-        for key in state:
-            if key not in known:
-                raise UsageError(f"no augmentation of sounds is called '{key}'", fix=nearest(str(key), known))
+        check_known("no augmentation of sounds is called", state, known)
         return cls(**state)
 
     def __bool__(self) -> bool:
@@ -192,7 +190,6 @@ def by_level(level: str) -> tuple[SoundAugmentation, str]:
     Raises:
         UsageError: there is no such level.
     """
-    if level not in LEVELS:
-        raise UsageError(f"no augmentation is called '{level}'", fix=nearest(level, LEVELS))
+    check_known("no augmentation is called", [level], LEVELS)
     chosen = SoundAugmentation.from_dict(LEVELS[level])
     return chosen, ", ".join(name.replace("_", " ") for name in STARTS if getattr(chosen, name)) or "none"

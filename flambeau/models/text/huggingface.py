@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import nn
 
-from flambeau.core.errors import MissingExtra, ModelError, UsageError, first_line, nearest
+from flambeau.core.errors import MissingExtra, ModelError, check_known, first_line
 from flambeau.models.external import CONSTRUCTION, offline_at_once
 from flambeau.models.spec import Built, InputSpec
 from flambeau.models.text.pretrained import PretrainedPair, PretrainedTagger, PretrainedText, positions
@@ -50,9 +50,7 @@ def build_huggingface(
     where = f"{PREFIX}{source}"
     transformers = import_transformers(where)
     known = {"tokens": TAGGER_OPTIONS, "texts": PAIR_OPTIONS}.get(spec.kind, OPTIONS)
-    for option in options:
-        if option not in known:
-            raise UsageError(f"the model {where} has no option '{option}'", fix=nearest(option, known))
+    check_known(f"the model {where} has no option", options, known)
     rest = dict(options)
     stated = rest.pop("config", None)
     file = Path(pretrained) if isinstance(pretrained, (str, Path)) else None
