@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Collection, Iterable
+from types import ModuleType
 
 
 class FlambeauError(Exception):
@@ -54,6 +56,14 @@ class MissingExtra(FlambeauError, ImportError):
 
     def __init__(self, package: str, extra: str, purpose: str):
         super().__init__(f"{purpose} needs the package {package}", fix=f"pip install 'flambeau[{extra}]'")
+
+
+def needed(module: str, extra: str, purpose: str) -> ModuleType:
+    """A module of a package that comes with an extra, imported. Raises MissingExtra where that is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        raise MissingExtra(module.partition(".")[0], extra, purpose) from None
 
 
 def first_line(error: BaseException, most: int = 200) -> str:

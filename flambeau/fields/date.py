@@ -12,10 +12,9 @@ from flambeau.core.errors import DataError, shown
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.describing import spread
-from flambeau.fields.time.timeforms import DIGITS, Note, best_format, find_form
-from flambeau.fields.time.times import LONGEST, PIVOT, UNIX, TimeForm, parse, pattern, read
+from flambeau.fields.time.timeforms import DIGITS, Note, find_form
+from flambeau.fields.time.times import LONGEST, PIVOT, UNIX, TimeForm, pattern, read
 
-__all__ = ["Date", "best_format", "parse"]
 CYCLES = {"year": 365.2425, "week": 7.0, "day": 1.0}
 """Days of each cycle that a date has a place in."""
 DAY = np.timedelta64(1, "D") / np.timedelta64(1, "us")

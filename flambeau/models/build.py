@@ -16,21 +16,14 @@ import flambeau.models.series
 import flambeau.models.tabular
 import flambeau.models.text
 import flambeau.models.vision  # noqa: F401  enters our own models
-from flambeau.core.errors import MissingExtra, ModelError, UsageError, check_known, first_line, nearest
+from flambeau.core.errors import MissingExtra, ModelError, UsageError, check_known, first_line, nearest, needed
 from flambeau.fields import Wanted
 from flambeau.models.catalog import INTERCHANGEABLE, known_names
-from flambeau.models.external import (
-    CONSTRUCTION,
-    LOCAL_HINT,
-    build_timm,
-    build_torchvision,
-    import_timm,
-    torchvision_weights,
-)
+from flambeau.models.external import CONSTRUCTION, LOCAL_HINT, build_timm, build_torchvision, torchvision_weights
 from flambeau.models.inputs import FORMS, FUSION
 from flambeau.models.spec import IMAGENET, LAYOUTS, OWN, Built, InputSpec, OutputSpec
 from flambeau.models.text.crf import Chain
-from flambeau.models.text.huggingface import PREFIX, build_huggingface, check_source, import_transformers, max_positions
+from flambeau.models.text.huggingface import PREFIX, build_huggingface, check_source, max_positions
 from flambeau.models.text.vectors import RESERVED, is_vectors, load_embeddings, put_vectors
 from flambeau.models.weights import find_head, load_weights, read_weights
 
@@ -132,7 +125,7 @@ def check_name(name: str) -> None:
     if source == TEXT_SOURCE:
         if not rest:
             raise UsageError(f"'{PREFIX}' names no model", fix=f"give a folder or a name on the hub: {PREFIX}FOLDER")
-        import_transformers(name)
+        needed("transformers", "text", name)
         check_source(rest)
     elif source not in ("", *PICTURE_SOURCES) or not _known(source, name):
         raise UsageError(f"no model is called '{name}'", fix=_suggestion(name))
@@ -205,7 +198,7 @@ def _recommended_size(name: str, pretrained: bool | str | Path | None) -> int | 
     if not pretrained:
         return None
     if name.startswith("timm:"):
-        config = import_timm(name).get_pretrained_cfg(name.removeprefix("timm:"))
+        config = needed("timm", "vision", name).get_pretrained_cfg(name.removeprefix("timm:"))
         return int(config.input_size[-1]) if config is not None else IMAGENET.size
     if name.startswith("torchvision:"):
         return 299 if "inception" in name else IMAGENET.size

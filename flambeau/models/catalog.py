@@ -12,8 +12,7 @@ import torch
 import flambeau.models.tabular
 import flambeau.models.text
 import flambeau.models.vision  # noqa: F401  enters our own models
-from flambeau.core.errors import MissingExtra
-from flambeau.models.external import import_timm, import_torchvision
+from flambeau.core.errors import MissingExtra, needed
 from flambeau.models.inputs import FORMS
 from flambeau.models.spec import OWN, InputSpec
 from flambeau.models.text.huggingface import PREFIX
@@ -116,8 +115,8 @@ def known_names(source: str) -> list[str]:
 @cache
 def _names_elsewhere(source: str) -> list[str]:
     if source == "timm":
-        return [f"timm:{name}" for name in import_timm("listing timm's models").list_models()]
-    models = import_torchvision("listing torchvision's models")
+        return [f"timm:{name}" for name in needed("timm", "vision", "listing timm's models").list_models()]
+    models = needed("torchvision.models", "vision", "listing torchvision's models")
     return [f"torchvision:{name}" for name in models.list_models(module=models)]
 
 
@@ -139,7 +138,7 @@ def _own_parameters(name: str) -> int:
 
 
 def _timm_infos(names: list[str]) -> list[ModelInfo]:
-    timm = import_timm("listing timm's models")
+    timm = needed("timm", "vision", "listing timm's models")
     pretrained = set(timm.list_models(pretrained=True))  # with tags: resnet18.a1_in1k
     architectures = {name.partition(".")[0] for name in pretrained}
     infos = []
@@ -151,7 +150,7 @@ def _timm_infos(names: list[str]) -> list[ModelInfo]:
 
 
 def _torchvision_infos(names: list[str]) -> list[ModelInfo]:
-    models = import_torchvision("listing torchvision's models")
+    models = needed("torchvision.models", "vision", "listing torchvision's models")
     infos = []
     for name in names:
         bare = name.removeprefix("torchvision:")

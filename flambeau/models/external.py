@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from flambeau.core.errors import MissingExtra, ModelError, UsageError, first_line
+from flambeau.core.errors import ModelError, UsageError, first_line, needed
 from flambeau.models.spec import IMAGENET, Built, InputSpec, Recommended
 from flambeau.models.weights import State, adapt_first_conv, find_head, load_weights, read_weights
 
@@ -27,24 +27,6 @@ OPTIONS = {
 }
 """What options that go by one name for all models are called there."""
 CONSTRUCTION = (RuntimeError, ValueError, AssertionError, IndexError, TypeError, NotImplementedError)
-
-
-def import_timm(purpose: str) -> ModuleType:
-    """timm, which imports torchvision. Raises MissingExtra."""
-    try:
-        import timm
-    except ModuleNotFoundError:
-        raise MissingExtra("timm", "vision", purpose) from None
-    return timm
-
-
-def import_torchvision(purpose: str) -> ModuleType:
-    """torchvision.models. Raises MissingExtra."""
-    try:
-        import torchvision.models
-    except ModuleNotFoundError:
-        raise MissingExtra("torchvision", "vision", purpose) from None
-    return torchvision.models
 
 
 def build_timm(
@@ -59,7 +41,7 @@ def build_timm(
     Raises:
         ModelError: the weights cannot be had or do not fit, or the model cannot be built at this size.
     """
-    timm = import_timm(f"timm:{name}")
+    timm = needed("timm", "vision", f"timm:{name}")
     file = _as_file(pretrained)
     arguments: dict[str, Any] = {"num_classes": num_outputs, "in_chans": spec.channels, **_renamed("timm", options)}
     architecture = name.partition(".")[0]
@@ -126,7 +108,7 @@ def build_torchvision(
     Raises:
         ModelError: the weights cannot be had or do not fit, or the model cannot be built at this size.
     """
-    models = import_torchvision(f"torchvision:{name}")
+    models = needed("torchvision.models", "vision", f"torchvision:{name}")
     builder = models.get_model_builder(name)
     family = builder.__module__.rpartition(".")[2]
     arguments: dict[str, Any] = {"num_classes": num_outputs, **_renamed("torchvision", options)}
@@ -171,7 +153,7 @@ def torchvision_weights(name: str, pretrained: bool | str | Path) -> tuple[Path,
     if file is not None:
         size = 299 if name == "inception_v3" else 224
         return file, Recommended(IMAGENET.mean, IMAGENET.std, size)
-    entries = import_torchvision(f"pretrained weights of {name}").get_model_weights(name)
+    entries = needed("torchvision.models", "vision", f"pretrained weights of {name}").get_model_weights(name)
     if pretrained is True:
         entry = entries.DEFAULT
     elif pretrained in entries.__members__:

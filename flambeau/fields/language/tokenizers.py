@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import unicodedata
 from collections import Counter
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.core.errors import DataError, MissingExtra, UsageError, first_line, nearest, shown
+from flambeau.core.errors import DataError, UsageError, first_line, nearest, needed, shown
 from flambeau.fields.wanted import Wanted
 
 PADDING, UNKNOWN = "<pad>", "<unk>"
@@ -102,7 +103,9 @@ def cutter(kind: str) -> Cut:
     if kind == "characters":
         return lambda text: [c for c in text if not c.isspace()]
     assert kind == "chinese"
-    jieba = _jieba()
+    jieba = needed("jieba", "text", "cutting Chinese into words")
+    jieba.setLogLevel(logging.WARNING)
+    jieba.initialize()
     return lambda text: [piece for piece in jieba.lcut(text) if not piece.isspace()]
 
 
@@ -172,25 +175,9 @@ def vocabulary_of(counts: Counter[str], *, most: int, min_count: int) -> list[st
     return [PADDING, UNKNOWN, *frequent[: max(most - 2, 0)]]
 
 
-def _jieba() -> Any:
-    try:
-        import jieba
-    except ImportError:
-        raise MissingExtra("jieba", "text", "cutting Chinese into words") from None
-    import logging
-
-    jieba.setLogLevel(logging.WARNING)
-    jieba.initialize()
-    return jieba
-
-
 def tokenizers() -> Any:
     """The package of that name."""
-    try:
-        import tokenizers
-    except ImportError:
-        raise MissingExtra("tokenizers", "text", "this kind of token") from None
-    return tokenizers
+    return needed("tokenizers", "text", "this kind of token")
 
 
 def train_bpe(texts: Iterable[str], *, size: int, min_count: int, lower: bool) -> str:
@@ -267,12 +254,9 @@ def pretrained(name: str) -> str:
             "there is no tokeniser in the folder", where=name, expected="tokenizer.json",
             fix="save it beside the model: tokenizer.save_pretrained(folder)",
         )  # fmt: skip
+    auto = needed("transformers", "text", "this tokeniser").AutoTokenizer
     try:
-        from transformers import AutoTokenizer
-    except ImportError:
-        raise MissingExtra("transformers", "text", "this tokeniser") from None
-    try:
-        return str(AutoTokenizer.from_pretrained(name, trust_remote_code=False).backend_tokenizer.to_str())
+        return str(auto.from_pretrained(name, trust_remote_code=False).backend_tokenizer.to_str())
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(
             f"the tokeniser cannot be loaded ({first_line(error)})",

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flambeau.core.arrays import as_array
-from flambeau.core.errors import DataError, MissingExtra, first_line
+from flambeau.core.errors import DataError, MissingExtra, first_line, needed
 from flambeau.core.files import read_bytes
 
 ENDINGS = "wav wave w64 rf64 aiff aif aifc au snd caf flac ogg oga opus mp3"
@@ -52,15 +52,6 @@ def soundfile() -> ModuleType:
         import soundfile as package
     except (ModuleNotFoundError, OSError):  # OSError: the package without libsndfile
         raise MissingExtra("soundfile", "audio", "reading sounds") from None
-    return package
-
-
-def soxr() -> ModuleType:
-    """The package soxr. Raises MissingExtra."""
-    try:
-        import soxr as package
-    except ModuleNotFoundError:
-        raise MissingExtra("soxr", "audio", "resampling sounds") from None
     return package
 
 
@@ -113,7 +104,7 @@ def decode(source: Any, rate: int, most: int | None = None) -> np.ndarray:
     else:
         mono, native = _checked(_from_array(source)[: most + 1]), rate
     if native != rate:
-        mono = soxr().resample(mono, native, rate)
+        mono = needed("soxr", "audio", "resampling sounds").resample(mono, native, rate)
         if not len(mono):
             raise DataError("the sound is shorter than one sample at the rate that is wanted")
     mono = mono[:most]
@@ -137,7 +128,7 @@ def resample(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
     """int16 (T) at `rate` samples a second to the same sound at another."""
     if rate == wanted:
         return samples
-    changed = soxr().resample(samples.astype(np.float32), rate, wanted)
+    changed = needed("soxr", "audio", "resampling sounds").resample(samples.astype(np.float32), rate, wanted)
     return np.clip(np.rint(changed), -FULL, FULL).astype(np.int16)
 
 

@@ -72,6 +72,9 @@ def find_form(values: Sequence[Any], format: str | None = None, time_column: boo
     Args:
         format: what is known of it already.
         time_column: whether the values are known to be times, so that numbers may be Unix seconds too.
+
+    >>> find_form(["12/31/2023 2:00 PM", "1/5/2024 11:30 AM"]).form.format
+    '%-m/%-d/%Y %-I:%M %p'
     """
     if isinstance(values, np.ndarray) and values.dtype.kind == "M":
         return Found(TimeForm(), 1.0, [])
@@ -113,16 +116,6 @@ def find_form(values: Sequence[Any], format: str | None = None, time_column: boo
         years = np.sort(parsed(known, form)[~np.isnat(read[chosen])]).astype("datetime64[Y]")
         notes.append(Note("two-digit-years", f"years of two digits are read as {years[0]} to {years[-1]}"))
     return Found(form, most, notes)
-
-
-def best_format(texts: Sequence[str]) -> tuple[str, float]:
-    """The format that reads most of some texts, and the share that it reads.
-
-    >>> best_format(["12/31/2023 2:00 PM", "1/5/2024 11:30 AM"])
-    ('%-m/%-d/%Y %-I:%M %p', 1.0)
-    """
-    best = find_form(texts)
-    return best.form.format or ISO, best.share
 
 
 def _candidates(known: Any) -> list[str]:

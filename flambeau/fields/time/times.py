@@ -207,16 +207,6 @@ def _text(value: Any) -> str | None:
     return str(value)
 
 
-def parse(texts: Sequence[str], format: str) -> np.ndarray:
-    """Texts as datetime64[us], NaT where one is not written so.
-
-    >>> parse(["2024-02-29", "2023-02-29"], "%Y-%m-%d")
-    array(['2024-02-29T00:00:00.000000',                        'NaT'],
-          dtype='datetime64[us]')
-    """
-    return parsed(texts_of(texts), TimeForm(format))
-
-
 def parsed(column: Any, form: TimeForm) -> np.ndarray:
     """A polars series of texts as datetime64[us] on the clock of a form, NaT where one is not written so."""
     import polars as pl

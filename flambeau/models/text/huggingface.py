@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import nn
 
-from flambeau.core.errors import MissingExtra, ModelError, check_known, first_line
+from flambeau.core.errors import ModelError, check_known, first_line, needed
 from flambeau.models.external import CONSTRUCTION, offline_at_once
 from flambeau.models.spec import Built, InputSpec
 from flambeau.models.text.pretrained import PretrainedPair, PretrainedTagger, PretrainedText, positions
@@ -48,7 +48,7 @@ def build_huggingface(
         MissingExtra: transformers is not installed.
     """
     where = f"{PREFIX}{source}"
-    transformers = import_transformers(where)
+    transformers = needed("transformers", "text", where)
     known = {"tokens": TAGGER_OPTIONS, "texts": PAIR_OPTIONS}.get(spec.kind, OPTIONS)
     check_known(f"the model {where} has no option", options, known)
     rest = dict(options)
@@ -111,7 +111,7 @@ def check_source(source: str) -> None:
 def read_config(source: str, *, needs_weights: bool = True) -> Any:
     """The configuration of a folder or hub repository. Raises ModelError, MissingExtra."""
     where = f"{PREFIX}{source}"
-    transformers = import_transformers(where)
+    transformers = needed("transformers", "text", where)
     if needs_weights:
         check_source(source)
     folder = _folder(source)
@@ -120,15 +120,6 @@ def read_config(source: str, *, needs_weights: bool = True) -> Any:
     with _one_line_errors(source), _quiet(transformers), _offline(folder):
         config = transformers.AutoConfig.from_pretrained(str(folder or source), trust_remote_code=False)
     return _tamed(config, where)
-
-
-def import_transformers(purpose: str) -> ModuleType:
-    """transformers. Raises MissingExtra."""
-    try:
-        import transformers
-    except ModuleNotFoundError:
-        raise MissingExtra("transformers", "text", purpose) from None
-    return transformers
 
 
 def _encoder(transformers: ModuleType, source: str | None, config: Any, where: str) -> nn.Module:

@@ -74,16 +74,19 @@ class Bottleneck(nn.Module):
         return self.relu(x)
 
 
+@OWN.register("resnet50", block=Bottleneck, depths=(3, 4, 6, 3))
+@OWN.register("resnet34", block=BasicBlock, depths=(3, 4, 6, 3))
+@OWN.register("resnet18", block=BasicBlock, depths=(2, 2, 2, 2))
 class ResNet(nn.Module):
     """A residual network of four stages.
 
     Args:
+        spec: pictures (C, H, W).
+        num_outputs: K.
         block: `BasicBlock` or `Bottleneck`.
         depths: blocks in each stage.
-        channels: C of the pictures.
-        num_outputs: K.
         stem: `large` divides the picture by four (7×7 stride 2, then pooling), as torchvision does; `small` is one
-            3×3 convolution at full size, for pictures up to 64 px.
+            3×3 convolution at full size, for pictures up to 64 px. By the picture's size, if not given.
         norm: `batch`, `group`, `layer` or `none`; weights of torchvision's fit `batch` alone.
         activation: a name of `flambeau.models.layers.ACTIVATIONS`.
 
@@ -92,21 +95,22 @@ class ResNet(nn.Module):
 
     def __init__(
         self,
+        spec: InputSpec,
+        num_outputs: int,
         block: type[BasicBlock] | type[Bottleneck],
         depths: tuple[int, int, int, int],
-        channels: int,
-        num_outputs: int,
-        stem: str = "large",
+        stem: str | None = None,
         norm: str = "batch",
         activation: str = "relu",
     ):
         super().__init__()
+        stem = stem or ("small" if max(spec.size) <= SMALL_PICTURE else "large")
         if stem not in ("large", "small"):
             raise UsageError(f"no stem is called '{stem}'", expected="large or small")
         if stem == "large":
-            self.conv1 = nn.Conv2d(channels, 64, 7, 2, 3, bias=norm == "none")
+            self.conv1 = nn.Conv2d(spec.channels, 64, 7, 2, 3, bias=norm == "none")
         else:
-            self.conv1 = nn.Conv2d(channels, 64, 3, 1, 1, bias=norm == "none")
+            self.conv1 = nn.Conv2d(spec.channels, 64, 3, 1, 1, bias=norm == "none")
         self.bn1 = normalisation(norm, 64)
         self.relu = activation_of(activation)
         self.maxpool: nn.Module = nn.MaxPool2d(3, 2, 1) if stem == "large" else nn.Identity()
@@ -132,32 +136,3 @@ class ResNet(nn.Module):
         x = self.layer3(x)
         x = self.layer4(x)  # (B, width, H/32, W/32)
         return self.fc(self.avgpool(x).flatten(1))
-
-
-def default_stem(spec: InputSpec) -> str:
-    """`small` for pictures up to 64 px, else `large`."""
-    return "small" if max(spec.size) <= SMALL_PICTURE else "large"
-
-
-@OWN.register("resnet18")
-def resnet18(
-    spec: InputSpec, num_outputs: int, stem: str | None = None, norm: str = "batch", activation: str = "relu"
-) -> nn.Module:
-    """ResNet-18; the stem follows the picture's size where none is given."""
-    return ResNet(BasicBlock, (2, 2, 2, 2), spec.channels, num_outputs, stem or default_stem(spec), norm, activation)
-
-
-@OWN.register("resnet34")
-def resnet34(
-    spec: InputSpec, num_outputs: int, stem: str | None = None, norm: str = "batch", activation: str = "relu"
-) -> nn.Module:
-    """ResNet-34; the stem follows the picture's size where none is given."""
-    return ResNet(BasicBlock, (3, 4, 6, 3), spec.channels, num_outputs, stem or default_stem(spec), norm, activation)
-
-
-@OWN.register("resnet50")
-def resnet50(
-    spec: InputSpec, num_outputs: int, stem: str | None = None, norm: str = "batch", activation: str = "relu"
-) -> nn.Module:
-    """ResNet-50; the stem follows the picture's size where none is given."""
-    return ResNet(Bottleneck, (3, 4, 6, 3), spec.channels, num_outputs, stem or default_stem(spec), norm, activation)
