@@ -38,7 +38,7 @@ from flambeau.core.errors import DataError
 from flambeau.core.threads import usable_processors
 from flambeau.data.store.encode import EncodeOptions, encode
 from flambeau.fields.sound import LogMel, SoundAugmentation, decode
-from flambeau.fields.sound.augment import Draws
+from flambeau.fields.sound.augment import sound_draws
 
 RATE, BATCH, SECONDS = 16_000, 64, 2
 IN_A_ROW = 10  # batches, as a training has them: one alone is over before a thread is awake
@@ -74,7 +74,7 @@ def time_ours(batch: torch.Tensor) -> float:
     began = clock()
     for _ in range(IN_A_ROW):
         pictures = log_mel(batch.float().mul_(1 / 32768))
-        changes.change_pictures(pictures, Draws(len(batch), generator, pictures.device))
+        changes.change_pictures(pictures, sound_draws(len(batch), generator, pictures.device))
     return IN_A_ROW * len(batch) / (clock() - began)
 
 

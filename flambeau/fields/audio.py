@@ -15,7 +15,7 @@ from torch import Tensor
 from flambeau.core.errors import DataError, UsageError, check_known, shown
 from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition, Windows
 from flambeau.fields.encoding import Sample
-from flambeau.fields.sound.augment import Draws, SoundAugmentation, by_level
+from flambeau.fields.sound.augment import SoundAugmentation, by_level, sound_draws
 from flambeau.fields.sound.files import MOST_SECONDS, RATES, SUFFIXES, decode, looks_like_sound, sound_info
 from flambeau.fields.sound.mel import LogMel
 from flambeau.fields.sound.show import MOST_SECONDS as SHOWN_SECONDS
@@ -234,13 +234,13 @@ class Audio(Field):
         if training and self.random:
             assert generator is not None
             values = gathered.values if isinstance(gathered, Ragged) else gathered
-            draws = Draws(len(values), generator, values.device)
+            draws = sound_draws(len(values), generator, values.device)
         counts = None
         if isinstance(gathered, Ragged):
             if draws is None and self.segment == "windows":
                 waves, counts = windows_of(gathered, self.samples)
             else:
-                waves = crop(gathered, self.samples, draws.start if draws else None)
+                waves = crop(gathered, self.samples, draws.table[:, -1] if draws else None)
         else:
             waves = gathered
         waves = waves.float().mul_(1 / FULL_SCALE)

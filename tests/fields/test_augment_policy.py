@@ -92,7 +92,6 @@ def test_one_pair_of_classes_that_mirror_each_other_is_enough() -> None:
     assert probe.safe is False and "arrow" in probe.why
     without = labels < 9
     assert flip_safe(images[without], labels[without]).safe is True
-    assert flip_safe(images[without], labels[without], axis="vertical").safe is False, "the triangle stands on a tip"
 
 
 @pytest.mark.parametrize(

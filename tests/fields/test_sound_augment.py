@@ -8,7 +8,7 @@ import torch
 from tones import noise, pitch, tone
 
 from flambeau.fields.sound import SoundAugmentation, masks, vocoder, wave
-from flambeau.fields.sound.augment import LEVELS, STARTS, Draws, by_level
+from flambeau.fields.sound.augment import COLUMNS, LEVELS, by_level, sound_draws
 
 RATE = 16_000
 
@@ -23,7 +23,7 @@ def tones(count: int = 6) -> torch.Tensor:
 
 def changed(waves: torch.Tensor, seed: int = 0, **settings: object) -> torch.Tensor:
     augmentation = SoundAugmentation.from_dict({"p": 1.0, **settings})
-    draws = Draws(len(waves), torch.Generator().manual_seed(seed), waves.device)
+    draws = sound_draws(len(waves), torch.Generator().manual_seed(seed), waves.device)
     return augmentation.change_waves(waves, RATE, draws)
 
 
@@ -94,7 +94,7 @@ def test_the_vocoder_leaves_alone_what_is_not_to_change() -> None:
 def test_stripes_are_as_wide_and_as_many_as_asked() -> None:
     pictures = torch.ones(50, 40, 100)
     augmentation = SoundAugmentation(frequency_masks=2, frequency_width=0.25, time_masks=1, time_width=0.1)
-    out = augmentation.change_pictures(pictures, Draws(50, torch.Generator().manual_seed(0), pictures.device))
+    out = augmentation.change_pictures(pictures, sound_draws(50, torch.Generator().manual_seed(0), pictures.device))
     bands, frames = (out == 0).all(2).sum(1), (out == 0).all(1).sum(1)
     assert 10 < bands.max() <= 20 and frames.max() <= 10 and frames.max() >= 8
     assert set(out.unique().tolist()) == {0.0, 1.0}
@@ -109,7 +109,7 @@ def test_warped_time_goes_on_forwards_and_keeps_its_ends() -> None:
     assert out[0, 0, 70].item() == pytest.approx(50) and torch.allclose(out[1], ramp[1], atol=1e-4)
 
 
-@pytest.mark.parametrize("name", [n for n in STARTS if n not in ("frequency_masks", "time_masks", "time_warp")])
+@pytest.mark.parametrize("name", [n for n in COLUMNS if n not in ("frequency_masks", "time_masks", "time_warp")])
 def test_what_is_not_drawn_stays(name: str) -> None:
     """With probability 0 a change that is on changes nothing."""
     value = {"noise": [5, 10], "pitch": 2, "stretch": 0.2, "gain": 6}.get(name)

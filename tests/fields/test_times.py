@@ -13,13 +13,17 @@ import flambeau as fb
 from flambeau.core.errors import UsageError
 from flambeau.fields import Date
 from flambeau.fields.time.timeforms import find_form
-from flambeau.fields.time.times import TimeForm, parse, read
+from flambeau.fields.time.times import TimeForm, parsed, read, texts_of
 
 DAYS = [dt.datetime(2023, 12, 25) + dt.timedelta(days=i) for i in range(60)]
 HOURS = [dt.datetime(2023, 12, 31, 9) + dt.timedelta(hours=i) for i in range(60)]
 MONTHS = [dt.datetime(2005 + i // 12, i % 12 + 1, 1) for i in range(60)]
 QUARTERS = [dt.datetime(2005 + i // 4, i % 4 * 3 + 1, 1) for i in range(60)]
 WEEKS = [dt.datetime(2004, 12, 27) + dt.timedelta(weeks=i) for i in range(60)]
+
+
+def parse(texts: list[str], format: str) -> np.ndarray:
+    return parsed(texts_of(texts), TimeForm(format))
 
 
 def quarter(form: str) -> Callable[[dt.datetime], str]:

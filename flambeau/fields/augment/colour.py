@@ -26,8 +26,7 @@ from torch import Tensor
 
 from flambeau.core.errors import UsageError
 from flambeau.fields.augment.draws import Draws
-from flambeau.fields.augment.effects import Brightness, Contrast, Effect, Greyscale, Hue, Saturation
-from flambeau.fields.augment.geometry import get
+from flambeau.fields.augment.effects import Brightness, Contrast, Effect, Greyscale, Hue, Saturation, get
 
 LUMA = (0.2989, 0.587, 0.114)
 """Grey of R, G, B as torchvision has it (ITU-R BT.601)."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -53,27 +56,33 @@ class Draws:
         generator: all randomness; may live on the CPU for any `device`: draws are equal then.
         device: where the numbers are used.
         further: how many more numbers a sample needs than the table has room for; see `further`.
+        columns: of each effect, by name.
+        width: columns of the table: there is room for effects to come without other draws.
 
     Attributes:
+        table: float32 (B, width).
         further: float32 (B, n), behind the table.
+        generator: of what else is drawn, on the device.
         gates: bool (B) by effect: which samples may have it, where that is decided by more than its own probability.
         amounts: float32 (B, …) by effect: its strength, where that is not drawn from its own range.
     """
 
-    def __init__(self, batch: int, generator: torch.Generator, device: torch.device, further: int = 0):
-        width = 128  # room for effects to come without other draws
+    def __init__(
+        self, batch: int, generator: torch.Generator, device: torch.device, further: int = 0,
+        columns: Mapping[str, int] = COLUMNS, width: int = 128,
+    ):  # fmt: skip
         table = torch.rand(batch, width, generator=generator, device=generator.device)
         self.table = table.to(device, non_blocking=True)
         if further:
             more = torch.rand(batch, further, generator=generator, device=generator.device)
             self.further = more.to(device, non_blocking=True)
+        if generator.device.type != device.type:
+            seed = torch.randint(2**62, (1,), generator=generator, device=generator.device)
+            generator = torch.Generator(device).manual_seed(int(seed))
+        self.generator, self.columns = generator, columns
         self.gates: dict[str, Tensor] = {}
         self.amounts: dict[str, Tensor] = {}
-        self.start: dict[str, int] = {}
-        position = 0
-        for name, count in COLUMNS.items():
-            self.start[name] = position
-            position += count
+        self.start = dict(zip(columns, itertools.accumulate(columns.values(), initial=0), strict=False))
 
     def chosen(self, name: str, p: float) -> Tensor:
         """bool (B): which samples get the effect."""
@@ -87,12 +96,16 @@ class Draws:
     def values(self, name: str) -> Tensor:
         """float32 (B, n): the effect's other columns."""
         start = self.start[name]
-        return self.table[:, start + 1 : start + COLUMNS[name]]
+        return self.table[:, start + 1 : start + self.columns[name]]
 
     def between(self, name: str, low: float, high: float, p: float, otherwise: float) -> Tensor:
         """float32 (B): uniform in low…high, or `otherwise` for samples without the effect."""
         drawn = self.amounts[name] if name in self.amounts else low + (high - low) * self.values(name)[:, 0]
         return torch.where(self.chosen(name, p), drawn, otherwise)
+
+    def either(self, name: str, p: float) -> Tensor:
+        """float32 (B) in -1…1, and 0 for the samples that do not get the effect."""
+        return self.between(name, -1.0, 1.0, p, 0.0)
 
 
 def rectangles(

@@ -294,6 +294,11 @@ class TrivialAugment(Effect):
     p: float = 1.0
 
 
+def get(active: Mapping[type[Effect], Effect], kind: type[E]) -> E | None:
+    """The effect of that kind, None where it is off."""
+    return active.get(kind)  # type: ignore[return-value]
+
+
 def make(name: str, value: Any) -> Effect | None:
     """The effect called `name` from what a user may write for it.
 

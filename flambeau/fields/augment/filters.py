@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from flambeau.fields.augment import colour
 from flambeau.fields.augment.draws import Draws
-from flambeau.fields.augment.effects import Blur, Effect, Sharpness
+from flambeau.fields.augment.effects import Blur, Effect, Sharpness, get
 
 NEIGHBOURS = ((1, 1, 1), (1, 5, 1), (1, 1, 1))
 """Thirteenths: what sharpness sees as the smooth picture, as in PIL and torchvision."""
@@ -28,14 +29,11 @@ class Filters:
 
     def __init__(self, active: Mapping[type[Effect], Effect], draws: Draws, each: bool):
         self.each = each
-        blur, sharpness = active.get(Blur), active.get(Sharpness)
-        self.sigma = self.factor = None
-        if isinstance(blur, Blur):
+        blur = get(active, Blur)
+        self.sigma, self.factor = None, colour.factor("sharpness", get(active, Sharpness), draws)
+        if blur:
             self.sigma = draws.between("blur", *blur.sigma, blur.p, 0.0)
             self.radius = math.ceil(3 * blur.sigma[1])
-        if isinstance(sharpness, Sharpness):
-            low, high = max(0.0, 1 - sharpness.strength), 1 + sharpness.strength
-            self.factor = draws.between("sharpness", low, high, sharpness.p, 1.0)
 
     def __bool__(self) -> bool:
         return self.sigma is not None or self.factor is not None

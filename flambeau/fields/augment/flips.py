@@ -53,18 +53,13 @@ class FlipProbe:
 
 @torch.no_grad()
 def flip_safe(
-    images: Tensor | np.ndarray,
-    labels: Tensor | Sequence[int] | np.ndarray,
-    *,
-    axis: str = "horizontal",
-    classes: Sequence[str] | None = None,
+    images: Tensor | np.ndarray, labels: Tensor | Sequence[int] | np.ndarray, *, classes: Sequence[str] | None = None
 ) -> FlipProbe:
     """Tests whether mirrored pictures still look like their own class.
 
     Args:
         images: uint8 (N, H, W, C); of more than 2,000, some are picked, always the same.
         labels: class numbers (N).
-        axis: "horizontal" (left and right exchanged) or "vertical".
         classes: names of the classes, for the reason.
 
     Raises:
@@ -77,7 +72,7 @@ def flip_safe(
     if K < 2 or N < 50 or N < 4 * K:
         return FlipProbe(None, 0.0, 0.0, f"{N} labelled pictures of {K} classes are too few to test it")
     greys = signature(pictures)
-    mirrored = greys.flip(1 if axis == "vertical" else 2)
+    mirrored = greys.flip(2)
     own = neighbours(greys.flatten(1), greys.flatten(1), targets) == targets
     found = neighbours(mirrored.flatten(1), greys.flatten(1), targets)
     kept = found == targets

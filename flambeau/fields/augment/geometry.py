@@ -13,7 +13,6 @@ from flambeau.fields.augment import bend
 from flambeau.fields.augment.bend import Bend
 from flambeau.fields.augment.draws import Draws, places, rectangles
 from flambeau.fields.augment.effects import (
-    E,
     Effect,
     Elastic,
     HorizontalFlip,
@@ -26,6 +25,7 @@ from flambeau.fields.augment.effects import (
     VerticalFlip,
     VerticalShear,
     Zoom,
+    get,
 )
 
 if TYPE_CHECKING:
@@ -33,11 +33,6 @@ if TYPE_CHECKING:
 
 Sides = tuple[int, int]
 """Height and width in pixels."""
-
-
-def get(active: Mapping[type[Effect], Effect], kind: type[E]) -> E | None:
-    """The effect of that kind, None where it is off."""
-    return active.get(kind)  # type: ignore[return-value]
 
 
 def resampling(active: Mapping[type[Effect], Effect], each: bool) -> str:

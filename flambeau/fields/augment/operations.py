@@ -19,7 +19,7 @@ from torch import Tensor
 
 from flambeau.core.errors import UsageError
 from flambeau.fields.augment.draws import Draws
-from flambeau.fields.augment.effects import EFFECTS, Effect, RandAugment, TrivialAugment
+from flambeau.fields.augment.effects import EFFECTS, Effect, RandAugment, TrivialAugment, get
 
 OPERATIONS = (
     "identity", "shear", "vertical_shear", "shift_x", "shift_y", "rotation", "brightness", "saturation", "contrast",
@@ -66,14 +66,14 @@ def with_theirs(active: dict[type[Effect], Effect]) -> dict[type[Effect], Effect
 
 def decide(active: Mapping[type[Effect], Effect], draws: Draws) -> None:
     """Draws operations and strengths for each sample, where one of both is on."""
-    rand, trivial = active.get(RandAugment), active.get(TrivialAugment)
-    if isinstance(rand, RandAugment):
+    rand, trivial = get(active, RandAugment), get(active, TrivialAugment)
+    if rand:
         ranked = draws.values("randaugment")
         bound = ranked.kthvalue(rand.num_ops, dim=1, keepdim=True).values
         chosen = (ranked <= bound) & draws.chosen("randaugment", rand.p)[:, None]
         share = torch.full_like(ranked, rand.magnitude / STRONGEST)
         _write(draws, RAND, chosen, share, signs(ranked))
-    if isinstance(trivial, TrivialAugment):
+    if trivial:
         which, share = draws.values("trivialaugment").unbind(1)
         count = len(OPERATIONS)
         numbers = torch.arange(count, device=which.device)

@@ -22,10 +22,11 @@ from flambeau.fields.augment.effects import (
     RandomCrop,
     RandomErasing,
     RandomResizedCrop,
+    get,
     make,
 )
 from flambeau.fields.augment.filters import Filters
-from flambeau.fields.augment.geometry import Sides, get
+from flambeau.fields.augment.geometry import Sides
 from flambeau.fields.augment.groups import Group
 from flambeau.fields.augment.movement import Movement
 from flambeau.fields.augment.tone import Tone
@@ -226,9 +227,7 @@ class Augmentation:
         mean, std = normalisation
         device = images.device
         draws = Draws(len(images), generator, device, further=2 * bend.control_points(self.effects) ** 2)
-        if generator.device.type != device.type:
-            seed = torch.randint(2**62, (1,), generator=generator, device=generator.device)
-            generator = torch.Generator(device).manual_seed(int(seed))
+        generator = draws.generator
         groups.gate(draws, *self.grouped)
         operations.decide(self.effects, draws)
         way = geometry.resampling(self.effects, each)

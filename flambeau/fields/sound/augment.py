@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from flambeau.core.errors import UsageError, check_known, shown
+from flambeau.fields.augment.draws import Draws
 from flambeau.fields.sound import masks, vocoder, wave
 
 STRIPES = 4  # of each kind, at most
-COLUMNS = 64
-# the first column of each effect in the table of draws; the first number of an effect decides whether a sample gets it
-STARTS = {"gain": 0, "noise": 2, "shift": 4, "stretch": 6, "pitch": 8, "polarity": 10, "reverb": 11,
-          "frequency_masks": 14, "time_masks": 24, "time_warp": 34}  # fmt: skip
+COLUMNS = {"gain": 2, "noise": 2, "shift": 2, "stretch": 2, "pitch": 2, "polarity": 1, "reverb": 3,
+           "frequency_masks": 10, "time_masks": 10, "time_warp": 3}  # fmt: skip
+"""Columns of each effect in the table of draws; the last one of the table, behind them, is where a crop begins."""
 LIMITS = {"gain": 60, "shift": 1, "stretch": 0.5, "pitch": 12, "polarity": 1, "reverb": 1, "frequency_masks": STRIPES,
           "frequency_width": 1, "time_masks": STRIPES, "time_width": 1, "time_warp": 0.5, "p": 1}  # fmt: skip
 
@@ -90,11 +90,7 @@ class SoundAugmentation:
 
     def __bool__(self) -> bool:
         """Whether anything is on."""
-        return any(getattr(self, name) for name in STARTS)
-
-    def draw(self, batch: int, generator: torch.Generator, device: torch.device) -> Draws:
-        """The random numbers of a batch."""
-        return Draws(batch, generator, device)
+        return any(getattr(self, name) for name in COLUMNS)
 
     @torch.no_grad()
     def change_waves(self, waves: Tensor, rate: int, draws: Draws) -> Tensor:
@@ -132,8 +128,9 @@ class SoundAugmentation:
         blanked: Tensor | None = None
         for axis, name, width in ((1, "frequency_masks", self.frequency_width), (2, "time_masks", self.time_width)):
             if count := int(getattr(self, name)):
-                drawn = draws.table[:, STARTS[name] : STARTS[name] + 2 * count]
-                stripes = masks.stripes(pictures.shape[axis], drawn[:, :count] * width, drawn[:, count:])
+                drawn = [draws.column(name, i) for i in range(2 * count)]
+                widths, places = torch.stack(drawn[:count], 1) * width, torch.stack(drawn[count:], 1)
+                stripes = masks.stripes(pictures.shape[axis], widths, places)
                 stripes = stripes[:, :, None] if axis == 1 else stripes[:, None]
                 blanked = stripes if blanked is None else blanked | stripes
         if blanked is not None:
@@ -141,36 +138,9 @@ class SoundAugmentation:
         return pictures
 
 
-class Draws:
-    """Uniform numbers in [0, 1) for every effect and sample, whether the effect is on or not: so switching one on
-    leaves what the others draw as it was.
-
-    Args:
-        batch: number of samples B.
-        generator: all randomness; may live on the CPU for any `device`.
-        device: where the numbers are used.
-    """
-
-    def __init__(self, batch: int, generator: torch.Generator, device: torch.device):
-        self.table = torch.rand(batch, COLUMNS, generator=generator, device=generator.device).to(device)
-        if generator.device.type != device.type:
-            seed = torch.randint(2**62, (1,), generator=generator, device=generator.device)
-            generator = torch.Generator(device).manual_seed(int(seed))
-        self.generator = generator
-
-    def column(self, name: str, number: int) -> Tensor:
-        """float32 (B): one of the effect's numbers."""
-        return self.table[:, STARTS[name] + number]
-
-    def either(self, name: str, p: float) -> Tensor:
-        """float32 (B) in -1…1, and 0 for the samples that do not get the effect."""
-        drawn = 2 * self.column(name, 1) - 1
-        return torch.where(self.column(name, 0) < p, drawn, 0.0)
-
-    @property
-    def start(self) -> Tensor:
-        """float32 (B): where a random crop begins, as a share of the room."""
-        return self.table[:, COLUMNS - 1]
+def sound_draws(batch: int, generator: torch.Generator, device: torch.device) -> Draws:
+    """The random numbers of a batch of sounds."""
+    return Draws(batch, generator, device, columns=COLUMNS, width=64)
 
 
 LEVELS: dict[str, dict[str, Any]] = {
@@ -192,4 +162,4 @@ def by_level(level: str) -> tuple[SoundAugmentation, str]:
     """
     check_known("no augmentation is called", [level], LEVELS)
     chosen = SoundAugmentation.from_dict(LEVELS[level])
-    return chosen, ", ".join(name.replace("_", " ") for name in STARTS if getattr(chosen, name)) or "none"
+    return chosen, ", ".join(name.replace("_", " ") for name in COLUMNS if getattr(chosen, name)) or "none"

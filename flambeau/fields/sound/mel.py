@@ -36,10 +36,10 @@ def mel_to_hz(mel: np.ndarray) -> np.ndarray:
     return np.where(mel >= edge, LINEAR_UP_TO * np.exp(LOG_STEP * (np.maximum(mel, edge) - edge)), mel * HZ_A_MEL)
 
 
-def mel_filters(rate: int, n_fft: int, mels: int, low: float = 0.0, high: float | None = None) -> np.ndarray:
-    """Triangular filters of equal area, float32 (mels, n_fft // 2 + 1), from `low` to `high` Hz (half the rate)."""
+def mel_filters(rate: int, n_fft: int, mels: int) -> np.ndarray:
+    """Triangular filters of equal area, float32 (mels, n_fft // 2 + 1), from 0 Hz to half the rate."""
     bins = np.fft.rfftfreq(n_fft, 1 / rate)
-    lowest, highest = hz_to_mel(np.asarray([low, high or rate / 2])).tolist()
+    lowest, highest = hz_to_mel(np.asarray([0.0, rate / 2])).tolist()
     edges = mel_to_hz(np.linspace(lowest, highest, mels + 2))
     width = np.diff(edges)
     slopes = edges[:, None] - bins

@@ -98,7 +98,7 @@ class TimeForm:
                 return f"{at / DAY + EXCEL_1970:.11g}"
             return str(int(at // UNIX[self.format]) if self.format != "unix ns" else int(at) * 1000)
         moment: datetime.datetime = time.astype("datetime64[us]").item()
-        return _CODE.sub(lambda code: _written(code, moment, self.zone), self.format or otherwise)
+        return _CODE.sub(lambda code: _written(code, moment, self.zone), _spelled_out(self.format or otherwise))
 
 
 def offset_minutes(zone: str) -> int:
@@ -131,11 +131,15 @@ def _written(code: re.Match[str], moment: datetime.datetime, zone: str | None) -
         "B": NAMES[moment.month - 1], "b": NAMES[moment.month - 1][:3], "h": NAMES[moment.month - 1][:3], "A": day,
         "a": day[:3], "p": "AM" if moment.hour < 12 else "PM", "P": "am" if moment.hour < 12 else "pm", "z": zone or "",
         "Z": zone or "", "f": micro, ".f": f".{micro}" if moment.microsecond else "", ".3f": f".{micro[:3]}",
-        ".6f": f".{micro}", ".9f": f".{micro}000", "%": "%", "n": "\n", "t": "\t", "F": moment.strftime("%Y-%m-%d"),
-        "T": moment.strftime("%H:%M:%S"), "R": moment.strftime("%H:%M"), "D": moment.strftime("%m/%d/%y"),
-        "r": moment.strftime("%I:%M:%S ") + ("AM" if moment.hour < 12 else "PM"),
+        ".6f": f".{micro}", ".9f": f".{micro}000", "%": "%", "n": "\n", "t": "\t",
     }  # fmt: skip
     return words[name]
+
+
+def _spelled_out(format: str) -> str:
+    for short, long in _WHOLE.items():
+        format = format.replace(short, long)
+    return format
 
 
 @functools.cache
@@ -145,8 +149,7 @@ def pattern(format: str) -> str:
     Raises:
         UsageError: the format has a code that is not known.
     """
-    for short, long in _WHOLE.items():
-        format = format.replace(short, long)
+    format = _spelled_out(format)
     clock = _TAIL.search(format)
     day = format[: clock.start()] if clock else format
     out, at, before = [], 0, ""

@@ -50,22 +50,22 @@ class PiecewiseLinear(nn.Module):
 
 
 class RowEmbedding(nn.Module):
-    """The numbers of a row, each as itself or as a vector, beside a vector for each category.
+    """The numbers of a row, each as itself or as a vector, beside a vector for each category, whose
+    width follows its size K: 1.6·K^0.56, 32 at most.
 
     Args:
         shape: (D, K1, K2, …), as an InputSpec of the kind `table` has it.
         number_width: E; 0 to take each number as it is.
         bins: of `PiecewiseLinear`.
-        category_width: numbers of each category's vector; by its size K if not given: 1.6·K^0.56, 32 at most.
 
     Shapes: Row, or numbers (B, D) alone, to (B, `width`).
     """
 
-    def __init__(self, shape: Sequence[int], number_width: int = 0, bins: int = 16, category_width: int | None = None):
+    def __init__(self, shape: Sequence[int], number_width: int = 0, bins: int = 16):
         super().__init__()
         features, *sizes = shape
         self.numbers = PiecewiseLinear(features, number_width, bins) if number_width and features else None
-        widths = [category_width or min(MOST_CATEGORY, round(1.6 * size**0.56)) for size in sizes]
+        widths = [min(MOST_CATEGORY, round(1.6 * size**0.56)) for size in sizes]
         self.categories = nn.ModuleList(nn.Embedding(k, w) for k, w in zip(sizes, widths, strict=True))
         for table in self.categories:
             nn.init.normal_(table.weight, std=0.3)  # type: ignore[arg-type]

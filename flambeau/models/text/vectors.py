@@ -55,9 +55,7 @@ def is_vectors(pretrained: object) -> bool:
     return head.startswith(FASTTEXT) or COUNTS.fullmatch(head) is not None
 
 
-def load_embeddings(
-    path: str | Path, vocabulary: Sequence[str], *, generator: torch.Generator | None = None
-) -> Embeddings:
+def load_embeddings(path: str | Path, vocabulary: Sequence[str]) -> Embeddings:
     """The vectors of a vocabulary's words.
 
     A word that the file lacks as it is written is looked up in lower case; one that it lacks altogether gets random
@@ -108,7 +106,7 @@ def load_embeddings(
     missing = ~known
     missing[0] = False
     spread = float(matrix[known].std())
-    noise = torch.randn(int(missing.sum()), matrix.shape[1], generator=generator) * spread
+    noise = torch.randn(int(missing.sum()), matrix.shape[1]) * spread
     matrix[missing] = noise.numpy()
     return Embeddings(matrix, float(known.sum()) / max(len(vocabulary) - RESERVED, 1))
 
