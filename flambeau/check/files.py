@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image as PILImage
 from PIL.Image import Image as Picture
 
-from flambeau.check.wording import without_figures
+from flambeau.check.wording import TOO_LARGE, without_figures
 from flambeau.core.errors import DataError
 from flambeau.core.reporter import Bar
 from flambeau.core.threads import in_order
@@ -24,7 +24,6 @@ from flambeau.fields.picture.pixels import DAMAGES, MAX_PIXELS, Range, from_pil,
 SIDE = 24
 """Side of a signature's grey picture, in pixels: fine enough to tell two pairs of trousers apart."""
 COLOUR_SIDE = 4
-TOO_LARGE = "the picture is too large to decode"
 CHUNK = 64  # pictures to a task, as in encoding
 BLANK = 2  # levels that the pixels of a blank JPEG may differ by
 ORIENTATION = 0x0112  # the EXIF tag

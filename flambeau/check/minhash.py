@@ -19,8 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flambeau.check.draw import READ
-from flambeau.check.plain import squeezed
+from flambeau.check.plain import READ, squeezed
 from flambeau.core.reporter import Bar
 
 JACCARD = 0.8

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from flambeau.check.base import Case, looks_at
-from flambeau.check.files import TOO_LARGE, Facts, scan
+from flambeau.check.files import Facts, scan
 from flambeau.check.near import near_duplicates, num_trees
-from flambeau.check.wording import findings_at, missing_input
-from flambeau.core.findings import Finding, Severity
+from flambeau.check.wording import Telling, missing_input, unreadable
+from flambeau.core.findings import Finding
 from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import lacking
 from flambeau.fields import Image
@@ -63,35 +63,18 @@ def look_at_pictures(case: Case, fields: Mapping[str, Image]) -> list[Finding]:
 def picture_findings(dataset: Dataset, column: str, field: Image, facts: Sequence[Facts]) -> list[Finding]:
     """Findings about the N pictures of a column, one by one."""
     good = [row for row, fact in enumerate(facts) if not fact.error]
-    without = lacking(dataset, column)
-    findings = missing_input(dataset, column, without) + _unreadable(dataset, facts, good, set(without.tolist()))
+    without, findings = lacking(dataset, column), Telling(dataset, "picture")
+    findings += missing_input(dataset, column, without)
+    findings += unreadable(dataset, [fact.error for fact in facts], without, "picture")
     findings += _wrong_extensions(dataset, dataset.columns[column], facts)
     for trait, what in TRAITS.items():
-        rows = [row for row in good if trait in facts[row].traits]
-        findings += findings_at(dataset, trait, Severity.NOTE, rows, "picture", what)
-    rows = [row for row in good if facts[row].blank]
-    findings += findings_at(
-        dataset, "blank", Severity.WARNING, rows, "picture", "blank, all pixels alike", fix="remove what shows nothing"
-    )
-    findings += _sizes(dataset, facts, good)
-    return findings + (_colours(dataset, facts, good) if field.colour != "grey" else [])
-
-
-def _unreadable(dataset: Dataset, facts: Sequence[Facts], good: list[int], without: set[int]) -> list[Finding]:
-    reasons: dict[str, list[int]] = defaultdict(list)
-    for row, fact in enumerate(facts):
-        if fact.error and row not in without:
-            reasons[fact.error].append(row)
-    findings = []
-    for reason, rows in reasons.items():
-        check = "too-large" if reason == TOO_LARGE else "unreadable"
-        what = f"left out: {reason}"
-        findings += findings_at(dataset, check, Severity.WARNING, rows, "picture", what, fix="remove or replace")
-    if reasons and not np.isin(dataset.rows("train"), good).any():
-        findings.append(
-            Finding("nothing-readable", Severity.ERROR, "none of the training pictures can be read",
-                    count=len(facts) - len(good), fix="look at the reasons")
-        )  # fmt: skip
+        findings.note(trait, [row for row in good if trait in facts[row].traits], what)
+    blank = [row for row in good if facts[row].blank]
+    findings.warn("blank", blank, "blank, all pixels alike", "remove what shows nothing")
+    if good:
+        _add_sizes(findings, facts, good)
+    if field.colour != "grey":
+        _add_colours(findings, facts, good)
     return findings
 
 
@@ -108,46 +91,31 @@ def _wrong_extensions(dataset: Dataset, values: Sequence[Any], facts: Sequence[F
         actual = SAME_FORMAT.get(fact.format, fact.format)
         if promised and SAME_FORMAT.get(promised, promised) != actual:
             misnamed[suffix, actual].append(row)
-    findings = []
+    findings = Telling(dataset, "file")
     for (suffix, actual), rows in misnamed.items():
         what = f"called {suffix} with {actual} inside, read as {actual}"
-        findings += findings_at(
-            dataset, "wrong-extension", Severity.NOTE, rows, "file", what,
-            fix="rename, so that other programs can read them too",
-        )  # fmt: skip
+        findings.note("wrong-extension", rows, what, "rename, so that other programs can read them too")
     return findings
 
 
-def _sizes(dataset: Dataset, facts: Sequence[Facts], good: list[int]) -> list[Finding]:
-    if not good:
-        return []
+def _add_sizes(findings: Telling, facts: Sequence[Facts], good: list[int]) -> None:
     sizes = np.asarray([facts[row].size for row in good], np.int64)
     shorter, longer, rows = sizes.min(1), sizes.max(1), np.asarray(good)
-    findings = []
     # pictures that are nearly all tiny, or all long, are so by nature
     if np.median(shorter) >= SMALLEST_SIDE:
-        findings += findings_at(
-            dataset, "tiny", Severity.WARNING, rows[shorter < SMALLEST_SIDE], "picture",
-            f"with a side under {SMALLEST_SIDE} pixels, where half of all have {np.median(shorter):.0f} or more",
-            fix="remove what shows nothing",
-        )  # fmt: skip
+        what = f"with a side under {SMALLEST_SIDE} pixels, where half of all have {np.median(shorter):.0f} or more"
+        findings.warn("tiny", rows[shorter < SMALLEST_SIDE], what, "remove what shows nothing")
     if np.median(longer / shorter) <= LONGEST:
-        findings += findings_at(
-            dataset, "extreme-aspect", Severity.WARNING, rows[longer > LONGEST * shorter], "picture",
-            f"over {LONGEST} times as long as wide", fix="crop, or train with resize='pad'",
-        )  # fmt: skip
-    findings += findings_at(
-        dataset, "huge", Severity.NOTE, rows[sizes.prod(1) > LARGEST], "picture",
-        f"of over {LARGEST // 10**6} million pixels, slow to decode", fix="make them smaller",
-    )  # fmt: skip
-    return findings
+        what = f"over {LONGEST} times as long as wide"
+        findings.warn("extreme-aspect", rows[longer > LONGEST * shorter], what, "crop, or train with resize='pad'")
+    what = f"of over {LARGEST // 10**6} million pixels, slow to decode"
+    findings.note("huge", rows[sizes.prod(1) > LARGEST], what, "make them smaller")
 
 
-def _colours(dataset: Dataset, facts: Sequence[Facts], good: list[int]) -> list[Finding]:
+def _add_colours(findings: Telling, facts: Sequence[Facts], good: list[int]) -> None:
     grey = [row for row in good if facts[row].grey]
-    if not grey or len(grey) == len(good):
-        return []
-    fewer, what = grey, "in grey, the others in colour"
-    if 2 * len(grey) > len(good):
-        fewer, what = [row for row in good if not facts[row].grey], "in colour, the others in grey"
-    return findings_at(dataset, "mixed-colour", Severity.NOTE, fewer, "picture", what)
+    if 2 * len(grey) <= len(good):
+        findings.note("mixed-colour", grey, "in grey, the others in colour")
+    else:
+        colourful = [row for row in good if not facts[row].grey]
+        findings.note("mixed-colour", colourful, "in colour, the others in grey")

@@ -1,17 +1,25 @@
-"""Raw values as texts, and texts in the plain form in which they are compared."""
+"""What checks of texts share: raw values as texts, their plain form, and a draw of them where all would be too dear."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
+from flambeau.core.findings import Finding
 from flambeau.fields.language.charsets import read_text
+
+ROWS = 300_000
+CHARACTERS = 100_000_000
+"""How many texts at most, and how much of them, are looked at for languages, tokens and near-duplicates."""
+READ = 100_000
+"""Characters of one text that are looked at there."""
 
 _WORD = re.compile(r"[\u0e00-\u0eff\u3040-\u9fff\uf900-\ufaff]|\w+")
 
@@ -96,3 +104,25 @@ def combined(columns: Sequence[np.ndarray]) -> np.ndarray:
         total = (total ^ (total >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15) + digests
     complete = np.all([digests != 0 for digests in columns], axis=0)
     return np.where(complete, np.maximum(total, np.uint64(1)), np.uint64(0))
+
+
+def draw(length: np.ndarray, rows: int = ROWS, characters: int = CHARACTERS) -> np.ndarray:
+    """Which of N texts to look at, int64 in order: all that have a length, or as many as the bounds allow.
+
+    >>> draw(np.asarray([5, 0, 7])), len(draw(np.full(100, 10), characters=200))
+    (array([0, 2]), 20)
+    """
+    there = np.flatnonzero(length)
+    taken = np.minimum(length[there], READ)
+    if len(there) <= rows and taken.sum() <= characters:
+        return there
+    order = np.random.default_rng(0).permutation(len(there))[:rows]  # equal data, equal findings
+    return there[np.sort(order[np.cumsum(taken[order]) <= characters])]
+
+
+def of_a_draw(findings: Iterable[Finding], drawn: int, total: int) -> list[Finding]:
+    """The same findings; they say so where they are about so many texts of a larger number."""
+    if drawn >= total:
+        return list(findings)
+    note = f" (looked for in {drawn:,} of {total:,} texts, drawn by chance)"
+    return [dataclasses.replace(finding, message=finding.message + note) for finding in findings]

@@ -11,7 +11,7 @@ from flambeau.check.base import Case, looks_at
 from flambeau.check.duplicates import Twins
 from flambeau.check.hearing import Heard, hear, low_wave, same_recording
 from flambeau.check.near import neighbours, num_trees
-from flambeau.check.wording import counted, findings_at
+from flambeau.check.wording import Telling, counted, unreadable
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import lacking
@@ -40,9 +40,11 @@ def look_at_sounds(case: Case, fields: Mapping[str, Audio]) -> list[Finding]:
         with reporter.bar(f"checking {name}", len(dataset)) as bar:
             facts, grey = hear(values, threads, bar)
         good = [row for row, heard in enumerate(facts) if not heard.error]
-        without = set(lacking(dataset, name).tolist())  # told of with all other columns
-        case.usable &= np.asarray([not heard.error or row in without for row, heard in enumerate(facts)])
-        findings += _unreadable(dataset, facts, good, without) + _bad(dataset, twins, facts, good)
+        errors, without = [heard.error for heard in facts], lacking(dataset, name)  # told of with all other columns
+        readable = np.asarray([not error for error in errors])
+        readable[without] = True
+        case.usable &= readable
+        findings += unreadable(dataset, errors, without, "sound") + _bad(dataset, twins, facts, good)
         findings += _formats(dataset, facts, good) + _giveaways(twins, facts, good)
         if name not in dataset.inputs:
             continue
@@ -60,29 +62,11 @@ def look_at_sounds(case: Case, fields: Mapping[str, Audio]) -> list[Finding]:
     return findings
 
 
-def _unreadable(dataset: Dataset, facts: Sequence[Heard], good: list[int], without: set[int]) -> list[Finding]:
-    reasons: dict[str, list[int]] = defaultdict(list)
-    for row, heard in enumerate(facts):
-        if heard.error and row not in without:
-            reasons[heard.error].append(row)
-    findings = []
-    for reason, rows in reasons.items():
-        findings += findings_at(
-            dataset, "unreadable", Severity.WARNING, rows, "sound", f"left out: {reason}", fix="remove or replace"
-        )
-    if reasons and not np.isin(dataset.rows("train"), good).any():
-        findings.append(
-            Finding("nothing-readable", Severity.ERROR, "none of the training sounds can be read",
-                    count=len(facts) - len(good), fix="look at the reasons")
-        )  # fmt: skip
-    return findings
-
-
 def _bad(dataset: Dataset, twins: Twins, facts: Sequence[Heard], good: list[int]) -> list[Finding]:
     """What can be heard, but is not as it should be."""
+    findings = Telling(dataset, "sound")
     silent = [row for row in good if facts[row].silent]
-    findings = findings_at(dataset, "silent", Severity.WARNING, silent, "sound", "with nothing louder than -60 dB",
-                     fix="remove what holds nothing")  # fmt: skip
+    findings.warn("silent", silent, "with nothing louder than -60 dB", "remove what holds nothing")
     of_class: dict[str, list[int]] = defaultdict(list)
     for row in good:
         if (label := twins.labels[row]) is not None:
@@ -96,37 +80,31 @@ def _bad(dataset: Dataset, twins: Twins, facts: Sequence[Heard], good: list[int]
                     fix="record them again: a model would learn that silence is this class")
         )  # fmt: skip
     clipped = [row for row in good if facts[row].clipped > CLIPPED]
-    findings += findings_at(dataset, "clipping", Severity.WARNING, clipped, "sound",
-                      "cut off at the loudest value (clipping)", fix="record them softer")  # fmt: skip
+    findings.warn("clipping", clipped, "cut off at the loudest value (clipping)", "record them softer")
     offset = [row for row in good if abs(facts[row].offset) > OFFSET]
-    findings += findings_at(dataset, "dc-offset", Severity.NOTE, offset, "sound",
-                      f"whose mean is over {OFFSET:.0%} of full scale away from 0 (DC offset)",
-                      fix="take the mean off, or look at the recorder")  # fmt: skip
-    return findings + _lengths(dataset, facts, good)
+    what = f"whose mean is over {OFFSET:.0%} of full scale away from 0 (DC offset)"
+    findings.note("dc-offset", offset, what, "take the mean off, or look at the recorder")
+    if good:
+        _add_lengths(findings, facts, good)
+    return findings
 
 
-def _lengths(dataset: Dataset, facts: Sequence[Heard], good: list[int]) -> list[Finding]:
-    if not good:
-        return []
+def _add_lengths(findings: Telling, facts: Sequence[Heard], good: list[int]) -> None:
     seconds, rows = np.asarray([facts[row].seconds for row in good]), np.asarray(good)
     median = float(np.median(seconds))
     short = rows[(seconds < SHORT) & (seconds < SHORT_SHARE * median)]
-    findings = findings_at(dataset, "short", Severity.WARNING, short, "sound",
-                     f"of under {SHORT:g} s, where half of all have {median:.2g} s or more",
-                     fix="look whether they were cut off")  # fmt: skip
+    what = f"of under {SHORT:g} s, where half of all have {median:.2g} s or more"
+    findings.warn("short", short, what, "look whether they were cut off")
     long = rows[(seconds > LONG) & (seconds > LONG_TIMES * median)]
-    if len(long):
-        longest = float(seconds.max())
-        limit_note = f"; {MOST_SECONDS // 60} minutes of it are read" if longest > MOST_SECONDS else ""
-        findings += findings_at(dataset, "long", Severity.WARNING, long, "sound",
-                          f"of up to {longest:,.0f} s, where half of all have {median:.2g} s or less{limit_note}",
-                          fix="cut them, or look whether several came into one file")  # fmt: skip
-    return findings
+    longest = float(seconds.max())
+    limit_note = f"; {MOST_SECONDS // 60} minutes of it are read" if longest > MOST_SECONDS else ""
+    what = f"of up to {longest:,.0f} s, where half of all have {median:.2g} s or less{limit_note}"
+    findings.warn("long", long, what, "cut them, or look whether several came into one file")
 
 
 def _formats(dataset: Dataset, facts: Sequence[Heard], good: list[int]) -> list[Finding]:
     """Rates and channels that are mixed."""
-    findings = []
+    findings = Telling(dataset, "sound")
     rates = Counter(facts[row].rate for row in good)
     if len(rates) > 1:
         usual = rates.most_common(1)[0][0]
@@ -135,16 +113,14 @@ def _formats(dataset: Dataset, facts: Sequence[Heard], good: list[int]) -> list[
         others = lower or [row for row in good if facts[row].rate != usual]
         what = f"at another rate than most: {listed}"
         fix = f"all are brought to one; nothing over {min(rates) // 2:,} Hz is in those of {min(rates):,} Hz"
-        findings += findings_at(dataset, "mixed-rates", Severity.NOTE, others, "sound", what, fix=fix)
+        findings.note("mixed-rates", others, what, fix)
     channels = Counter(facts[row].channels for row in good)
     if len(channels) > 1:
         usual = channels.most_common(1)[0][0]
         listed = ", ".join(f"{number} ({count})" for number, count in channels.most_common(6))
         others = [row for row in good if facts[row].channels != usual]
         what = f"with another number of channels than most: {listed}"
-        findings += findings_at(
-            dataset, "mixed-channels", Severity.NOTE, others, "sound", what, fix="all are averaged to one"
-        )
+        findings.note("mixed-channels", others, what, "all are averaged to one")
     return findings
 
 

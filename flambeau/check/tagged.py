@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from flambeau.check.base import Case, looks_at
-from flambeau.check.draw import draw, of_a_draw
+from flambeau.check.plain import draw, of_a_draw
 from flambeau.check.wording import findings_at
 from flambeau.core.arrays import missing
 from flambeau.core.errors import DataError, FlambeauError

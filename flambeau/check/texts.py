@@ -12,15 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flambeau.check.base import Case, looks_at
-from flambeau.check.draw import READ, draw, of_a_draw
 from flambeau.check.duplicates import Twins, row_digests
 from flambeau.check.language import languages
 from flambeau.check.minhash import near_duplicate_texts
 from flambeau.check.mojibake import NAMES, WESTERN, Garbled, mojibake
-from flambeau.check.plain import as_text, combined, digest, few_words, groups_of, squeezed
+from flambeau.check.plain import READ, as_text, combined, digest, draw, few_words, groups_of, of_a_draw, squeezed
 from flambeau.check.text_artifacts import LOST, invisible, markup
 from flambeau.check.vocabulary import token_findings
-from flambeau.check.wording import findings_at
+from flambeau.check.wording import Telling
 from flambeau.core.errors import DataError
 from flambeau.core.findings import Finding, Severity
 from flambeau.core.reporter import Reporter
@@ -127,16 +126,13 @@ def _in_column(name: str, finding: Finding) -> Finding:
 
 def _bad(dataset: Dataset, name: str, seen: Seen) -> list[Finding]:
     """What is no text, or hardly one."""
-    findings = []
+    findings = Telling(dataset, "text")
     reasons: dict[str, list[int]] = defaultdict(list)
     for row, error in seen.errors.items():
         reasons[error].append(row)
     for reason, rows in reasons.items():
-        findings += findings_at(
-            dataset, "unreadable", Severity.WARNING, rows, "text", f"left out: {reason}", fix="repair or remove them"
-        )
-    findings += findings_at(dataset, "empty", Severity.WARNING, seen.empty, "text", "left empty, and left out",
-                      fix="fill them in, or remove the rows")  # fmt: skip
+        findings.warn("unreadable", rows, f"left out: {reason}", "repair or remove them")
+    findings.warn("empty", seen.empty, "left empty, and left out", "fill them in, or remove the rows")
     readable = seen.length > 0
     readable[list(seen.errors)] = False
     train = dataset.rows("train")
@@ -148,55 +144,42 @@ def _bad(dataset: Dataset, name: str, seen: Seen) -> list[Finding]:
     there = int(np.count_nonzero(seen.length))
     if there and len(seen.numbers) >= NUMBERS * there:
         example = as_text(dataset.columns[name][seen.numbers[0]])
-        findings += findings_at(
-            dataset, "numbers-as-text", Severity.WARNING, seen.numbers, "text",
-            f"of {there} that looks like a number, such as {example!r}",
-            fix=f"take them as numbers: fields={{'{name}': fb.fields.Number()}}; or choose another column",
-        )  # fmt: skip
+        fix = f"take them as numbers: fields={{'{name}': fb.fields.Number()}}; or choose another column"
+        what = f"of {there} that looks like a number, such as {example!r}"
+        findings.warn("numbers-as-text", seen.numbers, what, fix)
         return findings
-    findings += findings_at(
-        dataset, "near-empty", Severity.NOTE, sorted(seen.few + seen.numbers), "text", "of fewer than 2 words",
-        fix="look whether they tell anything",
-    )  # fmt: skip
+    few = sorted(seen.few + seen.numbers)
+    findings.note("near-empty", few, "of fewer than 2 words", "look whether they tell anything")
     if there:
         median = float(np.median(seen.length[seen.length > 0]))
         long = np.flatnonzero(seen.length > max(LONG, EXTREME * median))
         longest = int(seen.length.max())
-        findings += findings_at(
-            dataset, "extreme-length", Severity.NOTE, long[np.argsort(-seen.length[long])], "text",
-            f"of up to {longest:,} characters, where half of all have {median:.0f} or fewer",
-            fix="look whether several texts, or a whole file, came into one",
-        )  # fmt: skip
+        what = f"of up to {longest:,} characters, where half of all have {median:.0f} or fewer"
+        fix = "look whether several texts, or a whole file, came into one"
+        findings.note("extreme-length", long[np.argsort(-seen.length[long])], what, fix)
     return findings
 
 
 def _damaged(dataset: Dataset, seen: Seen) -> list[Finding]:
     findings = _garbled(dataset, seen.wrong)
-    findings += findings_at(
-        dataset, "lost-characters", Severity.WARNING, seen.lost, "text",
-        "with characters that a wrong encoding has lost (� or 锟斤拷)", fix="make them again from the source",
-    )  # fmt: skip
+    what = "with characters that a wrong encoding has lost (� or 锟斤拷)"
+    findings.warn("lost-characters", seen.lost, what, "make them again from the source")
     if seen.invisible:
         counts = Counter(character for unseen in seen.invisible.values() for character in unseen)
         listed = ", ".join(f"{_called(character)} ({count:,})" for character, count in counts.most_common(5))
         more = f" and {len(counts) - 5} more" if len(counts) > 5 else ""
-        findings += findings_at(
-            dataset, "invisible-characters", Severity.NOTE, list(seen.invisible), "text",
-            f"with characters that nobody sees: {listed}{more}",
-            fix="take them out: they cut words in two, and make others of equal ones",
-        )  # fmt: skip
+        what = f"with characters that nobody sees: {listed}{more}"
+        fix = "take them out: they cut words in two, and make others of equal ones"
+        findings.note("invisible-characters", list(seen.invisible), what, fix)
     if seen.markup:
         often = [bit for bit, _ in Counter(seen.markup.values()).most_common(3)]
         examples = ", ".join(bit if len(bit) <= 40 else bit[:40] + "…" for bit in often)
-        findings += findings_at(
-            dataset, "markup", Severity.NOTE, list(seen.markup), "text",
-            f"with HTML left in, such as {examples}",
-            fix="take it out, unless it tells something: html.unescape, and a pattern for the tags",
-        )  # fmt: skip
+        fix = "take it out, unless it tells something: html.unescape, and a pattern for the tags"
+        findings.note("markup", list(seen.markup), f"with HTML left in, such as {examples}", fix)
     return findings
 
 
-def _garbled(dataset: Dataset, wrong: dict[int, Garbled]) -> list[Finding]:
+def _garbled(dataset: Dataset, wrong: dict[int, Garbled]) -> Telling:
     """A Finding for each way in which texts came into a wrong encoding."""
     sure = Counter(bit.read[0] for bit in wrong.values() if len(bit.read) == 1 and bit.read[0] in WESTERN)
     maybe = {bit.read[0] for bit in wrong.values() if bit.read[0] in WESTERN}
@@ -204,7 +187,7 @@ def _garbled(dataset: Dataset, wrong: dict[int, Garbled]) -> list[Finding]:
     ways: dict[tuple[str, str, int], list[int]] = defaultdict(list)
     for row, bit in wrong.items():
         ways[bit.written, likely if likely in bit.read else bit.read[0], bit.times].append(row)
-    findings = []
+    findings = Telling(dataset, "text")
     for (written, read, times), rows in ways.items():
         (word, meant), _ = Counter(wrong[row][:2] for row in rows).most_common(1)[0]
         again = {1: "", 2: ", twice"}.get(times, f", {times} times over")
@@ -213,11 +196,8 @@ def _garbled(dataset: Dataset, wrong: dict[int, Garbled]) -> list[Finding]:
         if not all(read in wrong[row].plain for row in rows):  # bytes that mean nothing in it were let pass
             undo = f"b''.join(c.encode('latin-1' if c < '\\xa0' else '{read}') for c in text)"
         anew = f"read the file with encoding='{written}'" if times == 1 else "read the source anew in its own encoding"
-        findings += findings_at(
-            dataset, "mojibake", Severity.WARNING, rows, "text",
-            f"in {NAMES[written]} that was read as {NAMES[read]}{again}: {word!r} should be {meant!r}",
-            fix=f"{anew}, or repair {what}: {undo}.decode('{written}'){again}",
-        )  # fmt: skip
+        garbled = f"in {NAMES[written]} that was read as {NAMES[read]}{again}: {word!r} should be {meant!r}"
+        findings.warn("mojibake", rows, garbled, f"{anew}, or repair {what}: {undo}.decode('{written}'){again}")
     return findings
 
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flambeau.check.draw import draw, of_a_draw
 from flambeau.check.labels import class_names
+from flambeau.check.plain import draw, of_a_draw
 from flambeau.check.wording import counted
 from flambeau.core.errors import FlambeauError
 from flambeau.core.findings import Finding, Severity

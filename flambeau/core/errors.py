@@ -66,6 +66,12 @@ def needed(module: str, extra: str, purpose: str) -> ModuleType:
         raise MissingExtra(module.partition(".")[0], extra, purpose) from None
 
 
+def require(fits: bool, what: str, expected: str) -> None:
+    """Raises UsageError where a setting, called `what` in words with its value, does not fit."""
+    if not fits:
+        raise UsageError(f"{what} does not fit", expected=expected)
+
+
 def first_line(error: BaseException, most: int = 200) -> str:
     """The first line of an error's message, cut at `most` characters; its type where it has none.
 

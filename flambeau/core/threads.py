@@ -28,9 +28,11 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int
     Raises:
         what `work` raises, where its result would come; what has not begun then is not done.
     """
-    if threads == 1:
-        yield from map(work, items)
-        return
+    return map(work, items) if threads == 1 else in_background(work, items, threads)
+
+
+def in_background(work: Callable[[Item], Result], items: Iterable[Item], threads: int = 1) -> Iterator[Result]:
+    """The same, all of it in threads of their own."""
     window: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="in-order")
     try:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from flambeau.core.errors import UsageError
+from flambeau.core.errors import require
 from flambeau.core.randomness import generator
 from flambeau.data.samplers import Sampler
 from flambeau.data.store.store import Gathered, Store
@@ -41,8 +41,7 @@ class Batches:
         drop_single: bool = False,
         sampler: Sampler | None = None,
     ):
-        if batch_size < 1:
-            raise UsageError(f"a batch size of {batch_size} does not fit", expected="1 or more")
+        require(batch_size >= 1, f"a batch size of {batch_size}", "1 or more")
         self.store, self.rows = store, rows.to(torch.int64)
         self.batch_size, self.seed, self.tokens = batch_size, seed, tokens
         self.sampler = sampler

@@ -71,10 +71,21 @@ class ByClass(Sampler):
         rows = f"{self.length:,} of {self.count:,} training rows an epoch"
         return f"{rows}; the classes have {int(there.min()):,} to {int(there.max()):,}"
 
-    def brought_to(self, size: int, generator: torch.Generator) -> Tensor:
-        """Positions with so many rows of each class, int64, in random order: each row as often as another of its class,
-        or once more."""
-        parts = []
+
+class Levelled(ByClass):
+    """As many rows of each class, `size`, in random order: each row as often as another of its class, or once more."""
+
+    @property
+    def size(self) -> int:
+        """Rows of each class in an epoch."""
+        raise NotImplementedError
+
+    @property
+    def length(self) -> int:
+        return self.size * int((self.counts > 0).sum())
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        size, parts = self.size, []
         for rows in self.classes.argsort(stable=True).split(self.counts[self.counts > 0].tolist()):
             drawn = rows[torch.randperm(len(rows), generator=generator)[: size % len(rows)]]
             parts += [rows.repeat(size // len(rows)), drawn]
@@ -100,24 +111,18 @@ class Balanced(ByClass):
 
 
 @SAMPLERS.register("oversampled")
-class Oversampled(ByClass):
+class Oversampled(Levelled):
     """Every row, those of rarer classes several times: each class as often as the largest. An epoch is longer."""
 
     @property
-    def length(self) -> int:
-        return int(self.counts.max()) * int((self.counts > 0).sum())
-
-    def order(self, generator: torch.Generator) -> Tensor:
-        return self.brought_to(int(self.counts.max()), generator)
+    def size(self) -> int:
+        return int(self.counts.max())
 
 
 @SAMPLERS.register("undersampled")
-class Undersampled(ByClass):
+class Undersampled(Levelled):
     """As many rows of each class as the rarest has, others in each epoch. An epoch is shorter."""
 
     @property
-    def length(self) -> int:
-        return int(self.counts[self.counts > 0].min()) * int((self.counts > 0).sum())
-
-    def order(self, generator: torch.Generator) -> Tensor:
-        return self.brought_to(int(self.counts[self.counts > 0].min()), generator)
+    def size(self) -> int:
+        return int(self.counts[self.counts > 0].min())

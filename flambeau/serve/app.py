@@ -135,28 +135,17 @@ def _add_routes(app: FastAPI, service: Service, limits: Limits) -> None:
 
 
 def _add_handlers(app: FastAPI) -> None:
-    def answer(problem: Problem) -> JSONResponse:
+    async def answer(request: Request, error: Exception) -> JSONResponse:
+        if isinstance(error, RequestValidationError):
+            problem = validation_problem(error.errors())
+        elif isinstance(error, HTTPException):
+            code = {404: "not-found", 405: "method"}.get(error.status_code, "http")
+            text = f"{request.method} {request.url.path}: {error.detail}"
+            problem = Problem(error.status_code, code, text, error.headers)
+        else:  # the server logs the traceback; the client learns nothing of the inside
+            internal = Problem(500, "internal", "the server failed; its log says why")
+            problem = error if isinstance(error, Problem) else internal
         return JSONResponse(problem.to_dict(), problem.status, problem.headers)
 
-    async def on_problem(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, Problem)
-        return answer(error)
-
-    async def on_validation(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RequestValidationError)
-        return answer(validation_problem(error.errors()))
-
-    async def on_http(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, HTTPException)
-        codes = {404: "not-found", 405: "method"}
-        text = f"{request.method} {request.url.path}: {error.detail}"
-        return answer(Problem(error.status_code, codes.get(error.status_code, "http"), text, error.headers))
-
-    async def on_other(_: Request, error: Exception) -> JSONResponse:
-        # the server logs the traceback; the client learns nothing of the inside
-        return answer(Problem(500, "internal", "the server failed; its log says why"))
-
-    app.add_exception_handler(Problem, on_problem)
-    app.add_exception_handler(RequestValidationError, on_validation)
-    app.add_exception_handler(HTTPException, on_http)
-    app.add_exception_handler(Exception, on_other)
+    for kind in (Problem, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(kind, answer)

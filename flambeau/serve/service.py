@@ -171,22 +171,22 @@ class Service:
 
     def _examples(self) -> list[Any]:
         """Training rows as `inputs` takes them, or what stands for one."""
-        examples: list[Any] = []
-        for stored in self.predictor.examples:
-            row: dict[str, Any] = {}
-            for column in self.fields:
-                value = stored.get(column)
-                row |= value if isinstance(value, dict) and len(self.fields) > 1 else {column: value}
-            examples.append(next(iter(row.values())) if len(self.fields) == 1 else row)
+        examples = [self._as_input(stored) for stored in self.predictor.examples]
         return examples if examples or self.accepts_files else [self._example()]
 
     def _example(self) -> Any:
         """A value that `inputs` could hold: what the middle of the training rows decodes to."""
-        example: dict[str, Any] = {}
-        for column, field in self.fields.items():
-            shown = field.example()
-            example |= shown if isinstance(shown, dict) and len(self.fields) > 1 else {column: shown}
-        return next(iter(example.values())) if len(example) == 1 else example
+        return self._as_input({column: field.example() for column, field in self.fields.items()})
+
+    def _as_input(self, values: Mapping[str, Any]) -> Any:
+        """A row by column as `inputs` takes it: of one column its value."""
+        if len(self.fields) == 1:
+            return values.get(next(iter(self.fields)))
+        row: dict[str, Any] = {}
+        for column in self.fields:
+            value = values.get(column)
+            row |= value if isinstance(value, dict) else {column: value}
+        return row
 
 
 def _file(field: Field, value: Any, column: str) -> bytes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from flambeau.core.errors import UsageError
+from flambeau.core.errors import UsageError, require
 from flambeau.techniques.base import TECHNIQUES, Technique
 from flambeau.techniques.mixes import Mixed
 
@@ -32,10 +32,8 @@ class ClassWeights(Technique):
     settings = ("scheme", "beta")
 
     def __init__(self, scheme: str = "balanced", beta: float = 0.999):
-        if scheme not in SCHEMES:
-            raise UsageError(f"scheme={scheme} of class weights does not fit", expected=" or ".join(SCHEMES))
-        if not 0 <= beta < 1:
-            raise UsageError(f"a beta of {beta} does not fit", expected="0 or more, below 1")
+        require(scheme in SCHEMES, f"scheme={scheme} of class weights", " or ".join(SCHEMES))
+        require(0 <= beta < 1, f"a beta of {beta}", "0 or more, below 1")
         self.scheme, self.beta = scheme, beta
 
     def weights(self, counts: Sequence[int]) -> list[float]:

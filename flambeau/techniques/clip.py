@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from flambeau.core.errors import UsageError
+from flambeau.core.errors import require
 from flambeau.techniques.base import TECHNIQUES, Step, Technique
 
 
@@ -16,8 +16,7 @@ class Clip(Technique):
     settings = ("norm",)
 
     def __init__(self, norm: float = 1.0):
-        if norm <= 0:
-            raise UsageError(f"clipping at a norm of {norm} does not fit", expected="a number above 0")
+        require(norm > 0, f"clipping at a norm of {norm}", "a number above 0")
         self.norm = norm
 
     def on_gradients(self, step: Step) -> None:

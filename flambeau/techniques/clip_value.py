@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import torch
 
-from flambeau.core.errors import UsageError
+from flambeau.core.errors import require
 from flambeau.techniques.base import TECHNIQUES, Step, Technique
 
 
@@ -17,8 +17,7 @@ class ClipValue(Technique):
     settings = ("value",)
 
     def __init__(self, value: float = 1.0):
-        if not value > 0:
-            raise UsageError(f"clipping at a value of {value} does not fit", expected="a number above 0")
+        require(value > 0, f"clipping at a value of {value}", "a number above 0")
         self.value = value
 
     def on_gradients(self, step: Step) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from flambeau.core.errors import UsageError, shown
+from flambeau.core.errors import UsageError, require, shown
 from flambeau.techniques.base import TECHNIQUES, Technique
 
 if TYPE_CHECKING:
@@ -39,8 +39,9 @@ class DiscriminativeRates(Technique):
                              fix="leave the other out")  # fmt: skip
         if learning_rates is None and layer_decay is None:
             layer_decay = 0.75
-        if layer_decay is not None and not 0 < layer_decay <= 1:
-            raise UsageError(f"layer_decay={shown(layer_decay)} does not fit", expected="above 0, and 1 at most")
+        require(
+            layer_decay is None or 0 < layer_decay <= 1, f"layer_decay={shown(layer_decay)}", "above 0, and 1 at most"
+        )
         self.learning_rates = None if learning_rates is None else _as_rates(learning_rates)
         self.layer_decay = layer_decay
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from flambeau.core.errors import RunError, UsageError
+from flambeau.core.errors import RunError, UsageError, require
 from flambeau.techniques.base import TECHNIQUES, Technique, Training
 
 if TYPE_CHECKING:
@@ -36,10 +36,8 @@ class Distill(Technique):
     settings = ("teacher", "temperature", "weight")
 
     def __init__(self, teacher: str | Path = "", temperature: float = 4.0, weight: float = 0.5):
-        if not temperature > 0:
-            raise UsageError(f"a temperature of {temperature} does not fit", expected="a number above 0")
-        if not 0 <= weight <= 1:
-            raise UsageError(f"a weight of {weight} does not fit", expected="0 to 1")
+        require(temperature > 0, f"a temperature of {temperature}", "a number above 0")
+        require(0 <= weight <= 1, f"a weight of {weight}", "0 to 1")
         self.teacher, self.temperature, self.weight = str(teacher), temperature, weight
         self._folder: Path | None = None
         self._digest = ""

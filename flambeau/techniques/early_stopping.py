@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from flambeau.core.errors import UsageError
+from flambeau.core.errors import require
 from flambeau.techniques.base import TECHNIQUES, Technique
 
 if TYPE_CHECKING:
@@ -20,8 +20,7 @@ class EarlyStopping(Technique):
     settings = ("patience",)
 
     def __init__(self, patience: int = 3):
-        if patience < 1:
-            raise UsageError(f"a patience of {patience} does not fit", expected="1 epoch or more")
+        require(patience >= 1, f"a patience of {patience}", "1 epoch or more")
         self.patience = patience
         self._best: float | None = None
         self._waited = 0

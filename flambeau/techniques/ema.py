@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from flambeau.core.errors import UsageError
+from flambeau.core.errors import require
 from flambeau.techniques.averages import Averages, copied
 from flambeau.techniques.base import TECHNIQUES
 
@@ -25,8 +25,7 @@ class EMA(Averages):
     settings = ("decay",)
 
     def __init__(self, decay: float = 0.999):
-        if not 0 < decay < 1:
-            raise UsageError(f"a decay of {decay} does not fit", expected="above 0 and below 1")
+        require(0 < decay < 1, f"a decay of {decay}", "above 0 and below 1")
         self.decay = decay
 
     def on_fit_start(self, objective: Objective) -> None:

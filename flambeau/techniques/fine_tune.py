@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from flambeau.core.errors import UsageError
+from flambeau.core.errors import require
 from flambeau.techniques.base import TECHNIQUES
 from flambeau.techniques.discriminative_rates import slow_down, spread
 from flambeau.techniques.freeze import said_of_statistics
@@ -34,8 +34,7 @@ class FineTune(GradualUnfreezing):
     settings = ("head_epochs", "lowest", "batch_norm")
 
     def __init__(self, head_epochs: int = 1, lowest: float = 0.01, batch_norm: str = "frozen"):
-        if not 0 < lowest <= 1:
-            raise UsageError(f"lowest={lowest} does not fit", expected="above 0, and 1 at most")
+        require(0 < lowest <= 1, f"lowest={lowest}", "above 0, and 1 at most")
         super().__init__(head_epochs, batch_norm)
         self.head_epochs, self.lowest = head_epochs, lowest
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from flambeau.core.errors import UsageError, nearest, shown
+from flambeau.core.errors import UsageError, nearest, require, shown
 from flambeau.techniques.base import TECHNIQUES, Technique
 
 if TYPE_CHECKING:
@@ -95,8 +95,7 @@ def check_pattern(pattern: str | None, what: str) -> None:
 
 def check_statistics(batch_norm: str) -> None:
     """Raises UsageError where `batch_norm` is not one of `STATISTICS`."""
-    if batch_norm not in STATISTICS:
-        raise UsageError(f"batch_norm={shown(batch_norm)} does not fit", expected=" or ".join(STATISTICS))
+    require(batch_norm in STATISTICS, f"batch_norm={shown(batch_norm)}", " or ".join(STATISTICS))
 
 
 def said_of_statistics(batch_norm: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import torch
 
-from flambeau.core.errors import UsageError
+from flambeau.core.errors import require
 from flambeau.techniques.base import TECHNIQUES, Step, Technique
 
 
@@ -18,8 +18,7 @@ class GradientNoise(Technique):
     settings = ("eta", "gamma")
 
     def __init__(self, eta: float = 0.01, gamma: float = 0.55):
-        if not (eta >= 0 and gamma >= 0):
-            raise UsageError(f"gradient noise of eta={eta}, gamma={gamma} does not fit", expected="0 or more")
+        require(eta >= 0 and gamma >= 0, f"gradient noise of eta={eta}, gamma={gamma}", "0 or more")
         self.eta, self.gamma = eta, gamma
 
     def on_gradients(self, step: Step) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from flambeau.core.errors import UsageError
+from flambeau.core.errors import UsageError, require
 from flambeau.techniques.base import TECHNIQUES, Technique
 
 if TYPE_CHECKING:
@@ -21,8 +21,7 @@ class LabelSmoothing(Technique):
     settings = ("amount",)
 
     def __init__(self, amount: float = 0.1):
-        if not 0 <= amount < 1:
-            raise UsageError(f"a label smoothing of {amount} does not fit", expected="0 or more, below 1")
+        require(0 <= amount < 1, f"a label smoothing of {amount}", "0 or more, below 1")
         self.amount = amount
 
     def on_criterion(self, objective: Objective, criterion: Criterion) -> Criterion:

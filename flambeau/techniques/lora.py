@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.utils.hooks import RemovableHandle
 
-from flambeau.core.errors import ModelError, UsageError, shown
+from flambeau.core.errors import ModelError, UsageError, require, shown
 from flambeau.techniques.base import TECHNIQUES, Technique
 from flambeau.techniques.freeze import check_pattern, rest
 
@@ -80,12 +80,9 @@ class LoRA(Technique):
         pattern: str | None = None,
         adapter: bool = False,
     ):
-        if not isinstance(rank, int) or rank < 1:
-            raise UsageError(f"rank={shown(rank)} does not fit", expected="1 or more")
-        if alpha <= 0:
-            raise UsageError(f"alpha={shown(alpha)} does not fit", expected="a number above 0")
-        if not 0 <= dropout < 1:
-            raise UsageError(f"dropout={shown(dropout)} does not fit", expected="0 or more, and below 1")
+        require(isinstance(rank, int) and rank >= 1, f"rank={shown(rank)}", "1 or more")
+        require(alpha > 0, f"alpha={shown(alpha)}", "a number above 0")
+        require(0 <= dropout < 1, f"dropout={shown(dropout)}", "0 or more, and below 1")
         check_pattern(pattern, "weights")
         self.rank, self.alpha, self.dropout, self.pattern, self.adapter = rank, alpha, dropout, pattern, bool(adapter)
         self.needs_base = self.adapter

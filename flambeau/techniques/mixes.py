@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from flambeau.core.errors import UsageError
+from flambeau.core.errors import UsageError, require
 from flambeau.techniques.base import Technique
 
 if TYPE_CHECKING:
@@ -84,10 +84,8 @@ class Mixes(Technique):
 
     def check(self, alpha: float) -> None:
         """Raises UsageError where a setting does not fit."""
-        if alpha <= 0:
-            raise UsageError(f"an alpha of {alpha} does not fit", expected="a number above 0")
-        if not 0 < self.p <= 1:
-            raise UsageError(f"a p of {self.p} does not fit", expected="above 0, at most 1")
+        require(alpha > 0, f"an alpha of {alpha}", "a number above 0")
+        require(0 < self.p <= 1, f"a p of {self.p}", "above 0, at most 1")
 
 
 def beta(alpha: float, generator: torch.Generator, device: torch.device) -> Tensor:

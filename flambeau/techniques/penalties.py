@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from flambeau.core.errors import UsageError
+from flambeau.core.errors import require
 from flambeau.techniques.base import TECHNIQUES, Step, Technique
 
 if TYPE_CHECKING:
@@ -27,8 +27,7 @@ class Penalty(Technique):
     settings = ("strength",)
 
     def __init__(self, strength: float):
-        if not strength >= 0:
-            raise UsageError(f"a strength of {strength} does not fit", expected="0 or more")
+        require(strength >= 0, f"a strength of {strength}", "0 or more")
         self.strength = strength
 
     def slope(self, weights: list[Tensor]) -> list[Tensor]:

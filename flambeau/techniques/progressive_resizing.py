@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from flambeau.core.errors import UsageError, first_line
+from flambeau.core.errors import UsageError, first_line, require
 from flambeau.data.batch import Batch
 from flambeau.techniques.base import TECHNIQUES, Technique, Training
 from flambeau.techniques.mixes import anything
@@ -33,10 +33,8 @@ class ProgressiveResizing(Technique):
     settings = ("start", "until")
 
     def __init__(self, start: float = 0.5, until: float = 0.6):
-        if not 0.1 <= start <= 1:
-            raise UsageError(f"a start of {start} does not fit", expected="0.1 to 1 of the side")
-        if not 0 < until <= 1:
-            raise UsageError(f"until={until} does not fit", expected="above 0, at most 1, of the epochs")
+        require(0.1 <= start <= 1, f"a start of {start}", "0.1 to 1 of the side")
+        require(0 < until <= 1, f"until={until}", "above 0, at most 1, of the epochs")
         self.start, self.until = start, until
 
     def on_training(self, training: Training) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import torch
 
-from flambeau.core.errors import UsageError
+from flambeau.core.errors import require
 from flambeau.techniques.base import TECHNIQUES, Step, Technique
 from flambeau.techniques.statistics import statistics_kept
 
@@ -23,8 +23,7 @@ class SAM(Technique):
     settings = ("rho",)
 
     def __init__(self, rho: float = 0.05):
-        if rho <= 0:
-            raise UsageError(f"a rho of {rho} does not fit", expected="a number above 0")
+        require(rho > 0, f"a rho of {rho}", "a number above 0")
         self.rho = rho
 
     def on_gradients(self, step: Step) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from flambeau.core.errors import UsageError
+from flambeau.core.errors import require
 from flambeau.techniques.averages import Averages, copied
 from flambeau.techniques.base import TECHNIQUES, Training
 from flambeau.techniques.statistics import count_anew
@@ -28,8 +28,7 @@ class SWA(Averages):
     settings = ("start",)
 
     def __init__(self, start: float = 0.75):
-        if not 0 <= start < 1:
-            raise UsageError(f"a start of {start} does not fit", expected="0 or more, below 1")
+        require(0 <= start < 1, f"a start of {start}", "0 or more, below 1")
         self.start = start
 
     def on_training(self, training: Training) -> None:

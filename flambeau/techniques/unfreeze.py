@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
 
-from flambeau.core.errors import UsageError
+from flambeau.core.errors import UsageError, require
 from flambeau.techniques.base import TECHNIQUES, Technique
 from flambeau.techniques.freeze import check_statistics, rest, said_of_statistics
 
@@ -29,8 +29,7 @@ class GradualUnfreezing(Technique):
     settings: ClassVar[tuple[str, ...]] = ("epochs", "batch_norm")
 
     def __init__(self, epochs: int = 1, batch_norm: str = "frozen"):
-        if not isinstance(epochs, int) or epochs < 1:
-            raise UsageError(f"{self.settings[0]}={epochs} does not fit", expected="1 or more")
+        require(isinstance(epochs, int) and epochs >= 1, f"{self.settings[0]}={epochs}", "1 or more")
         check_statistics(batch_norm)
         self.epochs, self.batch_norm = epochs, batch_norm
         self._held: list[nn.Parameter] = []

@@ -123,11 +123,6 @@ def groups(names: Iterable[str], excluded: Callable[[str, str], bool], size: int
     return found
 
 
-def exclude(a: type[Technique], b: type[Technique]) -> bool:
-    """Whether one of two techniques says that it cannot be with the other."""
-    return b.name in a.excludes or a.name in b.excludes
-
-
 def check_group(techniques: Techniques, data: Data = PICTURES) -> str:
     """Checks that each two of some techniques train together, in this order, and resume bit-identically, or are refused
     in one line that names one of them at least. What is refused alone on such data is left out.

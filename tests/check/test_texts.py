@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from realdata.texts import uci_sentences
 
-from flambeau.check.draw import draw, of_a_draw
+from flambeau.check.plain import draw, of_a_draw
 from flambeau.check.text_artifacts import invisible, markup
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset

@@ -30,7 +30,7 @@ def checks() -> set[str]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
                 called = getattr(node.func, "id", getattr(node.func, "attr", ""))
-                place = {"Finding": 0, "findings_at": 1, "add": 0}.get(called)
+                place = {"Finding": 0, "findings_at": 1, "add": 0, "warn": 0, "note": 0}.get(called)
                 named = node.args[place] if place is not None and len(node.args) > place else None
                 if isinstance(named, ast.Constant) and isinstance(named.value, str):
                     found.add(named.value)

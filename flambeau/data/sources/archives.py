@@ -15,9 +15,8 @@ import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from flambeau.core.errors import DataError, MissingExtra
+from flambeau.core.errors import DataError, needed
 from flambeau.core.files import check_regular, disk_full_named
-from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data.sources.walk import is_hidden
 from flambeau.fields.language.charsets import detect
 
@@ -44,7 +43,7 @@ def inner_suffix(path: str | Path) -> str:
     return (Path(file.stem) if file.suffix.lower() in COMPRESSED else file).suffix.lower()
 
 
-def decompressed(path: str | Path, cache: Path = Path(".flambeau/archives")) -> Path:
+def decompressed(path: str | Path) -> Path:
     """A file as it is; where its name says that it is compressed (.csv.gz, .tsv.zst, …), the file that it holds, which
     is unpacked once.
 
@@ -52,10 +51,10 @@ def decompressed(path: str | Path, cache: Path = Path(".flambeau/archives")) -> 
         DataError: it is damaged, or would fill the disk. MissingExtra.
     """
     file = Path(path)
-    return unpack(file, cache) / file.stem if file.suffix.lower() in COMPRESSED and not is_archive(file) else file
+    return unpack(file) / file.stem if file.suffix.lower() in COMPRESSED and not is_archive(file) else file
 
 
-def unpack(path: str | Path, cache: Path = Path(".flambeau/archives"), reporter: Reporter = QUIET) -> Path:
+def unpack(path: str | Path, cache: Path = Path(".flambeau/archives")) -> Path:
     """The folder that an archive was unpacked into, once; a changed archive is unpacked anew.
 
     Raises:
@@ -77,11 +76,11 @@ def unpack(path: str | Path, cache: Path = Path(".flambeau/archives"), reporter:
     try:
         with disk_full_named(folder):
             if file.suffix.lower() == ".zip":
-                _unzip(file, temporary, reporter)
+                _unzip(file, temporary)
             elif not is_archive(file):
                 _expand(file, temporary / file.stem)
             else:
-                _untar(file, temporary, reporter)
+                _untar(file, temporary)
         temporary.rename(folder)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
         raise DataError(f"the archive is damaged ({error})", where=path, fix="get it again") from None
@@ -126,22 +125,20 @@ def _check_size(total: int, members: int, root: Path, archive: Path) -> None:
         )
 
 
-def _unzip(file: Path, root: Path, reporter: Reporter) -> None:
+def _unzip(file: Path, root: Path) -> None:
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         _check_size(sum(m.file_size for m in members), len(members), root, file)
         targets = [inside(root, name, file) for name in _names(members)]
-        with reporter.bar(f"unpacking {file.name}", len(members)) as bar:
-            for i, (member, target) in enumerate(zip(members, targets, strict=True)):
-                if member.is_dir():
-                    continue
-                if stat.S_ISLNK(member.external_attr >> 16):
-                    raise DataError(f"the member '{member.filename}' is a link", where=file, fix="pack files only")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(member) as source, target.open("wb") as out:
-                    # zipfile stops at the declared size, so the sum above holds
-                    shutil.copyfileobj(source, out, 1 << 20)
-                bar.update(i + 1)
+        for member, target in zip(members, targets, strict=True):
+            if member.is_dir():
+                continue
+            if stat.S_ISLNK(member.external_attr >> 16):
+                raise DataError(f"the member '{member.filename}' is a link", where=file, fix="pack files only")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(member) as source, target.open("wb") as out:
+                # zipfile stops at the declared size, so the sum above holds
+                shutil.copyfileobj(source, out, 1 << 20)
 
 
 def _names(members: list[zipfile.ZipInfo]) -> list[str]:
@@ -160,10 +157,7 @@ def _expand(file: Path, target: Path) -> None:
     """A compressed file; how large it will be is known only by unpacking it."""
     suffix = file.suffix.lower()
     if suffix == ".zst":
-        try:
-            import zstandard
-        except ImportError:
-            raise MissingExtra("zstandard", "tables", "reading .zst files") from None
+        zstandard: Any = needed("zstandard", "tables", "reading .zst files")
         opened: Any = zstandard.open(file, "rb")
         damaged: type[Exception] = zstandard.ZstdError
     else:
@@ -183,7 +177,7 @@ def _expand(file: Path, target: Path) -> None:
             raise OSError(str(error)) from None
 
 
-def _untar(file: Path, root: Path, reporter: Reporter) -> None:
+def _untar(file: Path, root: Path) -> None:
     with tarfile.open(file) as archive:
         total = 0
         for count, member in enumerate(archive):

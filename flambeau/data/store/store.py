@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,10 +11,10 @@ import torch
 from torch import Tensor
 
 from flambeau.core.findings import Finding
+from flambeau.core.threads import in_background
 from flambeau.fields import Encoding, Ragged
 
 Gathered = dict[str, Any]
-LOOK_AHEAD = 4  # batches decoded ahead where they are decoded on the fly
 
 
 class Column(Protocol):
@@ -171,24 +170,8 @@ class Store:
 
     def stream(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Gathered]]:
         """(rows, gathered) for each of `batches`, in order; decoded ahead in the background where streamed."""
-        if not self.streamed:
-            for rows in batches:
-                yield rows, self.gather(rows)
-            return
-        ahead: deque[tuple[Tensor, Future[Gathered]]] = deque()
-        with ThreadPoolExecutor(1, thread_name_prefix="gather") as pool:
-            try:
-                for rows in batches:
-                    ahead.append((rows, pool.submit(self.gather, rows)))
-                    if len(ahead) > LOOK_AHEAD:
-                        first, future = ahead.popleft()
-                        yield first, future.result()
-                while ahead:
-                    first, future = ahead.popleft()
-                    yield first, future.result()
-            finally:
-                for _, future in ahead:
-                    future.cancel()
+        one = in_background if self.streamed else map
+        yield from one(lambda rows: (rows, self.gather(rows)), batches)
 
     def hold_on(self, device: torch.device, share: float = 0.4) -> bool:
         """Moves the columns to a CUDA device if they take at most `share` of its free memory; says whether it did."""
