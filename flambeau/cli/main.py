@@ -31,11 +31,13 @@ from flambeau.cli import (
     tune,
 )
 from flambeau.cli.common import Ended, emit
+from flambeau.core import hints, plugins
 from flambeau.core.errors import FlambeauError, UsageError, first_line
 from flambeau.core.printable import printable
 from flambeau.version import __version__
 
 BAD_INPUT, BUG = 2, 70
+EPILOG = "`--plugin FILE`, more than once too: a Python file whose parts are known by name then."
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 app = typer.Typer(
@@ -82,7 +84,7 @@ for verb in (
     techniques,
     serve,
 ):
-    app.command(verb.NAME)(verb.command)
+    app.command(verb.NAME, epilog=EPILOG)(verb.command)
 
 
 # the base of the command line's own errors: click's, or in newer versions of typer that of its copy of click
@@ -140,8 +142,6 @@ def _with_plugins(arguments: list[str]) -> list[str]:
     Raises:
         UsageError: there is no such file, or it fails.
     """
-    from flambeau.core import plugins
-
     others: list[str] = []
     given = iter(arguments)
     for argument in given:
@@ -171,6 +171,9 @@ def _failed(error: Exception, as_json: bool) -> int:
         told = FlambeauError(error.strerror[0].lower() + error.strerror[1:], where=error.filename)
         return _tell(told, as_json, BAD_INPUT)
     traceback.print_exception(error)
+    if place := plugins.at_fault(error):
+        told = UsageError(f"the plug-in fails: {type(error).__name__}: {first_line(error)}", where=place, fix="mend it")
+        return _tell(told, as_json, BAD_INPUT)
     told = FlambeauError(
         f"this is a bug in flambeau {__version__}: {type(error).__name__}: {first_line(error)}",
         fix="please report it with the lines above",
@@ -192,8 +195,6 @@ def _usage(error: Any) -> UsageError:
 
 def _instead(option: str, context: Any) -> str | None:
     """What to say in place of an option that a command has not: one that it has, or a setting of the recipe."""
-    from flambeau.core import hints
-
     options = {o.lstrip("-").replace("-", "_"): o for p in context.command.params for o in p.opts if o.startswith("--")}
     answer = hints.unknown(option.lstrip("-"), [*options, *hints.SETTINGS])
     name = answer.split("'")[1] if answer.startswith("did") else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -68,6 +69,13 @@ def need(files: Sequence[str], where: object) -> None:
         raise RunError(f"it was trained with the plug-in{many} {', '.join(missing)}", where=where,
                        fix=" ".join(f"--plugin {file}" for file in missing) + ", each with its path; in Python: "
                        "flambeau.core.plugins.load([…])")  # fmt: skip
+
+
+def at_fault(error: BaseException) -> str | None:
+    """The file and line of a plug-in an error came through last; None if through none."""
+    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    inside = [f"{path}, line {line}" for path, line in places if str(Path(path).resolve()) in _loaded]
+    return inside[-1] if inside else None
 
 
 def names() -> list[str]:

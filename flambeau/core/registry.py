@@ -94,6 +94,9 @@ def looked_up(registry: Registry[T], asked: Asked, after: int) -> tuple[str, T, 
         UsageError: there is no such part, it has no such option, or the value is no number where one is wanted.
     """
     name, options = name_and_options(asked)
+    if options and name in ("", "auto"):
+        raise UsageError(f"{next(iter(options))} is of a {registry.what}, and no {registry.what} is named",
+                         expected="the name of one that has it beside it")  # fmt: skip
     part: Any = registry[name]
     known = options_of(part, after)
     check_options(f"the {registry.what} {name}", options, known)

@@ -129,6 +129,7 @@ class Dataset:
             self.fields[name].look(self.columns[name])
         match_parts(self)
         self.split = self._split(split, fields)
+        self._knows_split = not isinstance(split, str | Split)
 
     def _recognise(self, name: str) -> Field:
         values = self.columns[name]
@@ -165,6 +166,11 @@ class Dataset:
         if self.target and split.method in ("auto", "stratified") and self.fields[self.target].one_class:
             labels = self.columns[self.target]
         return split.assign(self.keys or range(len(self)), labels, by)
+
+    def divide(self, split: Split) -> None:
+        """Splits the rows anew; where the data says which split each is of, only if that is not wanted."""
+        if not (self._knows_split and split.keeps_given):
+            self.split = self._split(split, self.fields)
 
     def _times(self, column: str, given: Mapping[str, Field]) -> np.ndarray:
         """What rows are put in the order of time by."""

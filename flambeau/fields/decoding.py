@@ -13,7 +13,7 @@ from PIL import Image as PILImage
 
 from flambeau.core import files
 from flambeau.core.arrays import as_array
-from flambeau.core.errors import DataError
+from flambeau.core.errors import DataError, shown
 from flambeau.fields.picture.pixels import (
     DAMAGES,
     MAX_PIXELS,
@@ -41,8 +41,10 @@ def read_bytes(path: Path | str) -> bytes:
     """The file's bytes.
 
     Raises:
-        DataError: it is missing, empty, no regular file, or cannot be read.
+        DataError: it is no path, missing, empty, no regular file, or cannot be read.
     """
+    if not isinstance(path, (str, Path)):
+        raise DataError(f"{shown(path)} is no file", expected="a path, or a file's bytes")
     data = files.read_bytes(path)
     if not data:
         raise DataError("the file is empty", where=path)

@@ -226,6 +226,7 @@ def made(name: str, context: Context, options: Mapping[str, Any]) -> Objective:
 
 def defaults(name: str) -> dict[str, Any]:
     """The options of an objective that have a value where none is given."""
-    parameters = inspect.signature(OBJECTIVES[name].build).parameters
-    given = {option: parameters[option].default for option in OBJECTIVES[name].settings if option in parameters}
+    kind = OBJECTIVES[name]
+    parameters = {**inspect.signature(kind).parameters, **inspect.signature(kind.build).parameters}
+    given = {option: parameters[option].default for option in kind.settings if option in parameters}
     return {option: value for option, value in given.items() if value is not inspect.Parameter.empty}

@@ -109,11 +109,15 @@ class Supervised(Objective):
             return over_windows(self.model, batch.input)
         return call(self.model, batch.input)
 
-    def loss(self, batch: Batch, phase: str = "train") -> Tensor:
-        output, target = self.forward(batch), self.task.learned(batch)
+    def wanted(self, batch: Batch) -> Any:
+        """The targets of what `forward` gives: in training once for each member of an ensemble."""
+        target = self.task.learned(batch)
         members = self._ensemble.ensemble_size if self._ensemble is not None and self.model.training else 1
+        return target if members == 1 else target.repeat_interleave(members, 0)
+
+    def loss(self, batch: Batch, phase: str = "train") -> Tensor:
         criterion = self.training_criterion or self.loss_function
-        return criterion(output, target if members == 1 else target.repeat_interleave(members, 0))
+        return criterion(self.forward(batch), self.wanted(batch))
 
     def criterion(self, output: Any, target: Any, **options: Any) -> Tensor:
         if options.get("reduction") == "none":

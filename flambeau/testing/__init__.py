@@ -11,7 +11,8 @@ pictures of digits, which scikit-learn has.
 from flambeau.testing.fields import FIELD_CHECKS, check_field
 from flambeau.testing.measures import check_loss, check_metric
 from flambeau.testing.models import MODEL_CHECKS, check_model
-from flambeau.testing.objectives import OBJECTIVE_CHECKS, check_objective
+from flambeau.testing.objectives import OBJECTIVE_CHECKS, check_objective, check_task
+from flambeau.testing.sources import check_source
 from flambeau.testing.techniques import TECHNIQUE_CHECKS, check_technique
 from flambeau.testing.together import check_group
 
@@ -26,5 +27,7 @@ __all__ = [
     "check_metric",
     "check_model",
     "check_objective",
+    "check_source",
+    "check_task",
     "check_technique",
 ]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from flambeau.core.errors import UsageError
 from flambeau.fields import PastFuture, Ragged, Row
 from flambeau.models import OWN, Ensemble, FromData, InputSpec, OutputSpec, build
+from flambeau.models.inputs import FORMS
 from flambeau.models.text.crf import Chain
 
 Options = Mapping[str, Any]
@@ -18,7 +19,7 @@ SMALL: dict[str, tuple[int, ...]] = {
     "image": (3, 32, 32), "number": (4,), "text": (40,), "texts": (40, 40), "tokens": (40, 12, 6), "audio": (1, 4000),
     "table": (3, 4, 2), "series": (2, 40), "history": (2, 12, 1, 3),
 }  # fmt: skip
-"""The shape of a small input of each kind, as an InputSpec has it."""
+"""The shape of a small input of each kind, as an InputSpec has it; of others what their form is counted on."""
 OUTPUTS = 6
 ROWS = 4
 
@@ -35,7 +36,9 @@ def check_model(name: str, spec: InputSpec | None = None, unused: Sequence[str] 
     Raises:
         AssertionError: a promise is broken. UsageError, ModelError: it cannot be built.
     """
-    for one in [spec] if spec else [InputSpec(kind, SMALL[kind]) for kind in OWN.kinds[name]]:
+    for one in (
+        [spec] if spec else [InputSpec(kind, SMALL.get(kind) or FORMS[kind].counted_on) for kind in OWN.kinds[name]]
+    ):
         for check in MODEL_CHECKS:
             check(name, one, options, unused)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,26 @@ from typing import Any
 import torch
 
 from flambeau.data.batch import Batch
-from flambeau.objectives import Context, Objective
-from flambeau.testing.small import Stop, batches, context, evaluated, fit_until_stopped, identical, trainer, weights
+from flambeau.fields import Field
+from flambeau.objectives import Context, Objective, Supervised
+from flambeau.testing.small import (
+    Kind,
+    Stop,
+    Target,
+    batches,
+    context,
+    evaluated,
+    fit_until_stopped,
+    identical,
+    trainer,
+    weights,
+)
 from flambeau.training import Trainer
 
 MakeObjective = Callable[[Context], Objective]
 
 
-def check_objective(make: MakeObjective, kind: str = "category") -> None:
+def check_objective(make: MakeObjective, kind: Kind = "category") -> None:
     """Checks all that an objective promises.
 
     Args:
@@ -30,7 +42,17 @@ def check_objective(make: MakeObjective, kind: str = "category") -> None:
         check(make, kind)
 
 
-def the_loss_is_one_number_with_a_graph_to_the_parameters_of_its_phase(make: MakeObjective, kind: str) -> None:
+def check_task(make: Callable[[], Field], samples: Sequence[Any]) -> None:
+    """Checks all that a task promises, in supervised training on pictures of digits: a target of one vector a sample.
+
+    Args:
+        make: gives a fresh field of the target, whose `task` names the task.
+        samples: real raw values, ten or more.
+    """
+    check_objective(Supervised.build, Target(make, samples))
+
+
+def the_loss_is_one_number_with_a_graph_to_the_parameters_of_its_phase(make: MakeObjective, kind: Kind) -> None:
     for phase in make(context(kind)).phases:
         objective = make(context(kind))
         loss = objective.loss(batches(kind, [16])[0], phase)
@@ -41,7 +63,7 @@ def the_loss_is_one_number_with_a_graph_to_the_parameters_of_its_phase(make: Mak
         assert all(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in parameters)
 
 
-def the_phases_share_no_parameter_and_together_train_all(make: MakeObjective, kind: str) -> None:
+def the_phases_share_no_parameter_and_together_train_all(make: MakeObjective, kind: Kind) -> None:
     objective = make(context(kind))
     listed = [id(p) for phase in objective.phases for p in objective.parameters(phase)]
     assert len(listed) == len(set(listed))
@@ -49,14 +71,14 @@ def the_phases_share_no_parameter_and_together_train_all(make: MakeObjective, ki
     assert {id(p) for p in objective.head_parameters()} <= set(listed)
 
 
-def it_is_built_alike_again(make: MakeObjective, kind: str) -> None:
+def it_is_built_alike_again(make: MakeObjective, kind: Kind) -> None:
     """As when a run is loaded: the weights of one fit the other, which then measures the same."""
     first, second = make(context(kind)), make(context(kind))
     second.model.load_state_dict(first.model.state_dict())
     assert evaluated(second, kind, [60]) == evaluated(first, kind, [60])
 
 
-def weight_is_what_the_mean_is_over(make: MakeObjective, kind: str) -> None:
+def weight_is_what_the_mean_is_over(make: MakeObjective, kind: Kind) -> None:
     """Two batches weighted by it are the loss of both together (in evaluation, and where it draws no noise)."""
     objective = make(context(kind))
     objective.model.eval()
@@ -68,7 +90,7 @@ def weight_is_what_the_mean_is_over(make: MakeObjective, kind: str) -> None:
         torch.testing.assert_close(sum(parts), loss(whole))
 
 
-def metrics_do_not_depend_on_how_the_rows_are_batched(make: MakeObjective, kind: str) -> None:
+def metrics_do_not_depend_on_how_the_rows_are_batched(make: MakeObjective, kind: Kind) -> None:
     objective = make(context(kind))
     whole = evaluated(objective, kind, [120], detail=True)
     detail = objective.detail()
@@ -90,7 +112,7 @@ def _rounded(value: Any) -> Any:
     return [_rounded(v) for v in value] if isinstance(value, list) else value
 
 
-def an_evaluation_starts_from_nothing(make: MakeObjective, kind: str) -> None:
+def an_evaluation_starts_from_nothing(make: MakeObjective, kind: Kind) -> None:
     objective = make(context(kind))
     once = evaluated(objective, kind, [60, 60])
     assert evaluated(objective, kind, [60, 60]) == once
@@ -98,7 +120,7 @@ def an_evaluation_starts_from_nothing(make: MakeObjective, kind: str) -> None:
     assert set(objective.metrics()) == set(once), "metrics of nothing are numbers too"
 
 
-def what_it_measures_is_plain_json(make: MakeObjective, kind: str) -> None:
+def what_it_measures_is_plain_json(make: MakeObjective, kind: Kind) -> None:
     objective = make(context(kind))
     metrics = evaluated(objective, kind, [60, 60], detail=True)
     assert all(type(v) is float for v in metrics.values())
@@ -106,7 +128,7 @@ def what_it_measures_is_plain_json(make: MakeObjective, kind: str) -> None:
     json.loads(json.dumps(objective.detail(), allow_nan=False))
 
 
-def calibration_changes_no_weight_and_no_prediction_and_is_the_same_twice(make: MakeObjective, kind: str) -> None:
+def calibration_changes_no_weight_and_no_prediction_and_is_the_same_twice(make: MakeObjective, kind: Kind) -> None:
     objective = make(context(kind))
     before, measured = weights(objective), evaluated(objective, kind, [120])
     said = [objective.calibrate(iter(batches(kind, [60, 60]))) for _ in range(2)]
@@ -115,7 +137,7 @@ def calibration_changes_no_weight_and_no_prediction_and_is_the_same_twice(make: 
     assert identical(weights(objective), before)
 
 
-def the_memory_of_an_evaluation_does_not_grow(make: MakeObjective, kind: str) -> None:
+def the_memory_of_an_evaluation_does_not_grow(make: MakeObjective, kind: Kind) -> None:
     objective = make(context(kind))
 
     def kept(times: int) -> int:
@@ -128,7 +150,7 @@ def the_memory_of_an_evaluation_does_not_grow(make: MakeObjective, kind: str) ->
     assert kept(60) <= kept(12) + 1000
 
 
-def an_evaluation_changes_no_weights_and_no_mode(make: MakeObjective, kind: str) -> None:
+def an_evaluation_changes_no_weights_and_no_mode(make: MakeObjective, kind: Kind) -> None:
     objective = make(context(kind))
     before = weights(objective)
     evaluated(objective, kind, [60])
@@ -136,7 +158,7 @@ def an_evaluation_changes_no_weights_and_no_mode(make: MakeObjective, kind: str)
     assert not objective.model.training
 
 
-def predict_needs_no_target(make: MakeObjective, kind: str) -> None:
+def predict_needs_no_target(make: MakeObjective, kind: Kind) -> None:
     objective = make(context(kind))
     objective.model.eval()
     batch = batches(kind, [8])[0]
@@ -147,11 +169,11 @@ def predict_needs_no_target(make: MakeObjective, kind: str) -> None:
         json.dumps(objective.decode(output).to_dict(), allow_nan=False)
 
 
-def it_describes_itself(make: MakeObjective, kind: str) -> None:
+def it_describes_itself(make: MakeObjective, kind: Kind) -> None:
     assert make(context(kind)).describe()
 
 
-def an_interrupted_training_ends_with_the_same_weights(make: MakeObjective, kind: str) -> None:
+def an_interrupted_training_ends_with_the_same_weights(make: MakeObjective, kind: Kind) -> None:
     """Stopped by a crash in the middle of an epoch, and gone on with from the last checkpoint by a fresh one."""
     with tempfile.TemporaryDirectory() as folder:
         options: dict[str, Any] = {"kind": kind, "keep": "last", "checkpoint_minutes": 0}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from flambeau.data.dataset import Dataset
 from flambeau.data.prepare import Preparer
 from flambeau.data.store.encode import encode
 from flambeau.data.store.store import Store
-from flambeau.fields import Category, MultiLabel, Number
+from flambeau.fields import Category, Field, MultiLabel, Number
 from flambeau.objectives import Context, Objective, Supervised
 from flambeau.techniques import Technique
 from flambeau.training import Settings, Trainer
@@ -25,6 +26,18 @@ from flambeau.training.engine import Engine
 
 ROWS = 200
 CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A target of digits that is made of raw values in turn, in a fresh field."""
+
+    make: Callable[[], Field]
+    samples: Sequence[Any]
+
+
+Kind = str | Target
+"""A target of digits: category, number or multilabel, or one's own."""
 
 
 @cache
@@ -37,9 +50,14 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 @cache
-def stored(kind: str = "category") -> tuple[Dataset, Store]:
-    """Digits with a target of a kind (category, number or multilabel), fitted and encoded. Nobody may change them."""
+def stored(kind: Kind = "category") -> tuple[Dataset, Store]:
+    """Digits with a target of a kind, fitted and encoded. Nobody may change them."""
     x, y = digits()
+    if isinstance(kind, Target):
+        values = [kind.samples[row % len(kind.samples)] for row in range(ROWS)]
+        data = Dataset({"x": x, "y": values}, target="y", fields={"y": kind.make()})
+        data.fit()
+        return data, encode(data)
     target: Any = {
         "category": y,
         "number": x.sum((1, 2)),
@@ -57,7 +75,7 @@ def network(outputs: int = 10, dropout: float = 0.2, seed: int = 0) -> nn.Module
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Dropout(dropout), nn.Linear(32, outputs))
 
 
-def context(kind: str = "category") -> Context:
+def context(kind: Kind = "category") -> Context:
     """What an objective on `stored(kind)` may be made from; its model is `network`."""
     data = stored(kind)[0]
     target = data.fields["y"]
@@ -66,7 +84,7 @@ def context(kind: str = "category") -> Context:
 
 def trainer(
     objective: Objective | None = None, folder: Path | None = None, *, techniques: Sequence[Technique] = (),
-    kind: str = "category", batch_size: int = 32, **settings: Any,
+    kind: Kind = "category", batch_size: int = 32, **settings: Any,
 ) -> Trainer:  # fmt: skip
     """A Trainer on `stored(kind)`: 2 epochs of 5 steps unless told otherwise. Techniques have built."""
     data, store = stored(kind)
@@ -113,7 +131,7 @@ def identical(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(value, b[name]) for name, value in a.items())
 
 
-def batches(kind: str, sizes: Sequence[int]) -> list[Batch]:
+def batches(kind: Kind, sizes: Sequence[int]) -> list[Batch]:
     """Rows 0, 1, 2, … of `stored(kind)` in batches of some sizes."""
     data, store = stored(kind)
     prepare = Preparer(data.fields, data.inputs, "y", CPU)
@@ -121,7 +139,7 @@ def batches(kind: str, sizes: Sequence[int]) -> list[Batch]:
     return [prepare(r, store.gather(r)) for r in rows]
 
 
-def evaluated(objective: Objective, kind: str, sizes: Sequence[int], detail: bool = False) -> dict[str, float]:
+def evaluated(objective: Objective, kind: Kind, sizes: Sequence[int], detail: bool = False) -> dict[str, float]:
     """The metrics of the first rows, given in batches of some sizes."""
     objective.start_evaluation(detail)
     objective.model.eval()

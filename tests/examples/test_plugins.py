@@ -21,9 +21,10 @@ TECHNIQUES = ("adaptive_clip",)
 CHECKED = """
 import torch
 from flambeau.core import plugins
+from flambeau.fields import FIELDS
 from flambeau.objectives import OBJECTIVES
 from flambeau.techniques import TECHNIQUES
-from flambeau.testing import check_loss, check_model, check_objective, check_technique
+from flambeau.testing import check_field, check_loss, check_model, check_objective, check_task, check_technique
 
 plugins.load([{file!r}])
 {check}
@@ -32,6 +33,11 @@ PROMISES = {
     **{name: f"check_objective(OBJECTIVES[{name!r}].build)" for name in OBJECTIVES},
     **{name: f"check_technique(TECHNIQUES[{name!r}])" for name in TECHNIQUES},
     "strided": "check_model('strided', width=4)",
+    "angle": "check_task(FIELDS['angle'], [17.0 * i for i in range(12)])\n"
+    "check_field(FIELDS['angle'], [17.0 * i for i in range(12)], [None, 'north', float('inf')])",
+    "points": "check_model('pointnet')\n"
+    "check_field(FIELDS['points'], [b'0 1 2\\n3 4 5'] * 12, [None, 3, b'1 2', 'no.xyz'])",
+    "r_drop": "check_objective(OBJECTIVES['r_drop'].build)",
     "tversky": "check_loss(dict(name='tversky', alpha=0.7), torch.randn(8, 3), torch.arange(8) % 3)",
 }
 SETTINGS = ("--model", "lenet", "--epochs", 2, "--no-check", "--no-baseline")

@@ -18,6 +18,9 @@ from flambeau.fields import chosen
 SOURCES: Registry[type[Source]] = Registry("source")
 """By the name that a recipe has for it (`data.kind`)."""
 
+AFTERWARDS = inspect.Parameter("split", inspect.Parameter.KEYWORD_ONLY, default="auto")
+"""How rows are split that a source has read without asking."""
+
 
 class Source(ABC):
     """One form of data on a disk: a folder, a table, an archive.
@@ -49,10 +52,21 @@ class Source(ABC):
     @abstractmethod
     def read(*path: Any, **options: Any) -> Dataset:
         """The data of a path. Its keyword arguments are the options that a person may give, and a recipe's `data`.
+        Without a `split` among them the rows are split afterwards.
 
         Raises:
             DataError: what is wrong, and where.
         """
+
+    @classmethod
+    def opened(cls, path: str | Path, options: Mapping[str, Any]) -> Dataset:
+        """What `read` gives, split as the options say where it takes no `split` itself."""
+        rest = dict(options)
+        how = rest.pop("split", "auto") if cls.options()["split"] is AFTERWARDS else None
+        data = cls.read(path, **rest)
+        if how is not None:
+            data.divide(Split.of(how))
+        return data
 
     @staticmethod
     def table(path: Path, **layout: Any) -> Table:
@@ -65,9 +79,9 @@ class Source(ABC):
 
     @classmethod
     def options(cls) -> dict[str, inspect.Parameter]:
-        """What `read` takes beside the path, by name."""
+        """What `read` takes beside the path, by name, and `split`."""
         parameters = inspect.signature(cls.read).parameters.values()
-        return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
+        return {"split": AFTERWARDS, **{p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}}
 
 
 def described(kind: str, path: str | Path | None, **options: Any) -> dict[str, Any]:

@@ -61,9 +61,10 @@ def from_path(path: str | Path, **options: Any) -> Dataset:
         options.pop("labels", None)
     name = _name_of(Path(path), options)
     source = SOURCES[name]
-    if source is not ArchiveSource:
-        _check(source, path, options)
-    data = source.read(path, **options)
+    if source is ArchiveSource:
+        return source.read(path, **options)
+    _check(source, path, options)
+    data = source.opened(path, options)
     if data.source["kind"] == "memory":
         data.source = described(name, path, **options)
     return data
@@ -110,4 +111,7 @@ def from_source(source: Mapping[str, Any]) -> Dataset:
             raise UsageError(f"data.{name}={shown(value)} does not fit ({error.errors()[0]['msg'].lower()})") from None
     if "fields" in options:
         options["fields"] = {name: Field.from_dict(settings) for name, settings in options["fields"].items()}
-    return reader.read(source.get("path", ""), **options)
+    data = reader.opened(source.get("path", ""), options)
+    if data.source["kind"] == "memory":
+        data.source = dict(source)
+    return data

@@ -75,11 +75,11 @@ def encode(dataset: Dataset, options: EncodeOptions | None = None, reporter: Rep
     if leader is not None:
         coded.append((frames_of(leader), Frames(dataset.fields[leader]), dataset.columns[leader]))
     for name, field, values in coded:
-        if field.persistent and _are_files(values):
-            fingerprint = file_fingerprint(field, values)
+        files = (field.persistent or field.reads_files) and _are_files(values)
+        fingerprint = (file_fingerprint if files else memory_fingerprint)(field, values)
+        if files and field.persistent:
             column, errors = _encode_files(name, field, values, fingerprint, options, reporter)
         else:
-            fingerprint = memory_fingerprint(field, values)
             column, errors = _encode_memory(field, values, options.num_threads)
         prints.append(f"{name}:{fingerprint}")
         columns[name] = column

@@ -62,12 +62,13 @@ class Task:
         return OutputSpec(int(self.field.num_outputs))
 
     def criterion(self, loss: Asked) -> Loss:
-        """The loss of a name: a function of output and target to their mean, or to one number a sample.
+        """The loss of a name, `auto` for the usual one: a function of output and target to their mean, or to one number
+        a sample.
 
         Raises:
             UsageError: there is none, or it is not for this target.
         """
-        return losses.named(loss)
+        return losses.named(self.default_loss if loss == "auto" else loss)
 
     def learned(self, batch: Batch) -> Any:
         """The part of a batch's target that a model is to learn."""
@@ -143,8 +144,8 @@ class Task:
 
     def metrics(self, detail: bool, asked: str = "auto") -> list[Metric]:
         """The metrics that suit the target, where `asked` is the measure of a model; with `detail` they also collect
-        what the report shows."""
-        return []
+        what the report shows. Those of `metric_names` that METRICS has, if nothing else."""
+        return [named_metric(name, self.field) for name in self.metric_names if name in METRICS]
 
     def measured_by(self, detail: bool, asked: str = "auto", named: Sequence[Asked] = ()) -> list[Metric]:
         """The same, and those of METRICS that are asked for: by name and options, or as the measure of the model.
@@ -153,7 +154,8 @@ class Task:
             UsageError: there is none of that name, it has no such option, or it is not for this target.
         """
         names = [name_and_options(one)[0] for one in named]
-        more = [*named, *([asked] if asked in METRICS and asked not in names else [])]
+        new = asked in METRICS and asked not in (*names, *self.metric_names)
+        more = [*named, *([asked] if new else [])]
         known = more if self.field is not None else []
         return [*self.metrics(detail, asked), *(named_metric(one, self.field) for one in known)]
 

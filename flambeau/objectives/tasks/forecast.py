@@ -35,6 +35,7 @@ class Forecasts(Task):
     numbers = True
 
     def criterion(self, loss: Asked) -> losses.Loss:
+        loss = self.default_loss if loss == "auto" else loss
         compared, (name, _) = losses.named(loss), name_and_options(loss)
         if name == "pinball":
             return Pinball(self.field.quantiles)
