@@ -55,7 +55,6 @@ class Audio(Field):
 
     kind = "audio"
     varies = True
-    asked_as = "file"
     persistent = True
     input_only = True
     suffixes = SUFFIXES

@@ -61,7 +61,6 @@ class Image(Field):
     """
 
     kind = "image"
-    asked_as = "file"
     persistent = True
     leads = varies = True
     named_views: ClassVar[Mapping[str, int]] = {name: len(views) for name, views in VIEWS.items()}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from flambeau.core.errors import DataError, UsageError
+from flambeau.core.files import read_bytes
 from flambeau.core.findings import Finding
 from flambeau.fields.traits import Traits
 
@@ -37,6 +38,8 @@ class RawValues(Traits):
     def __init_subclass__(cls, **options: Any):
         super().__init_subclass__(**options)
         cls.reads_files = bool(cls.suffixes) and not cls.holds_content
+        if cls.reads_files and cls.asked_as == RawValues.asked_as:
+            cls.asked_as = "file"
 
     @classmethod
     def read(cls, path: str) -> Any:
@@ -149,10 +152,13 @@ class RawValues(Traits):
         return [{"name": column, "kind": self.asked_as, "choices": []}]
 
     def portable(self, value: Any) -> Any:
-        """A raw value as JSON that is read back as the same; of a file a small one as base64.
+        """A raw value as JSON that is read back as the same; of a file its bytes, or those of a smaller one, as base64.
 
         Raises:
             DataError: the value cannot be read.
         """
+        if self.reads_files and isinstance(value, (str, Path, bytes)):
+            content = value if isinstance(value, bytes) else read_bytes(value)
+            return base64.b64encode(content).decode()
         value = value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
         return value if isinstance(value, (str, int, float, list, dict, type(None))) else str(value)
