@@ -55,7 +55,8 @@ def stored(kind: Kind = "category") -> tuple[Dataset, Store]:
     x, y = digits()
     if isinstance(kind, Target):
         values = [kind.samples[row % len(kind.samples)] for row in range(ROWS)]
-        data = Dataset({"x": x, "y": values}, target="y", fields={"y": kind.make()})
+        columns: dict[str, Any] = {"x": x, "y": values}
+        data = Dataset(columns, target="y", fields={"y": kind.make()})
         data.fit()
         return data, encode(data)
     target: Any = {
