@@ -278,38 +278,21 @@ class Category(Field):
                             f"'COLUMN=labels:{joined[0]}')", count=len(counts))
             )  # fmt: skip
         if len(counts) == 1:
-            findings.append(
-                Finding(
-                    "one-class",
-                    Severity.ERROR,
-                    f"there is only one class, '{next(iter(counts))}'",
-                    fix="add samples of at least one other class",
-                    count=len(values),
-                )
-            )
+            message, fix = f"there is only one class, '{next(iter(counts))}'", "add samples of at least one other class"
+            findings.append(Finding("one-class", Severity.ERROR, message, fix=fix, count=len(values)))
         few = {name: n for name, n in counts.items() if n < 10}
         if few:
-            findings.append(
-                Finding(
-                    "few-samples",
-                    Severity.WARNING,
-                    f"{len(few)} of {len(counts)} classes have under 10 samples",
-                    places=[f"{name}: {n}" for name, n in sorted(few.items(), key=lambda item: item[1])],
-                    fix="collect more, or leave them out",
-                    count=len(few),
-                )
+            message, fix = (
+                f"{len(few)} of {len(counts)} classes have under 10 samples",
+                "collect more, or leave them out",
             )
+            places = [f"{name}: {n}" for name, n in sorted(few.items(), key=lambda item: item[1])]
+            findings.append(Finding("few-samples", Severity.WARNING, message, places=places, fix=fix, count=len(few)))
         if len(counts) > 1:
             (most, n_most), *_, (least, n_least) = counts.most_common()
             if n_most > 10 * n_least:
-                findings.append(
-                    Finding(
-                        "imbalance",
-                        Severity.WARNING,
-                        f"'{most}' has {n_most} samples and '{least}' has {n_least}, "
-                        f"{n_most / n_least:.0f} times fewer",
-                        fix="read the per-class recall in the report, not accuracy alone",
-                        count=len(counts),
-                    )
-                )
+                times = f"{n_most / n_least:.0f} times fewer"
+                message = f"'{most}' has {n_most} samples and '{least}' has {n_least}, {times}"
+                fix = "read the per-class recall in the report, not accuracy alone"
+                findings.append(Finding("imbalance", Severity.WARNING, message, fix=fix, count=len(counts)))
         return findings

@@ -224,24 +224,15 @@ class Number(Field):
         array = _numbers(values, self.numerals)
         if array.ndim != 1:
             return []
-        findings = []
         if not np.isfinite(array).all():
             rows = np.flatnonzero(~np.isfinite(array)).tolist()
-            findings.append(
-                Finding(
-                    "not-finite",
-                    Severity.WARNING,
-                    f"{len(rows)} of {len(array)} numbers are missing or infinite and are left out",
-                    places=[f"row {r}" for r in rows],
-                    rows=rows,
-                    fix="fill them in or remove the rows",
-                )
-            )
-        elif len(array) > 1 and np.ptp(array) == 0:
-            findings.append(
-                Finding("constant", Severity.ERROR, f"every number is {array[0]:g}", fix="there is nothing to learn")
-            )
-        return findings
+            message = f"{len(rows)} of {len(array)} numbers are missing or infinite and are left out"
+            places, fix = [f"row {r}" for r in rows], "fill them in or remove the rows"
+            return [Finding("not-finite", Severity.WARNING, message, places=places, rows=rows, fix=fix)]
+        if len(array) > 1 and np.ptp(array) == 0:
+            message = f"every number is {array[0]:g}"
+            return [Finding("constant", Severity.ERROR, message, fix="there is nothing to learn")]
+        return []
 
 
 def _to_normal(array: np.ndarray, quantiles: np.ndarray) -> np.ndarray:

@@ -114,13 +114,8 @@ class TTA:
         """The fields with the augmentation that is drawn from."""
         if not self.augment:
             return dict(fields)
-        kept = {name: field for name, field in fields.items() if not field.varies}
-        augmented = {
-            name: Field.from_dict({**field.to_dict(), "augment": dict(self.augment)})
-            for name, field in fields.items()
-            if field.varies
-        }
-        return {name: augmented.get(name) or kept[name] for name in fields}
+        augment = {"augment": dict(self.augment)}
+        return {n: Field.from_dict(f.to_dict() | augment) if f.varies else f for n, f in fields.items()}
 
     def parts(self, fields: Mapping[str, Field], row: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The raw values that the views are of, by input: one for all, or one for each where a value is longer than the

@@ -39,7 +39,7 @@ __all__ = [
     "wanted",
 ]
 
-PICTURE_SOURCES, TEXT_SOURCE = ("timm", "torchvision"), PREFIX.rstrip(":")
+MAKERS, TEXT_SOURCE = {"timm": build_timm, "torchvision": build_torchvision}, PREFIX.rstrip(":")
 WORDY = ("text", "texts", "tokens")  # kinds of input that are made of tokens
 FEWEST_PIECES, ROWS_A_PIECE = 1_500, 4  # of words, for a model that compares texts
 # Sides tried, smallest first, when a model cannot take the pictures that it is given.
@@ -108,8 +108,7 @@ def build(
         elif source == TEXT_SOURCE:
             built = build_huggingface(rest, spec, output.size, pretrained, options)
         elif source:
-            maker = build_timm if source == "timm" else build_torchvision
-            built = maker(rest, spec, output.size, pretrained or None, options)
+            built = MAKERS[source](rest, spec, output.size, pretrained or None, options)
         else:
             built = _build_own(name, spec, output.size, pretrained or None, options)
     _probe(built.model, name, spec, output)
@@ -127,7 +126,7 @@ def check_name(name: str) -> None:
             raise UsageError(f"'{PREFIX}' names no model", fix=f"give a folder or a name on the hub: {PREFIX}FOLDER")
         needed("transformers", "text", name)
         check_source(rest)
-    elif source not in ("", *PICTURE_SOURCES) or not _known(source, name):
+    elif source not in ("", *MAKERS) or not _known(source, name):
         raise UsageError(f"no model is called '{name}'", fix=_suggestion(name))
 
 
@@ -146,7 +145,7 @@ def skeleton(name: str) -> Built:
         if source == TEXT_SOURCE:
             return build_huggingface(rest, InputSpec("text", (1,)), 10, False, {})
         if source:
-            return (build_timm if source == "timm" else build_torchvision)(rest, spec, 10, None, {})
+            return MAKERS[source](rest, spec, 10, None, {})
         return _build_own(name, spec, 10, None, {})
 
 
@@ -285,7 +284,7 @@ def _known(source: str, name: str) -> bool:
 def _suggestion(name: str) -> str:
     """The nearest name; the same name of another source before a similar one."""
     names: list[str] = []
-    for source in ("", *PICTURE_SOURCES):
+    for source in ("", *MAKERS):
         with suppress(MissingExtra):
             names += known_names(source)
     bare = name.rpartition(":")[2]

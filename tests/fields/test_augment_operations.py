@@ -330,11 +330,7 @@ def test_a_policy_draws_by_the_generator_alone(policy: str, channels: int) -> No
 def test_all_at_once_is_sample_by_sample(settings: dict[str, Any]) -> None:
     """What a device does, beside what a CPU does."""
     augmentation, images = Augmentation(**settings), smooth(32, 24, 20)
-    normal = (torch.zeros(3), torch.ones(3))
-    one, other = (
-        augmentation._run(images, (24, 20), seeded(), normal, torch.channels_last, torch.float32, each)[0]
-        for each in (True, False)
-    )
+    one, other = (augmentation.moving(images, generator=seeded(), each=each)[0] for each in (True, False))
     assert torch.allclose(one, other, atol=1e-5)
 
 

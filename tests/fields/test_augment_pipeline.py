@@ -212,19 +212,16 @@ def test_sample_by_sample_and_all_at_once_agree(way: str, layout: torch.memory_f
     """A CPU works sample by sample, other devices on the batch at once; here both on the CPU."""
     images = noise(24, 20, 18)
     augmentation = Augmentation.from_dict({**ON[way], **COLOUR, "vertical_flip": 0.5, "random_erasing": 0.5})
-    normal = (torch.full((3,), 0.4), torch.full((3,), 0.3))
-    outputs = [
-        augmentation._run(images, (20, 18), seeded(), normal, layout, torch.float32, each)[0] for each in (True, False)
-    ]
+    settings = {"mean": [0.4], "std": [0.3], "memory_format": layout}
+    outputs = [augmentation.moving(images, generator=seeded(), each=each, **settings)[0] for each in (True, False)]
     assert torch.allclose(*outputs, atol=1e-5)
 
 
 def test_noise_all_at_once_is_distributed_as_sample_by_sample() -> None:
     images = torch.full((2000, 12, 12, 3), 128, dtype=torch.uint8)
     augmentation = Augmentation(gaussian_noise={"sigma": 0.1, "p": 0.5}, random_erasing={"fill": "noise", "p": 0.3})
-    normal = (torch.full((3,), 0.5), torch.full((3,), 0.25))
     for each in (True, False):
-        out = augmentation._run(images, (12, 12), seeded(), normal, torch.channels_last, torch.float32, each)[0]
+        out = augmentation.moving(images, generator=seeded(), mean=[0.5], std=[0.25], each=each)[0]
         spread = out.flatten(1).std(1)
         assert abs((spread < 1e-6).float().mean() - 0.35) < 4 * 0.5 / 2000**0.5, "half have no noise, 0.7 no rectangle"
         assert abs(spread[(spread > 0.3) & (spread < 0.5)].mean() - 0.4) < 0.02, "0.1 / 0.25 where nothing is erased"

@@ -171,12 +171,9 @@ def test_what_lies_on_the_same_grid_is_moved_as_the_picture(augment: str, paddin
     size = SIZE if augment in ("nothing", "colours", "crop") else (48, 60)
     made = [drawn(*SIZE, seed) for seed in range(24)]
     pictures = torch.from_numpy(np.stack([picture for picture, _ in made]))
-    normal = (torch.zeros(1), torch.ones(1))
     augmentation = Augmentation(**settings)
     generator = torch.Generator().manual_seed(1)
-    out, movement = augmentation._run(
-        pictures[..., None], size, generator, normal, torch.channels_last, torch.float32, each
-    )
+    out, movement = augmentation.moving(pictures[..., None], size=size, generator=generator, each=each)
     frames = torch.tensor([[*SIZE, 1.0, 0.0, 1.0, 0.0]]).repeat(len(made), 1)
     placement = Placement.of(frames, SIZE, movement)
     if augment != "colours":

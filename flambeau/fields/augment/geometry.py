@@ -87,14 +87,11 @@ class Geometry:
 
     def part(self, rows: slice) -> Geometry:
         """That of some samples only."""
-        horizontal, vertical = self.flips
-        return Geometry(
-            (None if horizontal is None else horizontal[rows], None if vertical is None else vertical[rows]),
-            None if self.boxes is None else self.boxes[rows],
-            self.padding,
-            None if self.matrix is None else self.matrix[rows],
-            None if self.bend is None else self.bend.part(rows),
+        horizontal, vertical, boxes, matrix = (
+            None if drawn is None else drawn[rows] for drawn in (*self.flips, self.boxes, self.matrix)
         )
+        bent = None if self.bend is None else self.bend.part(rows)
+        return Geometry((horizontal, vertical), boxes, self.padding, matrix, bent)
 
 
 def draw(active: Mapping[type[Effect], Effect], way: str, draws: Draws, sides: Sides, size: Sides) -> Geometry:

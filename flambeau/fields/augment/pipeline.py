@@ -202,70 +202,61 @@ class Augmentation:
         std: Sequence[float] | Tensor = (1.0,),
         memory_format: torch.memory_format = torch.channels_last,
         dtype: torch.dtype = torch.float32,
+        each: bool | None = None,
     ) -> tuple[Tensor, Movement]:
         """The same, and how the pictures were moved, which what lies on the same grid can follow. Custom callables are
-        taken to move nothing."""
+        taken to move nothing.
+
+        Args:
+            each: work sample by sample in cache, as suits a CPU, or on everything at once, without waiting for the
+                device; as suits the device, if not given.
+        """
         _, H, W, C = check(images)
         size = (H, W) if size is None else (int(size[0]), int(size[1]))
         mean, std = colour.as_channels("mean", mean, C, images.device), colour.as_channels("std", std, C, images.device)
+        each = images.device.type == "cpu" if each is None else each
         with torch.autocast(images.device.type, enabled=False):  # half precision would shift colours and positions
-            each = images.device.type == "cpu"
-            return self._run(images, size, generator, (mean, std), memory_format, dtype, each)
+            device = images.device
+            draws = Draws(len(images), generator, device, further=2 * bend.control_points(self.effects) ** 2)
+            generator = draws.generator
+            groups.gate(draws, *self.grouped)
+            operations.decide(self.effects, draws)
+            way = geometry.resampling(self.effects, each)
+            start = (H, W)
+            if RandomCrop not in self.effects and way != "boxes":
+                start = size if way == "whole" else (min(H, 2 * size[0]), min(W, 2 * size[1]))
+            images = resample.resize(images, start)
+            plan = geometry.draw(self.effects, way, draws, start, size)
+            movement = Movement(way, plan, start, size, self.padding, _tuple(self.fill), each)
+            levels = movement.levels(C, device)
+            fill = levels if movement.filled else None
+            tone, filters = Tone(self.effects, draws, each), Filters(self.effects, draws, each)
+            colours = colour.ColourMap(self.effects, draws, C, mean, std, None if tone else fill)
+            noisy = get(self.effects, GaussianNoise)
 
-    def _run(
-        self,
-        images: Tensor,
-        size: Sides,
-        generator: torch.Generator,
-        normalisation: tuple[Tensor, Tensor],
-        memory_format: torch.memory_format,
-        dtype: torch.dtype,
-        each: bool,
-    ) -> tuple[Tensor, Movement]:
-        # `each`: sample by sample in cache, as suits a CPU; else everything at once, without waiting for the device
-        _, H, W, C = images.shape
-        mean, std = normalisation
-        device = images.device
-        draws = Draws(len(images), generator, device, further=2 * bend.control_points(self.effects) ** 2)
-        generator = draws.generator
-        groups.gate(draws, *self.grouped)
-        operations.decide(self.effects, draws)
-        way = geometry.resampling(self.effects, each)
-        start = (H, W)
-        if RandomCrop not in self.effects and way != "boxes":
-            start = size if way == "whole" else (min(H, 2 * size[0]), min(W, 2 * size[1]))
-        images = resample.resize(images, start)
-        plan = geometry.draw(self.effects, way, draws, start, size)
-        movement = Movement(way, plan, start, size, self.padding, _tuple(self.fill), each)
-        levels = movement.levels(C, device)
-        fill = levels if movement.filled else None
-        tone, filters = Tone(self.effects, draws, each), Filters(self.effects, draws, each)
-        colours = colour.ColourMap(self.effects, draws, C, mean, std, None if tone else fill)
-        noisy = get(self.effects, GaussianNoise)
+            def pixels(rows: slice) -> Tensor:
+                moved = movement.pixels(images, rows, fill)
+                if not tone:
+                    return moved
+                planar = moved.dtype != torch.uint8
+                return tone.apply(moved if fill is None else moved + fill[:, None, None], rows, planar)
 
-        def pixels(rows: slice) -> Tensor:
-            moved = movement.pixels(images, rows, fill)
-            if not tone:
-                return moved
-            planar = moved.dtype != torch.uint8
-            return tone.apply(moved if fill is None else moved + fill[:, None, None], rows, planar)
+            def finish(out: Tensor, rows: slice, planar: bool) -> None:
+                if filters:
+                    filters.apply(out.unflatten(2, size) if planar else out.unflatten(1, size), rows, planar)
+                if noisy:
+                    chosen = draws.chosen("gaussian_noise", noisy.p)[rows]
+                    noise.add_noise(out, noisy, chosen, std, generator, planar, each)
+                if noisy or filters or colours.changes:
+                    colour.clip(out, colours.low, colours.high, planar)
 
-        def finish(out: Tensor, rows: slice, planar: bool) -> None:
-            if filters:
-                filters.apply(out.unflatten(2, size) if planar else out.unflatten(1, size), rows, planar)
-            if noisy:
-                chosen = draws.chosen("gaussian_noise", noisy.p)[rows]
-                noise.add_noise(out, noisy, chosen, std, generator, planar, each)
-            if noisy or filters or colours.changes:
-                colour.clip(out, colours.low, colours.high, planar)
-
-        out = assemble(len(images), C, size, pixels, colours, finish, device, memory_format, dtype)
-        erasing = get(self.effects, RandomErasing)
-        if erasing:
-            noise.erase(out, erasing, draws, generator, each)
-        for function in self.custom:
-            out = call_custom(function, out, generator)
-        return out, movement
+            out = assemble(len(images), C, size, pixels, colours, finish, device, memory_format, dtype)
+            erasing = get(self.effects, RandomErasing)
+            if erasing:
+                noise.erase(out, erasing, draws, generator, each)
+            for function in self.custom:
+                out = call_custom(function, out, generator)
+            return out, movement
 
 
 @torch.no_grad()

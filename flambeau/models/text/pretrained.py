@@ -29,7 +29,22 @@ COUNT_FROM_PADDING = (
 torch.fx.wrap("mask_padding")  # its course depends on the texts: `models.cut` does not follow it
 
 
-class PretrainedText(nn.Module):
+class Encoded(nn.Module):
+    """An encoder of transformers, with the padding that it counts its positions by."""
+
+    def __init__(self, encoder: nn.Module):
+        super().__init__()
+        self.config: Any = encoder.config
+        self.padding = getattr(self.config, "pad_token_id", None) or 0
+        self.encoder = encoder
+
+    def states(self, values: Tensor, mask: Tensor, **more: Tensor) -> Tensor:
+        """Tokens (B, T), where the mask has them, to the encoder's last states (B, T, D)."""
+        values = values.masked_fill(~mask, self.padding)
+        return self.encoder(input_ids=values, attention_mask=mask.long(), **more).last_hidden_state
+
+
+class PretrainedText(Encoded):
     """An encoder of transformers, pooled over the tokens, and a linear layer.
 
     Args:
@@ -42,20 +57,17 @@ class PretrainedText(nn.Module):
     """
 
     def __init__(self, encoder: nn.Module, num_outputs: int, pooling: str = "mean", dropout: float = 0.1):
-        super().__init__()
-        config: Any = encoder.config
-        self.padding = getattr(config, "pad_token_id", None) or 0
-        self.encoder = encoder
-        self.pool = Pooling(pooling, config.hidden_size)
+        super().__init__(encoder)
+        self.pool = Pooling(pooling, self.config.hidden_size)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(config.hidden_size, num_outputs)
+        self.head = nn.Linear(self.config.hidden_size, num_outputs)
 
     def forward(self, tokens: Ragged) -> Float[Tensor, "B K"]:
         values, mask = mask_padding(tokens)
-        # Encoders such as RoBERTa count their positions by their own padding token.
-        values = values.masked_fill(~mask, self.padding)
-        x = self.encoder(input_ids=values, attention_mask=mask.long()).last_hidden_state
-        return self.head(self.dropout(self.pool(x, mask)))
+        return self._answer(values, mask)
+
+    def _answer(self, values: Tensor, mask: Tensor, **more: Tensor) -> Tensor:
+        return self.head(self.dropout(self.pool(self.states(values, mask, **more), mask)))
 
 
 class Joined(NamedTuple):
@@ -89,20 +101,17 @@ class PretrainedPair(PretrainedText):
         self.strip = tuple(joint["strip"])
         self.most = positions(encoder.config)
         segments = getattr(encoder.config, "type_vocab_size", None) or 0
-        self.takes_segments = segments > max(segment for _, segment in self.order) and "token_type_ids" in _arguments(
-            encoder
-        )
+        has_segments = "token_type_ids" in inspect.signature(encoder.forward).parameters
+        self.takes_segments = has_segments and segments > max(segment for _, segment in self.order)
 
     def forward(self, texts: Mapping[str, Ragged]) -> Float[Tensor, "B K"]:  # type: ignore[override]
         return self.read(self.together(*two(texts)))
 
     def read(self, both: Joined) -> Tensor:
         """The outputs for texts that are put together already."""
-        values, mask = mask_padding(Ragged(both.values, both.lengths))
-        values = values.masked_fill(~mask, self.padding)
         more = {"token_type_ids": both.segments} if self.takes_segments else {}
-        x = self.encoder(input_ids=values, attention_mask=mask.long(), **more).last_hidden_state
-        return self.head(self.dropout(self.pool(x, mask)))
+        values, mask = mask_padding(Ragged(both.values, both.lengths))
+        return self._answer(values, mask, **more)
 
     def together(self, first: Ragged, second: Ragged) -> Joined:
         """Two texts as the encoder reads them."""
@@ -138,7 +147,7 @@ class PretrainedPair(PretrainedText):
         return Joined(values, segments, sources, lengths)
 
 
-class PretrainedTagger(nn.Module):
+class PretrainedTagger(Encoded):
     """An encoder of transformers, and a linear layer on the first piece of each word: Devlin et al. 2018, "BERT",
     https://arxiv.org/abs/1810.04805, section 5.3.
 
@@ -151,19 +160,15 @@ class PretrainedTagger(nn.Module):
     """
 
     def __init__(self, encoder: nn.Module, num_outputs: int, dropout: float = 0.1, crf: bool = False):
-        super().__init__()
-        config: Any = encoder.config
-        self.padding = getattr(config, "pad_token_id", None) or 0
-        self.encoder = encoder
+        super().__init__(encoder)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(config.hidden_size, num_outputs)
+        self.head = nn.Linear(self.config.hidden_size, num_outputs)
         self.transitions = Transitions(num_outputs) if crf else None
 
     def forward(self, tokens: Ragged) -> Float[Tensor, "B T K"] | Chain:
         values, mask = mask_padding(Ragged(tokens.values[:, :, 0], tokens.lengths))
         begins = tokens.values[:, :, 1].bool() & mask
-        values = values.masked_fill(~mask, self.padding)
-        x = self.encoder(input_ids=values, attention_mask=mask.long()).last_hidden_state
+        x = self.states(values, mask)
         count = begins.sum(1)
         row, piece = begins.nonzero(as_tuple=True)
         words = x.new_zeros(len(x), max(int(count.max()), 1), x.shape[2])
@@ -181,7 +186,3 @@ def positions(config: Any) -> int | None:
     if not isinstance(most, int) or most < 1:
         return None
     return most - (config.pad_token_id or 0) - 1 if config.model_type in COUNT_FROM_PADDING else most
-
-
-def _arguments(encoder: nn.Module) -> Mapping[str, Any]:
-    return inspect.signature(encoder.forward).parameters
