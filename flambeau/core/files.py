@@ -215,23 +215,23 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def read_json(path: Path, kind: type = dict, *, sealed: bool = False) -> Any:
+def read_json(path: Path, *, sealed: bool = False) -> dict[str, Any]:
     """Reads what `write_json` wrote.
 
     Args:
         sealed: it must have been sealed; else a seal is looked at where there is one.
 
     Raises:
-        RunError: the file is missing, is not JSON or holds something else than a `kind`; or it was sealed, and its
-            values are not those that were written.
+        RunError: the file is missing, is not JSON or holds no mapping; or it was sealed, and its values are not those
+            that were written.
     """
     try:
         value = parse_json(read_regular(path))
     except ValueError as error:
         raise RunError(f"the file is not JSON ({str(error)[:100]})", where=path) from None
-    if not isinstance(value, kind):
-        raise RunError(f"the file holds a {type(value).__name__}", where=path, expected=f"a {kind.__name__}")
-    if isinstance(value, dict) and (sealed or "seal" in value) and value.pop("seal", None) != seal(value):
+    if not isinstance(value, dict):
+        raise RunError(f"the file holds a {type(value).__name__}", where=path, expected="a dict")
+    if (sealed or "seal" in value) and value.pop("seal", None) != seal(value):
         raise RunError("the file is damaged: its values are not those that were written", where=path)
     return value
 

@@ -18,14 +18,18 @@ Asked = str | Mapping[str, Any]
 class Registry(Generic[T]):
     """A table from name to part. A name that is not there raises UsageError with the nearest one.
 
+    Args:
+        what: a part is, as messages call it.
+        attribute: of a part, that is its name if it says nothing else.
+
     >>> colours = Registry[str]("colour")
     >>> _ = colours.register("red")("#f00")
     >>> colours["red"]
     '#f00'
     """
 
-    def __init__(self, what: str):
-        self.what = what
+    def __init__(self, what: str, attribute: str = ""):
+        self.what, self.attribute = what, attribute
         self._parts: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -44,6 +48,8 @@ class Registry(Generic[T]):
                     fix="give one of them another name, or leave one out",
                 )
             self._parts[name] = part
+            if self.attribute and self.attribute not in vars(part):
+                setattr(part, self.attribute, name)
             return part
 
         return enter

@@ -53,7 +53,6 @@ class Audio(Field):
         augment: the settings of a `SoundAugmentation` as a dict; none if not given.
     """
 
-    kind = "audio"
     varies = True
     persistent = True
     input_only = True

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FIELDS", "Encoding", "Field", "Ragged", "Recognition", "Windows"]
 
-FIELDS: Registry[type[Field]] = Registry("kind of field")
+FIELDS: Registry[type[Field]] = Registry("kind of field", "kind")
 
 
 class Recognition(NamedTuple):

@@ -106,7 +106,6 @@ class Category(Field):
         classes: the classes in order; found in the training rows if not given.
     """
 
-    kind = "category"
     one_class = True
     in_table = "always"
     task = "classes"

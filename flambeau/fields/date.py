@@ -33,7 +33,6 @@ class Date(Field):
             different ones are brought to UTC.
     """
 
-    kind = "date"
     asked_as = "date"
     in_table = "always"
     noun = "date"

@@ -26,7 +26,6 @@ class Forecast(Field):
             and 1 where there is none.
     """
 
-    kind = "forecast"
     task = "forecast"
     target_only = True
     settings = ("quantiles", "seasons")

@@ -44,7 +44,6 @@ class History(Field):
         horizon: H.
     """
 
-    kind = "history"
     asked_as = "rows"
     input_only = True
     settings = ("layout", "length", "horizon")

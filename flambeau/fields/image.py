@@ -60,7 +60,6 @@ class Image(Field):
         augment: the settings of an `Augmentation` as a dict; none if not given.
     """
 
-    kind = "image"
     persistent = True
     leads = varies = True
     named_views: ClassVar[Mapping[str, int]] = {name: len(views) for name, views in VIEWS.items()}

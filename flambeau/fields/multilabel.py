@@ -37,7 +37,6 @@ class MultiLabel(Field):
         threshold: the probability from which a class counts as predicted.
     """
 
-    kind = "multilabel"
     task = "labels"
     has_classes = True
     target_only = True

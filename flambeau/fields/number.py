@@ -38,7 +38,6 @@ class Number(Field):
             colon (`de:€`); `time` for durations such as 12:30:00, which are read as hours; `auto` to find out.
     """
 
-    kind = "number"
     task = "number"
     measures = True
     in_table = "beside"

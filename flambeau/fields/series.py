@@ -31,7 +31,6 @@ class Series(Field):
             (`column`), of each row and each of the C on its own (`row`), or nothing (`none`).
     """
 
-    kind = "series"
     input_only = True
     over_time = True
     settings = ("scale",)

@@ -44,7 +44,6 @@ class Table(Field):
         columns: the field of each column: Number, Category or Date; recognised from the rows if not given.
     """
 
-    kind = "table"
     input_only = True
     settings = ("columns",)
     fitted = ("gaps",)

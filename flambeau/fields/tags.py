@@ -45,7 +45,6 @@ class Tags(Field):
         classes: the tags in order; found in the training rows if not given.
     """
 
-    kind = "tags"
     task = "tags"
     target_only = True
     has_parts = True

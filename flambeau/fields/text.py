@@ -57,7 +57,6 @@ class Text(Field):
         augment: how training texts are changed, as `EDA` takes it.
     """
 
-    kind = "text"
     varies = True
     asked_as = "text"
     input_only = True

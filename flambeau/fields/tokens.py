@@ -59,7 +59,6 @@ class Tokens(Field):
             to treat unknown words from.
     """
 
-    kind = "tokens"
     asked_as = "text"
     has_parts = True
     input_only = True

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flambeau.objectives import Objective
     from flambeau.objectives.base import Criterion
 
-TECHNIQUES: Registry[type[Technique]] = Registry("technique")
+TECHNIQUES: Registry[type[Technique]] = Registry("technique", "name")
 
 
 class Step(Protocol):
@@ -73,7 +73,8 @@ class Training(Protocol):
 
 
 class Technique:
-    """One trick. A subclass overrides the hooks that it needs; the Trainer calls no others.
+    """One trick. A subclass overrides the hooks that it needs; the Trainer calls no others. Its `name` is what it is
+    entered under.
 
     `settings` names the constructor's arguments, which a recipe keeps. `excludes` names techniques that it cannot be
     with, each with why, in a clause; any others must work beside it. `needs_base` says that a run of it keeps no

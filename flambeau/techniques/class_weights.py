@@ -28,7 +28,6 @@ class ClassWeights(Technique):
     arXiv:1901.05555. The mean weight of a training row is 1, so that the learning rate keeps its meaning. Of a blend of
     classes the weight is the blend of theirs."""
 
-    name = "class_weights"
     settings = ("scheme", "beta")
 
     def __init__(self, scheme: str = "balanced", beta: float = 0.999):

@@ -12,7 +12,6 @@ from flambeau.techniques.base import TECHNIQUES, Step, Technique
 class Clip(Technique):
     """Scales the gradients of a step down so that their norm over all parameters is at most `norm`."""
 
-    name = "clip"
     settings = ("norm",)
 
     def __init__(self, norm: float = 1.0):

@@ -13,7 +13,6 @@ from flambeau.techniques.base import TECHNIQUES, Step, Technique
 class ClipValue(Technique):
     """Clips each number of a step's gradients to -`value`…`value`."""
 
-    name = "clip_value"
     settings = ("value",)
 
     def __init__(self, value: float = 1.0):

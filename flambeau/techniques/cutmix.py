@@ -20,7 +20,6 @@ class CutMix(Mixes):
     """Puts a rectangle of another picture of the batch into each, and blends the targets by their areas, in a share `p`
     of the batches. The rectangle's area is drawn from Beta(alpha, alpha); log-mel pictures are pictures too."""
 
-    name = "cutmix"
     settings = ("alpha", "p")
 
     def __init__(self, alpha: float = 1.0, p: float = 1.0):

@@ -30,7 +30,6 @@ class DiscriminativeRates(Technique):
         layer_decay: each group learns at this share of the rate of the group behind it; 0.75 if neither is given.
     """
 
-    name = "discriminative_rates"
     settings = ("learning_rates", "layer_decay")
 
     def __init__(self, learning_rates: Sequence[float] | None = None, layer_decay: float | None = None):

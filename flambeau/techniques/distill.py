@@ -32,7 +32,6 @@ class Distill(Technique):
     same batch, both softened by `temperature`. The teacher sees what the student sees, so their inputs must be alike.
     Without a teacher it is the model as it began. A training is resumed only with the same weights of the teacher."""
 
-    name = "distill"
     settings = ("teacher", "temperature", "weight")
 
     def __init__(self, teacher: str | Path = "", temperature: float = 4.0, weight: float = 0.5):

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 class EarlyStopping(Technique):
     """Stops when the monitored metric has not improved for `patience` epochs."""
 
-    name = "early_stopping"
     settings = ("patience",)
 
     def __init__(self, patience: int = 3):

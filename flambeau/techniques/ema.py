@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 class EMA(Averages):
     """Evaluates and saves an average of the weights over about 1 / (1 - decay) steps."""
 
-    name = "ema"
     settings = ("decay",)
 
     def __init__(self, decay: float = 0.999):

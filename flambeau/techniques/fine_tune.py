@@ -30,7 +30,6 @@ class FineTune(GradualUnfreezing):
         batch_norm: as for `freeze`, for as long as a group is frozen.
     """
 
-    name = "fine_tune"
     settings = ("head_epochs", "lowest", "batch_norm")
 
     def __init__(self, head_epochs: int = 1, lowest: float = 0.01, batch_norm: str = "frozen"):

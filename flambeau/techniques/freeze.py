@@ -32,7 +32,6 @@ class Freeze(Technique):
             layers is left out; or both are as in training (`train`).
     """
 
-    name = "freeze"
     settings = ("until", "pattern", "batch_norm")
 
     def __init__(self, until: int | str = -1, pattern: str | None = None, batch_norm: str = "frozen"):

@@ -10,8 +10,6 @@ from flambeau.techniques.base import TECHNIQUES, Step, Technique
 class GradientCentralisation(Technique):
     """Takes from the gradient of each output's weights their mean, in weights of two axes and more."""
 
-    name = "gradient_centralisation"
-
     def on_gradients(self, step: Step) -> None:
         for parameter in step.parameters:
             if parameter.grad is not None and parameter.ndim >= 2:

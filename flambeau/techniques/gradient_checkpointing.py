@@ -30,8 +30,6 @@ class GradientCheckpointing(Technique):
     outermost of them; where there are none the model's parts that are, or the model as a whole.
     """
 
-    name = "gradient_checkpointing"
-
     def on_build(self, objective: Objective) -> str | None:
         names = Counter(type(block).__name__ for block in blocks(objective.model))
         listed = ", ".join(f"{count} {name}" for name, count in names.items())

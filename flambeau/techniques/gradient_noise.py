@@ -14,7 +14,6 @@ class GradientNoise(Technique):
     """Adds to each gradient noise of the variance `eta` / (1 + step) ** `gamma`, drawn from the training's random
     state, which is in its checkpoints."""
 
-    name = "gradient_noise"
     settings = ("eta", "gamma")
 
     def __init__(self, eta: float = 0.01, gamma: float = 0.55):

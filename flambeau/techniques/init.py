@@ -29,7 +29,6 @@ class Init(Technique):
     normal for ReLU, `xavier` uniform, `orthogonal`, or `lsuv`, orthogonal and then scaled layer by layer until the
     layer's output has the variance 1 over a training batch. For a model that starts fresh."""
 
-    name = "init"
     settings = ("scheme",)
     fresh = True
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 class LabelSmoothing(Technique):
     """Gives `amount` of the target's probability to all classes alike, in training only."""
 
-    name = "label_smoothing"
     settings = ("amount",)
 
     def __init__(self, amount: float = 0.1):

@@ -69,7 +69,6 @@ class LoRA(Technique):
         adapter: the run keeps what was trained alone, a few megabytes, and is loaded upon the pretrained weights.
     """
 
-    name = "lora"
     settings = ("rank", "alpha", "dropout", "pattern", "adapter")
 
     def __init__(

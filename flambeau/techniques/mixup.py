@@ -31,7 +31,6 @@ class Mixup(Mixes):
     over tokens, and its output is blended.
     """
 
-    name = "mixup"
     settings = ("alpha", "p")
 
     def __init__(self, alpha: float = 0.2, p: float = 1.0):

@@ -46,8 +46,6 @@ class Penalty(Technique):
 class L1(Penalty):
     """Adds `strength` × Σ|w| to the loss: makes weights small, and many next to nothing."""
 
-    name = "l1"
-
     def __init__(self, strength: float = 1e-5):
         super().__init__(strength)
 
@@ -60,8 +58,6 @@ class L2(Penalty):
     """Adds `strength` / 2 × Σw² to the loss. An adaptive optimiser divides this gradient by its size as any other,
     which decoupled weight decay (`training.weight_decay`) does not: Loshchilov & Hutter 2019, arXiv:1711.05101. Both
     act where both are set, which is said."""
-
-    name = "l2"
 
     def __init__(self, strength: float = 1e-4):
         super().__init__(strength)

@@ -29,7 +29,6 @@ class ProgressiveResizing(Technique):
     picture follows.
     """
 
-    name = "progressive_resizing"
     settings = ("start", "until")
 
     def __init__(self, start: float = 0.5, until: float = 0.6):

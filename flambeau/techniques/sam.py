@@ -19,7 +19,6 @@ class SAM(Technique):
     those of the second pass too.
     """
 
-    name = "sam"
     settings = ("rho",)
 
     def __init__(self, rho: float = 0.05):

@@ -21,7 +21,6 @@ class Snapshots(Technique):
     of each `every` epochs: `snapshots/step-00000123.safetensors` in the run, named by the steps that were done, each in
     the form of `model.safetensors`. They are the weights that are trained, not an average of them."""
 
-    name = "snapshots"
     settings = ("every",)
 
     def __init__(self, every: int | None = None):

@@ -24,7 +24,6 @@ class SWA(Averages):
     """Evaluates and saves the mean of the weights at the ends of the epochs after the share `start` of the training;
     batch normalisation's statistics are counted anew for it, in training batches that are not augmented."""
 
-    name = "swa"
     settings = ("start",)
 
     def __init__(self, start: float = 0.75):

@@ -25,7 +25,6 @@ class GradualUnfreezing(Technique):
         batch_norm: as for `freeze`, for as long as a group is frozen.
     """
 
-    name = "gradual_unfreezing"
     settings: ClassVar[tuple[str, ...]] = ("epochs", "batch_norm")
 
     def __init__(self, epochs: int = 1, batch_norm: str = "frozen"):
