@@ -6,12 +6,13 @@ import numpy as np
 
 from flambeau.check import pictures, tables, tagged, texts  # noqa: F401  each enters what it looks at
 from flambeau.check.base import CHECKS, Case, looks_at
-from flambeau.check.duplicates import Twins, may_coincide, row_digests
+from flambeau.check.duplicates import Twins
 from flambeau.check.labels import column_findings, split_findings
 from flambeau.check.sounds import recordings
 from flambeau.core.findings import Finding, worst_first
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.core.threads import usable_processors
+from flambeau.data.copies import may_coincide, row_digests
 from flambeau.data.dataset import Dataset
 
 __all__ = ["Case", "check", "looks_at"]

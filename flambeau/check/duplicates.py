@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -151,31 +150,3 @@ class Twins:
             return self.dataset.place(row)
 
         return f"{place(link.first)} {sign} {place(link.second)}"
-
-
-def row_digests(dataset: Dataset) -> list[bytes]:
-    """A digest of all inputs of each row, equal for equal rows; empty where one is missing."""
-    columns = [dataset.columns[name] for name in dataset.inputs]
-    digests = []
-    for row in range(len(dataset)):
-        state = hashlib.blake2b(digest_size=16)
-        values = [column[row] for column in columns]
-        for value in values:
-            if isinstance(value, np.ndarray) and value.dtype != object:
-                state.update(f"{value.dtype}{value.shape}".encode())
-                state.update(np.ascontiguousarray(value).tobytes())
-            else:
-                state.update(f"{type(value).__name__} {value!r}\n".encode("utf-8", "surrogateescape"))
-        missing = any(value is None or (isinstance(value, float) and value != value) for value in values)
-        digests.append(b"" if missing else state.digest())
-    return digests
-
-
-def may_coincide(dataset: Dataset) -> bool:
-    """Whether equal rows need not be copies: all inputs are classes and single numbers."""
-    for name in dataset.inputs:
-        field = dataset.fields[name]
-        first = next((v for v in dataset.columns[name] if v is not None), None)
-        if not (field.has_classes or field.measures) or np.ndim(first):  # type: ignore[arg-type]
-            return False
-    return True

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flambeau.check.base import Case, looks_at
-from flambeau.check.duplicates import Twins, row_digests
+from flambeau.check.duplicates import Twins
 from flambeau.check.language import languages
 from flambeau.check.minhash import near_duplicate_texts
 from flambeau.check.mojibake import NAMES, WESTERN, Garbled, mojibake
@@ -23,6 +23,7 @@ from flambeau.check.wording import Telling
 from flambeau.core.errors import DataError
 from flambeau.core.findings import Finding, Severity
 from flambeau.core.reporter import Reporter
+from flambeau.data.copies import row_digests
 from flambeau.data.dataset import Dataset
 from flambeau.fields import Text
 

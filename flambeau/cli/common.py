@@ -30,7 +30,7 @@ Input = Annotated[
     list[str] | None,
     typer.Option("--input", help="Tables: a column to predict from (of CoNLL's columns its number); repeatable."),
 ]
-Pattern = Annotated[str | None, option("Labels in file names, such as '{fold}-{clip}-{take}-{class}.wav'.")]
+Pattern = Annotated[str | None, option("What file names say: '{fold}-{clip}-{take}-{class}.wav'; --by takes any name.")]
 Charset = Annotated[
     str | None, option("Texts and tables: utf-8, gb18030, cp1252, …; found out if not given.", "--encoding")
 ]

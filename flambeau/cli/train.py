@@ -71,7 +71,9 @@ def command(
     known: common.Known = None,
     split: Annotated[str, typer.Option(help="auto, given, random, stratified, grouped, time or none.")] = "auto",
     split_seed: Annotated[int | None, option("Another seed, other rows held out; --seed if not given.")] = None,
-    by: Annotated[str | None, option("The column of the groups or times.")] = None,
+    by: Annotated[
+        str | None, option("The column of what stays together, or a name of --pattern; of times for --split time.")
+    ] = None,
     valid: Annotated[
         float | None,
         option("Share of rows that validate and choose the epoch; 0.15 or less by their number if not given."),

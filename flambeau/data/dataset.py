@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau.core.errors import DataError, UsageError, nearest, shown
-from flambeau.core.findings import Finding
+from flambeau.core.findings import Finding, Severity
 from flambeau.core.hints import check_options
 from flambeau.core.reporter import QUIET, Reporter
+from flambeau.data import copies
 from flambeau.data.sources.coding import plain_targets
 from flambeau.data.sources.matching import match_parts
 from flambeau.data.split import ALIASES, NAMES, TEST, TRAIN, VALID, Split
@@ -156,6 +157,8 @@ class Dataset:
                 fix="put it into folders train/ and valid/, or into a column 'split'; or take another kind of split",
             )
         by: Any = None
+        if split.method == "auto" and split.by is not None and split.together and split.folds is None:
+            split = replace(split, method="grouped")
         if split.by is not None:
             if split.by not in self.columns:
                 raise DataError(f"there is no column '{split.by}' to split by", fix=nearest(split.by, self.columns))
@@ -165,7 +168,20 @@ class Dataset:
         labels = None
         if self.target and split.method in ("auto", "stratified") and self.fields[self.target].one_class:
             labels = self.columns[self.target]
-        return split.assign(self.keys or range(len(self)), labels, by)
+        drawn = split.assign(self.keys or range(len(self)), labels, by)
+        if not split.together or split.method not in ("auto", "random", "stratified"):
+            return drawn
+        kept = split.with_copies(drawn, self.firsts, labels)
+        if moved := int((kept != drawn).sum()):
+            count = int((self.firsts != np.arange(len(self))).sum())
+            told = f"copies of other rows ({count:,}) are in the same part of the split as these; {moved:,} were moved"
+            self.findings.append(Finding("kept-together", Severity.NOTE, told, count=moved))
+        return kept
+
+    @functools.cached_property
+    def firsts(self) -> np.ndarray:
+        """The first row that each row is a copy of, int64 (N); see `flambeau.data.copies`."""
+        return copies.firsts(self)
 
     def divide(self, split: Split) -> None:
         """Splits the rows anew; where the data says which split each is of, only if that is not wanted."""

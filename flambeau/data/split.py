@@ -29,9 +29,9 @@ class Split:
     """How rows are split.
 
     Attributes:
-        method: `given` (by the source), `random`, `stratified` (each class alike), `grouped` (no group on both
-            sides), `time` (the latest rows validate and test), `none` (all rows train), or `auto`: given where the
-            source has one, else stratified for classes and random for the rest.
+        method: `given` (by the source), `random`, `stratified` (each class alike), `grouped` (no group in
+            two parts), `time` (the latest rows validate and test), `none` (all rows train), or `auto`: given where the
+            source has one, else grouped where there is `by`, stratified for classes and random for the rest.
         valid: share of the rows that validate and choose the epoch, 0…1.
         test: share of the rows kept for the test, whose figures are reported: those of the validation rows are too
             good, for they chose the epoch. 0 keeps none.
@@ -45,6 +45,7 @@ class Split:
             the earliest, and what is later than the fold is in no part of the split: the window grows.
         fold: the part that validates, from 0 on; where `valid` is given, it tests, and that share of the other rows
             validates. Where there are as many groups as folds, they are numbered by name.
+        together: copies of a row go where the first of them goes, by auto, random and stratified; see `with_copies`.
     """
 
     method: str = "auto"
@@ -54,6 +55,7 @@ class Split:
     seed: int = 0
     folds: int | None = None
     fold: int = 0
+    together: bool = True
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -81,13 +83,13 @@ class Split:
 
     @property
     def keeps_given(self) -> bool:
-        """Whether the sides that a source has are the split."""
+        """Whether the parts that a source has are the split."""
         return self.method in ("auto", "given") and self.folds is None
 
     def assign(
         self, keys: Sequence[Hashable], labels: Sequence[Hashable] | None = None, by: Sequence[Any] | None = None
     ) -> np.ndarray:
-        """The side of each row, int8 (N): TRAIN, VALID or TEST.
+        """The part of the split that each row is in, int8 (N): TRAIN, VALID or TEST.
 
         Args:
             keys: what identifies each row (a relative path, a row number); the draw depends on nothing else, so a
@@ -113,14 +115,32 @@ class Split:
         drawn = np.argsort(self._draw(keys), kind="stable")
         if self.method == "random" or labels is None:
             return self._cut(drawn)
-        side = np.zeros(len(keys), np.int8)
+        split = np.zeros(len(keys), np.int8)
         names = np.asarray([str(label) for label in labels])
         order = drawn[np.argsort(names[drawn], kind="stable")]
         bounds = np.flatnonzero(np.r_[True, names[order][1:] != names[order][:-1], True])
         for start, end in itertools.pairwise(bounds):
             rows = order[start:end]
-            side[rows] = self._cut(np.arange(len(rows)))
-        return side
+            split[rows] = self._cut(np.arange(len(rows)))
+        return split
+
+    def with_copies(self, drawn: np.ndarray, first: np.ndarray, labels: Sequence[Hashable] | None = None) -> np.ndarray:
+        """A split (N) as it was drawn with the copies of each row put where the first of them is; that of over 1 % of
+        the rows, which would not fit into a part, trains, and so does what is left of a class that would not otherwise.
+        As it was, where a part would be empty.
+
+        Args:
+            first: the row that each is a copy of, int64 (N): itself where it is of none.
+            labels: the classes of the rows, where they have one each.
+        """
+        split = drawn[first]
+        if self.folds is None:
+            split[np.bincount(first, minlength=len(first))[first] > max(LEAST, 0.01 * len(first))] = TRAIN
+            if labels is not None:
+                names = np.asarray([str(label) for label in labels])
+                lost = ~np.isin(names, names[split == TRAIN]) & np.isin(names, names[drawn == TRAIN])
+                split[np.isin(first, first[lost])] = TRAIN
+        return split if {*split.tolist()} == {*drawn.tolist()} else drawn
 
     def decided(self, rows: int, few: bool) -> Split:
         """With both shares, for so many rows: by steps, so that one row more does not move the others.
@@ -209,10 +229,10 @@ class Split:
         n = len(order)
         n_test = min(round(n * (self.test or 0)), n - 1)
         n_valid = min(round(n * (self.valid or 0)), n - 1 - n_test)
-        side = np.zeros(n, np.int8)
-        side[order[:n_test]] = TEST
-        side[order[n_test : n_test + n_valid]] = VALID
-        return side
+        split = np.zeros(n, np.int8)
+        split[order[:n_test]] = TEST
+        split[order[n_test : n_test + n_valid]] = VALID
+        return split
 
     def _by_group(self, groups: list[str]) -> np.ndarray:
         names, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
@@ -221,34 +241,34 @@ class Split:
                 f"the column '{self.by}' has one group only", fix="choose another column, or split='stratified'"
             )
         drawn = np.argsort(self._draw([str(name) for name in names]), kind="stable").tolist()
-        side_of_group = np.zeros(len(names), np.int8)
+        split_of_group = np.zeros(len(names), np.int8)
         position = 0
-        for side, share in ((TEST, self.test), (VALID, self.valid)):
+        for part, share in ((TEST, self.test), (VALID, self.valid)):
             filled = 0
-            # at least one group a side, and one left to train on; half of a group over is as good as half under
+            # at least one group a part, and one left to train on; half of a group over is as good as half under
             while share and position < len(drawn) - 1 and (filled == 0 or filled < share * len(groups)):
                 size = counts[drawn[position]]
                 if filled and filled + size / 2 > share * len(groups):
                     break
-                side_of_group[drawn[position]] = side
+                split_of_group[drawn[position]] = part
                 filled += size
                 position += 1
-        return side_of_group[inverse]
+        return split_of_group[inverse]
 
 
 def with_validation(
-    sides: Sequence[int], labels: Sequence[Any] | None, keys: Sequence[Hashable], how: Split
+    given: Sequence[int], labels: Sequence[Any] | None, keys: Sequence[Hashable], how: Split
 ) -> list[int]:
-    """Given sides (N); where none validates, a share of the training rows does: of each class alike, where there are
-    labels. Rows that all train are split as if nothing was given."""
-    if VALID in sides or how.valid == 0:
-        return list(sides)
-    train = [i for i, side in enumerate(sides) if side == TRAIN]
+    """The given part of each row (N); where none validates, a share of the training rows does: of each class alike,
+    where there are labels. Rows that all train are split as if nothing was given."""
+    if VALID in given or how.valid == 0:
+        return list(given)
+    train = [i for i, part in enumerate(given) if part == TRAIN]
     kind = "random" if labels is None else "stratified"
-    drawn = Split(kind, valid=how.valid, test=0.0 if TEST in sides else how.test, seed=how.seed).assign(
+    drawn = Split(kind, valid=how.valid, test=0.0 if TEST in given else how.test, seed=how.seed).assign(
         [keys[i] for i in train], None if labels is None else [labels[i] for i in train]
     )
-    out = list(sides)
-    for i, side in zip(train, drawn, strict=True):
-        out[i] = int(side)
+    out = list(given)
+    for i, part in zip(train, drawn, strict=True):
+        out[i] = int(part)
     return out

@@ -32,7 +32,7 @@ def test_sentences(realdata: Callable[[str], Path]) -> None:
         labels += [str(row["class"]) for row in rows]
     found = findings_of(texts, labels)
     assert not FALSE & set(found), found
-    assert found["duplicate"].count + found["leakage"].count >= 17
+    assert sum(found[name].count for name in ("duplicate", "leakage") if name in found) >= 17
     assert {"label-conflict", "near-label-conflict"} & set(found) == set()
     assert "U+0096, which is '–' in Windows-1252 (5)" in found["invisible-characters"].message
 
@@ -47,7 +47,7 @@ def test_news(realdata: Callable[[str], Path]) -> None:
     found = findings_of(texts, labels)
     assert (FALSE - {"lost-characters"}) & set(found) == set()
     equal = {" ".join(text.split()) for text in texts}
-    assert found["duplicate"].count + found["leakage"].count >= 2225 - len(equal)
+    assert sum(found[name].count for name in ("duplicate", "leakage") if name in found) >= 2225 - len(equal)
     assert found["near-duplicate"].count >= 20  # the same story, with another headline
     assert found["truncation"].count > 500
 
@@ -62,5 +62,5 @@ def test_chinese_reviews(realdata: Callable[[str], Path]) -> None:
     found = findings_of(texts, labels, tokens="characters")
     assert FALSE & set(found) == set()
     assert found["label-conflict"].count > 50  # the foot of a web page, as good and as bad
-    assert found["duplicate"].count + found["leakage"].count > 14_000
+    assert sum(found[name].count for name in ("duplicate", "leakage") if name in found) > 14_000
     assert "&#183;" in found["markup"].message

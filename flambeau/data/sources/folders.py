@@ -44,7 +44,8 @@ def from_folder(
             or in each of them; else they are classes. Hidden folders and those of thumbnails are passed over, links
             followed, and each real folder is read once. Of pictures with a text each the pictures are read.
         pattern: for labels in file names: names in braces around what stands between, `class` among them, such as
-            `{fold}-{clip}-{take}-{class}.wav` for ESC-50. All names become columns, to split by for instance.
+            `{fold}-{clip}-{take}-{class}.wav` for ESC-50. All names become columns, to split by for instance. Without
+            `{class}` the folders are the classes, and `{kit}_{number}.wav` names what belongs together.
         split: see `Split`. `auto` uses the folders `train`, `valid`, `test` where they are there.
         fields: kinds set by hand: the input column is called `image` for pictures, the target `label`.
         encoding: of texts; found out if not given.
@@ -84,7 +85,8 @@ def from_folder(
     told: list[Finding]
     sides: list[int] | None = None
     around: list[str] = []
-    if pattern is not None:
+    by_pattern = pattern is not None and "{class}" in pattern
+    if pattern is not None and by_pattern:
         columns |= _names_by_pattern(files, pattern)
     else:
         paths = [f.split(os.sep) for f in files]
@@ -101,6 +103,8 @@ def from_folder(
         outside = [i for i, p in enumerate(parts) if (labels and len(p) < 2) or (sides is not None and sides[i] < 0)]
         names = {p[0] for p in parts if len(p) > 1}
         alone = f"in the folder '{next(iter(names))}' alone" if len(names) == 1 and wraps(*names) else ""
+        if labels and pattern is not None and len(outside) == len(files):
+            raise UsageError(f"the pattern '{pattern}' does not say where the class is", fix="write {class} in it")
         if labels and (len(outside) == len(files) or alone or _belong_together(parts, names)):
             where = alone or (
                 "flat in the folder" if len(outside) == len(files) else f"in {' and '.join(sorted(names))}"
@@ -126,8 +130,10 @@ def from_folder(
                                     fix="where those are the classes, put them side by side"))  # fmt: skip
     if not labels:
         columns.pop("label")
-    elif pattern is None:
+    elif not by_pattern:
         findings += _empty_classes(root.joinpath(*around), {*columns["label"]}, sides is not None)
+    if pattern is not None and not by_pattern:
+        columns |= {name: part for name, part in _names_by_pattern(files, pattern).items() if name not in columns}
     given = sides if how.keeps_given else None
     keys = composed([os.sep.join(f.split(os.sep)[len(around) :]) for f in files])  # noqa: PTH118
     if kind.holds_content:
@@ -206,8 +212,8 @@ def _endings(files: Sequence[str]) -> str:
 
 def _names_by_pattern(files: Sequence[str], pattern: str) -> dict[str, list[str]]:
     names = re.findall(r"{(\w+)}", pattern)
-    if "class" not in names:
-        raise UsageError(f"the pattern '{pattern}' does not say where the class is", fix="write {class} in it")
+    if not names:
+        raise UsageError(f"the pattern '{pattern}' names nothing", fix="write {class} in it")
     pieces = re.split(r"{(\w+)}", pattern)
     # what stands between names is literal; a name takes as little as it can, the class as much
     regex = "".join(

@@ -102,6 +102,8 @@ def from_source(source: Mapping[str, Any]) -> Dataset:
     options = {k: v for k, v in source.items() if k not in ("kind", "path") and v is not None}
     hints = {**dict.fromkeys(reader.options(), Any), **get_type_hints(reader.read)}
     hints |= {"split": Split, "fields": dict[str, dict[str, Any]]}
+    if isinstance(split := options.get("split"), Mapping):  # of a run from before copies were kept together
+        options["split"] = {"together": False, **split}
     for name, value in options.items():
         if name not in reader.options():
             raise UsageError(f"there is no setting 'data.{name}'", fix=nearest(name, reader.options()))

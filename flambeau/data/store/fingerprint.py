@@ -61,15 +61,16 @@ def _digest_of(values: Sequence[Any]) -> str:
                 digest.update(repr(chunk).encode("utf-8", "surrogatepass"))
                 continue
             for value in chunk:
-                digest.update(_bytes_of(value) + b"\n")
+                digest.update(bytes_of(value) + b"\n")
     return digest.hexdigest()
 
 
-def _bytes_of(value: Any) -> bytes:
+def bytes_of(value: Any) -> bytes:
     """A value in memory as bytes that are the same in every process."""
     if hasattr(value, "detach"):
         value = as_array(value)
     if hasattr(value, "tobytes"):  # arrays and PIL images
         shape, kind = ("size", "mode") if hasattr(value, "mode") else ("shape", "dtype")
         return f"{getattr(value, shape, '')} {getattr(value, kind, '')} ".encode() + value.tobytes()
-    return repr(sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value).encode()
+    value = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value
+    return repr(value).encode("utf-8", "surrogatepass")
