@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,14 @@ from flambeau.data.store.store import Store, collate
 from flambeau.fields import Ragged
 from flambeau.fields.placement import following
 from flambeau.objectives import OBJECTIVES, Objective
+from flambeau.objectives.decisions import Wish, decide, outcome
 from flambeau.objectives.tasks import task_of
 from flambeau.predictor import Predictor, Reading
 from flambeau.run import Run
 from flambeau.training import Prepare, Source, evaluate
 from flambeau.training.engine import Engine
 from flambeau.understand.attribution import attribute_pair, attribute_tokens
+from flambeau.understand.slices import observers
 
 LONGEST = 200  # characters of a caption
 PAST = 24  # steps drawn before a forecast, at least
@@ -38,12 +41,20 @@ Weights = dict[str, list[float]]
 
 def measure(
     objective: Objective, engine: Engine, source: Source, prepare: Prepare, split: str, dataset: Dataset | None = None,
-    samples: int | None = None, reporter: Reporter = QUIET,
+    samples: int | None = None, reporter: Reporter = QUIET, slices: Sequence[str] = (),
 ) -> dict[str, Any]:  # fmt: skip
-    """{split, samples, metric, higher_is_better, metrics, intervals, detail} as plain JSON; the worst mistakes carry
-    their place and a thumbnail."""
+    """{split, samples, metric, higher_is_better, metrics, intervals, further, detail} as plain JSON; the worst mistakes
+    carry their place and a thumbnail.
+
+    Args:
+        dataset: what the rows are of; the report then shows some of them, and parts of them are compared.
+        slices: what they are parted by, see `flambeau.data.slicing`; all that suits if not given.
+    """
+    if dataset is not None:
+        rows = np.arange(len(dataset)) if split == "all" else dataset.rows(split)
+        objective.observers = observers(objective, dataset, rows, slices)
     metrics = evaluate(objective, engine, source, prepare, reporter, detail=True)
-    detail = objective.detail()
+    detail, objective.observers = objective.detail(), ()
     if dataset is not None:
         mistakes = detail.get("worst", [])
         weights = _token_weights(objective, engine, dataset, mistakes)
@@ -57,7 +68,7 @@ def measure(
                 _draw(objective, dataset, shown)
     return {"split": split, "samples": samples, "metric": objective.monitor,
             "higher_is_better": objective.higher_is_better, "metrics": metrics, "intervals": objective.intervals(),
-            "detail": detail}  # fmt: skip
+            "further": objective.further(), "detail": detail}  # fmt: skip
 
 
 def _add_past(dataset: Dataset, shown: dict[str, Any]) -> None:
@@ -140,8 +151,9 @@ def _token_weights(
 
 def evaluate_run(
     run: str | Path | Run, data: str | Path | Dataset | None = None, *, options: EncodeOptions | None = None,
-    device: str = "auto", metric: str | None = None, baseline: bool = True, tta: Any = None,
-    reporter: Reporter = QUIET, **source_options: Any,
+    device: str = "auto", metric: str | None = None, baseline: bool = True, tta: Any = None, slices: Sequence[str] = (),
+    wish: Wish | None = None, positive: str | None = None, apply: bool = False, reporter: Reporter = QUIET,
+    **source_options: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Measures a run on its own held-out rows, or on other data (a folder, a table, a Dataset): all rows of it.
 
@@ -149,6 +161,12 @@ def evaluate_run(
         metric: the measure of the model; the training's if not given.
         baseline: put the simple rivals beside it; on other data they are fitted anew on the training rows, as long as
             these are there and unchanged.
+        slices: what the rows are parted by, to see where it fails: columns, `length`, `size`, `folder` or `series`; all
+            that suits if not given.
+        wish: chooses thresholds on the run's validation rows, and measures what they give on these: `decision` of the
+            result. Without one those that the run keeps are measured.
+        positive: of two classes the one that a threshold is for; the rarer one if not given.
+        apply: keep the decision in the run, so that its predictions go by it.
         tta: also measures with test-time augmentation, see `Predictor.with_tta`; the result has it as `tta`.
 
     Raises:
@@ -186,10 +204,32 @@ def evaluate_run(
         raise DataError("no row is left to measure on", where=data, fix="look at what was left out, above")
     trained = run.recipe.training
     tokens = None if trained.max_tokens is None else 2 * trained.max_tokens
-    source = Batches(store, torch.from_numpy(rows), 2 * (trained.batch_size or 32), tokens=tokens)
+
+    def batches(of: Store, chosen: np.ndarray) -> Batches:
+        return Batches(of, torch.from_numpy(chosen), 2 * (trained.batch_size or 32), tokens=tokens)
+
+    objective, decision = predictor.objective, run.decision
+    if wish is not None:
+        held = reading if data is None else predictor.read(trained_on(run), options, reporter)
+        valid = np.intersect1d(held.dataset.rows("valid"), held.good, assume_unique=True)
+        if not len(valid):
+            raise DataError("there are no validation rows to choose on", where=run.path, fix="train with some")
+        evaluate(objective, predictor.engine, batches(held.store, valid), held.prepare, reporter, detail=True)
+        curves = objective.task.decided_by(objective.curves(), positive)
+        decision = {**decide(wish, curves, objective.confidence()), "rows": len(valid)}
+        before = outcome(decision, curves, objective.confidence())
+    source = batches(store, rows)
     result = measure(
-        predictor.objective, predictor.engine, source, reading.prepare, split, dataset, len(rows), reporter
+        predictor.objective, predictor.engine, source, reading.prepare, split, dataset, len(rows), reporter, slices
     )
+    if decision:
+        positive = next(iter(decision["thresholds"]), None) if len(decision["thresholds"]) == 1 else None
+        curves = objective.task.decided_by(objective.curves(), positive)
+        result["decision"] = {**decision, **outcome(decision, curves, objective.confidence())}
+        if wish is not None:
+            result["decision"] |= {"validation": before, "applied": apply}
+    if apply and wish is not None:
+        run.save_decision(decision)
     if viewing is not None:
         result["tta"] = with_tta(viewing, source, viewing.read(dataset, options, reporter), reporter)
     other = data is not None

@@ -64,6 +64,15 @@ class Examples(BaseModel):
     examples: list[dict[str, Any]] = []
 
 
+class Decision(BaseModel):
+    """What `decision.json` holds, as `flambeau.objectives.decisions.decide` gives it."""
+
+    wish: dict[str, Any]
+    why: str
+    thresholds: dict[str, float]
+    reject_below: float
+
+
 class Environment(BaseModel):
     """What `environment.json` holds, as far as it is used."""
 
@@ -313,6 +322,15 @@ class Run:
         with values_of(path):  # where versions before kept it
             target = state.get("fields", {}).get(state.get("target"), {})
             return {name: target[name] for name in ("temperature", "spread") if name in target}
+
+    @property
+    def decision(self) -> dict[str, Any]:
+        """The thresholds that its answers go by, as `flambeau evaluate --apply` kept them; empty for the usual ones."""
+        return self._read("decision.json", Decision)
+
+    def save_decision(self, decision: dict[str, Any]) -> None:
+        """Writes decision.json."""
+        write_json(self.path / "decision.json", decision)
 
     def load_model(self, model: nn.Module, without: Collection[str] = ()) -> str | None:
         """Loads the weights: the final ones, or of an unfinished run the best so far (the last, where it keeps those);

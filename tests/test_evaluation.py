@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 import flambeau as fb
+from flambeau.cli.main import run as command
 from flambeau.core.errors import DataError, FlambeauError, UsageError
 from flambeau.core.reporter import Reporter
 from flambeau.data.sources.whole_series import from_ts
@@ -230,3 +231,52 @@ def test_the_headline_says_what_was_measured() -> None:
     for split, says in (("valid", "150 validation rows, which chose the epoch, so this is optimistic"),
                        ("all", "150 rows"), ("train", "150 rows, measured on what it trained on")):  # fmt: skip
         assert measured_on({**result, "split": split}) == says
+
+
+def test_where_it_fails_is_found_and_a_threshold_is_chosen_kept_and_gone_by(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    random = np.random.default_rng(0)
+    x, country = random.normal(size=(1500, 2)), random.choice(["de", "fr", "it"], 1500)
+    score = 3 * x[:, 0] + np.where(country == "it", 6.0, 0.5) * random.normal(size=1500)
+    said = ["yes" if v > 1 else "no" for v in score]
+    frame = pl.DataFrame({"a": x[:, 0], "b": x[:, 1], "country": country, "y": said})
+    frame.write_csv(tmp_path / "t.csv")
+    run = tmp_path / "run"
+    data = fb.Dataset.from_table(tmp_path / "t.csv", target="y", inputs=["a", "b"])
+    fb.Learner(data, "linear", run=run, quiet=True, epochs=6, learning_rate=0.1, cache=tmp_path / "cache").fit()
+    found = fb.Run.open(run).evaluation
+    assert {"log_loss", "brier", "roc_auc"} <= set(found["further"]["metrics"]) == set(found["further"]["intervals"])
+    assert {one["name"] for one in found["detail"]["slices"]["by"]} == {"a", "b", "country"}
+
+    def told(*arguments: str) -> str:
+        assert command(["evaluate", str(run), *arguments]) == 0
+        return capfd.readouterr().out
+
+    out = told("--slice", "country", "--precision", "0.9", "--accuracy", "0.9", "--apply")
+    assert "where does it fail? where country = it (accuracy 0." in out and "worse than the rest, p = " in out
+    assert "decision: precision 0.9 and accuracy 0.9, chosen on validation rows" in out
+    decision = fb.Run.open(run).decision
+    (threshold,) = decision["thresholds"].values()
+    assert "decision: precision 0.9" in told(), "what a run keeps is measured"
+    rows = frame.select("a", "b")
+    plain, sure = fb.load(run), fb.load(run)
+    plain.objective.decision = {}
+    before, after = plain.predict(rows), sure.predict(rows)
+    assert {one.label for one in after} >= {"unknown"}
+    logits = np.log([one.probabilities["yes"] / one.probabilities["no"] for one in before])
+    confidence = np.asarray([one.confidence for one in before])
+    expected = np.where(confidence < decision["reject_below"], "unknown", np.where(logits >= threshold, "yes", "no"))
+    assert [one.label for one in after] == expected.tolist()
+    assert command(["predict", str(run), '{"a": 0.1, "b": 0}']) == 0
+    heard = capfd.readouterr()
+    assert "unknown" in heard.out and "decision.json" in heard.err
+    for wrong, says in (
+        (["--apply"], "no threshold is asked for"),
+        (["--cost", "10"], "the cost '10' does not fit"),
+        (["--slice", "contry"], "did you mean 'country'"),
+        (["--recall", "0.9", "--positive", "maybe"], "there is no class 'maybe'"),
+    ):
+        assert command(["evaluate", str(run), *wrong]) == 2
+        error = capfd.readouterr().err.strip().splitlines()[-1]
+        assert says in error

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from flambeau.cli import common
+from flambeau.cli import common, measures
+from flambeau.cli.common import option
+from flambeau.core.errors import UsageError
 
 NAME = "evaluate"
-MOST_ROWS = 30  # classes that are shown
 
 
 def command(
@@ -28,24 +29,45 @@ def command(
     metric: common.Metric = None,
     no_baseline: Annotated[bool, typer.Option("--no-baseline", help="Put no simple rival beside the model.")] = False,
     tta: common.Tta = None,
+    slice_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--slice",
+            help="Where it fails: a column, length, size, folder or series; repeatable. All that suits if not given.",
+        ),
+    ] = None,
+    cost: Annotated[str | None, option("Choose the threshold by what mistakes cost, such as 'fn=10 fp=1'.")] = None,
+    precision: Annotated[float | None, option("Choose the threshold that has this precision.")] = None,
+    recall: Annotated[float | None, option("Choose the threshold that has this recall.")] = None,
+    positive: Annotated[str | None, option("Of two classes the one that it is for; the rarer if not given.")] = None,
+    accuracy: Annotated[float | None, option("Answer `unknown` where less sure, so that so many are right.")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Keep what was chosen: predict and serve go by it.")] = False,
     json: common.Json = False,
 ) -> None:
-    """Measure a run on the rows it did not train on, or on other labelled data.
+    """Measure a run on the rows it did not train on, or on other labelled data. A threshold is chosen on the run's
+    validation rows.
 
     Example: `flambeau evaluate runs/photos other-photos/`
+
+    Example: `flambeau evaluate runs/churn --slice country --precision 0.9 --apply`
 
     Example: `flambeau evaluate runs/photos --tta 8`
     """
     from flambeau.evaluation import evaluate_run
     from flambeau.learner import verdicts
+    from flambeau.objectives.decisions import Wish
 
+    wish = Wish.of(cost, precision=precision, recall=recall, accuracy=accuracy)
+    if wish is None and (apply or positive):
+        raise UsageError("no threshold is asked for", fix="give --cost, --precision, --recall or --accuracy")
     reporter = common.reporter()
     options = common.dataset_options(
         target, None, pattern, encoding=encoding, no_header=no_header, time_format=time_format, root=root
     )
     result = evaluate_run(
-        run, data, device=device, metric=metric, baseline=not no_baseline, tta=tta, reporter=reporter, **options
-    )
+        run, data, device=device, metric=metric, baseline=not no_baseline, tta=tta, slices=slice_ or (),
+        wish=wish, positive=positive, apply=apply, reporter=reporter, **options,
+    )  # fmt: skip
     for shown in (*result["detail"].get("worst", []), *result["detail"].get("pictures", [])):
         shown.pop("html", None)  # thumbnails are for the report
     if json:
@@ -53,6 +75,8 @@ def command(
         return
     reporter.say(verdicts.measured_on(result) + (f" of {data}" if data else ""))
     common.echo(verdicts.figures(result))
+    if result["further"]:
+        common.echo(f"  {verdicts.figures(result['further'])}")
     if seen := result.get("tta"):
         common.echo(f"with test-time augmentation, {seen['views']} views{' ' + seen['name'] if seen['name'] else ''}:")
         common.echo(verdicts.figures({"metric": result["metric"], **seen}))
@@ -63,14 +87,7 @@ def command(
         common.echo(f"  {rival['name']} ({rival['seconds']:.1f} s): {measured}{note}")
     if line := verdicts.verdict(rivals, result["metrics"], result["metric"]):
         common.echo(f"  {line}")
-    detail = result["detail"]
-    if lost := detail.get("lost"):
-        why = "the model does not read so far, or their tag is none of training's"
-        common.echo(f"  {lost} of {detail['tokens']} words are wrong in any case: {why}")
-    for rows in (detail.get("spans", []), detail.get("per_class", [])):
-        there = [row for row in rows if row["count"]]
-        for row in sorted(there, key=lambda c: c["recall"])[:MOST_ROWS]:
-            measures = "  ".join(f"{name} {row[name]:.3f}" for name in ("precision", "recall", "f1"))
-            common.echo(f"  {row['class']}: {measures}  of {row['count']}")
-        if len(there) > MOST_ROWS:
-            common.echo(f"  and {len(there) - MOST_ROWS} more of {len(there)}, with higher recall; --json has all")
+    for line in measures.lines(result):
+        common.echo(f"  {line}")
+    if apply:
+        common.echo(f"kept in {run / 'decision.json'}; next: flambeau predict {run} …")

@@ -70,6 +70,8 @@ def command(
         return _generate(predictor, generate, out, seed, json)
     assert inputs
     predictor = predictor if tta is None else predictor.with_tta(tta)
+    if decision := predictor.objective.decision:
+        common.reporter().say(f"answers go by {run / 'decision.json'}: {decision['why']}")
     data = Run(run).recipe.data
     layout = Layout(
         encoding, data.get("token_column"), not no_header and data.get("header", True), data.get("columns"), root

@@ -53,6 +53,7 @@ class Audio(Field):
         augment: the settings of a `SoundAugmentation` as a dict; none if not given.
     """
 
+    extent_of = ("length", "seconds")
     varies = True
     persistent = True
     input_only = True
@@ -267,6 +268,9 @@ class Audio(Field):
             return as_html(decode(value, rate, SHOWN_SECONDS * rate), rate)
         except DataError as error:
             return f"<span class=unreadable>{html.escape(error.found)}</span>"
+
+    def extent(self, value: Any) -> float:
+        return sound_info(value, self.rate or DEFAULT_RATE).seconds
 
     def portable(self, value: Any) -> str:
         rate = self.rate or DEFAULT_RATE

@@ -122,15 +122,20 @@ class Views(Column[np.ndarray]):
         starts: int64 (N), where each begins.
         length: steps of each.
         segments: int64 (T), which series each step belongs to; one series if not given.
+        names: of the series, where they have some.
 
     >>> views = Views(np.arange(6), np.array([0, 1, 3]), 3)
     >>> views[2], len(views[1:])
     (array([3, 4, 5]), 2)
     """
 
-    def __init__(self, flat: np.ndarray, starts: np.ndarray, length: int, segments: np.ndarray | None = None):
+    def __init__(
+        self, flat: np.ndarray, starts: np.ndarray, length: int, segments: np.ndarray | None = None,
+        names: Sequence[str | None] = (),
+    ):  # fmt: skip
         self.flat, self.starts, self.length = flat, np.asarray(starts, np.int64), length
         self.segments = np.zeros(len(flat), np.int64) if segments is None else segments
+        self.names = names
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -143,7 +148,7 @@ class Views(Column[np.ndarray]):
 
     def of(self, starts: np.ndarray) -> Views:
         """Windows of the same array from other starts on."""
-        return Views(self.flat, starts, self.length, self.segments)
+        return Views(self.flat, starts, self.length, self.segments, self.names)
 
     def covered(self, first: int = 0) -> np.ndarray:
         """Which steps of the array lie in any window, bool (T); of each window those from `first` on."""

@@ -60,6 +60,7 @@ class Image(Field):
         augment: the settings of an `Augmentation` as a dict; none if not given.
     """
 
+    extent_of = ("size", "pixels")
     persistent = True
     leads = varies = True
     named_views: ClassVar[Mapping[str, int]] = {name: len(views) for name, views in VIEWS.items()}
@@ -338,6 +339,10 @@ class Image(Field):
         except DataError as error:
             return f"<span class=unreadable>{html.escape(error.found)}</span>"
         return f'<img src="data:image/{kind};base64,{data}" alt="">'
+
+    def extent(self, value: Any) -> float:
+        height, width = original_size(value)
+        return height * width
 
     def portable(self, value: Any) -> str:
         return self._small(value, 256)[1]

@@ -57,6 +57,7 @@ class Text(Field):
         augment: how training texts are changed, as `EDA` takes it.
     """
 
+    extent_of = ("length", "characters")
     varies = True
     asked_as = "text"
     input_only = True
@@ -299,6 +300,9 @@ class Text(Field):
     def describe(self, values: Sequence[Any]) -> dict[str, Any]:
         lengths = [len(text) for value in values if isinstance(text := joined_words(value), str)]
         return spread(np.asarray(lengths, np.float64), "characters")
+
+    def extent(self, value: Any) -> float:
+        return len(str(joined_words(value)))
 
     def portable(self, value: Any) -> Any:
         return super().portable(joined_words(value))

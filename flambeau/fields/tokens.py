@@ -59,6 +59,7 @@ class Tokens(Field):
             to treat unknown words from.
     """
 
+    extent_of = ("length", "words")
     asked_as = "text"
     has_parts = True
     input_only = True
@@ -237,6 +238,9 @@ class Tokens(Field):
     def describe(self, values: Sequence[Any]) -> dict[str, Any]:
         lengths = [len(words) for words in readable(self.parts, values) if words]
         return spread(np.asarray(lengths, np.float64), "words")
+
+    def extent(self, value: Any) -> float:
+        return len(self.parts(value))
 
     def portable(self, value: Any) -> Any:
         return super().portable(list(value) if isinstance(value, tuple) else value)

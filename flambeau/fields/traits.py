@@ -40,6 +40,9 @@ class Traits:
     over_time: ClassVar[bool] = False
     """Whether an encoded value (C, L) is the course of C quantities over L steps."""
 
+    extent_of: ClassVar[tuple[str, str] | None] = None
+    """What `extent` measures and its unit, such as ("length", "characters"); None where values have no extent."""
+
     named_views: ClassVar[Mapping[str, int]] = {}
     """Views of a sample that test-time augmentation has by name, and how many there are; see `named_view`."""
 
@@ -52,6 +55,14 @@ class Traits:
     def random(self) -> bool:
         """Whether `prepare` uses its generator in training."""
         return False
+
+    def extent(self, value: Any) -> float:
+        """How long or large a raw value is, from its head where it is a file.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        raise UsageError(f"values of the kind {self.kind} have no extent")
 
     @property
     def has_views(self) -> bool:

@@ -18,7 +18,9 @@ from flambeau.core.registry import Asked, Registry, check_options
 from flambeau.data.batch import Batch
 from flambeau.fields import Field
 from flambeau.models import Built, Group, layer_groups
+from flambeau.objectives.metrics import Metric
 from flambeau.objectives.prediction import Prediction
+from flambeau.objectives.ranking import Curve
 from flambeau.objectives.tasks import Task
 
 OBJECTIVES: Registry[type[Objective]] = Registry("objective")
@@ -88,6 +90,8 @@ class Objective(ABC):
     task: Task = Task()
     training_criterion: Criterion | None = None
     group_patterns: Sequence[str] = ()
+    observers: Sequence[Callable[[], Metric]] = ()
+    """What makes metrics that an evaluation with `detail` has beside its own, where the objective measures answers."""
 
     @classmethod
     def build(cls, context: Context, **options: Any) -> Objective:
@@ -150,6 +154,19 @@ class Objective(ABC):
         """What was collected for the report, as plain JSON."""
         return {}
 
+    def further(self) -> dict[str, Any]:
+        """What an evaluation with `detail` measured beyond `metrics`: {metrics, intervals}, by name; empty if nothing.
+        No epoch is chosen by these, and no rival has them."""
+        return {}
+
+    def curves(self) -> dict[str, Curve]:
+        """What an evaluation with `detail` knows of every threshold, by class; empty where there is none to choose."""
+        return {}
+
+    def confidence(self) -> Curve | None:
+        """The same of how sure the answers were, of which the right ones are the hits; None where none are known."""
+        return None
+
     def measure_by(self, metric: str) -> None:
         """Another metric to choose the best checkpoint by.
 
@@ -190,6 +207,16 @@ class Objective(ABC):
     def calibration(self, found: dict[str, Any]) -> None:
         self.task = copy.copy(self.task)  # objectives without one of their own share it
         self.task.calibration = found
+
+    @property
+    def decision(self) -> dict[str, Any]:
+        """The thresholds that answers go by, plain JSON; empty for those that need none."""
+        return self.task.decision
+
+    @decision.setter
+    def decision(self, found: dict[str, Any]) -> None:
+        self.task = copy.copy(self.task)
+        self.task.decision = found
 
     def predict(self, batch: Batch) -> Tensor:
         """Model output after its activation: probabilities (B, K), or numbers (B, …)."""

@@ -12,14 +12,15 @@ if TYPE_CHECKING:
 
 METRICS: Registry[type[NamedMetric]] = Registry("metric")
 """Those that are called by name beside what suits the target: `objective.metrics`, or the measure of the model."""
-LOWER_IS_BETTER = ("loss", "mae", "rmse", "mape", "mase", "smape")
+LOWER_IS_BETTER = ("loss", "mae", "rmse", "mape", "mase", "smape", "mean_mase", "log_loss", "brier", "error")
 SHARE = (0.0, 1.0)
 BOUNDS = {
     "r2": (-math.inf, 1.0),
     "mcc": (-1.0, 1.0),
     **dict.fromkeys([name for name in LOWER_IS_BETTER if name != "loss"], (0.0, math.inf)),
     **dict.fromkeys(["accuracy", "f1", "balanced_accuracy", "roc_auc", "average_precision", "micro_f1", "exact_match",
-                     "coverage", "micro_average_precision", "span_f1", "span_precision", "span_recall"], SHARE),
+                     "coverage", "micro_average_precision", "span_f1", "span_precision", "span_recall", "top_2",
+                     "top_3", "top_5"], SHARE),
 }  # fmt: skip
 BALANCED = ("balanced_accuracy", "mcc", "roc_auc", "average_precision")
 """Those of classes that are shown where one class is rare, or where one of them is asked for."""

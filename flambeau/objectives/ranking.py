@@ -19,6 +19,34 @@ class Ranks(NamedTuple):
     average_precision: float
 
 
+class Curve(NamedTuple):
+    """What is had at every threshold, the highest first: each of T distinct scores, and how many rows of the class and
+    how many others have at least that.
+
+    >>> Curve(np.array([2.0, -1.0]), np.array([3, 4]), np.array([1, 9])).above(0.0)
+    (3, 1)
+    """
+
+    scores: np.ndarray
+    hits: np.ndarray
+    others: np.ndarray
+
+    def above(self, score: float) -> tuple[int, int]:
+        """How many of the class, and how many others, have a score of at least this."""
+        place = int(np.searchsorted(-self.scores, -score, side="right"))
+        return (int(self.hits[place - 1]), int(self.others[place - 1])) if place else (0, 0)
+
+    def flipped(self) -> Curve:
+        """That of the other one of two classes, whose score is the opposite."""
+        there, absent = (np.diff(counts, prepend=0)[::-1].cumsum() for counts in (self.others, self.hits))
+        return Curve(-self.scores[::-1], there, absent)
+
+    def points(self, most: int) -> np.ndarray:
+        """Some of the T places, int64, as far from each other on the curve as may be: `most` of them at most."""
+        walked = self.hits / max(1, self.hits[-1]) + self.others / max(1, self.others[-1])
+        return np.unique(np.searchsorted(walked, np.linspace(0, walked[-1], most)).clip(max=len(walked) - 1))
+
+
 class Ranking:
     """Logits of a class and whether it was the true one, by group of rows.
 
@@ -59,6 +87,14 @@ class Ranking:
         scores, keys, counts = (np.concatenate(parts) for parts in zip(*self._parts, strict=True))
         self._parts = [(scores, keys, counts)]
         return scores, keys, counts
+
+    def curve(self) -> Curve:
+        """Of all rows; T is 0 where there are none."""
+        scores, keys, counts = self._joined()
+        distinct, where = np.unique(-scores, return_inverse=True)
+        there = np.bincount(where, counts * (keys >= GROUPS), minlength=len(distinct)).astype(np.int64)
+        whole = np.bincount(where, counts, minlength=len(distinct)).astype(np.int64)
+        return Curve(-distinct.astype(np.float64), there.cumsum(), (whole - there).cumsum())
 
     def values(self) -> Ranks:
         """Of all rows; 0.5 and the share of true ones where only one of both occurs."""

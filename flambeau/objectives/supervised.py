@@ -18,6 +18,8 @@ from flambeau.objectives.base import OBJECTIVES, Context, Objective
 from flambeau.objectives.losses import arguments, each_sample, expects_classes
 from flambeau.objectives.measured import Measured, call, takes_blends
 from flambeau.objectives.metrics import Grouped, Own
+from flambeau.objectives.probabilities import Ranked
+from flambeau.objectives.ranking import Curve
 from flambeau.objectives.tasks import Task, task_of
 
 WINDOWS_AT_ONCE = 256  # a long clip has more windows than fit into memory
@@ -147,6 +149,8 @@ class Supervised(Objective):
     def start_evaluation(self, detail: bool = False) -> None:
         self._metrics = self._measured_task.measured_by(detail, self.metric, self.named_metrics)
         self._own = [Own(metric) for metric in self.own_metrics]
+        self._further = self._measured_task.further(self.metric) if detail else []
+        self._observing = [make() for make in self.observers] if detail else []
         self._loss: Tensor | float = 0.0
         self._count = 0.0
 
@@ -169,7 +173,7 @@ class Supervised(Objective):
             own.update(activated, batch.target, batch.rows)
         known = (activated, batch.target, batch.rows)
         known = self.measured(output, batch.target, batch.rows) if self.measured else known
-        for metric in self._metrics:
+        for metric in (*self._metrics, *self._further, *self._observing):
             metric.update(*known)
 
     def metrics(self) -> dict[str, float]:
@@ -180,13 +184,32 @@ class Supervised(Objective):
 
     def detail(self) -> dict[str, Any]:
         detail: dict[str, Any] = {}
-        for metric in (*self._metrics, *self._own):
+        for metric in (*self._metrics, *self._further, *self._own, *self._observing):
             detail |= metric.detail()
         return detail
 
+    def further(self) -> dict[str, Any]:
+        before = {name for metric in self._metrics for name in metric.values()}
+        grouped = [metric for metric in self._further if isinstance(metric, Grouped)]
+        values = {n: v for metric in grouped for n, v in metric.values().items() if n not in before}
+        intervals = {n: list(v) for metric in grouped for n, v in metric.intervals().items() if n not in before}
+        return {"metrics": values, "intervals": intervals} if values else {}
+
+    def curves(self) -> dict[str, Curve]:
+        return {name: curve for metric in self._ranked for name, curve in metric.curves().items()}
+
+    def confidence(self) -> Curve | None:
+        return next((metric.confidence() for metric in self._ranked), None)
+
+    @property
+    def _ranked(self) -> list[Ranked]:
+        return [metric for metric in self._further if isinstance(metric, Ranked)]
+
     def intervals(self) -> dict[str, Any]:
-        grouped = [metric for metric in self._metrics if isinstance(metric, Grouped)]
-        return {name: list(found) for metric in grouped for name, found in metric.intervals().items()}
+        known = {name for metric in self._metrics for name in metric.values()}
+        grouped = [metric for metric in (*self._further, *self._metrics) if isinstance(metric, Grouped)]
+        found = {name: list(both) for metric in grouped for name, both in metric.intervals().items()}
+        return {name: both for name, both in found.items() if name in known}
 
     def without_groups(self) -> dict[str, np.ndarray]:
         grouped = [metric for metric in self._metrics if isinstance(metric, Grouped)]

@@ -56,7 +56,7 @@ class EnsemblePredictor(Predictor):
                 expected=str(recipe.model.options.get("members")),
             )  # fmt: skip
         run.load_model(combination)
-        objective.calibration = run.calibration
+        objective.calibration, objective.decision = run.calibration, run.decision
         predictor = cls(loaded, objective)
         predictor.examples = run.examples
         return predictor
@@ -139,6 +139,7 @@ class ViewingPredictor(Predictor):
         objective = predictor.objective
         averaged = Averaged([objective] * tta.count, predictor.fields[predictor.target or ""], metric=objective.monitor)
         averaged.calibration = averaged.of_members.calibration = objective.calibration
+        averaged.decision = objective.decision
         super().__init__(averaged, predictor.engine, predictor.fields, predictor.inputs, predictor.target)
         self.examples, self.note = predictor.examples, predictor.note
         self.predictor, self.tta = predictor, tta
@@ -166,7 +167,7 @@ class ViewingPredictor(Predictor):
             [member.objective for member in members], whole.target, whole.model, metrics=whole.named_metrics,
             metric=whole.monitor,
         )  # fmt: skip
-        objective.calibration = whole.calibration
+        objective.calibration, objective.decision = whole.calibration, whole.decision
         return EnsemblePredictor(members, objective)
 
     @property

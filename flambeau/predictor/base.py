@@ -139,7 +139,7 @@ class Predictor:
         if run.finished:
             for technique in known:
                 technique.on_done(objective)
-        objective.calibration = run.calibration
+        objective.calibration, objective.decision = run.calibration, run.decision
         if note:
             (reporter or Reporter()).say(note, style="yellow")
         chosen = engine.choose(net, device=device, precision=precision)

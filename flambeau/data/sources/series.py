@@ -155,7 +155,7 @@ def from_series(
     past = HISTORY if target != HISTORY else f"{HISTORY}_"
     columns: dict[str, Any] = {
         past: Views(line.values, starts, length + horizon, line.segments),
-        target: Views(line.values[:, 0], starts + length, horizon, line.segments),
+        target: Views(line.values[:, 0], starts + length, horizon, line.segments, line.names),
     }
     steps = Forecast(quantiles or Forecast().quantiles, found)
     steps.horizon = horizon

@@ -18,6 +18,7 @@ from flambeau.objectives.losses import Loss
 from flambeau.objectives.metrics import Metric, named_metric
 from flambeau.objectives.names import METRICS, SYNONYMS, higher_is_better
 from flambeau.objectives.prediction import Prediction
+from flambeau.objectives.ranking import Curve
 
 TASKS: Registry[type[Task]] = Registry("task")
 
@@ -53,6 +54,8 @@ class Task:
         self.field = field
         self.calibration: dict[str, Any] = {}
         """What `calibrate` found, plain JSON: it belongs to the weights, and is saved with them."""
+        self.decision: dict[str, Any] = {}
+        """Thresholds that `decode` goes by, as `flambeau.objectives.decisions.decide` gives them."""
 
     # -- what is learned ----------------------------------------------------------------------------------------
 
@@ -136,6 +139,19 @@ class Task:
         """
         return Prediction(output)
 
+    def decided_by(self, curves: Mapping[str, Curve], positive: str | None = None) -> dict[str, Curve]:
+        """Of the curves of an evaluation those whose threshold decides what is said; none where no threshold does.
+
+        Args:
+            positive: of two classes the one that is looked for; the rarer one if not given.
+
+        Raises:
+            UsageError: there is no such class, or there are not two.
+        """
+        if positive is not None:
+            raise UsageError("positive is one of two classes, and this target has not two", fix="leave it out")
+        return {}
+
     def output_of(self, predicted: Any) -> int | None:
         """Which of the outputs speaks for a label; None where no single one does."""
         return None
@@ -146,6 +162,10 @@ class Task:
         """The metrics that suit the target, where `asked` is the measure of a model; with `detail` they also collect
         what the report shows. Those of `metric_names` that METRICS has, if nothing else."""
         return [named_metric(name, self.field) for name in self.metric_names if name in METRICS]
+
+    def further(self, asked: str = "auto") -> list[Metric]:
+        """What an evaluation measures beyond these; see `Objective.further`."""
+        return []
 
     def measured_by(self, detail: bool, asked: str = "auto", named: Sequence[Asked] = ()) -> list[Metric]:
         """The same, and those of METRICS that are asked for: by name and options, or as the measure of the model.

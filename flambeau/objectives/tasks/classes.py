@@ -10,13 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from flambeau.core.errors import UsageError, nearest
 from flambeau.core.shapes import Float, Int64
 from flambeau.fields import Category, Field
 from flambeau.objectives.certainty import temperature, temperature_scaled
 from flambeau.objectives.classification import Classification
+from flambeau.objectives.decisions import logit_of_two
 from flambeau.objectives.metrics import Metric
 from flambeau.objectives.names import BALANCED, SYNONYMS
 from flambeau.objectives.prediction import UNKNOWN, Prediction
+from flambeau.objectives.probabilities import Probabilities
+from flambeau.objectives.ranking import Curve
 from flambeau.objectives.tasks.base import TASKS, FromErrors, Task
 
 LOGITS = 10_000  # of a batch, that certainty is measured on: of very many classes, few samples do
@@ -78,10 +82,25 @@ class Classes(Task):
     def decode(
         self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None, value: Any = None
     ) -> Prediction:
-        found = likeliest(self.field, output)
-        if found.confidence is not None and found.confidence < reject_below:
+        found, names = likeliest(self.field, output), self.field.classes
+        below = max(reject_below, self.decision.get("reject_below", 0.0))
+        rejected = found.confidence is not None and found.confidence < below
+        for positive, threshold in self.decision.get("thresholds", {}).items():
+            which = names.index(positive)
+            which = which if logit_of_two(output, which) >= threshold else 1 - which
+            found.label, found.confidence = names[which], float(output[which])
+        if rejected:
             found.label = UNKNOWN
         return found
+
+    def decided_by(self, curves: Mapping[str, Curve], positive: str | None = None) -> dict[str, Curve]:
+        names = [*self.field.classes]
+        if len(names) != 2:
+            return super().decided_by(curves, positive)
+        if positive is not None and positive not in names:
+            raise UsageError(f"there is no class '{positive}'", fix=nearest(positive, names))
+        return {name: curves[name] if name in curves else curves[names[1 - names.index(name)]].flipped()
+                for name in [positive or names[self.field.rarest]] if curves}  # fmt: skip
 
     def output_of(self, predicted: Any) -> int | None:
         return self.field.index[predicted]
@@ -97,6 +116,9 @@ class Classes(Task):
     @property
     def of_errors(self) -> Mapping[str, FromErrors]:
         return {"accuracy": FromErrors(1, lambda mean: 1 - mean)}
+
+    def further(self, asked: str = "auto") -> list[Metric]:
+        return [Probabilities(self.field.classes, self.field.rarest)] if len(self.field.classes) > 1 else []
 
     @property
     def known(self) -> tuple[str, ...]:

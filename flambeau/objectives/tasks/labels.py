@@ -14,9 +14,12 @@ from flambeau.core.errors import UsageError
 from flambeau.core.registry import Asked, name_and_options
 from flambeau.core.shapes import Float, Shaped
 from flambeau.fields import Field, MultiLabel
+from flambeau.objectives.decisions import logits
 from flambeau.objectives.losses import Loss, expects_classes
 from flambeau.objectives.metrics import Metric, MultiLabelClassification
 from flambeau.objectives.prediction import Prediction
+from flambeau.objectives.probabilities import LabelProbabilities
+from flambeau.objectives.ranking import Curve
 from flambeau.objectives.tasks.base import TASKS, FromErrors, Task
 from flambeau.objectives.tasks.classes import likeliest
 
@@ -62,7 +65,15 @@ class Labels(Task):
     def decode(
         self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None, value: Any = None
     ) -> Prediction:
-        return likeliest(self.field, output)
+        found = likeliest(self.field, output)
+        if thresholds := self.decision.get("thresholds"):
+            scores, names = logits(output).tolist(), self.field.classes
+            plain = float(logits(np.asarray(self.field.threshold)))
+            found.label = [n for n, score in zip(names, scores, strict=True) if score >= thresholds.get(n, plain)]
+        return found
+
+    def decided_by(self, curves: Mapping[str, Curve], positive: str | None = None) -> dict[str, Curve]:
+        return super().decided_by(curves, positive) | {**curves}
 
     def metrics(self, detail: bool, asked: str = "auto") -> list[Metric]:
         return [MultiLabelClassification(self.field, detail)]
@@ -73,6 +84,9 @@ class Labels(Task):
     @property
     def of_errors(self) -> Mapping[str, FromErrors]:
         return {"exact_match": FromErrors(1, lambda mean: 1 - mean)}
+
+    def further(self, asked: str = "auto") -> list[Metric]:
+        return [LabelProbabilities(self.field.classes)] if self.field.classes else []
 
     @property
     def has_rivals(self) -> bool:

@@ -13,6 +13,7 @@ from flambeau.core.shapes import Float
 from flambeau.fields import Field, Number
 from flambeau.objectives.metrics import Metric, Regression
 from flambeau.objectives.prediction import Prediction
+from flambeau.objectives.ranges import ByRange
 from flambeau.objectives.tasks.base import TASKS, FromErrors, Task
 
 
@@ -60,6 +61,9 @@ class Numbers(Task):
     def of_errors(self) -> Mapping[str, FromErrors]:
         several = {} if self.field.shape else {"rmse": FromErrors(2, np.sqrt)}
         return {"mae": FromErrors(1, np.asarray), **several}
+
+    def further(self, asked: str = "auto") -> list[Metric]:
+        return [] if self.field.shape else [ByRange(self.field)]
 
     @property
     def has_rivals(self) -> bool:

@@ -61,8 +61,8 @@ class Tagged(Task):
         output = output[output.sum(1) > 0]  # a sentence longer than the model takes is cut
         tags = self.field.decode(output)
         found = spans(tags) if self.field.has_spans else None
-        sure = output.max(1)
-        tags = [tag if p >= reject_below else UNKNOWN for tag, p in zip(tags, sure, strict=True)]
+        sure, below = output.max(1), max(reject_below, self.decision.get("reject_below", 0.0))
+        tags = [tag if p >= below else UNKNOWN for tag, p in zip(tags, sure, strict=True)]
         return Prediction(tags, float(sure.min(initial=1.0)), tokens=tokens[: len(tags)], spans=found)
 
     def metrics(self, detail: bool, asked: str = "auto") -> list[Metric]:
