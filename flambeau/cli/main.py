@@ -157,8 +157,8 @@ def _with_plugins(arguments: list[str]) -> list[str]:
 
 def _failed(error: Exception, as_json: bool) -> int:
     """Tells of an error by what kind it is; returns the exit status."""
-    from flambeau.learner.preflight import is_out_of_memory
     from flambeau.training.interrupts import Interrupted
+    from flambeau.training.memory import is_out_of_memory
 
     if isinstance(error, Interrupted):
         return _tell(error, as_json, 128 + error.signal_number)

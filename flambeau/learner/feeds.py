@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from flambeau.core.errors import DataError, UsageError, nearest
 from flambeau.core.findings import Finding
@@ -32,6 +32,7 @@ from flambeau.objectives import Objective
 from flambeau.recipe import Recipe
 from flambeau.training import Settings, Source
 from flambeau.training.engine import Engine, Machine
+from flambeau.training.memory import has_batch_norm
 
 SPLITS = ("train", "valid", "test")
 SAMPLED = 2000  # training rows that an augmentation is chosen by
@@ -305,11 +306,6 @@ class FieldFeed(Feed):
 
     def samples(self, split: str) -> int | None:
         return len(self.rows[split])
-
-
-def has_batch_norm(model: nn.Module) -> bool:
-    """Whether a model learns from the mean of a batch, which one sample has not."""
-    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
 
 
 __all__ = ["SPLITS", "Feed", "FieldFeed", "has_batch_norm"]

@@ -33,6 +33,7 @@ from flambeau.run import Run
 from flambeau.techniques import Technique, check_together, made, not_kept, objects
 from flambeau.techniques.transforms import Transforms
 from flambeau.training import RateCurve, Trainer, calibrate, engine, initialise
+from flambeau.training.memory import is_out_of_memory, let_go
 from flambeau.training.own import OwnSteps
 
 DECIDED_BY_ENGINE = ("training.device", "training.precision")  # whose reasons the engine gives once it is made
@@ -185,18 +186,12 @@ class Learner:
         return OBJECTIVES[self.recipe.objective.name].takes if self.own_objective is None else ()
 
     def _try(self) -> None:
-        """One batch through the model and the loss, so that what does not fit is told before the first step."""
-        try:
-            batch = self.feed.first_batch()
-            output = preflight.try_batch(self.objective, self.engine, batch)
-        except (RuntimeError, MemoryError) as error:
-            if not preflight.is_out_of_memory(error):
-                raise
-            preflight.let_go(error)
-        else:
-            self.feed.tried(self.recipe, self.objective, self.engine, batch, output)
-            return
-        raise self._out_of_memory()
+        """One batch through the model and the loss, so that what does not fit is told before the first step; of one
+        that is too large for the memory the half, the quarter, …"""
+        fits = preflight.try_parts(self.objective, self.engine, self.feed.first_batch())
+        if fits is None:
+            raise self._out_of_memory()
+        self.feed.tried(self.recipe, self.objective, self.engine, *fits)
 
     def _out_of_memory(self) -> TrainingError:
         return preflight.out_of_memory(self.objective, self.engine, self.recipe.training, *self.feed.largest_batch())
@@ -312,9 +307,9 @@ class Learner:
                 calibrate(self.objective, self.engine, valid, self.feed.prepare, self.reporter)
             result = self.evaluate()
         except (RuntimeError, MemoryError) as error:
-            if not preflight.is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
-            preflight.let_go(error)
+            let_go(error)
         if result is None:  # out here, where the error and what it held are gone
             raise self._out_of_memory()
         self.reporter.say(verdicts.headline(result, self.trainer.kept_epoch), style="bold")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -17,24 +16,9 @@ from flambeau.learner import mismatches
 from flambeau.objectives import Objective, Supervised
 from flambeau.training import Settings
 from flambeau.training.engine import Engine
+from flambeau.training.memory import in_parts, is_out_of_memory, let_go
 
 IGNORED = -100  # what torch's losses take for "no class" if not told otherwise
-OUT_OF_MEMORY = (
-    "out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory",
-    "could not create a primitive",  # oneDNN's words for it
-)  # fmt: skip
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out, on whichever device."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(m in str(error).lower() for m in OUT_OF_MEMORY)
-
-
-def let_go(error: BaseException) -> None:
-    """Frees what the steps that led to an error held: an error keeps the variables of each of them alive."""
-    traceback.clear_frames(error.__traceback__)
 
 
 def check_targets(target: Any, num_classes: int | None, rows: Tensor, ndim: int = 1, ignore: int = IGNORED) -> None:
@@ -170,6 +154,23 @@ def try_batch(objective: Objective, engine: Engine, batch: Batch) -> Any:
     finally:
         model.train(was_training)
     return output
+
+
+def try_parts(objective: Objective, engine: Engine, batch: Batch) -> tuple[Batch, Any] | None:
+    """`try_batch` on a batch, or on the half, the quarter, … of one that is too large for the memory: what was tried,
+    and its output. None where not even one sample fits."""
+    parts = [batch]
+    while True:
+        batch = parts[0]
+        try:
+            return batch, try_batch(objective, engine, batch)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            let_go(error)
+        parts = in_parts(batch, 2)
+        if len(parts) == 1:
+            return None
 
 
 def _forward(objective: Supervised, batch: Batch) -> Any:

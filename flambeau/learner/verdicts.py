@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau import baselines
 from flambeau.core.files import write_json
-from flambeau.learner import preflight
 from flambeau.learner.feeds import FieldFeed
 from flambeau.objectives import Objective
 from flambeau.objectives.intervals import winner
@@ -16,6 +15,7 @@ from flambeau.recipe import Recipe
 from flambeau.run import Run
 from flambeau.techniques import not_kept
 from flambeau.training.engine import Engine
+from flambeau.training.memory import is_out_of_memory
 from flambeau.understand.permutation_importance import importance
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def put_beside(
             objective, engine, feed.dataset, feed.store, feed.rows[result["split"]], feed.prepare, 256, reporter
         )
     except (RuntimeError, MemoryError, ImportError) as error:
-        if not (preflight.is_out_of_memory(error) or isinstance(error, ImportError)):
+        if not (is_out_of_memory(error) or isinstance(error, ImportError)):
             raise
         reporter.say("memory ran out while simple rivals were fitted; the model is whole", style="yellow")
     return found

@@ -35,6 +35,8 @@ class Saver:
             tree["random"]["cuda"] = torch.cuda.get_rng_state(trainer.engine.device)
         if trainer.updates.scale is not None:
             tree["scale"] = trainer.updates.scale.state_dict()
+        if trainer.updates.parts.count > 1:
+            tree["parts"] = trainer.updates.parts.count
         if trainer.updates.plateau is not None:
             tree["schedule"] = trainer.updates.plateau.state_dict()
         checkpoint.save(self.folder / checkpoint.name(state.step, state.epoch), tree, {"progress": vars(state)})
@@ -75,6 +77,7 @@ class Saver:
                 technique.load_state_dict(kept[key])
             if trainer.updates.scale is not None and "scale" in tree:
                 trainer.updates.scale.load_state_dict(tree["scale"])
+            trainer.updates.parts.count = tree.get("parts", 1)
             if trainer.updates.plateau is not None and "schedule" in tree:
                 trainer.updates.plateau.load_state_dict(tree["schedule"])
             torch.set_rng_state(tree["random"]["cpu"].cpu())

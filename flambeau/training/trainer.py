@@ -109,7 +109,7 @@ class Trainer:
         settings = self.settings
         torch.manual_seed(mix(settings.seed, "dropout"))
         steps_per_epoch = math.ceil(self.train.count(0) / settings.accumulate)
-        self.updates = Updates(self.objective, self.engine, settings, self.own, self.hooks, steps_per_epoch)
+        self.updates = Updates(self.objective, self.engine, settings, self.own, self.hooks, steps_per_epoch, self.note)
         outlook = Outlook(self.objective, self.folder, settings.epochs or 1, self.updates, self.train, self.prepare)
         for hook in self.hooks["on_training"]:
             hook(outlook)

@@ -8,10 +8,12 @@ from typing import Any
 from torch import Tensor
 
 from flambeau.core.errors import UsageError
+from flambeau.core.reporter import QUIET
 from flambeau.data.batch import Batch
 from flambeau.objectives import Objective
 from flambeau.training import schedule
 from flambeau.training.engine import Engine
+from flambeau.training.memory import Parts, is_out_of_memory, let_go
 from flambeau.training.own import OwnSteps, build_all
 from flambeau.training.plateau import Plateau
 from flambeau.training.scaling import LossScale
@@ -28,9 +30,11 @@ class Updates:
     Args:
         hooks: of the techniques, by name.
         steps_per_epoch: that the schedule and a user's own scheduler go by.
+        note: is told what a user should know.
 
     Attributes:
         optimizers: by phase.
+        parts: that batches are taken in, where memory ran out.
         scale: of the loss in float16; None in other precisions.
         plateau: the schedule, where it follows what epochs reach.
         total: steps of the training, as the schedule goes by them.
@@ -44,6 +48,7 @@ class Updates:
         own: OwnSteps,
         hooks: Hooks,
         steps_per_epoch: int,
+        note: Callable[[str], None] = QUIET.say,
     ):
         self.objective, self.engine, self.hooks = objective, engine, hooks
         rates = dict(objective.learning_rates())
@@ -51,6 +56,7 @@ class Updates:
             hook(objective, rates)
         self._settings, self._own, self._rates = settings, own, rates
         self._build(settings)
+        self.parts = Parts(objective, note)
         self.scale = LossScale() if engine.scales else None
         self._every = {phase: settings.of_phase(phase).every for phase in objective.phases}
         self._schedule = schedule.named(settings.schedule, settings.warmup)
@@ -108,7 +114,7 @@ class Updates:
             for group, rate in zip(optimizer.param_groups, self._base_rates[phase], strict=True):
                 group["lr"] = rate * factor
             step = Step(self.objective, phase, number, batches, weights, optimizer, self.engine, stopwatch, self.scale)
-            losses.append(step.backward())
+            losses.append(self._backward(step, batches, weights))
             step.change(self.hooks["on_gradients"])
             if step.finite:
                 optimizer.step()
@@ -117,6 +123,25 @@ class Updates:
             forget_gradients(self._parameters)  # of all phases: a generator's loss reaches its discriminator's too
             stopwatch.lap("step")
         return losses
+
+    def _backward(self, step: Step, batches: Sequence[Batch], weights: Sequence[float]) -> Tensor:
+        """The gradients; where memory runs out, again with the batches in smaller parts, and so from then on."""
+        count = self.parts.count
+        while True:
+            if self.parts.count > 1:
+                step.batches, step.weights = self.parts.of(batches, weights)
+            try:
+                loss = step.backward()
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                let_go(error)
+            forget_gradients(self._parameters)  # out here, where the error and what it held are gone
+            self.parts.double(batches)
+        if self.parts.count > count:
+            self.parts.tell(max(map(len, batches)))
+        return loss
 
     def wrap_criterion(self) -> None:
         """Lets techniques change the criterion that the objective learns by.
