@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from flambeau import fields, testing
+    from flambeau import fields, sklearn, testing
     from flambeau.core.reporter import Reporter
     from flambeau.data.dataset import Dataset
     from flambeau.data.split import Split
@@ -68,6 +68,7 @@ __all__ = [
     "ensemble",
     "fields",
     "load",
+    "sklearn",
     "testing",
     "tune",
 ]
@@ -89,7 +90,7 @@ def load(
 
 def __getattr__(name: str) -> Any:
     # parts are imported when first used, so that `import flambeau` costs next to nothing over `import torch`
-    if name in ("fields", "testing"):
+    if name in ("fields", "sklearn", "testing"):
         return importlib.import_module(f"flambeau.{name}")
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)

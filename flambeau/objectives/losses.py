@@ -6,6 +6,7 @@ import copy
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -52,22 +53,25 @@ def bce(
     return loss.mean(-1) if reduction == "none" and loss.ndim > 1 else loss
 
 
-def _elementwise(function: Callable[..., Tensor]) -> Loss:
-    def loss(
-        output: Float[Tensor, " B *more"], target: Float[Tensor, " B *shape"], reduction: str = "mean"
+@dataclass(frozen=True)
+class Elementwise:
+    """A loss of torch's between numbers, over as many axes as they have."""
+
+    function: Callable[..., Tensor]
+
+    def __call__(
+        self, output: Float[Tensor, " B *more"], target: Float[Tensor, " B *shape"], reduction: str = "mean"
     ) -> Float[Tensor, ""] | Float[Tensor, " B"]:
         # a head gives (B, 1) for a target (B); without the reshape the two would broadcast to (B, B)
         output = output.reshape(target.shape)
         if reduction == "mean":
-            return function(output, target)
-        return function(output, target, reduction="none").reshape(len(target), -1).mean(1)
-
-    return loss
+            return self.function(output, target)
+        return self.function(output, target, reduction="none").reshape(len(target), -1).mean(1)
 
 
-LOSSES.register("mse")(_elementwise(F.mse_loss))
-LOSSES.register("l1")(_elementwise(F.l1_loss))
-LOSSES.register("huber")(_elementwise(F.smooth_l1_loss))
+LOSSES.register("mse")(Elementwise(F.mse_loss))
+LOSSES.register("l1")(Elementwise(F.l1_loss))
+LOSSES.register("huber")(Elementwise(F.smooth_l1_loss))
 LOSSES.register("focal")(focal)
 LOSSES.register("asymmetric")(asymmetric)
 LOSSES.register("tag_cross_entropy")(tag_cross_entropy)
