@@ -25,6 +25,7 @@ from PIL import ImageDraw
 from torch import Tensor, nn
 
 from flambeau.core.errors import DataError, UsageError, shown
+from flambeau.core.findings import Finding, Severity
 from flambeau.fields import FIELDS, Field, Image, Ragged
 from flambeau.fields.base import Encoding, Recognition
 from flambeau.fields.decoding import frame
@@ -89,6 +90,28 @@ class Boxes(Field):
 
     def fit(self, values: Sequence[Any]) -> None:
         self.classes = sorted({name for boxes in readable(values) for _, name in boxes})
+
+    def check_in(self, values: Sequence[Any], leader: Field, pictures: Sequence[Any]) -> list[Finding]:
+        outside, shares = [], []
+        for row, (value, picture) in enumerate(zip(values, pictures, strict=True)):
+            with contextlib.suppress(DataError):
+                boxes = [corners for corners, _ in read(value)]
+                height, width = frame(picture, (1, 1), "squash")[:2]
+                if boxes and all(0 <= x <= 1 for corners in boxes for x in corners):
+                    shares.append(row)
+                elif any(x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height for x1, y1, x2, y2 in boxes):
+                    outside.append(row)
+        findings = []
+        if outside:
+            findings.append(Finding("outside", Severity.WARNING,
+                                    f"{len(outside)} rows have boxes outside the picture",
+                                    rows=outside, fix="mend its corners, in the picture's own pixels"))  # fmt: skip
+        if shares:
+            all_of_them = len(shares) > len(values) / 2
+            findings.append(Finding("normalised", Severity.ERROR if all_of_them else Severity.WARNING,
+                                    f"all boxes of {len(shares)} rows lie in 0…1, so they are shares and not pixels",
+                                    rows=shares, fix="multiply by the picture's width and height"))  # fmt: skip
+        return findings
 
     def describe(self, values: Sequence[Any]) -> dict[str, Any]:
         return counted(name for boxes in readable(values) for _, name in boxes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -23,8 +24,9 @@ from PIL import ImageOps
 from torch import Tensor, nn
 
 from flambeau.core.errors import DataError, UsageError
+from flambeau.core.findings import Finding, Severity
 from flambeau.fields import FIELDS, Encoding, Field, Image, Recognition
-from flambeau.fields.decoding import read_bytes, resize
+from flambeau.fields.decoding import frame, read_bytes, resize
 from flambeau.fields.picture.pixels import DAMAGES, open_picture
 from flambeau.fields.placement import Placement
 from flambeau.models import OWN, OutputSpec
@@ -32,6 +34,7 @@ from flambeau.objectives.prediction import Prediction
 from flambeau.objectives.tasks import TASKS, Task
 
 UNKNOWN, IGNORED, SHOWN = 255, -100, 8
+MANY = 10  # masks, in one of which alone a class is stray
 COLOURS = np.random.default_rng(3).integers(40, 256, (256, 3)).astype(np.uint8)
 
 
@@ -75,6 +78,28 @@ class Mask(Field):
             return int(pixels[pixels != UNKNOWN].max(initial=0))
         return 0
 
+    def check_in(self, values: Sequence[Any], leader: Field, pictures: Sequence[Any]) -> list[Finding]:
+        aspect, rows_of = list[int](), defaultdict[int, list[int]](list)
+        for row, (value, picture) in enumerate(zip(values, pictures, strict=True)):
+            with suppress(DataError):
+                mask, (height, width) = self.pixels(value), frame(picture, (1, 1), "squash")[:2]
+                for number in np.unique(mask):
+                    rows_of[int(number)].append(row)
+                if abs(mask.shape[0] * width - mask.shape[1] * height) > max(height, width):  # a pixel of rounding
+                    aspect.append(row)
+        stray = {number: rows[0] for number, rows in rows_of.items() if len(rows) == 1 and number != UNKNOWN}
+        findings = []
+        if aspect:
+            findings.append(Finding("aspect", Severity.WARNING,
+                                    f"{len(aspect)} masks have other proportions than their picture",
+                                    rows=aspect, fix="look whether they are of it"))  # fmt: skip
+        if stray and len(values) >= MANY:
+            named = ", ".join(map(str, sorted(stray)))
+            findings.append(Finding("stray-class", Severity.WARNING,
+                                    f"in one mask alone there is each class of {named}",
+                                    rows=sorted({*stray.values()}), fix="mend it, or leave it"))  # fmt: skip
+        return findings
+
     def beside(self, leader: Field) -> None:
         if not isinstance(leader, Image):
             raise UsageError(f"a mask is of a picture, and the input is of the kind {leader.kind}")
@@ -90,6 +115,8 @@ class Mask(Field):
 
     def encode(self, value: Any) -> np.ndarray:
         pixels = self.pixels(value)
+        if (pixels == UNKNOWN).all():
+            raise DataError(f"nothing is known in the mask: all of it is {UNKNOWN}")
         if (pixels[pixels != UNKNOWN] >= self.num_outputs).any():
             raise DataError("a class is in no training row", fix="say how many there are: num_classes=")
         return resize(pixels[..., None], (self.size[0], self.size[1]), self.resize, UNKNOWN, nearest=True)[..., 0]

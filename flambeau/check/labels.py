@@ -16,6 +16,7 @@ from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import lacking
 from flambeau.data.split import NAMES, TRAIN
 from flambeau.fields import Field
+from flambeau.fields.placement import following
 
 INPUT_NOTES = ("one-class", "constant")
 """What makes a target pointless is only of little use in an input column."""
@@ -67,7 +68,7 @@ def column_findings(dataset: Dataset, usable: np.ndarray, told_of: Collection[st
         if name != dataset.target:
             own = [_for_an_input(name, f) for f in own if f.check not in INPUT_SILENT]
         findings += own
-    findings = [_worse_if_all(dataset, finding) for finding in findings]
+    findings = [_worse_if_all(dataset, finding) for finding in (*findings, *_beside(dataset))]
     if dataset.target and (field := dataset.fields[dataset.target]).has_classes:
         findings += _class_findings(dataset, field, usable)
     return findings
@@ -101,6 +102,22 @@ def _own(dataset: Dataset, name: str, field: Field, usable: np.ndarray) -> list[
             Finding("wrong-kind", Severity.ERROR, f"the column '{name}' does not hold values of the kind {field.kind}: "
                     f"{error}", count=len(rows), fix="set its kind by hand: fields={'" + name + "': fb.fields.…}")
         ]  # fmt: skip
+    return _placed(dataset, findings, rows)
+
+
+def _beside(dataset: Dataset) -> list[Finding]:
+    """What fields find that have a place in a picture."""
+    leader, followers = following(dataset.fields, dataset.inputs, dataset.target)
+    findings: list[Finding] = []
+    for name in followers:
+        assert leader is not None
+        found = dataset.fields[name].check_in(dataset.columns[name], dataset.fields[leader], dataset.columns[leader])
+        findings += _placed(dataset, found, np.arange(len(dataset)))
+    return findings
+
+
+def _placed(dataset: Dataset, findings: Sequence[Finding], rows: np.ndarray) -> list[Finding]:
+    """Findings of some rows as those of the dataset."""
     placed = []
     for finding in findings:
         if finding.rows:

@@ -143,6 +143,11 @@ class Field(RawValues, Suited, ABC):
         elsewhere its fit alone. Called where `follows`."""
         return value
 
+    def check_in(self, values: Sequence[Any], leader: Field, pictures: Sequence[Any]) -> list[Finding]:
+        """What is wrong with raw values in the raw pictures, of the field `leader`, that they have a place in. Values
+        that cannot be read are told of when they are encoded. Called where `follows`, before anything is fitted."""
+        return []
+
     def beside(self, leader: Field) -> None:
         """Takes over what it needs of the picture that it follows, such as its size: after both are fitted, before
         anything is encoded. Called where `follows`."""

@@ -174,6 +174,28 @@ def test_what_is_no_box_is_named_with_its_row(
     assert done.status == 0 and message in done.err and "6.png" in done.err, done.err
 
 
+@pytest.mark.parametrize(("share", "check"), [(1 / 64, "normalised"), (1, "outside")])
+def test_boxes_that_are_not_in_their_picture_are_told_of(
+    share: float, check: str, flambeau: Forkserver, things: Path, tmp_path: Path
+) -> None:
+    """Those in shares of the sides make training pointless; those beside the picture are named."""
+    with (things / "boxes.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    away = 0 if share < 1 else 500
+    for row, (name, boxes) in enumerate(rows):
+        rows[row][0] = str(things / name)
+        if row < 4 or share < 1:
+            moved = [
+                {**box, **{c: box[c] * share + away for c in ("x1", "y1", "x2", "y2")}} for box in json.loads(boxes)
+            ]
+            rows[row][1] = json.dumps(moved)
+    with (tmp_path / "boxes.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    done = flambeau("check", "boxes.csv", *PLUGIN, "--json", cwd=tmp_path)
+    (finding,) = (finding for finding in done.json["findings"] if finding["check"] == check)
+    assert (done.status == 1) == (share < 1) and set(finding["rows"]) <= set(range(4 if share == 1 else len(rows)))
+
+
 CHECKED = """
 from flambeau.core import plugins
 from flambeau.fields import FIELDS

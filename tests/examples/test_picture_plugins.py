@@ -191,3 +191,21 @@ def test_a_row_whose_mask_is_missing_is_left_out(flambeau: Forkserver, scenes: P
     plugin = ("--plugin", PLUGINS / "mask.py", "--target", "mask", "--read", "mask=mask", "--input", "photo")
     done = flambeau("train", "gaps.csv", *plugin, "--epochs", 1, "--run", "gaps", cwd=scenes)
     assert done.status == 0 and "1 sample left out: the value is missing" in done.err
+
+
+def test_masks_that_are_not_of_their_picture_are_told_of(flambeau: Forkserver, scenes: Path, tmp_path: Path) -> None:
+    """One is turned, one has a class that is in no other, and of one nothing is known."""
+    header, *lines = (scenes / "scenes.csv").read_text().splitlines()
+    rows = [[str(scenes / cell) for cell in line.split(",")[:2]] for line in lines]
+    masks = [np.asarray(Image.open(mask)).copy() for _, mask in rows[:3]]
+    masks[0], masks[1][0, 0], masks[2][:] = np.zeros((40, 10), np.uint8), 9, 255
+    for row, mask in enumerate(masks):
+        Image.fromarray(mask).save(tmp_path / f"{row}.png")
+        rows[row][1] = str(tmp_path / f"{row}.png")
+    (tmp_path / "scenes.csv").write_text("\n".join(["photo,mask", *map(",".join, rows)]))
+    command = ("scenes.csv", "--plugin", PLUGINS / "mask.py", "--target", "mask", "--read", "mask=mask")
+    checked = flambeau("check", *command, "--json", cwd=tmp_path)
+    found = {finding["check"]: finding["rows"] for finding in checked.json["findings"]}
+    assert (found["aspect"], found["stray-class"]) == ([0], [1])
+    trained = flambeau("train", *command, "--epochs", 1, "--batch-size", 1, "--run", "run", cwd=tmp_path)
+    assert trained.status == 0 and "nothing is known in the mask" in trained.err, trained.err
