@@ -20,6 +20,7 @@ from flambeau.fields.sound.files import MOST_SECONDS, RATES, SUFFIXES, decode, l
 from flambeau.fields.sound.mel import LogMel
 from flambeau.fields.sound.show import MOST_SECONDS as SHOWN_SECONDS
 from flambeau.fields.sound.show import as_html, playable
+from flambeau.fields.varied import Varied, read_some, some
 from flambeau.fields.wanted import Wanted
 
 FEATURES = ("log-mel", "wave")
@@ -29,12 +30,11 @@ MELS_PRETRAINED = 128
 LONGEST_SEGMENT = 5.0
 """Seconds: clips that are mostly no longer are taken whole."""
 SHORTEST_SEGMENT = 0.1
-FIT_SAMPLE = 256
 FULL_SCALE = 32768.0
 
 
 @FIELDS.register("audio")
-class Audio(Field):
+class Audio(Varied, Field):
     """A sound, from a path, bytes or an array of samples.
 
     Prepared as a log-mel picture (B, 1, mels, frames), which every model for pictures takes, or as a wave (B, 1, T).
@@ -54,7 +54,6 @@ class Audio(Field):
     """
 
     extent_of = ("length", "seconds")
-    varies = True
     persistent = True
     input_only = True
     suffixes = SUFFIXES
@@ -88,11 +87,6 @@ class Audio(Field):
         if rate is not None and features != "wave":
             _ = self.log_mel  # told here if the settings do not go together
 
-    @property
-    def augment(self) -> dict[str, Any] | None:
-        """The augmentation as plain JSON, None if there is none."""
-        return self.augmentation.to_dict() if self.augmentation else None
-
     def choose_augmentation(self, asked: str | Mapping[str, Any], sample: Callable[[], Sample]) -> list[str]:
         if self.augmentation is not None:
             return []
@@ -105,7 +99,7 @@ class Audio(Field):
 
     @property
     def random(self) -> bool:
-        return bool(self.augmentation) or self.segment in ("crop", "windows")
+        return super().random or self.segment in ("crop", "windows")
 
     @classmethod
     def suit(cls, column: str, settings: Mapping[str, Any], wanted: Wanted) -> dict[str, tuple[Any, str]]:
@@ -135,30 +129,11 @@ class Audio(Field):
 
     def fit(self, values: Sequence[Any]) -> None:
         """Finds rate, length, and the pictures' mean and deviation from up to 256 clips (the same ones each time)."""
-        step = max(1, -(-len(values) // FIT_SAMPLE))  # over all rows: they are often sorted by class
-        sample, infos, why = [], [], ""
-        for value in values[::step][:FIT_SAMPLE]:
-            try:
-                infos.append(sound_info(value, self.rate or DEFAULT_RATE))
-                sample.append(value)
-            except DataError as error:
-                why = why or error.found
-                continue  # named when the store is built
-        if self.rate is None and infos:
-            self.rate = min(DEFAULT_RATE, int(np.median([info.rate for info in infos])))
-        clips, seconds = [], []
-        for value, info in zip(sample, infos, strict=True):
-            assert self.rate is not None
-            try:
-                clips.append(decode(value, self.rate, int(self.rate * (self.length or LONGEST_SEGMENT)) + 1))
-                seconds.append(info.seconds)
-            except DataError as error:
-                why = why or error.found
-        if not clips:
-            raise DataError(
-                f"none of {min(len(values), FIT_SAMPLE)} sounds could be read ({why})",
-                fix="run `flambeau check` to see all reasons",
-            )
+        infos = read_some(some(values), lambda value: (value, sound_info(value, self.rate or DEFAULT_RATE)), "sounds")
+        rate = self.rate = self.rate or min(DEFAULT_RATE, int(np.median([info.rate for _, info in infos])))
+        beginning = int(rate * (self.length or LONGEST_SEGMENT)) + 1
+        heard = read_some(infos, lambda known: (decode(known[0], rate, beginning), known[1].seconds), "sounds")
+        clips, seconds = zip(*heard, strict=True)
         most = float(np.quantile(seconds, 0.95, method="higher"))
         if self.length is None:
             longest = min(LONGEST_SEGMENT, 2 * float(np.median(seconds)))

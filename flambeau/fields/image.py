@@ -31,13 +31,13 @@ from flambeau.fields.picture.looking import original_size, suited
 from flambeau.fields.picture.pixels import Range, looks_like_picture
 from flambeau.fields.picture.views import VIEWS
 from flambeau.fields.placement import Placement
+from flambeau.fields.varied import Varied, read_some, some
 from flambeau.fields.wanted import Wanted
 
 LARGEST_NATIVE = 64
 """Pictures that are all one size, at most this many pixels a side, are kept as they are."""
 DEFAULT_SIZE = 128
 RESIZES = ("squash", "crop", "pad")
-FIT_SAMPLE = 256
 THUMBNAIL = 160  # pixels a side, at most
 STEPS = {128: 32, 32: 4}
 """What sides in training are a multiple of, for pictures of at least so many pixels."""
@@ -45,7 +45,7 @@ MANY = 20_000  # training pictures from which `auto` augments lightly
 
 
 @FIELDS.register("image")
-class Image(Field):
+class Image(Varied, Field):
     """A picture, from a path, bytes, a PIL image or an array.
 
     Args:
@@ -62,7 +62,7 @@ class Image(Field):
 
     extent_of = ("size", "pixels")
     persistent = True
-    leads = varies = True
+    leads = True
     named_views: ClassVar[Mapping[str, int]] = {name: len(views) for name, views in VIEWS.items()}
     suffixes = SUFFIXES
     settings = ("size", "colour", "resize", "background", "range", "augment")
@@ -93,11 +93,6 @@ class Image(Field):
         self.view: Callable[[Tensor], Tensor] | None = None
         """Which part of a stored picture is seen where nothing is trained; all of it if None."""
 
-    @property
-    def augment(self) -> dict[str, Any] | None:
-        """The augmentation as plain JSON, None if there is none."""
-        return self.augmentation.to_dict() if self.augmentation else None
-
     def choose_augmentation(self, asked: str | Mapping[str, Any], sample: Callable[[], Sample]) -> list[str]:
         if self.augmentation is not None:
             return []
@@ -124,10 +119,6 @@ class Image(Field):
     def channels(self) -> int:
         """Channels of the stored picture: 1 for grey, else 3."""
         return 1 if self.colour == "grey" else 3
-
-    @property
-    def random(self) -> bool:
-        return bool(self.augmentation)
 
     @classmethod
     def suit(cls, column: str, settings: Mapping[str, Any], wanted: Wanted) -> dict[str, tuple[Any, str]]:
@@ -179,26 +170,12 @@ class Image(Field):
 
     def fit(self, values: Sequence[Any]) -> None:
         """Finds size, colour, mean and deviation from a sample of up to 256 pictures (the same one each time)."""
-        step = max(1, -(-len(values) // FIT_SAMPLE))  # over all rows: they are often sorted by class
-        pictures = []
+        drawn = some(values)
         if self.range is None:
-            self.values = suited(values[::step][:FIT_SAMPLE])
+            self.values = suited(drawn)
         hint = (self.size[0], self.size[1]) if self.size else (DEFAULT_SIZE, DEFAULT_SIZE)
-        sizes: list[tuple[int, int]] = []
-        why = ""
-        for value in values[::step][:FIT_SAMPLE]:
-            try:
-                size, picture = original_size(value), self._decode(value, 3, hint)
-            except DataError as error:
-                why = why or error.found
-                continue  # named when the store is built
-            sizes.append(size)
-            pictures.append(picture)
-        if not pictures:
-            raise DataError(
-                f"none of {min(len(values), FIT_SAMPLE)} pictures could be read ({why})",
-                fix="run `flambeau check` to see all reasons",
-            )
+        seen = read_some(drawn, lambda value: (original_size(value), self._decode(value, 3, hint)), "pictures")
+        sizes, pictures = zip(*seen, strict=True)
         self.source_sizes = [int(np.median([s[0] for s in sizes])), int(np.median([s[1] for s in sizes]))]
         if self.size is None:
             same = len(set(sizes)) == 1 and max(sizes[0]) <= LARGEST_NATIVE

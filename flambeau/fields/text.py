@@ -26,6 +26,7 @@ from flambeau.fields.language.eda import EDA, chosen
 from flambeau.fields.language.synonyms import find_wordnet, read_synonyms, synonym_table
 from flambeau.fields.language.tokenizers import HF, WORDS
 from flambeau.fields.language.wordwise import WordByWord, joined, works_by_word
+from flambeau.fields.varied import Varied
 from flambeau.fields.wanted import Wanted
 
 LONGEST = 10_000_000  # characters of one text that are looked at
@@ -38,7 +39,7 @@ LETTER = " {}".format  # a character as a token: no word begins with a space, so
 
 
 @FIELDS.register("text")
-class Text(Field):
+class Text(Varied, Field):
     """Written language, a string or a list of words. Encoded as int32 (T), prepared as `Ragged`: numbers int64 (B, T)
     padded with 0, lengths (B).
 
@@ -58,7 +59,6 @@ class Text(Field):
     """
 
     extent_of = ("length", "characters")
-    varies = True
     asked_as = "text"
     input_only = True
     suffixes = frozenset([".txt"])
@@ -95,15 +95,6 @@ class Text(Field):
         if self.augmentation:
             self.prepare(Ragged(torch.ones(1, 1), torch.ones(1).long()), True)  # a missing dictionary is told here
         return said
-
-    @property
-    def augment(self) -> dict[str, Any] | None:
-        """The augmentation as plain JSON, None if there is none."""
-        return self.augmentation.to_dict() if self.augmentation else None
-
-    @property
-    def random(self) -> bool:
-        return bool(self.augmentation)
 
     @property
     def has_views(self) -> bool:
