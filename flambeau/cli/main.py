@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from flambeau.cli import (
+    ablate,
     check,
     compare,
     cv,
@@ -76,6 +77,7 @@ for verb in (
     resume,
     evaluate,
     compare,
+    ablate,
     ensemble,
     predict,
     report,

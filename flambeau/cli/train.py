@@ -173,7 +173,8 @@ def share_options(verb: Callable[..., None], without: Collection[str]) -> None:
     shared = [p for name, p in inspect.signature(command, eval_str=True).parameters.items() if name not in without]
     own = [p for p in inspect.signature(verb, eval_str=True).parameters.values() if p.name != "asked"]
     own_names = {p.name for p in own}
-    vars(verb)["__signature__"] = inspect.Signature([*(p for p in shared if p.name not in own_names), *own])
+    every = [*(p for p in shared if p.name not in own_names), *own]
+    vars(verb)["__signature__"] = inspect.Signature(sorted(every, key=lambda p: p.default is not p.empty))
 
 
 def tell(plan: Any, as_json: bool) -> None:

@@ -97,10 +97,10 @@ class Grouped:
                            proportion=name in self.proportions)
             for name in values if name in without
         }  # fmt: skip
-        return {name: _bounded(name, *both) for name, both in found.items() if both is not None}
+        return {name: bounded(name, *both) for name, both in found.items() if both is not None}
 
 
-def _bounded(name: str, low: float, high: float) -> Interval:
+def bounded(name: str, low: float, high: float) -> Interval:
     """An interval without what the metric can never be."""
     least, most = bounds(name)
     return max(low, least), min(high, most)

@@ -4,5 +4,9 @@ from flambeau.studies.base import Study, variant
 from flambeau.studies.comparison import Comparison, compare
 from flambeau.studies.folds import CrossValidation, cross_validate
 from flambeau.studies.tune import tune
+from flambeau.studies.variants import ablate, compare_settings
 
-__all__ = ["Comparison", "CrossValidation", "Study", "compare", "cross_validate", "tune", "variant"]
+__all__ = [
+    "Comparison", "CrossValidation", "Study", "ablate", "compare", "compare_settings", "cross_validate", "tune",
+    "variant",
+]  # fmt: skip

@@ -18,6 +18,7 @@ from flambeau.data.dataset import Dataset
 from flambeau.data.store.encode import EncodeOptions
 from flambeau.evaluation import render
 from flambeau.learner.verdicts import MEASURED
+from flambeau.objectives.intervals import bounded
 from flambeau.objectives.names import higher_is_better
 from flambeau.recipe import Recipe
 from flambeau.report import comparison as page
@@ -65,6 +66,8 @@ class Comparison:
             lines.append(f"  {entry['name']:{width}}  {figure_of(name, entry['metrics'][name])}{chance}  "
                          f"{duration(entry['seconds'])}")  # fmt: skip
         lines += [page.sentence(facts, one, words) for one in page.beside_reference(facts)]
+        if facts["kind"] == "ablate":
+            return lines
         settings = [f"  {key}: {' / '.join(map(_short, values))}" for key, values in facts["recipes"].items()]
         return [*lines, *(["what differs in the recipes:"] if settings else []), *settings[:SHOWN]]
 
@@ -86,7 +89,8 @@ def compare(
 
     Args:
         runs: two or more finished ones, with the same target.
-        data: other labelled data, a path or a Dataset; the rows that all of them held out, if not given.
+        data: other labelled data: a path, all of whose rows are compared on; or a Dataset, whose held-out rows are,
+            and all where it is not split. The rows that all runs held out, if not given.
         metric: what they are compared by; the first run's measure if not given.
         options: where and how rows are encoded.
         source_options: how the data is read.
@@ -227,7 +231,7 @@ def _alone(first: Answers, second: Answers) -> dict[str, int]:
 def _entry(entry: Entry, found: list[Answers], measured: list[dict[str, float]], name: str) -> dict[str, Any]:
     names = [n for n in measured[0] if all(n in one for one in measured)]
     over = {n: paired.mean_interval([one[n] for one in measured]) for n in names}
-    intervals = {n: list(v[1:]) for n, v in over.items()} if len(measured) > 1 else found[0].intervals(name)
+    intervals = {n: bounded(n, *v[1:]) for n, v in over.items()} if len(measured) > 1 else found[0].intervals(name)
     return {
         "name": entry.name, "runs": [str(run.path) for run in entry.runs],
         "metrics": {n: v[0] for n, v in over.items()},

@@ -89,7 +89,8 @@ def answers(
     runs: Sequence[Run], data: str | Path | Dataset | None = None, *, options: EncodeOptions | None = None,
     device: str = "auto", reporter: Reporter = QUIET, **source_options: Any,
 ) -> tuple[list[Answers], str, list[str]]:  # fmt: skip
-    """What several runs say of the same rows: those that all of them held out, or all rows of other data.
+    """What several runs say of the same rows: those that all of them held out; or all rows of other data, or what a
+    Dataset holds out.
 
     Returns:
         the answers, in the order of the runs; the split of the rows, `all` for other data; what a person should know.
@@ -110,10 +111,12 @@ def answers(
     else:
         pairs = zip(runs, loaded, strict=True)
         datasets = [opened(data, *pair, dict(source_options)) for pair in pairs]
-        split, rows = "all", [np.arange(len(dataset)) for dataset in datasets]
+        split = datasets[0].evaluation_split if isinstance(data, Dataset) else NAMES[TRAIN]
+        rows = [dataset.rows(split) if split != NAMES[TRAIN] else np.arange(len(dataset)) for dataset in datasets]
+        split = "all" if split == NAMES[TRAIN] else split
         if len({len(dataset) for dataset in datasets}) > 1:
             raise DataError("the runs do not read the same rows of this data", where=data)
-        notes += filter(None, map(_note_of_training, runs, datasets))
+        notes += filter(None, map(_note_of_training, runs, datasets)) if split == "all" else ()
     readings = [p.read(d, options, reporter) for p, d in zip(loaded, datasets, strict=True)]
     keep = np.logical_and.reduce([np.isin(r, reading.good) for r, reading in zip(rows, readings, strict=True)])
     if not keep.any():
