@@ -58,7 +58,9 @@ def compare_settings(
     values = [one.listed or [] for one in space.values()]
     grid = [dict(zip(space, chosen, strict=True)) for chosen in itertools.product(*values)]
     variants = [Variant(", ".join(f"{k}={v}" for k, v in settings.items()), settings) for settings in grid]
-    asked = {"over": {name: values.listed for name, values in space.items()}}
+    for one in variants:  # what does not fit is told before the first training
+        variant(learner, one.settings, False).plan()
+    asked = {"over": {name: one.listed for name, one in space.items()}}
     here = _study(learner, "compare", {**asked, "seeds": seeds}, study)
     entries = _trained(here, learner, variants, seeds, check)
     return here, _compared(here, learner, entries, "compare", None, metric)
@@ -82,16 +84,21 @@ def ablate(
     """
     if odd := next((part for part in parts if part not in PARTS), None):
         raise UsageError(f"'{odd}' cannot be left out", expected=", ".join(PARTS))
+    planned, whole = learner.plan().recipe, Variant(WHOLE)
+    if learner.data is not None and not (planned.techniques or len(learner.data.inputs) > 1 or any(
+        learner.data.fields[name].varies for name in learner.data.inputs
+    )):  # fmt: skip
+        raise UsageError("there is nothing to leave out: no technique, one input, and that is not augmented",
+                         fix="switch something on, such as --technique label_smoothing")  # fmt: skip
     here = _study(learner, "ablate", {"parts": sorted(parts), "seeds": seeds}, study)
-    whole = Variant(WHOLE)
     first = _trained(here, learner, [whole], seeds, check)
     base = copy.copy(learner)  # what was decided for the whole holds for all: else a part left out is another model too
     base.recipe = first[0].runs[0].recipe.model_copy(update={"data": learner.recipe.data, "reasons": []})
     without = (_fitting(one, base, learner) for one in _without(base, first[0].runs[0], parts))
     variants = [one for one in without if one is not None]
     if not variants:
-        raise UsageError("there is nothing to leave out: no technique, no augmentation, one input",
-                         fix="switch some on, such as --technique label_smoothing")  # fmt: skip
+        raise UsageError(f"there is nothing to leave out of {', '.join(parts)}",
+                         fix="switch something on, such as --technique label_smoothing")  # fmt: skip
     entries = _trained(here, base, [whole, *variants], seeds, check=False)
     return here, _compared(here, learner, entries, "ablate", WHOLE, metric)
 
@@ -111,8 +118,8 @@ def _without(learner: Learner, whole: Run, parts: Sequence[str]) -> Iterable[Var
         varied = {name: state for name, state in states.items() if state}
         effects = [(n, e) for n, state in varied.items() for e, s in state.items() if isinstance(s, (Mapping, list))]
         if varied:
-            off = {name: {**given, "augment": None} for name, given in fields.items()}
-            yield Variant("without augmentation", {"augment": "none", "fields": off})
+            off = {name: {**fields.get(name, {}), "augment": None} for name in varied}
+            yield Variant("without augmentation", {"augment": "none", "fields": {**fields, **off}})
         for name, effect in effects if len(effects) > 1 else ():
             rest = {key: s for key, s in varied[name].items() if key != effect}
             named = effect if len(varied) == 1 else f"{effect} of {name}"
@@ -167,8 +174,6 @@ def _trained(study: Study, learner: Learner, variants: Sequence[Variant], seeds:
     if len(variants) * seeds > MOST:
         raise UsageError(f"{len(variants)} variants with {seeds} seeds are {len(variants) * seeds:,} trainings",
                          expected=f"{MOST} at most", fix="give fewer values, parts or seeds")  # fmt: skip
-    for one in variants:  # what does not fit is told before the first training
-        variant(learner, one.settings, False, one.data).plan()
     if check and not any(study.path.glob("*/recipe.yaml")):
         records.tell(learner.feed.check(learner.recipe, reporter, learner.own_loss), (), reporter)
     entries: list[Entry] = []
@@ -176,9 +181,10 @@ def _trained(study: Study, learner: Learner, variants: Sequence[Variant], seeds:
         runs: list[Run] = []
         try:
             for seed in range(first, first + seeds):
-                reporter.say(f"{one.name}, seed {seed} ({len(entries) + 1} of {len(variants)})")
-                settings = {**one.settings, "seed": seed}
-                runs.append(study.trained(f"{_file_name(one.name)}-{seed}", learner, settings, one.data))
+                name = f"{_file_name(one.name)}-{seed}"
+                if not study.run(name).measured:
+                    reporter.say(f"{one.name}, seed {seed} ({len(entries) + 1} of {len(variants)})")
+                runs.append(study.trained(name, learner, {**one.settings, "seed": seed}, one.data))
         except TrainingError as error:
             if len(variants) == 1:
                 raise

@@ -19,7 +19,9 @@ VERBS = sorted(command.name or "" for command in app.registered_commands)
 
 
 def test_the_verbs_are_those_of_the_readme() -> None:
-    of_readme = "demo check compare cv ensemble find-lr train resume evaluate predict report runs models techniques"
+    of_readme = (
+        "demo ablate check compare cv ensemble find-lr train resume evaluate predict report runs models techniques"
+    )
     of_readme += " serve tune"
     assert sorted(of_readme.split()) == VERBS
 
