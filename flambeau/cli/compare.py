@@ -55,7 +55,7 @@ def command(
         )
         tell(comparison, out or left.path / "comparison.html", language, json, study=str(left.path))
         return
-    if len(what) == 1 and not (what[0] / "recipe.yaml").exists():
+    if len(what) == 1 and what[0].exists() and not (what[0] / "recipe.yaml").exists():
         raise UsageError("what is to be compared?", fix="give two run folders, or data and --over KEY=A,B")
     options = common.dataset_options(
         asked["target"], asked["input_"], asked["pattern"],
