@@ -16,11 +16,20 @@ from flambeau.run import Run
 RUNS = ["classification", "many_classes", "regression", "multilabel", "table", "forecast", "own_parts"]
 ALWAYS = ["data", "curves", "speed", "reasons", "environment", "recipe"]
 SECTIONS = {
-    "classification": [*ALWAYS, "confusion", "classes", "worst", "calibration", "learning_rate", "rivals"],
-    "many_classes": [*ALWAYS, "confusion", "classes", "worst", "calibration", "rivals"],
-    "regression": [*ALWAYS, "regression", "worst", "rivals"],
-    "multilabel": [*ALWAYS, "classes", "worst", "rivals"],
-    "table": [*ALWAYS, "confusion", "classes", "worst", "calibration", "rivals", "inputs"],
+    "classification": [
+        *ALWAYS,
+        "confusion",
+        "classes",
+        "worst",
+        "calibration",
+        "learning_rate",
+        "rivals",
+        "thresholds",
+    ],
+    "many_classes": [*ALWAYS, "confusion", "classes", "worst", "calibration", "rivals", "thresholds"],
+    "regression": [*ALWAYS, "regression", "ranges", "worst", "rivals"],
+    "multilabel": [*ALWAYS, "classes", "worst", "rivals", "thresholds"],
+    "table": [*ALWAYS, "confusion", "classes", "worst", "calibration", "rivals", "inputs", "thresholds", "slices"],
     "forecast": [*ALWAYS, "forecasts", "worst", "rivals"],
     "own_parts": [*ALWAYS, "worst"],
 }
@@ -152,7 +161,7 @@ def test_charts_are_well_formed_and_hold_no_number_that_is_none(copy):
     evaluation["metrics"]["loss"] = float("nan")
     write_json(copy.path / "evaluation.json", evaluation)
     found = re.findall(r"<svg.*?</svg>", report.build(copy), flags=re.DOTALL)
-    assert len(found) == 6
+    assert len(found) == 9
     for chart in found:
         for element in ElementTree.fromstring(chart).iter():
             for name in ("d", "x", "y", "cx", "cy", "width", "height"):

@@ -9,17 +9,22 @@ from flambeau.report.sections.mistakes import pictures, worst
 from flambeau.report.sections.quality import calibration, regression
 from flambeau.report.sections.rivals import inputs, rivals
 from flambeau.report.sections.training import curves, speed
+from flambeau.report.sections.where import ranges, series, slices, thresholds
 
 SECTIONS = (
     ("data", data),
     ("rivals", rivals),
     ("inputs", inputs),
+    ("slices", slices),
     ("forecasts", forecasts),
+    ("series", series),
     ("pictures", pictures),
     ("curves", curves),
     ("confusion", confusion),
     ("classes", classes),
+    ("thresholds", thresholds),
     ("regression", regression),
+    ("ranges", ranges),
     ("worst", worst),
     ("calibration", calibration),
     ("speed", speed),
