@@ -117,6 +117,14 @@ class Run:
             path, number = folder / f"{name}-{number}", number + 1
         return cls(path)
 
+    @classmethod
+    def newest(cls, name: str, folder: str | Path = "runs") -> Run:
+        """The last of those that `free` has given for a name; a free one where there is none."""
+        path, number = Path(folder) / name, 2
+        while (following := Path(folder) / f"{name}-{number}").joinpath("recipe.yaml").exists():
+            path, number = following, number + 1
+        return cls(path)
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keeps other trainings out of the folder; a training that is killed lets go by itself.

@@ -58,6 +58,9 @@ Tta = Annotated[
     str | None,
     option("Average over several views of each input: 8, '8 rotation=10', flip, five_crops, ten_crops.", "--tta"),
 ]
+Processes = Annotated[
+    int | None, option("Processes on this machine that share each batch; see the page on several processes.", min=1)
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 
 

@@ -161,7 +161,10 @@ def _failed(error: Exception, as_json: bool) -> int:
     """Tells of an error by what kind it is; returns the exit status."""
     from flambeau.training.interrupts import Interrupted
     from flambeau.training.memory import is_out_of_memory
+    from flambeau.training.processes import tells
 
+    if not tells(error):
+        return 128 + error.signal_number if isinstance(error, Interrupted) else BAD_INPUT
     if isinstance(error, Interrupted):
         return _tell(error, as_json, 128 + error.signal_number)
     if isinstance(error, FlambeauError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from flambeau.cli import common
+from flambeau.cli import common, launch
 from flambeau.cli.common import option
 from flambeau.cli.train import finish
 
@@ -16,13 +16,18 @@ def command(
     compute_threads: Annotated[
         int | None, option("Threads that torch computes with; those that the training began with if not given.", min=1)
     ] = None,
+    processes: common.Processes = None,
     json: common.Json = False,
 ) -> None:
     """Go on with a stopped training from its last checkpoint, to the same weights as if it had never stopped; or finish
     what was left of one that was killed while its weights were measured.
 
     Example: `flambeau resume runs/photos`
+
+    Example: `flambeau resume runs/photos --processes 2`
     """
+    if launch.several(processes):
+        return
     from flambeau import report
     from flambeau.core.errors import RunError
     from flambeau.learner import Learner

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flambeau.cli import common
+from flambeau.cli import common, launch
 from flambeau.cli.common import option
 from flambeau.core.errors import UsageError
 
@@ -91,6 +91,7 @@ def command(
         str | None, option("Most that encoded data may take, such as 20GB; half of the free disk if not given.")
     ] = None,
     threads: Annotated[int | None, option("Decoding threads.", min=1)] = None,
+    processes: common.Processes = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be trained, and why so; train nothing, leave no run.")
     ] = False,
@@ -105,7 +106,11 @@ def command(
     Example: `flambeau train photos/ --plugin vae.py --objective vae --set objective.beta=0.5`
 
     Example: `flambeau train load.csv --time hour --target megawatts --horizon 24 --known holiday`
+
+    Example: `flambeau train photos/ --processes 2`
     """
+    if not dry_run and launch.several(processes):
+        return
     learner = learner_of(dict(locals()))
     if dry_run:
         tell(learner.plan(), json)
@@ -170,6 +175,7 @@ def share_options(verb: Callable[..., None], without: Collection[str]) -> None:
     Args:
         without: of train's, what means nothing there.
     """
+    without = {*without, "processes"}  # those start `train`
     shared = [p for name, p in inspect.signature(command, eval_str=True).parameters.items() if name not in without]
     own = [p for p in inspect.signature(verb, eval_str=True).parameters.values() if p.name != "asked"]
     own_names = {p.name for p in own}
@@ -196,6 +202,8 @@ def finish(learner: Any, as_json: bool, **options: Any) -> None:
     if learner.data is not None:
         learner.reporter.say(learner.data.describe())
     metrics = learner.fit(**options)
+    if not learner.processes.first:
+        return
     path = report.write(learner.run)
     learner.reporter.say(f"report: {path}")
     learner.reporter.say(f"next: flambeau predict {learner.run.path} FILE, or flambeau serve {learner.run.path}")

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from flambeau import report
-from flambeau.core.errors import DataError, ModelError, RunError, TrainingError, UsageError
+from flambeau.core.errors import DataError, ModelError, TrainingError, UsageError
 from flambeau.core.findings import Finding, worst_first
 from flambeau.core.randomness import mix
 from flambeau.core.registry import Asked
-from flambeau.core.reporter import Reporter
+from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data.dataset import Dataset
 from flambeau.data.store.encode import EncodeOptions
 from flambeau.evaluation import measure, with_tta
@@ -30,9 +30,9 @@ from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.predictor import Predictor
 from flambeau.recipe import Recipe
 from flambeau.run import Run
-from flambeau.techniques import Technique, check_together, made, not_kept, objects
+from flambeau.techniques import Technique, check_together, made, objects
 from flambeau.techniques.transforms import Transforms
-from flambeau.training import RateCurve, Trainer, calibrate, engine, initialise
+from flambeau.training import RateCurve, Trainer, calibrate, engine, initialise, processes
 from flambeau.training.memory import is_out_of_memory, let_go
 from flambeau.training.own import OwnSteps
 
@@ -89,7 +89,7 @@ class Learner:
         reporter: Reporter | None = None,
         **settings: Any,
     ):
-        self.reporter = reporter or Reporter(quiet)
+        self.reporter = QUIET if processes.following() else reporter or Reporter(quiet)
         self.feed = as_feed(data, EncodeOptions(Path(cache or EncodeOptions.cache), cache_limit, threads))
         self.own_model = model if isinstance(model, nn.Module) else None
         self.own_loss = None if isinstance(loss, str | Mapping) else loss
@@ -112,6 +112,7 @@ class Learner:
         self._run_asked = run
         self.run: Run | None = None
         self.trainer: Trainer | None = None
+        self.processes = processes.ALONE
         self.findings: list[Finding] = []
         self._checked = False
         self._built = False
@@ -136,9 +137,11 @@ class Learner:
         """
         if self._built:
             return self
+        self.processes = processes.join()
         asked, notes = self.recipe, list[str]()
         self.feed.look(asked)
-        self.feed.open(asked, self.reporter, notes)
+        with self.processes.wait_for_first():
+            self.feed.open(asked, self.reporter, notes)
         if isinstance(self.feed, FieldFeed):
             self.findings = records.with_left_out(self.findings, self.feed)
         planned = self.planned = self.feed.plan(asked)  # anew: how many rows can be read is known now
@@ -225,21 +228,18 @@ class Learner:
                 self._name_own_parts()
             self.recipe = self.recipe.with_settings(settings)
         self._check_names()
+        self.processes = processes.join()
+        if not self.processes.first:
+            return self._fit(None, resume)
         if self._run_asked is False:
             self._check(check)
             with engine.computing(compute_threads):
                 return self._fit(None, resume)
+        resume = resume or processes.restarted()
         run = self.run = records.choose_run(self._run_asked, self.recipe, resume)
         ours = not run.path.exists()
         with run.locked():
-            if run.measured or (run.finished and not resume):
-                raise RunError("the run is finished", where=run.path, fix="for a new training give another run folder")
-            if run.started and not resume:
-                raise RunError(
-                    "a training was begun here already",
-                    where=run.path,
-                    fix=f"go on with: flambeau resume {run.path}; or give another run folder",
-                )
+            records.check_free(run, resume)
             try:
                 begun = resume and (run.path / "recipe.yaml").exists()
                 with environment.compute_threads(run, begun, compute_threads, self.reporter):
@@ -278,6 +278,8 @@ class Learner:
         records.tell(self.findings, self.data.findings if self.data else (), self.reporter)
 
     def _fit(self, run: Run | None, resume: bool) -> dict[str, float]:
+        several = self.processes
+        folder, resume = several.same((run.path if run else None, resume))
         self.build()
         if run is not None:
             records.write_down(run, self.recipe, self.feed, self.engine, resume, self.reporter)
@@ -287,23 +289,21 @@ class Learner:
         self.trainer = Trainer(
             self.objective, self.engine, self.recipe.training,
             train=feed.training, valid=feed.sources.get("valid"), prepare=feed.prepare,
-            random=feed.random, techniques=self.techniques, folder=run.path if run else None,
-            reporter=self.reporter, own=self.own_steps,
+            random=feed.random, techniques=self.techniques, folder=folder, reporter=self.reporter,
+            own=self.own_steps, processes=several,
         )  # fmt: skip
         result = None
         try:
             if isinstance(self.feed, FieldFeed):
                 initialise(self.objective, self.feed.source("train"), self.feed.prepare)
             rates.settle(self, run, resume)
-            if run is not None and run.finished:  # killed while it was measured
-                run.load_model(self.objective.model, not_kept(self.objective.model, self.techniques))
-                for technique in self.techniques:
-                    technique.on_done(self.objective)
-                self.trainer.state = run.progress
-            else:
+            if not several.same(run is not None and run.finished):
                 self.trainer.fit(resume=resume)
-            valid = self.feed.sources.get("valid")
-            if valid is not None:
+            elif run is not None:  # killed while it was measured
+                verdicts.take_weights(self, run)
+            if not several.first:
+                return several.same(None)
+            if (valid := self.feed.sources.get("valid")) is not None:
                 calibrate(self.objective, self.engine, valid, self.feed.prepare, self.reporter)
             result = self.evaluate()
         except (RuntimeError, MemoryError) as error:
@@ -322,7 +322,7 @@ class Learner:
             self.reporter.say(f"run: {run.path}")
             if self.data is None:
                 self.reporter.say(f"report: {report.write(run)}")
-        return result["metrics"]
+        return several.same(result["metrics"])
 
     def find_lr(self, *, start: float = 1e-6, end: float = 10.0, steps: int = 100) -> RateCurve:
         """Raises the learning rate on a copy, to find one to train with; see `flambeau.training.find_lr`. Raises as

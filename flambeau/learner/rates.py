@@ -31,7 +31,14 @@ def find(learner: Learner, **options: Any) -> RateCurve:
 
 def settle(learner: Learner, run: Run | None, resume: bool) -> None:
     """Before the first step: puts a learning rate in the place of `find`, and says which; where a training is resumed,
-    the one that it began with."""
+    the one that it began with. The first of several processes looks for all."""
+    if learner.processes.first:
+        _settle(learner, run, resume)
+    training = learner.recipe.training
+    training.learning_rate = learner.processes.same(training.learning_rate)
+
+
+def _settle(learner: Learner, run: Run | None, resume: bool) -> None:
     training = learner.recipe.training
     if training.learning_rate != FIND:
         return

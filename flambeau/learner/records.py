@@ -17,6 +17,7 @@ from flambeau.learner.feeds import Feed, FieldFeed
 from flambeau.recipe import Recipe
 from flambeau.run import Run
 from flambeau.training.engine import Engine
+from flambeau.training.processes import restarted
 from flambeau.version import RUN_FORMAT, __version__
 
 TELLS_WHAT_IS_LEFT_OUT = (
@@ -79,6 +80,19 @@ def write_down(run: Run, recipe: Recipe, feed: Feed, engine: Engine, resume: boo
     recipe.save(run.path / "recipe.yaml")
 
 
+def check_free(run: Run, resume: bool) -> None:
+    """Whether a training can begin, or go on, in a run's folder.
+
+    Raises:
+        RunError: it is finished; or it was begun, and is not to go on.
+    """
+    if run.measured or (run.finished and not resume):
+        raise RunError("the run is finished", where=run.path, fix="for a new training give another run folder")
+    if run.started and not resume:
+        fix = f"go on with: flambeau resume {run.path}; or give another run folder"
+        raise RunError("a training was begun here already", where=run.path, fix=fix)
+
+
 def choose_run(asked: str | Path | bool | None, recipe: Recipe, resume: bool) -> Run:
     """The run that is asked for, or a free one named by the data.
 
@@ -87,9 +101,12 @@ def choose_run(asked: str | Path | bool | None, recipe: Recipe, resume: bool) ->
     """
     if isinstance(asked, (str, Path)):
         return Run(asked)
+    name = Path(str(recipe.data.get("path") or "run")).stem
+    if restarted():
+        return Run.newest(name)
     if resume:
         raise UsageError("which run is to be resumed?", fix="give run=, its folder")
-    return Run.free(Path(str(recipe.data.get("path") or "run")).stem)
+    return Run.free(name)
 
 
 def write_findings(run: Run, findings: Sequence[Finding], checked: bool, data: Dataset | None, encoded: bool) -> None:

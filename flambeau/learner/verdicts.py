@@ -106,6 +106,16 @@ def put_beside(
     return found
 
 
+def take_weights(learner: Learner, run: Run) -> None:
+    """Goes on where a training was killed while it was measured: its final weights, and where it stood."""
+    assert learner.trainer is not None
+    objective = learner.objective
+    run.load_model(objective.model, not_kept(objective.model, learner.techniques))
+    for technique in learner.techniques:
+        technique.on_done(objective)
+    learner.trainer.state = run.progress
+
+
 def write_down(learner: Learner, run: Run, result: Mapping[str, Any]) -> None:
     """Writes what a training ended with: weights, fields and the evaluation, then what is put beside it."""
     data, objective, feed = learner.data, learner.objective, learner.feed

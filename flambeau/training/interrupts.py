@@ -19,10 +19,16 @@ class Interrupted(FlambeauError):
 
 
 class Interrupts:
-    """While entered, SIGINT and SIGTERM set `received`; a second SIGINT stops at once."""
+    """While entered, SIGINT and SIGTERM set `pending` and `received`; a second SIGINT stops at once.
 
-    def __init__(self) -> None:
+    Args:
+        shared: `received` is set by others, once all processes of a training know of the signal.
+    """
+
+    def __init__(self, shared: bool = False) -> None:
+        self.pending: int | None = None
         self.received: int | None = None
+        self._shared = shared
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
@@ -32,9 +38,11 @@ class Interrupts:
         return self
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None and number == signal.SIGINT:
+        if self.pending is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.received = number
+        self.pending = number
+        if not self._shared:
+            self.received = number
 
     def __exit__(self, *exc: object) -> None:
         for number, handler in self._before.items():

@@ -39,7 +39,7 @@ def evaluate(
         for i, (rows, gathered) in enumerate(source.epoch(0)):
             _evaluate(objective, prepare(rows, gathered, False, None))
             bar.update(i + 1)
-            if interrupts is not None and interrupts.received is not None:
+            if interrupts is not None and interrupts.pending is not None:
                 break
     return objective.metrics()
 

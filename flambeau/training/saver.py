@@ -24,15 +24,17 @@ class Saver:
 
     def save(self, trainer: Trainer) -> None:
         """All that the next step depends on: weights, optimisers, techniques, random states, progress."""
-        state = trainer.state
+        state, device = trainer.state, trainer.engine.device
+        random, *others = trainer.processes.gathered(_random_state(device)) or [{}]
+        if not trainer.processes.first:
+            trainer.processes.wait()
+            return
         tree: dict[str, Any] = {
             "model": trainer.objective.model.state_dict(),
             "optimizers": {phase: o.state_dict() for phase, o in trainer.updates.optimizers.items()},
             "techniques": {key: t.state_dict() for key, t in trainer.techniques.items()},
-            "random": {"cpu": torch.get_rng_state()},
+            "random": {**random, "others": others} if others else random,
         }
-        if trainer.engine.device.type == "cuda":
-            tree["random"]["cuda"] = torch.cuda.get_rng_state(trainer.engine.device)
         if trainer.updates.scale is not None:
             tree["scale"] = trainer.updates.scale.state_dict()
         if trainer.updates.parts.count > 1:
@@ -41,13 +43,16 @@ class Saver:
             tree["schedule"] = trainer.updates.plateau.state_dict()
         checkpoint.save(self.folder / checkpoint.name(state.step, state.epoch), tree, {"progress": vars(state)})
         checkpoint.sweep(self.folder, {state.best["checkpoint"]} if state.best else set())
+        trainer.processes.wait()
 
     def save_best(self, trainer: Trainer) -> None:
         """The weights as they are now, which are the best so far. Those of before stay until a checkpoint that knows of
         these is written."""
         assert trainer.state.best is not None
         path = checkpoint.best_path(self.folder, trainer.state.best["checkpoint"])
-        checkpoint.save(path, {"best": trainer.objective.model.state_dict()}, {})
+        if trainer.processes.first:
+            checkpoint.save(path, {"best": trainer.objective.model.state_dict()}, {})
+        trainer.processes.wait()
 
     def load_newest(self, trainer: Trainer) -> bool:
         """Takes the newest whole checkpoint and says whether there was one; damaged ones are named and passed over."""
@@ -80,9 +85,7 @@ class Saver:
             trainer.updates.parts.count = tree.get("parts", 1)
             if trainer.updates.plateau is not None and "schedule" in tree:
                 trainer.updates.plateau.load_state_dict(tree["schedule"])
-            torch.set_rng_state(tree["random"]["cpu"].cpu())
-            if "cuda" in tree["random"] and device.type == "cuda":
-                torch.cuda.set_rng_state(tree["random"]["cuda"].cpu(), device)
+            _set_random_state(tree["random"], trainer.processes.rank, device)
             self._look_for_best(trainer)
             return True
         if there:
@@ -108,6 +111,20 @@ class Saver:
         except RunError as error:
             trainer.note(f"{error}; the best epoch to come is kept in place of epoch {best['epoch']}")
             trainer.state.best = None
+
+
+def _random_state(device: torch.device) -> dict[str, Tensor]:
+    state = {"cpu": torch.get_rng_state()}
+    return state | {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else state
+
+
+def _set_random_state(kept: dict[str, Any], rank: int, device: torch.device) -> None:
+    """That of a process; one that was not there when the others' were kept goes on from its own beginning."""
+    every = [kept, *kept.get("others", ())]
+    if rank < len(every):
+        torch.set_rng_state(every[rank]["cpu"].cpu())
+        if "cuda" in every[rank] and device.type == "cuda":
+            torch.cuda.set_rng_state(every[rank]["cuda"].cpu(), device)
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

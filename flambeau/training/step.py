@@ -14,6 +14,8 @@ from flambeau.training.engine import Engine
 from flambeau.training.scaling import LossScale
 from flambeau.training.stopwatch import Stopwatch
 
+Hook = Callable[["Step"], Any]
+
 
 class Step:
     """An update while it is made. Techniques get it when its gradients are there, before the optimiser steps.
@@ -40,7 +42,7 @@ class Step:
         self.objective, self.phase, self.number, self.batches, self.weights = objective, phase, number, batches, weights
         self.optimizer, self._engine, self._stopwatch, self._scale = optimizer, engine, stopwatch, scale
         self.finite = True
-        self._before: Sequence[Callable[[Step], Any]] = ()
+        self._before: Sequence[Hook] = ()
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -49,6 +51,13 @@ class Step:
 
     def backward(self) -> Tensor:
         """Adds the gradients of all batches to those that are there; gives the mean loss, a scalar without graph."""
+        total = self.passes()
+        if self._scale is not None:
+            self.finite = self._scale.unscale([p.grad for p in self.parameters if p.grad is not None])
+        return total
+
+    def passes(self) -> Tensor:
+        """Forward and backward for each batch; the loss that `backward` gives."""
         total: Tensor | None = None
         for batch, weight in zip(self.batches, self.weights, strict=True):
             if self._engine.autocast_dtype is None:
@@ -62,12 +71,10 @@ class Step:
             (loss if self._scale is None else loss.float() * self._scale.factor).backward()
             total = loss.detach() if total is None else total + loss.detach()
             self._stopwatch.lap("backward")
-        if self._scale is not None:
-            self.finite = self._scale.unscale([p.grad for p in self.parameters if p.grad is not None])
         assert total is not None
         return total
 
-    def change(self, hooks: Sequence[Callable[[Step], Any]]) -> None:
+    def change(self, hooks: Sequence[Hook]) -> None:
         """Lets techniques change the gradients, one after the other, as long as these are finite."""
         for i, hook in enumerate(hooks):
             if not self.finite:  # a second pass may have overflowed

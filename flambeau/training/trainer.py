@@ -24,11 +24,13 @@ from flambeau.data.batch import Batch
 from flambeau.objectives import Objective
 from flambeau.techniques import HOOKS, Technique, objects
 from flambeau.training.engine import Engine
+from flambeau.training.gradients import Lost
 from flambeau.training.interrupts import Interrupted, Interrupts
 from flambeau.training.logging import Log
-from flambeau.training.measure import Prepare, Source, evaluate
+from flambeau.training.measure import Prepare, Source
 from flambeau.training.outlook import Outlook
 from flambeau.training.own import OwnSteps
+from flambeau.training.processes import ALONE, Processes
 from flambeau.training.saver import Saver
 from flambeau.training.settings import Settings
 from flambeau.training.state import State
@@ -46,6 +48,7 @@ class Trainer:
         random: whether `prepare` uses its generator in training.
         folder: the run's folder; None to keep nothing on disk.
         own: an optimiser and a schedule of the user's, where the settings name none.
+        processes: that take part in the training.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Trainer:
         folder: Path | None = None,
         reporter: Reporter = QUIET,
         own: OwnSteps | None = None,
+        processes: Processes = ALONE,
     ):
         self.objective, self.engine, self.settings = objective, engine, settings
         self.train, self.valid, self.prepare = train, valid, prepare
@@ -69,8 +73,10 @@ class Trainer:
         self.saver = Saver(folder / "checkpoints") if folder else None
         # a technique that does nothing at a hook costs nothing there
         self.hooks = {h: [getattr(t, h) for t in self.techniques.values() if t.overridden(h)] for h in HOOKS}
-        self.own = own or OwnSteps()
+        self.own, self.processes = own or OwnSteps(), processes
         self.random = random or bool(self.hooks["on_batch"])
+        if processes.count > 1:
+            self.hooks["on_batch"].append(processes.share)
         self.state = State()
         self.history: list[dict[str, Any]] = []
         self.best_weights: dict[str, Tensor] | None = None  # where there is no folder
@@ -92,24 +98,30 @@ class Trainer:
         assert self.settings.epochs is not None
         self._start(resume)
         state, epochs = self.state, self.settings.epochs
-        with Interrupts() as interrupts:
+        with self.processes.interrupts() as interrupts:
             try:
                 while state.epoch < epochs and not state.stopped:
                     self._train_epoch(interrupts)
                     self._end_epoch(interrupts)
                     self._save()
+                    self.processes.agree()
                     if interrupts.received is not None:
                         raise self._stopped(interrupts.received)
                 self._finish()
+            except Lost as error:
+                raise error.at(state.step, self.folder) from error
             finally:
+                self.processes.end(self.objective.model)
                 self.log.close()
         return state
 
     def _start(self, resume: bool) -> None:
         settings = self.settings
-        torch.manual_seed(mix(settings.seed, "dropout"))
+        processes = self.processes
+        processes.start(self.objective.model, settings.seed)
         steps_per_epoch = math.ceil(self.train.count(0) / settings.accumulate)
-        self.updates = Updates(self.objective, self.engine, settings, self.own, self.hooks, steps_per_epoch, self.note)
+        making = self.objective, self.engine, settings, self.own, self.hooks, steps_per_epoch
+        self.updates = Updates(*making, self.note, processes)
         outlook = Outlook(self.objective, self.folder, settings.epochs or 1, self.updates, self.train, self.prepare)
         for hook in self.hooks["on_training"]:
             hook(outlook)
@@ -117,7 +129,8 @@ class Trainer:
             hook(self.objective)
         self.updates.wrap_criterion()
         found = self.saver.load_newest(self) if resume and self.saver else False
-        self.log = Log(self.folder, self.state.step if found else None, self.state.epoch, settings.loggers)
+        folder = self.folder if processes.first else None
+        self.log = Log(folder, self.state.step if found else None, self.state.epoch, settings.loggers)
         self.history = [line for line in self.log.lines if "valid" in line or "train_loss" in line]
         self.stopwatch = Stopwatch(self.engine)
         self._saved_at = time.perf_counter()
@@ -164,7 +177,7 @@ class Trainer:
                 self._pending.append(self.updates.step(state.step, batches, self.stopwatch))
                 for hook in self.hooks["on_step_end"]:
                     hook(self.objective, state.step)
-                samples += len(batches[0]) if len(batches) == 1 else sum(map(len, batches))
+                samples += self.processes.count * (len(batches[0]) if len(batches) == 1 else sum(map(len, batches)))
                 del batches  # else two would be in memory while the next is made
                 state.step += 1
                 state.step_in_epoch += 1
@@ -175,7 +188,7 @@ class Trainer:
                     self._show(bar, samples / (now - began))
                 if interrupts.received is not None:
                     self._interrupted(interrupts.received)
-                if now - self._saved_at > settings.checkpoint_minutes * 60:
+                if self.processes.due(now - self._saved_at > settings.checkpoint_minutes * 60):
                     self._save()
         self._collect_losses()
         seconds = time.perf_counter() - began
@@ -239,7 +252,10 @@ class Trainer:
     def _validate(self, interrupts: Interrupts) -> dict[str, float]:
         for hook in self.hooks["on_evaluation"]:
             hook(self.objective, True)
-        values = evaluate(self.objective, self.engine, self.valid, self.prepare, self.reporter, interrupts=interrupts)  # type: ignore[arg-type]
+        assert self.valid is not None
+        values = self.processes.evaluate(
+            self.objective, self.engine, self.valid, self.prepare, self.reporter, interrupts
+        )
         received = interrupts.received
         if received is None:
             self._compare(values)

@@ -13,12 +13,13 @@ from flambeau.data.batch import Batch
 from flambeau.objectives import Objective
 from flambeau.training import schedule
 from flambeau.training.engine import Engine
-from flambeau.training.memory import Parts, is_out_of_memory, let_go
+from flambeau.training.memory import Parts, has_batch_norm, is_out_of_memory, let_go
 from flambeau.training.own import OwnSteps, build_all
 from flambeau.training.plateau import Plateau
+from flambeau.training.processes import ALONE, Processes
 from flambeau.training.scaling import LossScale
 from flambeau.training.settings import Settings
-from flambeau.training.step import Step, forget_gradients, shares
+from flambeau.training.step import Step, forget_gradients
 from flambeau.training.stopwatch import Stopwatch
 
 Hooks = Mapping[str, Sequence[Callable[..., Any]]]
@@ -31,6 +32,7 @@ class Updates:
         hooks: of the techniques, by name.
         steps_per_epoch: that the schedule and a user's own scheduler go by.
         note: is told what a user should know.
+        processes: that take part.
 
     Attributes:
         optimizers: by phase.
@@ -49,7 +51,9 @@ class Updates:
         hooks: Hooks,
         steps_per_epoch: int,
         note: Callable[[str], None] = QUIET.say,
+        processes: Processes = ALONE,
     ):
+        self._processes, self._made = processes, processes.step
         self.objective, self.engine, self.hooks = objective, engine, hooks
         rates = dict(objective.learning_rates())
         for hook in hooks["on_rates"]:
@@ -106,14 +110,16 @@ class Updates:
             the mean loss of each, scalars that are still on the device: to read one would wait for it.
         """
         factor = self.rate(number)
-        weights = shares(self.objective, batches)
+        weights = self._processes.shares(self.objective, batches)
         losses: list[Tensor] = []
         for phase, optimizer in self.optimizers.items():
             if number % self._every[phase]:
                 continue
             for group, rate in zip(optimizer.param_groups, self._base_rates[phase], strict=True):
                 group["lr"] = rate * factor
-            step = Step(self.objective, phase, number, batches, weights, optimizer, self.engine, stopwatch, self.scale)
+            step = self._made(
+                self.objective, phase, number, batches, weights, optimizer, self.engine, stopwatch, self.scale
+            )
             losses.append(self._backward(step, batches, weights))
             step.change(self.hooks["on_gradients"])
             if step.finite:
@@ -134,7 +140,8 @@ class Updates:
                 loss = step.backward()
                 break
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
+                # layers that count over all processes would wait for passes that the others do not make
+                if not is_out_of_memory(error) or (self._processes.count > 1 and has_batch_norm(self.objective.model)):
                     raise
                 let_go(error)
             forget_gradients(self._parameters)  # out here, where the error and what it held are gone
