@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flambeau.core.arrays import as_array
 from flambeau.core.findings import Finding, Severity, worst_first
 from flambeau.core.randomness import generator, isolated
 from flambeau.core.reporter import QUIET, Reporter
@@ -115,11 +116,8 @@ def _flat(value: Any) -> list[Any]:
 
 def _array(value: Any) -> np.ndarray | None:
     """Numbers as an array; None for what holds none."""
-    if isinstance(value, Tensor):
-        value = value.detach().cpu()
-        value = (value.float() if value.dtype in (torch.bfloat16, torch.float16) else value).numpy()
-    if isinstance(value, (bool, int, float, np.generic)):
-        value = np.asarray(value)
+    if isinstance(value, (Tensor, bool, int, float, np.generic)):
+        value = as_array(value)
     numbers = isinstance(value, np.ndarray) and (np.issubdtype(value.dtype, np.number) or value.dtype == bool)
     return value if numbers else None
 

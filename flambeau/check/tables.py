@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flambeau.check.base import Case, looks_at
-from flambeau.check.wording import counted, findings_at
+from flambeau.check.wording import Telling, counted, findings_at
 from flambeau.core.errors import UsageError
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
@@ -63,15 +63,11 @@ def look_at_tables(case: Case, fields: Mapping[str, Field]) -> list[Finding]:
 
 def _gaps(dataset: Dataset, column: Seen) -> list[Finding]:
     """Rows that are left out, and how much is missing."""
-    findings = []
+    findings = Telling(dataset, "row")
     if len(column.bad):
-        what = column.field.noun
-        example = dataset.columns[column.name][int(column.bad[0])]
-        findings += findings_at(
-            dataset, "not-a-" + what.split()[-1], Severity.WARNING, column.bad, "row",
-            f"left out: in the column '{column.name}' there is no {what}, but such as {example!r}",
-            fix="mend them, or make them empty",
-        )  # fmt: skip
+        noun, example = column.field.noun, dataset.columns[column.name][int(column.bad[0])]
+        what = f"left out: in the column '{column.name}' there is no {noun}, but such as {example!r}"
+        findings.warn("not-a-" + noun.split()[-1], column.bad, what, "mend them, or make them empty")
     gaps = np.isnan(column.numbers)
     gaps[column.bad] = False
     share = float(gaps.mean())
@@ -121,12 +117,9 @@ def _far_out(dataset: Dataset, column: Seen) -> list[Finding]:
     if not len(rows):
         return []
     rows = rows[np.argsort(-distance[rows])]
-    extreme = column.numbers[rows[0]]
-    return findings_at(
-        dataset, "outlier", Severity.NOTE, rows, "row",
-        f"with an extreme number in the column '{column.name}', up to {extreme:g}, where half lie in {low:g}…{high:g}",
-        fix="look whether they are mistakes",
-    )  # fmt: skip
+    lie = f"up to {column.numbers[rows[0]]:g}, where half lie in {low:g}…{high:g}"
+    what = f"with an extreme number in the column '{column.name}', {lie}"
+    return findings_at(dataset, "outlier", Severity.NOTE, rows, "row", what, fix="look whether they are mistakes")
 
 
 def _same(columns: list[Seen]) -> list[Finding]:
