@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import torch
 
@@ -69,10 +68,6 @@ class ModelInfo:
     family: str
     parameters: int | None
     note: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON."""
-        return asdict(self)
 
 
 def list_models(pattern: str = "*") -> list[ModelInfo]:

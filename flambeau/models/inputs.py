@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -255,15 +255,6 @@ class InputSpec:
         """Zeros (batch, *shape); of texts, Ragged with `EXAMPLE_TOKENS` unknown tokens each; of two texts, a dict of
         them; of tables, a Row; of histories, a PastFuture."""
         return self.form.example(self.shape, batch, device, dtype)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The spec as plain JSON."""
-        return {"kind": self.kind, "shape": list(self.shape)}
-
-    @classmethod
-    def from_dict(cls, state: dict[str, Any]) -> InputSpec:
-        """The spec that `to_dict` wrote."""
-        return cls(state["kind"], tuple(state["shape"]))
 
     def __str__(self) -> str:
         return self.form.told(self.kind, self.shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -82,10 +82,6 @@ class Recommended:
             return self
         mean, std = sum(self.mean) / len(self.mean), sum(self.std) / len(self.std)
         return Recommended((mean,) * channels, (std,) * channels, self.size)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON."""
-        return asdict(self)
 
 
 IMAGENET = Recommended((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224)

@@ -82,11 +82,6 @@ def test_a_spec_that_makes_no_sense_is_refused(kind: str, shape: tuple[int, ...]
         InputSpec(kind, shape)
 
 
-def test_specs_survive_json() -> None:
-    spec = InputSpec("image", (3, 32, 48))
-    assert InputSpec.from_dict(spec.to_dict()) == spec
-
-
 def test_the_generator_alone_decides_the_weights_and_the_global_one_is_untouched() -> None:
     def weights(seed: int) -> torch.Tensor:
         model = net("resnet9", InputSpec("image", (1, 16, 16)), 2, generator=torch.Generator().manual_seed(seed))

@@ -49,7 +49,6 @@ def test_entries_say_what_is_known() -> None:
     assert "top 1 56.5 %" in alexnet.note
     (lite,) = list_models("timm:tf_efficientnet_lite0")
     assert lite.family == "efficientnet" and lite.note == "pretrained weights"
-    assert lite.to_dict()["name"] == "timm:tf_efficientnet_lite0"
 
 
 def test_a_missing_extra_is_told_and_the_rest_is_listed() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +159,7 @@ def from_series(
     }
     steps = Forecast(quantiles or Forecast().quantiles, found)
     steps.horizon = horizon
-    own = {past: History(layout.to_dict(), length, horizon), target: steps}
+    own = {past: History(asdict(layout), length, horizon), target: steps}
     source = described(
         "series" if file is not None else "memory", file, time=time, target=target, horizon=horizon, length=length,
         id=id, known=known or None, inputs=inputs, season=found, split=how, quantiles=quantiles, encoding=encoding,

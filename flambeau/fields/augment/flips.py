@@ -1,9 +1,8 @@
 """Whether pictures may be mirrored without changing what they are, found out from the pictures themselves.
 
-The test: who is the nearest neighbour of a mirrored picture? Where mirror images occur in nature, the
-neighbour's
-class is right about as often as for the pictures as they are. Digits and letters lose half and more: a
-mirrored b is a d, and a mirrored 7 is nothing at all. No training; 2,000 pictures take about 0.1 s.
+The test: who is the nearest neighbour of a mirrored picture? Where mirror images occur in nature, the neighbour's class
+is right about as often as for the pictures as they are. Digits and letters lose half and more: a mirrored b is a d, and
+a mirrored 7 is nothing at all. No training; 2,000 pictures take about 0.1 s.
 
 Measured as right answers mirrored / right answers as they are (2,000 pictures, neighbour in 16×16 greys):
 digits 8×8 0.36, MNIST 0.38–0.45, printed capitals 0.44, small letters 0.40, Greek 0.54, Cyrillic 0.46,

@@ -120,9 +120,8 @@ def picture_statistics(
 
     Args:
         images: uint8 (N, H, W, C); of more than 2,000, some are picked, always the same.
-        labels: class numbers (N); numbers with fractions are taken as a number to predict, a matrix as
-        several
-            labels a picture; None if there are none.
+        labels: class numbers (N); numbers with fractions are taken as a number to predict, a matrix as several labels a
+            picture; None if there are none.
         classes: names of the classes.
 
     Raises:
