@@ -3,8 +3,10 @@ machine learning"). The members lie in it, so that the folder is all that has to
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from flambeau.predictor import Predictor, Reading
 from flambeau.predictor.averaging import EnsemblePredictor
 from flambeau.recipe import ModelChoice, ObjectiveChoice, Recipe
 from flambeau.run import Run
+from flambeau.techniques.snapshots import FOLDER
 from flambeau.training import calibrate
 
 COPIED = ("recipe.yaml", "fields.json", "model.safetensors", "examples.json", "evaluation.json", "environment.json")
@@ -93,6 +96,35 @@ def ensemble(
         shutil.rmtree(leaves.path, ignore_errors=True)  # half an ensemble is none
         raise
     return leaves
+
+
+@contextlib.contextmanager
+def snapshots_of(run: str | Path | Run) -> Iterator[list[Run]]:
+    """The weights that the technique `snapshots` has kept of a training, each as a run, to make an ensemble of: Huang
+    et al. 2017, arXiv:1704.00109. They are links to its files, which are gone afterwards.
+
+    >>> with snapshots_of("runs/photos") as members:  # doctest: +SKIP
+    ...     joint = ensemble(members)
+
+    Raises:
+        RunError: there is no such run, it is unfinished, or it has kept fewer than two.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    if not run.finished:
+        raise RunError("the run is unfinished", where=run.path, fix="finish it first")
+    kept = sorted((run.path / FOLDER).glob("step-*.safetensors"))
+    if len(kept) < 2:
+        raise RunError(f"the training has kept {len(kept) or 'no'} snapshot{'s' * (not kept)}", where=run.path,
+                       expected="2 or more: train with --technique snapshots --schedule cosine_restarts")  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        for weights in kept:
+            place = Path(folder) / weights.stem
+            place.mkdir()
+            for name in COPIED:
+                file = weights if name == "model.safetensors" else run.path / name
+                if name != "evaluation.json" and file.exists():  # which is of the last weights
+                    (place / name).symlink_to(file.resolve())
+        yield [Run(Path(folder) / weights.stem) for weights in kept]
 
 
 def _check_target(first: Run, of_first: Predictor, other: Run, of_other: Predictor) -> None:

@@ -193,3 +193,23 @@ def test_the_command_leaves_a_run(runs: list[Path], flambeau: Forkserver, tmp_pa
     document = json.loads(flambeau("evaluate", "runs/joint", "--json", cwd=tmp_path).out)
     assert document["metrics"] == pytest.approx(fb.Run(tmp_path / "runs/joint").evaluation["metrics"])
     assert "ensemble on" in flambeau("runs", cwd=tmp_path).out
+
+
+def test_the_snapshots_of_one_run_are_an_ensemble(flambeau: Forkserver, digits_folder: Path, tmp_path: Path) -> None:
+    """Its members are the weights of each epoch, each of which lies there once; with none kept it is refused."""
+    plain = trained(pictures(digits_folder), tmp_path / "plain", epochs=1)
+    run = trained(pictures(digits_folder), tmp_path / "run", epochs=3, techniques=[{"snapshots": {"every": 1}}])
+    made = flambeau("ensemble", run, "--snapshots", "--out", "joint", "--json", cwd=tmp_path)
+    assert made.status == 0 and made.json["metrics"]["accuracy"] > 0, made.err
+    kept = sorted((run / "snapshots").iterdir())
+    members = sorted((tmp_path / "joint" / "members").iterdir())
+    copies = [(member / "model.safetensors") for member in members]
+    assert [copy.read_bytes() for copy in copies] == [file.read_bytes() for file in kept] and len(kept) == 3
+    assert not any(copy.is_symlink() for copy in copies)
+    files = sorted(digits_folder.glob("3/*"))[:5]
+    together = np.mean([probabilities(member, files) for member in members], 0)
+    joint = probabilities(tmp_path / "joint", files)  # whose temperature is its own, which changes no order
+    np.testing.assert_array_equal(joint.argsort(1), together.argsort(1))
+    for given, message in (([plain], "has kept no snapshots"), ([run, plain], "2 runs are given with --snapshots")):
+        refused = flambeau("ensemble", *given, "--snapshots", cwd=tmp_path)
+        assert refused.status == 2 and message in refused.told
