@@ -143,9 +143,12 @@ class Recipe(BaseModel):
         for name, value in settings.items():
             section, key = _find(values, RENAMED.get(name.removeprefix("training."), name))
             section[key] = value
+            if key == "batch_size" and value == LARGEST:
+                section |= {"batch_size": None, "largest_batch": True}
         return Recipe.from_dict(values)
 
 
+LARGEST = "largest"  # a batch size that is looked for
 RENAMED = {"body_rate": "backbone_lr_scale", "tokens": "max_tokens"}  # settings of a training: before, and today
 
 

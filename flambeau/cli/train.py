@@ -33,7 +33,7 @@ def command(
     model: Annotated[str | None, option("A name; see `flambeau models`. Chosen by size if not given.")] = None,
     pretrained: Annotated[str | None, option("Weights: a file, a hub name, or `yes` for the model's own.")] = None,
     epochs: Annotated[int | None, option("Passes over the training rows.")] = None,
-    batch_size: Annotated[int | None, option("Samples in a batch.")] = None,
+    batch_size: Annotated[str | None, option("Samples in a batch; `largest` for as many as fit into memory.")] = None,
     learning_rate: Annotated[
         str | None, option("The highest of the schedule; `find` to look for it first.", "--learning-rate", "--lr")
     ] = None,
@@ -92,6 +92,9 @@ def command(
     ] = None,
     threads: Annotated[int | None, option("Decoding threads.", min=1)] = None,
     processes: common.Processes = None,
+    budget: Annotated[
+        str | None, option("Be done in this time, such as 10m: epochs, and what else must be, by measured steps.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be trained, and why so; train nothing, leave no run.")
     ] = False,
@@ -109,9 +112,15 @@ def command(
 
     Example: `flambeau train photos/ --processes 2`
     """
+    from flambeau.studies import within
+
+    if budget is not None and processes not in (None, 1):
+        raise UsageError("a budget is planned by one process", fix="find the epochs with one, by --dry-run")
     if not dry_run and launch.several(processes):
         return
     learner = learner_of(dict(locals()))
+    if budget is not None:
+        learner = within(learner, budget)
     if dry_run:
         tell(learner.plan(), json)
     else:
@@ -135,6 +144,8 @@ def learner_of(asked: Mapping[str, Any]) -> Learner:
     settings: dict[str, Any] = {"objective.loss": loss} if loss else {}  # first: what is set may be options of it
     settings |= dict(parse_setting(s) for s in asked["set_"] or ())
     settings |= {setting: asked[name] for name, setting in SETTINGS.items() if asked[name] is not None}
+    if asked["batch_size"] is not None:
+        settings["batch_size"] = parse_setting(f"batch_size={asked['batch_size']}")[1]
     if asked["schedule"] is not None:
         name, given = name_and_options(asked["schedule"])
         settings["schedule"] = {"name": name, **given} if given else name
@@ -175,7 +186,7 @@ def share_options(verb: Callable[..., None], without: Collection[str]) -> None:
     Args:
         without: of train's, what means nothing there.
     """
-    without = {*without, "processes"}  # those start `train`
+    without = {*without, "processes", "budget"}  # which are of one training
     shared = [p for name, p in inspect.signature(command, eval_str=True).parameters.items() if name not in without]
     own = [p for p in inspect.signature(verb, eval_str=True).parameters.values() if p.name != "asked"]
     own_names = {p.name for p in own}

@@ -20,10 +20,10 @@ from flambeau.data.dataset import Dataset
 from flambeau.data.store.encode import EncodeOptions
 from flambeau.evaluation import measure, with_tta
 from flambeau.fields.augment import Augmentation
-from flambeau.learner import assembly, choices, environment, parts, preflight, rates, records, verdicts
+from flambeau.learner import assembly, choices, environment, largest, parts, preflight, rates, records, verdicts
 from flambeau.learner.feeds import SPLITS, FieldFeed
 from flambeau.learner.frozen import computed_once
-from flambeau.learner.plan import Plan
+from flambeau.learner.plan import Decision, Plan
 from flambeau.learner.torchfeed import as_feed
 from flambeau.models import Group
 from flambeau.objectives import OBJECTIVES, Objective
@@ -114,6 +114,8 @@ class Learner:
         self.trainer: Trainer | None = None
         self.processes = processes.ALONE
         self.findings: list[Finding] = []
+        self.decided: tuple[Decision, ...] = ()
+        """What was decided before the plan is made, such as by a budget of time."""
         self._checked = False
         self._built = False
 
@@ -144,7 +146,7 @@ class Learner:
             self.feed.open(asked, self.reporter, notes)
         if isinstance(self.feed, FieldFeed):
             self.findings = records.with_left_out(self.findings, self.feed)
-        planned = self.planned = self.feed.plan(asked)  # anew: how many rows can be read is known now
+        planned = self.planned = self.feed.plan(asked).after(self.decided)  # anew: the rows that can be read are known
         planned.say(self.reporter)
         self.recipe, settings = planned.recipe, planned.recipe.training
         torch.manual_seed(mix(settings.seed, "weights"))
@@ -168,6 +170,9 @@ class Learner:
         notes += self.own_steps.settle(self.objective.parameters(self.objective.phases[0]), settings)
         self.feed.make_batches(settings, self.objective, self.engine)
         self._try()
+        if settings.largest_batch:
+            notes.append(largest.settle(self))
+            self.reporter.say(notes[-1])
         self._frozen = computed_once(
             self.feed, self.objective, self.engine, self.techniques, settings, notes, self.reporter
         )
@@ -181,7 +186,7 @@ class Learner:
         if self._built:
             return self.planned
         self._check_names()
-        return self.feed.unfitted().look(self.recipe)
+        return self.feed.unfitted().look(self.recipe).after(self.decided)
 
     @property
     def _takes(self) -> tuple[str, ...]:

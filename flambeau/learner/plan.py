@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from flambeau.core.errors import UsageError, shown
@@ -102,6 +102,13 @@ class Plan:
         """What is decided, and why, a sentence each; of the settings that are named without."""
         return [str(d) for d in self.decisions if not d.later and d.name not in without]
 
+    def after(self, decided: Sequence[Decision]) -> Plan:
+        """The plan with what was decided before it, which is given no more."""
+        names = {decision.name for decision in decided}
+        given = {name: value for name, value in self.given.items() if name not in names}
+        others = (decision for decision in self.decisions if decision.name not in names)
+        return replace(self, decisions=(*decided, *others), given=given)
+
     def say(self, reporter: Reporter) -> None:
         """Says the model, and what is not as it was asked for."""
         for decision in self.decisions:
@@ -152,6 +159,8 @@ class _Planning:
     def decide(self, name: str, value: Any, why: str, asked: Any = None) -> None:
         if name in OF_OPTIMIZER and "optimizer" in self.recipe.own_parts:
             self.later(name, "that of your own optimiser, once it is made")
+        elif name == "training.batch_size" and self.recipe.training.largest_batch:
+            self.later(name, "the largest that fits into memory, looked for when the model is built")
         else:
             self.decisions.append(Decision(name, value, why, asked))
 

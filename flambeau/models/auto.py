@@ -18,6 +18,8 @@ BY_KIND: dict[str, tuple[str, str]] = {
     "number": ("mlp", "the input is {spec.channels} numbers"),
 }
 """The model of a kind of input, whatever its size, and why."""
+CHEAPER = {"resnet50": "resnet18", "resnet18": "resnet9", "resnet9": "lenet"}
+"""A model for the same pictures that takes a fraction of the time."""
 PRETRAINED_BY_KIND = {"text": ("bag", "it takes word vectors, and trains in seconds")}
 MADE_FOR = {"audio": (16, "melcnn", "it was made for log-mel pictures and keeps their bands apart")}
 """The model of pictures that are made of fields of a kind: the least pixels a side, its name, and why."""

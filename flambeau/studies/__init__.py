@@ -1,6 +1,7 @@
 """Studies: several trainings on the same data that are compared with one another."""
 
 from flambeau.studies.base import Study, variant
+from flambeau.studies.budget import within
 from flambeau.studies.comparison import Comparison, compare
 from flambeau.studies.folds import CrossValidation, cross_validate
 from flambeau.studies.tune import tune
@@ -8,5 +9,5 @@ from flambeau.studies.variants import ablate, compare_settings
 
 __all__ = [
     "Comparison", "CrossValidation", "Study", "ablate", "compare", "compare_settings", "cross_validate", "tune",
-    "variant",
+    "variant", "within",
 ]  # fmt: skip

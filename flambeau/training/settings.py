@@ -20,6 +20,7 @@ class Settings:
     Attributes:
         epochs: passes over the training rows.
         batch_size: samples in a batch, before accumulation.
+        largest_batch: whether the largest batch that fits into memory is looked for before the first step.
         max_tokens: for ragged inputs, the most padded tokens in a batch.
         accumulate: batches to a step.
         optimizer: a name of torch.optim in lower case, with `optimizer_options` for its further arguments.
@@ -50,6 +51,7 @@ class Settings:
 
     epochs: int | None = None
     batch_size: int | None = None
+    largest_batch: bool = False
     max_tokens: int | None = None
     accumulate: int = 1
     optimizer: str = "adamw"

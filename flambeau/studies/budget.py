@@ -1,0 +1,223 @@
+"""A training that ends within a time: epochs, and where these would be too few batch, size and model, by measured
+steps."""
+
+from __future__ import annotations
+
+import math
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from flambeau.core.errors import UsageError
+from flambeau.core.reporter import QUIET
+from flambeau.learner import Learner
+from flambeau.learner.feeds import FieldFeed
+from flambeau.learner.plan import Decision
+from flambeau.models.auto import CHEAPER
+from flambeau.objectives import Objective
+from flambeau.report.parts import duration
+from flambeau.studies.base import variant
+from flambeau.techniques import Technique
+from flambeau.training import Source, Trainer
+from flambeau.training.engine import Engine
+
+STEPS = 40  # that are timed, at most
+SHARE = 0.03  # of the budget that the steps of one candidate may take
+SEARCHING = 0.25  # of the budget, after which no other candidate is tried
+RESERVE = 0.05  # for the report, the rivals and what else comes at the end
+MOST = 3  # times the epochs that would be chosen without a budget: more would hardly help
+LEAST = 1 / 3  # of them, below which something cheaper is looked for
+SMALLEST = 16  # pixels a side
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds_of(text: str | float) -> float:
+    """Seconds from `10m`, `1.5h`, `90s` or `1h30m`.
+
+    >>> seconds_of("10m"), seconds_of("1h30m"), seconds_of(90)
+    (600.0, 5400.0, 90.0)
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    parts = re.findall(r"(\d+(?:\.\d*)?|\.\d+)\s*([smhd]?)", str(text).lower())
+    whole = re.fullmatch(r"\s*(?:(?:\d+(?:\.\d*)?|\.\d+)\s*[smhd]?\s*)+", str(text).lower())
+    found = sum(float(number) * UNITS[unit or "s"] for number, unit in parts) if whole else 0.0
+    if found <= 0:
+        raise UsageError(f"'{text}' is not a time", expected="such as 10m, 90s or 1h30m")
+    return found
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a training takes, in seconds: a step, one pass over the validation rows, what else is done at the end of an
+    epoch; and how many steps an epoch has."""
+
+    step: float
+    validation: float
+    saving: float
+    steps: int
+
+    @property
+    def epoch(self) -> float:
+        """Of one epoch."""
+        return self.step * self.steps + self.validation + self.saving
+
+
+class Timed(Technique):
+    """Notes when steps and evaluations end. Costs a wait for the device a step."""
+
+    name = "timed"
+
+    def __init__(self, engine: Engine):
+        self.engine, self.steps, self.evaluations = engine, list[list[float]](), list[float]()
+
+    def _now(self) -> float:
+        if self.engine.device.type != "cpu":
+            self.engine.synchronise()
+        return time.perf_counter()
+
+    def on_epoch_start(self, objective: Objective, epoch: int) -> None:
+        self.steps.append([self._now()])
+
+    def on_step_end(self, objective: Objective, step: int) -> None:
+        self.steps[-1].append(self._now())
+
+    def on_evaluation(self, objective: Objective, starts: bool) -> None:
+        self.evaluations.append(self._now())
+
+
+class First:
+    """The first batches of a source, as many as a time allows, and two at least."""
+
+    def __init__(self, source: Source, seconds: float):
+        self.source, self.seconds = source, seconds
+
+    def count(self, epoch: int = 0) -> int:
+        return min(STEPS, self.source.count(epoch))
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Any]]:
+        began = time.perf_counter()
+        for i, batch in enumerate(islice(self.source.epoch(epoch, start), STEPS)):
+            if i >= 2 and time.perf_counter() - began > self.seconds:
+                return
+            yield batch
+
+
+def cost_of(learner: Learner, seconds: float) -> Cost:
+    """Measures a learner that is built, over an epoch of at most some steps that warms up and one that is timed; the
+    learner is trained by it, and of no use afterwards.
+
+    Args:
+        seconds: that the steps of each may take, about.
+    """
+    feed, settings = learner.feed, learner.recipe.training
+    valid, timed = feed.sources.get("valid"), Timed(learner.engine)
+    settings.epochs, settings.loggers = 2, []
+    steps = math.ceil(feed.training.count(0) / settings.accumulate)
+    held = First(valid, seconds) if valid is not None else None
+    with tempfile.TemporaryDirectory(prefix="flambeau-budget-") as folder:
+        Trainer(
+            learner.objective, learner.engine, settings, train=First(feed.training, seconds), valid=held,
+            prepare=feed.prepare, random=feed.random, techniques=[*learner.techniques, timed], folder=Path(folder),
+            own=learner.own_steps,
+        ).fit()  # fmt: skip
+        ended = time.perf_counter()
+    marks = timed.steps[1]
+    step = (marks[-1] - marks[0]) / max(1, len(marks) - 1)
+    measured = timed.evaluations[-1] - timed.evaluations[-2] if timed.evaluations else 0.0
+    share = valid.count(0) / max(1, held.count(0)) if valid is not None and held is not None else 1.0
+    return Cost(step, measured * share, max(0.0, ended - marks[-1] - measured), steps)
+
+
+def within(learner: Learner, budget: str | float) -> Learner:
+    """A learner as another one that is not built yet, planned to be done in a time, its preparation included: with so
+    many epochs as fit, or where these are too few with a larger batch, smaller pictures or a cheaper model, as far as
+    none of these was asked for. What is decided is among the plan's decisions, with its reason. Finishes within 15 % of
+    the time where nothing else is at work on the machine; earlier where three times the usual epochs are done.
+
+    Raises:
+        UsageError: the time is none, or not one epoch fits. DataError, ModelError: as `Learner.build`.
+    """
+    seconds, began = seconds_of(budget), time.perf_counter()
+    if not isinstance(learner.feed, FieldFeed):
+        raise UsageError("a budget needs a Dataset", fix="make one of your data, or give epochs=")
+    asked, best = learner.recipe.training.epochs, None
+    for settings in _candidates(learner, first := _built(learner, {})):
+        if first.processes.count > 1:
+            raise UsageError("a budget is planned by one process", fix="find the epochs with one, by --dry-run")
+        probe = _built(learner, settings) if settings else first
+        usual = probe.recipe.training.epochs or 1
+        tried = _told(settings, probe)
+        cost = cost_of(probe, seconds * SHARE)
+        left = seconds * (1 - RESERVE) - (time.perf_counter() - began) - 3 * cost.validation
+        fits = int(left / cost.epoch)
+        if best is None or fits / usual > best[0] / best[1]:
+            best = fits, usual, cost, settings, tried
+        if fits >= (asked or math.ceil(usual * LEAST)) or time.perf_counter() - began > seconds * SEARCHING:
+            break
+    assert best is not None
+    fits, usual, cost, settings, tried = best
+    each = f"an epoch takes {duration(cost.epoch)}, {cost.steps} steps of {cost.step * 1000:.3g} ms"
+    if fits < (asked or 1):
+        many = f"{asked} epochs do" if asked else "one epoch does"
+        raise UsageError(f"{many} not fit into {budget}: {each}", fix="give more time, fewer rows or a smaller model")
+    epochs = asked or min(fits, MOST * usual)
+    why = f"else fewer epochs would fit into {budget}"
+    decided = [Decision(name, value, why) for name, value in tried]
+    if not asked:
+        why = (
+            f"{MOST} times the usual {usual}, of {fits} that fit" if epochs < fits else f"as many as fit into {budget}"
+        )
+        decided.append(Decision("training.epochs", epochs, f"{why}: {each}"))
+    planned = variant(learner, {**settings, "epochs": epochs}, False)
+    planned._run_asked, planned.decided = learner._run_asked, tuple(decided)
+    return planned
+
+
+def _built(learner: Learner, settings: dict[str, Any]) -> Learner:
+    probe = variant(learner, settings, False)
+    probe.reporter = QUIET
+    return probe.build()
+
+
+def _candidates(learner: Learner, built: Learner) -> Iterator[dict[str, Any]]:
+    """What is tried, the least change first."""
+    yield {}
+    asked, chosen = learner.recipe, built.recipe
+    if asked.training.batch_size is None and not chosen.training.max_tokens:
+        yield {"batch_size": 2 * (chosen.training.batch_size or 1)}
+    sizes: list[dict[str, Any]] = [{}]
+    assert built.data is not None and learner.data is not None
+    sides = {
+        name: getattr(field, "size")  # noqa: B009 -- a setting that it names
+        for name, field in built.data.fields.items()
+        if field.leads and "size" in field.settings and not asked.fields.get(name, {}).get("size")
+    }
+    for share in (0.75, 0.5):
+        smaller = {
+            f'fields."{name}".size': [round(side * share) for side in size]
+            for name, size in sides.items()
+            if min(size) * share >= SMALLEST
+        }
+        if smaller:
+            sizes.append(smaller)
+            yield smaller
+    if asked.model.name == "auto" and learner.own_model is None and (cheaper := CHEAPER.get(chosen.model.name)):
+        yield {"model.name": cheaper}
+        if len(sizes) > 1:
+            yield {"model.name": cheaper, **sizes[-1]}
+
+
+def _told(settings: dict[str, Any], probe: Learner) -> list[tuple[str, Any]]:
+    """What of a candidate differs, by the settings' full names."""
+    full = {"batch_size": "training.batch_size"}
+    values = {"batch_size": probe.recipe.training.batch_size, "model.name": probe.recipe.model.name}
+    return [(full.get(name, name.replace('"', "")), values.get(name, value)) for name, value in settings.items()]
