@@ -142,10 +142,7 @@ class Cut:
         copies[_inputs(graph)] = rest.placeholder("given")
         for i, name in enumerate(self._names):
             copies[nodes[name]] = rest.placeholder(f"activation_{i}")
-        wanted = _reached([node for node in graph.nodes if node.op == "output"], {*copies})
-        for node in graph.nodes:
-            if node in wanted:
-                copies[node] = rest.node_copy(node, copies.__getitem__)
+        _copy([node for node in graph.nodes if node.op == "output"], graph, rest, copies)
         return fx.GraphModule(self.model, rest, "Rest")
 
 
@@ -272,23 +269,22 @@ def _has_rows(value: Any, size: int) -> bool:
 
 def _first(graph: fx.Graph, crossing: list[fx.Node]) -> fx.Graph:
     first, copies = fx.Graph(), dict[fx.Node, fx.Node]()
-    needed = _reached(crossing, set())
-    for node in graph.nodes:
-        if node in needed:
-            copies[node] = first.node_copy(node, copies.__getitem__)
+    _copy(crossing, graph, first, copies)
     first.output(tuple(copies[node] for node in crossing))
     return first
 
 
-def _reached(nodes: list[fx.Node], known: set[fx.Node]) -> set[fx.Node]:
-    """Nodes and all that they come from, up to known ones."""
+def _copy(nodes: list[fx.Node], graph: fx.Graph, into: fx.Graph, copies: dict[fx.Node, fx.Node]) -> None:
+    """Copies nodes of a graph and all that they come from, up to what has a copy, into another."""
     reached, waiting = set[fx.Node](), list(nodes)
     while waiting:
         node = waiting.pop()
-        if node not in reached and node not in known:
+        if node not in reached and node not in copies:
             reached.add(node)
             waiting += node.all_input_nodes
-    return reached
+    for node in graph.nodes:
+        if node in reached:
+            copies[node] = into.node_copy(node, copies.__getitem__)
 
 
 def _seen(graph: fx.Graph, names: Sequence[str]) -> set[str]:

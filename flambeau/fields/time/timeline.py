@@ -94,19 +94,15 @@ def _left_out(classes: list[str], constant: list[str], calendar: dict[str, str])
     """Why columns are not used."""
     findings = []
     if classes:
-        findings.append(
-            Finding("too-many-categories", Severity.NOTE,
-                    f"of more than {MOST_CLASSES} categories, left out: {', '.join(classes)}", places=classes)
-        )  # fmt: skip
+        message = f"of more than {MOST_CLASSES} categories, left out: {', '.join(classes)}"
+        findings.append(Finding("too-many-categories", Severity.NOTE, message, places=classes))
     if constant:
         findings.append(Finding("constant-column", Severity.NOTE, f"of one value, left out: {', '.join(constant)}"))
     if calendar:
         listed = ", ".join(n if what == f"the {n}" else f"{n} ({what})" for n, what in calendar.items())
-        findings.append(
-            Finding("calendar-column", Severity.NOTE,
-                    f"left out, for they say nothing but the time, which the model is told: {listed}",
-                    fix="name one with known= (--known) if it is to be used all the same")
-        )  # fmt: skip
+        message = f"left out, for they say nothing but the time, which the model is told: {listed}"
+        fix = "name one with known= (--known) if it is to be used all the same"
+        findings.append(Finding("calendar-column", Severity.NOTE, message, fix=fix))
     return findings
 
 
@@ -152,10 +148,9 @@ def timeline(columns: Values, layout: Layout, ahead: int = 0) -> Timeline:
         else:
             pieces.append(_spread(parts[mine], times[mine], at, order[mine], s, layout))
     if filled:
-        findings.append(
-            Finding("gaps", Severity.WARNING, f"{filled} steps are missing and were filled in, as after {gaps[0]}",
-                    places=gaps, fix="their targets are not learned; fill them in if you know better")
-        )  # fmt: skip
+        message = f"{filled} steps are missing and were filled in, as after {gaps[0]}"
+        fix = "their targets are not learned; fill them in if you know better"
+        findings.append(Finding("gaps", Severity.WARNING, message, places=gaps, fix=fix))
     if unfit:
         findings.append(
             Finding("irregular", Severity.WARNING,
