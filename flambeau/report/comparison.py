@@ -73,7 +73,7 @@ def sentence(facts: Facts, one: Mapping[str, Any], words: Words) -> str:
         test = one["test"] + (", Holm" if one["p_adjusted"] != one["p"] else "")
         line += words("compare.p_of", p=_probability(one["p_adjusted"]), test=test)
     else:
-        line += words("compare.untested")
+        line += words("compare.untested", why=one["test"])
     if "only_first" in one:
         counts = (one["only_first"], one["only_second"]) if ahead else (one["only_second"], one["only_first"])
         line += words("compare.alone", first=counts[0], second=second, count=counts[1])

@@ -3,6 +3,7 @@ samples only one of them gets right."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -30,6 +31,7 @@ from flambeau.studies.paired import Difference
 from flambeau.studies.rows import Answers, answers
 
 SHOWN = 12  # samples that only one run gets right, of each run
+LEAST = 6  # independent rows, or groups of them, under which nothing is said of chance
 NOT_SETTINGS = ("flambeau", "format", "reasons", "plugins", "own_parts")
 
 
@@ -199,6 +201,9 @@ def _by_row(found: Mapping[str, Answers], pairs: Sequence[tuple[str, str]], name
     """The difference of each pair on the same rows."""
     first = next(iter(found.values()))
     values = {key: sign * own.values(name)[name] for key, own in found.items()}
+    if len(first.rows) < LEAST * first.task.neighbours:
+        blank = [values[one] - values[two] for one, two in pairs]
+        return [Difference(value, math.nan, math.nan, math.nan, "too few independent rows") for value in blank]
     drawn: dict[str, list[float]] = {key: [] for key in found}
     summed = first.task.of_errors.get(name)
     errors: dict[str, np.ndarray] = {}

@@ -18,7 +18,7 @@ from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
 from flambeau.data.split import NAMES, TRAIN
 from flambeau.data.store.encode import EncodeOptions
-from flambeau.evaluation import opened, trained_on
+from flambeau.evaluation import LONGEST, opened, trained_on
 from flambeau.fields.tags import NO_TAG
 from flambeau.objectives.intervals import Grouped, Interval
 from flambeau.objectives.metrics import Metric
@@ -77,12 +77,12 @@ class Answers:
         """The answer to a row, in words."""
         value = {name: self.dataset.columns[name][int(self.rows[at])] for name in self.predictor.inputs}
         said = self.predictor.decode(self.output[at].numpy(), value=value).label
-        return self.dataset.fields[self.predictor.target or ""].caption(said)
+        return self.dataset.fields[self.predictor.target or ""].caption(said)[:LONGEST]
 
     def truth(self, at: int) -> str:
         """What is true of a row, in words."""
         target = self.predictor.target or ""
-        return self.dataset.fields[target].caption(self.dataset.columns[target][int(self.rows[at])])
+        return self.dataset.fields[target].caption(self.dataset.columns[target][int(self.rows[at])])[:LONGEST]
 
 
 def answers(

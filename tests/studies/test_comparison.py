@@ -1,10 +1,12 @@
 """Runs side by side on the same rows, as a user asks for it."""
 
 import json
+import math
 import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 import scipy.stats
@@ -12,6 +14,7 @@ import sklearn.datasets
 
 import flambeau as fb
 from flambeau.core.errors import DataError, UsageError
+from flambeau.studies.rows import answers
 
 PLAIN = {"quiet": True, "baseline": False}
 
@@ -126,3 +129,54 @@ def test_what_is_wrong_is_one_line(there, flambeau, arguments, said):
     done = flambeau("compare", *arguments, cwd=there)
     assert done.status == 2 and said in done.err.splitlines()[-1], done.err
     assert done.err.count("flambeau: ") == 1
+
+
+def answers_to(data, folder, **settings):
+    """What two short trainings say of the rows that the data holds out, and their comparison."""
+    runs = []
+    for epochs in (1, 2):
+        learner = fb.Learner(
+            data, run=folder / f"e{epochs}", cache=folder / "cache", epochs=epochs, **PLAIN, **settings
+        )
+        learner.fit(check=False)
+        runs.append(learner.run)
+    return answers(runs, data)[0], fb.compare(runs, data)
+
+
+def test_metrics_that_follow_from_errors_of_rows_are_the_same_as_measured(tmp_path):
+    digits = sklearn.datasets.load_digits()
+    split = fb.Split("random", valid=0.2, test=0.4)
+    targets = {
+        "classes": digits.target[:300], "number": digits.images[:300].mean((1, 2)).tolist(),
+        "labels": [{"even" if t % 2 == 0 else "odd", *(["large"] if t > 4 else [])} for t in digits.target[:300]],
+    }  # fmt: skip
+    for name, target in targets.items():
+        data = fb.Dataset.from_arrays(digits.images[:300] / 16, target, split=split)
+        both, _ = answers_to(data, tmp_path / name, model="mlp")
+        assert both[0].task.of_errors
+        for metric, (power, of_mean) in both[0].task.of_errors.items():
+            assert float(of_mean((both[0].errors ** power).mean())) == pytest.approx(both[0].values(metric)[metric]), (
+                metric
+            )
+
+
+def test_a_sentence_is_right_whose_words_all_are(tmp_path):
+    random, words = np.random.default_rng(0), ["the", "dog", "cat", "runs"]
+    sentences = [tuple(words[i] for i in random.integers(0, 4, random.integers(2, 7))) for _ in range(120)]
+    tags = [tuple({"the": "D", "runs": "V"}.get(word, "N") for word in sentence) for sentence in sentences]
+    data = fb.Dataset({"s": sentences, "t": tags}, target="t", split=fb.Split("random", valid=0.2, test=0.4))
+    both, comparison = answers_to(data, tmp_path)
+    for one in both:
+        said = [one.label(at) == one.truth(at) for at in range(len(one.rows))]
+        assert said == (one.errors == 0).tolist()
+    assert comparison.facts["differences"][0]["test"] == "bootstrap"  # words of a sentence are not independent
+
+
+def test_windows_that_overlap_are_too_few_to_say_anything_of_chance(tmp_path):
+    hours = [f"2024-03-{1 + i // 24:02d} {i % 24:02d}:00" for i in range(24 * 21)]
+    frame = pl.DataFrame({"when": hours, "load": [10 + math.sin(i / 24 * 2 * math.pi) for i in range(len(hours))]})
+    data = fb.Dataset.from_series(frame, time="when", target="load", horizon=24, length=48)
+    _, comparison = answers_to(data, tmp_path, batch_size=64)
+    one = comparison.facts["differences"][0]
+    assert one["p"] is one["low"] is None and "not tested: too few independent rows" in comparison.lines()[3]
+    assert "too few independent rows" in comparison.write(tmp_path / "page.html").read_text()
