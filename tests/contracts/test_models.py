@@ -15,7 +15,14 @@ from flambeau.testing import MODEL_CHECKS, check_model
 from flambeau.testing.models import SMALL
 
 UNUSED = {"nbeats": ("blocks.2.backcast.weight", "blocks.2.backcast.bias")}  # what the last block explains of the past
-OPTIONS: dict[str, list[dict[str, Any]]] = {"gru": [{}, {"bidirectional": False}], "lstm-tagger": [{}, {"crf": True}]}
+OPTIONS: dict[str, list[dict[str, Any]]] = {
+    "gru": [{}, {"bidirectional": False}],
+    "lstm-tagger": [{}, {"crf": True}],
+    "m5": [{}, {"activation": "tanh"}],
+    "melcnn": [{}, {"norm": "group", "activation": "elu"}],
+    "resmlp": [{}, {"activation": "gelu"}],
+    "textcnn": [{}, {"activation": "silu"}],
+}
 CASES = [
     pytest.param(name, InputSpec(kind, SMALL[kind]), options, id=f"{name}-{kind}-{i}")
     for name in OWN

@@ -12,15 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from flambeau.core.shapes import Float
+from flambeau.models import layers
 from flambeau.models.spec import OWN, InputSpec
 
 
-def block(in_channels: int, out_channels: int) -> nn.Sequential:
+def block(in_channels: int, out_channels: int, norm: str = "batch", activation: str = "relu") -> nn.Sequential:
     """(B, C, M, F) to (B, C', M/2, F/2)."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(inplace=True),
+        layers.normalisation(norm, out_channels),
+        layers.activation(activation),
         nn.MaxPool2d(2),
     )
 
@@ -34,14 +35,19 @@ class MelCNN(nn.Module):
         num_outputs: K.
         width: channels of the first convolution; the others have 2, 4 and 4 times as many.
         dropout: probability, before the last layer.
+        norm: of the convolutions, a name of `flambeau.models.layers.NORMS`.
+        activation: a name of `flambeau.models.layers.ACTIVATIONS`.
 
     Shapes: (B, C, M, F) float to (B, K).
     """
 
-    def __init__(self, spec: InputSpec, num_outputs: int, width: int = 16, dropout: float = 0.3):
+    def __init__(
+        self, spec: InputSpec, num_outputs: int, width: int = 16, dropout: float = 0.3, norm: str = "batch",
+        activation: str = "relu",
+    ):  # fmt: skip
         super().__init__()
         widths = [spec.channels, width, 2 * width, 4 * width, 4 * width]
-        self.body = nn.Sequential(*(block(a, b) for a, b in itertools.pairwise(widths)))
+        self.body = nn.Sequential(*(block(a, b, norm, activation) for a, b in itertools.pairwise(widths)))
         features = 2 * widths[-1] * (spec.size[0] // 16)
         self.norm = nn.BatchNorm1d(features)
         self.dropout = nn.Dropout(dropout)

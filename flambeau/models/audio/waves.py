@@ -12,15 +12,18 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from flambeau.core.shapes import Float
+from flambeau.models import layers
 from flambeau.models.spec import OWN, InputSpec
 
 
-def convolution(in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    """Convolution, batch normalisation, ReLU. (B, C, T) to (B, C', T / stride)."""
+def convolution(
+    in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1, activation: str = "relu"
+) -> nn.Sequential:
+    """Convolution, batch normalisation, activation. (B, C, T) to (B, C', T / stride)."""
     return nn.Sequential(
         nn.Conv1d(in_channels, out_channels, kernel, stride, kernel // 2, bias=False),
         nn.BatchNorm1d(out_channels),
-        nn.ReLU(inplace=True),
+        layers.activation(activation),
     )
 
 
@@ -33,6 +36,7 @@ class WaveCNN(nn.Module):
         depths: convolutions of each stage.
         widths: channels of each stage; the first convolution has those of the first.
         kernel, stride: samples that the first convolution sees, and moves by.
+        activation: a name of `flambeau.models.layers.ACTIVATIONS`.
 
     Shapes: (B, C, T) float to (B, K); T at least `stride` times 4 for each stage.
     """
@@ -45,16 +49,17 @@ class WaveCNN(nn.Module):
         widths: Sequence[int],
         kernel: int = 160,
         stride: int = 8,
+        activation: str = "relu",
     ):
         super().__init__()
-        layers: list[nn.Module] = [convolution(channels, widths[0], kernel, stride)]
+        body: list[nn.Module] = [convolution(channels, widths[0], kernel, stride, activation)]
         previous = widths[0]
         for depth, width in zip(depths, widths, strict=True):
-            layers.append(nn.MaxPool1d(4))
+            body.append(nn.MaxPool1d(4))
             for _ in range(depth):
-                layers.append(convolution(previous, width))
+                body.append(convolution(previous, width, activation=activation))
                 previous = width
-        self.body = nn.Sequential(*layers)
+        self.body = nn.Sequential(*body)
         self.head = nn.Linear(previous, num_outputs)
 
     def forward(self, x: Float[Tensor, "B C T"]) -> Float[Tensor, "B K"]:
@@ -62,13 +67,17 @@ class WaveCNN(nn.Module):
 
 
 @OWN.register("m5", kinds=("audio",))
-def m5(spec: InputSpec, num_outputs: int, width: int = 32, kernel: int = 160, stride: int = 8) -> nn.Module:
+def m5(
+    spec: InputSpec, num_outputs: int, width: int = 32, kernel: int = 160, stride: int = 8, activation: str = "relu"
+) -> nn.Module:
     """`WaveCNN` of four convolutions and a linear layer."""
-    return WaveCNN(spec.channels, num_outputs, (1, 1, 1), (width, 2 * width, 4 * width), kernel, stride)
+    return WaveCNN(spec.channels, num_outputs, (1, 1, 1), (width, 2 * width, 4 * width), kernel, stride, activation)
 
 
 @OWN.register("m11", kinds=("audio",))
-def m11(spec: InputSpec, num_outputs: int, width: int = 16, kernel: int = 160, stride: int = 8) -> nn.Module:
+def m11(
+    spec: InputSpec, num_outputs: int, width: int = 16, kernel: int = 160, stride: int = 8, activation: str = "relu"
+) -> nn.Module:
     """`WaveCNN` of ten convolutions and a linear layer."""
     widths = (width, 2 * width, 4 * width, 8 * width)
-    return WaveCNN(spec.channels, num_outputs, (2, 2, 3, 2), widths, kernel, stride)
+    return WaveCNN(spec.channels, num_outputs, (2, 2, 3, 2), widths, kernel, stride, activation)

@@ -10,17 +10,18 @@ from torch import Tensor, nn
 
 from flambeau.core.shapes import Float
 from flambeau.fields import Row
+from flambeau.models import layers
 from flambeau.models.spec import OWN, InputSpec
 from flambeau.models.tabular.parts import RowEmbedding
 
 
 class Block(nn.Module):
-    """x + Linear(Dropout(ReLU(Linear(LayerNorm(x))))). Shapes: (B, W) to (B, W)."""
+    """x + Linear(Dropout(activation(Linear(LayerNorm(x))))). Shapes: (B, W) to (B, W)."""
 
-    def __init__(self, width: int, dropout: float):
+    def __init__(self, width: int, dropout: float, activation: str = "relu"):
         super().__init__()
         self.body = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.ReLU(inplace=True), nn.Dropout(dropout),
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), layers.activation(activation), nn.Dropout(dropout),
             nn.Linear(2 * width, width),
         )  # fmt: skip
 
@@ -40,19 +41,20 @@ class ResMLP(nn.Module):
         dropout: probability, inside each block.
         number_width: numbers of the vector of each number; 0 to take numbers as they are.
         bins: see `PiecewiseLinear`.
+        activation: a name of `flambeau.models.layers.ACTIVATIONS`.
 
     Shapes: Row, or numbers (B, D), to (B, K).
     """
 
     def __init__(
         self, spec: InputSpec, num_outputs: int, width: int = 128, blocks: int = 2, dropout: float = 0.1,
-        number_width: int = 8, bins: int = 16,
+        number_width: int = 8, bins: int = 16, activation: str = "relu",
     ):  # fmt: skip
         super().__init__()
         self.embedding = RowEmbedding(spec.shape, number_width, bins)
         self.body = nn.Sequential(
-            nn.Linear(self.embedding.width, width), *(Block(width, dropout) for _ in range(blocks)),
-            nn.LayerNorm(width), nn.ReLU(inplace=True),
+            nn.Linear(self.embedding.width, width), *(Block(width, dropout, activation) for _ in range(blocks)),
+            nn.LayerNorm(width), layers.activation(activation),
         )  # fmt: skip
         self.head = nn.Linear(width, num_outputs)
 

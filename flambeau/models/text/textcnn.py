@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from flambeau.core.errors import UsageError
 from flambeau.core.shapes import Float
 from flambeau.fields import Ragged
+from flambeau.models import layers
 from flambeau.models.spec import OWN, vocabulary
 from flambeau.models.text.parts import Pooling, TokenEmbedding
 
@@ -30,6 +31,7 @@ class TextCNN(nn.Module):
         dropout: probability, on the vectors and before the last layer.
         token_dropout: probability that a token is left out in training.
         pooling: `max`, `mean` or `attention`.
+        activation: a name of `flambeau.models.layers.ACTIVATIONS`.
 
     Shapes: Ragged (B, T) int64 to (B, K).
     """
@@ -44,6 +46,7 @@ class TextCNN(nn.Module):
         dropout: float = 0.5,
         token_dropout: float = 0.2,
         pooling: str = "max",
+        activation: str = "relu",
     ):
         super().__init__()
         if not kernels or min(kernels) < 1:
@@ -53,6 +56,7 @@ class TextCNN(nn.Module):
         self.convolutions = nn.ModuleList(
             nn.Conv1d(embedding, width, kernel, padding=kernel // 2) for kernel in kernels
         )
+        self.activation = layers.activation(activation)
         self.pool = Pooling(pooling, width * len(kernels))
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(width * len(kernels), num_outputs)
@@ -62,5 +66,5 @@ class TextCNN(nn.Module):
         T = x.shape[1]
         x = x.transpose(1, 2)  # (B, D, T)
         # An even kernel, padded on both sides, gives one step more.
-        x = torch.cat([convolution(x)[:, :, :T] for convolution in self.convolutions], 1).relu()
+        x = self.activation(torch.cat([convolution(x)[:, :, :T] for convolution in self.convolutions], 1))
         return self.head(self.dropout(self.pool(x.transpose(1, 2), mask)))  # pooled: (B, kernels·width)
