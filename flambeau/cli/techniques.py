@@ -30,9 +30,8 @@ def command(
         return
     for d in listed:
         options = "".join(f" {name}={default}" for name, default in d.options.items())
-        excludes = [f"Not with {other}: {why}." for other, why in d.excludes.items()]
         common.echo(f"{d.name}{options}")
-        for line in (d.what, d.paper, f"{d.costs} {d.gain}".strip(), *excludes):
+        for line in (d.what, d.paper, f"{d.costs} {d.gain}".strip()):
             common.echo(f"    {line}")
     if not listed:
         common.echo(f"no technique's name fits '{pattern}'")

@@ -18,7 +18,7 @@ from flambeau.objectives import OBJECTIVES, losses
 from flambeau.objectives.metrics import called
 from flambeau.objectives.tasks import task_of
 from flambeau.recipe import Recipe
-from flambeau.techniques import check_together, made
+from flambeau.techniques import made
 from flambeau.training import optimizers, schedule
 from flambeau.training.loggers import LOGGERS
 from flambeau.training.settings import Settings
@@ -159,7 +159,6 @@ def check_names(recipe: Recipe, *, model: bool = True) -> None:
     for logger in recipe.training.loggers:
         LOGGERS[logger]
     techniques = [made(name, settings) for name, settings in recipe.techniques.items()]
-    check_together(techniques)
     start = recipe.model
     if model and starts_pretrained(start.name, start.pretrained):
         for technique in techniques:

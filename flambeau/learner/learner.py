@@ -30,7 +30,7 @@ from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.predictor import Predictor
 from flambeau.recipe import Recipe
 from flambeau.run import Run
-from flambeau.techniques import Technique, check_together, made, objects
+from flambeau.techniques import Technique, made, objects
 from flambeau.techniques.transforms import Transforms
 from flambeau.training import RateCurve, Trainer, calibrate, engine, initialise, processes
 from flambeau.training.memory import is_out_of_memory, let_go
@@ -157,7 +157,6 @@ class Learner:
         own, named = self.own_techniques, self.recipe.techniques
         first = [technique for key, technique in own.items() if key not in named]
         self.techniques = [*first, *(own[key] if key in own else made(key, s) for key, s in named.items())]
-        check_together(self.techniques)
         for technique in self.techniques:
             if said := technique.on_build(self.objective):
                 notes.append(said)

@@ -1,6 +1,6 @@
 """Techniques: one file per trick. A new trick is a new file here, entered into TECHNIQUES."""
 
-from flambeau.techniques.base import HOOKS, TECHNIQUES, Step, Technique, Training, check_together, made, not_kept
+from flambeau.techniques.base import HOOKS, TECHNIQUES, Step, Technique, Training, made, not_kept
 from flambeau.techniques.class_weights import ClassWeights
 from flambeau.techniques.clip import Clip
 from flambeau.techniques.clip_value import ClipValue
@@ -58,7 +58,6 @@ __all__ = [
     "Step",
     "Technique",
     "Training",
-    "check_together",
     "keyed",
     "made",
     "name_of",

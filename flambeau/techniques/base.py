@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 
 from flambeau.core import registry
-from flambeau.core.errors import UsageError
 from flambeau.core.registry import Registry
 from flambeau.data.batch import Batch
 
@@ -76,14 +75,13 @@ class Technique:
     """One trick. A subclass overrides the hooks that it needs; the Trainer calls no others. Its `name` is what it is
     entered under.
 
-    `settings` names the constructor's arguments, which a recipe keeps. `excludes` names techniques that it cannot be
-    with, each with why, in a clause; any others must work beside it. `needs_base` says that a run of it keeps no
-    parameters that do not learn, so that it is loaded upon the weights that its model began with.
+    `settings` names the constructor's arguments, which a recipe keeps. Any others must work beside it, or be
+    refused in one line that says why. `needs_base` says that a run of it keeps no parameters that do not learn, so that
+    it is loaded upon the weights that its model began with.
     """
 
     name: ClassVar[str]
     settings: ClassVar[tuple[str, ...]] = ()
-    excludes: ClassVar[Mapping[str, str]] = {}
     needs_base: bool = False
     fresh: ClassVar[bool] = False
     """Whether it would undo what pretrained weights have learned, so that it is refused for them."""
@@ -181,16 +179,3 @@ def not_kept(model: torch.nn.Module, techniques: Iterable[Technique]) -> set[str
     if not any(technique.needs_base for technique in techniques):
         return set()
     return {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-
-
-def check_together(techniques: Sequence[Technique]) -> None:
-    """Looks whether some techniques can be in one training.
-
-    Raises:
-        UsageError: one of them excludes another; it says why.
-    """
-    for technique in techniques:
-        others = {other.name for other in techniques if other is not technique}
-        for name, why in technique.excludes.items():
-            if name in others:
-                raise UsageError(f"{technique.name} does not go with {name}: {why}", fix="leave one of them out")

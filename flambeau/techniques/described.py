@@ -25,7 +25,6 @@ class Description:
         paper: what its file says it is from.
         costs: of the file too: a sentence.
         gain: likewise; empty where it says nothing.
-        excludes: what it cannot be with, and why.
     """
 
     name: str
@@ -34,7 +33,6 @@ class Description:
     paper: str
     costs: str
     gain: str
-    excludes: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -53,7 +51,7 @@ def described(kind: type[Technique]) -> Description:
     paper = " ".join(GAIN.sub("", COSTS.sub("", file)).split())
     what = " ".join((inspect.getdoc(kind) or "").split("\n\n")[0].split())
     options = {name: default for name, default in options_of(kind, 0).items() if name in kind.settings}
-    return Description(kind.name, what, options, paper, costs, gain, dict(kind.excludes))
+    return Description(kind.name, what, options, paper, costs, gain)
 
 
 def all_described() -> list[Description]:

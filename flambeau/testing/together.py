@@ -100,19 +100,18 @@ class Signal(Technique):
             signal.raise_signal(signal.SIGTERM)
 
 
-def groups(names: Iterable[str], excluded: Callable[[str, str], bool], size: int = 6) -> list[tuple[str, ...]]:
-    """Groups of at most `size` names, in their order, so that each two that may be together are so in one at least.
+def groups(names: Iterable[str], size: int = 6) -> list[tuple[str, ...]]:
+    """Groups of at most `size` names, in their order, so that each two are together in one at least.
 
-    >>> groups("abcd", lambda a, b: {a, b} == {"a", "d"}, size=3)
-    [('a', 'b', 'c'), ('b', 'c', 'd')]
+    >>> groups("abcd", size=3)
+    [('a', 'b', 'c'), ('a', 'b', 'd'), ('a', 'c', 'd')]
     """
     order = list(names)
-    fitting = [pair for pair in combinations(order, 2) if not excluded(*pair)]
-    left, found = dict.fromkeys(map(frozenset, fitting)), []
+    left, found = dict.fromkeys(map(frozenset, combinations(order, 2))), []
     while left:
         group = set(next(iter(left)))
         while len(group) < size:
-            rest = [name for name in order if name not in group and not any(excluded(name, a) for a in group)]
+            rest = [name for name in order if name not in group]
             gains = [sum(frozenset((name, a)) in left for a in group) for name in rest]
             if not any(gains):
                 break

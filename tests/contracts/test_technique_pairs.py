@@ -10,16 +10,11 @@ import pytest
 import torch
 from tricks import SETTINGS
 
-import flambeau as fb
 from flambeau.core.errors import UsageError
 from flambeau.data.batch import Batch
 from flambeau.techniques import TECHNIQUES, Technique
 from flambeau.testing import together
 from flambeau.testing.together import Data
-
-
-def excluded(a: str, b: str) -> bool:
-    return b in TECHNIQUES[a].excludes or a in TECHNIQUES[b].excludes
 
 
 def settings(names: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -28,7 +23,7 @@ def settings(names: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 NAMES = [name for name in TECHNIQUES if name in SETTINGS]
 each_data = pytest.mark.parametrize("data", together.DATA, ids=lambda data: data.name)
-GROUPS = together.groups(NAMES, excluded)
+GROUPS = together.groups(NAMES)
 # what changes batches or the loss does so in the order that it is given in
 ORDERED = [name for name in NAMES if any(map(TECHNIQUES[name].overridden, ("on_batch", "on_criterion")))]
 
@@ -39,7 +34,7 @@ def test_each_two_train_together_or_are_refused_in_one_line(group: tuple[str, ..
     together.check_group(settings(group), data)
 
 
-@pytest.mark.parametrize("group", together.groups(ORDERED[::-1], excluded), ids="+".join)
+@pytest.mark.parametrize("group", together.groups(ORDERED[::-1]), ids="+".join)
 def test_so_do_those_that_change_the_batch_or_the_loss_in_the_other_order(group: tuple[str, ...]) -> None:
     together.check_group(settings(group))
 
@@ -51,16 +46,7 @@ def test_a_second_one_of_a_name_is_like_any_other(name: str) -> None:
 
 def test_the_groups_have_every_two_that_may_be_together() -> None:
     met = {frozenset(pair) for group in GROUPS for pair in combinations(group, 2)}
-    assert met == {frozenset(pair) for pair in combinations(NAMES, 2) if not excluded(*pair)}
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_what_it_excludes_is_a_technique_and_is_refused_before_any_data_is_read(name: str) -> None:
-    for other, why in TECHNIQUES[name].excludes.items():
-        assert other in TECHNIQUES and why and "\n" not in why
-        learner = fb.Learner(together.table(), techniques=settings(dict.fromkeys([name, other])), run=False, quiet=True)
-        with pytest.raises(UsageError, match=f"{name} does not go with {other}: .+; leave one of them out"):
-            learner.plan()
+    assert met == {frozenset(pair) for pair in combinations(NAMES, 2)}
 
 
 class Quarrels(Technique):
