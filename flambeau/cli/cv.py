@@ -39,6 +39,7 @@ def command(
     Example: `flambeau cv clips/ --pattern '{fold}-{clip}-{take}-{class}.wav' --by fold`
     """
     from flambeau.studies import cross_validate
+    from flambeau.studies.clean import suspects
 
     of_data = "auto" if split in ("auto", "grouped", "random", "stratified") else split
     learner = train.learner_of({**asked, "split": of_data, "test": None, "run": None, "no_baseline": True})
@@ -46,8 +47,9 @@ def command(
         learner, folds, repeats=repeats, by=asked["by"], method=split, valid=asked["valid"],
         seed=asked["split_seed"], check=not no_check, ensemble=ensemble, study=study,
     )  # fmt: skip
+    doubted = len(suspects(found.study.path))
     if json:
-        common.emit(found.to_dict())
+        common.emit({**found.to_dict(), "suspects": doubted})
         return
     count = len(found.folds)
     common.echo(f"mean ± standard deviation over {count} trainings, each tested on rows that it did not see:")
@@ -56,6 +58,7 @@ def command(
         each = ", ".join(f"{fold['metrics'][name]:.4g}" for fold in found.folds[:10])
         common.echo(f"  {name} {found.mean[name]:.4f} ± {found.deviation[name]:.4f}  ({each}{', …' * (count > 10)})")
     learner.reporter.say(f"what each row was answered: {found.study.path / 'out_of_fold.parquet'}")
+    learner.reporter.say(f"{doubted:,} labels may be wrong: flambeau clean {asked['data']} --from {found.study.path}")
     if found.ensemble is not None:
         learner.reporter.say(f"all models together: {found.ensemble.path}")
         learner.reporter.say(f"next: flambeau predict {found.ensemble.path} FILE")

@@ -15,6 +15,7 @@ import typer
 from flambeau.cli import (
     ablate,
     check,
+    clean,
     compare,
     cv,
     demo,
@@ -74,6 +75,7 @@ for verb in (
     train,
     tune,
     cv,
+    clean,
     resume,
     evaluate,
     compare,

@@ -21,7 +21,7 @@ SAME = ("epochs", "batch_size", "learning_rate", "weight_decay", "precision", "s
 SETTINGS = {**dict(zip(SAME, SAME, strict=True)), "objective": "objective.name", "model": "model.name"}
 """Options that are settings of the recipe: the option, and the setting."""
 OF_THEN = ("epoch", "learning_rate", "weight_decay", "backbone_lr_scale")
-OF_DATA = ("encoding", "no_header", "time", "horizon", "time_format", "read", "root")
+OF_DATA = ("encoding", "no_header", "time", "horizon", "time_format", "read", "root", "corrections")
 MOST_WIDE = 40  # characters of a column of the plan, before longer ones push the next aside
 
 
@@ -64,6 +64,9 @@ def command(
     no_header: common.NoHeader = False,
     read: common.Read = None,
     root: common.Root = None,
+    corrections: Annotated[
+        str | None, option("A table of labels in place of the data's, which `flambeau clean` proposed.")
+    ] = None,
     time: common.Time = None,
     time_format: common.TimeFormat = None,
     horizon: common.Horizon = None,

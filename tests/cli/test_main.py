@@ -19,10 +19,8 @@ VERBS = sorted(command.name or "" for command in app.registered_commands)
 
 
 def test_the_verbs_are_those_of_the_readme() -> None:
-    of_readme = (
-        "demo ablate check compare cv ensemble find-lr train resume evaluate predict report runs models techniques"
-    )
-    of_readme += " serve tune"
+    of_readme = "demo ablate check clean compare cv ensemble find-lr train resume evaluate predict report runs models"
+    of_readme += " techniques serve tune"
     assert sorted(of_readme.split()) == VERBS
 
 
@@ -36,7 +34,7 @@ def test_help_has_an_example(flambeau: Forkserver, tmp_path: Path, verb: str) ->
 
 @pytest.mark.parametrize("verb", sorted({*VERBS} - {"demo", "runs", "models", "techniques"}))
 def test_errors_are_one_json_document_and_one_line(flambeau: Forkserver, tmp_path: Path, verb: str) -> None:
-    more = ["a.png"] if verb == "predict" else []
+    more = {"predict": ["a.png"], "clean": ["--from", "nowhere"]}.get(verb, [])
     command = flambeau(verb, "nowhere", *more, "--json", cwd=tmp_path)
     assert command.status == 2
     told = json.loads(command.out)

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from flambeau.core.errors import DataError, UsageError, nearest, shown
 from flambeau.core.files import ON_THE_WEB, is_address
+from flambeau.data.corrections import corrected
 from flambeau.data.dataset import Dataset
 from flambeau.data.sources import arrays, folders, series, tabular, tagged, whole_series
 from flambeau.data.sources.archives import is_archive, unpack
@@ -50,13 +51,15 @@ def from_path(path: str | Path, **options: Any) -> Dataset:
     """A folder, a table, tagged sentences, an archive: whatever a registered source says that the path is.
 
     Args:
-        options: as the source's `read` takes them.
+        options: as the source's `read` takes them; and `corrections`, a table of labels that are laid over the data's.
 
     Raises:
         UsageError: an option is for another source. DataError: as the source raises.
     """
     if is_address(path):
         raise DataError(ON_THE_WEB, where=path)
+    if corrections := options.pop("corrections", None):
+        return corrected(from_path(path, **options), corrections)
     if options.get("labels", True):
         options.pop("labels", None)
     name = _name_of(Path(path), options)
@@ -98,6 +101,9 @@ def from_source(source: Mapping[str, Any]) -> Dataset:
             "this run was trained on data in memory, which its recipe cannot bring back",
             fix="make the same Learner in Python and call fit(run=…, resume=True)",
         )
+    if corrections := source.get("corrections"):
+        rest = {name: value for name, value in source.items() if name != "corrections"}
+        return corrected(from_source(rest), corrections)
     reader = SOURCES[source["kind"]]
     options = {k: v for k, v in source.items() if k not in ("kind", "path") and v is not None}
     hints = {**dict.fromkeys(reader.options(), Any), **get_type_hints(reader.read)}

@@ -14,6 +14,7 @@ from flambeau.data.batch import Batch
 from flambeau.fields import Field
 from flambeau.models.spec import OutputSpec
 from flambeau.objectives import losses
+from flambeau.objectives.doubts import Doubt
 from flambeau.objectives.losses import Loss
 from flambeau.objectives.metrics import Metric, named_metric
 from flambeau.objectives.names import METRICS, SYNONYMS, higher_is_better
@@ -155,6 +156,11 @@ class Task:
     def output_of(self, predicted: Any) -> int | None:
         """Which of the outputs speaks for a label; None where no single one does."""
         return None
+
+    def doubts(self, given: Sequence[Any], predicted: Sequence[Any], outputs: Sequence[Any]) -> list[Doubt]:
+        """Labels that are probably wrong, the surest first, by answers of models that did not see them: N raw values,
+        what was predicted in their place, and the outputs that it was decoded from. None where nobody can say."""
+        return []
 
     # -- what is measured ---------------------------------------------------------------------------------------
 

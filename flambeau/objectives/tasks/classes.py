@@ -16,6 +16,7 @@ from flambeau.fields import Category, Field
 from flambeau.objectives.certainty import temperature, temperature_scaled
 from flambeau.objectives.classification import Classification
 from flambeau.objectives.decisions import logit_of_two
+from flambeau.objectives.doubts import Doubt, wrong_classes
 from flambeau.objectives.metrics import Metric
 from flambeau.objectives.names import BALANCED, SYNONYMS
 from flambeau.objectives.prediction import UNKNOWN, Prediction
@@ -104,6 +105,12 @@ class Classes(Task):
 
     def output_of(self, predicted: Any) -> int | None:
         return self.field.index[predicted]
+
+    def doubts(self, given: Sequence[Any], predicted: Sequence[Any], outputs: Sequence[Any]) -> list[Doubt]:
+        index = {name: number for number, name in enumerate(self.field.classes)}
+        numbers = np.asarray([index.get(self.field.names(value)[0], -1) for value in given], np.int64)
+        found = wrong_classes(numbers, np.asarray(outputs))
+        return [doubt._replace(suggested=self.field.classes[doubt.suggested]) for doubt in found]
 
     def metrics(self, detail: bool, asked: str = "auto") -> list[Metric]:
         balanced = self.field.rare or SYNONYMS.get(asked, asked) in BALANCED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from flambeau.core.registry import Asked, name_and_options
 from flambeau.core.shapes import Float, Shaped
 from flambeau.fields import Field, MultiLabel
 from flambeau.objectives.decisions import logits
+from flambeau.objectives.doubts import Doubt, wrong_classes
 from flambeau.objectives.losses import Loss, expects_classes
 from flambeau.objectives.metrics import Metric, MultiLabelClassification
 from flambeau.objectives.prediction import Prediction
@@ -74,6 +75,21 @@ class Labels(Task):
 
     def decided_by(self, curves: Mapping[str, Curve], positive: str | None = None) -> dict[str, Curve]:
         return super().decided_by(curves, positive) | {**curves}
+
+    def doubts(self, given: Sequence[Any], predicted: Sequence[Any], outputs: Sequence[Any]) -> list[Doubt]:
+        """Each label is a question of its own: there or not."""
+        names = [self.field.names(value) for value in given]
+        mended: dict[int, tuple[list[str], float]] = {}
+        for number, name in enumerate(self.field.classes):
+            there = np.asarray([name in own for own in names], np.int64)
+            p = np.asarray(outputs)[:, number]
+            for doubt in wrong_classes(there, np.stack([1 - p, p], 1)):
+                own, sure = mended.get(doubt.at, (names[doubt.at], 0.0))
+                own = [*own, name] if doubt.suggested else [one for one in own if one != name]
+                mended[doubt.at] = own, max(sure, doubt.confidence)
+        texts = {at: self.field.separator.join(own) for at, (own, _) in mended.items() if isinstance(given[at], str)}
+        doubts = [Doubt(at, texts.get(at, own), sure) for at, (own, sure) in mended.items()]
+        return sorted(doubts, key=lambda doubt: -doubt.confidence)
 
     def metrics(self, detail: bool, asked: str = "auto") -> list[Metric]:
         return [MultiLabelClassification(self.field, detail)]

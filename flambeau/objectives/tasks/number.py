@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from flambeau.core.shapes import Float
 from flambeau.fields import Field, Number
+from flambeau.objectives.doubts import Doubt, wrong_numbers
 from flambeau.objectives.metrics import Metric, Regression
 from flambeau.objectives.prediction import Prediction
 from flambeau.objectives.ranges import ByRange
@@ -49,6 +50,11 @@ class Numbers(Task):
 
     def output_of(self, predicted: Any) -> int | None:
         return 0
+
+    def doubts(self, given: Sequence[Any], predicted: Sequence[Any], outputs: Sequence[Any]) -> list[Doubt]:
+        if self.field.shape:
+            return []
+        return wrong_numbers(np.asarray(given, np.float64), np.asarray(predicted, np.float64))
 
     def metrics(self, detail: bool, asked: str = "auto") -> list[Metric]:
         return [Regression(self.field, detail)]

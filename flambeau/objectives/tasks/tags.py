@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from flambeau.fields import Field, Tags
 from flambeau.fields.tags import NO_TAG, UNSEEN, spans
 from flambeau.models.spec import OutputSpec
 from flambeau.models.text.crf import Chain
+from flambeau.objectives.doubts import Doubt, wrong_parts
 from flambeau.objectives.metrics import Metric
 from flambeau.objectives.prediction import UNKNOWN, Prediction
 from flambeau.objectives.tagging import Tagging, answered, seen, tag_probabilities
@@ -64,6 +66,16 @@ class Tagged(Task):
         sure, below = output.max(1), max(reject_below, self.decision.get("reject_below", 0.0))
         tags = [tag if p >= below else UNKNOWN for tag, p in zip(tags, sure, strict=True)]
         return Prediction(tags, float(sure.min(initial=1.0)), tokens=tokens[: len(tags)], spans=found)
+
+    def doubts(self, given: Sequence[Any], predicted: Sequence[Any], outputs: Sequence[Any]) -> list[Doubt]:
+        index = {name: number for number, name in enumerate(self.field.classes)}
+        numbers = [[index.get(tag, -1) for tag in tags] for tags in given]
+        found = wrong_parts(numbers, [np.asarray(output) for output in outputs])
+        return [doubt._replace(suggested=self._named(doubt.suggested, given[doubt.at])) for doubt in found]
+
+    def _named(self, numbers: Sequence[int], given: Sequence[str]) -> list[str]:
+        """Tags by their numbers; as they are given where they have none."""
+        return [self.field.classes[k] if k >= 0 else tag for k, tag in zip(numbers, given, strict=True)]
 
     def metrics(self, detail: bool, asked: str = "auto") -> list[Metric]:
         return [Tagging(self.field, detail)]

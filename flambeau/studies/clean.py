@@ -1,0 +1,117 @@
+"""Suspected labels of a cross-validation, as a table of corrections that a person edits and gives back."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from flambeau.core.errors import DataError, RunError
+from flambeau.core.files import read_json, to_json
+from flambeau.core.printable import cell
+from flambeau.data.corrections import COLUMNS
+from flambeau.data.dataset import Dataset
+from flambeau.evaluation import render
+from flambeau.fields.category import natural
+from flambeau.objectives.tasks import task_of
+from flambeau.report.markup import fragment, tag
+from flambeau.report.page import document
+from flambeau.report.parts import grid
+from flambeau.report.words import Words
+from flambeau.run import Run
+from flambeau.studies.base import Study
+from flambeau.studies.folds import OUT_OF_FOLD
+
+
+class Suspect(NamedTuple):
+    """A label that is probably wrong: the row, where it came from, what is given, what is proposed and how sure that
+    is, 0…1."""
+
+    row: int
+    place: str
+    given: Any
+    suggested: Any
+    confidence: float
+
+
+def fold_of(path: str | Path) -> Run:
+    """The first run of a finished cross-validation.
+
+    Raises:
+        RunError: there is none in the folder.
+    """
+    path = Path(path)
+    file = path / Study.FILE
+    if not path.exists() or not file.exists() or read_json(file).get("kind") != "folds":
+        found = "this is no cross-validation" if path.exists() else "there is no such folder"
+        raise RunError(found, where=path, fix="make one with flambeau cv")
+    if not (path / OUT_OF_FOLD).exists():
+        raise RunError("the cross-validation is not done", where=path, fix="ask flambeau cv for the same again")
+    return Run(path / "fold-1-1")
+
+
+def suspects(path: str | Path) -> list[Suspect]:
+    """Suspected labels of a cross-validation, the surest first. Of several repeats the mean of the answers counts.
+
+    Raises:
+        RunError: there is none in the folder, or it is not done.
+    """
+    import polars as pl
+
+    first = fold_of(path)
+    fields, _, target = first.fields()
+    if target is None:
+        return []
+    field = fields[target]
+    runs = [Run(part.parent) for part in Path(path).glob("fold-*/fields.json")]
+    every = {name for run in runs for name in run.fields()[0][target].classes}
+    if every:
+        field.classes = sorted(every, key=natural)
+    rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    answers = pl.read_parquet(Path(path) / OUT_OF_FOLD).filter(pl.col("true").is_not_null())
+    for answer in answers.iter_rows(named=True):
+        rows[answer["row"]].append(answer)
+    ones = [same[0] for same in rows.values()]
+    outputs = [np.mean([np.asarray(one["output"]) for one in same], 0) for same in rows.values()]
+    numbers = any(isinstance(one["predicted"], float) for one in ones)
+    predicted = [np.mean([one["predicted"] for one in same]) if numbers else same[0]["predicted"]
+                 for same in rows.values()]  # fmt: skip
+    found = task_of(field).doubts([one["true"] for one in ones], predicted, outputs)
+    return [Suspect(ones[d.at]["row"], ones[d.at]["place"], ones[d.at]["true"], d.suggested, d.confidence)
+            for d in found]  # fmt: skip
+
+
+def write(found: Iterable[Suspect], path: str | Path) -> None:
+    """Writes the table of corrections, as `--corrections` reads it: with anything in `keep` a label stays as it is, and
+    `suggested` may be changed."""
+    with Path(path).open("w", newline="", encoding="utf-8", errors="surrogateescape") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(COLUMNS)
+        for one in found:
+            values = (one.place, as_text(one.given), as_text(one.suggested), f"{one.confidence:.4f}", "")
+            writer.writerow([cell(value) for value in values])
+
+
+def as_text(value: Any) -> str:
+    """A label as a cell: a list as JSON."""
+    return to_json(value, indent=None) if isinstance(value, list) else str(value)
+
+
+def page(data: Dataset, found: Iterable[Suspect]) -> str:
+    """A page of HTML that shows suspected labels with what they are of.
+
+    Raises:
+        DataError: the data has not as many rows as the cross-validation.
+    """
+    words = Words("en")
+    cards = []
+    for one in found:
+        if one.row >= len(data) or data.place(one.row) != one.place:
+            raise DataError(f"{one.place} is not where it was", fix="give the data of the cross-validation")
+        said = f"{as_text(one.given)} → {as_text(one.suggested)} ({one.confidence:.2f})"
+        cards.append(tag("figure", fragment(render(data, one.row)), tag("figcaption", one.place, tag("br"), said)))
+    return document("Suspected labels", words, tag("h1", "Suspected labels"), grid(*cards))
