@@ -84,12 +84,14 @@ def ablate(
     """
     if odd := next((part for part in parts if part not in PARTS), None):
         raise UsageError(f"'{odd}' cannot be left out", expected=", ".join(PARTS))
-    planned, whole = learner.plan().recipe, Variant(WHOLE)
-    if learner.data is not None and not (planned.techniques or len(learner.data.inputs) > 1 or any(
-        learner.data.fields[name].varies for name in learner.data.inputs
-    )):  # fmt: skip
-        raise UsageError("there is nothing to leave out: no technique, one input, and that is not augmented",
-                         fix="switch something on, such as --technique label_smoothing")  # fmt: skip
+    whole = Variant(WHOLE)
+    if learner.data is not None:
+        inputs = learner.data.inputs
+        there = {"techniques": bool(learner.plan().recipe.techniques), "inputs": len(inputs) > 1,
+                 "augmentation": any(learner.data.fields[name].varies for name in inputs)}  # fmt: skip
+        if not any(there[part] for part in parts):
+            raise UsageError(f"there is nothing to leave out of {', '.join(parts)}",
+                             fix="switch something on, such as --technique label_smoothing")  # fmt: skip
     here = _study(learner, "ablate", {"parts": sorted(parts), "seeds": seeds}, study)
     first = _trained(here, learner, [whole], seeds, check)
     base = copy.copy(learner)  # what was decided for the whole holds for all: else a part left out is another model too

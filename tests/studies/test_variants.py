@@ -105,8 +105,9 @@ def test_what_does_not_fit_is_told_before_the_first_training(tmp_path):
         with pytest.raises(UsageError, match=said):
             compare_settings(learner, over, study=tmp_path / "study")
     assert not (tmp_path / "study").exists()
-    with pytest.raises(UsageError, match="nothing to leave out"):
-        ablate(learner, seeds=1, study=tmp_path / "study")
+    for parts in (["techniques"], ["techniques", "inputs", "augmentation"]):
+        with pytest.raises(UsageError, match="nothing to leave out"):
+            ablate(learner, seeds=1, parts=parts, study=tmp_path / "study")
     assert not (tmp_path / "study").exists()
 
 
