@@ -31,7 +31,7 @@ from flambeau.training.engine import Engine
 STEPS = 40  # that are timed, at most
 SHARE = 0.03  # of the budget that the steps of one candidate may take
 SEARCHING = 0.25  # of the budget, after which no other candidate is tried
-RESERVE = 0.05  # for the report, the rivals and what else comes at the end
+RESERVE = 0.05  # for the report, and what else comes at the end
 MOST = 3  # times the epochs that would be chosen without a budget: more would hardly help
 LEAST = 1 / 3  # of them, below which something cheaper is looked for
 SMALLEST = 16  # pixels a side
@@ -149,15 +149,17 @@ def within(learner: Learner, budget: str | float) -> Learner:
     seconds, began = seconds_of(budget), time.perf_counter()
     if not isinstance(learner.feed, FieldFeed):
         raise UsageError("a budget needs a Dataset", fix="make one of your data, or give epochs=")
-    asked, best = learner.recipe.training.epochs, None
+    asked, best, rivals = learner.recipe.training.epochs, None, None
     for settings in _candidates(learner, first := _built(learner, {})):
         if first.processes.count > 1:
             raise UsageError("a budget is planned by one process", fix="find the epochs with one, by --dry-run")
+        if rivals is None:
+            rivals = _seconds_of_rivals(first)
         probe = _built(learner, settings) if settings else first
         usual = probe.recipe.training.epochs or 1
         tried = _told(settings, probe)
         cost = cost_of(probe, seconds * SHARE)
-        left = seconds * (1 - RESERVE) - (time.perf_counter() - began) - 3 * cost.validation
+        left = seconds * (1 - RESERVE) - (time.perf_counter() - began) - 3 * cost.validation - rivals
         fits = int(left / cost.epoch)
         if best is None or fits / usual > best[0] / best[1]:
             best = fits, usual, cost, settings, tried
@@ -180,6 +182,14 @@ def within(learner: Learner, budget: str | float) -> Learner:
     planned = variant(learner, {**settings, "epochs": epochs}, False)
     planned._run_asked, planned.decided = learner._run_asked, tuple(decided)
     return planned
+
+
+def _seconds_of_rivals(learner: Learner) -> float:
+    """What fitting the simple rivals takes, which is done at the end."""
+    began = time.perf_counter()
+    if learner.recipe.baseline:
+        learner.baselines("valid" if learner.feed.sources.get("valid") is not None else None)
+    return time.perf_counter() - began
 
 
 def _built(learner: Learner, settings: dict[str, Any]) -> Learner:
