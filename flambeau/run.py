@@ -85,8 +85,8 @@ class Environment(BaseModel):
 
 class Run:
     """A run folder: `recipe.yaml`, `fields.json`, `examples.json`, `model.safetensors`, `checkpoints/`,
-    `metrics.jsonl`, `evaluation.json`, `findings.json`, `environment.json`, `report.html`, TensorBoard events. No
-    pickle anywhere."""
+    `metrics.jsonl`, `evaluation.json`, `decision.json`, `findings.json`, `environment.json`, `report.html`,
+    TensorBoard events. No pickle anywhere."""
 
     def __init__(self, path: str | Path):
         self.path = Path(path)

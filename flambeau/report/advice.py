@@ -233,7 +233,8 @@ def _weak_class(facts: Facts) -> Iterator[Advice]:
 
 def _confused_pair(facts: Facts) -> Iterator[Advice]:
     pairs = confused_pairs(facts)
-    errors = sum(p["count"] for p in pairs)
+    # of very many classes not every pair is listed
+    errors = round(sum(c["count"] * (1 - c["recall"]) for c in facts.detail.get("per_class") or []))
     if len(facts.detail.get("classes") or []) > 2 and pairs and pairs[0]["count"] >= max(3, 0.1 * errors):
         yield Advice("advice.confused_pair", {**pairs[0], "errors": errors}, "confusion")
 
