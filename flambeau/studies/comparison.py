@@ -157,7 +157,7 @@ def compare_entries(
         "differences": listed,
         "recipes": differing([entry.runs[0].recipe for entry in entries]),
         "curves": {entry.name: [_curve(run, name) for run in entry.runs] for entry in entries},
-        "samples_apart": [] if kind == "ablate" else _apart(firsts),
+        "samples_apart": [] if reference else _apart(firsts),
     }  # fmt: skip
     return Comparison(finite(facts))
 

@@ -137,7 +137,7 @@ def _check_targets(runs: Sequence[Run], loaded: Sequence[Predictor]) -> None:
             raise UsageError("the run has no target with a field, so its rows cannot be compared", where=run.path)
         fields.append(predictor.fields[predictor.target])
     for run, field in zip(runs[1:], fields[1:], strict=True):
-        if field.kind != fields[0].kind:
+        if type(field) is not type(fields[0]):
             found = f"{runs[0].path} answers with a {fields[0].kind}, {run.path} with a {field.kind}"
             raise UsageError(found, expected="the same target")
         if odd := sorted({*field.classes} ^ {*fields[0].classes}, key=str):
