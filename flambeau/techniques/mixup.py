@@ -124,7 +124,8 @@ class Inside:
         self._now, self._done = [], False
         if model.training and self.waiting:
             if id(found) not in self.waiting:
-                raise UsageError("a technique behind mixup has changed the input", fix="give mixup as the last one")
+                fix = "give mixup as the last one, and train texts in one process"
+                raise UsageError("a technique behind mixup has changed the input", fix=fix)
             self._now = self.waiting[id(found)]
 
     def _into_head(self, head: torch.nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
