@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -11,7 +12,7 @@ import pytest
 import sklearn.datasets
 
 import flambeau as fb
-from flambeau.core.errors import RunError, TrainingError, UsageError
+from flambeau.core.errors import MissingExtra, RunError, TrainingError, UsageError
 from flambeau.report import search as page
 from flambeau.studies.space import space_of
 from flambeau.studies.trials import Search
@@ -198,3 +199,11 @@ def test_ranges_and_lists_are_read_as_they_are_typed():
     space = space_of(["a=1..9:2", "b=0..0.5:0.1", "c=1e-4,1e-3", "d=yes,no"])
     assert space["a"].listed == [1, 3, 5, 7, 9] and space["b"].listed == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
     assert space["c"].listed == [1e-4, 1e-3] and space["d"].listed == [True, False]
+
+
+def test_where_optuna_is_not_installed_the_extra_is_named(data, tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "flambeau.studies.trials")
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(MissingExtra, match=r"a search needs the package optuna; pip install 'flambeau\[tune\]'"):
+        tuned(data, {"epochs": "1..2"}, tmp_path)
+    assert list(tmp_path.iterdir()) == []
