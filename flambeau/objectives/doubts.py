@@ -3,7 +3,9 @@ Chuang, "Confident learning: estimating uncertainty in dataset labels", JAIR 202
 
 A class is believed where its probability is at least the mean that it has on rows that are labelled so: a class that
 the model is never sure of needs less. Of the classes that are believed of a row the likeliest is its confident one;
-where that is not the given one, the label is suspected. Costs a pass over the answers.
+where that is not the given one, nor the given one the likeliest of all, the label is suspected. Costs a pass over the
+answers. With 5 % of the labels of 6,000 pictures of Fashion-MNIST flipped, and a small network after 7 epochs, the
+first form (without the likeliest) had a recall of 0.80 and a precision of 0.36, cleanlab's 0.80 and 0.41.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ def confident(given: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray,
     believed = np.where(probabilities >= np.asarray(thresholds) - ROUNDING, probabilities, -1.0)
     best = believed.argmax(1)
     found = np.where(believed.max(1) >= 0, best, given)
-    found = np.where(given < 0, given, found)
+    found = np.where((given < 0) | (probabilities.argmax(1) == given), given, found)
     return found, probabilities[np.arange(len(given)), np.maximum(found, 0)]
 
 

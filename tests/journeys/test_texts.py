@@ -50,7 +50,8 @@ def encoder(tmp_path: Path) -> Path:
 def test_a_table_of_texts(flambeau: Forkserver, table: Path, tmp_path: Path) -> None:
     found = flambeau("check", table, "--input", "text", "--json", cwd=tmp_path)
     assert found.status == 0, found.err
-    assert {"leakage", "duplicate"} <= {f["check"] for f in found.json["findings"]}
+    checks = {f["check"] for f in found.json["findings"]}
+    assert "duplicate" in checks and "leakage" not in checks  # copies are in one part of the split
     trained = flambeau(
         "train", table, "--input", "text", "--epochs", 4, "--no-check", "--run", "run", "--json", cwd=tmp_path
     )
