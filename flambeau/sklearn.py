@@ -96,7 +96,7 @@ class _Estimator(BaseEstimator):
 
     def _checked(self, x: Any, *, reset: bool) -> Any:
         """Numbers as an array, frames with other columns and lists of texts as they are."""
-        if _is_frame(x) and not all(kind.is_numeric() for kind in as_polars(x).dtypes):
+        if _is_frame(x) and not all(dtype.is_numeric() for dtype in as_polars(x).dtypes):
             _check_feature_names(self, x, reset=reset)
             _check_n_features(self, x, reset=reset)
             return x
