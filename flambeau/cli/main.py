@@ -22,6 +22,7 @@ from flambeau.cli import (
     ensemble,
     evaluate,
     find_lr,
+    jobs,
     models,
     predict,
     report,
@@ -87,6 +88,7 @@ for verb in (
     models,
     techniques,
     serve,
+    jobs,
 ):
     app.command(verb.NAME, epilog=EPILOG)(verb.command)
 

@@ -1,0 +1,57 @@
+"""`launch`: what a cluster is handed is of its grammar."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from typing import Any
+
+import pytest
+import yaml
+
+from flambeau.cli.main import run
+
+ODD = ["train", "my photos/", "--run", "runs/it's", "--set", "objective.beta=$HOME"]
+SBATCH = r"#SBATCH --(job-name=[a-z0-9-]+|nodes=\d+|ntasks-per-node=1|time=\d+:00:00|signal=TERM@\d+|gpus-per-node=\d+)"
+
+
+def test_a_script_for_sbatch_is_whole_and_hands_the_words_on(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--nodes", "2", "--processes", "4", "--gpus", "4"]
+    assert run(["launch", "--target", "slurm", *options, "--", *ODD]) == 0
+    script = capsys.readouterr().out
+    lines = script.splitlines()
+    assert lines[0] == "#!/bin/bash"
+    asked = [line for line in lines if line.startswith("#SBATCH")]
+    assert lines[1 : 1 + len(asked)] == asked, "sbatch reads none behind the first command"
+    assert len(asked) == 6 and all(re.fullmatch(SBATCH, line) for line in asked)
+    assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
+    # with commands in place of the cluster's, which print what they are given
+    fake = 'scontrol() { echo host; }; srun() { printf "%s\\n" "$@"; }; SLURM_JOB_NODELIST=h SLURM_JOB_ID=7\n'
+    said = subprocess.run(["bash"], input=fake + script, text=True, capture_output=True, check=True).stdout.splitlines()
+    assert said[-len(ODD) - 2 :] == ["-m", "flambeau", *ODD]
+    assert said[said.index("--rdzv-endpoint") + 1] == "host:29500"
+
+
+def test_a_trainjob_has_the_keys_that_kubeflow_trainer_asks_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["launch", "--target", "kubeflow", "--nodes", "2", "--gpus", "1", "--image", "me/it", "--", *ODD]) == 0
+    job: dict[str, Any] = yaml.safe_load(capsys.readouterr().out)
+    assert (job["apiVersion"], job["kind"]) == ("trainer.kubeflow.org/v1alpha1", "TrainJob")
+    assert job["metadata"] == {"name": "flambeau"} and job["spec"]["runtimeRef"] == {"name": "torch-distributed"}
+    trainer = job["spec"]["trainer"]
+    known = {"image", "command", "args", "env", "numNodes", "numProcPerNode", "resourcesPerNode"}
+    assert trainer.keys() <= known and trainer["numNodes"] == 2
+    assert trainer["command"][-len(ODD) :] == ODD
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--target", "slrm", "--", *ODD], "no target is called 'slrm'; did you mean 'slurm'?"),
+        (["--target", "slurm", "--", "serve", "runs/a"], "serve does not run in several processes"),
+        (["--target", "slurm", "--", "train", "photos/"], "needs the name of its run"),
+        (["--target", "slurm", "--name", "A b", "--", *ODD], "the name 'A b' does not fit"),
+    ],
+)
+def test_what_no_cluster_could_run_is_refused(given: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["launch", *given]) == 2
+    assert told in capsys.readouterr().err
