@@ -26,6 +26,7 @@ def command(
     gpus: Annotated[int, typer.Option(help="Of each machine.", min=0)] = 0,
     hours: Annotated[int, typer.Option(help="Slurm: the most that it may take.", min=1)] = 24,
     image: Annotated[str | None, common.option("Kubeflow: with flambeau; the runtime's if not given.")] = None,
+    json: common.Json = False,
 ) -> None:
     """Print what starts a training on a cluster: nothing is sent anywhere.
 
@@ -42,9 +43,13 @@ def command(
     if not re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", name):
         raise UsageError(f"the name '{name}' does not fit", expected="small letters, digits and -, a letter first")
     if target == "slurm":
-        typer.echo(slurm(verb, name, nodes, processes, gpus, hours), nl=False)
+        job = slurm(verb, name, nodes, processes, gpus, hours)
     else:
-        typer.echo(kubeflow(verb, name, nodes, processes, gpus, image), nl=False)
+        job = kubeflow(verb, name, nodes, processes, gpus, image)
+    if json:
+        common.emit({"target": target, "job": job})
+    else:
+        typer.echo(job, nl=False)
 
 
 def slurm(verb: list[str], name: str, nodes: int, processes: int, gpus: int, hours: int) -> str:

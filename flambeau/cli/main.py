@@ -151,6 +151,9 @@ def _with_plugins(arguments: list[str]) -> list[str]:
     others: list[str] = []
     given = iter(arguments)
     for argument in given:
+        if argument == "--":  # what follows is another command's
+            others += [argument, *given]
+            break
         name, there, value = argument.partition("=")
         if name != "--plugin":
             others.append(argument)

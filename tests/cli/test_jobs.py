@@ -11,7 +11,7 @@ import yaml
 
 from flambeau.cli.main import run
 
-ODD = ["train", "my photos/", "--run", "runs/it's", "--set", "objective.beta=$HOME"]
+ODD = ["train", "my photos/", "--run", "runs/it's", "--set", "objective.beta=$HOME", "--plugin", "own.py"]
 SBATCH = r"#SBATCH --(job-name=[a-z0-9-]+|nodes=\d+|ntasks-per-node=1|time=\d+:00:00|signal=TERM@\d+|gpus-per-node=\d+)"
 
 
