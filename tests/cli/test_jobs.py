@@ -47,7 +47,7 @@ def test_a_trainjob_has_the_keys_that_kubeflow_trainer_asks_for(capsys: pytest.C
     ("given", "told"),
     [
         (["--target", "slrm", "--", *ODD], "no target is called 'slrm'; did you mean 'slurm'?"),
-        (["--target", "slurm", "--", "serve", "runs/a"], "serve does not run in several processes"),
+        (["--target", "slurm", "--", "serve", "runs/a"], "there is no such command for several processes: 'serve'"),
         (["--target", "slurm", "--", "train", "photos/"], "needs the name of its run"),
         (["--target", "slurm", "--name", "A b", "--", *ODD], "the name 'A b' does not fit"),
     ],
