@@ -50,6 +50,22 @@ def parse_setting(text: str) -> tuple[str, Any]:
         ) from None
 
 
+def fraction(value: float | str) -> float:
+    """A number that may be written as a fraction.
+
+    >>> fraction("8/255") == 8 / 255, fraction("0.1"), fraction(2)
+    (True, 0.1, 2.0)
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        above, _, below = str(value).partition("/")
+        return float(above) / float(below or 1)
+    except (ValueError, ZeroDivisionError):
+        raise UsageError(f"'{value}' is no number", expected="such as 0.03 or 8/255") from None
+
+
 def _as_number(text: str) -> float | int | None:
     # YAML 1.1 takes 1e-3 for text
     for number in (int, float):

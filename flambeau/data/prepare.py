@@ -35,6 +35,10 @@ class Preparer:
         """Whether preparing a training batch draws random numbers."""
         return any(self.fields[name].random for name in self.inputs)
 
+    def input_bounds(self) -> tuple[Tensor, Tensor] | None:
+        """`Field.input_bounds` of the input, where it is one."""
+        return None if self._single is None else self.fields[self._single].input_bounds
+
     def train_at(self, share: float) -> bool:
         """Prepares inputs for training at `share` of their side from now on; whether there is one that has a side."""
         return any([self.fields[name].train_at(share) for name in self.inputs])

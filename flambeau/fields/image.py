@@ -217,6 +217,14 @@ class Image(Varied, Field):
         }
 
     @property
+    def input_bounds(self) -> tuple[Tensor, Tensor] | None:
+        """Black and white, where the model sees colours as they are stored."""
+        if self.colour not in ("rgb", "grey"):
+            return None
+        mean, std = (torch.tensor(figures).view(-1, 1, 1) for figures in (self.mean, self.std))
+        return (0 - mean) / std, (1 - mean) / std
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         height, width, channels = self.encoding.shape
         return (channels, height, width)

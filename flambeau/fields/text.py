@@ -288,6 +288,26 @@ class Text(Varied, Field):
         letters = [number for number, piece in enumerate(self.vocabulary) if piece.startswith(LETTER(""))]
         return torch.tensor(letters, dtype=torch.int64)
 
+    @property
+    def token_names(self) -> Sequence[str | None]:
+        names: list[str | None] = [*self.vocabulary]
+        if self.tokenizer is not None:
+            names = [self._tool.id_to_token(number) for number in range(self.input_shape[0])]
+        for number in (0, 1, *self._no_words.tolist()) if self.tokenizer is None else self._no_words.tolist():
+            names[number] = None
+        return names
+
+    def reworded(self, value: Any, numbers: Sequence[int]) -> str:
+        if self.tokenizer is not None:
+            return str(self._tool.decode([*numbers]))
+        pieces = self.tokenise(str(_usable(value)))
+        own = self.encode(value).tolist()
+        words = len(pieces) - sum(piece.startswith(LETTER("")) for piece in pieces)
+        for place, (number, other) in enumerate(zip(own[:words], numbers, strict=False)):
+            if number != other:
+                pieces[place] = self.vocabulary[other]
+        return (" " if self.cut == "words" else "").join(pieces[:words])
+
     def describe(self, values: Sequence[Any]) -> dict[str, Any]:
         lengths = [len(text) for value in values if isinstance(text := joined_words(value), str)]
         return spread(np.asarray(lengths, np.float64), "characters")

@@ -14,6 +14,8 @@ from flambeau.core.findings import Finding
 from flambeau.fields.columns import Strings
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from flambeau.fields.base import Field
 
 
@@ -50,6 +52,22 @@ class Traits:
     def index(self) -> dict[str, int]:
         """From the name of a class to its number."""
         return {name: i for i, name in enumerate(self.classes)}
+
+    @property
+    def input_bounds(self) -> tuple[Tensor, Tensor] | None:
+        """Where values lie in bounds that a small change of them is measured by: what the lower and the upper one are
+        in the model's input, float32 (C, 1, 1) each, linear in between. None for any other."""
+        return None
+
+    @property
+    def token_names(self) -> Sequence[str | None]:
+        """What each token number says, None of one that is no word; empty where an encoded value is no such numbers."""
+        return ()
+
+    def reworded(self, value: Any, numbers: Sequence[int]) -> Any:
+        """A raw value that says what other token numbers than its own do, which are as many; what is alike stays as it
+        was read. Called where there are `token_names`."""
+        raise UsageError(f"values of the kind {self.kind} have no words")
 
     @property
     def random(self) -> bool:

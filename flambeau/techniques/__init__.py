@@ -1,5 +1,6 @@
 """Techniques: one file per trick. A new trick is a new file here, entered into TECHNIQUES."""
 
+from flambeau.techniques.adversarial import Adversarial
 from flambeau.techniques.base import HOOKS, TECHNIQUES, Step, Technique, Training, made, not_kept
 from flambeau.techniques.class_weights import ClassWeights
 from flambeau.techniques.clip import Clip
@@ -35,6 +36,7 @@ __all__ = [
     "SAM",
     "SWA",
     "TECHNIQUES",
+    "Adversarial",
     "ClassWeights",
     "Clip",
     "ClipValue",

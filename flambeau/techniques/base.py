@@ -63,6 +63,9 @@ class Training(Protocol):
     def rate(self, step: int) -> float:
         """The factor of the learning rate at a step, from 0 on, as the schedule has it."""
 
+    def input_bounds(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """See `flambeau.fields.Field.input_bounds`, of the input, where it is one."""
+
     def train_at(self, share: float) -> bool:
         """Lets inputs that have a side, such as pictures, be prepared for training at `share` of it from now on;
         whether there is one."""

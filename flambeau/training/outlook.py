@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import Tensor
+
 from flambeau.data.batch import Batch
 from flambeau.data.prepare import Preparer
 from flambeau.objectives import Objective
@@ -32,6 +34,10 @@ class Outlook:
     def rate(self, step: int) -> float:
         """The factor of the learning rate at a step, from 0 on."""
         return self.updates.rate(step)
+
+    def input_bounds(self) -> tuple[Tensor, Tensor] | None:
+        """What the bounds of the input's values are in the model's input; None where it has none."""
+        return self.prepare.input_bounds() if isinstance(self.prepare, Preparer) else None
 
     def train_at(self, share: float) -> bool:
         """Lets inputs that have a side be prepared for training at `share` of it from now on; whether there is one."""

@@ -6,6 +6,10 @@ from typing import Any
 
 # settings that make each technique do something within ten steps
 SETTINGS: dict[str, list[dict[str, Any]]] = {
+    "adversarial": [
+        {"epsilon": 0.1, "steps": 1, "norm": "linf", "p": 1.0},
+        {"epsilon": 0.5, "steps": 2, "norm": "l2", "p": 0.5},
+    ],
     "class_weights": [{"scheme": "balanced", "beta": 0.999}, {"scheme": "effective", "beta": 0.9}],
     "clip": [{"norm": 0.05}],
     "gradient_checkpointing": [{}],
@@ -50,6 +54,7 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "snapshots": {"every": 1},
 }
 IMPOSSIBLE: dict[str, dict[str, Any]] = {
+    "adversarial": {"epsilon": 0.0},
     "class_weights": {"scheme": "even"},
     "clip": {"norm": 0.0},
     "init": {"scheme": "zeros"},
