@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from flambeau.predictor import Prediction, Predictor
     from flambeau.recipe import Recipe
     from flambeau.run import Run
-    from flambeau.studies import compare, cross_validate
+    from flambeau.studies import compare, cross_validate, stress
     from flambeau.techniques import Technique
 
 mend_torchvision()
@@ -48,6 +48,7 @@ _LAZY = {
     "compare": "flambeau.studies",
     "cross_validate": "flambeau.studies",
     "ensemble": "flambeau.ensembles",
+    "stress": "flambeau.studies",
     "tune": "flambeau.studies",
 }
 
@@ -69,6 +70,7 @@ __all__ = [
     "fields",
     "load",
     "sklearn",
+    "stress",
     "testing",
     "tune",
 ]

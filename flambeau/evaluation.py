@@ -179,29 +179,9 @@ def evaluate_run(
         raise UsageError("this run has no target to measure against", where=run.path)
     if metric is not None:
         predictor.objective.measure_by(metric)
-    if data is None and run.recipe.data.get("kind") == "memory":
-        raise DataError("this run was trained on data in memory", fix="give the data to measure on")
-    if data is None:
-        dataset = trained_on(run)
-        split = dataset.evaluation_split
-    else:
-        dataset = opened(data, run, predictor, source_options)
-        split = "all"
-    if split == "all":
-        dataset = copy.copy(dataset)
-        dataset.split = np.zeros(len(dataset), np.int8)
     viewing = None if tta is None else predictor.with_tta(tta)
-    try:
-        reading = predictor.read(dataset, options, reporter)
-    except DataError as error:
-        raise DataError(error.found, where=error.where or data, expected=error.expected, fix=error.fix) from None
+    reading, rows, split = held_out(run, predictor, data, options, reporter, **source_options)
     dataset, store = reading.dataset, reading.store
-    for finding in (*(dataset.findings if data is not None else ()), *reading.findings):
-        reporter.say(str(finding), style="yellow")
-    good = reading.good
-    rows = good if split == "all" else np.intersect1d(dataset.rows(split), good, assume_unique=True)
-    if not len(rows):
-        raise DataError("no row is left to measure on", where=data, fix="look at what was left out, above")
     trained = run.recipe.training
     tokens = None if trained.max_tokens is None else 2 * trained.max_tokens
 
@@ -249,6 +229,39 @@ def evaluate_run(
     if predictor.note:
         result["note"] = predictor.note
     return {**result, "left_out": [f.to_dict() for f in reading.findings]}
+
+
+def held_out(
+    run: Run, predictor: Predictor, data: str | Path | Dataset | None, options: EncodeOptions | None = None,
+    reporter: Reporter = QUIET, **source_options: Any,
+) -> tuple[Reading, np.ndarray, str]:  # fmt: skip
+    """What a run is measured on, read: its own held-out rows, or all of other data; the rows, int64; and their split.
+
+    Raises:
+        DataError: the data is not there, cannot be read, or no row of it is left.
+    """
+    if data is None and run.recipe.data.get("kind") == "memory":
+        raise DataError("this run was trained on data in memory", fix="give the data to measure on")
+    if data is None:
+        dataset = trained_on(run)
+        split = dataset.evaluation_split
+    else:
+        dataset = opened(data, run, predictor, source_options)
+        split = "all"
+    if split == "all":
+        dataset = copy.copy(dataset)
+        dataset.split = np.zeros(len(dataset), np.int8)
+    try:
+        reading = predictor.read(dataset, options, reporter)
+    except DataError as error:
+        raise DataError(error.found, where=error.where or data, expected=error.expected, fix=error.fix) from None
+    for finding in (*(reading.dataset.findings if data is not None else ()), *reading.findings):
+        reporter.say(str(finding), style="yellow")
+    good = reading.good
+    rows = good if split == "all" else np.intersect1d(reading.dataset.rows(split), good, assume_unique=True)
+    if not len(rows):
+        raise DataError("no row is left to measure on", where=data, fix="look at what was left out, above")
+    return reading, rows, split
 
 
 def with_tta(viewing: Predictor, source: Source, reading: Reading, reporter: Reporter = QUIET) -> dict[str, Any]:

@@ -16,12 +16,14 @@ from flambeau.core.errors import DataError, UsageError, check_known, shown
 from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition, Windows
 from flambeau.fields.encoding import Sample
 from flambeau.fields.sound.augment import SoundAugmentation, by_level, sound_draws
+from flambeau.fields.sound.corruptions import SOUNDS
 from flambeau.fields.sound.files import MOST_SECONDS, RATES, SUFFIXES, decode, looks_like_sound, sound_info
 from flambeau.fields.sound.mel import LogMel
 from flambeau.fields.sound.show import MOST_SECONDS as SHOWN_SECONDS
 from flambeau.fields.sound.show import as_html, playable
 from flambeau.fields.varied import Varied, read_some, some
 from flambeau.fields.wanted import Wanted
+from flambeau.robustness import Corruption
 
 FEATURES = ("log-mel", "wave")
 SEGMENTS = ("trim", "crop", "windows")
@@ -243,6 +245,13 @@ class Audio(Varied, Field):
             return as_html(decode(value, rate, SHOWN_SECONDS * rate), rate)
         except DataError as error:
             return f"<span class=unreadable>{html.escape(error.found)}</span>"
+
+    def corruptions(self, values: Sequence[Any]) -> dict[str, Corruption]:
+        def opened(value: Any) -> np.ndarray:
+            assert self.rate is not None
+            return decode(value, self.rate).astype(np.float32) / np.float32(FULL_SCALE)
+
+        return SOUNDS.within(opened, lambda raw, sound: sound.clip(-1, 1).astype(np.float32))
 
     def extent(self, value: Any) -> float:
         return sound_info(value, self.rate or DEFAULT_RATE).seconds

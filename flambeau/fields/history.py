@@ -17,6 +17,8 @@ from flambeau.fields.columns import Views
 from flambeau.fields.series import Series
 from flambeau.fields.time.layout import Layout, times_after
 from flambeau.fields.time.timeline import Timeline, last_known, timeline
+from flambeau.robustness import Corruption
+from flambeau.robustness.numbers import STEPS, spread_of
 
 SHOWN_SERIES, SHOWN_STEPS = 3, 600
 
@@ -119,6 +121,15 @@ class History(Field):
         self.mean, self.std = mean.tolist(), np.where(std > 0, std, 1.0).tolist()
         there = np.where(count > 0, known, 0.0)
         self.low, self.high = (f(there, 0).tolist() if len(there) else [] for f in (np.nanmin, np.nanmax))
+
+    def corruptions(self, values: Sequence[Any]) -> dict[str, Corruption]:
+        spread = spread_of(np.concatenate([value[: self.length] for value in values]))[:, None]
+
+        def opened(raw: Any) -> np.ndarray:  # what is past alone: the steps ahead are known, or forecast
+            return np.asarray(raw[: self.length].T / spread)
+
+        found = STEPS.within(opened, lambda raw, x: np.concatenate([(x * spread).T, raw[self.length :]]))
+        return {name: one for name, one in found.items() if name != "gain"}  # of which the truth would have its share
 
     @property
     def encoding(self) -> Encoding:

@@ -27,12 +27,14 @@ from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.decoding import MAX_PIXELS, SUFFIXES, decode, frame, resize
 from flambeau.fields.encoding import Sample
 from flambeau.fields.picture.colour_spaces import COLOURS, convert
+from flambeau.fields.picture.corruptions import PICTURES
 from flambeau.fields.picture.looking import original_size, suited
 from flambeau.fields.picture.pixels import Range, looks_like_picture
 from flambeau.fields.picture.views import VIEWS
 from flambeau.fields.placement import Placement
 from flambeau.fields.varied import Varied, read_some, some
 from flambeau.fields.wanted import Wanted
+from flambeau.robustness import Corruption
 
 LARGEST_NATIVE = 64
 """Pictures that are all one size, at most this many pixels a side, are kept as they are."""
@@ -324,6 +326,16 @@ class Image(Varied, Field):
         except DataError as error:
             return f"<span class=unreadable>{html.escape(error.found)}</span>"
         return f'<img src="data:image/{kind};base64,{data}" alt="">'
+
+    def corruptions(self, values: Sequence[Any]) -> dict[str, Corruption]:
+        return PICTURES.within(self.encode, lambda raw, picture: self._as_raw(picture))
+
+    def _as_raw(self, picture: np.ndarray) -> np.ndarray:
+        """An encoded picture as a raw value that is encoded as the same."""
+        if self.values is None:
+            return picture
+        low, high = self.values
+        return low + picture * ((high - low) / 255)
 
     def extent(self, value: Any) -> float:
         height, width = original_size(value)

@@ -17,6 +17,8 @@ from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.describing import spread
 from flambeau.fields.numerals import PLAIN, Numerals, as_numbers, find, hours
+from flambeau.robustness import Corruption
+from flambeau.robustness.numbers import NUMBERS, spread_of
 
 TRANSFORMS = ("auto", "none", "log", "quantile")
 MOST_QUANTILES = 1000
@@ -155,6 +157,12 @@ class Number(Field):
 
     def numbered(self, values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
         return as_numbers(values)
+
+    def corruptions(self, values: Sequence[Any]) -> dict[str, Corruption]:
+        spread = spread_of(_numbers(values, self.numerals))
+        found = NUMBERS.within(lambda raw: _numbers([raw], self.numerals)[0] / spread, lambda raw, x: x * spread)
+        refused = {"missing"} | ({"noise"} if self.transform == "log" else set())  # of numbers alone
+        return {name: one for name, one in found.items() if name not in refused}
 
     def may_name_rows(self, numbers: np.ndarray) -> bool:
         # a measurement may well be different in each row

@@ -16,6 +16,8 @@ from flambeau.core.errors import DataError, UsageError
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import FIELDS, Encoding, Field
 from flambeau.fields.time.ts import read_series
+from flambeau.robustness import Corruption
+from flambeau.robustness.numbers import STEPS, spread_of
 
 SCALES = ("column", "row", "none")
 DRAWN = (320, 120)  # pixels of a small picture of a series
@@ -101,6 +103,18 @@ class Series(Field):
             findings.append(Finding("flat", Severity.WARNING, f"{len(flat)} series never change",
                                     places=[f"row {r}" for r in flat], rows=flat))  # fmt: skip
         return findings
+
+    def corruptions(self, values: Sequence[Any]) -> dict[str, Corruption]:
+        shown = [array.T for value in values if (array := _array(value)) is not None and len(array) == self.shape[0]]
+        spread = spread_of(np.concatenate(shown))[:, None] if shown else np.ones((1, 1))
+
+        def opened(raw: Any) -> np.ndarray:
+            array = _array(raw)
+            if array is None:
+                raise DataError("the value is not a series", expected="numbers, one for each step")
+            return array / spread
+
+        return STEPS.within(opened, lambda raw, x: x * spread)
 
     def example(self) -> list[Any]:
         return np.zeros(self.shape).tolist()

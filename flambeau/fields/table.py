@@ -19,8 +19,10 @@ from flambeau.fields.category import Category, class_name
 from flambeau.fields.columns import Rows, counts_of, mapped
 from flambeau.fields.date import Date
 from flambeau.fields.number import Number
-from flambeau.fields.numerals import as_numbers, looks_like_numbers
+from flambeau.fields.numerals import PLAIN, as_numbers, looks_like_numbers
 from flambeau.fields.recognition import recognise
+from flambeau.robustness import Corruption
+from flambeau.robustness.numbers import NUMBERS, spread_of
 
 RARE = 2  # a category of fewer training rows is unknown, so that the unknown one is learned too
 
@@ -84,6 +86,24 @@ class Table(Field):
             if missing.any():
                 self.gaps.append(name)
         self.__dict__.pop("column_places", None)
+
+    def corruptions(self, values: Sequence[Any]) -> dict[str, Corruption]:
+        columns, numbers = _columns_of(values), {*self.of(Number)}
+        written = {n: self.columns[n].numerals or PLAIN for n in numbers}
+        spread = {n: float(spread_of(as_numbers(columns[n], written[n])[0])) for n in numbers}
+
+        def opened(row: Mapping[str, Any]) -> np.ndarray:  # what is no number is 0
+            return np.asarray([
+                as_numbers([row[n]], written[n])[0][0] / spread[n] if n in numbers else 0.0
+                for n in self.columns
+            ])  # fmt: skip
+
+        def closed(row: Mapping[str, Any], changed: np.ndarray) -> dict[str, Any]:
+            return {n: None if x != x else float(x * spread[n]) if n in numbers else row[n]
+                    for n, x in zip(self.columns, changed, strict=True)}  # fmt: skip
+
+        found = NUMBERS.within(opened, closed)
+        return found if numbers else {"missing": found["missing"]}
 
     def of(self, *kinds: type[Field]) -> list[str]:
         """The columns of some kinds, in order."""

@@ -21,6 +21,7 @@ from flambeau.fields.describing import spread
 from flambeau.fields.encoding import Sample
 from flambeau.fields.language import tokenizers as cutting
 from flambeau.fields.language.charsets import read_text
+from flambeau.fields.language.corruptions import TEXTS
 from flambeau.fields.language.crops import by_word, crops
 from flambeau.fields.language.eda import EDA, chosen
 from flambeau.fields.language.synonyms import find_wordnet, read_synonyms, synonym_table
@@ -28,6 +29,7 @@ from flambeau.fields.language.tokenizers import HF, WORDS
 from flambeau.fields.language.wordwise import WordByWord, joined, works_by_word
 from flambeau.fields.varied import Varied
 from flambeau.fields.wanted import Wanted
+from flambeau.robustness import Corruption
 
 LONGEST = 10_000_000  # characters of one text that are looked at
 MANY_CHARACTERS = 15  # from this mean length on, values are texts and not names
@@ -95,6 +97,9 @@ class Text(Varied, Field):
         if self.augmentation:
             self.prepare(Ragged(torch.ones(1, 1), torch.ones(1).long()), True)  # a missing dictionary is told here
         return said
+
+    def corruptions(self, values: Sequence[Any]) -> dict[str, Corruption]:
+        return TEXTS.within(lambda raw: _usable(raw) or "", lambda raw, text: text)
 
     @property
     def has_views(self) -> bool:

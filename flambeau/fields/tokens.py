@@ -18,11 +18,13 @@ from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition
 from flambeau.fields.describing import spread
 from flambeau.fields.language import tokenizers as cutting
 from flambeau.fields.language.charsets import read_text
+from flambeau.fields.language.corruptions import TEXTS, WORDWISE
 from flambeau.fields.language.tagged import SUFFIXES as TAGGED
 from flambeau.fields.language.tagged import is_tagged, read_tagged, split_lines
 from flambeau.fields.language.tokenizers import HF
 from flambeau.fields.traits import readable
 from flambeau.fields.wanted import Wanted
+from flambeau.robustness import Corruption
 
 CHARACTERS = 16  # of a word that its model sees: half from its beginning, half from its end
 SPLITS = ("auto", "words", "spaces", "characters")
@@ -88,6 +90,14 @@ class Tokens(Field):
         self.vocabulary: list[str] = []
         self.alphabet: list[str] = []
         self.tokenizer: str | None = None  # the JSON of `tokenizers`, of a pretrained one
+
+    def corruptions(self, values: Sequence[Any]) -> dict[str, Corruption]:
+        # words must stay as many as their tags
+        def closed(raw: Any, text: str) -> list[str]:
+            return [new or old for new, old in zip(text.split("\n"), self.parts(raw), strict=True)]
+
+        found = TEXTS.within(lambda raw: "\n".join(self.parts(raw)), closed)
+        return {name: found[name] for name in WORDWISE}
 
     def as_parts(self) -> Tokens:
         return self

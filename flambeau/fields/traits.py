@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from flambeau.fields.base import Field
+    from flambeau.robustness import Corruption
 
 
 class Traits:
@@ -185,6 +186,14 @@ class Traits:
             DataError: the value cannot be read.
         """
         return None
+
+    def corruptions(self, values: Sequence[Any]) -> dict[str, Corruption]:
+        """How raw values are spoilt outside the laboratory, by name; each changes a raw value to another.
+
+        Args:
+            values: those that are measured, by which a kind of numbers knows their spread.
+        """
+        return {}
 
     def pictured(self) -> Field | None:
         """The same sounds, prepared as pictures (B, 1, bands, frames); None for what is no sound."""

@@ -3,11 +3,12 @@
 from flambeau.studies.base import Study, variant
 from flambeau.studies.budget import within
 from flambeau.studies.comparison import Comparison, compare
+from flambeau.studies.corrupted import stress
 from flambeau.studies.folds import CrossValidation, cross_validate
 from flambeau.studies.tune import tune
 from flambeau.studies.variants import ablate, compare_settings
 
 __all__ = [
-    "Comparison", "CrossValidation", "Study", "ablate", "compare", "compare_settings", "cross_validate", "tune",
-    "variant", "within",
+    "Comparison", "CrossValidation", "Study", "ablate", "compare", "compare_settings", "cross_validate", "stress",
+    "tune", "variant", "within",
 ]  # fmt: skip

@@ -228,6 +228,20 @@ def what_follows_a_picture_keeps_its_form(make: MakeField, samples: Sequence[Any
         assert all(make().render_in(value, Image(), picture) for picture in (pictures[0], b"no picture"))
 
 
+def what_spoils_it_gives_values_that_it_encodes(make: MakeField, samples: Sequence[Any], wrong: Sequence[Any]) -> None:
+    """By what is drawn alone, and without a change to the value that is given."""
+    made = fitted(make, samples)
+    for name, corruption in made.corruptions(samples).items():
+        assert len(corruption.levels) == 5 and corruption.words.format(level=corruption.levels[0]) and corruption.cure
+        for value, level in zip(samples, corruption.levels, strict=False):
+            before = copy.deepcopy(value)
+            first, again = (corruption.change(value, level, np.random.default_rng(0)) for _ in range(2))
+            encoded = made.encode(first)
+            assert encoded.shape[made.encoding.ragged :] == made.encoding.shape, name
+            np.testing.assert_array_equal(encoded, made.encode(again), name)
+            np.testing.assert_array_equal(made.encode(value), made.encode(before), name)
+
+
 def what_it_renders_cannot_carry_code(make: MakeField, samples: Sequence[Any], wrong: Sequence[Any]) -> None:
     made = fitted(make, samples)
     assert all(made.render(value) for value in samples[:5])
@@ -267,6 +281,7 @@ FIELD_CHECKS = (
     prepare_gives_the_shape_that_a_model_is_built_for,
     what_it_decodes_is_what_it_encoded,
     what_follows_a_picture_keeps_its_form,
+    what_spoils_it_gives_values_that_it_encodes,
     what_it_renders_cannot_carry_code,
     a_value_of_it_travels_as_json,
     check_takes_values_that_are_missing,

@@ -93,7 +93,7 @@ def examples() -> dict[str, Example]:
         for row, (length, width, name) in enumerate(zip(*iris.data[:, :2].T.tolist(), species, strict=True))
     ]
     profile = china[:, :, 1].astype(np.float64)  # brightness along each row of a photo, as series of 640 steps
-    layout = Layout("time", "light", past=["red"], known=["blue"], unit="number").to_dict()
+    layout = vars(Layout("time", "light", past=["red"], known=["blue"], unit="number"))
     scene = np.stack([china[200, :, c] for c in (1, 0, 2)], 1).astype(np.float64)
     return {
         "series": Example(

@@ -1,0 +1,68 @@
+"""`flambeau stress`: a run on spoilt input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flambeau.cli import common
+from flambeau.cli.common import option
+
+NAME = "stress"
+
+
+def command(
+    run: common.RunPath,
+    data: Annotated[
+        Path | None, typer.Argument(help="Other data; the run's held-out rows if not given.", show_default=False)
+    ] = None,
+    corruptions: Annotated[
+        str | None, option("Which, by name, such as 'noise,blur'; all that its inputs know if not given.")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Rows that are measured, at most; 0 for all.", min=0)] = 500,
+    seed: Annotated[int, typer.Option(help="Another seed spoils otherwise.")] = 0,
+    out: Annotated[Path | None, option("The page; stress.html in the run if not given.")] = None,
+    language: Annotated[str, typer.Option(help="Of the page: en or zh-CN.")] = "en",
+    target: common.Target = None,
+    pattern: common.Pattern = None,
+    encoding: common.Charset = None,
+    no_header: common.NoHeader = False,
+    root: common.Root = None,
+    time_format: common.TimeFormat = None,
+    device: common.Device = "auto",
+    metric: common.Metric = None,
+    json: common.Json = False,
+) -> None:
+    """Measure a run under noise, blur, slips of the keyboard, missing values and the like, each at five severities: a
+    table, the worst with what hardens against it, and a page of curves.
+
+    Example: `flambeau stress runs/photos`
+
+    Example: `flambeau stress runs/photos other-photos/ --corruptions noise,blur --samples 200`
+    """
+    from flambeau.core.files import write_atomic
+    from flambeau.report.stress import build
+    from flambeau.report.words import Words
+    from flambeau.studies.corrupted import lines, stress
+
+    Words(language)  # a language that is not known is told before the work
+    options = common.dataset_options(
+        target, None, pattern, encoding=encoding, no_header=no_header, time_format=time_format, root=root
+    )
+    names = [name.strip() for name in (corruptions or "").split(",") if name.strip()]
+    result = stress(
+        run, data, corruptions=names, samples=samples, seed=seed, metric=metric, device=device,
+        reporter=common.reporter(), **options,
+    )  # fmt: skip
+    page = out or run / "stress.html"
+    write_atomic(page, build(run.resolve().name, result, language).encode())
+    if json:
+        for one in result["corruptions"]:
+            one.pop("examples")
+        common.emit({**result, "page": str(page)})
+        return
+    for line in lines(result):
+        common.echo(line)
+    common.reporter().say(f"page: {page}")
