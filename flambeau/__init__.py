@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from flambeau.core.reporter import Reporter
     from flambeau.data.dataset import Dataset
     from flambeau.data.split import Split
+    from flambeau.diagnosis import doctor
     from flambeau.ensembles import ensemble
     from flambeau.learner import Learner
     from flambeau.objectives import Objective
@@ -46,6 +47,7 @@ _LAZY = {
     "Split": "flambeau.data.split",
     "Technique": "flambeau.techniques",
     "compare": "flambeau.studies",
+    "doctor": "flambeau.diagnosis",
     "cross_validate": "flambeau.studies",
     "ensemble": "flambeau.ensembles",
     "stress": "flambeau.studies",
@@ -66,6 +68,7 @@ __all__ = [
     "__version__",
     "compare",
     "cross_validate",
+    "doctor",
     "ensemble",
     "fields",
     "load",

@@ -4,9 +4,10 @@
 plain torch, whatever the loop.
 """
 
-from flambeau.diagnosis import gradients
+from flambeau.diagnosis import losses, scales, gradients, samples, learning  # noqa: F401, I001 -- in the order of probes
+from flambeau.diagnosis.loop import doctor
 from flambeau.diagnosis.layers import Layer, watched
 from flambeau.diagnosis.patient import Patient, Step, Trial, Unfit
 from flambeau.diagnosis.probe import PROBES, Probe, examine
 
-__all__ = ["PROBES", "Layer", "Patient", "Probe", "Step", "Trial", "Unfit", "examine", "gradients", "watched"]
+__all__ = ["PROBES", "Layer", "Patient", "Probe", "Step", "Trial", "Unfit", "doctor", "examine", "watched"]

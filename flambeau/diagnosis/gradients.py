@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from flambeau.core.findings import Finding, Severity
 from flambeau.diagnosis.patient import Patient, Step
-from flambeau.diagnosis.probe import PROBES
+from flambeau.diagnosis.probe import PROBES, error, note, told, warning
 
 LOOK_FOR = "look there for detach(), no_grad(), .data, item(), numpy, argmax or a new torch.tensor(…)"
 DEEP = 3  # levels of lists, dicts and objects in which modules are looked for
@@ -21,9 +21,8 @@ def gradients(patient: Patient) -> Iterator[Finding]:
     """Each trainable parameter gets a gradient that is neither missing, nor zero, nor NaN."""
     step = patient.start
     if not step.gradients:
-        yield Finding(
+        yield error(
             "nothing-trains",
-            Severity.ERROR,
             "no parameter of the model is trainable",
             ["the model"],
             fix="set requires_grad_(True) on those that are to learn",
@@ -33,12 +32,8 @@ def gradients(patient: Patient) -> Iterator[Finding]:
         yield _broken(step)
         return
     if bad := [name for name, g in step.gradients.items() if g is not None and not bool(torch.isfinite(g).all())]:
-        yield Finding(
-            "gradient-not-finite",
-            Severity.ERROR,
-            "gradients are NaN or infinite at the first step",
-            bad,
-            fix=_not_finite(patient),
+        yield error(
+            "gradient-not-finite", "gradients are NaN or infinite at the first step", bad, fix=_not_finite(patient)
         )
         return
     called = {id(layer.module) for layer in step.layers}
@@ -48,13 +43,10 @@ def gradients(patient: Patient) -> Iterator[Finding]:
     cut = [name for name in missing if name not in unused]
     if cut:
         place = _where_cut(step, cut)
-        yield Finding(
-            "no-gradient", Severity.WARNING, f"the loss sends no gradient to {_count(cut)}{place}", cut, fix=LOOK_FOR
-        )
+        yield warning("no-gradient", f"the loss sends no gradient to {_count(cut)}{place}", cut, fix=LOOK_FOR)
     if unused:
-        yield Finding(
+        yield note(
             "unused",
-            Severity.NOTE,
             f"{_count(unused)} belong to layers that forward does not call",
             unused,
             fix="call them in forward, or remove them",
@@ -64,11 +56,13 @@ def gradients(patient: Patient) -> Iterator[Finding]:
         later = patient.later.gradients
         zero = [name for name in zero if (g := later.get(name)) is None or not bool(g.any())]
     if zero:
-        yield Finding(
+        owners = {name.rpartition(".")[0] for name in set(step.gradients) - set(zero)}
+        whole = [name for name in zero if name.rpartition(".")[0] not in owners]
+        yield told(  # of an RNN that is read at one place, say, some weights have nothing to do
+            Severity.WARNING if whole else Severity.NOTE,
             "zero-gradient",
-            Severity.WARNING,
             f"the gradient of {_count(zero)} is zero",
-            zero,
+            whole or zero,
             fix="what they lead to is dead (a ReLU below zero, a saturated sigmoid), multiplied by zero, "
             "constant or rounded: look at the layers behind them",
         )
@@ -98,9 +92,7 @@ def _broken(step: Step) -> Finding:
     else:
         place = f"behind {flowing[-1]}" if flowing else "the model"
         fix = LOOK_FOR
-    return Finding(
-        "no-gradient", Severity.ERROR, "the loss does not depend on any parameter: nothing is learnt", [place], fix=fix
-    )
+    return error("no-gradient", "the loss does not depend on any parameter: nothing is learnt", [place], fix=fix)
 
 
 def _where_cut(step: Step, cut: Sequence[str]) -> str:
@@ -142,9 +134,8 @@ def registered(patient: Patient) -> Iterator[Finding]:
     modules = trial.model.named_modules()
     named = {id(value): name for module, m in modules for name, value in _inside(vars(m), module)}
     if hidden := sorted({named[id(leaf)] for leaf in strays if id(leaf) in named}):
-        yield Finding(
+        yield warning(
             "not-registered",
-            Severity.WARNING,
             f"{_count(hidden)} are used and not registered: "
             "the optimizer does not train them and state_dict does not save them",
             hidden,
@@ -155,9 +146,8 @@ def registered(patient: Patient) -> Iterator[Finding]:
     again = {id(leaf) for leaf in trial.step().leaves} if strange else set()
     fresh = [f"parameter of shape {tuple(leaf.shape)}" for leaf in strange if id(leaf) not in again]
     if fresh:
-        yield Finding(
+        yield warning(
             "made-in-forward",
-            Severity.WARNING,
             "forward makes new layers at each call, which never learn",
             sorted(set(fresh)),
             fix="make them once, in __init__",

@@ -53,6 +53,7 @@ class Patient:
         optimizer: that trains the model, where there is one.
         call: from (model, input) to the output.
         smallest: samples of the smallest batch that the training will see, where it is known.
+        far: the target of another batch, far from this one, of data that is read in its own order.
     """
 
     model: nn.Module
@@ -62,6 +63,7 @@ class Patient:
     optimizer: Optimizer | None = None
     call: Callable[[nn.Module, Any], Any] = call
     smallest: int | None = None
+    far: Any = None
 
     @classmethod
     def of_batch(
@@ -71,6 +73,7 @@ class Patient:
         batch: Any,
         optimizer: Optimizer | None = None,
         smallest: int | None = None,
+        far: Any = None,
     ) -> Patient:
         """The patient of a loop: a batch is (x, y), (x1, x2, …, y), a dict with a key such as `label`, or x alone,
         which then is its own target.
@@ -85,7 +88,7 @@ class Patient:
         else:
             inputs, target = split_batch(batch)
             patient = cls(model, criterion, inputs, inputs if target is None else target, optimizer)
-        return replace(patient.head(MOST_SAMPLES), smallest=smallest)
+        return replace(patient.head(MOST_SAMPLES), smallest=smallest, far=None if far is None else split_batch(far)[1])
 
     def head(self, most: int) -> Patient:
         """The same with at most so many samples of its batch, where these can be told apart."""
@@ -112,6 +115,25 @@ class Patient:
         trial.learn(LATER)
         return trial.step()
 
+    @cached_property
+    def still(self) -> Trial:
+        """Copies that are only asked for answers."""
+        return Trial(self)
+
+    def answers(self, inputs: Any, seed: int = 0) -> list[Tensor] | None:
+        """The floating tensors of the output in evaluation mode; None where it gives none, or does not take the input.
+
+        Raises:
+            Unfit: the model cannot be copied.
+        """
+        trial = self.still
+        try:
+            with torch.no_grad():
+                given = list(tensors(trial.output(inputs, training=False, seed=seed)))
+        except Exception:  # noqa: BLE001 -- the inputs are ours, and a user's model may raise anything on them
+            return None
+        return [value.detach() for value in given if value.is_floating_point()] or None
+
     @contextlib.contextmanager
     def undisturbed(self) -> Iterator[None]:
         """Keeps the randomness of Python, NumPy and torch as it is; afterwards what was measured is let go."""
@@ -120,7 +142,7 @@ class Patient:
             with isolated(0), torch.random.fork_rng(sorted(d.index for d in devices)), torch.enable_grad():
                 yield
         finally:
-            for measured in ("start", "later"):
+            for measured in ("start", "later", "still"):
                 self.__dict__.pop(measured, None)
 
 
@@ -136,7 +158,8 @@ class Step:
     """One training step, up to its update.
 
     Attributes:
-        output, loss: with their graph.
+        output, loss: with their graph; of a loss that is not one number the mean.
+        shape: of the loss, () as it should be.
         layers: those called, in that order.
         gradients: of each trainable parameter by name; None where the loss does not depend on it.
         leaves: all that the graph would send a gradient to.
@@ -150,6 +173,7 @@ class Step:
     layers: list[Layer]
     gradients: dict[str, Tensor | None]
     leaves: list[Tensor]
+    shape: tuple[int, ...] = ()
     modes: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -205,9 +229,7 @@ class Trial:
             except Exception as error:  # a user's model may raise anything
                 places = [place or type(model).__name__ for place in seen.open]
                 raise Unfit(_failed("the model does not take the batch", error, places)) from error
-        changed = [
-            name or type(m).__name__ for name, m in model.named_modules() if modes.get(m, m.training) != m.training
-        ]
+        changed = [n or "the model" for n, m in model.named_modules() if modes.get(m, m.training) != m.training]
         try:
             loss = self.loss(output, patient.target)
         except Exception as error:  # and so may a loss
@@ -215,7 +237,8 @@ class Trial:
         if not isinstance(loss, Tensor):
             shown = f"the loss is a {type(loss).__name__}"
             raise Unfit(Finding("loss-shape", Severity.ERROR, shown, ["loss"], fix="return a tensor with its graph"))
-        step = Step(self, output, loss.mean(), seen.layers, {}, leaves_of(loss), changed)
+        step = Step(self, output, loss.mean(), seen.layers, {}, leaves_of(loss), modes=changed)
+        step.shape = tuple(loss.shape) if loss.numel() > 1 else ()
         step.gradients = self._gradients(step)
         step.seconds = time.perf_counter() - begun
         return step
@@ -237,10 +260,10 @@ class Trial:
             for name, g in zip(named, gradients, strict=False)
         }
 
-    def learn(self, steps: int, optimizer: Optimizer | None = None) -> list[float]:
-        """Steps on the one batch; the losses before each of them. Raises Unfit."""
+    def learn(self, steps: int, optimizer: Optimizer | None = None, rate: float = 1e-3) -> list[float]:
+        """Steps on the one batch, of Adam if no optimizer is given; the losses before each of them."""
         parameters = [p for p in self.model.parameters() if p.requires_grad]
-        optimizer = optimizer or torch.optim.Adam(parameters, lr=1e-3)
+        optimizer = optimizer or torch.optim.Adam(parameters, lr=rate)
         losses = []
         for seed in range(steps):
             loss = self.loss(self.output(self.patient.input, training=True, seed=seed), self.patient.target).mean()

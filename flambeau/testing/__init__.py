@@ -4,6 +4,8 @@
 >>> from flambeau.testing import check_objective
 >>> check_objective(Supervised.build)  # doctest: +SKIP
 
+`assert_trains` is for any model of your own: see there.
+
 Each raises AssertionError where a promise is broken. Those of objectives and techniques train for some steps on 200
 pictures of digits, which scikit-learn has.
 """
@@ -15,12 +17,14 @@ from flambeau.testing.objectives import OBJECTIVE_CHECKS, check_objective, check
 from flambeau.testing.sources import check_source
 from flambeau.testing.techniques import TECHNIQUE_CHECKS, check_technique
 from flambeau.testing.together import check_group
+from flambeau.testing.trains import assert_trains
 
 __all__ = [
     "FIELD_CHECKS",
     "MODEL_CHECKS",
     "OBJECTIVE_CHECKS",
     "TECHNIQUE_CHECKS",
+    "assert_trains",
     "check_field",
     "check_group",
     "check_loss",
