@@ -59,6 +59,10 @@ class MultiLabel(Field):
             raise DataError(f"the labels are {shown(value)}", expected="a list of classes")
         return [class_name(v) for v in value]
 
+    def joined(self, names: Sequence[str]) -> str:
+        """Names as a raw value in one string, which `names` reads back."""
+        return str([*names]) if self.separator == BRACKETS else self.separator.join(names)
+
     def describe(self, values: Sequence[Any]) -> dict[str, Any]:
         return counted(name for names in readable(self.names, values) for name in names)
 

@@ -1,11 +1,12 @@
-"""Labels that are probably wrong, by answers of models that did not see them: confident learning (Northcutt, Jiang and
-Chuang, "Confident learning: estimating uncertainty in dataset labels", JAIR 2021).
+"""Labels that are probably wrong, by answers of models that did not see them.
 
-A class is believed where its probability is at least the mean that it has on rows that are labelled so: a class that
-the model is never sure of needs less. Of the classes that are believed of a row the likeliest is its confident one;
-where that is not the given one, nor the given one the likeliest of all, the label is suspected. Costs a pass over the
-answers. With 5 % of the labels of 6,000 pictures of Fashion-MNIST flipped, and a small network after 7 epochs, the
-first form (without the likeliest) had a recall of 0.80 and a precision of 0.36, cleanlab's 0.80 and 0.41.
+How many: where the models are surest, nearly all that disagrees is wrong labels and not mistakes of theirs, so the
+share of them there is taken for the noise of all (anchor points: Liu and Tao 2016, arXiv:1411.7718; Patrini et al.
+2017, arXiv:1609.03683). Which: so many of those whose given label is the least likely ("self-confidence": Northcutt,
+Jiang and Chuang, "Confident learning: estimating uncertainty in dataset labels", JAIR 2021). Wrong labels that are only
+among samples that no model is sure of are undercounted. Costs a sort of the answers. With 5 % of the labels of 6,000
+pictures of Fashion-MNIST flipped, and a small network after 8 epochs, recall is 0.89 and precision 0.82; by confident
+learning on the same answers 0.75 and 0.40, by cleanlab's default filter 0.89 and 0.37.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import numpy as np
 
 FAR = 5.0
 """Robust standard deviations of all residuals from which on a number is suspected: 1 in 2 million normal ones."""
-ROUNDING = 1e-6  # of a mean of probabilities
+SUREST = 0.5
+"""The share of the samples, the surest ones, by which the share of wrong labels is estimated."""
 
 
 class Doubt(NamedTuple):
@@ -28,32 +30,32 @@ class Doubt(NamedTuple):
     confidence: float
 
 
-def confident(given: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The confident class of each sample, int64 (N), the given one where none is believed; and its probability (N).
+def doubtful(given: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Places of suspected labels, int64 (M), the least likely first.
 
     Args:
         given: class numbers, int64 (N); under 0 where there is none.
         probabilities: (N, K), of models that did not see the sample.
 
     >>> given = np.asarray([0, 0, 0, 1, 1, 1])
-    >>> p = np.asarray([0.9, 0.8, 0.1, 0.2, 0.1, 0.3])
-    >>> confident(given, np.stack([p, 1 - p], 1))[0].tolist()
-    [0, 0, 1, 1, 1, 1]
+    >>> p = np.asarray([0.9, 0.8, 0.1, 0.2, 0.1, 0.45])
+    >>> doubtful(given, np.stack([p, 1 - p], 1)).tolist()
+    [2]
     """
-    count = probabilities.shape[1]
-    thresholds = [probabilities[given == k, k].mean() if (given == k).any() else np.inf for k in range(count)]
-    believed = np.where(probabilities >= np.asarray(thresholds) - ROUNDING, probabilities, -1.0)
-    best = believed.argmax(1)
-    found = np.where(believed.max(1) >= 0, best, given)
-    found = np.where((given < 0) | (probabilities.argmax(1) == given), given, found)
-    return found, probabilities[np.arange(len(given)), np.maximum(found, 0)]
+    rows = np.flatnonzero(given >= 0)
+    if not len(rows):
+        return rows
+    answers = probabilities[rows]
+    highest, wrong = answers.max(1), answers.argmax(1) != given[rows]
+    noise = wrong[highest >= np.quantile(highest, 1 - SUREST)].mean()
+    likely = np.where(wrong, answers[np.arange(len(rows)), given[rows]], np.inf)
+    return rows[np.argsort(likely, kind="stable")[: min(round(noise * len(rows)), int(wrong.sum()))]]
 
 
 def wrong_classes(given: np.ndarray, probabilities: np.ndarray) -> list[Doubt]:
     """Suspected class numbers, the surest first."""
-    found, sure = confident(given, probabilities)
-    doubts = [Doubt(int(at), int(found[at]), float(sure[at])) for at in np.flatnonzero(found != given)]
-    return sorted(doubts, key=lambda doubt: -doubt.confidence)
+    return [Doubt(at, int(probabilities[at].argmax()), float(1 - probabilities[at, given[at]]))
+            for at in doubtful(given, probabilities).tolist()]  # fmt: skip
 
 
 def wrong_numbers(given: np.ndarray, predicted: np.ndarray) -> list[Doubt]:
@@ -79,14 +81,10 @@ def wrong_parts(given: Sequence[Sequence[int]], probabilities: Sequence[np.ndarr
     flat = np.asarray([k for own, n in zip(given, lengths, strict=True) for k in own[:n]], np.int64)
     answers = np.concatenate([answer[:n] for answer, n in zip(probabilities, lengths, strict=True)])
     flat = np.where(answers.sum(1) > 0, flat, -1)  # of words that a model did not see, nothing is known
-    found, sure = confident(flat, answers)
-    doubts, start = [], 0
-    for at, (own, n) in enumerate(zip(given, lengths, strict=True)):
-        wrong = start + np.flatnonzero(found[start : start + n] != flat[start : start + n])
-        if len(wrong):
-            mended = [*own]
-            for place in wrong.tolist():
-                mended[place - start] = int(found[place])
-            doubts.append(Doubt(at, mended, float(sure[wrong].max())))
-        start += n
-    return sorted(doubts, key=lambda doubt: -doubt.confidence)
+    starts = np.cumsum([0, *lengths])
+    doubts: dict[int, Doubt] = {}
+    for place, found, sure in wrong_classes(flat, answers):
+        at = int(np.searchsorted(starts, place, side="right")) - 1
+        doubt = doubts.setdefault(at, Doubt(at, [*given[at]], sure))  # the surest comes first
+        doubt.suggested[place - int(starts[at])] = found
+    return [*doubts.values()]

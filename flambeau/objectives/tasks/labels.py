@@ -87,7 +87,7 @@ class Labels(Task):
                 own, sure = mended.get(doubt.at, (names[doubt.at], 0.0))
                 own = [*own, name] if doubt.suggested else [one for one in own if one != name]
                 mended[doubt.at] = own, max(sure, doubt.confidence)
-        texts = {at: self.field.separator.join(own) for at, (own, _) in mended.items() if isinstance(given[at], str)}
+        texts = {at: self.field.joined(own) for at, (own, _) in mended.items() if isinstance(given[at], str)}
         doubts = [Doubt(at, texts.get(at, own), sure) for at, (own, sure) in mended.items()]
         return sorted(doubts, key=lambda doubt: -doubt.confidence)
 

@@ -69,13 +69,16 @@ class Tagged(Task):
 
     def doubts(self, given: Sequence[Any], predicted: Sequence[Any], outputs: Sequence[Any]) -> list[Doubt]:
         index = {name: number for number, name in enumerate(self.field.classes)}
-        numbers = [[index.get(tag, -1) for tag in tags] for tags in given]
+        parts = [self.field.parts(value) for value in given]
+        numbers = [[index.get(tag, -1) for tag in tags] for tags in parts]
         found = wrong_parts(numbers, [np.asarray(output) for output in outputs])
-        return [doubt._replace(suggested=self._named(doubt.suggested, given[doubt.at])) for doubt in found]
+        return [doubt._replace(suggested=self._mended(doubt.suggested, given[doubt.at])) for doubt in found]
 
-    def _named(self, numbers: Sequence[int], given: Sequence[str]) -> list[str]:
-        """Tags by their numbers; as they are given where they have none."""
-        return [self.field.classes[k] if k >= 0 else tag for k, tag in zip(numbers, given, strict=True)]
+    def _mended(self, numbers: Sequence[int], given: Any) -> Any:
+        """Tags by their numbers, in the form that they are given in; as they are where they have no number."""
+        tags = self.field.parts(given)
+        named = [self.field.classes[k] if k >= 0 else tag for k, tag in zip(numbers, tags, strict=True)]
+        return " ".join(named) if isinstance(given, str) else named
 
     def metrics(self, detail: bool, asked: str = "auto") -> list[Metric]:
         return [Tagging(self.field, detail)]
