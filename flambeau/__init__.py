@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from flambeau.data.dataset import Dataset
     from flambeau.data.split import Split
     from flambeau.diagnosis import doctor
+    from flambeau.diagnosis.watch import watch
     from flambeau.ensembles import ensemble
     from flambeau.learner import Learner
     from flambeau.objectives import Objective
@@ -52,6 +53,7 @@ _LAZY = {
     "ensemble": "flambeau.ensembles",
     "stress": "flambeau.studies",
     "tune": "flambeau.studies",
+    "watch": "flambeau.diagnosis.watch",
 }
 
 __all__ = [
@@ -76,6 +78,7 @@ __all__ = [
     "stress",
     "testing",
     "tune",
+    "watch",
 ]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
 
 from flambeau.core.errors import RunError
 from flambeau.core.files import disk_full_named, parse_json, read_regular, to_json, write_atomic
@@ -45,6 +46,7 @@ class Log:
         self, folder: Path | None, resume_step: int | None = None, resume_epoch: int = 0, loggers: Sequence[str] = ()
     ):
         self.lines: list[dict[str, Any]] = []
+        self._folder = folder or Path()
         self._file: Any = None
         self._loggers: list[Logger] = []
         if folder is None:
@@ -73,6 +75,24 @@ class Log:
             numbers = _flat(values) if self._loggers else {}
             for logger in self._loggers:
                 logger.write(step, numbers)
+
+    def look(self, step: int, numbers: Mapping[str, float], values: Mapping[str, Tensor]) -> None:
+        """Numbers and distributions that go to the loggers alone, by tag."""
+        with disk_full_named(self._folder):
+            for logger in self._loggers:
+                logger.write(step, numbers)
+                logger.histograms(step, values)
+
+    def graph(self, model: nn.Module, inputs: Any) -> None:
+        """How a model's modules are connected, to the loggers."""
+        with disk_full_named(self._folder):
+            for logger in self._loggers:
+                logger.graph(model, inputs)
+
+    @property
+    def silent(self) -> bool:
+        """Whether no logger is there to write to."""
+        return not self._loggers
 
     def close(self) -> None:
         """Writes what is left.

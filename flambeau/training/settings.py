@@ -41,6 +41,8 @@ class Settings:
         loggers: besides `metrics.jsonl`, where figures go; those of packages that are not installed are left out.
         frozen_views: how many augmented views of each training row the frozen part of a model is computed for, once, an
             epoch seeing one of them in turn; 0 to compute it anew in each epoch.
+        watch: layers whose activations, gradients and weights are written to the loggers at the end of each epoch, by
+            patterns as `flambeau.watch` takes them, such as `layer4.*,Conv2d`; `all` for all.
         log_every: steps between two lines of metrics.jsonl.
         phases: of an objective that has several, what is different in some of them: {name: {optimizer, learning_rate,
             …}}; and `every`, for a phase that is updated in each so many steps only.
@@ -71,6 +73,7 @@ class Settings:
     sampler: str | dict[str, Any] | None = None
     loggers: list[str] = field(default_factory=lambda: ["tensorboard"])
     frozen_views: int = 4
+    watch: str | list[str] = field(default_factory=list)
     log_every: int = 50
     phases: dict[str, dict[str, Any]] = field(default_factory=dict)
     every: int = 1

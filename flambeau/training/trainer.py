@@ -36,6 +36,7 @@ from flambeau.training.settings import Settings
 from flambeau.training.state import State
 from flambeau.training.stopwatch import Stopwatch
 from flambeau.training.updates import Updates
+from flambeau.training.watching import Watching
 
 
 class Trainer:
@@ -132,6 +133,9 @@ class Trainer:
         folder = self.folder if processes.first else None
         self.log = Log(folder, self.state.step if found else None, self.state.epoch, settings.loggers)
         self.history = [line for line in self.log.lines if "valid" in line or "train_loss" in line]
+        if settings.watch and processes.first:
+            looking = self.objective, self.engine, self.log, self.state, self.train, self.prepare, self.note
+            self.hooks["on_epoch_end"].append(Watching(settings.watch, *looking))
         self.stopwatch = Stopwatch(self.engine)
         self._saved_at = time.perf_counter()
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
 
 from flambeau.core.registry import Registry
 
@@ -28,6 +31,13 @@ class Logger:
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
         """Figures after a step, by tag, such as `train/loss` or `valid/accuracy`. A resume may write a step again."""
         raise NotImplementedError
+
+    def histograms(self, step: int, values: Mapping[str, Tensor]) -> None:
+        """The distribution of values after a step, by tag; a logger may leave them out."""
+
+    def graph(self, model: nn.Module, inputs: Any) -> None:
+        """How the modules of a model are connected, seen with one input; a logger may leave it out.
+        Raises what the model or the tracing of it raises."""
 
     def close(self) -> None:
         """Writes what is left."""

@@ -3,20 +3,28 @@ without a thread, whose errors nobody would hear."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import socket
 import time
+import warnings
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor, nn
+
 from flambeau.training.loggers.base import LOGGERS, Logger
+
+BINS = 64  # of a histogram
 
 
 @LOGGERS.register("tensorboard")
 class TensorBoard(Logger):
-    """Scalars in an event file under `tensorboard/`."""
+    """Scalars, histograms and a graph in an event file under `tensorboard/`."""
 
     def __init__(self, folder: Path):
         from tensorboard.compat.proto.event_pb2 import Event
@@ -38,6 +46,32 @@ class TensorBoard(Logger):
         for tag, value in numbers.items():
             summary = self._summary(value=[self._summary.Value(tag=tag, simple_value=value)])
             self._put(self._event(wall_time=time.time(), step=step, summary=summary))
+        self._writer.flush()
+
+    def histograms(self, step: int, values: Mapping[str, Tensor]) -> None:
+        from tensorboard.compat.proto.summary_pb2 import HistogramProto
+
+        for tag, tensor in values.items():
+            value = tensor.double().flatten()
+            finite = value[value.isfinite()].cpu()
+            if not len(finite):
+                continue
+            counts, edges = torch.histogram(finite, BINS)
+            histogram = HistogramProto(
+                min=float(finite.min()), max=float(finite.max()), num=len(finite), sum=float(finite.sum()),
+                sum_squares=float(finite.square().sum()), bucket_limit=edges[1:].tolist(), bucket=counts.tolist(),
+            )  # fmt: skip
+            summary = self._summary(value=[self._summary.Value(tag=tag, histo=histogram)])
+            self._put(self._event(wall_time=time.time(), step=step, summary=summary))
+        self._writer.flush()
+
+    def graph(self, model: nn.Module, inputs: Any) -> None:
+        from torch.utils.tensorboard._pytorch_graph import graph
+
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # it says what it fails at there
+            warnings.simplefilter("ignore")  # that tracing by torch.jit will go
+            made, _ = graph(model, (inputs,), verbose=False, use_strict_trace=False)
+        self._put(self._event(wall_time=time.time(), graph_def=made.SerializeToString()))
         self._writer.flush()
 
     def _put(self, event: Any) -> None:
