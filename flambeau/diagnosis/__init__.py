@@ -7,7 +7,8 @@ plain torch, whatever the loop.
 from flambeau.diagnosis import losses, scales, gradients, samples, learning  # noqa: F401, I001 -- in the order of probes
 from flambeau.diagnosis.loop import doctor
 from flambeau.diagnosis.layers import Layer, watched
+from flambeau.diagnosis.monitors import Monitors
 from flambeau.diagnosis.patient import Patient, Step, Trial, Unfit
 from flambeau.diagnosis.probe import PROBES, Probe, examine
 
-__all__ = ["PROBES", "Layer", "Patient", "Probe", "Step", "Trial", "Unfit", "doctor", "examine", "watched"]
+__all__ = ["PROBES", "Layer", "Monitors", "Patient", "Probe", "Step", "Trial", "Unfit", "doctor", "examine", "watched"]

@@ -213,7 +213,8 @@ def find(
     per_epoch = max(1, math.ceil(train.count(0) / settings.accumulate))
     epochs = math.ceil(steps / per_epoch)
     phases = {n: {k: v for k, v in p.items() if k != "learning_rate"} for n, p in settings.phases.items()}
-    swept = replace(settings, learning_rate=base, epochs=epochs, log_every=1, keep="last", phases=phases, then={})
+    swept = replace(settings, learning_rate=base, epochs=epochs, log_every=1, keep="last", phases=phases, then={},
+                    monitors=False)  # fmt: skip
 
     def rate_at(step: int) -> float:
         return float(start * (end / start) ** min(step / (steps - 1), 1.0))

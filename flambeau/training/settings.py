@@ -43,6 +43,7 @@ class Settings:
             epoch seeing one of them in turn; 0 to compute it anew in each epoch.
         watch: layers whose activations, gradients and weights are written to the loggers at the end of each epoch, by
             patterns as `flambeau.watch` takes them, such as `layer4.*,Conv2d`; `all` for all.
+        monitors: watch for what goes wrong in training, on every fiftieth step; results do not change.
         log_every: steps between two lines of metrics.jsonl.
         phases: of an objective that has several, what is different in some of them: {name: {optimizer, learning_rate,
             …}}; and `every`, for a phase that is updated in each so many steps only.
@@ -74,6 +75,7 @@ class Settings:
     loggers: list[str] = field(default_factory=lambda: ["tensorboard"])
     frozen_views: int = 4
     watch: str | list[str] = field(default_factory=list)
+    monitors: bool = True
     log_every: int = 50
     phases: dict[str, dict[str, Any]] = field(default_factory=dict)
     every: int = 1

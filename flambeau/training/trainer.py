@@ -28,6 +28,7 @@ from flambeau.training.gradients import Lost
 from flambeau.training.interrupts import Interrupted, Interrupts
 from flambeau.training.logging import Log
 from flambeau.training.measure import Prepare, Source
+from flambeau.training.observer import Observer
 from flambeau.training.outlook import Outlook
 from flambeau.training.own import OwnSteps
 from flambeau.training.processes import ALONE, Processes
@@ -78,6 +79,7 @@ class Trainer:
         self.random = random or bool(self.hooks["on_batch"])
         if processes.count > 1:
             self.hooks["on_batch"].append(processes.share)
+        self.observer = Observer(self)
         self.state = State()
         self.history: list[dict[str, Any]] = []
         self.best_weights: dict[str, Tensor] | None = None  # where there is no folder
@@ -113,6 +115,7 @@ class Trainer:
                 raise error.at(state.step, self.folder) from error
             finally:
                 self.processes.end(self.objective.model)
+                self.observer.close()
                 self.log.close()
         return state
 
@@ -215,6 +218,7 @@ class Trainer:
         values = iter(torch.stack(pending).tolist() if pending else ())
         steps = [[next(values) for _ in losses] for losses in self._pending]
         self._pending.clear()
+        self.observer.losses(self.state.step, steps)
         self.state.add_losses(steps, self.settings.rate)
 
     def _log(self, samples_per_second: float) -> None:

@@ -82,10 +82,11 @@ class Training:
     # -- what can be seen from outside --------------------------------------------------------------------------
 
     def lines(self) -> list[dict[str, Any]]:
-        """The whole lines of metrics.jsonl."""
+        """The whole lines of metrics.jsonl, but for what monitors measured."""
         path = self.run / "metrics.jsonl"
         text = path.read_text() if path.exists() else ""
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        return [line for line in lines if "monitors" not in line]
 
     def step(self) -> int:
         """Steps that are logged."""

@@ -1,0 +1,78 @@
+"""Lets the doctor's monitors watch a training; its results are to the bit what they are without."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from flambeau.core.findings import Finding, Severity
+from flambeau.diagnosis.monitors import Monitors
+from flambeau.objectives import Objective
+from flambeau.training.step import Step
+
+if TYPE_CHECKING:
+    from flambeau.training.trainer import Trainer
+
+
+HOOKS = ("on_epoch_start", "on_gradients", "on_step_end", "on_epoch_end")
+
+
+class Observer:
+    """What a `Trainer` calls as it calls techniques, behind them, and hands the losses that it reads. What is found is
+    said once and written into `metrics.jsonl`, beside the numbers of each measured step."""
+
+    def __init__(self, trainer: Trainer):
+        self._trainer = trainer
+        self._losses: list[float] = []
+        # where phases work against one another, losses tell nothing
+        self._watches = trainer.settings.monitors and trainer.processes.first and len(trainer.objective.phases) == 1
+        inside = not trainer.engine.compile
+        self.monitors = Monitors(trainer.objective.model, tell=self._tell, record=self._record, looks_inside=inside)
+        for hook in HOOKS if self._watches else ():
+            trainer.hooks[hook].append(getattr(self, hook))
+
+    def on_epoch_start(self, objective: Objective, epoch: int) -> None:
+        if self.monitors.due(self._trainer.state.step):
+            self.monitors.watch()
+
+    def on_gradients(self, step: Step) -> None:
+        if (due := self.monitors.due(step.number)) or self.monitors.due(step.number - 1):
+            target = step.batches[-1].target if due else None
+            self.monitors.before(step.number, [step.optimizer], target)
+
+    def on_step_end(self, objective: Objective, step: int) -> None:
+        if self.monitors.due(step):
+            self.monitors.after()
+        if self.monitors.due(step + 1):
+            self.monitors.watch()
+
+    def losses(self, step: int, values: Sequence[Sequence[float]]) -> None:
+        """Those of the last steps, of the one phase, up to the step that is to come."""
+        if not self._watches:
+            return
+        losses = [losses[0] for losses in values if losses]
+        self._losses += losses
+        self.monitors.losses(step, losses)
+        self.monitors.look()  # whoever has read the losses has waited for all that was measured before
+
+    def on_epoch_end(self, epoch: int, metrics: dict[str, float]) -> None:
+        losses, self._losses = self._losses, []
+        best = self._trainer.state.best
+        if losses and "loss" in metrics:
+            is_best = best is not None and best["epoch"] == epoch
+            self.monitors.epoch(sum(losses) / len(losses), metrics["loss"], is_best)
+
+    def close(self) -> None:
+        """Leaves the model without a hook, however the training ended."""
+        self.monitors.close()
+
+    def _tell(self, finding: Finding) -> None:
+        style = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: None}[finding.severity]
+        self._trainer.reporter.say(str(finding), style=style)
+        self._write(self._trainer.state.step, findings=[finding.to_dict()])
+
+    def _record(self, step: int, numbers: Mapping[str, float]) -> None:
+        self._write(step, monitors=numbers)
+
+    def _write(self, step: int, **values: object) -> None:
+        self._trainer.log.write(step, epoch=self._trainer.state.epoch + 1, **values)
