@@ -64,6 +64,23 @@ class Examples(BaseModel):
     examples: list[dict[str, Any]] = []
 
 
+class Point(BaseModel):
+    """A row in a picture of embeddings."""
+
+    x: float
+    y: float
+    label: str
+    place: str
+
+
+class Picture(BaseModel):
+    """What `embedding.json` holds: rows in two dimensions, by what the model makes of them before its last layer."""
+
+    method: str
+    split: str
+    points: list[Point]
+
+
 class Decision(BaseModel):
     """What `decision.json` holds, as `flambeau.objectives.decisions.decide` gives it."""
 
@@ -252,6 +269,11 @@ class Run:
     def overview(self) -> dict[str, Any]:
         """What the data is, at a glance."""
         return self._read("findings.json", Checked).get("overview") or {}
+
+    @property
+    def embedding(self) -> dict[str, Any]:
+        """The picture of its held-out rows that `flambeau embed` drew; empty where there is none."""
+        return self._read("embedding.json", Picture)
 
     @property
     def checked(self) -> bool | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +35,7 @@ from flambeau.objectives import made as made_objective
 from flambeau.objectives.measured import tensor_of
 from flambeau.objectives.prediction import Prediction
 from flambeau.objectives.tasks import task_of
+from flambeau.predictor import embedding
 from flambeau.run import Run
 from flambeau.techniques import TECHNIQUES, made, name_of, not_kept
 from flambeau.training import engine
@@ -305,6 +306,26 @@ class Predictor:
                 raise UsageError("this run has no fields, so it cannot read raw values", fix="give a tensor (B, …)")
             inputs = to_device(values, self.engine.device)
             return self.forward(Batch(inputs, None, torch.arange(batch_length(values))))
+        listed, many = self.listed(values)
+        out: list[Prediction] = []
+        for asked, encoded in self.encoded(listed, many, batch_size):
+            outputs = self.outputs(encoded)
+            out += [self.decode(output, reject_below, value) for output, value in zip(outputs, asked, strict=True)]
+        return out if many else out[0]
+
+    def embed(self, values: Any, *, batch_size: int = 64) -> np.ndarray:
+        """What the model makes of raw values before its last layer: float32 (B, F), or (F) for one value.
+
+        Args:
+            values: as for `predict`.
+
+        Raises:
+            UsageError: it is an ensemble. ModelError: there is no one vector for a value. DataError: as `predict`.
+        """
+        return embedding.of_values(self, values, batch_size)
+
+    def listed(self, values: Any) -> tuple[list[Any], bool]:
+        """Raw values one by one, and whether there are several."""
         if isinstance(values, Tensor):
             values = as_array(values)
         field = self.fields[self.inputs[0]]
@@ -312,8 +333,12 @@ class Predictor:
         values = with_index(values, self.columns[0], self.target or "") if rows else values
         if hasattr(values, "columns") and not isinstance(values, Mapping):
             values = rows_of(values) if rows else self._rows(values)
-        listed, many = field.apart(values)
-        out: list[Prediction] = []
+        return field.apart(values)
+
+    def encoded(
+        self, listed: list[Any], many: bool, batch_size: int
+    ) -> Iterator[tuple[list[Any], list[dict[str, np.ndarray]]]]:
+        """Batches of raw values with their encoded columns. Raises DataError, which names the one that is bad."""
         for start in range(0, len(listed), batch_size):
             encoded = []
             for i, value in enumerate(listed[start : start + batch_size], start):
@@ -323,10 +348,7 @@ class Predictor:
                     if error.where is not None or not many:
                         raise
                     raise DataError(error.found, where=f"input {i}", expected=error.expected, fix=error.fix) from None
-            asked = listed[start : start + batch_size]
-            outputs = self.outputs(encoded)
-            out += [self.decode(output, reject_below, value) for output, value in zip(outputs, asked, strict=True)]
-        return out if many else out[0]
+            yield listed[start : start + batch_size], encoded
 
     def generate(self, count: int, generator: torch.Generator | None = None) -> list[Any]:
         """New raw inputs, such as pictures (H, W, C), of a model that generates them.

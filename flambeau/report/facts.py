@@ -41,6 +41,7 @@ class Facts:
         self.thumbnails: list[list[str]] = [[] for _ in self.findings]
         for few, shown in zip(self.thumbnails, run.thumbnails, strict=False):
             few += [t for t in shown if (room := room - len(str(t or ""))) > 0]
+        self.embedding: dict[str, Any] = run.embedding
         self.overview: dict[str, Any] = run.overview
         fields = run.path / "fields.json"
         self.fields: dict[str, Any] = read_json(fields) if fields.exists() else {}

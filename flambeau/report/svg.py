@@ -114,6 +114,19 @@ def scatter(pairs: Sequence[Sequence[float]], *, label: str, x_label: str, y_lab
     return _svg(label, _axes(x, y, x_label, y_label), tag("g", dots, class_="points c1"), diagonal)
 
 
+def cloud(dots: Sequence[tuple[float, float, int, str]], *, label: str) -> Markup:
+    """Points (x, y, number of the colour, tooltip) without axes, whose units mean nothing."""
+    x = Scale.around((d[0] for d in dots), 8, WIDTH - 8)
+    y = Scale.around((d[1] for d in dots), HEIGHT - 8, 8)
+    radius = 3.5 if len(dots) < 300 else 2
+    shown = (d for d in dots if x.shows(d[0]) and y.shows(d[1]))
+    circles = (
+        tag("circle", tag("title", text), cx=x(across), cy=y(up), r=radius, class_=f"c{colour}")
+        for across, up, colour, text in shown
+    )
+    return _svg(label, tag("g", circles, class_="points"))
+
+
 def thinned(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
     """At most `most` points, each the mean of neighbours.
 

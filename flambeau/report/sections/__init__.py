@@ -4,6 +4,7 @@ nothing where a run has nothing to say about it."""
 from flambeau.report.sections.about import environment, reasons, recipe
 from flambeau.report.sections.classes import classes, confusion
 from flambeau.report.sections.data import data
+from flambeau.report.sections.embedding import embedding
 from flambeau.report.sections.forecasts import forecasts
 from flambeau.report.sections.mistakes import pictures, worst
 from flambeau.report.sections.quality import calibration, regression
@@ -26,6 +27,7 @@ SECTIONS = (
     ("regression", regression),
     ("ranges", ranges),
     ("worst", worst),
+    ("embedding", embedding),
     ("calibration", calibration),
     ("speed", speed),
     ("reasons", reasons),
