@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from statistics import fmean, median
+from statistics import median
 from typing import Any
 
 from torch import nn
@@ -22,6 +22,7 @@ from flambeau.diagnosis.rules import BLOCK, FIRST, RULES, Course, Rule, not_fini
 
 EVERY = 50
 EARLY = (5, 10, 20, 30, 40)
+SMALL = 200_000  # parameters of a model whose steps are shorter than a look at one
 MOST_SAMPLES, MOST_BLOCKS = 200, 4000
 
 
@@ -30,7 +31,7 @@ class Monitors:
 
     Args:
         model: what is trained.
-        every: steps between two that are measured.
+        every: steps between two that are measured; of a small model ten times as many, after the first ten.
         tell: is told each finding once, as soon as it is found.
         record: gets (step, numbers by name) of each measured step.
         looks_inside: whether hooks may be put on modules in those steps.
@@ -44,6 +45,8 @@ class Monitors:
         record: Callable[[int, Mapping[str, float]], Any] = lambda step, numbers: None, looks_inside: bool = True,
     ):  # fmt: skip
         self.every, self.findings = every, list[Finding]()
+        size = sum(parameter.numel() for parameter in model.parameters())
+        self._often_until = 10 * every if size < SMALL else math.inf
         self._course, self._meter = Course(), Meter(model, looks_inside)
         self._tell, self._record = tell, record
         self._read: Callable[[], Sample] | None = None
@@ -54,7 +57,7 @@ class Monitors:
 
     def due(self, step: int) -> bool:
         """Whether a step, from 0 on, is measured."""
-        return step % self.every == 0 or step in EARLY
+        return step in EARLY or step % (self.every if step < self._often_until else 10 * self.every) == 0
 
     def watch(self) -> None:
         """Before the forward pass of a step that is due."""
@@ -88,18 +91,17 @@ class Monitors:
             return
         if not course.first and done > len(values):
             course.whole = False  # it was resumed
-        for number, value in enumerate(values, done - len(values)):
-            if not math.isfinite(value):
-                self._say([not_finite(number, value, course)])
-                self._broken = True
-                return
-            if len(course.first) < FIRST:
-                course.first.append(value)
-            self._losses.append(value)
-            if len(self._losses) == BLOCK:
-                course.blocks.append((number, fmean(self._losses), spread(self._losses)))
-                del course.blocks[1:-MOST_BLOCKS]
-                self._losses.clear()
+        if not math.isfinite(sum(values)):
+            behind, value = next((i, v) for i, v in zip(range(len(values), 0, -1), values, strict=True) if v - v != 0)
+            self._broken = True
+            self._say([not_finite(done - behind, value, course)])
+            return
+        course.first += values[: FIRST - len(course.first)]
+        self._losses += values
+        while len(self._losses) >= BLOCK:
+            block, self._losses = self._losses[:BLOCK], self._losses[BLOCK:]
+            course.blocks.append((done - len(self._losses) - 1, sum(block) / BLOCK, spread(block)))
+        del course.blocks[1:-MOST_BLOCKS]
         self._say(spike(values, done, course))
 
     def epoch(self, train_loss: float, valid_loss: float, best: bool) -> None:

@@ -314,9 +314,12 @@ def overfitting(course: Course) -> Iterator[Finding]:
 
 def spike(losses: Sequence[float], step: int, course: Course) -> Iterator[Finding]:
     """A loss that leaps back to where the training began, of steps that end before `step`."""
-    if len(course.blocks) < 2 or not course.whole:
+    before = [block for block in course.blocks[-4:] if block[0] < step - len(losses)]
+    if not before or not losses or not course.whole:
         return
-    _, mean, noise = course.blocks[-1]
+    _, mean, noise = before[-1]
+    if max(losses) <= max(3 * abs(mean), 0.8 * course.scale):
+        return
     for behind, value in zip(range(len(losses), 0, -1), losses, strict=True):
         if value > mean + 20 * max(noise, 1e-12) and value > max(3 * abs(mean), 0.8 * course.scale):
             number = step - behind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ class Observer:
     def __init__(self, trainer: Trainer):
         self._trainer = trainer
         self._losses: list[float] = []
+        self._due = 0
         # where phases work against one another, losses tell nothing
         self._watches = trainer.settings.monitors and trainer.processes.first and len(trainer.objective.phases) == 1
         inside = not trainer.engine.compile
@@ -32,18 +34,27 @@ class Observer:
             trainer.hooks[hook].append(getattr(self, hook))
 
     def on_epoch_start(self, objective: Objective, epoch: int) -> None:
-        if self.monitors.due(self._trainer.state.step):
+        self._plan(self._trainer.state.step)
+        if self._trainer.state.step == self._due:
             self.monitors.watch()
 
+    def _plan(self, step: int) -> None:
+        """The next step that is measured, from one on."""
+        self._due = next(number for number in itertools.count(step) if self.monitors.due(number))
+
     def on_gradients(self, step: Step) -> None:
-        if (due := self.monitors.due(step.number)) or self.monitors.due(step.number - 1):
-            target = step.batches[-1].target if due else None
-            self.monitors.before(step.number, [step.optimizer], target)
+        number = step.number
+        if number >= self._due:
+            self.monitors.before(number, [step.optimizer], step.batches[-1].target)
 
     def on_step_end(self, objective: Objective, step: int) -> None:
-        if self.monitors.due(step):
+        if step < self._due - 1:
+            return
+        if step == self._due:
             self.monitors.after()
-        if self.monitors.due(step + 1):
+        elif step > self._due:
+            self._plan(step + 1)
+        if step == self._due - 1:
             self.monitors.watch()
 
     def losses(self, step: int, values: Sequence[Sequence[float]]) -> None:
