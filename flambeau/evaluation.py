@@ -31,6 +31,7 @@ from flambeau.run import Run
 from flambeau.training import Prepare, Source, evaluate
 from flambeau.training.engine import Engine
 from flambeau.understand.attribution import attribute_pair, attribute_tokens
+from flambeau.understand.embeddings import embeddings
 from flambeau.understand.slices import observers
 
 LONGEST = 200  # characters of a caption
@@ -50,10 +51,11 @@ def measure(
         dataset: what the rows are of; the report then shows some of them, and parts of them are compared.
         slices: what they are parted by, see `flambeau.data.slicing`; all that suits if not given.
     """
-    if dataset is not None:
-        rows = np.arange(len(dataset)) if split == "all" else dataset.rows(split)
-        objective.observers = observers(objective, dataset, rows, slices)
-    metrics = evaluate(objective, engine, source, prepare, reporter, detail=True)
+    with embeddings(objective.model) as last:
+        if dataset is not None:
+            rows = np.arange(len(dataset)) if split == "all" else dataset.rows(split)
+            objective.observers = observers(objective, dataset, rows, slices, last)
+        metrics = evaluate(objective, engine, source, prepare, reporter, detail=True)
     detail, objective.observers = objective.detail(), ()
     if dataset is not None:
         mistakes = detail.get("worst", [])
@@ -61,6 +63,9 @@ def measure(
         for i, mistake in enumerate(mistakes):
             mistake["place"] = dataset.place(mistake["row"])
             mistake["html"] = render(dataset, mistake["row"], mistake.get("at"), weights[i] if weights else None)
+        for group in detail.get("groups", {}).get("worst", []):
+            for sample in group["samples"]:
+                sample |= {"place": dataset.place(sample["row"]), "html": render(dataset, sample["row"])}
         for shown in detail.get("forecasts", []):
             _add_past(dataset, shown)
         for shown in detail.get("pictures", []):

@@ -68,7 +68,9 @@ def command(
         run, data, device=device, metric=metric, baseline=not no_baseline, tta=tta, slices=slice_ or (),
         wish=wish, positive=positive, apply=apply, reporter=reporter, **options,
     )  # fmt: skip
-    for shown in (*result["detail"].get("worst", []), *result["detail"].get("pictures", [])):
+    detail = result["detail"]
+    grouped = [sample for group in detail.get("groups", {}).get("worst", []) for sample in group["samples"]]
+    for shown in (*detail.get("worst", []), *detail.get("pictures", []), *grouped):
         shown.pop("html", None)  # thumbnails are for the report
     if json:
         common.emit(result)

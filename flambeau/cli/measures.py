@@ -22,6 +22,10 @@ def lines(result: Mapping[str, Any]) -> Iterator[str]:
     yield from _series(detail.get("series"))
     yield from _coverage(detail.get("coverage", []))
     yield from _slices(detail.get("slices"))
+    if groups := detail.get("groups"):
+        from flambeau.understand.groups import in_words
+
+        yield from (in_words(group, groups["metric"]) for group in groups["worst"])
     yield from _decision(result.get("decision"), result["split"])
 
 

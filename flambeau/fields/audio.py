@@ -246,6 +246,10 @@ class Audio(Varied, Field):
         except DataError as error:
             return f"<span class=unreadable>{html.escape(error.found)}</span>"
 
+    def qualities(self, value: Any) -> dict[str, float | bool]:
+        sound = self.encode(value) / FULL_SCALE
+        return {"loudness": 20 * float(np.log10(max(np.sqrt(np.mean(sound * sound)), 1e-6)))}  # decibels
+
     def corruptions(self, values: Sequence[Any]) -> dict[str, Corruption]:
         def opened(value: Any) -> np.ndarray:
             assert self.rate is not None

@@ -327,6 +327,10 @@ class Image(Varied, Field):
             return f"<span class=unreadable>{html.escape(error.found)}</span>"
         return f'<img src="data:image/{kind};base64,{data}" alt="">'
 
+    def qualities(self, value: Any) -> dict[str, float | bool]:
+        picture = self.encode(value) / 255
+        return {"brightness": float(picture.mean()), "contrast": float(picture.std())}
+
     def corruptions(self, values: Sequence[Any]) -> dict[str, Corruption]:
         return PICTURES.within(self.encode, lambda raw, picture: self._as_raw(picture))
 

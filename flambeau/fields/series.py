@@ -104,6 +104,10 @@ class Series(Field):
                                     places=[f"row {r}" for r in flat], rows=flat))  # fmt: skip
         return findings
 
+    def qualities(self, value: Any) -> dict[str, float | bool]:
+        steps = self.encode(value)
+        return {"level": float(steps.mean()), "spread": float(steps.std())}
+
     def corruptions(self, values: Sequence[Any]) -> dict[str, Corruption]:
         shown = [array.T for value in values if (array := _array(value)) is not None and len(array) == self.shape[0]]
         spread = spread_of(np.concatenate(shown))[:, None] if shown else np.ones((1, 1))

@@ -98,6 +98,9 @@ class Text(Varied, Field):
             self.prepare(Ragged(torch.ones(1, 1), torch.ones(1).long()), True)  # a missing dictionary is told here
         return said
 
+    def qualities(self, value: Any) -> dict[str, float | bool]:
+        return {f"“{word}”": True for word in self.tokenise(_usable(value) or "")}
+
     def corruptions(self, values: Sequence[Any]) -> dict[str, Corruption]:
         return TEXTS.within(lambda raw: _usable(raw) or "", lambda raw, text: text)
 

@@ -91,6 +91,9 @@ class Tokens(Field):
         self.alphabet: list[str] = []
         self.tokenizer: str | None = None  # the JSON of `tokenizers`, of a pretrained one
 
+    def qualities(self, value: Any) -> dict[str, float | bool]:
+        return {f"“{word}”": True for word in map(self._form, self.parts(value))}
+
     def corruptions(self, values: Sequence[Any]) -> dict[str, Corruption]:
         # words must stay as many as their tags
         def closed(raw: Any, text: str) -> list[str]:

@@ -187,6 +187,15 @@ class Traits:
         """
         return None
 
+    def qualities(self, value: Any) -> dict[str, float | bool]:
+        """What can be said of a raw value in a word and a number, such as its brightness, or in a word alone, which is
+        True; to find what values have in common.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        return {}
+
     def corruptions(self, values: Sequence[Any]) -> dict[str, Corruption]:
         """How raw values are spoilt outside the laboratory, by name; each changes a raw value to another.
 

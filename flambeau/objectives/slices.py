@@ -37,10 +37,13 @@ class BySlice:
 
     def update(self, output: Tensor, target: Tensor, rows: Tensor) -> None:
         errors = self.task.row_errors(output.float().cpu(), target.cpu())
-        if errors is None:
-            return
+        if errors is not None:
+            self.add(errors, rows.cpu())
+
+    def add(self, errors: Tensor, rows: Tensor) -> None:
+        """Counts errors of rows, both (B), on the CPU."""
         known = errors.isfinite()
-        score, rows = errors[known].double(), rows.cpu()[known]
+        score, rows = errors[known].double(), rows[known]
         self.binary &= bool(((score == 0) | (score == 1)).all())
         terms = torch.stack([torch.ones_like(score), score, score.square()], 1)
         for slicing, sums in zip(self.slicings, self.sums, strict=True):

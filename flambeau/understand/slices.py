@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
+from torch import Tensor
 
 from flambeau.core.errors import UsageError
 from flambeau.data.dataset import Dataset
@@ -16,16 +17,19 @@ from flambeau.objectives.metrics import Metric
 from flambeau.objectives.per_series import PerSeries
 from flambeau.objectives.slices import BySlice
 from flambeau.objectives.tasks import Task
+from flambeau.understand.groups import Groups
 
 
 def observers(
-    objective: Objective, dataset: Dataset, rows: np.ndarray, asked: Sequence[str] = ()
+    objective: Objective, dataset: Dataset, rows: np.ndarray, asked: Sequence[str] = (),
+    last: Callable[[], Tensor | None] = lambda: None,
 ) -> list[Callable[[], Metric]]:  # fmt: skip
     """What to observe of an evaluation; see `Objective.observers`.
 
     Args:
         rows: those that are measured, int64.
         asked: what they are parted by, see `flambeau.data.slicing`; all that suits if nothing is asked for.
+        last: gives the embeddings of the batch that is measured, which rows are grouped by.
 
     Raises:
         DataError: there is nothing of such a name. UsageError: the target has no measure of single rows.
@@ -35,8 +39,10 @@ def observers(
     apart = type(task).row_errors is not Task.row_errors
     if asked and not apart:
         raise UsageError("this target has no measure of single rows, so nothing can be sliced", fix="leave slices out")
-    if apart and (parts := slicings(dataset, rows, list(asked) or None)):
-        found.append(partial(BySlice, task, parts))
+    if apart:
+        parts = slicings(dataset, rows, list(asked) or None)
+        found += [partial(BySlice, task, parts)] if parts else []
+        found.append(partial(Groups, task, last, dataset, rows, parts))
     target = dataset.columns.get(dataset.target or "")
     if isinstance(target, Views) and len(target.names) > 1:
         found.append(partial(PerSeries, task.field, target, dataset.rows("train")))

@@ -43,7 +43,7 @@ def blur(picture: np.ndarray, level: float, rng: np.random.Generator) -> np.ndar
 
 
 @PICTURES.add("jpeg", (25, 18, 15, 10, 7), "JPEG of quality {level:g}",
-              "--set augment.trivialaugment=1, or training pictures that were saved so")  # fmt: skip
+              "training pictures that were saved so")  # fmt: skip
 def jpeg(picture: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
     """Saved small."""
 
@@ -56,14 +56,14 @@ def jpeg(picture: np.ndarray, level: float, rng: np.random.Generator) -> np.ndar
 
 
 @PICTURES.add("brightness", (0.1, 0.2, 0.3, 0.4, 0.5), "brighter by {level:.0%} of white",
-              "--set augment.brightness=0.5")  # fmt: skip
+              "--set augment.brightness=0.5 --set augment.contrast=0.8")  # fmt: skip
 def brightness(picture: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
     """Overexposed."""
     return _pixels(picture + 255 * level)
 
 
 @PICTURES.add("darkness", (0.1, 0.2, 0.3, 0.4, 0.5), "darker by {level:.0%} of white",
-              "--set augment.brightness=0.5")  # fmt: skip
+              "--set augment.brightness=0.5 --set augment.contrast=0.8")  # fmt: skip
 def darkness(picture: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
     """Underexposed."""
     return _pixels(picture - 255 * level)

@@ -10,13 +10,14 @@ from flambeau.report.sections.mistakes import pictures, worst
 from flambeau.report.sections.quality import calibration, regression
 from flambeau.report.sections.rivals import inputs, rivals
 from flambeau.report.sections.training import curves, speed
-from flambeau.report.sections.where import ranges, series, slices, thresholds
+from flambeau.report.sections.where import groups, ranges, series, slices, thresholds
 
 SECTIONS = (
     ("data", data),
     ("rivals", rivals),
     ("inputs", inputs),
     ("slices", slices),
+    ("groups", groups),
     ("forecasts", forecasts),
     ("series", series),
     ("pictures", pictures),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau.report.facts import Facts
-from flambeau.report.markup import Markup, tag
+from flambeau.report.markup import Markup, fragment, tag
 from flambeau.report.parts import cell, figure, figure_of, grid, note, section, table
 from flambeau.report.svg import Series, line_chart, percent
 from flambeau.report.words import Words
@@ -26,6 +26,28 @@ def slices(facts: Facts, words: Words) -> Markup | None:
     every = tag("details", tag("summary", words("slices.all", count=len(rest))),
                 table(_head(words, name), (_row(by, part, name) for by, part in rest), "list"))  # fmt: skip
     return section(words, "slices", tag("p", lead, class_="lead"), shown, every, note(words("slices.note")))
+
+
+def groups(facts: Facts, words: Words) -> Markup | None:
+    """Groups of samples that the model takes for alike and fails on."""
+    found = facts.detail.get("groups")
+    if not found:
+        return None
+    name, cards = found["metric"], []
+    for one in found["worst"]:
+        told = words("groups.one", count=one["count"], metric=words.metric(name), score=figure_of(name, one["score"]),
+                     rest=figure_of(name, one["rest"]), p=f"{one['p']:.2g}")  # fmt: skip
+        shared = (
+            words("groups.share", name=it["name"], share=f"{it['share']:.0%}", rest=f"{it['elsewhere']:.0%}")
+            if "share" in it
+            else words("groups.median", name=it["name"], median=f"{it['median']:.3g}", rest=f"{it['elsewhere']:.3g}")
+            for it in one["shared"]
+        )
+        thumbs = (tag("div", fragment(sample["html"]), class_="thumb", title=sample["place"])
+                  for sample in one["samples"] if sample.get("html"))  # fmt: skip
+        cards.append(tag("div", tag("p", told), tag("ul", (tag("li", it) for it in shared)),
+                         tag("div", thumbs, class_="thumbs"), class_="card"))  # fmt: skip
+    return section(words, "groups", note(words("groups.note")), *cards)
 
 
 def _head(words: Words, name: str) -> list[Markup]:
