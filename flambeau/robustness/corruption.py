@@ -47,23 +47,23 @@ class Corruptions(Registry[Corruption]):
     """The corruptions of one kind of data by name; a plug-in adds its own.
 
     >>> letters = Corruptions("corruption of letters")
-    >>> @letters.add("shout", (1, 2, 3, 4, 5), "{level} exclamation marks", "augment with punctuation")
+    >>> @letters.enter("shout", (1, 2, 3, 4, 5), "{level} exclamation marks", "augment with punctuation")
     ... def shout(text, level, rng):
     ...     return text + "!" * level
     >>> letters["shout"].change("no", 2, None)
     'no!!'
     """
 
-    def add(
+    def enter(
         self, name: str, levels: tuple[float, float, float, float, float], words: str, cure: str, moves: bool = False
     ) -> Callable[[Change], Change]:
         """A decorator that enters what changes a value; see `Corruption`."""
 
-        def enter(change: Change) -> Change:
+        def register(change: Change) -> Change:
             self.register(name)(Corruption(change, levels, words, cure, moves))
             return change
 
-        return enter
+        return register
 
     def within(self, opened: Callable[[Any], Any], closed: Callable[[Any, Any], Any]) -> dict[str, Corruption]:
         """All of them for raw values; see `Corruption.within`."""

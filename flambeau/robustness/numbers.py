@@ -12,13 +12,13 @@ COPIES = "copies of training rows with such"
 STEPS = Corruptions("corruption of series")
 
 
-@STEPS.add(
+@STEPS.enter(
     "noise",
     (0.1, 0.2, 0.4, 0.7, 1),
     "noise of {level:g} standard deviations",
     "copies of training rows with such noise",
 )
-@NUMBERS.add(
+@NUMBERS.enter(
     "noise",
     (0.1, 0.2, 0.4, 0.7, 1),
     "noise of {level:g} standard deviations",
@@ -29,14 +29,14 @@ def noise(numbers: np.ndarray, level: float, rng: np.random.Generator) -> np.nda
     return numbers + level * rng.standard_normal(numbers.shape)
 
 
-@STEPS.add("missing", (0.05, 0.1, 0.2, 0.4, 0.6), "{level:.0%} of the steps missing", f"{COPIES} gaps")
-@NUMBERS.add("missing", (0.05, 0.1, 0.2, 0.4, 0.6), "{level:.0%} of the cells missing", f"{COPIES} gaps")
+@STEPS.enter("missing", (0.05, 0.1, 0.2, 0.4, 0.6), "{level:.0%} of the steps missing", f"{COPIES} gaps")
+@NUMBERS.enter("missing", (0.05, 0.1, 0.2, 0.4, 0.6), "{level:.0%} of the cells missing", f"{COPIES} gaps")
 def missing(numbers: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
     """Some of the numbers gone."""
     return np.where(rng.random(numbers.shape) < level, np.nan, numbers)
 
 
-@NUMBERS.add(
+@NUMBERS.enter(
     "drift", (0.1, 0.25, 0.5, 1, 2), "every number higher by {level:g} standard deviations",
     "newer training rows, and differences or shares in place of levels",
 )  # fmt: skip
@@ -45,7 +45,7 @@ def shift(numbers: np.ndarray, level: float, rng: np.random.Generator) -> np.nda
     return numbers + level
 
 
-@NUMBERS.add(
+@NUMBERS.enter(
     "units", (0.01, 0.03, 0.1, 0.2, 0.4), "{level:.0%} of the numbers a thousand times as large",
     "`flambeau check` on new rows before they are predicted",
 )  # fmt: skip
@@ -54,7 +54,7 @@ def units(numbers: np.ndarray, level: float, rng: np.random.Generator) -> np.nda
     return np.where(rng.random(numbers.shape) < level, 1000 * numbers, numbers)
 
 
-@STEPS.add(
+@STEPS.enter(
     "drift", (0.1, 0.25, 0.5, 1, 2), "rising by {level:g} standard deviations over its steps",
     "each series scaled on its own (its field's `scale: row`), or newer training rows",
 )  # fmt: skip
@@ -63,7 +63,7 @@ def ramp(numbers: np.ndarray, level: float, rng: np.random.Generator) -> np.ndar
     return numbers + level * np.linspace(0, 1, numbers.shape[-1])
 
 
-@STEPS.add(
+@STEPS.enter(
     "gain", (0.95, 0.9, 0.75, 0.5, 0.25), "all values times {level:g}",
     "each series scaled on its own (its field's `scale: row`)",
 )  # fmt: skip

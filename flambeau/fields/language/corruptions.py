@@ -24,7 +24,7 @@ NEIGHBOURS = {
 """Letters beside each letter on a QWERTY keyboard."""
 
 
-@TEXTS.add("typos", (0.02, 0.04, 0.08, 0.12, 0.2), "a slip in {level:.0%} of the letters",
+@TEXTS.enter("typos", (0.02, 0.04, 0.08, 0.12, 0.2), "a slip in {level:.0%} of the letters",
            "pieces of words or n-grams of characters (--set fields.COLUMN.tokens=bpe), or texts with slips among the "
            "training rows")  # fmt: skip
 def typos(text: str, level: float, rng: np.random.Generator) -> str:
@@ -48,14 +48,14 @@ def typos(text: str, level: float, rng: np.random.Generator) -> str:
     return "".join([*out, held]) or text
 
 
-@TEXTS.add("case", (0.2, 0.4, 0.6, 0.8, 1), "{level:.0%} of the words in capitals", "--set fields.COLUMN.lower=true")
+@TEXTS.enter("case", (0.2, 0.4, 0.6, 0.8, 1), "{level:.0%} of the words in capitals", "--set fields.COLUMN.lower=true")
 def case(text: str, level: float, rng: np.random.Generator) -> str:
     """Words in capitals."""
     words = re.split(r"(\s+)", text)
     return "".join(w.upper() if d < level else w for w, d in zip(words, rng.random(len(words)), strict=True))
 
 
-@TEXTS.add("dropped words", (0.05, 0.1, 0.2, 0.3, 0.5), "{level:.0%} of the words lost", "--set augment.deletion=0.2")
+@TEXTS.enter("dropped words", (0.05, 0.1, 0.2, 0.3, 0.5), "{level:.0%} of the words lost", "--set augment.deletion=0.2")
 def dropped(text: str, level: float, rng: np.random.Generator) -> str:
     """Words lost, of texts without spaces characters; one always stays."""
     between = " " if len(text.split()) > 1 else ""
@@ -64,7 +64,7 @@ def dropped(text: str, level: float, rng: np.random.Generator) -> str:
     return between.join(p for p, d in zip(parts, drawn, strict=True) if d >= level or d == drawn.max())
 
 
-@TEXTS.add("spaces", (0.05, 0.1, 0.2, 0.3, 0.5), "{level:.0%} of the spaces lost, others where none belong",
+@TEXTS.enter("spaces", (0.05, 0.1, 0.2, 0.3, 0.5), "{level:.0%} of the spaces lost, others where none belong",
            "pieces of words (--set fields.COLUMN.tokens=bpe)")  # fmt: skip
 def spaces(text: str, level: float, rng: np.random.Generator) -> str:
     """Words run together or torn apart."""

@@ -28,21 +28,21 @@ def _pixels(numbers: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(numbers), 0, 255).astype(np.uint8)
 
 
-@PICTURES.add("noise", (0.08, 0.12, 0.18, 0.26, 0.38), "normal noise of deviation {level:g} (white is 1)",
+@PICTURES.enter("noise", (0.08, 0.12, 0.18, 0.26, 0.38), "normal noise of deviation {level:g} (white is 1)",
               "--set augment.gaussian_noise=0.2")  # fmt: skip
 def noise(picture: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
     """Gaussian noise, as of a sensor in the dark."""
     return _pixels(picture + 255 * level * rng.standard_normal(picture.shape))
 
 
-@PICTURES.add("blur", (0.005, 0.01, 0.015, 0.02, 0.03), "a Gaussian blur of {level:.1%} of the shorter side",
+@PICTURES.enter("blur", (0.005, 0.01, 0.015, 0.02, 0.03), "a Gaussian blur of {level:.1%} of the shorter side",
               "--set augment.blur=3")  # fmt: skip
 def blur(picture: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
     """Out of focus."""
     return _by_pillow(picture, lambda p: p.filter(ImageFilter.GaussianBlur(level * min(p.size))))
 
 
-@PICTURES.add("jpeg", (25, 18, 15, 10, 7), "JPEG of quality {level:g}",
+@PICTURES.enter("jpeg", (25, 18, 15, 10, 7), "JPEG of quality {level:g}",
               "training pictures that were saved so")  # fmt: skip
 def jpeg(picture: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
     """Saved small."""
@@ -55,21 +55,21 @@ def jpeg(picture: np.ndarray, level: float, rng: np.random.Generator) -> np.ndar
     return _by_pillow(picture, saved)
 
 
-@PICTURES.add("brightness", (0.1, 0.2, 0.3, 0.4, 0.5), "brighter by {level:.0%} of white",
+@PICTURES.enter("brightness", (0.1, 0.2, 0.3, 0.4, 0.5), "brighter by {level:.0%} of white",
               "--set augment.brightness=0.5 --set augment.contrast=0.8")  # fmt: skip
 def brightness(picture: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
     """Overexposed."""
     return _pixels(picture + 255 * level)
 
 
-@PICTURES.add("darkness", (0.1, 0.2, 0.3, 0.4, 0.5), "darker by {level:.0%} of white",
+@PICTURES.enter("darkness", (0.1, 0.2, 0.3, 0.4, 0.5), "darker by {level:.0%} of white",
               "--set augment.brightness=0.5 --set augment.contrast=0.8")  # fmt: skip
 def darkness(picture: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
     """Underexposed."""
     return _pixels(picture - 255 * level)
 
 
-@PICTURES.add("contrast", (0.4, 0.3, 0.2, 0.1, 0.05), "{level:.0%} of the contrast left",
+@PICTURES.enter("contrast", (0.4, 0.3, 0.2, 0.1, 0.05), "{level:.0%} of the contrast left",
               "--set augment.contrast=0.8")  # fmt: skip
 def contrast(picture: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
     """In fog."""
@@ -77,7 +77,7 @@ def contrast(picture: np.ndarray, level: float, rng: np.random.Generator) -> np.
     return _pixels(mean + level * (picture - mean))
 
 
-@PICTURES.add("rotation", (5, 10, 15, 25, 45), "turned by {level:g} degrees", "--set augment.rotation=30", moves=True)
+@PICTURES.enter("rotation", (5, 10, 15, 25, 45), "turned by {level:g} degrees", "--set augment.rotation=30", moves=True)
 def rotation(picture: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
     """Held askew, to either side; what comes in has the mean colour of the border."""
     border = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
@@ -87,7 +87,7 @@ def rotation(picture: np.ndarray, level: float, rng: np.random.Generator) -> np.
         degrees, PILImage.Resampling.BILINEAR, fillcolor=fill if len(fill) > 1 else fill[0]))  # fmt: skip
 
 
-@PICTURES.add("pixelate", (0.6, 0.5, 0.4, 0.3, 0.25), "{level:.0%} of the pixels a side",
+@PICTURES.enter("pixelate", (0.6, 0.5, 0.4, 0.3, 0.25), "{level:.0%} of the pixels a side",
               "--set augment.blur=3, or a smaller size of the pictures")  # fmt: skip
 def pixelate(picture: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
     """Made small and large again."""

@@ -15,14 +15,14 @@ PER_SECOND = 16_000
 """Samples a second that a room is made for: its decay in samples is the same at any rate."""
 
 
-@SOUNDS.add("noise", (30, 20, 10, 5, 0), "white noise {level:g} dB under the sound",
+@SOUNDS.enter("noise", (30, 20, 10, 5, 0), "white noise {level:g} dB under the sound",
             "--set 'augment.noise=[0,30]'")  # fmt: skip
 def noise(sound: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
     """White noise at a ratio of signal to noise."""
     return wave.add_noise(torch.from_numpy(sound)[None], torch.tensor([float(level)]), _generator(rng))[0].numpy()
 
 
-@SOUNDS.add("reverb", (0.2, 0.4, 0.7, 1, 1.5), "a room whose sound falls by 60 dB in {level:g} s",
+@SOUNDS.enter("reverb", (0.2, 0.4, 0.7, 1, 1.5), "a room whose sound falls by 60 dB in {level:g} s",
             "--set augment.reverb=0.5")  # fmt: skip
 def reverb(sound: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
     """A synthetic room, as much of it as of the direct sound."""
@@ -30,7 +30,7 @@ def reverb(sound: np.ndarray, level: float, rng: np.random.Generator) -> np.ndar
     return wave.reverb(torch.from_numpy(sound)[None], level * one, one, PER_SECOND, _generator(rng))[0].numpy()
 
 
-@SOUNDS.add("speed", (1.05, 1.1, 1.2, 1.35, 1.5), "faster or slower by a factor of {level:g}, pitch too",
+@SOUNDS.enter("speed", (1.05, 1.1, 1.2, 1.35, 1.5), "faster or slower by a factor of {level:g}, pitch too",
             "--set augment.stretch=0.2 --set augment.pitch=3")  # fmt: skip
 def speed(sound: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
     """Played at another speed."""
@@ -39,7 +39,7 @@ def speed(sound: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarr
     return changed if len(changed) else sound
 
 
-@SOUNDS.add("clipping", (0.02, 0.05, 0.1, 0.2, 0.4), "the loudest {level:.0%} of the samples cut off",
+@SOUNDS.enter("clipping", (0.02, 0.05, 0.1, 0.2, 0.4), "the loudest {level:.0%} of the samples cut off",
             "--set augment.gain=12")  # fmt: skip
 def clipping(sound: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
     """Recorded too loud."""
@@ -47,7 +47,7 @@ def clipping(sound: np.ndarray, level: float, rng: np.random.Generator) -> np.nd
     return np.clip(sound, -top, top) if top > 0 else sound
 
 
-@SOUNDS.add("low pass", (0.7, 0.5, 0.35, 0.25, 0.15), "only the lower {level:.0%} of the frequencies",
+@SOUNDS.enter("low pass", (0.7, 0.5, 0.35, 0.25, 0.15), "only the lower {level:.0%} of the frequencies",
             "--set augment.frequency_masks=2, or a lower rate of the sounds")  # fmt: skip
 def low_pass(sound: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
     """As through a telephone."""
