@@ -319,6 +319,21 @@ def regression() -> Program:
 
 
 @healthy
+def regression_from_zero() -> Program:
+    model = Numbers()
+    nn.init.zeros_(model.body[-1].weight)
+    nn.init.zeros_(model.body[-1].bias)
+    x = torch.randn(64, 8)
+    return Program(model, nn.MSELoss(), (x, 3 * x.sum(1) + 5), adam(model))
+
+
+@healthy
+def small_targets() -> Program:
+    x = torch.randn(64, 8)
+    return Program(Numbers(), nn.MSELoss(), (x, 0.02 * x.sum(1) + 0.5))
+
+
+@healthy
 def linear_regression() -> Program:
     x = torch.randn(200, 4)
     return Program(nn.Linear(4, 1), nn.HuberLoss(), (x, x.mean(1, keepdim=True)))

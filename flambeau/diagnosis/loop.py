@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -60,23 +60,19 @@ def doctor(
     begun, said = time.perf_counter(), reporter or Reporter(quiet)
     patient = patient_of(model, loss, data, optimizer)
     findings = examine(patient)
-    for line, severity in lines(findings):
-        said.say(line, style=STYLES[severity])
+    say(findings, said)
     seen = f"{len(PROBES.items())} probes on {patient.size or 'one batch of'} samples"
     said.say(f"{len(findings) or 'no'} findings by {seen} in {time.perf_counter() - begun:.1f} s")
     return findings
 
 
-def lines(findings: list[Finding]) -> Iterator[tuple[str, Severity]]:
-    """Findings as a person reads them: what, where, and beneath it what to do."""
+def say(findings: list[Finding], reporter: Reporter) -> None:
+    """Findings as a person reads them: what and where, and beneath it what to do."""
     for finding in findings:
-        places = ", ".join(finding.places[:3]) + (f" and {len(finding.places) - 3} more" if finding.places[3:] else "")
-        yield (
-            f"{finding.severity} [{finding.check}]: {finding.message}{f' -- {places}' if places else ''}",
-            finding.severity,
-        )
-        if finding.fix:
-            yield f"    {finding.fix}", Severity.NOTE
+        more = f" and {len(finding.places) - 3} more" if finding.places[3:] else ""
+        places = f" ({', '.join(finding.places[:3])}{more})" if finding.places else ""
+        told = f"{finding.severity} [{finding.check}] {finding.message}{places}"
+        reporter.say(told + (f"\n    {finding.fix}" if finding.fix else ""), style=STYLES[finding.severity])
 
 
 def patient_of(model: nn.Module, loss: Callable[..., Tensor] | None, data: Any, optimizer: Optimizer | None) -> Patient:

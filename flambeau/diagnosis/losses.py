@@ -16,11 +16,13 @@ from torch import Tensor
 from flambeau.core.findings import Finding, Severity
 from flambeau.diagnosis.layers import operation
 from flambeau.diagnosis.patient import Patient, Trial
-from flambeau.diagnosis.probe import PROBES, error, warning
+from flambeau.diagnosis.probe import PROBES, error, told, warning
 
 FAR = 8.0  # times the loss of chance, at the start
 RARELY = 3.0  # the same, that is told as a note
 FAR_NUMBERS = 30.0  # the same of numbers, whose squares grow fast
+DISTANT = 10.0  # between numbers and targets, that steps of a usual rate take long to go
+FAR_SPREAD = 1000.0  # of targets over outputs
 SURE = 20.0  # a logit that leaves no doubt
 REACH = {
     "Relu": (0.0, math.inf),
@@ -318,21 +320,19 @@ def chance(patient: Patient) -> Iterator[Finding]:
     if not losses or not math.isfinite(start) or min(losses) < 1e-6 * start:
         return
     level, times = min(losses), start / min(losses)
-    far = FAR if compared.has_classes or compared.wants_logits else FAR_NUMBERS
-    if times > min(far, RARELY):
-        severity = Severity.WARNING if times > far else Severity.NOTE
-        said = f"the loss at the start is {start:.4g}, {times:.1f} times that of guessing ({level:.4g})"
-        fix = "the last layer's weights are too large: look for inputs, a layer or a product that make the logits large"
-        if not (compared.has_classes or compared.wants_logits):
-            fix = "the targets are far from what the model gives: standardise them (y - mean) / std, or the outputs"
-        if severity is Severity.WARNING or compared.has_classes:
-            yield Finding("loss-at-start", severity, said, [compared.place], fix=fix)
-    elif compared.alike and not compared.wants_logits and t.is_floating_point():
-        spread, given = float(t.std()), float(o.square().mean().sqrt())
-        if spread > 1000 * max(given, 1e-3):
-            yield warning(
-                "target-scale",
-                f"the targets spread by {spread:.3g}, the outputs by {given:.3g}",
-                ["the target"],
-                fix="standardise the targets: (y - mean) / std, and back after predicting",
+    said = f"the loss at the start is {start:.4g}, {times:.1f} times that of guessing ({level:.4g})"
+    if compared.has_classes or compared.wants_logits:
+        if times > RARELY:
+            yield told(
+                Severity.WARNING if times > FAR else Severity.NOTE,
+                "loss-at-start",
+                said,
+                compared.place,
+                fix="the logits are large: look for inputs, a layer or a product that make them so",
             )
+    elif times > FAR_NUMBERS and float((o - t).square().mean().sqrt()) > DISTANT:
+        fix = "the targets are far from what the model gives: standardise them, (y - mean) / std, or the outputs"
+        yield warning("loss-at-start", said, compared.place, fix=fix)
+    elif (spread := float(t.float().std())) > FAR_SPREAD * max(given := float(o.square().mean().sqrt()), 1.0):
+        said = f"the targets spread by {spread:.3g}, the outputs by {given:.3g}"
+        yield warning("target-scale", said, "the target", fix="standardise the targets, (y - mean) / std")

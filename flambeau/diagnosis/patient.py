@@ -115,18 +115,13 @@ class Patient:
         trial.learn(LATER)
         return trial.step()
 
-    @cached_property
-    def still(self) -> Trial:
-        """Copies that are only asked for answers."""
-        return Trial(self)
-
     def answers(self, inputs: Any, seed: int = 0) -> list[Tensor] | None:
         """The floating tensors of the output in evaluation mode; None where it gives none, or does not take the input.
 
         Raises:
-            Unfit: the model cannot be copied.
+            Unfit: there is no step.
         """
-        trial = self.still
+        trial = self.start.trial
         try:
             with torch.no_grad():
                 given = list(tensors(trial.output(inputs, training=False, seed=seed)))
@@ -142,7 +137,7 @@ class Patient:
             with isolated(0), torch.random.fork_rng(sorted(d.index for d in devices)), torch.enable_grad():
                 yield
         finally:
-            for measured in ("start", "later", "still"):
+            for measured in ("start", "later"):
                 self.__dict__.pop(measured, None)
 
 
@@ -292,6 +287,8 @@ def leaves_of(loss: Tensor) -> list[Tensor]:
 
 
 def _failed(what: str, error: Exception, places: Iterable[str] = ()) -> Finding:
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "memory" in str(error):
+        return Finding("no-copy", Severity.NOTE, "there is not memory enough to examine copies of the model")
     fix = error.fix if isinstance(error, FlambeauError) else None
     return Finding(
         "no-step",

@@ -77,7 +77,7 @@ def _first_change(
     patient: Patient, inputs: tuple[Any, Any], seeds: tuple[int, int], differ: Callable[[Tensor, Tensor], bool]
 ) -> tuple[str, Layer | None]:
     """The first layer in which two passes differ, or what lies behind the last in which they do not."""
-    trial, seen = patient.still, []
+    trial, seen = patient.start.trial, []
     for value, seed in zip(inputs, seeds, strict=True):
         with watched(trial.model) as layers, torch.no_grad():
             trial.output(value, training=False, seed=seed)
@@ -163,7 +163,7 @@ def modes(patient: Patient) -> Iterator[Finding]:
     """Forward keeps the mode that it is called in, and evaluation is the same twice."""
     step = patient.start
     evaluating = patient.answers(patient.input)
-    turned = [name for name, module in patient.still.model.named_modules() if module.training]
+    turned = [name for name, module in patient.start.trial.model.named_modules() if module.training]
     if changed := step.modes or (turned if evaluating is not None else []):
         to = "evaluation" if step.modes else "training"
         yield warning(
@@ -205,8 +205,7 @@ def one_sample(patient: Patient) -> Iterator[Finding]:
     size = patient.size
     if patient.smallest != 1 or size is None or size < 2:
         return
-    _ = patient.start  # with several samples it works
-    trial = patient.still
+    trial = patient.start.trial
     with watched(trial.model) as seen:
         try:
             trial.output(rows_of(patient.input, torch.arange(1)), training=True)

@@ -16,6 +16,7 @@ from flambeau.core.findings import Finding, worst_first
 from flambeau.core.randomness import mix
 from flambeau.core.registry import Asked
 from flambeau.core.reporter import QUIET, Reporter
+from flambeau.data.batch import Batch
 from flambeau.data.dataset import Dataset
 from flambeau.data.store.encode import EncodeOptions
 from flambeau.evaluation import measure, with_tta
@@ -116,8 +117,9 @@ class Learner:
         self.findings: list[Finding] = []
         self.decided: tuple[Decision, ...] = ()
         """What was decided before the plan is made, such as by a budget of time."""
-        self._checked = False
-        self._built = False
+        self.first_batch: Batch | None = None
+        """The one that `build` has tried, until the training begins."""
+        self._checked = self._built = False
 
     @property
     def data(self) -> Dataset | None:
@@ -128,8 +130,6 @@ class Learner:
         own = {"model": self.own_model, "loss": self.own_loss, "objective": self.own_objective,
                "data": getattr(self.feed, "data", {}).get("train"), **vars(self.own_steps)}  # fmt: skip
         parts.write_own(self.recipe, own, [*self.own_techniques.values()])
-
-    # -- putting the parts together -----------------------------------------------------------------------------
 
     def build(self) -> Learner:
         """Fits fields, encodes the data, builds the model and decides what was left to decide. `fit` calls it.
@@ -187,23 +187,21 @@ class Learner:
         self._check_names()
         return self.feed.unfitted().look(self.recipe).after(self.decided)
 
-    @property
-    def _takes(self) -> tuple[str, ...]:
-        """What the objective is made from; an own one is made already."""
-        return OBJECTIVES[self.recipe.objective.name].takes if self.own_objective is None else ()
-
     def _try(self) -> None:
         """One batch through the model and the loss, so that what does not fit is told before the first step; of one
         that is too large for the memory the half, the quarter, …"""
         fits = preflight.try_parts(self.objective, self.engine, self.feed.first_batch())
         if fits is None:
             raise self._out_of_memory()
+        self.first_batch = fits[0]
         self.feed.tried(self.recipe, self.objective, self.engine, *fits)
 
     def _out_of_memory(self) -> TrainingError:
         return preflight.out_of_memory(self.objective, self.engine, self.recipe.training, *self.feed.largest_batch())
 
-    # -- training -----------------------------------------------------------------------------------------------
+    def doctor(self) -> list[Finding]:
+        """What is wrong with the model, the loss and a first batch, see `fb.doctor`. Raises as `build`."""
+        return preflight.examine(self.build())
 
     def fit(
         self, *, resume: bool = False, check: bool = True, compute_threads: int | None = None, **settings: Any
@@ -212,7 +210,7 @@ class Learner:
 
         Args:
             resume: go on from the run folder's last checkpoint; from the start if it has none.
-            check: look for mistakes in the data first.
+            check: look for mistakes first: in the data, and in a model, a loss or an objective of your own.
             compute_threads: that torch computes with, which the last bits of the weights depend on; if not given those
                 that a resumed training began with, else as many as torch has.
             settings: of the recipe, such as `epochs=5`.
@@ -255,9 +253,10 @@ class Learner:
 
     def _check_names(self) -> None:
         named = {key: s for key, s in self.recipe.techniques.items() if key not in self.own_techniques}
-        by_name = self.own_model is None and self.own_objective is None
+        own = self.own_objective is not None
+        by_name = not own and self.own_model is None
         choices.check_names(self.recipe.model_copy(update={"techniques": named}), model=by_name)
-        if "target" in self._takes and self.data is not None:
+        if not own and self.data is not None and "target" in OBJECTIVES[self.recipe.objective.name].takes:
             choices.check_metric(self.recipe, self.data)
 
     def _fit_in(self, run: Run, begun: bool, check: bool) -> dict[str, float]:
@@ -285,10 +284,10 @@ class Learner:
         several = self.processes
         folder, resume = several.same((run.path if run else None, resume))
         self.build()
+        preflight.examine_own(self, self._checked and several.first and not resume)
         if run is not None:
             records.write_down(run, self.recipe, self.feed, self.engine, resume, self.reporter)
-            if self.data is not None:
-                self._write_findings(run)
+            self._write_findings(run)
         feed = self._frozen or self.feed
         self.trainer = Trainer(
             self.objective, self.engine, self.recipe.training,
@@ -348,8 +347,6 @@ class Learner:
 
     def _write_findings(self, run: Run) -> None:
         records.write_findings(run, self.findings, self._checked, self.data, self._built)
-
-    # -- using it -----------------------------------------------------------------------------------------------
 
     def evaluate(self, split: str | None = None, *, tta: Any = None) -> dict[str, Any]:
         """Measures on one split: {split, samples, metric, metrics, intervals, detail}, plain JSON.

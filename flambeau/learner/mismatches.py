@@ -11,10 +11,7 @@ from torch.nn.modules.lazy import LazyModuleMixin
 
 from flambeau.core.errors import ModelError
 from flambeau.data.custom import TARGETS
-from flambeau.objectives.losses import bare, expects_classes
 from flambeau.objectives.measured import broadcasts, compares_numbers, is_binary, takes_logits
-
-NEARLY = 1e-4  # sums of float32 probabilities are within it
 
 
 def check_model(model: nn.Module) -> None:
@@ -93,24 +90,3 @@ def for_loss(loss: Any, output: Any, target: Any, error: str = "") -> str | None
         if is_binary(loss) and not takes_logits(loss):
             return "use nn.BCEWithLogitsLoss, or end the model with a sigmoid"
     return "make the head or the loss fit the target" if error else None
-
-
-def remark(loss: Any, output: Any) -> str | None:
-    """What a loss takes and a model's output is not, though nothing fails; None where nothing is seen.
-
-    Args:
-        output: of a first batch.
-    """
-    if not isinstance(output, Tensor) or output.ndim < 2 or output.numel() < 2 or not output.is_floating_point():
-        return None
-    values = output.detach().float()
-    within = bool(((values >= 0) & (values <= 1)).all())
-    if expects_classes(loss) and values.shape[1] > 1:
-        named = isinstance(bare(loss), nn.NLLLoss) or bare(loss) is nn.functional.nll_loss
-        if named and not bool((values.logsumexp(1).abs() < NEARLY * 10).all()):
-            return "NLLLoss takes log-probabilities: end the model with log_softmax, or use nn.CrossEntropyLoss"
-        if not named and within and bool(((values.sum(1) - 1).abs() < NEARLY).all()):
-            return "the model gives probabilities, and cross-entropy applies softmax itself: leave it out of the model"
-    if takes_logits(loss) and within and values.numel() >= 16 and float(values.std()) < 0.5:
-        return "the outputs all lie in 0…1, and the loss applies the sigmoid itself: leave it out of the model"
-    return None

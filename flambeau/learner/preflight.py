@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from flambeau import diagnosis
 from flambeau.core.errors import DataError, ModelError, TrainingError, UsageError, first_line, shown
+from flambeau.core.findings import Finding, worst_first
 from flambeau.data.batch import Batch
 from flambeau.data.custom import split_batch
 from flambeau.data.items import form
+from flambeau.diagnosis import PROBES, Patient
+from flambeau.diagnosis.loop import say
+from flambeau.diagnosis.patient import MOST_SAMPLES
+from flambeau.fields.encoding import Windows
 from flambeau.learner import mismatches
 from flambeau.objectives import Objective, Supervised
+from flambeau.objectives.measured import call
 from flambeau.training import Settings
 from flambeau.training.engine import Engine
 from flambeau.training.memory import in_parts, is_out_of_memory, let_go
 
+if TYPE_CHECKING:
+    from flambeau.learner.learner import Learner
+
+EXAMINED = {"model", "loss", "objective"}  # names of own parts in a recipe
+LARGE, FEW = 50_000_000, 8  # parameters of a model that is examined with so few samples
 IGNORED = -100  # what torch's losses take for "no class" if not told otherwise
 
 
@@ -280,3 +294,49 @@ def head(value: Any, size: int) -> Any:
         parts = [head(v, size) for v in value]
         return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
     return value
+
+
+@dataclass
+class OwnLoss:
+    """The loss of an objective as a function of its model and a batch; of several phases the sum."""
+
+    objective: Objective
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
+        return sum((self.objective.loss(batch, phase) for phase in self.objective.phases), start=0.0)  # type: ignore[return-value]
+
+
+def examine_own(learner: Learner, checked: bool) -> None:
+    """Examines a model, a loss and an objective of the user's own before they are trained; what comes from the
+    catalogue is tested. Lets go of the batch that was tried.
+
+    Args:
+        checked: whether it is wanted.
+    """
+    if checked and EXAMINED.intersection(learner.recipe.own_parts):
+        examine(learner)
+    learner.first_batch = None
+
+
+def examine(learner: Learner) -> list[Finding]:
+    """What the probes find in some samples of a built Learner's first batch, the worst first; it is said, and joins the
+    Learner's findings. Nothing else of it changes."""
+    objective, batch = learner.objective, learner.first_batch or learner.feed.first_batch()
+    size = sum(p.numel() for p in objective.model.parameters())
+    batch = in_parts(batch, math.ceil(len(batch) / (FEW if size > LARGE else MOST_SAMPLES)))[0]
+    # of several phases one gains what another loses
+    probes = [name for name in PROBES if len(objective.phases) == 1 or name != "one-batch"]
+    findings = diagnosis.examine(_patient(objective, batch), probes)
+    say(findings, learner.reporter)
+    learner.findings = worst_first([*learner.findings, *(f for f in findings if f not in learner.findings)])
+    return findings
+
+
+def _patient(objective: Objective, batch: Batch) -> Patient:
+    if isinstance(objective, Supervised) and not isinstance(batch.input, Windows) and type(objective) is Supervised:
+        was_training = objective.model.training
+        objective.model.train()
+        target: Any = objective.wanted(batch)
+        objective.model.train(was_training)
+        return Patient(objective.model, objective.loss_function, batch.input, target, call=call)
+    return Patient(objective.model, None, batch, call=OwnLoss(objective))

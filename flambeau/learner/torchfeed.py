@@ -21,7 +21,7 @@ from flambeau.data.batch import Batch
 from flambeau.data.dataset import Dataset
 from flambeau.data.items import length
 from flambeau.data.store.encode import EncodeOptions
-from flambeau.learner import mismatches, preflight
+from flambeau.learner import preflight
 from flambeau.learner.feeds import SPLITS, Feed, FieldFeed, has_batch_norm
 from flambeau.learner.plan import Facts
 from flambeau.objectives import Objective, Supervised, losses
@@ -119,8 +119,6 @@ class TorchFeed(Feed):
         if not isinstance(objective, Supervised) or not isinstance(output, Tensor):
             return
         loss = objective.loss_function
-        if said := mismatches.remark(loss, output):
-            self._note(said)
         if self._check is not None:
             self._check.num_classes = output.shape[1] if output.ndim > 1 else None
             self._check.ndim = max(output.ndim - 1, 1)

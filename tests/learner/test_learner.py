@@ -230,7 +230,7 @@ def test_an_own_dataloader_is_used_as_it_is_made() -> None:
 
     loader = DataLoader(images(), batch_size=50, shuffle=True, collate_fn=lambda s: torch.utils.data.default_collate(s))
     trained = learner((loader, DataLoader(images(), batch_size=100)), Watched(), epochs=1)
-    trained.fit()
+    trained.fit(check=False)
     assert set(sizes) == {50, 100}
     again = learner(DataLoader(images(), batch_size=50, shuffle=True), Own(), epochs=3)
     assert "loss" in again.fit(), "without validation it is measured on what it trained on"
