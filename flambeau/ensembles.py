@@ -140,7 +140,7 @@ def _check_target(first: Run, of_first: Predictor, other: Run, of_other: Predict
         odd = sorted({*one.classes} ^ {*two.classes}, key=str)
         found = f"{first.path} and {other.path} have other classes" + (f", such as '{odd[0]}'" if odd else "")
         raise UsageError(found, expected="the same classes in the same order")
-    if not one.classes and one.to_dict() != two.to_dict():
+    if not one.classes and one.rescaling(two) is None:
         found = f"{first.path} and {other.path} scale {of_first.target} otherwise"
         raise UsageError(found, expected="the same training rows and settings of the target")
     if one.encoding.ragged and {n: _seen(f) for n, f in of_first.fields.items()} != {

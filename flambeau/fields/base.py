@@ -195,6 +195,11 @@ class Field(RawValues, Suited, ABC):
         """Model output for one sample, after its activation, to what a person reads."""
         return output
 
+    def rescaling(self, other: Field) -> Callable[[Tensor], Tensor] | None:
+        """What brings answers (B, …) in the scale of another field of the same target, fitted to other rows, to the
+        scale of this one, so that they have a mean; None where nothing does."""
+        return (lambda answers: answers) if self.to_dict() == other.to_dict() else None
+
     def check(self, values: Sequence[Any]) -> list[Finding]:
         """What is wrong with raw values of this kind on their own."""
         return []

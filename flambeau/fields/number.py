@@ -223,6 +223,16 @@ class Number(Field):
         natural = self.natural(np.asarray(output, dtype=np.float64).reshape(self.shape))
         return natural if self.shape else float(natural)
 
+    def rescaling(self, other: Field) -> Callable[[torch.Tensor], torch.Tensor] | None:
+        if (same := super().rescaling(other)) or not isinstance(other, Number) or other.shape != self.shape:
+            return same
+
+        def rescaled(answers: torch.Tensor) -> torch.Tensor:
+            natural = other.natural(answers.detach().double().cpu().numpy().reshape(-1, *self.shape))
+            return torch.from_numpy(self.standard(natural)).view(answers.shape).to(answers.device)
+
+        return rescaled
+
     def describe(self, values: Sequence[Any]) -> dict[str, Any]:
         array = _numbers(values, self.numerals)
         return spread(array) if array.ndim == 1 else {}

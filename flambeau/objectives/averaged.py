@@ -121,6 +121,8 @@ class Averaged(Supervised):
         super().__init__(combination or Combination("mean", len(members)), target, loss, metrics, metric)
         self.of_members = task_of(target)
         """The task of the answers that are joined, with the calibration that they have been through."""
+        fields = [member.task.field for member in self.members]
+        self._rescalings = [target.rescaling(field) if target and field else None for field in fields]
         if type(self.task).deactivate is Task.deactivate:
             self.task.deactivate(None)  # told before anything is computed
 
@@ -130,8 +132,13 @@ class Averaged(Supervised):
             member.model.eval()
 
     def answers(self, batch: Batch) -> list[Tensor]:
-        """What each member says, (B, …), after its activation."""
-        return [member.predict(own) for member, own in zip(self.members, batch.input.batches, strict=True)]
+        """What each member says, (B, …), after its activation, in one scale."""
+        batches = zip(self.members, batch.input.batches, strict=True)
+        return self.in_one_scale([member.predict(own) for member, own in batches])
+
+    def in_one_scale(self, answers: Sequence[Tensor]) -> list[Tensor]:
+        """Answers of each member, (B, …), in the scale of the target of all."""
+        return [rescaled(a) if rescaled else a for rescaled, a in zip(self._rescalings, answers, strict=True)]
 
     def joined(self, answers: Sequence[Tensor]) -> Tensor:
         """The joint answer to answers of each member, (B, …), as `predict` gives it."""

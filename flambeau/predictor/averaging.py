@@ -69,7 +69,7 @@ class EnsemblePredictor(Predictor):
         tasks = [member.objective.task for member in self.members]
         outputs = [member.raw_of(*inputs, **named) for member in self.members]
         answers = [task.activate(output) for task, output in zip(tasks, outputs, strict=True)]
-        return self.objective.of_members.deactivate(self.objective.model(answers))
+        return self.objective.of_members.deactivate(self.objective.model(self.objective.in_one_scale(answers)))
 
     @property
     def views(self) -> dict[str, Any]:
@@ -108,7 +108,8 @@ class EnsemblePredictor(Predictor):
 
     def outputs(self, encoded: Sequence[Encoded]) -> np.ndarray:
         answers = [member.outputs([_part(e, i) for e in encoded]) for i, member in enumerate(self.members)]
-        return self.objective.joined([torch.from_numpy(answer) for answer in answers]).numpy()
+        scaled = self.objective.in_one_scale([torch.from_numpy(answer) for answer in answers])
+        return self.objective.joined(scaled).numpy()
 
     def blank(self) -> dict[str, np.ndarray]:
         return {f"{name}#{i}": a for i, member in enumerate(self.members) for name, a in member.blank().items()}

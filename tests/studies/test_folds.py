@@ -93,6 +93,23 @@ def test_groups_stay_together_and_each_is_a_fold_where_no_number_is_given(table,
     assert evaluate_run(said["ensemble"])["split"] == "train"
 
 
+@pytest.mark.parametrize("transform", ["none", "log"])
+def test_models_of_numbers_are_joined_in_the_units_of_the_target(transform, tmp_path):
+    """Each fold scales the target by its own rows."""
+    x = np.random.default_rng(0).uniform(1, 3, 60)
+    columns = {"x": x.tolist(), "price": (1000 * x**3).tolist()}
+    data = fb.Dataset(columns, target="price", fields={"price": fb.fields.Number(transform=transform)})
+    found = fb.cross_validate(learner(data, epochs=3), 3, study=tmp_path / "s", ensemble=True)
+    assert found.ensemble is not None
+    joint, members = fb.load(found.ensemble), [fb.load(run) for run in found.ensemble.members]
+    scaled = [member.fields["price"] for member in members]
+    assert len({tuple(field.mean) for field in scaled}) == 3
+    for value in (1.2, 2.9):
+        own = np.asarray([member.predict({"x": value}).label for member in members])
+        mean = np.exp(np.log(own).mean()) if transform == "log" else own.mean()
+        assert joint.predict({"x": value}).label == pytest.approx(mean, rel=1e-5)
+
+
 def test_a_study_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(table, tmp_path):
     program = f"""if True:
         import flambeau as fb
