@@ -77,6 +77,9 @@ def command(
     by: Annotated[
         str | None, option("The column of what stays together, or a name of --pattern; of times for --split time.")
     ] = None,
+    split_near: Annotated[
+        bool, typer.Option("--split-near", help="Rows that are alike stay together too; costs a check of the data.")
+    ] = False,
     valid: Annotated[
         float | None,
         option("Share of rows that validate and choose the epoch; 0.15 or less by their number if not given."),
@@ -125,6 +128,8 @@ def command(
     if budget is not None:
         learner = within(learner, budget)
     if dry_run:
+        if learner.data is not None:
+            common.reporter().say(learner.data.describe())
         tell(learner.plan(), json)
     else:
         finish(learner, json, check=not no_check)
@@ -135,7 +140,7 @@ def learner_of(asked: Mapping[str, Any]) -> Learner:
     from flambeau.core.registry import name_and_options
     from flambeau.core.settings import parse_setting
     from flambeau.data.sources.opening import from_path
-    from flambeau.data.split import Split
+    from flambeau.data.split import NEAR, Split
     from flambeau.learner import Learner
     from flambeau.objectives import OBJECTIVES
     from flambeau.recipe import Recipe
@@ -172,7 +177,8 @@ def learner_of(asked: Mapping[str, Any]) -> Learner:
             raise UsageError("what is to be trained on?", fix="give a folder, a table, or --recipe")
         return Learner.from_recipe(base, **beside)
     seed = base.training.seed if asked.get("split_seed") is None else asked["split_seed"]
-    how = Split(asked["split"], asked["valid"], asked["test"], asked["by"], seed)
+    how = Split(asked["split"], asked["valid"], asked["test"], asked["by"], seed,
+                together=NEAR if asked.get("split_near") else True)  # fmt: skip
     options = common.dataset_options(
         asked["target"], asked["input_"], asked["pattern"], how, id=asked["id_"], known=asked["known"] or None,
         **{name: asked[name] for name in OF_DATA},

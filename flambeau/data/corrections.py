@@ -6,8 +6,11 @@ import csv
 import io
 import json
 import math
+from numbers import Number
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from flambeau.core.errors import DataError, UsageError, nearest, shown
 from flambeau.core.files import read_bytes
@@ -88,6 +91,10 @@ def _read(text: str, like: Any, where: str) -> Any:
     try:
         if isinstance(like, (list, tuple)):
             return json.loads(text)
-        return float(text) if not isinstance(like, str) and like is not None and hasattr(like, "__float__") else text
+        if isinstance(like, (bool, np.bool_)):
+            return bool(("false", "true").index(text.lower()))
+        if isinstance(like, Number):
+            return int(text) if text.lstrip("+-").isdecimal() else float(text)
+        return text
     except ValueError:
         raise DataError(f"{shown(text)} does not fit", where=where, expected=f"such as {shown(like)}") from None

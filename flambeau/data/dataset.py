@@ -20,7 +20,7 @@ from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data import copies
 from flambeau.data.sources.coding import plain_targets
 from flambeau.data.sources.matching import match_parts
-from flambeau.data.split import ALIASES, NAMES, TEST, TRAIN, VALID, Split
+from flambeau.data.split import ALIASES, DRAWN, NAMES, NEAR, TEST, TRAIN, VALID, Split
 from flambeau.fields import Date, Field, Views, recognise
 from flambeau.fields.columns import taken
 from flambeau.fields.placement import following
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 Values = Sequence[Any]
 RECOGNISE_SAMPLE = 1000
 MANY_INPUTS = 12
+KEPT = "kept-together"
 
 
 class Reader:
@@ -129,6 +130,8 @@ class Dataset:
             self.fields[name] = given if given is not None else self._recognise(name)
             self.fields[name].look(self.columns[name])
         match_parts(self)
+        self.near = False
+        """Whether the split keeps rows together that are alike."""
         self.split = self._split(split, fields)
         self._knows_split = not isinstance(split, str | Split)
 
@@ -156,6 +159,7 @@ class Dataset:
                 "the data does not say which rows train and which validate",
                 fix="put it into folders train/ and valid/, or into a column 'split'; or take another kind of split",
             )
+        self.near = split.together == NEAR
         by: Any = None
         if split.method == "auto" and split.by is not None and split.together and split.folds is None:
             split = replace(split, method="grouped")
@@ -169,19 +173,30 @@ class Dataset:
         if self.target and split.method in ("auto", "stratified") and self.fields[self.target].one_class:
             labels = self.columns[self.target]
         drawn = split.assign(self.keys or range(len(self)), labels, by)
-        if not split.together or split.method not in ("auto", "random", "stratified"):
+        self.findings = [finding for finding in self.findings if finding.check != KEPT]
+        if not split.together or split.method not in DRAWN:
             return drawn
-        kept = split.with_copies(drawn, self.firsts, labels)
-        if moved := int((kept != drawn).sum()):
-            count = int((self.firsts != np.arange(len(self))).sum())
-            told = f"copies of other rows ({count:,}) are in the same part of the split as these; {moved:,} were moved"
-            self.findings.append(Finding("kept-together", Severity.NOTE, told, count=moved))
+        self.split = drawn
+        firsts = self.firsts_alike if self.near else self.firsts
+        kept = split.with_copies(drawn, firsts, labels)
+        count, moved = int((firsts != np.arange(len(self))).sum()), int((kept != drawn).sum())
+        if moved or (self.near and count):
+            what = "copies of other rows, and rows like them" if self.near else "copies of other rows"
+            told = f"{what} ({count:,}) are in the same part of the split as these; {moved:,} were moved"
+            self.findings.append(Finding(KEPT, Severity.NOTE, told, count=moved))
         return kept
 
     @functools.cached_property
     def firsts(self) -> np.ndarray:
         """The first row that each row is a copy of, int64 (N); see `flambeau.data.copies`."""
         return copies.firsts(self)
+
+    @functools.cached_property
+    def firsts_alike(self) -> np.ndarray:
+        """The first row that each row is a copy of or alike, int64 (N); see `flambeau.check.together`."""
+        from flambeau.check import alike_firsts
+
+        return alike_firsts(self, self.firsts)
 
     def divide(self, split: Split) -> None:
         """Splits the rows anew; where the data says which split each is of, only if that is not wanted."""
@@ -290,7 +305,8 @@ class Dataset:
         if count is None:
             count = len({str(value) for value in self.columns[by]}) if by and method == "grouped" else 5
         for fold in range(count):
-            split = Split(method, valid, by=by, seed=seed, folds=count, fold=fold)
+            near = NEAR if self.near and method in DRAWN else True
+            split = Split(method, valid, by=by, seed=seed, folds=count, fold=fold, together=near)
             data = copy.copy(self)
             data.findings = [*self.findings]
             data.split = data._split(split, data.fields)
@@ -329,10 +345,12 @@ class Dataset:
         return f"{len(self):,} rows ({counts}): {kinds}{goal}"
 
     def describe_split(self) -> str:
-        """How many rows train, validate and test, and what for."""
+        """How many rows train, validate and test, what for, and how many went where the rows like them are."""
         counts = [int((self.split == s).sum()) for s in (TRAIN, VALID, TEST)]
         uses = ("train", "validate and choose the epoch", "test")
-        return ", ".join(f"{count:,} {use}" for count, use in zip(counts, uses, strict=True) if count)
+        moved = sum(finding.count for finding in self.findings if finding.check == KEPT)
+        told = f"; {moved:,} of them put with their copies" if moved else ""
+        return ", ".join(f"{count:,} {use}" for count, use in zip(counts, uses, strict=True) if count) + told
 
     if TYPE_CHECKING:
         from_folder = staticmethod(folders.from_folder)

@@ -21,6 +21,9 @@ ALIASES = {
 }  # fmt: skip
 LEAST_FOR_TEST = 200  # rows from which some are kept for a test
 LEAST = 10  # rows for each class, and groups, below which none are
+NEAR = "near"
+DRAWN = ("auto", "random", "stratified")
+"""The methods that draw single rows, and so keep copies together."""
 METHODS = ("auto", "given", "random", "stratified", "grouped", "time", "none")
 
 
@@ -46,6 +49,7 @@ class Split:
         fold: the part that validates, from 0 on; where `valid` is given, it tests, and that share of the other rows
             validates. Where there are as many groups as folds, they are numbered by name.
         together: copies of a row go where the first of them goes, by auto, random and stratified; see `with_copies`.
+            `near`: so do rows that are alike, by what `check` finds, which costs a check.
     """
 
     method: str = "auto"
@@ -55,7 +59,7 @@ class Split:
     seed: int = 0
     folds: int | None = None
     fold: int = 0
-    together: bool = True
+    together: bool | str = True
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -66,6 +70,11 @@ class Split:
                 f"the shares valid={self.valid} and test={self.test} do not fit",
                 expected="two shares, together below 1",
             )
+        if self.together not in (True, False, NEAR):
+            raise UsageError(f"together={self.together!r} does not fit", expected=f"True, False or '{NEAR}'")
+        if self.together == NEAR and self.method not in DRAWN:
+            found = f"a split '{self.method}' keeps no rows together that are alike"
+            raise UsageError(found, expected=", ".join(DRAWN))
         if self.folds is not None and (
             self.folds < 2 or not 0 <= self.fold < self.folds or self.method in ("given", "none")
         ):

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import flambeau as fb
+from flambeau.core.errors import UsageError
 from flambeau.data.copies import contents
 from flambeau.data.split import TEST, TRAIN, VALID, Split
 
@@ -22,6 +23,7 @@ def test_texts_that_are_equal_are_on_one_side_and_it_is_said():
     assert (data.split[300:] == data.split[:60]).all() and {*data.split.tolist()} == {TRAIN, VALID, TEST}
     [said] = [f for f in data.findings if f.check == "kept-together"]
     assert "copies of other rows (60)" in said.message
+    assert f"; {said.count} of them put with their copies)" in data.describe()
     assert not [f for f in data.check() if f.check == "leakage"]
     again = fb.Dataset({"text": texts, "label": labels}, target="label")
     assert (again.split == data.split).all()
@@ -94,3 +96,40 @@ def test_names_in_a_pattern_group_files_of_class_folders(tmp_path):
     parts = [{*kits[data.split == part]} for part in (TRAIN, VALID)]
     assert parts[0] and parts[1] and not parts[0] & parts[1]
     assert (fb.Dataset.from_source(data.source).split == data.split).all()
+
+
+def test_rows_that_are_alike_are_on_one_side_where_it_is_asked_for(tmp_path):
+    """Pictures once more as a JPEG, a little brighter; texts with one word changed."""
+    random = np.random.default_rng(0)
+    for number in range(80):
+        coarse = Image.fromarray(random.integers(0, 200, (6, 6, 3), dtype=np.uint8))
+        picture = coarse.resize((48, 48), Image.Resampling.BICUBIC)
+        folder = tmp_path / "f" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        picture.save(folder / f"{number:02}.png")
+        if number < 24:
+            picture.point(lambda v: min(255, v + 12)).save(folder / f"{number:02}-again.jpg", quality=70)
+    data = fb.Dataset.from_folder(tmp_path / "f", split=Split(together="near"))
+    place = {data.place(row): row for row in range(len(data))}
+    twins = [(place[f"{k}/{n:02}.png"], place[f"{k}/{n:02}-again.jpg"]) for n in range(24) for k in "ab"[n % 2]]
+
+    def apart(split: np.ndarray) -> int:
+        return sum(split[one] != split[other] for one, other in twins)
+
+    assert apart(data.split) == 0 and {*data.split.tolist()} == {TRAIN, VALID}
+    assert apart(fb.Dataset.from_folder(tmp_path / "f").split) > 0
+    [said] = [f for f in data.findings if f.check == "kept-together"]
+    assert "and rows like them (24)" in said.message and "near-leakage" not in {f.check for f in data.check()}
+    assert (fb.Dataset.from_source(data.source).split == data.split).all()
+    for fold in data.folds(4):
+        assert apart(fold.split) == 0 and len([f for f in fold.findings if f.check == "kept-together"]) == 1
+
+    words = [" ".join(random.choice([*WORDS[0].split(), *"abcdefghijklmnopqrstuvwxyz"], 40)) for _ in range(80)]
+    texts = [*words, *(f"{text} indeed" for text in words[:20])]
+    data = fb.Dataset({"text": texts, "label": ["x", "y"] * 50}, target="label", split=Split(together="near"))
+    assert (data.split[80:] == data.split[:20]).all()
+
+
+def test_what_keeps_no_rows_together_says_so():
+    with pytest.raises(UsageError, match="'grouped' keeps no rows together that are alike"):
+        Split("grouped", by="kit", together="near")

@@ -135,6 +135,11 @@ def test_numbers_and_lists_of_labels_are_given_back_as_they_are_in_the_data(tmp_
     numbers = fb.Dataset({"x": [*map(float, range(40))], "y": [v * 1.5 for v in range(40)]}, target="y")
     write([Suspect(3, "row 3", 4.5, 7.25, 0.9)], tmp_path / "n.csv")
     assert corrected(numbers, tmp_path / "n.csv").columns["y"][3] == 7.25
+    for one, other in ((7, 5), (np.int64(7), 5), (True, False)):  # classes that are not texts
+        classes = fb.Dataset({"t": [f"text {v}" for v in range(40)], "y": [one, other] * 20}, target="y",
+                             fields={"y": fb.fields.Category()})  # fmt: skip
+        write([Suspect(2, "row 2", str(one), str(other), 0.9)], tmp_path / "c.csv")
+        assert str(corrected(classes, tmp_path / "c.csv").columns["y"][2]) == str(other)
     lists = fb.Dataset({"t": [f"text {v}" for v in range(40)], "y": [["a"], ["a", "b"]] * 20}, target="y")
     write([Suspect(2, "row 2", ["a"], ["b"], 0.9)], tmp_path / "l.csv")
     assert corrected(lists, tmp_path / "l.csv").columns["y"][2] == ["b"]
