@@ -15,12 +15,13 @@ from torch import Tensor
 from flambeau.core.errors import DataError, UsageError, check_known, shown
 from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition, Windows
 from flambeau.fields.encoding import Sample
+from flambeau.fields.heat import Heat, Site, as_img, blocks, overlay, resampled
 from flambeau.fields.sound.augment import SoundAugmentation, by_level, sound_draws
 from flambeau.fields.sound.corruptions import SOUNDS
 from flambeau.fields.sound.files import MOST_SECONDS, RATES, SUFFIXES, decode, looks_like_sound, sound_info
 from flambeau.fields.sound.mel import LogMel
 from flambeau.fields.sound.show import MOST_SECONDS as SHOWN_SECONDS
-from flambeau.fields.sound.show import as_html, playable
+from flambeau.fields.sound.show import as_html, playable, spectrogram
 from flambeau.fields.varied import Varied, read_some, some
 from flambeau.fields.wanted import Wanted
 from flambeau.robustness import Corruption
@@ -33,6 +34,7 @@ LONGEST_SEGMENT = 5.0
 """Seconds: clips that are mostly no longer are taken whole."""
 SHORTEST_SEGMENT = 0.1
 FULL_SCALE = 32768.0
+MOST_STEPS = 512  # of heat along time
 
 
 @FIELDS.register("audio")
@@ -256,6 +258,26 @@ class Audio(Varied, Field):
             return decode(value, self.rate).astype(np.float32) / np.float32(FULL_SCALE)
 
         return SOUNDS.within(opened, lambda raw, sound: sound.clip(-1, 1).astype(np.float32))
+
+    def sites(self, prepared: Tensor) -> list[Site]:
+        return [Site(prepared, 0.0, blocks(prepared))]
+
+    def heat(self, value: Any, weights: Sequence[np.ndarray]) -> Heat:
+        """Over a spectrogram: of pictures (W, 1, bands, frames) by band, of waves (W, 1, T) by time alone; W windows
+        side by side, or what is seen of the clip."""
+        rate = self.rate or DEFAULT_RATE
+        samples = decode(value, rate)
+        windows = [part.reshape(-1, part.shape[-1])[::-1] for part in weights[0]]  # low bands are drawn below
+        starts = [min(i * self.samples, max(0, len(samples) - self.samples)) for i in range(len(windows))]
+        if len(windows) == 1 and self.whole:
+            starts = [max(0, len(samples) - self.samples) // 2]
+        steps = min(MOST_STEPS, max(1, len(samples)))
+        grid = np.zeros((len(windows[0]), steps), np.float32)
+        for window, start in zip(windows, starts, strict=True):
+            begin, end = (round(at * steps / max(len(samples), 1)) for at in (start, start + self.samples))
+            grid[:, begin:end] = resampled(window, max(1, end - begin))[:, : steps - begin]
+        picture = overlay(spectrogram(samples, rate), grid)
+        return Heat(f"{as_html(samples, rate)} {as_img(picture, 'heat')}", grid=grid, picture=picture)
 
     def extent(self, value: Any) -> float:
         return sound_info(value, self.rate or DEFAULT_RATE).seconds

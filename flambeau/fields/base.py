@@ -18,6 +18,7 @@ from flambeau.core.findings import Finding
 from flambeau.core.registry import Registry
 from flambeau.fields.columns import Views
 from flambeau.fields.encoding import Encoding, Ragged, Sample, Windows
+from flambeau.fields.heat import Heat, Site, each, listed
 from flambeau.fields.raw import RawValues
 from flambeau.fields.wanted import Suited
 
@@ -216,6 +217,22 @@ class Field(RawValues, Suited, ABC):
     def marked(self, value: Any, at: int | None = None, weights: Sequence[float] | None = None) -> str:
         """The same with one part that stands out, or each by what it weighed, where it has such parts."""
         return self.render(value)
+
+    def sites(self, prepared: Any) -> list[Site]:
+        """The tensors of a prepared batch that an explanation weighs, and the parts that they have: if nothing else,
+        the batch itself, each number of it a part, hidden by 0."""
+        return [Site(prepared, 0.0, each(prepared))]
+
+    def heat(self, value: Any, weights: Sequence[np.ndarray]) -> Heat:
+        """One raw value with what its parts weighed.
+
+        Args:
+            weights: for each of `sites` as its values, float (B, …); B is 1, or the windows that the value was seen in.
+        """
+        numbers = weights[0].sum(0).reshape(-1).tolist()
+        if len(numbers) == 1:
+            return listed([(self.kind, self.caption(value), numbers[0])])
+        return listed([(f"{self.kind} {i}", "", weight) for i, weight in enumerate(numbers, 1)])
 
     def render_in(self, value: Any, leader: Field, picture: Any) -> str:
         """The same drawn into the raw picture, of the field `leader`, that it has a place in."""

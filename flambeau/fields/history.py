@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Sized
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,8 @@ from flambeau.core.findings import Finding
 from flambeau.core.shapes import Float
 from flambeau.fields.base import FIELDS, Encoding, Field
 from flambeau.fields.columns import Views
-from flambeau.fields.series import Series
+from flambeau.fields.heat import Heat, Site, blocks, listed
+from flambeau.fields.series import Series, drawn_heat
 from flambeau.fields.time.layout import Layout, times_after
 from flambeau.fields.time.timeline import Timeline, last_known, timeline
 from flambeau.robustness import Corruption
@@ -234,6 +236,20 @@ class History(Field):
             means = (course[i : i + step].mean() for i in range(0, len(course), step))
             courses.append([[i * step, None if v != v else float(v)] for i, v in enumerate(means)])
         return {"courses": courses, "series": len(np.unique(values.segments))}
+
+    def sites(self, prepared: PastFuture) -> list[Site]:
+        return [Site(part, 0.0, blocks(part)) for part in prepared if part.numel()]
+
+    def heat(self, value: Any, weights: Sequence[np.ndarray]) -> Heat:
+        """The course of each channel up to now, each step on the colour of its weight; parts are whole channels, those
+        known ahead with what is known of them."""
+        window = value if isinstance(value, np.ndarray) else self.window(value)[0]
+        sums = weights[0][0].sum(1)
+        for future in weights[1:]:
+            sums[-future.shape[1] :] += future[0].sum(1)
+        drawn = drawn_heat(window[: self.length].T, weights[0][0])
+        parts = listed([(name, "", float(w)) for name, w in zip(self.plan.channels, sums, strict=True)])
+        return replace(drawn, html=f"{drawn.html} {parts.html}", parts=parts.parts)
 
     def render(self, value: Any) -> str:
         """The target's course as a small curve."""

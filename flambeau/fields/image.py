@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 import html
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +24,7 @@ from flambeau.fields.augment.resample import resize as reduced
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.decoding import MAX_PIXELS, SUFFIXES, decode, frame, resize
 from flambeau.fields.encoding import Sample
+from flambeau.fields.heat import LARGEST, Heat, Site, as_img, blocks, encoded, overlay
 from flambeau.fields.picture.colour_spaces import COLOURS, convert
 from flambeau.fields.picture.corruptions import PICTURES
 from flambeau.fields.picture.looking import original_size, suited
@@ -322,10 +321,26 @@ class Image(Varied, Field):
     def render(self, value: Any) -> str:
         """A thumbnail of at most 160 pixels a side as an <img> with its bytes inside."""
         try:
-            kind, data = self._small(value, THUMBNAIL)
+            return as_img(self.thumbnail(value))
         except DataError as error:
             return f"<span class=unreadable>{html.escape(error.found)}</span>"
-        return f'<img src="data:image/{kind};base64,{data}" alt="">'
+
+    def sites(self, prepared: Tensor) -> list[Site]:
+        return [Site(prepared, 0.0, blocks(prepared))]
+
+    def heat(self, value: Any, weights: Sequence[np.ndarray]) -> Heat:
+        """Over the picture as it came, at most 512 pixels a side: (1, C, H, W), or a coarser map (1, h, w) of what the
+        model saw."""
+        seen = torch.from_numpy(weights[0][0]).float()
+        picture = self.thumbnail(value, LARGEST)
+        placed = self.placement([value]).shrunk((picture.height, picture.width))
+        there = placed.raw_grid(torch.ones(1, *placed.size), outside="zeros")
+        heat = placed.raw_grid(seen.sum(0, True) if seen.ndim == 3 else seen[None], mode="bilinear")
+        grid = (heat * there)[0].numpy()
+        times = max(1, LARGEST // 2 // max(picture.size))  # what is tiny is enlarged, to be seen
+        picture = picture.resize((picture.width * times, picture.height * times), PILImage.Resampling.NEAREST)
+        drawn = overlay(picture, grid)
+        return Heat(f"{as_img(picture, 'picture')} {as_img(drawn, 'heat')}", grid=grid, picture=drawn)
 
     def qualities(self, value: Any) -> dict[str, float | bool]:
         picture = self.encode(value) / 255
@@ -346,7 +361,7 @@ class Image(Varied, Field):
         return height * width
 
     def portable(self, value: Any) -> str:
-        return self._small(value, 256)[1]
+        return encoded(self.thumbnail(value, 256))[1]
 
     def thumbnail(self, value: Any, most: int = THUMBNAIL) -> PILImage.Image:
         """The picture in RGB with at most so many pixels a side, to be drawn on.
@@ -357,14 +372,6 @@ class Image(Varied, Field):
         picture = PILImage.fromarray(self._decode(value, 3, (most, most)))
         picture.thumbnail((most, most))
         return picture
-
-    def _small(self, value: Any, most: int) -> tuple[str, str]:
-        """(png or jpeg, base64) of the picture with at most so many pixels a side."""
-        picture = self.thumbnail(value, most)
-        kind = "png" if max(picture.size) <= 64 else "jpeg"
-        buffer = io.BytesIO()
-        picture.save(buffer, kind)
-        return kind, base64.b64encode(buffer.getvalue()).decode()
 
 
 def _range(values: Sequence[float]) -> list[float]:

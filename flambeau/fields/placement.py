@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,13 @@ class Placement:
             size = movement.size
         return cls(frames[:, :2], matrix, size, movement)
 
+    def shrunk(self, size: tuple[int, int]) -> Placement:
+        """The same of one raw picture that was resized to (height, width)."""
+        to = self.sides.new_tensor([size]) / self.sides
+        matrix = self.matrix.clone()
+        matrix[:, :, :2] /= to.flip(1)[:, None]
+        return replace(self, sides=self.sides * to, matrix=matrix)
+
     @property
     def bend(self) -> Bend | None:
         """What augmentation does to the model's input that no matrix says."""
@@ -90,11 +97,12 @@ class Placement:
         limits = self.sides.flip(1).repeat(1, 2)[:, None]
         return upright(boxes, self.raw_points, bent=self.bend is not None).clamp(limits.new_tensor(0.0), limits)
 
-    def raw_grid(self, grid: Tensor, row: int = 0, mode: str = "nearest") -> Tensor:
+    def raw_grid(self, grid: Tensor, row: int = 0, mode: str = "nearest", outside: str = "border") -> Tensor:
         """What a model says of each pixel, float (C, H, W), for the pixels (C, h, w) of the raw picture `row`.
 
         Args:
             mode: `nearest` or `bilinear`.
+            outside: what pixels get that the model did not see: `border`, what is nearest to them, or `zeros`.
         """
         h, w = (int(side) for side in self.sides[row].tolist())
         y, x = torch.meshgrid(torch.arange(h) + 0.5, torch.arange(w) + 0.5, indexing="ij")
@@ -102,7 +110,7 @@ class Placement:
         if self.bend is not None:
             at = self.bend.part(slice(row, row + 1)).forward(at.to(self.matrix)).cpu()
         at = at.view(1, h, w, 2) * at.new_tensor([2 / self.size[1], 2 / self.size[0]]) - 1
-        return F.grid_sample(grid[None].float().cpu(), at, mode, "border", align_corners=False)[0]
+        return F.grid_sample(grid[None].float().cpu(), at, mode, outside, align_corners=False)[0]
 
 
 def moved(points: Tensor, matrix: Tensor) -> Tensor:

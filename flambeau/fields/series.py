@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,16 +9,19 @@ from typing import Any
 import numpy as np
 from PIL import Image as PILImage
 from PIL import ImageDraw
+from torch import Tensor
 
 from flambeau.core.errors import DataError, UsageError
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import FIELDS, Encoding, Field
+from flambeau.fields.heat import Heat, Site, as_img, blocks, overlay
 from flambeau.fields.time.ts import read_series
 from flambeau.robustness import Corruption
 from flambeau.robustness.numbers import STEPS, spread_of
 
 SCALES = ("column", "row", "none")
 DRAWN = (320, 120)  # pixels of a small picture of a series
+MOST_DRAWN = 6  # channels
 
 
 @FIELDS.register("series")
@@ -123,21 +124,45 @@ class Series(Field):
     def example(self) -> list[Any]:
         return np.zeros(self.shape).tolist()
 
+    def sites(self, prepared: Tensor) -> list[Site]:
+        return [Site(prepared, 0.0, blocks(prepared))]
+
+    def heat(self, value: Any, weights: Sequence[np.ndarray]) -> Heat:
+        """Its channels one below the other, each step on the colour of its weight."""
+        array = _array(value)
+        assert array is not None
+        grid = weights[0][0][:, : array.shape[1]]
+        return drawn_heat(array[:, : grid.shape[1]], grid)
+
     def render(self, value: Any) -> str:
         """The first of its channels as a small curve."""
         array = _array(value)
         if array is None or array.shape[1] < 2:
             return super().render(value)
-        y = np.nan_to_num(array[0][:: max(1, array.shape[1] // DRAWN[0])])
-        low, span = float(y.min()), float(np.ptp(y))
-        x = np.linspace(2, DRAWN[0] - 3, len(y))
-        heights = DRAWN[1] - 4 - (y - low) / (span or 1.0) * (DRAWN[1] - 8)
-        picture = PILImage.new("L", DRAWN, 255)
-        ImageDraw.Draw(picture).line(list(zip(x.tolist(), heights.tolist(), strict=True)), fill=60, width=2)
-        buffer = io.BytesIO()
-        picture.save(buffer, "PNG")
-        told = f"{array.shape[1]} steps, {low:.4g} … {low + span:.4g}"
-        return f'<img src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}" alt="{told}">'
+        picture, told = curve(array[0])
+        return as_img(picture, told, "png")
+
+
+def curve(course: np.ndarray) -> tuple[PILImage.Image, str]:
+    """A course (T) as a small picture, and its steps and range in words."""
+    y = np.nan_to_num(course[:: max(1, len(course) // DRAWN[0])])
+    low, span = float(y.min()), float(np.ptp(y))
+    x = np.linspace(2, DRAWN[0] - 3, len(y))
+    heights = DRAWN[1] - 4 - (y - low) / (span or 1.0) * (DRAWN[1] - 8)
+    picture = PILImage.new("L", DRAWN, 255)
+    ImageDraw.Draw(picture).line(list(zip(x.tolist(), heights.tolist(), strict=True)), fill=60, width=2)
+    return picture, f"{len(course)} steps, {low:.4g} … {low + span:.4g}"
+
+
+def drawn_heat(courses: np.ndarray, grid: np.ndarray) -> Heat:
+    """Courses (C, T), the first few, with the weight of each step (C, T)."""
+    scale = float(np.abs(grid).max()) or 1.0
+    strips = []
+    for course, weights in list(zip(courses, grid, strict=True))[:MOST_DRAWN]:
+        picture, _ = curve(course) if len(course) > 1 else (PILImage.new("L", DRAWN, 255), "")
+        strips.append(np.asarray(overlay(picture, weights[None], scale)))
+    picture = PILImage.fromarray(np.concatenate(strips))
+    return Heat(as_img(picture, f"{grid.shape[1]} steps"), grid=grid.astype(np.float32), picture=picture)
 
 
 def _array(value: Any) -> np.ndarray | None:

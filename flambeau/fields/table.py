@@ -18,6 +18,7 @@ from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.category import Category, class_name
 from flambeau.fields.columns import Rows, counts_of, mapped
 from flambeau.fields.date import Date
+from flambeau.fields.heat import Heat, Site, listed
 from flambeau.fields.number import Number
 from flambeau.fields.numerals import PLAIN, as_numbers, looks_like_numbers
 from flambeau.fields.recognition import recognise
@@ -234,6 +235,28 @@ class Table(Field):
             for n, v in [*value.items()][:12]
         ]
         return " ".join(shown) + (" <span class=name>…</span>" if len(value) > 12 else "")
+
+    def sites(self, prepared: Row) -> list[Site]:
+        """Parts are columns, in the order of `column_places`: what says that one is missing is hidden with it."""
+        numbers, codes = prepared
+        places, count = self.column_places, self.num_numbers
+        of = [part for part, place in enumerate(places.values()) for _ in range(place.stop - place.start)]
+        flags = [list(places).index(name) for name in self.gaps]
+        owners = torch.tensor([*of[:count], *flags, *of[count:]], device=numbers.device)[None]
+        sites = [Site(numbers, 0.0, owners[:, : numbers.shape[1]]), Site(codes, 0, owners[:, numbers.shape[1] :])]
+        return [site for site in sites if site.values.numel()]
+
+    def heat(self, value: Any, weights: Sequence[np.ndarray]) -> Heat:
+        """Its columns, the heaviest first, each marked by its weight."""
+        flat, places = np.concatenate([part[0] for part in weights]), self.column_places
+        gaps, count = len(self.gaps), self.num_numbers
+        sums = {
+            name: float(flat[at.start + gaps * (at.start >= count) :][: at.stop - at.start].sum())
+            for name, at in places.items()
+        }
+        for name, flag in zip(self.gaps, flat[count : count + gaps], strict=True):
+            sums[name] += float(flag)
+        return listed([(name, _short(value.get(name)), weight) for name, weight in sums.items()])
 
     def asks(self, column: str) -> list[dict[str, Any]]:
         return [entry for name, field in self.columns.items() for entry in field.asks(name)]

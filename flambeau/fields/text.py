@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import itertools
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -19,10 +18,11 @@ from flambeau.core.errors import DataError, UsageError
 from flambeau.fields.base import FIELDS, Encoding, Field, Ragged, Recognition
 from flambeau.fields.describing import spread
 from flambeau.fields.encoding import Sample
+from flambeau.fields.heat import Heat, Site, each
 from flambeau.fields.language import tokenizers as cutting
 from flambeau.fields.language.charsets import read_text
 from flambeau.fields.language.corruptions import TEXTS
-from flambeau.fields.language.crops import by_word, crops
+from flambeau.fields.language.crops import SPACES, by_word, crops, marked_words
 from flambeau.fields.language.eda import EDA, chosen
 from flambeau.fields.language.synonyms import find_wordnet, read_synonyms, synonym_table
 from flambeau.fields.language.tokenizers import HF, WORDS
@@ -35,8 +35,8 @@ LONGEST = 10_000_000  # characters of one text that are looked at
 MANY_CHARACTERS = 15  # from this mean length on, values are texts and not names
 MANY_SPACES = 4  # in the mean: names have fewer
 OFTEN_REPEATED = 0.2  # share of values that differ; texts of pairs come several times each
-SHOWN = 300
-SPACES = re.compile(r"\s+")
+SHOWN, LONG = 300, 4000  # characters of a text in a report, and where each word is asked about
+UNKNOWN = ("[UNK]", "<unk>", "[MASK]", "<mask>")  # of pretrained tokenisers
 LETTER = " {}".format  # a character as a token: no word begins with a space, so `a` the word is another
 
 
@@ -344,23 +344,20 @@ class Text(Varied, Field):
         if weights is None:
             text = SPACES.sub(" ", text[: 2 * SHOWN]).strip()
             return f"<span>{html.escape(text[:SHOWN])}{'…' if len(text) > SHOWN else ''}</span>"
-        places, weights = by_word(self.places(text), weights, len(self._word_places(text)))
-        most = max(map(abs, weights), default=0.0) or 1.0
-        heaviest = max(range(len(places)), key=lambda i: abs(weights[i]), default=0)
-        start = max(0, places[heaviest][0] - SHOWN // 2) if places else 0
-        end = start + SHOWN
-        parts = ["<span>…</span>"] * (start > 0)
-        at = start
-        for (begins, ends), weight in zip(places, weights, strict=False):
-            if begins < at or ends > end or begins == ends:
-                continue
-            strength = min(4, int(abs(weight) / most * 4.999))
-            kind = f" class={'for' if weight > 0 else 'against'}{strength}" if strength else ""
-            parts += [f"<span>{html.escape(text[at:begins])}</span>"] * (begins > at)
-            parts.append(f"<span{kind}>{html.escape(text[begins:ends])}</span>")
-            at = ends
-        rest = html.escape(text[at:end]) + ("…" if len(text) > end else "")
-        return SPACES.sub(" ", "".join([*parts, f"<span>{rest}</span>"]))
+        return marked_words(text, *by_word(self.places(text), weights, len(self._word_places(text))), SHOWN)
+
+    def sites(self, prepared: Ragged) -> list[Site]:
+        """Each token a part, hidden by the unknown one."""
+        known = [self._tool.token_to_id(mark) for mark in UNKNOWN] if self.tokenizer is not None else [1]
+        blank = next((number for number in known if number is not None), 0)
+        return [Site(prepared.values, blank, each(prepared.values))]
+
+    def heat(self, value: Any, weights: Sequence[np.ndarray]) -> Heat:
+        """Its words, each marked by its weight."""
+        text, tokens = str(_checked(value)), weights[0][0].tolist()
+        places, summed = by_word(self.places(text), tokens, len(self._word_places(text)))
+        parts = tuple((text[begins:ends], w) for (begins, ends), w in zip(places, summed, strict=False) if ends)
+        return Heat(marked_words(text, places, summed, LONG), parts)
 
     def _word_places(self, text: str) -> list[tuple[int, int]]:
         places = self.places(text)

@@ -350,6 +350,23 @@ class Predictor:
                     raise DataError(error.found, where=f"input {i}", expected=error.expected, fix=error.fix) from None
             yield listed[start : start + batch_size], encoded
 
+    def explain(
+        self, values: Any, method: str = "auto", *, target: str | None = None, seed: int = 0, **options: Any
+    ) -> Any:
+        """What each part of raw values weighed in the answer: an `Explanation`, or a list of them for a list.
+
+        Args:
+            method: a name of EXPLAINERS; `auto` takes what suits of grad_cam, integrated_gradients and occlusion.
+            target, seed: the class, the likeliest if not given; what random methods depend on.
+            options: of the method, such as layer="layer4".
+        """
+        from flambeau.predictor.explaining import PredictorExplaining
+
+        explaining = PredictorExplaining(self, method, target, seed, **options)
+        listed, many = self.listed(values)
+        out = [explaining(value, encoded) for (value,), (encoded,) in self.encoded(listed, many, 1)]
+        return out if many else out[0]
+
     def generate(self, count: int, generator: torch.Generator | None = None) -> list[Any]:
         """New raw inputs, such as pictures (H, W, C), of a model that generates them.
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Callable, Sequence
 
+from flambeau.fields.heat import strength
+
+SPACES = re.compile(r"\s+")
 AT_ONCE = 64
 """Characters of a text, for each token that a model reads, that are looked at together: words are hardly as long."""
 Places = Callable[[str], list[tuple[int, int]]]
@@ -42,3 +47,22 @@ def by_word(
         if word < len(summed) and places[word][0] <= begins < places[word][1]:
             summed[word] += weight
     return places[: len(summed)], summed
+
+
+def marked_words(text: str, places: Sequence[tuple[int, int]], weights: Sequence[float], shown: int) -> str:
+    """The part of a text around its heaviest word, `shown` characters, as HTML; each word marked by its own weight:
+    above 0 `for1` to `for4`, below `against1` to `against4`."""
+    most = max(map(abs, weights), default=0.0)
+    heaviest = max(range(len(places)), key=lambda i: abs(weights[i]), default=0)
+    start = max(0, places[heaviest][0] - shown // 2) if places and len(text) > shown else 0
+    end = start + shown
+    parts = ["<span>…</span>"] * (start > 0)
+    at = start
+    for (begins, ends), weight in zip(places, weights, strict=False):
+        if begins < at or ends > end or begins == ends:
+            continue
+        parts += [f"<span>{html.escape(text[at:begins])}</span>"] * (begins > at)
+        parts.append(f"<span{strength(weight, most)}>{html.escape(text[begins:ends])}</span>")
+        at = ends
+    rest = html.escape(text[at:end]) + ("…" if len(text) > end else "")
+    return SPACES.sub(" ", "".join([*parts, f"<span>{rest}</span>"]))
