@@ -79,7 +79,7 @@ def test_in_a_picture_the_region_that_decides_is_hot_where_it_lies_in_the_pictur
     picture[40:56, 72:88, 0] = 255
     field = Image(size=32, resize="crop")
     field.colour, field.mean, field.std = "rgb", [0.0] * 3, [1.0] * 3
-    prepared = field.prepare(torch.from_numpy(field.encode(picture))[None])
+    prepared = field.prepare(torch.from_numpy(field.encode(picture).copy())[None])
     found = explained(Spot() if method in CAMS else Place(), prepared, {"picture": field}, {"picture": picture}, method)
     grid = found.heat.grid
     assert grid is not None and grid.shape == (64, 128)
