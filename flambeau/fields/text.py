@@ -7,7 +7,6 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from flambeau.fields.language.charsets import read_text
 from flambeau.fields.language.corruptions import TEXTS
 from flambeau.fields.language.crops import SPACES, by_word, crops, marked_words
 from flambeau.fields.language.eda import EDA, chosen
+from flambeau.fields.language.raw_texts import joined_words, text_of, usable
 from flambeau.fields.language.synonyms import find_wordnet, read_synonyms, synonym_table
 from flambeau.fields.language.tokenizers import HF, WORDS
 from flambeau.fields.language.wordwise import WordByWord, joined, works_by_word
@@ -31,7 +31,6 @@ from flambeau.fields.varied import Varied
 from flambeau.fields.wanted import Wanted
 from flambeau.robustness import Corruption
 
-LONGEST = 10_000_000  # characters of one text that are looked at
 MANY_CHARACTERS = 15  # from this mean length on, values are texts and not names
 MANY_SPACES = 4  # in the mean: names have fewer
 OFTEN_REPEATED = 0.2  # share of values that differ; texts of pairs come several times each
@@ -99,17 +98,17 @@ class Text(Varied, Field):
         return said
 
     def qualities(self, value: Any) -> dict[str, float | bool]:
-        return {f"“{word}”": True for word in self.tokenise(_usable(value) or "")}
+        return {f"“{word}”": True for word in self.tokenise(usable(value) or "")}
 
     def corruptions(self, values: Sequence[Any]) -> dict[str, Corruption]:
-        return TEXTS.within(lambda raw: _usable(raw) or "", lambda raw, text: text)
+        return TEXTS.within(lambda raw: usable(raw) or "", lambda raw, text: text)
 
     @property
     def has_views(self) -> bool:
         return True
 
     def parts_of(self, value: Any, count: int) -> list[Any]:
-        text = _usable(value)
+        text = usable(value)
         parts = crops(text, self._word_places, self.max_length, count) if text is not None else []
         return [value, *parts[1:]]
 
@@ -164,11 +163,11 @@ class Text(Varied, Field):
         yield str(path), read_text(path, encoding)
 
     def fit(self, values: Sequence[Any]) -> None:
-        if all(_usable(value) is None for value in values):
+        if all(usable(value) is None for value in values):
             raise DataError("every text of the training rows is empty", expected="some text")
         if self.tokens == "auto":
             drawn = values[:: max(1, len(values) // 1000)][:1000]
-            self.cut = cutting.suited(text for text in map(_usable, drawn) if text is not None)
+            self.cut = cutting.suited(text for text in map(usable, drawn) if text is not None)
         for derived in ("_tool", "_by_word", "_synonyms", "_no_words"):
             self.__dict__.pop(derived, None)
         assert self.cut is not None
@@ -176,11 +175,11 @@ class Text(Varied, Field):
             self.tokenizer = cutting.pretrained(self.cut.removeprefix(HF))
         elif self.cut == "bpe":
             size = self.max_vocabulary
-            texts = (text for text in map(_usable, values) if text is not None)
+            texts = (text for text in map(usable, values) if text is not None)
             self.tokenizer = cutting.train_bpe(texts, size=size, min_count=self.min_count, lower=self.lower)
         else:
             counts: Counter[str] = Counter()
-            for text in map(_usable, values):
+            for text in map(usable, values):
                 counts.update(self.tokenise(text) if text is not None else ())
             self.vocabulary = cutting.vocabulary_of(counts, most=self.max_vocabulary, min_count=self.min_count)
             if len(self.vocabulary) < 3 and self.min_count > 1:  # few and short texts: rather rare tokens than none
@@ -235,7 +234,7 @@ class Text(Varied, Field):
         return encoded
 
     def encode_batch(self, values: Sequence[Any]) -> list[np.ndarray | DataError]:
-        texts = [_checked(value) for value in values]
+        texts = [text_of(value) for value in values]
         good = [text for text in texts if isinstance(text, str)]
         flat, starts = self._numbered(good)
         bounds = itertools.pairwise(starts.tolist())  # one array, and a view for each text, which is quicker to make
@@ -308,7 +307,7 @@ class Text(Varied, Field):
     def reworded(self, value: Any, numbers: Sequence[int]) -> str:
         if self.tokenizer is not None:
             return str(self._tool.decode([*numbers]))
-        pieces = self.tokenise(str(_usable(value)))
+        pieces = self.tokenise(str(usable(value)))
         own = self.encode(value).tolist()
         words = len(pieces) - sum(piece.startswith(LETTER("")) for piece in pieces)
         for place, (number, other) in enumerate(zip(own[:words], numbers, strict=False)):
@@ -354,7 +353,7 @@ class Text(Varied, Field):
 
     def heat(self, value: Any, weights: Sequence[np.ndarray]) -> Heat:
         """Its words, each marked by its weight."""
-        text, tokens = str(_checked(value)), weights[0][0].tolist()
+        text, tokens = str(text_of(value)), weights[0][0].tolist()
         places, summed = by_word(self.places(text), tokens, len(self._word_places(text)))
         parts = tuple((text[begins:ends], w) for (begins, ends), w in zip(places, summed, strict=False) if ends)
         return Heat(marked_words(text, places, summed, LONG), parts)
@@ -380,36 +379,3 @@ class Text(Varied, Field):
                 found.append((begins, begins + len(piece)) if begins >= 0 else (0, 0))
                 at = max(at, found[-1][1])
         return found
-
-
-def joined_words(value: Any) -> Any:
-    """A list of words as one text; anything else as it is.
-
-    >>> joined_words(["a", "fine", "day"]), joined_words(3)
-    ('a fine day', 3)
-    """
-    if isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value):
-        return " ".join(value)
-    return value
-
-
-def _checked(value: Any) -> str | DataError:
-    """The text of a raw value, or what is wrong with it."""
-    if isinstance(value, PathLike):
-        try:
-            value = read_text(value)  # type: ignore[arg-type]
-        except DataError as error:
-            return error
-    value = joined_words(value)
-    if value is None:
-        return DataError("the value is missing")
-    if not isinstance(value, str):
-        return DataError(f"a {type(value).__name__} is not a text", expected="a string")
-    if not value or value.isspace():
-        return DataError("the text is empty")
-    return value[:LONGEST]
-
-
-def _usable(value: Any) -> str | None:
-    text = _checked(value)
-    return text if isinstance(text, str) else None

@@ -29,13 +29,13 @@ from flambeau.data.store.encode import EncodeOptions, encode
 from flambeau.data.store.store import Gathered, Store, collate
 from flambeau.fields import TTA, Field
 from flambeau.fields.placement import Frames, following, frames_of
-from flambeau.models import FUSION, Built, InputSpec, OutputSpec, build, fuse
 from flambeau.objectives import OBJECTIVES, Context, Objective
 from flambeau.objectives import made as made_objective
 from flambeau.objectives.measured import tensor_of
 from flambeau.objectives.prediction import Prediction
 from flambeau.objectives.tasks import task_of
 from flambeau.predictor import embedding
+from flambeau.predictor.building import model_of
 from flambeau.run import Run
 from flambeau.techniques import TECHNIQUES, made, name_of, not_kept
 from flambeau.training import engine
@@ -128,7 +128,7 @@ class Predictor:
         context = Context(
             fields, inputs, fields[target] if target else None,
             lambda output=None: model
-            or _model_of(run, fields, inputs, output or task_of(fields.get(target or "")).output_spec, from_base),
+            or model_of(run, fields, inputs, output or task_of(fields.get(target or "")).output_spec, from_base),
             "auto" if "loss" in recipe.own_parts else choice.loss, choice.metric, choice.metrics,
         )  # fmt: skip
         objective = made_objective(choice.name, context, choice.options)
@@ -395,23 +395,3 @@ class Predictor:
 def rows_of(frame: Any) -> list[dict[str, Any]]:
     """The rows of a polars or pandas data frame as mappings."""
     return list(unpacked(as_polars(frame)).iter_rows(named=True))
-
-
-def _model_of(
-    run: Run, fields: Mapping[str, Field], inputs: Sequence[str], output: int | OutputSpec, pretrained: bool = False
-) -> Built:
-    """The model of a run's recipe, without the run's weights.
-
-    Args:
-        pretrained: with the weights that it began with, for a run that keeps less than all of its own.
-    """
-    choice = run.recipe.model
-    seen = {n: fields[n] for n in inputs if n != PRESENT}
-    if pretrained:
-        options = {name: value for name, value in choice.options.items() if name != "config"}  # in place of its source
-        return build(choice.name, InputSpec.of([*seen.values()]), output, pretrained=choice.pretrained, **options)
-    if choice.name != FUSION:
-        return build(choice.name, InputSpec.of([*seen.values()]), output, **choice.options)
-    others = optional(inputs, fields) if PRESENT in inputs else ()
-    specs = {n: InputSpec.of([field]) for n, field in seen.items()}
-    return fuse(specs, output, weights=False, optional=others, present=PRESENT, **choice.options)[0]
