@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from flambeau.predictor import Prediction, Predictor
     from flambeau.recipe import Recipe
     from flambeau.run import Run
-    from flambeau.studies import compare, cross_validate, stress
+    from flambeau.studies import attack, compare, cross_validate, stress
     from flambeau.techniques import Technique
 
 mend_torchvision()
@@ -47,6 +47,7 @@ _LAZY = {
     "Run": "flambeau.run",
     "Split": "flambeau.data.split",
     "Technique": "flambeau.techniques",
+    "attack": "flambeau.studies",
     "compare": "flambeau.studies",
     "doctor": "flambeau.diagnosis",
     "cross_validate": "flambeau.studies",
@@ -68,6 +69,7 @@ __all__ = [
     "Split",
     "Technique",
     "__version__",
+    "attack",
     "compare",
     "cross_validate",
     "doctor",

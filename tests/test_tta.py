@@ -180,3 +180,19 @@ def test_the_command_says_both(pictures: fb.Learner, flambeau: Forkserver, digit
     row = json.loads(flambeau("predict", run_of(pictures), file, "--tta", "3", "--json", cwd=tmp_path).out)
     expected = pictures.predict(file, tta=3).to_dict(3)["probabilities"]
     assert row["predictions"][0]["probabilities"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_filters_are_views_that_leave_little_of_small_changes() -> None:
+    from flambeau.fields.picture.views import bits, jpeg, median
+
+    images = torch.randint(0, 256, (2, 9, 7, 3), generator=torch.Generator().manual_seed(0)).byte()
+    for view in (bits, jpeg, median):
+        assert view(images).shape == images.shape and view(images).dtype == torch.uint8
+        assert view(images[..., :1]).shape == (2, 9, 7, 1)
+    assert bits(images).unique().tolist() == [17 * level for level in range(16)]
+    assert (bits(images).int() - images.int()).abs().max() <= 8
+    pixel = torch.full((1, 5, 5, 1), 100, dtype=torch.uint8)
+    pixel[0, 2, 2] = 255
+    assert (median(pixel) == 100).all(), "one pixel alone is gone"
+    ramp = torch.arange(5, dtype=torch.uint8).view(1, 5, 1, 1).expand(1, 5, 5, 1).contiguous()
+    assert torch.equal(median(ramp), ramp)

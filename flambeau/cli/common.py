@@ -56,7 +56,11 @@ TimeFormat = Annotated[
 Metric = Annotated[str | None, option("What models are judged by, such as roc_auc or f1; by the target if not given.")]
 Tta = Annotated[
     str | None,
-    option("Average over several views of each input: 8, '8 rotation=10', flip, five_crops, ten_crops.", "--tta"),
+    option(
+        "Average over several views of each input: 8, '8 rotation=10', flip, five_crops, ten_crops; or filter it:"
+        " jpeg, median, bits.",
+        "--tta",
+    ),
 ]
 Processes = Annotated[
     int | None, option("Processes on this machine that share each batch; see the page on several processes.", min=1)

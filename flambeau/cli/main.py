@@ -14,6 +14,7 @@ import typer
 
 from flambeau.cli import (
     ablate,
+    attack,
     check,
     clean,
     compare,
@@ -85,6 +86,7 @@ for verb in (
     stress,
     compare,
     ablate,
+    attack,
     ensemble,
     embed,
     predict,

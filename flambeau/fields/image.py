@@ -301,7 +301,8 @@ class Image(Varied, Field):
         return (planes - planes.new_tensor(self.mean).view(shape)) / planes.new_tensor(self.std).view(shape), movement
 
     def named_view(self, name: str, number: int) -> Field:
-        """`flip`: as it is, and mirrored; `five_crops`: the middle and corners; `ten_crops`: these, and mirrored."""
+        """`flip`: as it is, and mirrored; `five_crops`: the middle and corners; `ten_crops`: these, and mirrored;
+        `jpeg`, `median` and `bits`: one view each, filtered so."""
         field = copy.copy(self)
         field.view = VIEWS[name][number]
         return field

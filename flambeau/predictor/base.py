@@ -261,7 +261,8 @@ class Predictor:
 
         Args:
             tta: a number of views, of which the first is the plain one and the others are drawn as in training; a name
-                (`flip`, `five_crops`, `ten_crops`); or either with settings, see `flambeau.fields.tta.TTA`.
+                (`flip`, `five_crops`, `ten_crops`; a filter: `jpeg`, `median`, `bits`); or either with settings, see
+                `flambeau.fields.tta.TTA`.
 
         Raises:
             UsageError: such views have no meaning for this data.

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from flambeau.core.errors import UsageError
+
 
 def swap_words(
     loss: Callable[[Tensor], Tensor], table: nn.Embedding, values: Tensor, open_: Tensor, fixed: Tensor, *,
@@ -22,14 +24,15 @@ def swap_words(
         open_: which may be exchanged, bool (B, T).
         fixed: bool (V): numbers that none is exchanged for, and that are not exchanged.
         neighbours: the nearest by cosine that a token may be exchanged for.
+
+    Raises:
+        UsageError: the loss looks up other things in the table than each token.
     """
     weight = table.weight.detach()
     values, open_ = values.clone(), open_ & ~fixed[values]
     near = _nearest(weight, values[open_].unique(), fixed, neighbours)
     for _ in range(swaps):
         gradient = _gradient(loss, table, values)
-        if gradient is None:
-            break
         others = near[values]  # (B, T, n)
         gain = torch.einsum("btnd,btd->btn", weight[others], gradient) - (weight[values] * gradient).sum(2)[..., None]
         gain = gain.masked_fill(~open_[..., None], -torch.inf).flatten(1)
@@ -57,8 +60,8 @@ def _nearest(weight: Tensor, tokens: Tensor, fixed: Tensor, count: int) -> Tenso
     return near
 
 
-def _gradient(loss: Callable[[Tensor], Tensor], table: nn.Embedding, values: Tensor) -> Tensor | None:
-    """Of the loss by the vectors that are looked up for the tokens, (B, T, D); None where it looks none up."""
+def _gradient(loss: Callable[[Tensor], Tensor], table: nn.Embedding, values: Tensor) -> Tensor:
+    """Of the loss by the vectors that are looked up for the tokens, (B, T, D)."""
     seen: list[Tensor] = []
 
     def watch(module: nn.Module, given: object, vectors: Tensor) -> Any:
@@ -71,6 +74,8 @@ def _gradient(loss: Callable[[Tensor], Tensor], table: nn.Embedding, values: Ten
     try:
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
             value = loss(values)
-        return torch.autograd.grad(value, seen[0])[0] if seen else None
     finally:
         handle.remove()
+    if not seen:
+        raise UsageError("the model looks up no vector for each token", fix="attack one that does, such as textcnn")
+    return torch.autograd.grad(value, seen[0])[0]

@@ -1,5 +1,6 @@
 """Studies: several trainings on the same data that are compared with one another."""
 
+from flambeau.studies.attacks import attack
 from flambeau.studies.base import Study, variant
 from flambeau.studies.budget import within
 from flambeau.studies.comparison import Comparison, compare
@@ -9,6 +10,6 @@ from flambeau.studies.tune import tune
 from flambeau.studies.variants import ablate, compare_settings
 
 __all__ = [
-    "Comparison", "CrossValidation", "Study", "ablate", "compare", "compare_settings", "cross_validate", "stress",
-    "tune", "variant", "within",
+    "Comparison", "CrossValidation", "Study", "ablate", "attack", "compare", "compare_settings", "cross_validate",
+    "stress", "tune", "variant", "within",
 ]  # fmt: skip
