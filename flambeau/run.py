@@ -117,7 +117,7 @@ class Run:
         """
         run = cls(path)
         if not run.path.exists():
-            known = [p.name for p in run.path.parent.iterdir() if p.is_dir()] if run.path.parent.is_dir() else []
+            known = sorted(p.name for p in run.path.parent.iterdir() if p.is_dir()) if run.path.parent.is_dir() else []
             raise RunError("there is no such run", where=path, fix=nearest(run.path.name, known))
         if not (run.path / "recipe.yaml").exists():
             raise RunError(

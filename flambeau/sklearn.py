@@ -112,7 +112,7 @@ class _Estimator(BaseEstimator):
         predictor: Predictor = self._predictor
         x = self._checked(x, reset=False)
         if _is_frame(x):
-            x = predictor._rows(x)
+            x, _ = predictor.listed(x)
         out = []
         with torch.inference_mode():
             for start in range(0, len(x), BATCH):

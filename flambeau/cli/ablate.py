@@ -21,22 +21,24 @@ def command(
     ] = None,
     out: Annotated[Path | None, option("The page; comparison.html in the study's folder if not given.")] = None,
     study: Annotated[Path | None, option("The folder to leave; under runs/ if not given.")] = None,
-    language: Annotated[str, typer.Option(help="Of the page: en or zh-CN.")] = "en",
+    language: common.Language = "en",
     metric: common.Metric = None,
-    no_check: Annotated[bool, typer.Option("--no-check", help="Do not look for mistakes in the data first.")] = False,
+    no_check: common.NoCheck = False,
     json: common.Json = False,
     **asked: Any,
 ) -> None:
-    """Leave out each technique, each augmentation and each input, one at a time: what each brings, and what it costs.
-    Takes what `flambeau train` takes; stopped, the same command goes on.
+    """Leave out one technique, augmentation or input at a time: what each brings, and what it costs. Takes what
+    `flambeau train` takes; stopped, the same command goes on.
 
     Example: `flambeau ablate houses.csv --target price --technique ema --technique label_smoothing --seeds 3`
 
     Example: `flambeau ablate runs/photos --part techniques`
     """
     from flambeau import studies
+    from flambeau.report.words import Words
     from flambeau.studies.variants import PARTS
 
+    Words(language)  # one that is not known is told before anything is trained
     learner = compare.variants_of(what, {**asked, "metric": metric})
     left, comparison = studies.ablate(
         learner, seeds=seeds, parts=part or PARTS, metric=metric, check=not no_check, study=study

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,6 +68,8 @@ Processes = Annotated[
     int | None, option("Processes on this machine that share each batch; see the page on several processes.", min=1)
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+NoCheck = Annotated[bool, typer.Option("--no-check", help="Do not look for mistakes in the data first.")]
+Language = Annotated[str, typer.Option(help="Of the page: en or zh-CN.")]
 
 
 class Ended(Exception):
@@ -99,6 +103,25 @@ def echo(text: object) -> None:
 def reporter() -> Reporter:
     """Progress and remarks, on stderr."""
     return Reporter()
+
+
+def as_typed(data: Path | None, source: Mapping[str, Any]) -> str:
+    """Data and how it is read, as a shell takes it, for the command that comes next.
+
+    >>> as_typed(Path("iris.csv"), {"target": "petal width", "inputs": None, "header": False})
+    "iris.csv --target 'petal width' --no-header"
+
+    Args:
+        source: the `data` of a recipe.
+    """
+    words = [str(data or source.get("path") or "DATA")]
+    for name in ("target", "pattern", "encoding", "root", "time", "time_format", "horizon", "id"):
+        if source.get(name) is not None:
+            words += [f"--{name.replace('_', '-')}", str(source[name])]
+    for option, several in (("--input", source.get("inputs")), ("--known", source.get("known"))):
+        words += [word for one in several or () for word in (option, str(one))]
+    words += [word for name, form in (source.get("read") or {}).items() for word in ("--read", f"{name}={form}")]
+    return shlex.join([*words, *(["--no-header"] if source.get("header") is False else [])])
 
 
 def show_metrics(metrics: dict[str, float]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,8 +11,10 @@ import typer
 
 from flambeau.cli import common, train
 from flambeau.cli.common import option
+from flambeau.core.errors import UsageError
 
 NAME = "compare"
+READING = ("target", "input_", "pattern", "encoding", "no_header", "time_format", "root")
 OF_TRAINING = ("run", "recipe", "no_check", "no_baseline", "dry_run", "json")  # which mean nothing here
 
 
@@ -29,9 +33,9 @@ def command(
     ] = None,
     out: Annotated[Path | None, option("The page; comparison.html beside the first run if not given.")] = None,
     study: Annotated[Path | None, option("With --over: the folder to leave; under runs/ if not given.")] = None,
-    language: Annotated[str, typer.Option(help="Of the page: en or zh-CN.")] = "en",
+    language: common.Language = "en",
     metric: common.Metric = None,
-    no_check: Annotated[bool, typer.Option("--no-check", help="Do not look for mistakes in the data first.")] = False,
+    no_check: common.NoCheck = False,
     json: common.Json = False,
     **asked: Any,
 ) -> None:
@@ -44,9 +48,12 @@ def command(
     Example: `flambeau compare photos/ --over optimizer=sgd,adamw --over learning_rate=1e-3,1e-2 --seeds 3`
     """
     from flambeau import studies
-    from flambeau.core.errors import UsageError
+    from flambeau.report.words import Words
 
+    Words(language)  # one that is not known is told before anything is trained
     if over:
+        if data is not None:
+            raise UsageError("--data means nothing with --over", fix="leave it out: the data's held-out rows are asked")
         if len(what) > 1:
             raise UsageError(f"--over trains on one thing, and {len(what)} were given", expected="data, or one run")
         learner = variants_of(what[0], {**asked, "metric": metric})
@@ -57,15 +64,29 @@ def command(
         return
     if len(what) == 1 and what[0].exists() and not (what[0] / "recipe.yaml").exists():
         raise UsageError("what is to be compared?", fix="give two run folders, or data and --over KEY=A,B")
+    _check_unused({**asked, "seeds": seeds, "study": study, "no_check": no_check}, reads=data is not None)
     options = common.dataset_options(
         asked["target"], asked["input_"], asked["pattern"],
-        **{name: asked[name] for name in ("encoding", "no_header", "time_format", "root")},
+        **{name: asked[name] for name in READING[3:]},
     )  # fmt: skip
     device = asked["device"] or "auto"
     comparison = studies.compare(
         what, data, metric=metric, device=device, reporter=common.reporter(), **(options if data else {})
     )
     tell(comparison, out or what[0].parent / "comparison.html", language, json)
+
+
+def _check_unused(asked: Mapping[str, Any], reads: bool) -> None:
+    """Runs are compared as they are: options of a training mean nothing there, and are not passed over in silence.
+
+    Args:
+        reads: other data is given, which options say how to read.
+    """
+    usual = {name: one.default for name, one in inspect.signature(command).parameters.items()}
+    used = {"device", *(READING if reads else ())}
+    if odd := next((name for name, value in asked.items() if name not in used and value != usual[name]), None):
+        needs = "--data" if odd in READING else "--over"
+        raise UsageError(f"{train.option_of(odd)} means nothing without {needs}", fix=f"leave it out, or give {needs}")
 
 
 def variants_of(what: Path, asked: dict[str, Any]) -> Any:
@@ -83,7 +104,10 @@ def tell(comparison: Any, out: Path, language: str, as_json: bool, **more: str) 
         return
     for line in comparison.lines():
         common.echo(line)
-    common.reporter().say(f"page: {page}")
+    reporter = common.reporter()
+    reporter.say(f"page: {page}")
+    best = next(one for one in comparison.facts["entries"] if one["name"] == comparison.facts["reference"])
+    reporter.say(f"next: flambeau predict {best['runs'][0]} FILE")
 
 
 train.share_options(command, without=OF_TRAINING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,13 +27,13 @@ def command(
     ] = "auto",
     study: Annotated[Path | None, option("The folder to leave; under runs/ if not given.")] = None,
     ensemble: Annotated[bool, typer.Option("--ensemble", help="Leave a run of all models together.")] = False,
-    no_check: Annotated[bool, typer.Option("--no-check", help="Do not look for mistakes in the data first.")] = False,
+    no_check: common.NoCheck = False,
     json: common.Json = False,
     **asked: Any,
 ) -> None:
-    """Cross-validate: train a model for each fold of the data, which tests it; mean and standard deviation of each
-    metric, and what each row was answered by a model that did not see it. Asked for again after it was stopped, it goes
-    on. Takes what `flambeau train` takes; --by says which rows stay together, or the folds that the data gives.
+    """Train a model for each fold of the data, which tests it: mean and standard deviation of each metric, and what
+    each row was answered by a model that did not see it. Asked for again after it was stopped, it goes on. Takes what
+    `flambeau train` takes; --by says which rows stay together, or the folds that the data gives.
 
     Example: `flambeau cv photos/ --folds 5 --repeats 2`
 
@@ -58,10 +59,14 @@ def command(
         each = ", ".join(f"{fold['metrics'][name]:.4g}" for fold in found.folds[:10])
         common.echo(f"  {name} {found.mean[name]:.4f} ± {found.deviation[name]:.4f}  ({each}{', …' * (count > 10)})")
     learner.reporter.say(f"what each row was answered: {found.study.path / 'out_of_fold.parquet'}")
-    learner.reporter.say(f"{doubted:,} labels may be wrong: flambeau clean {asked['data']} --from {found.study.path}")
+    learner.reporter.say(f"{doubted:,} {'label' if doubted == 1 else 'labels'} may be wrong")
+    source = learner.data.source if learner.data is not None else {}
+    named = shlex.join([str(asked["data"] or source.get("path") or "DATA"), "--from", str(found.study.path)])
+    following = f"flambeau clean {named}" if doubted else f"flambeau train {common.as_typed(asked['data'], source)}"
     if found.ensemble is not None:
         learner.reporter.say(f"all models together: {found.ensemble.path}")
-        learner.reporter.say(f"next: flambeau predict {found.ensemble.path} FILE")
+        following += f", or flambeau predict {found.ensemble.path} FILE"
+    learner.reporter.say(f"next: {following}")
 
 
 train.share_options(command, without=OF_TRAINING)

@@ -35,7 +35,7 @@ def command(
     folder: Annotated[Path, typer.Option(help="Where the data and the run go.")] = Path("runs/demo"),
     json: common.Json = False,
 ) -> None:
-    """Check, train, evaluate, predict and serve, on real data; takes about half a minute.
+    """Check, train, evaluate, predict and serve, on real data: takes about half a minute.
 
     `pictures` are scikit-learn's 1,797 handwritten digits, `text` is 3,000 sentences of reviews, `tags` the parts of
     speech in 4,600 sentences of the press (the Brown corpus), `audio` names of things spoken in four languages,

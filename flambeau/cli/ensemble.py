@@ -52,6 +52,6 @@ def command(
         reporter.say(verdicts.measured_on(result))
         common.echo(verdicts.figures(result))
         for member in filter(itemgetter("metrics"), result["members"]):
-            common.echo(f"  {member['run']}: {common.show_metrics(member['metrics'])}")
+            common.echo(f"  {member['run']}: {verdicts.figures({'metric': result['metric'], **member})}")
     reporter.say(f"run: {run.path}")
-    common.echo(run.path)
+    reporter.say(f"next: flambeau predict {run.path} FILE, or flambeau serve {run.path}")

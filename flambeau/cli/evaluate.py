@@ -44,7 +44,7 @@ def command(
     apply: Annotated[bool, typer.Option("--apply", help="Keep what was chosen: predict and serve go by it.")] = False,
     json: common.Json = False,
 ) -> None:
-    """Measure a run on the rows it did not train on, or on other labelled data. A threshold is chosen on the run's
+    """Measure a run on rows it did not train on, or on other data. A threshold is chosen on the run's
     validation rows.
 
     Example: `flambeau evaluate runs/photos other-photos/`
@@ -92,4 +92,5 @@ def command(
     for line in measures.lines(result):
         common.echo(f"  {line}")
     if apply:
-        common.echo(f"kept in {run / 'decision.json'}; next: flambeau predict {run} …")
+        reporter.say(f"kept: {run / 'decision.json'}")
+    reporter.say(f"next: flambeau predict {run} FILE")

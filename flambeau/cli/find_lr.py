@@ -36,6 +36,8 @@ def command(
         common.emit({**curve.to_dict(), "plot": str(drawn) if drawn else None})
     else:
         common.echo(f"{curve.suggestion:g}")
+        data = common.as_typed(asked["data"], learner.data.source if learner.data is not None else {})
+        learner.reporter.say(f"next: flambeau train {data} --learning-rate {curve.suggestion:g}")
 
 
 train.share_options(command, without=OF_TRAINING)

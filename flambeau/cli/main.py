@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
+import re
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -74,33 +77,40 @@ def options(
     """
 
 
+def first_sentence(command: Callable[..., None]) -> str:
+    """What a command does, in a line of the list of all commands."""
+    said = " ".join((inspect.getdoc(command) or "").split("\n\n")[0].split())
+    return re.split(r"(?<=\w)[.:;] ", said)[0].rstrip(".")
+
+
 for verb in (
+    # from data to answers, then what improves a model, then what there is
     demo,
     check,
-    find_lr,
     train,
-    profile,
-    tune,
-    cv,
-    clean,
     resume,
     evaluate,
     stress,
     compare,
+    predict,
+    explain,
+    report,
+    serve,
+    find_lr,
+    tune,
+    cv,
+    clean,
     ablate,
     attack,
     ensemble,
     embed,
-    predict,
-    explain,
-    report,
+    profile,
     runs,
     models,
     techniques,
-    serve,
     jobs,
 ):
-    app.command(verb.NAME, epilog=EPILOG)(verb.command)
+    app.command(verb.NAME, epilog=EPILOG, short_help=first_sentence(verb.command))(verb.command)
 
 
 # the base of the command line's own errors: click's, or in newer versions of typer that of its copy of click

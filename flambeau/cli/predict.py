@@ -47,7 +47,7 @@ def command(
     device: common.Device = "auto",
     json: common.Json = False,
 ) -> int:
-    """Predict the class (or labels, or number) of files, or of texts.
+    """Predict the class, labels or number of files, texts or rows.
 
     A file that cannot be read gets an error of its own; the others are predicted. Exit status 2 if any failed. For a
     run that was trained on texts, whatever is not the path of a file is a text, and of `-` each line of the standard

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from flambeau.cli import common
 
 NAME = "report"
 
 
-def command(
-    run: common.RunPath, language: Annotated[str, typer.Option(help="en or zh-CN.")] = "en", json: common.Json = False
-) -> None:
-    """Write a run's report anew (report.html, one self-contained file) and print its path.
+def command(run: common.RunPath, language: common.Language = "en", json: common.Json = False) -> None:
+    """Write a run's report anew: report.html, one self-contained file, whose path is printed.
 
     Example: `flambeau report runs/photos`
     """

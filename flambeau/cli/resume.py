@@ -19,7 +19,7 @@ def command(
     processes: common.Processes = None,
     json: common.Json = False,
 ) -> None:
-    """Go on with a stopped training from its last checkpoint, to the same weights as if it had never stopped; or finish
+    """Go on with a stopped training from its last checkpoint: to the same weights as if it had never stopped; or finish
     what was left of one that was killed while its weights were measured.
 
     Example: `flambeau resume runs/photos`

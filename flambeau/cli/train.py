@@ -21,6 +21,21 @@ SAME = ("epochs", "batch_size", "learning_rate", "weight_decay", "precision", "s
 SETTINGS = {**dict(zip(SAME, SAME, strict=True)), "objective": "objective.name", "model": "model.name"}
 """Options that are settings of the recipe: the option, and the setting."""
 OF_THEN = ("epoch", "learning_rate", "weight_decay", "backbone_lr_scale")
+READING = (
+    "target",
+    "input_",
+    "pattern",
+    "encoding",
+    "no_header",
+    "read",
+    "root",
+    "corrections",
+    "time",
+    "time_format",
+    "horizon",
+    "id_",
+    "known",
+)
 OF_DATA = ("encoding", "no_header", "time", "horizon", "time_format", "read", "root", "corrections")
 MOST_WIDE = 40  # characters of a column of the plan, before longer ones push the next aside
 
@@ -91,7 +106,7 @@ def command(
     objective: Annotated[str | None, option("A way of training by its name; supervised if not given.")] = None,
     loss: Annotated[str | None, option("A loss by its name; its options by --set objective.loss.OPTION=….")] = None,
     metric: common.Metric = None,
-    no_check: Annotated[bool, typer.Option("--no-check", help="Do not look for mistakes in the data first.")] = False,
+    no_check: common.NoCheck = False,
     no_baseline: Annotated[bool, typer.Option("--no-baseline", help="Fit no simple rival beside the model.")] = False,
     cache_limit: Annotated[
         str | None, option("Most that encoded data may take, such as 20GB; half of the free disk if not given.")
@@ -147,6 +162,10 @@ def learner_of(asked: Mapping[str, Any]) -> Learner:
     from flambeau.techniques import keyed
 
     recipe, data = asked["recipe"], asked["data"]
+    if data is not None and (data / "recipe.yaml").is_file() and (data / "fields.json").is_file():
+        raise UsageError(
+            "this is a run, and data was expected", where=data, fix=f"give --recipe {data / 'recipe.yaml'}"
+        )
     base = Recipe.load(recipe) if recipe else Recipe()
     loss = asked["loss"]
     settings: dict[str, Any] = {"objective.loss": loss} if loss else {}  # first: what is set may be options of it
@@ -172,9 +191,15 @@ def learner_of(asked: Mapping[str, Any]) -> Learner:
     beside["cache_limit"] = parse_size(asked["cache_limit"])
     if asked.get("no_baseline"):
         base = base.model_copy(update={"baseline": False})
+    if base.model.name == "ensemble":
+        raise UsageError("an ensemble is not trained", where=recipe, fix="give the recipe of one of its members")
     if data is None:
         if recipe is None:
             raise UsageError("what is to be trained on?", fix="give a folder, a table, or --recipe")
+        if odd := next((name for name in READING if asked[name]), None):
+            raise UsageError(
+                f"{option_of(odd)} says how data is read, and a recipe has its own", fix="give the data too"
+            )
         return Learner.from_recipe(base, **beside)
     seed = base.training.seed if asked.get("split_seed") is None else asked["split_seed"]
     how = Split(asked["split"], asked["valid"], asked["test"], asked["by"], seed,
@@ -186,6 +211,11 @@ def learner_of(asked: Mapping[str, Any]) -> Learner:
     if asked["target"] is None and "target" not in OBJECTIVES[base.objective.name].takes:
         options["labels"] = False
     return Learner(from_path(data, **options), recipe=base, **beside)
+
+
+def option_of(name: str) -> str:
+    """An option as it is typed, by the name of its parameter."""
+    return f"--{name.strip('_').replace('_', '-')}"
 
 
 def share_options(verb: Callable[..., None], without: Collection[str]) -> None:

@@ -32,7 +32,7 @@ def command(
         int, typer.Option(help="Seconds without a sign from a worker until its trial is begun again.")
     ] = 60,
     metric: common.Metric = None,
-    no_check: Annotated[bool, typer.Option("--no-check", help="Do not look for mistakes in the data first.")] = False,
+    no_check: common.NoCheck = False,
     json: common.Json = False,
     **asked: Any,
 ) -> None:
@@ -57,7 +57,7 @@ def command(
         prune=not no_prune, lost_after=lost_after, check=not no_check,
     )  # fmt: skip
     result = study.result or {}
-    data = shlex.quote(str(asked["data"])) if asked["data"] is not None else "DATA"
+    data = common.as_typed(asked["data"], learner.data.source if learner.data is not None else {})
     following = f"flambeau train {data} --recipe {shlex.quote(result['recipe'])}"
     if json:
         common.emit({"study": str(study.path), **result, "next": following})

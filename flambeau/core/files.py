@@ -134,8 +134,11 @@ def write_atomic(path: Path, data: bytes) -> None:
                 handle.flush()
                 os.fsync(handle.fileno())
             temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
+        except BaseException as error:
+            if isinstance(error, OSError) and error.filename == str(temporary):
+                error.filename = str(path)  # the name that the reader of the message knows
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
             raise
     sync_folder(path.parent)
 

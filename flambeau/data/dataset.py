@@ -290,8 +290,8 @@ class Dataset:
             valid: the share of the other rows that validates and chooses the epoch; the fold is then the test.
 
         Raises:
-            DataError: there is no such column. UsageError: fewer groups than folds, or rows that are rewritings of
-                others, or windows of series, which would be held out beside what they came from.
+            DataError: there is no such column. UsageError: fewer rows or groups than folds, or rows that are rewritings
+                of others, or windows of series, which would be held out beside what they came from.
         """
         if self.source.get("made") == "rewritten":
             raise UsageError("rows that are rewritten from others cannot be dealt into folds",
@@ -304,6 +304,8 @@ class Dataset:
         method = "grouped" if by is not None and method == "auto" else method
         if count is None:
             count = len({str(value) for value in self.columns[by]}) if by and method == "grouped" else 5
+        if count > len(self):
+            raise UsageError(f"{count:,} folds of {len(self):,} rows", expected="a row for each fold, at least")
         for fold in range(count):
             near = NEAR if self.near and method in DRAWN else True
             split = Split(method, valid, by=by, seed=seed, folds=count, fold=fold, together=near)

@@ -110,7 +110,8 @@ class Learner:
         if self.data is not None:
             parts.write_fields(self.recipe, self.data)
         parts.write_pictures(self.recipe, self.data, {"size": size, "colour": colour})
-        self._run_asked = run
+        self.asked_run = run
+        """The run that was asked for: its folder, False for none, None for a free one; `run` is the one there is."""
         self.run: Run | None = None
         self.trainer: Trainer | None = None
         self.processes = processes.ALONE
@@ -233,12 +234,12 @@ class Learner:
         self.processes = processes.join()
         if not self.processes.first:
             return self._fit(None, resume)
-        if self._run_asked is False:
+        if self.asked_run is False:
             self._check(check)
             with engine.computing(compute_threads):
                 return self._fit(None, resume)
         resume = resume or processes.restarted()
-        run = self.run = records.choose_run(self._run_asked, self.recipe, resume)
+        run = self.run = records.choose_run(self.asked_run, self.recipe, resume)
         ours = not run.path.exists()
         with run.locked():
             records.check_free(run, resume)

@@ -96,9 +96,11 @@ def number(value: float) -> str:
 def duration(seconds: float) -> str:
     """Seconds as people say them.
 
-    >>> duration(3.21), duration(75), duration(7500)
-    ('3.2 s', '1 min 15 s', '2 h 05 min')
+    >>> duration(0.0213), duration(3.21), duration(75), duration(7500)
+    ('21 ms', '3.2 s', '1 min 15 s', '2 h 05 min')
     """
+    if 0 < seconds < 0.1:
+        return f"{seconds * 1000:.2g} ms"
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -89,13 +89,13 @@ class Study:
 
 
 def variant(
-    learner: Learner, settings: Mapping[str, Any], run: str | Path | bool, data: Dataset | None = None
+    learner: Learner, settings: Mapping[str, Any], run: str | Path | bool | None, data: Dataset | None = None
 ) -> Learner:
     """A Learner as another one that is not built yet, with other settings of the recipe; it reads the same Store.
 
     Args:
         settings: by their names, such as `{"learning_rate": 1e-3}`; `techniques` are all of them, {name: settings}.
-        run: its folder; False for none.
+        run: its folder; False for none, None for a free one under `runs/`.
         data: in place of the learner's, such as other folds of it.
     """
     recipe = learner.recipe.with_settings(settings)

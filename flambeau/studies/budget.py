@@ -179,8 +179,8 @@ def within(learner: Learner, budget: str | float) -> Learner:
             f"{MOST} times the usual {usual}, of {fits} that fit" if epochs < fits else f"as many as fit into {budget}"
         )
         decided.append(Decision("training.epochs", epochs, f"{why}: {each}"))
-    planned = variant(learner, {**settings, "epochs": epochs}, False)
-    planned._run_asked, planned.decided = learner._run_asked, tuple(decided)
+    planned = variant(learner, {**settings, "epochs": epochs}, learner.asked_run)
+    planned.decided = tuple(decided)
     return planned
 
 

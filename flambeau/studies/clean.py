@@ -85,6 +85,13 @@ def suspects(path: str | Path) -> list[Suspect]:
             for d in found]  # fmt: skip
 
 
+def check_same(data: Dataset, found: Iterable[Suspect]) -> None:
+    """Raises DataError where suspected labels are not of the rows of this data."""
+    for one in found:
+        if one.row >= len(data) or data.place(one.row) != one.place:
+            raise DataError(f"{one.place} is not where it was", fix="give the data of the cross-validation")
+
+
 def write(found: Iterable[Suspect], path: str | Path) -> None:
     """Writes the table of corrections, as `--corrections` reads it: with anything in `keep` a label stays as it is, and
     `suggested` may be changed."""
@@ -102,16 +109,10 @@ def as_text(value: Any) -> str:
 
 
 def page(data: Dataset, found: Iterable[Suspect]) -> str:
-    """A page of HTML that shows suspected labels with what they are of.
-
-    Raises:
-        DataError: the data has not as many rows as the cross-validation.
-    """
+    """A page of HTML that shows suspected labels with what they are of."""
     words = Words("en")
     cards = []
     for one in found:
-        if one.row >= len(data) or data.place(one.row) != one.place:
-            raise DataError(f"{one.place} is not where it was", fix="give the data of the cross-validation")
         said = f"{as_text(one.given)} → {as_text(one.suggested)} ({one.confidence:.2f})"
         cards.append(tag("figure", fragment(render(data, one.row)), tag("figcaption", one.place, tag("br"), said)))
     return document("Suspected labels", words, tag("h1", "Suspected labels"), grid(*cards))

@@ -24,6 +24,12 @@ def test_the_verbs_are_those_of_the_readme() -> None:
     assert sorted(of_readme.split()) == VERBS
 
 
+def test_the_list_of_verbs_has_a_line_for_each(flambeau: Forkserver, tmp_path: Path) -> None:
+    assert all(len(command.short_help or "") in range(5, 66) for command in app.registered_commands)
+    listed = [line.split()[1] for line in flambeau("--help", cwd=tmp_path).out.split("Commands")[1].splitlines()[1:-2]]
+    assert listed[:3] == ["demo", "check", "train"] and sorted(listed) == VERBS
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_help_has_an_example(flambeau: Forkserver, tmp_path: Path, verb: str) -> None:
     command = flambeau(verb, "--help", cwd=tmp_path)
@@ -60,9 +66,16 @@ def test_errors_are_one_json_document_and_one_line(flambeau: Forkserver, tmp_pat
         (["predict", "run", "a.png", "--top", "0"], "--top"),
         (["serve", "run", "--port", "http"], "--port"),
         (["--json"], "no such option: --json"),
+        (["train", "--recipe", "run/recipe.yaml", "--target", "x"], "--target says how data is read, and a recipe has"),
+        (["train", "run"], "run: this is a run, and data was expected; give --recipe run/recipe.yaml"),
+        (["ablate", "joint"], "joint/recipe.yaml: an ensemble is not trained; give the recipe of one of its members"),
     ],
 )
 def test_mistakes_on_the_command_line(flambeau: Forkserver, tmp_path: Path, arguments: list[str], says: str) -> None:
+    for name, model in (("run", "mlp"), ("joint", "ensemble")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "recipe.yaml").write_text(f"model: {{name: {model}}}\n")
+        (tmp_path / name / "fields.json").write_text("{}")
     command = flambeau(*arguments, cwd=tmp_path)
     assert command.status == 2
     assert says in command.told

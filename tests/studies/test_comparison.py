@@ -104,6 +104,7 @@ def test_the_verb_says_it_in_lines_in_json_and_on_one_page(wine, there, flambeau
     assert done.status == 0, done.err
     assert re.search(r"all is better than two by \d+ ± [\d.]+ points of accuracy \(p .*, McNemar\)", done.out), done.out
     page = (there / "runs" / "comparison.html").read_text()
+    assert done.err.splitlines()[-1] == "next: flambeau predict runs/all FILE"
     assert "all is better than two" in page and "Only all" in page and "data.inputs" in page and "<svg" in page
     done = flambeau("compare", "runs/two", "runs/all", "--json", "--out", "页.html", "--language", "zh-CN", cwd=there)
     assert json.loads(done.out)["page"] == "页.html" and "all 优于 two" in (there / "页.html").read_text()
@@ -119,6 +120,12 @@ def test_the_verb_says_it_in_lines_in_json_and_on_one_page(wine, there, flambeau
         (["runs/all", "runs/two", "--metric", "acuracy"], "did you mean"),
         (["runs/all", "runs/two", "--data", "nothing.csv"], "nothing.csv"),
         (["runs/all", "runs/unfinished"], "no weights"),
+        (["runs/all", "runs/two", "--epochs", "3"], "--epochs means nothing without --over"),
+        (["runs/all", "runs/two", "--seeds", "3"], "--seeds means nothing without --over"),
+        (["runs/all", "runs/two", "--input", "kind"], "--input means nothing without --data"),
+        (["runs/all", "--over", "epochs=1,2", "--data", "wine.csv"], "--data means nothing with --over"),
+        (["runs/all", "--over", "epochs=1,2", "--language", "fr"], "does not speak 'fr'"),
+        (["runs/all", "runs/two", "--out", "nowhere/page.html"], "nowhere/page.html: no such file or directory"),
     ],
 )
 def test_what_is_wrong_is_one_line(there, flambeau, arguments, said):

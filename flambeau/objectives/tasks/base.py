@@ -225,8 +225,7 @@ class Task:
         name = self.usual if asked == "auto" else SYNONYMS.get(asked, asked)
         if name not in self.known and not (self.field and name in METRICS):
             kind = f" for a target of the kind {self.field.kind}" if self.field else " for data without fields"
-            expected, fix = ", ".join(self.known), nearest(name, self.known)
-            raise UsageError(f"there is no metric '{asked}'{kind}", expected=expected, fix=fix)
+            raise UsageError(f"there is no metric '{asked}'{kind}", fix=nearest(name, self.known))
         return name, higher_is_better(name)
 
     # -- simple rivals ------------------------------------------------------------------------------------------
