@@ -49,6 +49,7 @@ from flambeau.version import __version__
 
 BAD_INPUT, BUG = 2, 70
 EPILOG = "`--plugin FILE`, more than once too: a Python file whose parts are known by name then."
+MOST_SHOWN = 65  # characters of a verb's line in the list of them, in a terminal of 80
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 app = typer.Typer(
@@ -80,7 +81,10 @@ def options(
 def first_sentence(command: Callable[..., None]) -> str:
     """What a command does, in a line of the list of all commands."""
     said = " ".join((inspect.getdoc(command) or "").split("\n\n")[0].split())
-    return re.split(r"(?<=\w)[.:;] ", said)[0].rstrip(".")
+    said = re.split(r"(?<=\w)[.:;] ", said)[0].rstrip(".")
+    while len(said) > MOST_SHOWN and ", " in said:
+        said = said.rpartition(", ")[0]
+    return said
 
 
 for verb in (
