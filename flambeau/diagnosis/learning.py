@@ -14,7 +14,7 @@ from flambeau.diagnosis.layers import Layer
 from flambeau.diagnosis.patient import Patient, Trial
 from flambeau.diagnosis.probe import PROBES, error, warning
 
-TRIED = 5  # steps of the user's optimizer
+TRIED = 3  # steps of the user's optimizer
 GONE = 10.0  # times the loss before, after them
 WHOLE = 1.0  # a step's update over the weights
 NOTHING = 1e-8  # the same

@@ -115,6 +115,11 @@ class Patient:
         trial.learn(LATER)
         return trial.step()
 
+    @cached_property
+    def answered(self) -> list[Tensor] | None:
+        """`answers` to the batch."""
+        return self.answers(self.input)
+
     def answers(self, inputs: Any, seed: int = 0) -> list[Tensor] | None:
         """The floating tensors of the output in evaluation mode; None where it gives none, or does not take the input.
 
@@ -137,7 +142,7 @@ class Patient:
             with isolated(0), torch.random.fork_rng(sorted(d.index for d in devices)), torch.enable_grad():
                 yield
         finally:
-            for measured in ("start", "later"):
+            for measured in ("start", "later", "answered"):
                 self.__dict__.pop(measured, None)
 
 

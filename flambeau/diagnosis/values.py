@@ -47,6 +47,8 @@ def rows_of(value: Any, rows: Tensor) -> Any:
 
 def call(model: nn.Module, inputs: Any) -> Any:
     """A model's output for a batch's input: a tuple is spread over its arguments, a dict where it names them all."""
+    if isinstance(inputs, Tensor):
+        return model(inputs)
     if isinstance(inputs, (tuple, list)) and not hasattr(inputs, "_fields"):
         return model(*inputs)
     if isinstance(inputs, Mapping) and names_all(type(model).forward, *inputs):

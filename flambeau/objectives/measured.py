@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from flambeau.diagnosis import values
+from flambeau.diagnosis.values import tensor_of
 from flambeau.fields import Category, Field, MultiLabel, Number
 from flambeau.models import Activations
 from flambeau.objectives import losses
@@ -122,28 +122,4 @@ def _names(classes: Sequence[str], count: int) -> list[str]:
 def call(model: nn.Module, inputs: Any) -> Any:
     """A model's output for a batch's input: a tuple is spread over its arguments, a dict where it names them all. Of an
     output that is an object or a dict the part called `logits` (as Hugging Face has it) or `out` (torchvision)."""
-    if isinstance(inputs, Activations):
-        output = inputs.output()
-    elif isinstance(inputs, tuple) and not hasattr(inputs, "_fields"):
-        output = model(*inputs)
-    elif isinstance(inputs, dict) and _names_all(type(model).forward, *inputs):
-        output = model(**inputs)
-    else:
-        output = model(inputs)
-    return tensor_of(output)
-
-
-def tensor_of(output: Any) -> Any:
-    """The tensor of what a model gives, as `call` finds it."""
-    if isinstance(output, Tensor):
-        return output
-    named = [getattr(output, "logits", None)]
-    if isinstance(output, Mapping):
-        named += [output.get("logits"), output.get("out")]
-    return next((part for part in named if isinstance(part, Tensor)), output)
-
-
-@functools.cache
-def _names_all(forward: Callable[..., Any], *names: str) -> bool:
-    parameters = inspect.signature(forward).parameters
-    return all(name in parameters for name in names)
+    return tensor_of(inputs.output() if isinstance(inputs, Activations) else values.call(model, inputs))

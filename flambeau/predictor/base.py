@@ -27,11 +27,11 @@ from flambeau.data.sources.frames import as_polars, with_index
 from flambeau.data.sources.paths import unpacked
 from flambeau.data.store.encode import EncodeOptions, encode
 from flambeau.data.store.store import Gathered, Store, collate
+from flambeau.diagnosis.values import tensor_of
 from flambeau.fields import TTA, Field
 from flambeau.fields.placement import Frames, following, frames_of
 from flambeau.objectives import OBJECTIVES, Context, Objective
 from flambeau.objectives import made as made_objective
-from flambeau.objectives.measured import tensor_of
 from flambeau.objectives.prediction import Prediction
 from flambeau.objectives.tasks import task_of
 from flambeau.predictor import embedding
