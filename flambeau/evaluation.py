@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from flambeau import report
 from flambeau.baselines import Baseline, baselines
 from flambeau.core.arrays import missing
 from flambeau.core.errors import DataError, UsageError
@@ -215,6 +216,7 @@ def evaluate_run(
             result["decision"] |= {"validation": before, "applied": apply}
     if apply and wish is not None:
         run.save_decision(decision)
+        report.write(run)
     if viewing is not None:
         result["tta"] = with_tta(viewing, source, viewing.read(dataset, options, reporter), reporter)
     other = data is not None

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import polars as pl
 import pytest
@@ -18,6 +19,7 @@ from flambeau.data.sources.whole_series import from_ts
 from flambeau.data.store.encode import EncodeOptions
 from flambeau.evaluation import evaluate_run
 from flambeau.learner.verdicts import headline, measured_on
+from flambeau.serve import background_server
 
 
 @pytest.fixture(scope="module")
@@ -253,12 +255,12 @@ def test_where_it_fails_is_found_and_a_threshold_is_chosen_kept_and_gone_by(
         assert command(["evaluate", str(run), *arguments]) == 0
         return capfd.readouterr().out
 
-    out = told("--slice", "country", "--precision", "0.9", "--accuracy", "0.9", "--apply")
+    out = told("--slice", "country", "--precision", "0.7", "--accuracy", "0.9", "--apply")
     assert "where does it fail? where country = it (accuracy 0." in out and "worse than the rest, p = " in out
-    assert "decision: precision 0.9 and accuracy 0.9, chosen on validation rows" in out
+    assert "decision: precision 0.7 and accuracy 0.9, chosen on validation rows, 80% sure of it" in out
     decision = fb.Run.open(run).decision
     (threshold,) = decision["thresholds"].values()
-    assert "decision: precision 0.9" in told(), "what a run keeps is measured"
+    assert "decision: precision 0.7" in told(), "what a run keeps is measured"
     rows = frame.select("a", "b")
     plain, sure = fb.load(run), fb.load(run)
     plain.objective.decision = {}
@@ -268,6 +270,12 @@ def test_where_it_fails_is_found_and_a_threshold_is_chosen_kept_and_gone_by(
     confidence = np.asarray([one.confidence for one in before])
     expected = np.where(confidence < decision["reject_below"], "unknown", np.where(logits >= threshold, "yes", "no"))
     assert [one.label for one in after] == expected.tolist()
+    with background_server(run) as address:  # so does the server
+        heard = httpx.post(f"{address}/predict", json={"inputs": rows[:100].to_dicts()}).json()["predictions"]
+        assert [one["label"] for one in heard] == expected[:100].tolist()
+    page = (run / "report.html").read_text("utf-8")
+    (name,) = decision["thresholds"]
+    assert f"{name}: from {1 / (1 + np.exp(-threshold)):.4g} on" in page and "unknown: below a confidence of" in page
     assert command(["predict", str(run), '{"a": 0.1, "b": 0}']) == 0
     heard = capfd.readouterr()
     assert "unknown" in heard.out and "decision.json" in heard.err

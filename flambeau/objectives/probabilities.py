@@ -73,9 +73,9 @@ class Probabilities(Classification):
         self.sums[:, 3 * len(self.classes) :].index_add_(0, groups, torch.stack(terms, 1))
         group = groups.numpy()
         for i, ranking in enumerate(self.rankings):
-            ranking.add(_logit(p[:, i]), (truth == i).numpy(), group)
+            ranking.add(logit(p[:, i]), (truth == i).numpy(), group)
         confidence, guess = p.max(1)
-        self.sure.add(_logit(confidence), (guess == truth).numpy(), group)
+        self.sure.add(logit(confidence), (guess == truth).numpy(), group)
 
     def score(self, sums: Tensor) -> dict[str, Tensor]:
         k = len(self.classes)
@@ -126,7 +126,7 @@ class LabelProbabilities(Grouped):
                  (1 - of_true).square().mean(1))  # fmt: skip
         self.sums.index_add_(0, groups, torch.stack(terms, 1))
         for i, ranking in enumerate(self.rankings):
-            ranking.add(_logit(p[:, i]), truth[:, i].numpy(), groups.numpy())
+            ranking.add(logit(p[:, i]), truth[:, i].numpy(), groups.numpy())
 
     @property
     def count(self) -> int:
@@ -157,7 +157,7 @@ class LabelProbabilities(Grouped):
         return {"curves": drawn(self.curves())}
 
 
-def _logit(p: Tensor) -> np.ndarray:
+def logit(p: Tensor) -> np.ndarray:
     """Logits of probabilities (B), finite."""
     p = p.double()
     return (p.clamp_min(TINY).log() - (1 - p).clamp_min(TINY).log()).float().numpy()

@@ -17,6 +17,8 @@ from flambeau.fields.tokens import words_seen
 from flambeau.models.text.crf import Chain, marginals, negative_log_likelihood
 from flambeau.objectives.classification import Classification
 from flambeau.objectives.intervals import GROUPS, groups_of
+from flambeau.objectives.probabilities import coverage, logit
+from flambeau.objectives.ranking import Curve, Ranking
 
 UNKNOWN_SPAN = "(not in training)"  # what a span is called whose tags training never saw
 
@@ -162,4 +164,32 @@ class Tagging(Classification):
         return detail
 
 
-__all__ = ["Tagging", "answered", "seen", "tag_cross_entropy", "tag_probabilities"]
+class TagConfidence:
+    """How sure the answer to each token is, from probabilities (B, T, K), all 0 where the model says nothing, and
+    targets (B, T')."""
+
+    def __init__(self) -> None:
+        self.sure = Ranking()
+
+    def update(self, output: Tensor, target: Tensor, rows: Tensor) -> None:
+        length = min(output.shape[1], target.shape[1])
+        output, target = output[:, :length], target[:, :length]
+        at = ((target != NO_TAG) & (output.sum(2) > 0)).nonzero()
+        confidence, guess = output[at[:, 0], at[:, 1]].float().max(1)
+        right = guess == target[at[:, 0], at[:, 1]]
+        self.sure.add(logit(confidence.cpu()), right.cpu().numpy(), groups_of(rows)[at[:, 0].cpu()].numpy())
+
+    def values(self) -> dict[str, float]:
+        return {}
+
+    def curves(self) -> dict[str, Curve]:
+        return {}
+
+    def confidence(self) -> Curve:
+        return self.sure.curve()
+
+    def detail(self) -> dict[str, Any]:
+        return {"coverage": coverage(self.confidence())}
+
+
+__all__ = ["TagConfidence", "Tagging", "answered", "seen", "tag_cross_entropy", "tag_probabilities"]

@@ -33,6 +33,7 @@ class Facts:
         self.recipe: Recipe = run.recipe
         self.environment: dict[str, Any] = run.environment
         self.evaluation: dict[str, Any] = run.evaluation
+        self.decision: dict[str, Any] = run.decision
         self.detail: dict[str, Any] = self.evaluation.get("detail") or {}
         self.metrics: dict[str, float] = self.evaluation.get("metrics") or {}
         self.findings: list[Finding] = run.findings

@@ -43,6 +43,8 @@ def test_a_typed_sentence_comes_back_tagged(flambeau: Forkserver, file: Path, tm
     assert answer["tokens"][0] == "Clara" and 0 < answer["confidence"] <= 1
     measured = flambeau("evaluate", "run", "--json", cwd=tmp_path)
     assert measured.json["metrics"]["span_f1"] == trained.json["metrics"]["span_f1"]
+    chosen = flambeau("evaluate", "run", "--accuracy", "0.9", "--apply", "--json", cwd=tmp_path)
+    assert chosen.json["decision"]["answered"]["accuracy"] > 0.9 and chosen.json["decision"]["applied"]
     assert "span_f1" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import beta
 from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
 from flambeau.core.errors import DataError, UsageError
@@ -41,11 +42,16 @@ def test_a_threshold_by_cost_is_the_cheapest() -> None:
     assert not (chosen(Wish(cost=(0.001, 1e6))) & ~TRUTH).any(), "where a false alarm costs very much, none is given"
 
 
+def surely(right: int, of: int) -> float:
+    return beta.ppf(0.2, right, of - right + 1) if right else 0.0
+
+
 def test_a_threshold_by_precision_keeps_the_recall_as_high_as_may_be_and_the_other_way_round() -> None:
     figures = [(precision_score(TRUTH, said, zero_division=0), recall_score(TRUTH, said)) for said in every_threshold()]
+    sure = [surely((TRUTH & said).sum(), said.sum()) for said in every_threshold()]
     said = chosen(Wish(precision=0.8))
     assert precision_score(TRUTH, said) >= 0.8
-    assert recall_score(TRUTH, said) == max(r for p, r in figures if p >= 0.8)
+    assert recall_score(TRUTH, said) == max(r for (_, r), p in zip(figures, sure, strict=True) if p >= 0.8)
     said = chosen(Wish(recall=0.9))
     assert recall_score(TRUTH, said) >= 0.9
     assert precision_score(TRUTH, said) == max(p for p, r in figures if r >= 0.9)
@@ -73,7 +79,17 @@ def test_the_least_confidence_that_makes_answers_right_enough() -> None:
     assert answered["share"] == pytest.approx(kept.mean())
     order = np.argsort(-sure)
     shares = right[order].cumsum() / np.arange(1, 2001)
-    assert kept.sum() == np.flatnonzero(shares >= 0.9).max() + 1
+    assert kept.sum() == max(n for n in range(1, 2001) if surely(right[order][:n].sum(), n) >= 0.9)
+    assert shares[kept.sum() - 1] > 0.9
+
+
+def test_two_rows_that_happen_to_be_right_make_no_precision() -> None:
+    scores, truth = np.arange(100, 0, -1, dtype=np.float32), np.arange(100) % 2 == 0
+    truth[:2] = True
+    with pytest.raises(DataError, match=r"at most 0\.\d+, which 100 validation rows are 80% sure of"):
+        decide(Wish(precision=0.9), {"x": curve_of(scores, truth)}, None)
+    truth[:16] = True  # the fewest that are enough
+    assert decide(Wish(precision=0.9), {"x": curve_of(scores, truth)}, None)["thresholds"]["x"] <= 100 - 15
 
 
 def test_the_other_of_two_classes_has_the_same_curve_seen_from_the_other_end() -> None:

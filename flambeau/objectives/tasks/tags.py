@@ -18,7 +18,7 @@ from flambeau.models.text.crf import Chain
 from flambeau.objectives.doubts import Doubt, wrong_parts
 from flambeau.objectives.metrics import Metric
 from flambeau.objectives.prediction import UNKNOWN, Prediction
-from flambeau.objectives.tagging import Tagging, answered, seen, tag_probabilities
+from flambeau.objectives.tagging import TagConfidence, Tagging, answered, seen, tag_probabilities
 from flambeau.objectives.tasks.base import TASKS, Task
 
 SPANS = ("span_f1", "span_precision", "span_recall")
@@ -82,6 +82,9 @@ class Tagged(Task):
 
     def metrics(self, detail: bool, asked: str = "auto") -> list[Metric]:
         return [Tagging(self.field, detail)]
+
+    def further(self, asked: str = "auto") -> list[Metric]:
+        return [TagConfidence()]
 
     def row_errors(self, answers: Float[Tensor, "B T K"], target: Tensor) -> Tensor:
         """A sentence is right whose words all are."""

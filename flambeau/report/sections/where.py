@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from scipy.special import expit
+
 from flambeau.report.facts import Facts
 from flambeau.report.markup import Markup, fragment, tag
 from flambeau.report.parts import cell, figure, figure_of, grid, note, section, table
@@ -85,7 +87,20 @@ def thresholds(facts: Facts, words: Words) -> Markup | None:
         chart = line_chart([curve], label=words("thresholds.coverage"), x_label=words("thresholds.answered"),
                            y_label=words("accuracy"), y_format=percent, ceiling=1.0)  # fmt: skip
         charts.append(figure(words("thresholds.coverage"), chart, remark=words("thresholds.note")))
-    return section(words, "thresholds", table([], rows, "list") if rows else None, grid(*charts))
+    return section(words, "thresholds", _decision(facts.decision, words), table([], rows, "list") if rows else None,
+                   grid(*charts))  # fmt: skip
+
+
+def _decision(decision: dict[str, Any], words: Words) -> Markup | None:
+    """The thresholds that the run's answers go by."""
+    if not decision:
+        return None
+    said = [words("thresholds.from", name=name, threshold=float(expit(score)))
+            for name, score in decision["thresholds"].items()]  # fmt: skip
+    if decision["reject_below"]:
+        said.append(words("thresholds.below", threshold=decision["reject_below"]))
+    lead = words("thresholds.chosen", why=decision["why"])
+    return tag("div", tag("p", lead, class_="lead"), tag("ul", (tag("li", one) for one in said)))
 
 
 def _curves(kind: str, curves: list[dict[str, Any]], x: str, y: str, words: Words) -> Markup:
