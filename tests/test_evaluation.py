@@ -216,7 +216,7 @@ def test_where_a_class_is_rare_ranking_decides_and_another_metric_can(tmp_path: 
     best = max(learner.trainer.history, key=lambda line: line["valid"]["roc_auc"])  # type: ignore[union-attr]
     assert learner.trainer.state.best["epoch"] == best["epoch"]  # type: ignore[union-attr]
     assert measured(run, metric="mcc")["metric"] == "mcc"
-    with pytest.raises(UsageError, match="no metric 'rmse' for a target of the kind category; expected accuracy, f1"):
+    with pytest.raises(UsageError, match="no metric 'rmse' for a target of the kind category; known: accuracy, f1"):
         measured(run, metric="rmse")
     asked = fb.Learner(data, "linear", run=False, quiet=True, epochs=1, metric="f1", cache=tmp_path / "cache")
     asked.fit(check=False)
