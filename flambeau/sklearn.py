@@ -10,7 +10,8 @@ True
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
@@ -84,11 +85,9 @@ class _Estimator(BaseEstimator):
             "seed": seed,
         }
         options |= {name: value for name, value in asked.items() if value is not None} | dict(self.settings or {})
-        try:
+        with _value_errors():
             learner = Learner(data, self.model, techniques=self.techniques, run=False, quiet=True, **options)
             learner.fit(check=False)
-        except FlambeauError as error:
-            raise ValueError(str(error)) from error  # as scikit-learn's own estimators tell of bad input
         assert learner.trainer is not None
         self.n_iter_ = learner.trainer.state.epoch
         self.recipe_ = learner.recipe
@@ -96,10 +95,15 @@ class _Estimator(BaseEstimator):
 
     def _checked(self, x: Any, *, reset: bool) -> Any:
         """Numbers as an array, frames with other columns and lists of texts as they are."""
-        if _is_frame(x) and not all(dtype.is_numeric() for dtype in as_polars(x).dtypes):
-            _check_feature_names(self, x, reset=reset)
-            _check_n_features(self, x, reset=reset)
-            return x
+        if _is_frame(x):
+            with _value_errors():
+                numbers = all(dtype.is_numeric() for dtype in as_polars(x).dtypes)
+            if not numbers:
+                _check_feature_names(self, x, reset=reset)
+                _check_n_features(self, x, reset=reset)
+                if not len(x):
+                    raise ValueError(f"Found 0 samples (shape={x.shape}), and 1 at least is required.")
+                return x
         if _is_texts(x):
             return [*x]
         images = getattr(x, "ndim", 2) > 2
@@ -111,10 +115,10 @@ class _Estimator(BaseEstimator):
         check_is_fitted(self)
         predictor: Predictor = self._predictor
         x = self._checked(x, reset=False)
-        if _is_frame(x):
-            x, _ = predictor.listed(x)
         out = []
-        with torch.inference_mode():
+        with _value_errors(), torch.inference_mode():
+            if _is_frame(x):
+                x, _ = predictor.listed(x)
             for start in range(0, len(x), BATCH):
                 out.append(predictor.outputs([predictor.encode(value) for value in x[start : start + BATCH]]))
         return np.concatenate(out)
@@ -174,6 +178,15 @@ class FlambeauRegressor(RegressorMixin, _Estimator):
     def predict(self, X: Any) -> np.ndarray:
         """A number for each sample (N)."""
         return np.array([self._predictor.decode(output).label for output in self._outputs(X)], np.float64)
+
+
+@contextmanager
+def _value_errors() -> Iterator[None]:
+    """Tells of bad input as scikit-learn's own estimators do."""
+    try:
+        yield
+    except FlambeauError as error:
+        raise ValueError(str(error)) from error
 
 
 def _is_frame(x: Any) -> bool:

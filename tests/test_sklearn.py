@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,12 @@ def test_frames_of_any_columns_are_taken(frame):
     assert ours.feature_names_in_.tolist() == ["colour", "size"]
 
 
+def test_a_trained_one_is_pickled_as_joblib_does(wine):
+    x, y = wine
+    ours = fb.sklearn.FlambeauClassifier(epochs=1, random_state=0).fit(x, y)
+    assert np.array_equal(pickle.loads(pickle.dumps(ours)).predict_proba(x), ours.predict_proba(x))
+
+
 def test_texts_and_pictures_are_taken():
     texts = ["a good film", "a bad film", "good acting", "bad acting and worse"] * 12
     ours = fb.sklearn.FlambeauClassifier(epochs=5, random_state=0).fit(texts, [1, 0, 1, 0] * 12)
@@ -90,5 +97,14 @@ def test_what_is_wrong_is_told_as_scikit_learn_does(wine):
         fb.sklearn.FlambeauClassifier("mlpp").fit(x, y)
     with pytest.raises(ValueError, match="NaN"):
         fb.sklearn.FlambeauClassifier().fit(np.full_like(x, np.nan), y)
+    frame = pd.DataFrame({"age": [30, 31, 52, 50] * 6, "city": ["Lyon", "Köln", "Köln", "Lyon"] * 6})
+    ours, labels = fb.sklearn.FlambeauClassifier(epochs=1, random_state=0), [0, 0, 1, 1] * 6
+    with pytest.raises(ValueError, match="0 samples"):
+        ours.fit(frame.iloc[:0], [])
+    with pytest.raises(ValueError, match="two columns are called 'age'"):
+        ours.fit(pd.concat([frame, frame], axis=1), labels)
+    ours.fit(frame, labels)
+    with pytest.raises(ValueError, match="0 samples"):
+        ours.predict(frame.iloc[:0])
     with pytest.raises(ValueError, match="there is no setting 'epoks'"):
         fb.sklearn.FlambeauClassifier(settings={"epoks": 3}).fit(x, y)

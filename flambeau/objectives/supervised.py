@@ -186,6 +186,7 @@ class Supervised(Objective):
         detail: dict[str, Any] = {}
         for metric in (*self._metrics, *self._further, *self._own, *self._observing):
             detail |= metric.detail()
+        self._observing = []  # which hold rows and the model's last layer: nothing that a kept model needs
         return detail
 
     def further(self) -> dict[str, Any]:

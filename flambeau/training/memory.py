@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from flambeau.data.batch import Batch
 from flambeau.objectives import Objective
+from flambeau.training.sharing import part_of
 
 OUT_OF_MEMORY = (
     "out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory",
@@ -44,29 +44,9 @@ def in_parts(batch: Batch, count: int, least: int = 1) -> list[Batch]:
     count = min(count, max(1, size // least))
     bounds = [(size * i // count, size * (i + 1) // count) for i in range(count)]
     try:
-        return [
-            Batch(*(_cut(value, start, end, size) for value in (batch.input, batch.target, batch.rows)))
-            for start, end in bounds
-        ]
+        return [part_of(batch, slice(start, end), strict=True) for start, end in bounds]
     except ValueError:
         return [batch]
-
-
-def _cut(value: Any, start: int, end: int, size: int) -> Any:
-    if isinstance(value, Batch):
-        return Batch(*(_cut(v, start, end, size) for v in (value.input, value.target, value.rows)))
-    if isinstance(value, Tensor):
-        if value.ndim and len(value) != size:
-            raise ValueError("not one for each sample")
-        return value[start:end] if value.ndim else value
-    if isinstance(value, dict):
-        return {name: _cut(v, start, end, size) for name, v in value.items()}
-    if isinstance(value, (tuple, list)):
-        cut = [_cut(v, start, end, size) for v in value]
-        return type(value)(*cut) if hasattr(value, "_fields") else type(value)(cut)
-    if value is None or isinstance(value, (int, float, str)):
-        return value
-    raise ValueError("of a form that is not known")
 
 
 class Parts:

@@ -144,7 +144,7 @@ class ProcessGroup(Processes):
             self._sizes.append((rows, self.count))
             return batch
         self._sizes.append((rows, 1))
-        return part_of(batch, self.rank, self.count)
+        return part_of(batch, slice(self.rank, None, self.count))
 
     def shares(self, objective: Objective, batches: Sequence[Batch]) -> list[float]:
         sizes, self._sizes = self._sizes, []

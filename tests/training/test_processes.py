@@ -12,7 +12,7 @@ import pytest
 import torch
 from several import SUPPORT, TORCHRUN, ran
 
-from flambeau.data.batch import Batch
+from flambeau.data.batch import Batch, Several
 from flambeau.fields import Ragged, Row, Windows
 from flambeau.training.sharing import part_of
 
@@ -52,7 +52,9 @@ def test_a_share_is_every_so_many_rows_of_all_parts() -> None:
     boxes = [torch.zeros(n, 4) for n in range(B)]
     given = {"row": Row(values, values.long()), "text": Ragged(values, torch.arange(B)), "wave": windows}
     batch = Batch(given, {"share": torch.tensor(0.5), "boxes": boxes}, torch.arange(B))
-    part = part_of(batch, 1, 2)
+    given["twice"] = Several([Batch(values + view, None, batch.rows) for view in range(B)])
+    part = part_of(batch, slice(1, None, 2))
+    assert [one.input[0, 0].item() for one in part.input["twice"].batches] == [2, 3, 4, 5, 6]
     assert part.rows.tolist() == [1, 3]
     assert part.input["row"].codes.tolist() == [[2, 3], [6, 7]]
     assert part.input["text"].lengths.tolist() == [1, 3]

@@ -31,6 +31,11 @@ class FromErrors(NamedTuple):
     of_mean: Callable[[np.ndarray], np.ndarray]
 
 
+def complement(mean: np.ndarray) -> np.ndarray:
+    """The share of rows that are right, of the share that is wrong."""
+    return 1 - mean
+
+
 class Task:
     """What is learned of a target, measured and said. This one is that of a target without a field, a user's own: its
     outputs stay as they are.

@@ -22,7 +22,7 @@ from flambeau.objectives.names import BALANCED, SYNONYMS
 from flambeau.objectives.prediction import UNKNOWN, Prediction
 from flambeau.objectives.probabilities import Probabilities
 from flambeau.objectives.ranking import Curve
-from flambeau.objectives.tasks.base import TASKS, FromErrors, Task
+from flambeau.objectives.tasks.base import TASKS, FromErrors, Task, complement
 
 LOGITS = 10_000  # of a batch, that certainty is measured on: of very many classes, few samples do
 SLIGHTLY = 0.05  # a change of temperature that is not worth a line
@@ -122,7 +122,7 @@ class Classes(Task):
 
     @property
     def of_errors(self) -> Mapping[str, FromErrors]:
-        return {"accuracy": FromErrors(1, lambda mean: 1 - mean)}
+        return {"accuracy": FromErrors(1, complement)}
 
     def further(self, asked: str = "auto") -> list[Metric]:
         return [Probabilities(self.field.classes, self.field.rarest)] if len(self.field.classes) > 1 else []

@@ -21,7 +21,7 @@ from flambeau.objectives.metrics import Metric, MultiLabelClassification
 from flambeau.objectives.prediction import Prediction
 from flambeau.objectives.probabilities import LabelProbabilities
 from flambeau.objectives.ranking import Curve
-from flambeau.objectives.tasks.base import TASKS, FromErrors, Task
+from flambeau.objectives.tasks.base import TASKS, FromErrors, Task, complement
 from flambeau.objectives.tasks.classes import likeliest
 
 
@@ -99,7 +99,7 @@ class Labels(Task):
 
     @property
     def of_errors(self) -> Mapping[str, FromErrors]:
-        return {"exact_match": FromErrors(1, lambda mean: 1 - mean)}
+        return {"exact_match": FromErrors(1, complement)}
 
     def further(self, asked: str = "auto") -> list[Metric]:
         return [LabelProbabilities(self.field.classes)] if self.field.classes else []
