@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flambeau.check import pictures, tables, tagged, texts  # noqa: F401  each enters what it looks at
+from flambeau.check import leaks, pictures, tables, tagged, texts  # noqa: F401  each enters what it looks at
 from flambeau.check.base import CHECKS, Case, looks_at
 from flambeau.check.duplicates import Twins
 from flambeau.check.labels import column_findings, split_findings
@@ -40,11 +40,15 @@ def check(dataset: Dataset, *, reporter: Reporter = QUIET, threads: int | None =
 
     Of sounds, warnings: `unreadable`, `silent`, `silent-class`, `clipping`, `short`, `long`, classes that their level
     (`level-giveaway`) or the form of their files (`format-giveaway`) tells apart, recordings in several splits
-    (`same-recording`, and `leakage` by what is heard); notes: `dc-offset`, `mixed-rates`, `mixed-channels`.
+    (`same-recording`, and `leakage` by what is heard), `mostly-silent` ones, and an `empty-band` of few, which a higher
+    rate was made for; notes: `dc-offset`, `mixed-rates`, `mixed-channels`, an `empty-band` of most.
 
     Of numbers, categories and dates of a table, warnings: `not-a-number` and `not-a-date`, whose rows are left out, an
     `empty-column`, an `identifier`, a `duplicate-column`, `target-leakage` of a column that alone tells the target,
-    `drift` between splits; notes: `missing-values`, `constant`, `outlier`, `unseen-category`.
+    `drift` or a `unit-change` between splits; notes: `missing-values`, `constant`, `outlier`, `unseen-category`.
+
+    Of pictures, warnings: a split that is `inverted` or has `swapped-channels`. Of series that are forecast, warnings:
+    a `future-leak` of a column that is the target of later steps.
 
     Notes: rows that lack one of several inputs (`missing-input`), `wrong-extension`, exotic pictures (`cmyk`, `16-bit`,
     `float`, `1-bit`, `palette`, `alpha`, `animated`, `exif-rotated`), `huge`, `mixed-colour`, `duplicate` and

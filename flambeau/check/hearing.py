@@ -27,6 +27,11 @@ CLIPPED_AT = 0.999
 CLIPPED_RUN = 3
 SAME = 0.8
 """Correlation, at the best of all shifts, from which two sounds are one recording."""
+BAND_FRAME, MOST_FRAMES = 1024, 400
+EDGES = (0.125, 0.1667, 0.1814, 0.25, 0.3333, 0.3628, 0.5)
+"""Shares of the frequencies that are left of usual rates, such as 8,000 of 44,100 samples a second. Above a half it may
+be the work of a coder such as MP3."""
+CLIFF = 30.0  # decibels
 CHUNK = 32
 SPECTROGRAM = LogMel(RATE, SIDE, 512, 128)
 
@@ -40,6 +45,8 @@ class Heard:
         rate, channels, seconds, subtype: as its head has them.
         peak, level, offset: largest value, root mean square and mean, where full scale is 1.
         clipped: share of samples that stand at the largest value, three or more in a row.
+        quiet: share of its time in which nothing is louder than -60 dB.
+        band: the share of its frequencies, from 0 up, behind which it holds nothing, where there is such an edge.
         samples: a digest of what is heard, equal for equal sounds in whatever lossless files.
     """
 
@@ -52,6 +59,8 @@ class Heard:
     level: float = 0.0
     offset: float = 0.0
     clipped: float = 0.0
+    quiet: float = 0.0
+    band: float = 1.0
     samples: bytes = b""
 
     @property
@@ -104,6 +113,7 @@ def _listen(value: Any, grey: np.ndarray) -> Heard:
     scaled = whole.astype(np.float64) / FULL
     heard.level, heard.offset = float(np.sqrt(np.mean(scaled * scaled))), float(scaled.mean())
     heard.clipped = _clipped(loud)
+    heard.quiet, heard.band = _quiet(loud, heard.rate), _band(scaled)
     if not heard.silent:
         sounding = np.flatnonzero(whole)
         state = hashlib.blake2b(f"{heard.rate}".encode(), digest_size=16)
@@ -121,6 +131,31 @@ def _clipped(loud: np.ndarray) -> float:
     edges = np.flatnonzero(np.diff(np.r_[False, top, False].astype(np.int8)))
     runs = edges[1::2] - edges[::2]
     return float(runs[runs >= CLIPPED_RUN].sum()) / len(loud)
+
+
+def _quiet(loud: np.ndarray, rate: int) -> float:
+    """Share of the 20 milliseconds in which nothing is loud, of magnitudes (T)."""
+    size = max(1, rate // 50)
+    parts = loud[: len(loud) // size * size].reshape(-1, size)
+    return float((parts.max(1) < SILENT_PEAK * FULL).mean()) if len(parts) else 0.0
+
+
+def _band(scaled: np.ndarray) -> float:
+    """Where the spectrum of samples (T) falls off a cliff; 1 where it does not.
+
+    A sound that was brought to a higher rate has nothing above half of its first one, however loud it is just below.
+    """
+    if len(scaled) < 4 * BAND_FRAME:
+        return 1.0
+    frames = scaled[: len(scaled) // BAND_FRAME * BAND_FRAME].reshape(-1, BAND_FRAME)[:MOST_FRAMES]
+    spectra = np.abs(np.fft.rfft(frames * np.hanning(BAND_FRAME), axis=1)) ** 2
+    level = 10 * np.log10(spectra.mean(0) / BAND_FRAME + 1e-12)
+    for edge in EDGES:
+        at = int(edge * len(level))
+        below, above = level[int(0.6 * at) : int(0.95 * at)], level[int(1.1 * at) :]
+        if np.median(below) - np.quantile(above, 0.95) > CLIFF:
+            return edge
+    return 1.0
 
 
 def _signature(samples: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 from flambeau.check.base import Case, looks_at
 from flambeau.check.files import Facts, scan
 from flambeau.check.near import near_duplicates, num_trees
+from flambeau.check.shifts import picture_changes
 from flambeau.check.wording import Telling, missing_input, unreadable
 from flambeau.core.findings import Finding
 from flambeau.data.dataset import Dataset
@@ -43,6 +44,7 @@ def look_at_pictures(case: Case, fields: Mapping[str, Image]) -> list[Finding]:
             seen = scan(dataset.columns[name], case.threads, bar)
         findings += picture_findings(dataset, name, field, seen.facts)
         readable = np.asarray([not fact.error for fact in seen.facts])
+        findings += picture_changes(dataset, seen.grey, seen.colour, np.flatnonzero(readable).tolist())
         readable[lacking(dataset, name)] = True
         case.usable &= readable
         case.told.add(name)

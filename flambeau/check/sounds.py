@@ -22,6 +22,7 @@ CLIPPED = 0.001
 OFFSET = 0.01
 SHORT, SHORT_SHARE = 0.1, 0.2
 LONG, LONG_TIMES = 10.0, 10.0
+MOSTLY = 0.9  # of the time
 MOST_PAIRS = 5_000
 GIVEAWAY = 0.5
 """Share of the variance of levels that classes explain, from which the level gives the class away."""
@@ -71,6 +72,10 @@ def _bad(dataset: Dataset, twins: Twins, facts: Sequence[Heard], good: list[int]
     for row in good:
         if (label := twins.labels[row]) is not None:
             of_class[label].append(row)
+    quiet = [row for row in good if facts[row].quiet > MOSTLY and not facts[row].silent]
+    if len(quiet) < len(good) / 2:  # short calls in long recordings are so by nature
+        what = f"of which over {MOSTLY:.0%} is silence"
+        findings.warn("mostly-silent", quiet, what, "cut them to what sounds, or look whether a recorder stopped")
     mute = [label for label, rows in of_class.items() if all(facts[row].silent for row in rows)]
     if mute and len(mute) < len(of_class):
         listed = ", ".join(f"'{label}' ({len(of_class[label])})" for label in mute[:10])
@@ -114,6 +119,16 @@ def _formats(dataset: Dataset, facts: Sequence[Heard], good: list[int]) -> list[
         what = f"at another rate than most: {listed}"
         fix = f"all are brought to one; nothing over {min(rates) // 2:,} Hz is in those of {min(rates):,} Hz"
         findings.note("mixed-rates", others, what, fix)
+    cut = [row for row in good if facts[row].band < 1 and not facts[row].silent]
+    if cut:
+        bands = Counter((facts[row].rate, facts[row].band) for row in cut)
+        rate, band = bands.most_common(1)[0][0]
+        what = f"with nothing above {band * rate / 2:,.0f} Hz at {rate:,} samples a second, as after a lower rate"
+        if len(cut) < len(good) / 2:
+            fix = "record or convert all at one rate: a model may tell them by what is missing"
+            findings.warn("empty-band", cut, what, fix)
+        else:
+            findings.note("empty-band", cut, what, "a lower rate of the sounds loses nothing")
     channels = Counter(facts[row].channels for row in good)
     if len(channels) > 1:
         usual = channels.most_common(1)[0][0]

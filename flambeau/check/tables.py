@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from flambeau.check import shifts
 from flambeau.check.base import Case, looks_at
 from flambeau.check.wording import Telling, counted, findings_at
 from flambeau.core.errors import UsageError
@@ -157,10 +158,15 @@ def _drift(dataset: Dataset, column: Seen) -> list[Finding]:
         distance = float(np.abs(counts[0] / len(train) - counts[1] / len(rest)).sum() / 2)
         expected = float(np.sqrt(size / min(len(train), len(rest))))  # of two draws from one distribution
     else:
-        both = np.sort(np.r_[train, rest])
-        shares = [np.searchsorted(np.sort(x), both, side="right") / len(x) for x in (train, rest)]
-        distance = float(np.abs(shares[0] - shares[1]).max())
-        expected = 2.0 / np.sqrt(min(len(train), len(rest)))
+        distance, expected = shifts.distance(train, rest), shifts.by_chance(train, rest)
+        factor = shifts.unit_change(train, rest) if column.field.measures else None
+        if factor is not None:
+            return [
+                Finding("unit-change", Severity.WARNING,
+                        f"the numbers of the column '{column.name}' are about {factor:,.3g} times as large among "
+                        "held-out rows as among training rows, and distributed alike else, as after a change of unit",
+                        places=[column.name], count=len(rest), fix="bring both to one unit")
+            ]  # fmt: skip
     if distance > DRIFT + expected:
         findings.append(
             Finding("drift", Severity.WARNING,
