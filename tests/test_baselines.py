@@ -12,9 +12,10 @@ from realdata.texts import write_sentences
 from sklearn.datasets import load_digits, load_iris, load_wine
 
 import flambeau as fb
+from flambeau import report
 from flambeau.baselines import RIVALS, baselines
 from flambeau.evaluation import evaluate_run
-from flambeau.learner.verdicts import verdict
+from flambeau.learner.verdicts import unrelated_line, verdict
 
 
 def built(data: fb.Dataset, **settings: object) -> fb.Learner:
@@ -164,3 +165,24 @@ def test_several_labels_have_rivals() -> None:
     data = fb.Dataset.from_arrays(digits.images / 16, labels, fields={"y": fb.fields.MultiLabel()})
     found = by_name(fb.Learner(data, model="mlp", epochs=1, run=False, quiet=True))
     assert found["a linear model on small pixels"]["f1"] > 0.75 > found["how frequent each label is"]["f1"]
+
+
+@pytest.mark.parametrize("shuffled", [True, False])
+def test_labels_that_have_nothing_to_do_with_the_inputs_are_told_of(shuffled: bool, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    x = random.normal(size=(400, 2))
+    y = np.where(x[:, 0] + x[:, 1] > 0, "p", "q")
+    data = fb.Dataset(
+        {"a": x[:, 0], "b": x[:, 1], "y": (random.permutation(y) if shuffled else y).tolist()}, target="y"
+    )
+    learner = fb.Learner(data, epochs=5, run=tmp_path / "run", quiet=True)
+    result = learner.fit(check=False)
+    rivals = learner.run.evaluation["baselines"]  # type: ignore[union-attr]
+    assert [rival["constant"] for rival in rivals] == [True, False]
+    line = unrelated_line(rivals, result, "accuracy")
+    if not shuffled:
+        assert line is None
+        return
+    assert line is not None and "gradient-boosted trees is better than the most frequent class" in line
+    for language, said in (("en", "may have nothing to do with the inputs"), ("zh-CN", "标签可能与输入无关")):
+        assert said in report.build(learner.run, language=language)  # type: ignore[arg-type]

@@ -32,9 +32,9 @@ __all__ = ["MOST_CLASSES", "RIVALS", "Baseline", "OfInput", "baselines"]
 
 Measure = Callable[[Budget], Sequence[Metric]]
 """Fits a rival and measures it."""
-Family = Callable[[Rows, Rows, np.ndarray, str], list[tuple[str, Measure]]]
+Family = Callable[[Rows, Rows, np.ndarray, str], list[tuple[str, Measure, bool]]]
 """Given rows to learn from, the data that is measured on, which rows of it, and the measure of the model: what each
-rival is called, and how it is measured."""
+rival is called, how it is measured, and whether it says the same whatever it is asked."""
 MOST_NUMBERS = 2**24  # of answers that are measured at once: of very many classes, a row has many
 MANY = 5_000  # training rows from which it is said what takes its time
 
@@ -48,6 +48,7 @@ class Baseline:
         seconds: of fitting and predicting.
         metrics: by name, as the model's own.
         note: where it was cut short, how.
+        constant: whether it says the same whatever it is asked.
         without: metrics without each group of rows, as of `Objective.without_groups`.
     """
 
@@ -55,11 +56,13 @@ class Baseline:
     seconds: float
     metrics: dict[str, float]
     note: str = ""
+    constant: bool = False
     without: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON."""
-        return {"name": self.name, "seconds": self.seconds, "metrics": self.metrics, "note": self.note}
+        return {"name": self.name, "seconds": self.seconds, "metrics": self.metrics, "note": self.note,
+                "constant": self.constant}  # fmt: skip
 
     def beside(self, metrics: Mapping[str, float], without: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """As plain JSON, with how a model differs from it, with 95 % intervals.
@@ -93,13 +96,13 @@ def baselines(
     rows = Rows(dataset, store, train, target, task)
     of = rows if other is None else Rows(*other, np.zeros(0, np.int64), target, task)
     found = []
-    for name, measure in FAMILIES[task.rivals](rows, of, held_out, metric):
+    for name, measure, constant in FAMILIES[task.rivals](rows, of, held_out, metric):
         if len(train) >= MANY:
             reporter.say(f"baseline: {name}, of {len(train):,} training rows, {limit:.0f} s at most")
         with reporter.bar(f"baseline: {name}", int(limit)) as bar, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # scikit-learn's, on a fit that was stopped early on purpose
             budget = Budget(limit, bar)
-            rival = Baseline(name, 0.0, {})
+            rival = Baseline(name, 0.0, {}, constant=constant)
             for measured in measure(budget):
                 assert isinstance(measured, Grouped)
                 rival.metrics |= measured.values()
@@ -112,8 +115,8 @@ def baselines(
 def _of_samples(rivals: Callable[[Rows], list[Rival]]) -> Family:
     """A family of rivals that answer for each sample what a model answers."""
 
-    def family(rows: Rows, of: Rows, held_out: np.ndarray, metric: str) -> list[tuple[str, Measure]]:
-        return [(rival.name, _measure(rival, of, held_out, metric)) for rival in rivals(rows)]
+    def family(rows: Rows, of: Rows, held_out: np.ndarray, metric: str) -> list[tuple[str, Measure, bool]]:
+        return [(rival.name, _measure(rival, of, held_out, metric), rival.constant) for rival in rivals(rows)]
 
     return family
 
@@ -136,11 +139,13 @@ def _measure(rival: Rival, of: Rows, held_out: np.ndarray, metric: str) -> Measu
 def _constant(rows: Rows) -> Rival:
     """The best answer that is the same for each sample."""
     name, answer = rows.task.constant(rows.y[rows.train])
-    return Rival(name, lambda budget: lambda of, held_out: np.broadcast_to(answer, (len(held_out), *answer.shape)))
+    return Rival(name, lambda budget: lambda of, held_out: np.broadcast_to(answer, (len(held_out), *answer.shape)),
+                 constant=True)  # fmt: skip
 
 
-def _tags(rows: Rows, of: Rows, held_out: np.ndarray, metric: str) -> list[tuple[str, Measure]]:
-    return [("the most frequent tag of each word", lambda budget: most_frequent_tags(rows, of, held_out, metric))]
+def _tags(rows: Rows, of: Rows, held_out: np.ndarray, metric: str) -> list[tuple[str, Measure, bool]]:
+    name = "the most frequent tag of each word"
+    return [(name, lambda budget: most_frequent_tags(rows, of, held_out, metric), False)]
 
 
 FAMILIES: dict[str, Family] = {

@@ -84,7 +84,8 @@ class Budget:
 
 
 class Rival(NamedTuple):
-    """A simple model: what it is, in a few words, and how it is fitted."""
+    """A simple model: what it is, in a few words, how it is fitted, and whether it always says the same."""
 
     name: str
     fit: Callable[[Budget], Guess]
+    constant: bool = False

@@ -87,8 +87,9 @@ def command(
         note = f"; {rival['note']}" if rival.get("note") else ""
         measured = verdicts.figures({"metric": result["metric"], "metrics": rival["metrics"]})
         common.echo(f"  {rival['name']} ({rival['seconds']:.1f} s): {measured}{note}")
-    if line := verdicts.verdict(rivals, result["metrics"], result["metric"]):
-        common.echo(f"  {line}")
+    for said in (verdicts.verdict, verdicts.unrelated_line):
+        if line := said(rivals, result["metrics"], result["metric"]):
+            common.echo(f"  {line}")
     for line in measures.lines(result):
         common.echo(f"  {line}")
     if apply:

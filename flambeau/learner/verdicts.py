@@ -9,7 +9,7 @@ from flambeau import baselines
 from flambeau.core.files import write_json
 from flambeau.learner.feeds import FieldFeed
 from flambeau.objectives import Objective
-from flambeau.objectives.intervals import winner
+from flambeau.objectives.intervals import unrelated, winner
 from flambeau.objectives.names import higher_is_better
 from flambeau.recipe import Recipe
 from flambeau.run import Run
@@ -69,6 +69,16 @@ def verdict(rivals: list[dict[str, Any]], metrics: Mapping[str, float], metric: 
     return f"{line}: {said[wins]}"
 
 
+def unrelated_line(rivals: list[dict[str, Any]], metrics: Mapping[str, float], metric: str) -> str | None:
+    """That the labels may have nothing to do with the inputs, where nothing shows that they do."""
+    constant = unrelated(rivals, metrics, metric)
+    if constant is None:
+        return None
+    others = ", ".join(rival["name"] for rival in rivals if not rival.get("constant"))
+    return (f"neither this model nor {others} is better than the {constant} by more than chance: the labels may have "
+            "nothing to do with the inputs; look at some rows, and at how labels and inputs were joined")  # fmt: skip
+
+
 def best_of(rivals: list[dict[str, Any]], metric: str) -> dict[str, Any] | None:
     """The strongest rival by a metric; None where none has it."""
     there = [rival for rival in rivals if metric in rival["metrics"]]
@@ -96,6 +106,8 @@ def put_beside(
             line = verdict(found["baselines"], metrics, objective.monitor)
             if line:
                 reporter.say(line, style="yellow" if line.endswith("the baseline wins") else "bold")
+            if line := unrelated_line(found["baselines"], metrics, objective.monitor):
+                reporter.say(line, style="yellow")
         found["shuffled"] = importance(
             objective, engine, feed.dataset, feed.store, feed.rows[result["split"]], feed.prepare, 256, reporter
         )

@@ -11,7 +11,7 @@ right for few rows and near 0 and 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -143,6 +143,22 @@ def differences(
     both = [name for name in without_ours if len(without_theirs.get(name, ())) == len(without_ours[name])]
     found = {n: difference(ours[n], theirs[n], without_ours[n], without_theirs[n]) for n in both}
     return {name: list(values) for name, values in found.items() if all(map(math.isfinite, values))}
+
+
+def unrelated(rivals: Sequence[Mapping[str, Any]], metrics: Mapping[str, float], metric: str) -> str | None:
+    """The name of the rival that always says the same, where neither the model nor any other rival is better than it by
+    more than chance: then nothing shows that the labels have to do with the inputs. None where something does, or
+    nobody else was tried.
+
+    Args:
+        rivals, metrics, metric: as of `winner`; rivals say of themselves whether they are `constant`.
+    """
+    known = [rival for rival in rivals if metric in rival["metrics"]]
+    constant = next((rival for rival in known if rival.get("constant")), None)
+    others = [rival for rival in known if not rival.get("constant")]
+    if constant is None or not others or metric not in metrics or winner(constant, metrics, metric) == "model":
+        return None
+    return None if any(winner(other, metrics, metric) == "baseline" for other in others) else str(constant["name"])
 
 
 def winner(rival: Mapping[str, Any], metrics: Mapping[str, float], metric: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flambeau.objectives.intervals import unrelated
 from flambeau.objectives.names import higher_is_better, is_share
 from flambeau.report.facts import Facts
 from flambeau.report.markup import Markup, tag
@@ -41,6 +42,9 @@ def _verdict(facts: Facts, words: Words) -> Markup | None:
     if difference := best.get("differences", {}).get(name):
         value, low, high = (_signed(d, name) for d in difference)
         verdict += " " + words("rivals.difference", value=value, low=low, high=high)
+    constant = unrelated(facts.baselines, facts.metrics, name)
+    if constant is not None:
+        verdict += " " + words("rivals.unrelated", name=words.say(constant))
     return tag("p", verdict, class_="lead")
 
 
