@@ -23,6 +23,7 @@ from flambeau.cli import (
     compare,
     cv,
     demo,
+    doctor,
     embed,
     ensemble,
     evaluate,
@@ -91,6 +92,7 @@ def first_sentence(command: Callable[..., None]) -> str:
 for verb in (
     # from data to answers, then what improves a model, then what there is
     demo,
+    doctor,
     check,
     train,
     resume,

@@ -69,10 +69,15 @@ def doctor(
 def say(findings: list[Finding], reporter: Reporter) -> None:
     """Findings as a person reads them: what and where, and beneath it what to do."""
     for finding in findings:
-        more = f" and {len(finding.places) - 3} more" if finding.places[3:] else ""
-        places = f" ({', '.join(finding.places[:3])}{more})" if finding.places else ""
-        told = f"{finding.severity} [{finding.check}] {finding.message}{places}"
-        reporter.say(told + (f"\n    {finding.fix}" if finding.fix else ""), style=STYLES[finding.severity])
+        reporter.say(in_words(finding), style=STYLES[finding.severity])
+
+
+def in_words(finding: Finding) -> str:
+    """A finding as `say` says it."""
+    more = f" and {len(finding.places) - 3} more" if finding.places[3:] else ""
+    places = f" ({', '.join(finding.places[:3])}{more})" if finding.places else ""
+    told = f"{finding.severity} [{finding.check}] {finding.message}{places}"
+    return told + (f"\n    {finding.fix}" if finding.fix else "")
 
 
 def patient_of(model: nn.Module, loss: Callable[..., Tensor] | None, data: Any, optimizer: Optimizer | None) -> Patient:

@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from flambeau.core.findings import Finding, Severity
+from flambeau.core.findings import Finding
+from flambeau.diagnosis.loop import say
 from flambeau.diagnosis.monitors import Monitors
 from flambeau.objectives import Objective
 from flambeau.training.step import Step
@@ -78,8 +79,7 @@ class Observer:
         self.monitors.close()
 
     def _tell(self, finding: Finding) -> None:
-        style = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: None}[finding.severity]
-        self._trainer.reporter.say(str(finding), style=style)
+        say([finding], self._trainer.reporter)
         self._write(self._trainer.state.step, findings=[finding.to_dict()])
 
     def _record(self, step: int, numbers: Mapping[str, float]) -> None:
