@@ -33,6 +33,7 @@ from flambeau.training import Prepare, Source, evaluate
 from flambeau.training.engine import Engine
 from flambeau.understand.attribution import attribute_pair, attribute_tokens
 from flambeau.understand.embeddings import embeddings
+from flambeau.understand.mistakes import heat_of_mistakes
 from flambeau.understand.slices import observers
 
 LONGEST = 200  # characters of a caption
@@ -61,9 +62,11 @@ def measure(
     if dataset is not None:
         mistakes = detail.get("worst", [])
         weights = _token_weights(objective, engine, dataset, mistakes)
+        heats = [] if weights else heat_of_mistakes(objective, dataset, mistakes, engine.device)
         for i, mistake in enumerate(mistakes):
             mistake["place"] = dataset.place(mistake["row"])
             mistake["html"] = render(dataset, mistake["row"], mistake.get("at"), weights[i] if weights else None)
+            mistake["html"] += f" {heats[i]}" if heats else ""
         for group in detail.get("groups", {}).get("worst", []):
             for sample in group["samples"]:
                 sample |= {"place": dataset.place(sample["row"]), "html": render(dataset, sample["row"])}

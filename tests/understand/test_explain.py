@@ -66,3 +66,11 @@ def test_of_a_value_there_is_one_explanation_and_of_a_list_one_each(run: Path, d
     assert not predictor.objective.model.training
     with pytest.raises(UsageError, match="no setting 'steps'"):
         predictor.explain(file, method="occlusion", steps=3)
+
+
+def test_the_report_shows_beside_each_mistake_where_the_model_saw_what_it_predicted(run: Path) -> None:
+    evaluation = fb.Run.open(run).evaluation
+    mistakes = evaluation["detail"]["worst"]
+    assert mistakes and all(m["html"].count("<img") == 2 and 'alt="heat"' in m["html"] for m in mistakes)
+    page = (run / "report.html").read_text("utf-8")
+    assert page.count('alt="heat"') == len(mistakes) and "Grad-CAM" in page

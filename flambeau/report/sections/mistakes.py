@@ -20,7 +20,11 @@ def worst(facts: Facts, words: Words) -> Markup | None:
     remark = "worst.note_number" if facts.numbers else "worst.note"
     cards = tag("div", (_card(m, facts, words) for m in mistakes), class_="gallery")
     weighed = any(mark in str(m.get("html")) for m in mistakes for mark in ("class=for", "class=against"))
-    return section(words, "worst", note(words(remark)), note(words("worst.note_tokens")) if weighed else None, cards)
+    heated = any('alt="heat"' in str(m.get("html")) for m in mistakes)
+    hints = [
+        note(words(name)) for name, there in (("worst.note_tokens", weighed), ("worst.note_heat", heated)) if there
+    ]
+    return section(words, "worst", note(words(remark)), hints, cards)
 
 
 def pictures(facts: Facts, words: Words) -> Markup | None:
