@@ -1,4 +1,4 @@
-"""Where a model looked as it answered wrong: class activation maps for the report, one forward and backward pass each."""
+"""Where a model looked as it answered wrong: class activation maps for the report; one forward and backward pass."""
 
 from __future__ import annotations
 

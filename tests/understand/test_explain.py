@@ -72,5 +72,6 @@ def test_the_report_shows_beside_each_mistake_where_the_model_saw_what_it_predic
     evaluation = fb.Run.open(run).evaluation
     mistakes = evaluation["detail"]["worst"]
     assert mistakes and all(m["html"].count("<img") == 2 and 'alt="heat"' in m["html"] for m in mistakes)
+    assert cli(["report", str(run)]) == 0
     page = (run / "report.html").read_text("utf-8")
     assert page.count('alt="heat"') == len(mistakes) and "Grad-CAM" in page
