@@ -14,7 +14,7 @@ from torch import Tensor
 from flambeau.core.errors import DataError, UsageError
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import FIELDS, Encoding, Field
-from flambeau.fields.heat import Heat, Site, as_img, blocks, overlay
+from flambeau.fields.heat import Heat, Site, as_img, blocks, overlay, resampled
 from flambeau.fields.time.ts import read_series
 from flambeau.robustness import Corruption
 from flambeau.robustness.numbers import STEPS, spread_of
@@ -131,7 +131,10 @@ class Series(Field):
         """Its channels one below the other, each step on the colour of its weight."""
         array = _array(value)
         assert array is not None
-        grid = weights[0][0][:, : array.shape[1]]
+        seen = weights[0][0]
+        if seen.ndim == 1:  # a coarser map (t) of all channels together
+            seen = resampled(seen[None], self.shape[1]).repeat(len(array), 0)
+        grid = seen[:, : array.shape[1]]
         return drawn_heat(array[:, : grid.shape[1]], grid)
 
     def render(self, value: Any) -> str:

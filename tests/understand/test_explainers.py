@@ -234,6 +234,12 @@ def test_of_series_and_histories_the_steps_that_decide_have_the_weight(method: s
     found = explained(Stretch(), prepared, {"s": series}, {"s": values}, method)
     grid = np.abs(found.heat.grid)
     assert grid.shape == (2, 40) and grid[1, 20:30].sum() > 0.99 * grid.sum() and found.heat.picture is not None
+    if method == "occlusion":
+        conv = nn.Sequential(
+            nn.Conv1d(2, 4, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 2)
+        )
+        heat = explained(conv, prepared, {"s": series}, {"s": values}, "cam").heat
+        assert heat.grid.shape == (2, 40)
     layout = {"time": "t", "target": "y", "past": ["a"], "known": ["b"], "step": 1.0, "unit": "number"}
     history = History(layout, 40, 4)
     window = np.concatenate([np.ones((44, 3))])
