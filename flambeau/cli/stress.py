@@ -42,12 +42,15 @@ def command(
 
     Example: `flambeau stress runs/photos other-photos/ --corruptions noise,blur --samples 200`
     """
+    from flambeau.core.errors import UsageError
     from flambeau.core.files import write_atomic
     from flambeau.report.stress import build
     from flambeau.report.words import Words
     from flambeau.studies.corrupted import lines, stress
 
-    Words(language)  # a language that is not known is told before the work
+    Words(language)  # what cannot be written is told before the work
+    if out is not None and not out.absolute().parent.is_dir():
+        raise UsageError("there is no such folder for the page", where=out.parent, fix="make it, or give another --out")
     options = common.dataset_options(
         target, None, pattern, encoding=encoding, no_header=no_header, time_format=time_format, root=root
     )

@@ -107,7 +107,8 @@ def test_at_the_keyboard(tmp_path, monkeypatch, capsys):
     assert status == 0 and result["samples"] <= 20 and [len(one["values"]) for one in result["corruptions"]] == [5]
     assert result["page"] == "s.html" and "压力测试" in Path("s.html").read_text(encoding="utf-8")
     for wrong, words in ((["--corruptions", "mising"], "did you mean 'missing'?"), (["nowhere.csv"], "nowhere.csv"),
-                         (["--language", "tlh"], "does not speak")):  # fmt: skip
+                         (["--language", "tlh"], "does not speak"),
+                         (["--out", "no/s.html"], "no such folder")):  # fmt: skip
         status, out, err = told("stress", run, *wrong, capsys=capsys)
         assert status == 2 and words in err and err.count("\n") == 1
     assert told("stress", tmp_path / "no-run", capsys=capsys)[0] == 2
