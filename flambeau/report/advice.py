@@ -29,6 +29,8 @@ class Advice:
 
 GRAVE = 0.05
 """Share of the measured samples that copies may concern before they come before all else."""
+MONITORED_SYMPTOMS = ("loss-not-falling", "loss-rises", "loss-spike", "class-collapse", "loss-not-finite")
+"""Findings of the monitors that name no cause: the figures say as much."""
 RARE = 0.7
 """Share of the most frequent class from which accuracy alone does not show what a model knows of the others."""
 
@@ -137,6 +139,17 @@ def _stuck(facts: Facts) -> Iterator[Advice]:
     still = losses["last"] > 0.97 * losses["first"] > 0
     if weak and (still or (chance is not None and losses["last"] > 0.95 * chance)):
         yield Advice("advice.stuck", losses, "curves")
+
+
+def _monitored(facts: Facts) -> Iterator[Advice]:
+    """What the monitors saw while it trained: they know the layer, the step and the cause. Of a model that has learned
+    in spite of it, nothing is said here."""
+    weak = any(_stuck(facts)) or any(_diverged(facts)) or any(_no_better_than_guessing(facts))
+    for finding in facts.monitor_findings if weak else ():
+        if finding.severity is not Severity.NOTE and finding.check not in MONITORED_SYMPTOMS:
+            yield Advice(
+                "advice.monitored", {"message": finding.message, "fix": finding.fix, "finding": finding}, "curves"
+            )
 
 
 def _no_better_than_guessing(facts: Facts) -> Iterator[Advice]:
@@ -274,7 +287,7 @@ def _solved(facts: Facts) -> bool:
 
 Rules: TypeAlias = tuple[Callable[[Facts], Iterator[Advice]], ...]
 FIRST: Rules = (_unfinished, _bad_data)
-FAILED: Rules = (_diverged, _no_better_than_guessing, _stuck)
+FAILED: Rules = (_monitored, _diverged, _no_better_than_guessing, _stuck)
 LEARNED: Rules = (_baseline_wins, _measured_on_training_rows, _overfits, _still_falling, _settled, _weak_class,
                   _confused_pair, _calibration, _rough_figure)  # fmt: skip
 LAST: Rules = (_small_blemishes, _data_path)

@@ -50,6 +50,10 @@ class Facts:
         lines = run.metrics
         self.steps = [line for line in lines if "loss" in line]
         self.epochs = [line for line in lines if "train_loss" in line]
+        self.monitored = [{"step": line["step"], **line["monitors"]} for line in lines if "monitors" in line]
+        """Numbers of each measured step by name."""
+        self.monitor_findings = [Finding.from_dict(found) for line in lines for found in line.get("findings", ())]
+        """What went wrong in training, as the monitors found it."""
 
     @cached_property
     def target(self) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def facts_of(tmp_path: Path):
     def make(
         train: Sequence[float] = (), valid: Sequence[float] = (), evaluation: dict[str, Any] | None = None,
         findings: Sequence[Finding] = (), finished: bool = True, speed: dict[str, float] | None = None,
-        accuracy: Sequence[float] = (), rows: int = 0, inputs: str = "",
+        accuracy: Sequence[float] = (), rows: int = 0, inputs: str = "", monitors: Sequence[Finding] = (),
     ) -> Facts:  # fmt: skip
         run = Run(tmp_path / "run")
         run.path.mkdir()
@@ -47,6 +47,8 @@ def facts_of(tmp_path: Path):
             if valid:
                 line["valid"] = {"loss": valid[i]} | ({"accuracy": accuracy[i]} if accuracy else {})
             log.write(10 * (i + 1), **line)
+        if monitors:
+            log.write(15, epoch=2, findings=[finding.to_dict() for finding in monitors])
         log.close()
         told = {"findings": [f.to_dict() for f in findings], "thumbnails": []}
         write_json(run.path / "findings.json", told | ({"overview": {"rows": {"train": rows}}} if rows else {}))
@@ -73,6 +75,7 @@ def keys(facts: Facts) -> list[str]:
 LEAK = Finding("leakage", Severity.WARNING, "7 pictures are in two splits", ["a"] * 7)
 CONFLICT = Finding("label-conflict", Severity.WARNING, "3 pictures carry two labels", ["a"] * 3)
 COLUMN = Finding("target-leakage", Severity.WARNING, "the column 'paid_back' alone tells 'default'", ["paid_back"])
+SLOW = Finding("rate-too-low", Severity.WARNING, "the learning rate 1e-07 is too low", ["step 9"], fix="try 3e-06")
 BARELY = matrix([[65, 35], [45, 55]])
 WAITING = {"data": 0.45, "seconds": 100.0}
 SURE = {"error": 0.12, "count": [0, 300], "confidence": [0.0, 0.95], "accuracy": [0.0, 0.83]}
@@ -97,6 +100,7 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("diverged", {"train": [1.0, 5.5]}, ["0.1", "from 1 ", "5.5"]),
     ("not_finite", {"train": [1.0, float("nan")]}, ["nan", "0.1"]),
     ("not_finite", {"train": [float("nan")]}, ["nan"]),
+    ("monitored", {"train": [2.31, 2.3], "valid": [2.31, 2.3], "monitors": [SLOW]}, ["rate 1e-07", "try 3e-06"]),
     ("stuck", {"train": [2.31, 2.3], "valid": [2.31, 2.3]}, ["2.31", "stayed at 2.3.", "0.1"]),
     ("stuck", {"train": [0.75, 0.69], "valid": [0.75, 0.69], "evaluation": BARELY}, ["0.75", "0.69"]),
     ("guessing", {"evaluation": matrix([[52, 0], [48, 0]])}, ["52.0%", "“a”"]),

@@ -28,7 +28,7 @@ def data(facts: Facts, words: Words) -> Markup:
     if not facts.findings:
         key = "data.unchecked" if facts.checked is False else "data.none" if facts.checked else "data.no_findings"
         return section(words, "data", *shown, note(words(key)))
-    cards = (_card(f, t or [], words) for f, t in zip_longest(facts.findings, facts.thumbnails) if f is not None)
+    cards = (card(f, t or [], words) for f, t in zip_longest(facts.findings, facts.thumbnails) if f is not None)
     findings = (tag("h3", words("data.found")), tag("div", cards, class_="stack"))
     return section(words, "data", *shown, *(findings if seen else findings[1:]))
 
@@ -169,7 +169,8 @@ def _samples(seen: dict[str, Any], words: Words) -> Markup | None:
     return tag("div", tag("h3", words("data.samples")), tag("div", cards, class_="gallery samples"))
 
 
-def _card(finding: Finding, thumbnails: list[str], words: Words) -> Markup:
+def card(finding: Finding, thumbnails: list[str], words: Words) -> Markup:
+    """A finding with its cure, its thumbnails and its places."""
     counted = re.search(rf"\b{finding.count:,}\b", finding.message)
     concerned = (
         None

@@ -108,6 +108,7 @@ def _sentence(advice: Advice, words: Words) -> Markup | str:
     values = dict(advice.values)
     if "finding" in values:
         values["message"] = words.finding(values["finding"])
+        values["fix"] = words.fix(values["finding"])
     if advice.key in ("advice.baseline", "advice.tie"):
         values["name"] = words.say(values["name"])
     sentence = words(advice.key, **values)

@@ -12,6 +12,7 @@ from flambeau.report.facts import Facts
 from flambeau.report.markup import Markup, tag
 from flambeau.report.parts import figure, figure_of, grid, note, number, percentage, section
 from flambeau.report.scale import short
+from flambeau.report.sections.data import card
 from flambeau.report.svg import Point, Series, bar_chart, line_chart, percent
 from flambeau.report.words import Words
 
@@ -25,9 +26,11 @@ def curves(facts: Facts, words: Words) -> Markup:
     """Training loss by step, validation loss and metrics by epoch, the learning rate."""
     if not facts.steps and not facts.epochs:
         return section(words, "curves", note(words("curves.none")))
+    found = (card(finding, [], words) for finding in facts.monitor_findings)
     return section(words, "curves", _only_epoch(facts, words),
+                   tag("div", found, class_="stack") if facts.monitor_findings else None,
                    grid(_loss(facts, words), _metrics(facts, words), _learning_rate(facts, words),
-                        _search(facts, words)))  # fmt: skip
+                        _search(facts, words), _monitored(facts, words)))  # fmt: skip
 
 
 def _only_epoch(facts: Facts, words: Words) -> Markup | None:
@@ -123,6 +126,21 @@ def _learning_rate(facts: Facts, words: Words) -> Markup | None:
     settings = facts.recipe.training
     title = words("learning_rate.title", schedule=name_and_options(settings.schedule)[0], optimizer=settings.optimizer)
     return figure(title, chart, id="learning_rate")
+
+
+def _monitored(facts: Facts, words: Words) -> list[Markup]:
+    """What the monitors measured: the gradient, and how much of the weights a step changes."""
+    unit, x_label = _axis(facts, words)
+    figures = []
+    for colour, name in enumerate(("gradient_norm", "update_ratio"), 1):
+        points = [(m["step"] / unit, m[name]) for m in facts.monitored if m.get(name) and math.isfinite(m[name])]
+        values = [y for _, y in points]
+        if len(points) < 3 or min(values) <= 0:
+            continue
+        log, title = max(values) > LOG_FROM * min(values), words(f"monitors.{name}")
+        chart = line_chart([Series(title, points, colour)], label=title, x_label=x_label, y_label=title, log=log)
+        figures.append(figure(title, chart))
+    return figures
 
 
 def _search(facts: Facts, words: Words) -> Markup | None:
