@@ -440,6 +440,76 @@ def graph_convolution() -> Program:
     return Program(Graph(), F.cross_entropy, (x, torch.stack([torch.arange(40), torch.arange(40).roll(1)]), y))
 
 
+class Keeping(nn.Module):
+    """Goes on from the state that the last batch has left."""
+
+    def __init__(self, cut: bool) -> None:
+        super().__init__()
+        self.rnn, self.head, self.state, self.cut = nn.GRU(6, 16, batch_first=True), nn.Linear(16, 3), None, cut
+
+    def forward(self, x: Tensor) -> Tensor:
+        out, state = self.rnn(x, self.state)
+        self.state = state.detach() if self.cut else state
+        return self.head(out[:, -1])
+
+
+class Convolved(nn.Module):
+    """A convolution over words and the largest of each feature."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(50, 16, padding_idx=0), nn.Linear(16, 2)
+        self.convolution = nn.Conv1d(16, 16, 3, padding=1)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.head(self.convolution(self.embedding(ids).transpose(1, 2)).relu().amax(2))
+
+
+class Reading(nn.Module):
+    """Reads words from left to right, up to the end of each row or of the widest."""
+
+    def __init__(self, packed: bool) -> None:
+        super().__init__()
+        self.embedding, self.rnn = nn.Embedding(50, 16, padding_idx=0), nn.LSTM(16, 16, batch_first=True)
+        self.head, self.packed = nn.Linear(16, 2), packed
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.embedding(ids)
+        if self.packed:
+            lengths = (ids != 0).sum(1)
+            x = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        return self.head(self.rnn(x)[1][0][-1])
+
+
+@healthy
+def words_convolved() -> Program:
+    return Program(Convolved(), F.cross_entropy, padded())
+
+
+@healthy
+def normed_weights() -> Program:
+    normed, spectral = nn.utils.weight_norm(nn.Linear(8, 16)), nn.utils.parametrizations.spectral_norm(nn.Linear(16, 3))
+    return Program(nn.Sequential(normed, nn.ReLU(), spectral), F.cross_entropy, table())
+
+
+@healthy
+def two_outputs_for_a_number() -> Program:
+    x = torch.randn(64, 8)
+    gaussian = lambda o, t: F.gaussian_nll_loss(o[:, 0], t, F.softplus(o[:, 1]) + 1e-3)  # noqa: E731
+    return Program(mlp(8, 2), gaussian, (x, x.sum(1)))
+
+
+@healthy
+def embeddings_of_classes() -> Program:
+    def alike(z: Tensor, y: Tensor) -> Tensor:
+        z = F.normalize(z, dim=1)
+        same, other = (y[:, None] == y).float(), 1 - torch.eye(len(y))
+        log_p = 2 * z @ z.T - ((2 * z @ z.T).exp() * other).sum(1, keepdim=True).log()
+        return -(same * other * log_p).sum() / (same * other).sum()
+
+    return Program(mlp(8, 16), alike, table())
+
+
 # -- faults ---------------------------------------------------------------------------------------------------------
 
 
@@ -744,3 +814,47 @@ def optimizer_without_the_head(faulty: bool) -> Program:
     model = Through()
     parameters = [*model.first.parameters(), *model.second.parameters()] if faulty else list(model.parameters())
     return classify(model, optimizer=torch.optim.Adam(parameters))
+
+
+@fault("no-step", "model")
+def state_kept_with_its_graph(faulty: bool) -> Program:
+    model = Keeping(cut=not faulty)
+    return Program(model, F.cross_entropy, (torch.randn(32, 10, 6), torch.randint(0, 3, (32,))), adam(model))
+
+
+@fault("padding-counts", "row")
+def last_place_of_a_padded_row(faulty: bool) -> Program:
+    return Program(Reading(packed=not faulty), F.cross_entropy, padded())
+
+
+@fault("not-registered", "scale")
+def parameter_that_was_multiplied(faulty: bool) -> Program:
+    class Scaled(Through):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.rand(8)) * 2 if faulty else nn.Parameter(torch.rand(8) * 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x * self.scale)
+
+    return classify(Scaled())
+
+
+@fault("learning-rate", "optimizer")
+def learning_rate_of_nothing(faulty: bool) -> Program:
+    model = mlp()
+    return classify(model, optimizer=torch.optim.Adam(model.parameters(), lr=1e-12 if faulty else 1e-3))
+
+
+@fault("mixed-samples", "self_attn (MultiheadAttention)")
+def attention_without_batch_first(faulty: bool) -> Program:
+    class Attending(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.input, self.head = nn.Linear(6, 16), nn.Linear(16, 3)
+            self.layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=not faulty)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.layer(self.input(x)).mean(1))
+
+    return Program(Attending(), F.cross_entropy, (torch.randn(32, 10, 6), torch.randint(0, 3, (32,))))

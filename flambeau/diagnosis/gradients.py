@@ -47,7 +47,7 @@ def gradients(patient: Patient) -> Iterator[Finding]:
     if unused:
         yield note(
             "unused",
-            f"{_count(unused)} belong to layers that forward does not call",
+            f"layers that forward does not call have {_count(unused)}",
             unused,
             fix="call them in forward, or remove them",
         )
@@ -136,7 +136,7 @@ def registered(patient: Patient) -> Iterator[Finding]:
     if hidden := sorted({named[id(leaf)] for leaf in strays if id(leaf) in named}):
         yield warning(
             "not-registered",
-            f"{_count(hidden)} are used and not registered: "
+            f"{_count(hidden)} in use, not registered: "
             "the optimizer does not train them and state_dict does not save them",
             hidden,
             fix="use nn.ModuleList, nn.ModuleDict or nn.Parameter for a list, a dict or a tensor",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 from collections.abc import Iterator
 
@@ -77,7 +78,13 @@ def _steps(patient: Patient) -> Iterator[Finding]:
         [float(group["lr"]) for group in patient.optimizer.param_groups if "lr" in group] if patient.optimizer else []
     )
     trial = Trial(patient)
-    if not rates or trial.optimizer is None or not step.loss.requires_grad or not bool(torch.isfinite(step.loss)):
+    if (
+        not rates
+        or trial.optimizer is None
+        or _wants_closure(trial.optimizer)
+        or not step.loss.requires_grad
+        or not bool(torch.isfinite(step.loss))
+    ):
         return
     begun = any("initial_lr" in group for group in trial.optimizer.param_groups)  # a schedule may begin at nothing
     if max(rates) == 0 and not begun:
@@ -91,7 +98,8 @@ def _steps(patient: Patient) -> Iterator[Finding]:
         if b.ndim > 1 and float(b.norm()) > 1e-6 and p.requires_grad
     ]
     moved = sorted(m for m in moved if not math.isnan(m))
-    if moved and 0 < moved[-1] < NOTHING and not begun:
+    flows = any(g is not None and bool(g.any()) for g in step.gradients.values())
+    if moved and flows and moved[-1] < NOTHING and not begun:
         yield warning(
             "learning-rate",
             f"a step changes weights by {moved[-1]:.1g} of their size at most",
@@ -115,6 +123,12 @@ def _steps(patient: Patient) -> Iterator[Finding]:
             ["the optimizer"],
             fix=f"{rate}: 1e-3 of their size is usual",
         )
+
+
+def _wants_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a step calls the loss itself, as that of L-BFGS does."""
+    arguments = inspect.signature(type(optimizer).step).parameters
+    return "closure" in arguments and arguments["closure"].default is inspect.Parameter.empty
 
 
 @PROBES.register("frozen")

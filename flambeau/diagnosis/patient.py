@@ -42,6 +42,16 @@ class Unfit(Exception):
 
 
 @dataclass
+class OfOutput:
+    """A loss that has no target."""
+
+    loss: Callable[[Any], Tensor]
+
+    def __call__(self, output: Any, _target: Any) -> Tensor:
+        return self.loss(output)
+
+
+@dataclass
 class Patient:
     """What is examined. Probes work on copies of it, so that nothing of it changes.
 
@@ -87,6 +97,7 @@ class Patient:
             patient = cls(model, None, batch, optimizer=optimizer, call=call if criterion is None else criterion)
         else:
             inputs, target = split_batch(batch)
+            criterion = OfOutput(criterion) if len(arguments) == 1 else criterion
             patient = cls(model, criterion, inputs, inputs if target is None else target, optimizer)
         return replace(patient.head(MOST_SAMPLES), smallest=smallest, far=None if far is None else split_batch(far)[1])
 
@@ -116,6 +127,12 @@ class Patient:
         return trial.step()
 
     @cached_property
+    def steady(self) -> bool:
+        """Whether the answers to the batch are the same twice: not of a model that keeps a state between calls."""
+        one, two = self.answered, self.answers(self.input)
+        return one is not None and two is not None and all(map(torch.equal, one, two))
+
+    @cached_property
     def answered(self) -> list[Tensor] | None:
         """`answers` to the batch."""
         return self.answers(self.input)
@@ -142,7 +159,7 @@ class Patient:
             with isolated(0), torch.random.fork_rng(sorted(d.index for d in devices)), torch.enable_grad():
                 yield
         finally:
-            for measured in ("start", "later", "answered"):
+            for measured in ("start", "later", "answered", "steady"):
                 self.__dict__.pop(measured, None)
 
 
@@ -195,7 +212,7 @@ class Trial:
         self.patient = patient
         parts = (patient.model, patient.criterion, patient.call, patient.optimizer)
         try:
-            self.model, self.criterion, self.call, self.optimizer = copy.deepcopy(parts)
+            self.model, self.criterion, self.call, self.optimizer = copy.deepcopy(parts, _kept(patient.model))
         except Exception as error:  # whatever a user's model holds
             why = f"the model cannot be copied, and is not examined ({first_line(error)})"
             raise Unfit(Finding("no-copy", Severity.NOTE, why)) from error
@@ -263,18 +280,30 @@ class Trial:
     def learn(self, steps: int, optimizer: Optimizer | None = None, rate: float = 1e-3) -> list[float]:
         """Steps on the one batch, of Adam if no optimizer is given; the losses before each of them."""
         parameters = [p for p in self.model.parameters() if p.requires_grad]
-        optimizer = optimizer or torch.optim.Adam(parameters, lr=rate)
+        given, optimizer = optimizer, optimizer or torch.optim.Adam(parameters, lr=rate)
         losses = []
         for seed in range(steps):
-            loss = self.loss(self.output(self.patient.input, training=True, seed=seed), self.patient.target).mean()
-            losses.append(float(loss.detach()))
-            if not loss.requires_grad:
-                break
-            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+            try:
+                loss = self.loss(self.output(self.patient.input, training=True, seed=seed), self.patient.target).mean()
+                losses.append(float(loss.detach()))
+                if not loss.requires_grad:
+                    break
+                gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+            except Exception as error:  # after a first step that went well
+                finding = _failed("the second step fails", error, ["the model"])
+                finding.fix = "look for what is kept from one step to the next, such as a hidden state: detach() it"
+                raise Unfit(finding) from error
             for parameter, gradient in zip(parameters, gradients, strict=True):
-                parameter.grad = gradient
+                sparse = gradient is not None and gradient.is_sparse and given is None
+                parameter.grad = gradient.to_dense() if sparse else gradient
             optimizer.step()
         return losses
+
+
+def _kept(model: nn.Module) -> dict[int, Tensor]:
+    """Copies of the tensors that modules have computed and keep, which torch does not copy itself."""
+    held = (t for module in model.modules() for t in tensors(vars(module)) if t.grad_fn is not None)
+    return {id(t): t.detach().clone().requires_grad_() for t in held}
 
 
 def leaves_of(loss: Tensor) -> list[Tensor]:

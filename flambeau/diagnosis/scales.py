@@ -13,7 +13,7 @@ from flambeau.diagnosis.patient import Patient
 from flambeau.diagnosis.probe import PROBES, error, warning
 from flambeau.diagnosis.values import samples_of, tensors
 
-LARGE, SMALL = 30.0, 1e-3  # root mean square of what enters the first layer; it is made for 1
+LARGE, SMALL = 30.0, 3e-3  # root mean square of what enters the first layer; it is made for 1
 GROWN = 1e3  # times what enters the first layer
 FADED = 1e-5  # share of the last layers' gradient, relative to the weights, that reaches the first
 TORN = 1e4  # gradient over weights
