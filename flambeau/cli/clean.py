@@ -48,6 +48,9 @@ def command(
     if json:
         common.emit({"suspects": [one._asdict() for one in found], "table": str(out), "page": page and str(page)})
         return
+    if not found:
+        common.echo("no label is suspected")
+        return
     common.echo(f"{len(found):,} {'label' if len(found) == 1 else 'labels'} may be wrong, the surest first:")
     for one in found[:SHOWN]:
         change = f"{clean.as_text(one.given)} → {clean.as_text(one.suggested)}"
