@@ -59,8 +59,9 @@ def command(
     from flambeau.studies.attacks import attack, title, written
 
     if certify is not None:
-        if page is not None or tta is not None or target_class is not None:
-            raise UsageError("smoothing has no page, views or target", fix="leave --page, --tta and --target out")
+        if any(one is not None for one in (page, tta, target_class, epsilon)):
+            meaningless = "smoothing has no epsilon, page, views or target"
+            raise UsageError(meaningless, fix="leave --epsilon, --page, --tta and --target out")
         _certify(run, data, certify, json, samples=samples, seed=seed, device=device)
         return
     given: dict[str, Any] = {"samples": samples} if samples else {}
@@ -84,6 +85,10 @@ def command(
         reached = f"  {point['reached']:.4f}" if aimed else ""
         common.echo(f"  {point['epsilon']:<10}{point['metrics'][metric]:>10.4f}{reached}")
     common.reporter().say(f"page: {page}")
+    if method != "words":
+        common.reporter().say(
+            'next: flambeau train … --technique "adversarial epsilon=8/255 steps=3", which hardens it'
+        )
 
 
 def _certify(run: Path, data: Path | None, asked: str, json: bool, **options: Any) -> None:
