@@ -10,7 +10,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
+import flambeau as fb
 from flambeau.core.findings import Severity
 from flambeau.diagnosis import Patient, examine
 
@@ -88,3 +90,15 @@ def test_nothing_changes() -> None:
     assert torch.equal(torch.get_rng_state(), drawn) and optimizer.state_dict() == state
     assert not any(module.training for module in model.modules())
     assert torch.equal(model[0].weight.grad, torch.ones(16, 8)) and model[4].weight.grad is None
+
+
+def test_a_training_is_the_same_with_the_doctor_as_without() -> None:
+    def weights(check: bool) -> dict[str, Tensor]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 3))
+        rows = TensorDataset(*classes(size=40))
+        fb.Learner((rows, None), model, loss=nn.CrossEntropyLoss(), run=False, quiet=True, epochs=2).fit(check=check)
+        return model.state_dict()
+
+    examined, plain = weights(True), weights(False)
+    assert all(torch.equal(value, plain[name]) for name, value in examined.items())
