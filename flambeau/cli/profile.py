@@ -32,8 +32,8 @@ def command(
     json: common.Json = False,
     **asked: Any,
 ) -> None:
-    """Say where the time of a training goes (decoding, transforms, loader, forward, backward, optimizer, logging), and
-    what to do. Leaves a flame graph (flame.svg, speedscope.json) and torch.profiler's trace (trace.json); no run. Takes
+    """Say where the time of a training goes, and what to do about it. Of decoding, transforms, loader, forward, backward,
+    optimizer and logging each has its share. Leaves a flame graph (flame.svg, speedscope.json) and torch.profiler's trace (trace.json); no run. Takes
     what `flambeau train` takes, or any script that trains with a torch optimizer, which is ended when enough was seen.
 
     Example: `flambeau profile photos/ --model resnet18`
