@@ -20,7 +20,7 @@ VERBS = sorted(command.name or "" for command in app.registered_commands)
 
 def test_the_verbs_are_those_of_the_readme() -> None:
     of_readme = "demo ablate check clean compare cv ensemble find-lr train resume evaluate predict report runs models"
-    of_readme += " techniques serve tune launch stress embed attack explain profile doctor"
+    of_readme += " techniques serve tune launch stress embed attack explain profile doctor memory"
     assert sorted(of_readme.split()) == VERBS
 
 
