@@ -32,7 +32,7 @@ def command(
     json: common.Json = False,
     **asked: Any,
 ) -> None:
-    """Say where the time of a training goes, and what to do about it. Decoding, transforms, loader, forward, backward,
+    """Say where the time of a training goes, and what to do. Decoding, transforms, loader, forward, backward,
     optimizer and logging have each their share. Leaves a flame graph (flame.svg, speedscope.json) and torch.profiler's
     trace (trace.json); no run. Takes what `flambeau train` takes, or any script that trains with a torch optimizer,
     which is ended when enough was seen.
