@@ -26,7 +26,7 @@ def command(
     steps: Annotated[int | None, option("Stop it after so many steps of its optimizer.", min=1)] = None,
     json: common.Json = False,
 ) -> None:
-    """Run a PyTorch program as it is and tell what is wrong with its model, loss and training: probes in its first
+    """Run any PyTorch program and tell what is wrong with its model, loss and training: probes in its first
     step, monitors on every tenth. Plain loops, Lightning and the Trainer of Hugging Face alike. Exit status 1 where
     errors are found.
 
