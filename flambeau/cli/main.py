@@ -92,9 +92,9 @@ def first_sentence(command: Callable[..., None]) -> str:
 for verb in (
     # from data to answers, then what improves a model, then what there is
     demo,
-    doctor,
     check,
     train,
+    doctor,
     resume,
     evaluate,
     stress,
