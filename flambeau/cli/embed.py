@@ -47,6 +47,7 @@ def command(
     from flambeau.run import Run
     from flambeau.studies.embeddings import METHODS, embeddings
 
+    opened = Run.open(run)
     if out is None and projector is None and picture is None:
         raise UsageError("nothing is to be written", fix="give --out, --projector or --picture")
     if out is not None and out.suffix not in (".parquet", ".csv"):
@@ -55,7 +56,6 @@ def command(
         check_known("no way to draw vectors is called", [picture], METHODS)
         if data is not None:
             raise UsageError("the report shows the run's own rows", fix="leave out the data, or --picture")
-    opened = Run.open(run)
     options = common.dataset_options(
         target, None, pattern, encoding=encoding, no_header=no_header, time_format=time_format, root=root
     )
