@@ -38,7 +38,8 @@ class Study:
         if file.exists():
             there = read_json(file)
             if (there.get("kind"), there.get("asked")) != (kind, self.asked):
-                raise RunError("another study is in this folder", where=self.path, fix="give another folder")
+                fix = "give another folder (--study; of a search --name), or ask for the same again"
+                raise RunError("another study is in this folder", where=self.path, fix=fix)
             self.result: dict[str, Any] | None = there.get("result")
             return
         if self.path.exists() and any(not file.name.startswith(".") for file in self.path.iterdir()):

@@ -58,7 +58,7 @@ def from_folder(
     if not root.exists():
         parent = root.parent if root.parent.is_dir() else Path()
         raise DataError(
-            "there is no such folder", where=path, fix=nearest(root.name, [p.name for p in parent.iterdir()])
+            "there is no such folder", where=path, fix=nearest(root.name, sorted(p.name for p in parent.iterdir()))
         )
     if not root.is_dir():
         suffix = root.suffix.lower()
