@@ -104,12 +104,15 @@ def _add_routes(app: FastAPI, service: Service, limits: Limits) -> None:
         reject_below: Annotated[
             float, Query(ge=0, le=1, allow_inf_nan=False, description="under this confidence the label is `unknown`")
         ] = 0.0,
+        explain: Annotated[
+            bool, Query(description="show too what each answer hangs on; takes many times as long")
+        ] = False,
     ) -> Answer:
         if service.accepts_files:
             inputs = await read_files(request, limits)
         else:
             inputs = await service.in_thread(parse_rows, await read_rows(request), limits)
-        return Answer(predictions=await service.predict(inputs, top, reject_below), model=name)
+        return Answer(predictions=await service.predict(inputs, top, reject_below, explain), model=name)
 
     @app.get("/model", summary="The model, what it takes and what it gives")
     async def model() -> ModelDescription:

@@ -9,12 +9,14 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
 from flambeau.serve.problems import Problem, overloaded
 
 Encoded = Mapping[str, np.ndarray]
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -83,6 +85,10 @@ class Batcher:
         self._waiting.append(waiting)
         self._changed.set()
         return await waiting.answer
+
+    async def apart(self, function: Callable[..., T], *args: Any) -> T:
+        """Something else that is done with the model, between two batches."""
+        return await asyncio.get_running_loop().run_in_executor(self._worker, function, *args)
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()

@@ -188,7 +188,7 @@ async function predictFile(file) {
       bytes += JSON.stringify(inputs.at(-1)).length;
     }
     // one that fails alone fails the whole request: two of it never are alone
-    const answers = await ask(JSON.stringify({ inputs: inputs.length > 1 ? inputs : [inputs[0], inputs[0]] }), "application/json");
+    const answers = await ask(JSON.stringify({ inputs: inputs.length > 1 ? inputs : [inputs[0], inputs[0]] }), "application/json", false);
     found.push(...answers.slice(0, inputs.length));
     start += inputs.length;
     $("csv-status").textContent = text.working(start, rows.length);

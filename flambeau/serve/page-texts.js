@@ -9,7 +9,7 @@ const TEXTS = {
     "extra-columns": (c) => `Not used by the model: ${c}`, "empty-csv": "The file has no rows.", "bad-csv": (n) => `Line ${n}: a quote is not closed.`,
     code: "The same from a program", copy: "Copy", copied: "Copied", time: "time", value: "value", range: "range",
     "drop-touch": "Choose a picture", "hint-touch": "or take one with the camera", rows: "Inputs, as JSON", predict: "Predict",
-    shortcut: "Ctrl + Enter", answers: "Answers", clear: "Clear all", waiting: "Looking …", pasted: "pasted picture",
+    shortcut: "Ctrl + Enter", explain: "Show what the answer hangs on", answers: "Answers", clear: "Clear all", waiting: "Looking …", pasted: "pasted picture",
     classes: (n) => `${n} ${n === 1 ? "class" : "classes"}`, picture: (s) => `pictures at ${s}`, number: "predicts a number", forecasts: (name) => `forecasts ${name}`,
     grey: "grey", none: "none of the classes", unknown: "unknown", row: (n) => `Input ${n}`,
     "too-large": (m) => `This file is larger than the ${m} MB that the server takes.`,
@@ -33,7 +33,7 @@ const TEXTS = {
     "extra-columns": (c) => `模型不使用：${c}`, "empty-csv": "文件中没有数据行。", "bad-csv": (n) => `第 ${n} 行：引号没有闭合。`,
     code: "用程序做同样的事", copy: "复制", copied: "已复制", time: "时间", value: "预测值", range: "区间",
     "drop-touch": "选择图片", "hint-touch": "也可以直接拍照", rows: "输入（JSON）", predict: "预测",
-    shortcut: "Ctrl + Enter", answers: "结果", clear: "全部清除", waiting: "正在识别……", pasted: "粘贴的图片",
+    shortcut: "Ctrl + Enter", explain: "显示答案取决于什么", answers: "结果", clear: "全部清除", waiting: "正在识别……", pasted: "粘贴的图片",
     classes: (n) => `${n} 个类别`, picture: (s) => `图片 ${s}`, number: "预测一个数值", forecasts: (name) => `预测 ${name} 的走势`,
     grey: "灰度", none: "不属于任何类别", unknown: "无法确定", row: (n) => `输入 ${n}`,
     "too-large": (m) => `文件超过了服务器允许的 ${m} MB。`,
@@ -91,10 +91,10 @@ function notice(message) {
 const told = (code, message) =>
   text.codes[code] ? text.codes[code](message) : message.replace(/^./, (c) => c.toUpperCase()).replace(/[^.…]$/, "$&.");
 
-async function ask(body, type) {
+async function ask(body, type, explain = $("explain").checked) {
   let response;
   try {
-    response = await fetch(`predict?top=${TOP}`, { method: "POST", body, headers: type ? { "Content-Type": type } : {} });
+    response = await fetch(`predict?top=${TOP}${explain ? "&explain=true" : ""}`, { method: "POST", body, headers: type ? { "Content-Type": type } : {} });
   } catch {
     throw new Error(text.offline);
   }

@@ -55,6 +55,13 @@ function show(card, prediction) {
     }));
   }
   bars.hidden = likely.length === 0;
+  if (prediction.explanation) {
+    const shown = document.createElement("div");
+    shown.className = "explained";
+    shown.innerHTML = prediction.explanation; // the server has escaped each text in it
+    for (const player of shown.querySelectorAll("audio")) player.remove();
+    card.querySelector(".says").append(shown);
+  }
   $("status").textContent = text.done(card.querySelector(".file").textContent,
     likely.length ? `${label.textContent}, ${percent(likely[0][1])}` : label.textContent);
 }

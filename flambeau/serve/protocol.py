@@ -48,6 +48,9 @@ class Predicted(BaseModel):
     series: str | None = Field(None, description="of a forecast, whose it is")
     times: list[str] | None = Field(None, description="of a forecast, when its steps are")
     quantiles: dict[str, list[float]] | None = Field(None, description="of a forecast, each step's quantiles")
+    explanation: str | None = Field(
+        None, description="with `explain`: the input, each part marked by what it weighed, as a fragment of HTML"
+    )
 
 
 class Failed(BaseModel):

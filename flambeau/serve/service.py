@@ -15,6 +15,7 @@ from flambeau.core.errors import DataError, UsageError
 from flambeau.data.grouping import PRESENT
 from flambeau.fields import Field
 from flambeau.predictor import Predictor
+from flambeau.predictor.explaining import PredictorExplaining
 from flambeau.serve.batching import Batcher, Encoded
 from flambeau.serve.limits import Limits
 from flambeau.serve.memory import MemoryGate, memory_of
@@ -77,13 +78,17 @@ class Service:
         except Problem as problem:
             log.error("the warm-up failed: %s", problem.message)
 
-    async def predict(self, inputs: Sequence[Raw], top: int, reject_below: float) -> list[Predicted | Failed]:
+    async def predict(
+        self, inputs: Sequence[Raw], top: int, reject_below: float, explain: bool = False
+    ) -> list[Predicted | Failed]:
         """One entry for each input, in order; one that fails leaves the others alone.
 
         Raises:
             Problem: there is one input only, and it fails.
         """
-        results = await asyncio.gather(*(self._one(raw, top, reject_below) for raw in inputs), return_exceptions=True)
+        results = await asyncio.gather(
+            *(self._one(raw, top, reject_below, explain) for raw in inputs), return_exceptions=True
+        )
         entries: list[Predicted | Failed] = []
         for raw, result in zip(inputs, results, strict=True):
             if isinstance(result, Problem) and len(inputs) > 1:
@@ -94,12 +99,26 @@ class Service:
                 entries.append(result)
         return entries
 
-    async def _one(self, raw: Raw, top: int, reject_below: float) -> Predicted:
+    async def _one(self, raw: Raw, top: int, reject_below: float, explain: bool) -> Predicted:
         async with self._room:  # so that of a crowd only the next few are held decoded
             with self._batcher.coming():
                 value, encoded = await self.in_thread(self._encode, raw.value)
             row = await self._batcher.submit(encoded)
-        return await self.in_thread(self._decode, raw.name, value, row, top, reject_below)
+        answer = await self.in_thread(self._decode, raw.name, value, row, top, reject_below)
+        if explain:
+            answer.explanation = await self._batcher.apart(self._explain, value, encoded)
+        return answer
+
+    def _explain(self, value: Mapping[str, Any], encoded: Encoded) -> str:
+        """What an answer hangs on, as HTML; called where nothing else is done with the model.
+
+        Raises:
+            Problem: nothing explains answers of this model.
+        """
+        try:
+            return PredictorExplaining(self.predictor)(value, encoded).html
+        except UsageError as error:
+            raise Problem(422, "not-explained", f"answers of this model are not explained: {error.found}") from None
 
     async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
         """Runs `function(*args)` in one of the decoding threads, so that the event loop goes on."""

@@ -146,3 +146,11 @@ def test_numbers_in_rows_are_read_as_their_column_was_written(tmp_path: Path) ->
         rows = [{"price": "40.139,50"}, {"price": 40139.5}, {"price": "2.101,50"}]
         written, plain, other = httpx.post(f"{url}/predict", json={"inputs": rows}).json()["predictions"]
     assert written == plain != other
+
+
+def test_what_an_answer_hangs_on_is_there_where_it_is_asked_for(client: httpx.Client, pictures: list[bytes]) -> None:
+    files = [("file", ("a.png", pictures[0])), ("file", ("b.png", pictures[1]))]
+    plain, explained = (client.post(f"/predict{asked}", files=files) for asked in ("", "?explain=true"))
+    for entry, asked in zip(plain.json()["predictions"], explained.json()["predictions"], strict=True):
+        assert "explanation" not in entry and asked.pop("explanation").count("<img") == 2
+        assert asked == entry
