@@ -108,7 +108,8 @@ class Meter:
         open_ = self._open = self._open or _Open()
         open_.step, open_.target, open_.training = step, target, self.model.training
         open_.rates = {id(p): float(g["lr"]) for o in optimizers for g in o.param_groups for p in g["params"]}
-        named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad and p.is_floating_point()]
+        named = [(n, p) for n, p in self.model.named_parameters()
+                 if p.requires_grad and p.is_floating_point() and p.numel()]  # fmt: skip
         open_.parameters = [parameter for _, parameter in named]
         open_.weights = [few(parameter).clone() for parameter in open_.parameters]
         with_gradient = [p.grad for _, p in named if p.grad is not None and not p.grad.is_sparse]
