@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from flambeau.core.findings import Finding
@@ -45,7 +46,7 @@ class Monitors:
         record: Callable[[int, Mapping[str, float]], Any] = lambda step, numbers: None, looks_inside: bool = True,
     ):  # fmt: skip
         self.every, self.findings = every, list[Finding]()
-        size = sum(parameter.numel() for parameter in model.parameters())
+        size = sum(p.numel() for p in model.parameters() if not is_lazy(p))
         self._often_until = 10 * every if size < SMALL else math.inf
         self._course, self._meter = Course(), Meter(model, looks_inside)
         self._tell, self._record = tell, record

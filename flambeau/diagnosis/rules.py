@@ -285,7 +285,7 @@ def rate_gone(course: Course) -> Iterator[Finding]:
 def _gone(course: Course) -> Iterator[Finding]:
     """A learning rate that is next to nothing now."""
     last = course.samples[-1]
-    if last.rate > GONE * course.largest_rate:
+    if course.largest_rate == 0 or last.rate > GONE * course.largest_rate:  # a warm-up may begin at 0
         return
     first = next(s.step for s in course.samples if s.rate <= GONE * course.largest_rate)
     told = f"the learning rate has been next to 0 since step {first} ({last.rate:.1g}): nothing is learned any more"
