@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 from torch import nn
 
+from flambeau.contents import Checked, Decision, Environment, Evaluation, Examples, Picture
 from flambeau.core.errors import RunError, nearest
 from flambeau.core.files import read_json, values_of, write_atomic, write_json
 from flambeau.core.findings import Finding
@@ -21,83 +22,9 @@ from flambeau.data.grouping import PRESENT
 from flambeau.fields import Field
 from flambeau.recipe import Recipe
 from flambeau.training import checkpoint
-from flambeau.training.logging import Numbers, numbers, read
+from flambeau.training.logging import numbers, read
 from flambeau.training.sealed import calibration_in, seal, unseal
 from flambeau.training.state import State
-
-
-class Rival(BaseModel):
-    """A simple rival in an evaluation."""
-
-    model_config = ConfigDict(extra="allow")
-    name: str
-    seconds: float
-    metrics: Numbers
-    differences: dict[str, tuple[float | None, float | None, float | None]] = {}
-    note: str | None = None
-
-
-class Evaluation(BaseModel):
-    """What `evaluation.json` holds at least; `pending` where its writer was not done yet."""
-
-    model_config = ConfigDict(extra="allow")
-    split: str | None = None
-    samples: int | None = None
-    metrics: Numbers = {}
-    detail: dict[str, Any] = {}
-    baselines: list[Rival] = []
-    pending: bool = False
-
-
-class Checked(BaseModel):
-    """What `findings.json` holds."""
-
-    checked: bool | None = None
-    findings: list[Finding]
-    thumbnails: list[list[str]] | None = None
-    overview: dict[str, Any] | None = None
-
-
-class Examples(BaseModel):
-    """What `examples.json` holds."""
-
-    examples: list[dict[str, Any]] = []
-
-
-class Point(BaseModel):
-    """A row in a picture of embeddings."""
-
-    x: float
-    y: float
-    label: str
-    place: str
-
-
-class Picture(BaseModel):
-    """What `embedding.json` holds: rows in two dimensions, by what the model makes of them before its last layer."""
-
-    method: str
-    split: str
-    points: list[Point]
-
-
-class Decision(BaseModel):
-    """What `decision.json` holds, as `flambeau.objectives.decisions.decide` gives it."""
-
-    wish: dict[str, Any]
-    why: str
-    thresholds: dict[str, float]
-    reject_below: float
-
-
-class Environment(BaseModel):
-    """What `environment.json` holds, as far as it is used."""
-
-    model_config = ConfigDict(extra="allow")
-    threads: int | None = None
-    processor: str | None = None
-    packages: dict[str, str] = {}
-    resumed: list[dict[str, Any]] = []
 
 
 class Run:

@@ -22,7 +22,7 @@ from flambeau.predictor import Predictor
 from flambeau.predictor.embedding import embed, whole
 from flambeau.run import Run
 
-METHODS = ("pca", "tsne", "umap")
+METHODS = ("pca", "tsne")
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,10 @@ class Embeddings:
         """{method, split, points: [{x, y, label, place}]}, plain JSON, which the report draws.
 
         Args:
-            method: pca; tsne (van der Maaten & Hinton 2008); or umap (McInnes, Healy, Melville 2018,
-                arXiv:1802.03426), where it is installed.
+            method: pca, or tsne (van der Maaten & Hinton 2008).
 
         Raises:
-            UsageError: there is no such method, or it is not installed. DataError: there are fewer than three rows.
+            UsageError: there is no such method. DataError: there are fewer than three rows.
         """
         if len(self.vectors) < 3:
             raise DataError(f"{len(self.vectors)} rows make no picture", expected="3 or more")
@@ -99,18 +98,11 @@ def flattened(vectors: np.ndarray, method: str, seed: int = 0) -> np.ndarray:
         from sklearn.decomposition import PCA
 
         return PCA(2, random_state=seed).fit_transform(vectors).astype(np.float64)
-    if method == "tsne":
-        from sklearn.manifold import TSNE
+    from sklearn.manifold import TSNE
 
-        perplexity = min(30.0, (len(vectors) - 1) / 3)
-        made = TSNE(2, init="pca", perplexity=perplexity, random_state=seed).fit_transform(vectors)
-        return np.asarray(made, np.float64)
-    try:
-        from umap import UMAP
-    except ImportError:
-        raise UsageError("umap is not installed", fix="pip install umap-learn, or take tsne") from None
-    neighbours = min(15, len(vectors) - 1)
-    return np.asarray(UMAP(n_neighbors=neighbours, random_state=seed).fit_transform(vectors), np.float64)
+    perplexity = min(30.0, (len(vectors) - 1) / 3)
+    made = TSNE(2, init="pca", perplexity=perplexity, random_state=seed).fit_transform(vectors)
+    return np.asarray(made, np.float64)
 
 
 def embeddings(

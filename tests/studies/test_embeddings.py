@@ -78,9 +78,9 @@ def test_what_cannot_be_embedded_is_told_in_a_line(run: Path, flambeau: Any, arg
     assert done.status == 2 and said in done.err and len(done.err.splitlines()) == 1
 
 
-def test_one_number_is_drawn_on_a_line_and_umap_is_named_where_it_is_missing() -> None:
+def test_one_number_is_drawn_on_a_line_and_a_way_that_is_none_is_refused() -> None:
     vectors = np.random.default_rng(0).random((5, 3)).astype(np.float32)
     assert flattened(vectors, "tsne").shape == (5, 2)
     assert np.allclose(flattened(vectors[:, :1], "pca")[:, 0], vectors[:, 0])
-    with pytest.raises(UsageError, match="umap is not installed"):
+    with pytest.raises(UsageError, match="no way to draw vectors is called"):
         flattened(vectors, "umap")
