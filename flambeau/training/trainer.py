@@ -120,8 +120,7 @@ class Trainer:
         return state
 
     def _start(self, resume: bool) -> None:
-        settings = self.settings
-        processes = self.processes
+        settings, processes = self.settings, self.processes
         processes.start(self.objective.model, settings.seed)
         steps_per_epoch = math.ceil(self.train.count(0) / settings.accumulate)
         making = self.objective, self.engine, settings, self.own, self.hooks, steps_per_epoch
@@ -137,8 +136,7 @@ class Trainer:
         self.log = Log(folder, self.state.step if found else None, self.state.epoch, settings.loggers)
         self.history = [line for line in self.log.lines if "valid" in line or "train_loss" in line]
         if settings.watch and processes.first:
-            looking = self.objective, self.engine, self.log, self.state, self.train, self.prepare, self.note
-            self.hooks["on_epoch_end"].append(Watching(settings.watch, *looking))
+            self.hooks["on_epoch_end"].append(Watching(settings.watch, self))
         self.stopwatch = Stopwatch(self.engine)
         self._saved_at = time.perf_counter()
 
@@ -194,7 +192,8 @@ class Trainer:
                 if now >= bar.due:
                     self._show(bar, samples / (now - began))
                 if interrupts.received is not None:
-                    self._interrupted(interrupts.received)
+                    self._save()
+                    raise self._stopped(interrupts.received)
                 if self.processes.due(now - self._saved_at > settings.checkpoint_minutes * 60):
                     self._save()
         self._collect_losses()
@@ -270,7 +269,8 @@ class Trainer:
         for hook in reversed(self.hooks["on_evaluation"]):  # the last that changed something gives it back first
             hook(self.objective, False)
         if received is not None:
-            self._interrupted(received)  # validated anew by the resume
+            self._save()
+            raise self._stopped(received)  # validated anew by the resume
         return values
 
     def _compare(self, values: dict[str, float]) -> None:
@@ -288,10 +288,6 @@ class Trainer:
         self._collect_losses()  # never keep weights that a NaN has reached
         if self.saver is not None:
             self.saver.save(self)
-
-    def _interrupted(self, number: int) -> None:
-        self._save()
-        raise self._stopped(number)
 
     def _stopped(self, number: int) -> Interrupted:
         where = f"step {self.state.step} (epoch {self.state.epoch + (self.state.step_in_epoch > 0)})"

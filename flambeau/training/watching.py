@@ -3,7 +3,7 @@ forward and a backward pass of one batch an epoch, in evaluation mode, and leave
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,11 +13,10 @@ from flambeau.core.randomness import isolated
 from flambeau.data.batch import Batch
 from flambeau.diagnosis.watch import layers_of, watch
 from flambeau.models.cut import evaluating
-from flambeau.objectives import Objective
-from flambeau.training.engine import Engine
-from flambeau.training.logging import Log
-from flambeau.training.measure import Prepare, Source, some
-from flambeau.training.state import State
+from flambeau.training.measure import some
+
+if TYPE_CHECKING:
+    from flambeau.training.trainer import Trainer
 
 
 class Watching:
@@ -30,23 +29,15 @@ class Watching:
         UsageError: a pattern fits no layer.
     """
 
-    def __init__(
-        self,
-        asked: str | list[str],
-        objective: Objective,
-        engine: Engine,
-        log: Log,
-        state: State,
-        source: Source,
-        prepare: Prepare,
-        note: Callable[[str], None],
-    ):
+    def __init__(self, asked: str | list[str], trainer: Trainer):
         listed = [name.strip() for name in asked.split(",")] if isinstance(asked, str) else asked
         patterns = tuple(name for name in listed if name != "all")
+        objective, log, note = trainer.objective, trainer.log, trainer.note
         layers_of(objective.model, patterns)
-        self._patterns, self._objective, self._engine, self._log, self._state = patterns, objective, engine, log, state
+        self._patterns, self._objective, self._engine = patterns, objective, trainer.engine
+        self._log, self._state = log, trainer.state
         with isolated(0):
-            self._batch: Batch | None = next(some(source, prepare, 1), None)
+            self._batch: Batch | None = next(some(trainer.train, trainer.prepare, 1), None)
         if log.silent:
             note(f"watch={shown(asked)}: there is nothing to write to; pip install 'flambeau[track]', and keep a run")
         elif self._batch is not None:

@@ -40,7 +40,12 @@ def test_help_has_an_example(flambeau: Forkserver, tmp_path: Path, verb: str) ->
 
 @pytest.mark.parametrize("verb", sorted({*VERBS} - {"demo", "runs", "models", "techniques"}))
 def test_errors_are_one_json_document_and_one_line(flambeau: Forkserver, tmp_path: Path, verb: str) -> None:
-    more = {"predict": ["a.png"], "clean": ["--from", "nowhere"], "launch": ["--target", "slurm"]}.get(verb, [])
+    more = {
+        "predict": ["a.png"],
+        "explain": ["a.png"],
+        "clean": ["--from", "nowhere"],
+        "launch": ["--target", "slurm"],
+    }.get(verb, [])
     command = flambeau(verb, "nowhere", *more, "--json", cwd=tmp_path)
     assert command.status == 2
     told = json.loads(command.out)
