@@ -202,7 +202,7 @@ def test_tables_with_other_endings(suffix: str, tmp_path: Path) -> None:
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n", "the pointer of Git LFS"),
         (b"<!DOCTYPE html><html><body>Sign in</body></html>", "a web page"),
-        (gzip.compress(CSV.encode()), "compressed: call it .gz"),
+        (gzip.compress(CSV.encode(), mtime=0), "compressed: call it .gz"),
         (b"PK\x03\x04" + bytes(100), "a zip or an Excel file"),
         (b"PAR1" + bytes(100), "Parquet: call it .parquet"),
         (b"%PDF-1.7\n", "a PDF"),

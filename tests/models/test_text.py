@@ -279,7 +279,7 @@ def test_damaged_and_foreign_files_of_vectors_are_told(tmp_path: Path) -> None:
         ("v.bin", whole.replace(b"4 3", b"9 3"), "it ends or breaks at word 5 of 9"),
         ("v.bin", whole.replace(b"4 3", b"3 3"), "there is more in it than its 3 words"),
         ("v.bin", b"4 3\n" + b"x" * 99_999, "it ends or breaks at word 1 of 4"),
-        ("v.bin.gz", gzip.compress(b"PK\x03\x04"), "does not begin as word2vec.s binary files do"),
+        ("v.bin.gz", gzip.compress(b"PK\x03\x04", mtime=0), "does not begin as word2vec.s binary files do"),
         ("v.bin", (793712314).to_bytes(4, "little") + b"\x0c\0\0\0", "fastText's own model; use its vectors, the .vec"),
         ("v.txt", b"9 " + b"9" * 5000 + b"\ngood 1 2 3\n", "line 1 is no word with its numbers"),
     ):
