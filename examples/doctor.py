@@ -1,4 +1,7 @@
-"""The doctor on the parts of a plain PyTorch loop: three faults that raise no error, named with place and cure."""
+"""The doctor on the parts of a plain PyTorch loop: three faults that raise no error, named with place and cure.
+
+python examples/doctor.py
+"""
 
 from __future__ import annotations
 

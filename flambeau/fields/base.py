@@ -220,7 +220,15 @@ class Field(RawValues, Suited, ABC):
 
     def sites(self, prepared: Any) -> list[Site]:
         """The tensors of a prepared batch that an explanation weighs, and the parts that they have: if nothing else,
-        the batch itself, each number of it a part, hidden by 0."""
+        the batch itself, each number of it a part, hidden by 0.
+
+        Raises:
+            UsageError: the batch is no tensor, and the kind does not say which parts it has.
+        """
+        if not isinstance(prepared, Tensor):
+            raise UsageError(
+                f"nobody has said which parts an input of the kind {self.kind} has", fix="define its sites"
+            )
         return [Site(prepared, 0.0, each(prepared))]
 
     def heat(self, value: Any, weights: Sequence[np.ndarray]) -> Heat:

@@ -104,7 +104,7 @@ def groups(names: Iterable[str], size: int = 6) -> list[tuple[str, ...]]:
     """Groups of at most `size` names, in their order, so that each two are together in one at least.
 
     >>> groups("abcd", size=3)
-    [('a', 'b', 'c'), ('a', 'b', 'd'), ('a', 'c', 'd')]
+    [('a', 'b', 'c'), ('a', 'b', 'd'), ('c', 'd')]
     """
     order = list(names)
     left, found = dict.fromkeys(map(frozenset, combinations(order, 2))), []

@@ -10,6 +10,7 @@ The first process alone writes, reads the clock, and decides when to stop; it te
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import time
@@ -294,7 +295,14 @@ def join() -> Processes:
             # torchrun's store outlives a restart, and with it where the processes of before could be reached
             store = dist.PrefixStore(f"attempt {_restarts()}", store)
             dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=LONGEST_WAIT)
+            # threads of it that are still there when a process ends abort it
+            atexit.register(_leave)
     return ProcessGroup(device)
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def tells(error: BaseException) -> bool:

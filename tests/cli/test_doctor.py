@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 fault = sys.argv[1]
+torch.set_num_threads(1)
 torch.manual_seed(0)
 x = torch.randn(1600, 20)
 y = (x @ torch.randn(20, 5)).argmax(1)

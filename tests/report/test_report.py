@@ -161,7 +161,7 @@ def test_charts_are_well_formed_and_hold_no_number_that_is_none(copy):
     evaluation["metrics"]["loss"] = float("nan")
     write_json(copy.path / "evaluation.json", evaluation)
     found = re.findall(r"<svg.*?</svg>", report.build(copy), flags=re.DOTALL)
-    assert len(found) == 9
+    assert len(found) == 11
     for chart in found:
         for element in ElementTree.fromstring(chart).iter():
             for name in ("d", "x", "y", "cx", "cy", "width", "height"):

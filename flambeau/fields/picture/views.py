@@ -44,7 +44,7 @@ def jpeg(images: Tensor, quality: int = 75) -> Tensor:
     for picture in images.cpu().numpy():
         buffer = io.BytesIO()
         PILImage.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(buffer, "JPEG", quality=quality)
-        out.append(np.asarray(PILImage.open(buffer)).reshape(picture.shape))
+        out.append(np.asarray(PILImage.open(buffer, formats=["JPEG"])).reshape(picture.shape))
     return torch.from_numpy(np.stack(out)).to(images.device)
 
 
