@@ -40,6 +40,7 @@ from flambeau.training.syncnorm import synchronise, unsynchronise
 
 WANTED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # that torchrun and other launchers set
 LONGEST_WAIT = timedelta(days=1)  # while the first process checks and encodes the data; a process that ends is noticed
+LET_GO = 0.3  # seconds at the end of a process
 TOLD_WITHIN = 3  # seconds
 CPU = torch.device("cpu")
 
@@ -295,12 +296,14 @@ def join() -> Processes:
             # torchrun's store outlives a restart, and with it where the processes of before could be reached
             store = dist.PrefixStore(f"attempt {_restarts()}", store)
             dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=LONGEST_WAIT)
-            # threads of it that are still there when a process ends abort it
             atexit.register(_leave)
     return ProcessGroup(device)
 
 
 def _leave() -> None:
+    """Before the interpreter ends: gloo's threads let go of the last tensors, for which they need it; where it is gone
+    by then, the process aborts ("terminate called without an active exception")."""
+    time.sleep(LET_GO)
     if dist.is_initialized():
         dist.destroy_process_group()
 
