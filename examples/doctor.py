@@ -1,6 +1,8 @@
 """The doctor on the parts of a plain PyTorch loop: three faults that raise no error, named with place and cure.
 
-python examples/doctor.py
+    python examples/doctor.py
+
+The faults: a layer in a plain list, an output that is broadcast against its target, a learning rate too high.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def jpeg(picture: np.ndarray, level: float, rng: np.random.Generator) -> np.ndar
     def saved(image: PILImage.Image) -> PILImage.Image:
         buffer = io.BytesIO()
         image.save(buffer, "JPEG", quality=int(level))
-        return PILImage.open(buffer)
+        return PILImage.open(buffer, formats=["JPEG"])
 
     return _by_pillow(picture, saved)
 
