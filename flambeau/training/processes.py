@@ -303,7 +303,8 @@ def join() -> Processes:
 def _leave() -> None:
     """Before the interpreter ends: gloo's threads let go of the last tensors, for which they need it; where it is gone
     by then, the process aborts ("terminate called without an active exception")."""
-    time.sleep(LET_GO)
+    with contextlib.suppress(SystemExit, KeyboardInterrupt):  # a signal: the launcher ends it, since another has failed
+        time.sleep(LET_GO)
     if dist.is_initialized():
         dist.destroy_process_group()
 
