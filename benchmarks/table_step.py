@@ -49,7 +49,7 @@ def measure_ours(rows: int) -> float:
     data = fb.Dataset({**columns, "y": target}, target="y", fields=fields, split="none")
     learner = fb.Learner(data, model=NET, run=False, quiet=True, batch_size=BATCH, epochs=1, device="cpu")
     learner.build()
-    learner.evaluate = lambda: {"metrics": {}}  # type: ignore[method-assign]  # the loop measures nothing either
+    learner.evaluate = lambda: {"split": "train", "metrics": {}}  # type: ignore[method-assign]  # as the loop
     began = time.perf_counter()
     learner.fit(check=False)
     return rows / (time.perf_counter() - began)
