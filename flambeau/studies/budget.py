@@ -140,8 +140,8 @@ def cost_of(learner: Learner, seconds: float) -> Cost:
 def within(learner: Learner, budget: str | float) -> Learner:
     """A learner as another one that is not built yet, planned to be done in a time, its preparation included: with so
     many epochs as fit, or where these are too few with a larger batch, smaller pictures or a cheaper model, as far as
-    none of these was asked for. What is decided is among the plan's decisions, with its reason. Finishes within 15 % of
-    the time where nothing else is at work on the machine; earlier where three times the usual epochs are done.
+    none of these was asked for. What is decided is among the plan's decisions, with its reason. It is meant to
+    finish within 15 % of the time (not measured yet); earlier where three times the usual epochs are done.
 
     Raises:
         UsageError: the time is none, or not one epoch fits. DataError, ModelError: as `Learner.build`.
