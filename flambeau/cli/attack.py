@@ -16,9 +16,7 @@ NAME = "attack"
 
 def command(
     run: common.RunPath,
-    data: Annotated[
-        Path | None, typer.Argument(help="Other data; the run's held-out rows if not given.", show_default=False)
-    ] = None,
+    data: common.OtherData = None,
     method: Annotated[
         str,
         typer.Option(

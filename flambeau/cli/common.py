@@ -27,6 +27,9 @@ DataPath = Annotated[
     Path,
     typer.Argument(help="A folder of class folders, a CSV or Parquet file, or a zip of a folder.", show_default=False),
 ]
+OtherData = Annotated[
+    Path | None, typer.Argument(help="Other data; the run's held-out rows if not given.", show_default=False)
+]
 Target = Annotated[str | None, option("Tables: the column to predict (of CoNLL's columns its number).")]
 Input = Annotated[
     list[str] | None,

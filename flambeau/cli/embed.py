@@ -16,9 +16,7 @@ NAME = "embed"
 
 def command(
     run: common.RunPath,
-    data: Annotated[
-        Path | None, typer.Argument(help="Other data; the run's held-out rows if not given.", show_default=False)
-    ] = None,
+    data: common.OtherData = None,
     out: Annotated[Path | None, option("A table of the vectors: .parquet or .csv.")] = None,
     projector: Annotated[Path | None, option("A folder for TensorBoard's projector.")] = None,
     picture: Annotated[str | None, option("Draw the held-out rows into the run's report: pca or tsne.")] = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,9 +15,7 @@ NAME = "evaluate"
 
 def command(
     run: common.RunPath,
-    data: Annotated[
-        Path | None, typer.Argument(help="Other data; the run's held-out rows if not given.", show_default=False)
-    ] = None,
+    data: common.OtherData = None,
     target: common.Target = None,
     pattern: common.Pattern = None,
     encoding: common.Charset = None,

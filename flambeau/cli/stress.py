@@ -15,9 +15,7 @@ NAME = "stress"
 
 def command(
     run: common.RunPath,
-    data: Annotated[
-        Path | None, typer.Argument(help="Other data; the run's held-out rows if not given.", show_default=False)
-    ] = None,
+    data: common.OtherData = None,
     corruptions: Annotated[
         str | None, option("Which, by name, such as 'noise,blur'; all that its inputs know if not given.")
     ] = None,

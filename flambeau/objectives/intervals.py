@@ -174,3 +174,17 @@ def winner(rival: Mapping[str, Any], metrics: Mapping[str, float], metric: str) 
     if low <= 0 <= high:
         return "tie"
     return "model" if sign * value > 0 else "baseline"
+
+
+def holm(probabilities: Sequence[float]) -> list[float]:
+    """Probabilities adjusted for being several (Holm 1979); NaN are no tests, and stay.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    order = sorted((p, i) for i, p in enumerate(probabilities) if p == p)
+    adjusted, most = list(probabilities), 0.0
+    for rank, (p, i) in enumerate(order):
+        most = max(most, min(1.0, p * (len(order) - rank)))
+        adjusted[i] = most
+    return adjusted

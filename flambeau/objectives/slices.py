@@ -12,7 +12,7 @@ from scipy import stats
 from torch import Tensor
 
 from flambeau.data.slicing import Slicing
-from flambeau.objectives.intervals import wilson
+from flambeau.objectives.intervals import holm, wilson
 from flambeau.objectives.names import higher_is_better
 from flambeau.objectives.tasks.base import Task
 
@@ -65,10 +65,8 @@ class BySlice:
             by += [{"name": slicing.name, "parts": parts}] if len(parts) > 1 else []
         tested = sorted(((part, one["name"]) for one in by for part in one["parts"] if part["p"] is not None),
                         key=lambda both: both[0]["p"])  # fmt: skip
-        least = 0.0
-        for i, (part, _) in enumerate(tested):
-            part["p"] = least = min(1.0, max(least, part["p"] * (len(tested) - i)))
-            part["worse"] = least < LEVEL
+        for (part, _), p in zip(tested, holm([part["p"] for part, _ in tested]), strict=True):
+            part["p"], part["worse"] = p, p < LEVEL
         worst = [{"slice": name, **part} for part, name in tested if part["worse"]]
         found = {"metric": self.name, "higher_is_better": higher_is_better(self.name), "tested": len(tested), "by": by}
         return {"slices": {**found, "worst": worst}} if by else {}

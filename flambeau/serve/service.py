@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from flambeau.core.errors import DataError, UsageError
+from flambeau.core.errors import DataError, MissingExtra, UsageError
 from flambeau.data.grouping import PRESENT
 from flambeau.fields import Field
 from flambeau.predictor import Predictor
@@ -117,7 +117,7 @@ class Service:
         """
         try:
             return PredictorExplaining(self.predictor)(value, encoded).html
-        except UsageError as error:
+        except (UsageError, MissingExtra) as error:
             raise Problem(422, "not-explained", f"answers of this model are not explained: {error.found}") from None
 
     async def in_thread(self, function: Callable[..., T], *args: Any) -> T:

@@ -19,7 +19,7 @@ from flambeau.data.dataset import Dataset
 from flambeau.data.store.encode import EncodeOptions
 from flambeau.evaluation import render
 from flambeau.learner.verdicts import MEASURED
-from flambeau.objectives.intervals import bounded
+from flambeau.objectives.intervals import bounded, holm
 from flambeau.objectives.names import higher_is_better
 from flambeau.recipe import Recipe
 from flambeau.report import comparison as page
@@ -142,7 +142,7 @@ def compare_entries(
         differences = [paired.by_seed(merits[one], merits[two]) for one, two in pairs]
     else:
         differences = _by_row({key: own[0] for key, own in of_entry.items()}, pairs, name, sign)
-    adjusted = paired.holm([one.p for one in differences])
+    adjusted = holm([one.p for one in differences])
     listed = [
         {"first": one, "second": two, **asdict(difference), "p_adjusted": p,
          **({} if seeds > 1 else _alone(of_entry[one][0], of_entry[two][0]))}

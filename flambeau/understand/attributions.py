@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flambeau.core.errors import UsageError
+from flambeau.core.errors import needed
 from flambeau.understand.explainers import EXPLAINERS, Explainer, Question
 from flambeau.understand.looked_up import given, looked_up
 
@@ -21,17 +21,13 @@ AT_ONCE = 16
 """Changed copies of an input to a forward pass."""
 
 
-def captum() -> Any:
-    """The package.
+Tensors = tuple[Tensor, ...]
+Score = Callable[..., Tensor]
 
-    Raises:
-        UsageError: it is not there.
-    """
-    try:
-        import captum.attr
-    except ImportError:
-        raise UsageError("this method needs the package captum", fix="pip install 'flambeau[explain]'") from None
-    return captum.attr
+
+def captum() -> Any:
+    """The package. Raises MissingExtra where it is not there."""
+    return needed("captum.attr", "explain", "this method")
 
 
 class ByHiding(Explainer):
@@ -145,13 +141,7 @@ class ByGradient(Explainer):
         return weight.sum(-1)
 
     @abstractmethod
-    def follow(
-        self,
-        score: Callable[..., Tensor],
-        inputs: tuple[Tensor, ...],
-        blanks: tuple[Tensor, ...],
-        others: tuple[Tensor, ...],
-    ) -> Sequence[Tensor]:
+    def follow(self, score: Score, inputs: Tensors, blanks: Tensors, others: Tensors) -> Sequence[Tensor]:
         """For each of the inputs what its numbers weighed."""
 
 
@@ -170,13 +160,7 @@ class IntegratedGradients(ByGradient):
     def __init__(self, steps: int = 32):
         self.steps = steps
 
-    def follow(
-        self,
-        score: Callable[..., Tensor],
-        inputs: tuple[Tensor, ...],
-        blanks: tuple[Tensor, ...],
-        others: tuple[Tensor, ...],
-    ) -> Sequence[Tensor]:
+    def follow(self, score: Score, inputs: Tensors, blanks: Tensors, others: Tensors) -> Sequence[Tensor]:
         at_once = max(AT_ONCE, len(inputs[0]))
         found: Sequence[Tensor] = (
             captum()
@@ -207,13 +191,7 @@ class SmoothGrad(ByGradient):
     def summed(self, weight: Tensor) -> Tensor:
         return weight.norm(dim=-1)
 
-    def follow(
-        self,
-        score: Callable[..., Tensor],
-        inputs: tuple[Tensor, ...],
-        blanks: tuple[Tensor, ...],
-        others: tuple[Tensor, ...],
-    ) -> Sequence[Tensor]:
+    def follow(self, score: Score, inputs: Tensors, blanks: Tensors, others: Tensors) -> Sequence[Tensor]:
         attr = captum()
         noise = tuple(self.noise * float(torch.aminmax(x)[1] - torch.aminmax(x)[0]) or self.noise for x in inputs)
         at_once = max(1, AT_ONCE // len(inputs[0]))

@@ -22,6 +22,7 @@ from flambeau.core.errors import DataError
 from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import PRESENT
 from flambeau.data.slicing import Slicing
+from flambeau.objectives.intervals import holm
 from flambeau.objectives.slices import LEVEL, BySlice
 from flambeau.objectives.tasks import Task
 
@@ -111,11 +112,8 @@ class Groups:
             if name != PRESENT:
                 tests += self._qualities(name, inside, rows)
         tests.sort(key=lambda one: one["p"])
-        kept = []
-        for i, one in enumerate(tests):
-            if one["p"] * (len(tests) - i) >= LEVEL:  # Holm
-                break
-            kept.append({key: value for key, value in one.items() if key != "p"})
+        adjusted = holm([one.pop("p") for one in tests])
+        kept = [one for one, p in zip(tests, adjusted, strict=True) if p < LEVEL]
         large = [one for one in kept if one.get("share", 1.0) >= LARGE and one.get("clear", 1.0) >= CLEAR]
         return [{key: value for key, value in one.items() if key != "clear"} for one in large[:SHARED]]
 

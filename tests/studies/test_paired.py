@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from flambeau.objectives.intervals import holm
 from flambeau.studies import paired
 
 
@@ -56,6 +57,6 @@ def test_neighbours_are_drawn_together():
 
 
 def test_holm_adjusts_as_scipys_peers_do_and_leaves_what_was_not_tested():
-    assert paired.holm([0.01, math.nan, 0.04, 0.03])[0] == pytest.approx(0.03)
-    assert paired.holm([0.04, 0.5]) == pytest.approx([0.08, 0.5])
-    assert paired.holm([]) == []
+    assert holm([0.01, math.nan, 0.04, 0.03])[0] == pytest.approx(0.03)
+    assert holm([0.04, 0.5]) == pytest.approx([0.08, 0.5])
+    assert holm([]) == []
