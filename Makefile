@@ -9,8 +9,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 demo: $(VENV)/.installed
 	$(BIN)/flambeau demo
 
+# two workers with a thread each: two threads each would take a fourth more of two processors, to wait for one another
 test: $(VENV)/.tools
-	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadscope
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadscope
 
 # each page and demo in an environment with the extras that it names, and no others
 extras: $(VENV)/.tools

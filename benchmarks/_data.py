@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,15 @@ def cached_photos(count: int) -> Path:
     return write_photos(folder, count=count)
 
 
+def cached_scenes(count: int, part: Any = "train") -> Path:
+    """Real cut-outs on photographs, 256×256, with boxes and masks; see `realdata.scenes.write_scenes`."""
+    from realdata.scenes import write_scenes
+
+    folder = cache() / f"scenes-{part}-{count}"
+    _tell(folder, f"{count} scenes")
+    return write_scenes(folder, count, part=part)
+
+
 def cached_fashion_mnist(train: int = 60_000, test: int = 10_000) -> Path:
     """Fashion-MNIST as PNGs in `train/` and `test/` folders of class folders."""
     from realdata.pictures import write_fashion_mnist
@@ -34,6 +44,13 @@ def cached_fashion_mnist(train: int = 60_000, test: int = 10_000) -> Path:
     folder = cache() / f"fashion-mnist-{train}-{test}"
     _tell(folder, f"{train + test} pictures of Fashion-MNIST")
     return write_fashion_mnist(folder, train=train, test=test)
+
+
+def cached_novels() -> Path:
+    """Jane Austen's six novels, a text file each: `emma.txt`, `mansfield-park.txt` and so on."""
+    from realdata.texts import write_novels
+
+    return write_novels(cache() / "novels")
 
 
 @functools.cache

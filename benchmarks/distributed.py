@@ -1,6 +1,6 @@
 """Two processes beside one: the same curve, and samples a second against one process and against plain DDP.
 
-    python benchmarks/distributed.py [--rounds 3] [--rows 4000]
+    python benchmarks/distributed.py [--rounds 3] [--rows 4000] [--quick]
 
 A small convolutional network of pictures, the same with batch normalisation, and texts of 1 to 40 words under a budget
 of padded tokens, all of whose last batches are odd: the largest difference of the training losses of three epochs, one
@@ -124,9 +124,12 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=4005)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="one round of a tenth of the rows")
     for hidden in ("--child", "--kind", "--out"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.quick:
+        asked.rows, asked.rounds = asked.rows // 10, 1
     if asked.child:
         child(asked.child, asked.kind, asked.rows, asked.out)
         return 0

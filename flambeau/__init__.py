@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from flambeau.diagnosis import doctor
     from flambeau.diagnosis.watch import watch
     from flambeau.ensembles import ensemble
+    from flambeau.exports import export
     from flambeau.learner import Learner
     from flambeau.objectives import Objective
     from flambeau.predictor import Prediction, Predictor
@@ -50,6 +51,7 @@ _LAZY = {
     "attack": "flambeau.studies",
     "compare": "flambeau.studies",
     "doctor": "flambeau.diagnosis",
+    "export": "flambeau.exports",
     "cross_validate": "flambeau.studies",
     "ensemble": "flambeau.ensembles",
     "stress": "flambeau.studies",
@@ -74,6 +76,7 @@ __all__ = [
     "cross_validate",
     "doctor",
     "ensemble",
+    "export",
     "fields",
     "load",
     "sklearn",
@@ -92,7 +95,7 @@ def load(
     precision: str = "float32",
     reporter: Reporter | None = None,
 ) -> Predictor:
-    """The Predictor of a run; see `Predictor.load`."""
+    """The Predictor of a run, or of an export of one; see `Predictor.load`."""
     from flambeau.predictor import Predictor
 
     return Predictor.load(run, model=model, device=device, precision=precision, reporter=reporter)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -63,6 +63,70 @@ class Picture(BaseModel):
     method: str
     split: str
     points: list[Point]
+
+
+class Strength(BaseModel):
+    """What is left of a run at an epsilon."""
+
+    epsilon: str
+    value: float
+    metrics: Numbers
+    reached: float | None = None
+
+
+class Seen(BaseModel):
+    """An input as it is changed for an epsilon."""
+
+    html: str
+    answer: str
+
+
+class Turned(BaseModel):
+    """A row whose answer was turned."""
+
+    place: str
+    label: str
+    seen: list[Seen]
+
+
+class Attacked(BaseModel):
+    """What `attack.json` holds at least; see `flambeau.studies.attacks.attack`."""
+
+    model_config = ConfigDict(extra="allow")
+    method: str
+    norm: Literal["linf", "l2", "words"]
+    target: str | None
+    tta: dict[str, Any] | None
+    rows: int
+    metric: str
+    curve: list[Strength]
+    examples: list[Turned]
+
+
+class Answering(BaseModel):
+    """A way of answering, as it was measured."""
+
+    name: str
+    p50: float
+    p99: float
+    quicker: float
+    rate: float
+    batch: int
+    size: int
+    memory: int | None
+    verified: dict[str, Any]
+
+
+class Benched(BaseModel):
+    """What `bench.json` holds at least; see `flambeau.exports.bench.bench`."""
+
+    model_config = ConfigDict(extra="allow")
+    recommended: str
+    why: str
+    rounds: int
+    threads: int
+    clock: Literal["wall", "processor"]
+    contenders: list[Answering]
 
 
 class Decision(BaseModel):

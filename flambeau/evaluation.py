@@ -15,10 +15,11 @@ from flambeau.baselines import Baseline, baselines
 from flambeau.core.arrays import missing
 from flambeau.core.errors import DataError, UsageError
 from flambeau.core.reporter import QUIET, Reporter
-from flambeau.data.batches import Batches
+from flambeau.data import packing
 from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import PRESENT, regrouped
 from flambeau.data.overview import overview
+from flambeau.data.sources.archives import is_archive, unpack
 from flambeau.data.sources.opening import from_path, from_source, source_of
 from flambeau.data.store.encode import EncodeOptions, encode
 from flambeau.data.store.store import Store, collate
@@ -75,6 +76,11 @@ def measure(
         for shown in detail.get("pictures", []):
             if "output" in shown:
                 _draw(objective, dataset, shown)
+        for mistakes in detail.get("boxes", {}).get("mistakes", {}).values():
+            for shown in mistakes["worst"]:
+                _close_up(dataset, shown)
+        if legend := dataset.fields[dataset.target].legend if dataset.target else {}:
+            detail["legend"] = legend
     return {"split": split, "samples": samples, "metric": objective.monitor,
             "higher_is_better": objective.higher_is_better, "metrics": metrics, "intervals": objective.intervals(),
             "further": objective.further(), "detail": detail}  # fmt: skip
@@ -92,9 +98,19 @@ def _draw(objective: Objective, dataset: Dataset, shown: dict[str, Any]) -> None
     """What a model said of a row, drawn into the row's picture."""
     name, row = dataset.inputs[0], shown["row"]
     target, field, picture = dataset.fields[dataset.target or ""], dataset.fields[name], dataset.columns[name][row]
-    answer = objective.decode(shown.pop("output"), 0.0, field, picture).label
+    answer = objective.decode(np.asarray(shown.pop("output"), np.float32), 0.0, field, picture).label
     said = ": ".join(filter(None, (dataset.place(row), target.caption(answer))))
-    shown |= {"html": target.render_in(answer, field, picture), "caption": said[:LONGEST]}
+    truth = dataset.columns[dataset.target or ""][row]
+    shown |= {"html": target.compared_in(answer, truth, field, picture), "caption": said[:LONGEST]}
+
+
+def _close_up(dataset: Dataset, shown: dict[str, Any]) -> None:
+    """A mistake about a box with its place, and a close look at it where it is among the first of its kind."""
+    name, row = dataset.inputs[0], shown["row"]
+    target, field = dataset.fields[dataset.target or ""], dataset.fields[name]
+    shown["place"] = dataset.place(row)
+    if shown.pop("drawn", False):
+        shown["html"] = target.close_up(shown["box"], shown["label"], field, dataset.columns[name][row])
 
 
 def look(dataset: Dataset) -> dict[str, Any]:
@@ -194,8 +210,8 @@ def evaluate_run(
     trained = run.recipe.training
     tokens = None if trained.max_tokens is None else 2 * trained.max_tokens
 
-    def batches(of: Store, chosen: np.ndarray) -> Batches:
-        return Batches(of, torch.from_numpy(chosen), 2 * (trained.batch_size or 32), tokens=tokens)
+    def batches(of: Store, chosen: np.ndarray) -> Source:
+        return packing.batches(of, torch.from_numpy(chosen), 2 * (trained.batch_size or 32), tokens=tokens)
 
     objective, decision = predictor.objective, run.decision
     if wish is not None:
@@ -231,7 +247,9 @@ def evaluate_run(
         baseline = False
     kept = run.evaluation.get("baselines") if other or run.evaluation.get("split") == split else None
     if kept and baseline:
-        if other:  # else they were measured on the same rows
+        if not other:  # on the same rows, and the model perhaps in the precision of its training
+            kept = [_moved(rival, result["metrics"], run.evaluation["metrics"]) for rival in kept]
+        else:
             without = predictor.objective.without_groups()
             rivals = _fitted_anew(run, predictor, dataset, store, rows, options, reporter)
             kept = [rival.beside(result["metrics"], without) for rival in rivals]
@@ -239,6 +257,14 @@ def evaluate_run(
     if predictor.note:
         result["note"] = predictor.note
     return {**result, "left_out": [f.to_dict() for f in reading.findings]}
+
+
+def _moved(rival: dict[str, Any], now: dict[str, float], before: dict[str, float]) -> dict[str, Any]:
+    """A rival whose differences to a model follow where the model is measured anew."""
+    told = dict(rival.get("differences", {}))
+    for name in [name for name in told if None not in (now.get(name), before.get(name))]:
+        told[name] = [end + (now[name] - before[name]) for end in told[name]]
+    return {**rival, "differences": told} if told else rival
 
 
 def held_out(
@@ -304,7 +330,14 @@ def _fitted_anew(
             if kept.fingerprint == run.recipe.data.get("fingerprint"):
                 train = np.intersect1d(training.rows("train"), kept.good.numpy(), assume_unique=True)
                 return baselines(
-                    training, kept, train, rows, reporter, metric=predictor.objective.monitor, other=(dataset, store)
+                    training,
+                    kept,
+                    train,
+                    rows,
+                    reporter,
+                    metric=predictor.objective.monitor,
+                    other=(dataset, store),
+                    task=predictor.objective.task,
                 )
             why = "the data of the training has changed"
         except DataError as error:
@@ -322,17 +355,23 @@ def opened(data: str | Path | Dataset, run: Run, predictor: Predictor, options: 
 
 
 def _read(path: str | Path, run: Run, predictor: Predictor, options: dict[str, Any]) -> Dataset:
+    path = unpack(path) if is_archive(Path(path)) else path
     used = [predictor.fields[name] for name in (predictor.inputs[0], predictor.target) if name]
-    options = {**{name: value for field in used for name, value in field.source_options.items()}, **options}
-    source = source_of(path, options)
+    suggested = {name: value for field in used for name, value in field.source_options.items()}
+    source, given = source_of(path, {**suggested, **options}), options
+    options = {**{name: value for name, value in suggested.items() if name in source.options()}, **given}
+    if predictor.target is None and given.get("target") is not None:
+        raise UsageError("this run was trained without a target, so there is nothing to measure by one",
+                         fix="leave --target out; flambeau predict RUN DATA names the oddest rows")  # fmt: skip
     if source.columns:
         # a table without names of columns is read as the training's was
         known = [name for name in ("header", "columns") if name in source.options()]
         kept: dict[str, Any] = {name: value for name in known if (value := run.recipe.data.get(name)) is not None}
         fields = predictor.column_fields
-        if options.get("target", predictor.target) != predictor.target:
-            fields[options["target"]] = fields.pop(predictor.target or "")
-        options = {"target": predictor.target, "inputs": predictor.columns, **kept, "fields": fields, **options}
+        if given.get("target", predictor.target) != predictor.target:
+            fields[given["target"]] = fields.pop(predictor.target or "")
+        beside = {"target": predictor.target, "inputs": predictor.columns, **kept, "fields": fields}
+        options = {**options, **beside, **given}
     elif run.recipe.data.get("kind") == "tagged":
         tokens, tags = (run.recipe.data.get(name) for name in ("token_column", "tag_column"))
         options = {"inputs": tokens if tokens is None else [tokens], "target": tags, **options}

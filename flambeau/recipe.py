@@ -75,7 +75,7 @@ class Recipe(BaseModel):
     objective: ObjectiveChoice = Field(default_factory=ObjectiveChoice)
     augment: str | dict[str, Any] = "auto"
     techniques: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    baseline: bool = True
+    baseline: bool | float = True  # or the seconds that each simple rival may be fitted for
     training: Settings = Field(default_factory=Settings)
     own_parts: dict[str, str] = Field(default_factory=dict)
     plugins: list[str] = Field(default_factory=list)

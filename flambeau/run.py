@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import math
 import os
 from collections.abc import Collection, Iterator
@@ -14,7 +15,7 @@ import torch
 from pydantic import BaseModel, ValidationError
 from torch import nn
 
-from flambeau.contents import Checked, Decision, Environment, Evaluation, Examples, Picture
+from flambeau.contents import Attacked, Benched, Checked, Decision, Environment, Evaluation, Examples, Picture
 from flambeau.core.errors import RunError, nearest
 from flambeau.core.files import read_json, values_of, write_atomic, write_json
 from flambeau.core.findings import Finding
@@ -23,14 +24,14 @@ from flambeau.fields import Field
 from flambeau.recipe import Recipe
 from flambeau.training import checkpoint
 from flambeau.training.logging import numbers, read
-from flambeau.training.sealed import calibration_in, seal, unseal
+from flambeau.training.sealed import calibration_in, seal, stated_digest, unseal
 from flambeau.training.state import State
 
 
 class Run:
     """A run folder: `recipe.yaml`, `fields.json`, `examples.json`, `model.safetensors`, `checkpoints/`,
     `metrics.jsonl`, `evaluation.json`, `decision.json`, `findings.json`, `environment.json`, `report.html`,
-    TensorBoard events. No pickle anywhere."""
+    `samples/`, TensorBoard events. No pickle anywhere."""
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
@@ -112,8 +113,23 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the training came to its end: the final weights are there."""
-        return (self.path / "model.safetensors").exists()
+        """Whether the training came to its end: the final weights, or programs of them, are there."""
+        return (self.path / "model.safetensors").exists() or self.exported
+
+    @property
+    def version(self) -> str:
+        """Which weights it answers by: twelve hexadecimal digits, the same only for the same ones; empty for none."""
+        path = next((p for p in (self.path / "export.json", self.path / "model.safetensors") if p.exists()), None)
+        if path is None:
+            return ""
+        parts = [stated_digest(path) if path.suffix == ".safetensors" else path.read_text("utf-8")]
+        parts += [member.version for member in self.members]
+        return hashlib.sha256("".join(parts).encode()).hexdigest()[:12]
+
+    @property
+    def exported(self) -> bool:
+        """Whether it is an export: programs in place of weights."""
+        return (self.path / "export.json").exists()
 
     @property
     def measured(self) -> bool:
@@ -201,6 +217,16 @@ class Run:
     def embedding(self) -> dict[str, Any]:
         """The picture of its held-out rows that `flambeau embed` drew; empty where there is none."""
         return self._read("embedding.json", Picture)
+
+    @property
+    def attack(self) -> dict[str, Any]:
+        """What `flambeau attack` left of it on its held-out rows; empty where there is none."""
+        return self._read("attack.json", Attacked)
+
+    @property
+    def bench(self) -> dict[str, Any]:
+        """How quickly it and its exports answer, as `flambeau bench` measured it; empty where there is none."""
+        return self._read("bench.json", Benched)
 
     @property
     def checked(self) -> bool | None:
@@ -329,7 +355,7 @@ class Run:
             except RunError:
                 continue
             which, weights = f"step {state.step}, the last that was saved,", tree["model"]
-            best = state.best if training.keep == "best" else None
+            best = state.best if training.keep != "last" else None
             if best is not None:
                 with contextlib.suppress(RunError):
                     weights = checkpoint.load_best(path.parent, best["checkpoint"])

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
+import polars as pl
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state, column_or_1d
@@ -43,8 +44,8 @@ class _Estimator(BaseEstimator):
     """What both have in common. Trained on all rows that `fit` is given, without a validation part, to the last epoch;
     nothing is said, and no run is left.
 
-    `X` may be numbers (N, D), pictures (N, H, W) or (N, H, W, C), a pandas or polars frame of any columns, or a list of
-    texts.
+    `X` may be numbers (N, D), NaN where one is missing, pictures (N, H, W) or (N, H, W, C), a pandas or polars frame of
+    any columns, or a list of texts.
 
     Args:
         model: a name, see `flambeau models`, or `auto`.
@@ -62,6 +63,11 @@ class _Estimator(BaseEstimator):
     ):  # fmt: skip
         self.model, self.epochs, self.batch_size, self.learning_rate = model, epochs, batch_size, learning_rate
         self.techniques, self.settings, self.device, self.random_state = techniques, settings, device, random_state
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
     def _train(self, x: Any, target: Any, kind: str) -> None:
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -107,8 +113,16 @@ class _Estimator(BaseEstimator):
         if _is_texts(x):
             return [*x]
         images = getattr(x, "ndim", 2) > 2
-        return validate_data(self, x, reset=reset, dtype=[np.float64, np.float32, np.uint8] if images else np.float64,
-                             ensure_2d=not images, allow_nd=images)  # fmt: skip
+        numbers = validate_data(
+            self, x, reset=reset, dtype=[np.float64, np.float32, np.uint8] if images else np.float64,
+            ensure_2d=not images, allow_nd=images, ensure_all_finite=True if images else "allow-nan",
+        )  # fmt: skip
+        if images:
+            return numbers
+        if reset:
+            self._gaps = bool(np.isnan(numbers).any())
+        # a value that is missing is one of a table's column
+        return pl.DataFrame(numbers, [f"x{i}" for i in range(numbers.shape[1])]) if self._gaps else numbers
 
     def _outputs(self, x: Any) -> np.ndarray:
         """What the model says of each sample, after its activation."""

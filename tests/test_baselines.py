@@ -37,6 +37,18 @@ def test_trees_for_a_table() -> None:
     assert found["most frequent class"]["accuracy"] == pytest.approx(0.4, abs=0.05)
 
 
+def test_the_most_frequent_class_at_the_mean_boxes() -> None:
+    """Two cats are in every picture, each at a place of its own; there are dogs in some."""
+    generator = np.random.default_rng(0)
+    pictures = [generator.integers(0, 255, (48, 64, 3)).astype(np.uint8) for _ in range(40)]
+    cats = [(4, 4, 24, 24, "cat"), (40, 20, 60, 44, "cat")]
+    boxes = [[*cats, (10, 10, 30, 30, "dog")] if row % 4 == 0 else cats for row in range(40)]
+    found = by_name(built(fb.Dataset.from_arrays(pictures, boxes)))
+    (figures,) = found.values()
+    assert figures["map50"] == pytest.approx(0.5), "all cats, and no dog"
+    assert [*found] == ["the most frequent class at the mean boxes"]
+
+
 def test_a_number_is_measured_in_its_own_units() -> None:
     iris = load_iris()
     columns = {"a": iris.data[:, 0] * 1000, "b": iris.data[:, 1], "y": iris.data[:, 2] * 1000}
@@ -56,6 +68,23 @@ def test_pixels_for_small_pictures() -> None:
     digits = load_digits()
     data = fb.Dataset.from_arrays(digits.images[:600] / 16, digits.target[:600])
     assert by_name(built(data, model="mlp"))["a linear model on small pixels"]["accuracy"] > 0.85
+
+
+def test_masks_have_the_most_frequent_class_and_a_linear_model_on_colours() -> None:
+    """One class is told by its colour, one by its place; that of the third is unknown."""
+    rng = np.random.default_rng(0)
+    masks = rng.integers(0, 2, (24, 6, 6)).repeat(4, 1).repeat(4, 2).astype(np.uint8)
+    pictures = np.array([[200, 40, 40], [40, 40, 40]])[masks] + rng.integers(-20, 21, (24, 24, 24, 3))
+    masks[:, :4] = 2
+    masks[:, -4:] = 255
+    columns = {"x": list(pictures.clip(0, 255).astype(np.uint8)), "y": list(masks)}
+    data = fb.Dataset(columns, target="y", fields={"y": fb.fields.Mask(["ground", "thing", "sky"])})
+    found = by_name(built(data))
+    assert found["a linear model on each pixel's colour"]["mean_iou"] > 0.8
+    frequent, known = found["most frequent class"], masks[data.rows("valid")]
+    counts = np.bincount(known[known != 255], minlength=3)
+    assert np.isclose(counts / counts.sum(), frequent["pixel_accuracy"]).any()
+    assert frequent["mean_iou"] == pytest.approx(frequent["pixel_accuracy"] / 3)
 
 
 def test_they_learn_from_training_rows_alone() -> None:

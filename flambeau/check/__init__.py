@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flambeau.check import leaks, pictures, tables, tagged, texts  # noqa: F401  each enters what it looks at
+from flambeau.check import corpora, leaks, pictures, tables, tagged, texts  # noqa: F401  each enters what it looks at
 from flambeau.check.base import CHECKS, Case, looks_at
 from flambeau.check.duplicates import Twins
 from flambeau.check.labels import column_findings, split_findings
@@ -35,6 +35,11 @@ def check(dataset: Dataset, *, reporter: Reporter = QUIET, threads: int | None =
     `invisible-characters`, `mixed-language`; an error where none can be read or cut (`tokeniser`). Texts are equal
     whatever their capitals and spaces. Of more than 300,000 texts a draw is looked at for languages, tokens and near-
     duplicates, and the findings say so.
+
+    Of a corpus as of texts, but for what is told of tokens and classes; warnings too: `secrets` (keys and card numbers;
+    e-mail addresses and phone numbers as a note), `boilerplate` lines, held-out text that stands in training texts
+    (`contamination`), and a tokeniser that does not suit (`tokens-per-byte`); notes: texts `longer-than-context` and
+    `shorter-than-context`. Of more than 50 million characters a draw is looked at.
 
     Of tagged sentences, warnings: `unreadable` (a token or a tag is empty) and `truncation`, which costs tags.
 

@@ -46,7 +46,7 @@ def split_findings(dataset: Dataset) -> list[Finding]:
     if sides.sum() == sides[TRAIN]:
         return [
             Finding("nothing-held-out", Severity.NOTE, "all rows train, so nothing tells how good the model is",
-                    fix="hold some out: split='auto'")
+                    fix="add rows, or hold some out: --valid, --test (split=)")
         ]  # fmt: skip
     return []
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from flambeau.check.plain import READ, squeezed
 from flambeau.core.reporter import Bar
+from flambeau.core.spans import mixed
 
 JACCARD = 0.8
 BANDS, BAND = 16, 4
@@ -108,7 +109,7 @@ def _signatures(columns: Sequence[Sequence[str]], cuts: Sequence[Shingling], bar
             if not len(nonempty):
                 continue
             # the same shingle in another column is another one
-            shingles = _mixed(_numbered([units[k] for k in nonempty], cut, numbers) + np.uint64(place))
+            shingles = mixed(_numbered([units[k] for k in nonempty], cut, numbers) + np.uint64(place))
             firsts = np.r_[0, np.cumsum(lengths[nonempty])[:-1]]
             rows = start + nonempty
             for i in range(PERMUTATIONS):  # one by one: all at once would take 64 times the memory
@@ -140,13 +141,6 @@ def _numbered(units: Sequence[Sequence[str]], cut: Shingling, numbers: dict[str,
     return hashed[whole[:total]]
 
 
-def _mixed(values: np.ndarray) -> np.ndarray:
-    """Numbers uint64 stirred, by the finaliser of splitmix64, so that like shingles do not have like numbers."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
-
-
 def _candidates(signatures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pairs (P, 2) of signatures in one bucket of any band that agree enough, and in which share of their places."""
     count = len(signatures)
@@ -154,7 +148,7 @@ def _candidates(signatures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for band in range(BANDS):
         key = np.zeros(count, np.uint64)
         for place in range(band * BAND, (band + 1) * BAND):
-            key = _mixed(key * np.uint64(0x9E3779B97F4A7C15) + signatures[:, place])
+            key = mixed(key * np.uint64(0x9E3779B97F4A7C15) + signatures[:, place])
         keys[band] = key
     codes_found, agreements = [np.zeros(0, np.int64)], [np.zeros(0)]
     for band in range(BANDS):

@@ -14,6 +14,7 @@ import numpy as np
 
 from flambeau.core.findings import Finding
 from flambeau.fields.language.charsets import read_text
+from flambeau.fields.language.chats import is_chat, written
 
 ROWS = 300_000
 CHARACTERS = 100_000_000
@@ -37,6 +38,8 @@ def as_text(value: Any) -> str | None:
         return value
     if isinstance(value, PathLike):
         return read_text(value)  # type: ignore[arg-type]
+    if is_chat(value):
+        return written(value)
     if value is None or value != value:
         return None
     return str(value)

@@ -6,8 +6,8 @@ import dataclasses
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -22,10 +22,11 @@ from flambeau.check.vocabulary import token_findings
 from flambeau.check.wording import Telling
 from flambeau.core.errors import DataError
 from flambeau.core.findings import Finding, Severity
-from flambeau.core.reporter import Reporter
+from flambeau.core.reporter import Bar, Reporter
 from flambeau.data.copies import row_digests
 from flambeau.data.dataset import Dataset
-from flambeau.fields import Text
+from flambeau.fields import Field, Text
+from flambeau.fields.language.chats import is_chat, messages_of
 
 NUMBERS = 0.9
 EXTREME, LONG = 100, 10_000
@@ -55,9 +56,18 @@ class Seen(NamedTuple):
     markup: dict[int, str]
 
 
+Further: TypeAlias = Callable[[Dataset, Any, np.ndarray, Sequence[str], np.ndarray, Bar], list[Finding]]
+"""What is told of a kind of column beside what is told of all texts; arguments as of `token_findings`."""
+
+
 @looks_at(Text)
 def look_at_texts(case: Case, fields: Mapping[str, Text]) -> list[Finding]:
-    """Findings about columns of texts: each on its own, and rows whose texts together are equal or alike."""
+    """Findings about columns of texts."""
+    return findings_of_columns(case, fields, token_findings)
+
+
+def findings_of_columns(case: Case, fields: Mapping[str, Field], further: Further) -> list[Finding]:
+    """Findings about columns: each on its own, and rows whose texts together are equal or alike."""
     dataset, reporter = case.dataset, case.reporter
     findings: list[Finding] = []
     scans: dict[str, Seen] = {}
@@ -72,7 +82,7 @@ def look_at_texts(case: Case, fields: Mapping[str, Text]) -> list[Finding]:
             total = int(np.count_nonzero(seen.length))
             own += of_a_draw(_mixed(dataset, rows, texts), len(rows), total)
             bar.update(len(rows))
-            own += token_findings(dataset, field, rows, texts, seen.length, bar)
+            own += further(dataset, field, rows, texts, seen.length, bar)
         findings += [_in_column(name, finding) for finding in own] if len(fields) > 1 else own
     if inputs := [name for name in fields if name in dataset.inputs]:
         case.compared |= {*inputs}
@@ -105,7 +115,9 @@ def _look(value: Any, row: int, seen: Seen) -> None:
         seen.empty.append(row)
         return
     seen.length[row], seen.digests[row] = len(text), digest(plain)
-    if not isinstance(value, str) and not hasattr(value, "__fspath__"):
+    if is_chat(value):
+        messages_of(value)
+    elif not isinstance(value, str) and not hasattr(value, "__fspath__"):
         seen.errors[row] = f"a {type(value).__name__} is not a text"
     if len(plain) < 40 and plain[-1] in "0123456789.%" and _NUMBER.fullmatch(plain):
         seen.numbers.append(row)

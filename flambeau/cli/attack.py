@@ -14,6 +14,7 @@ from flambeau.core.errors import UsageError, require
 NAME = "attack"
 
 
+@common.reads_other_data(without=("target",))  # which is here the class to be answered
 def command(
     run: common.RunPath,
     data: common.OtherData = None,
@@ -40,9 +41,12 @@ def command(
         str | None, option("Randomized smoothing in place of an attack, and its radius: 'sigma=0.25 n=1000'.")
     ] = None,
     seed: Annotated[int, typer.Option(help="What is drawn follows from it.")] = 0,
-    page: Annotated[Path | None, option("Where the page goes; attack.html of the run if not given.")] = None,
+    page: Annotated[
+        Path | None, option("A page of its own. If not given the run's report, or attack.html for other data.")
+    ] = None,
     device: common.Device = "auto",
     json: common.Json = False,
+    **reading: Any,
 ) -> None:  # fmt: skip
     """Measure a run where its inputs are changed so that it errs, or within which radius its answers are certain.
 
@@ -54,27 +58,34 @@ def command(
 
     Example: `flambeau attack runs/photos --certify "sigma=0.25 n=1000"`
     """
+    from flambeau import report
+    from flambeau.core.files import write_atomic, write_json
     from flambeau.studies.attacks import attack, title, written
 
     if certify is not None:
         if any(one is not None for one in (page, tta, target_class, epsilon)):
             meaningless = "smoothing has no epsilon, page, views or target"
             raise UsageError(meaningless, fix="leave --epsilon, --page, --tta and --target out")
-        _certify(run, data, certify, json, samples=samples, seed=seed, device=device)
+        _certify(run, data, certify, json, samples=samples, seed=seed, device=device, **reading)
         return
     given: dict[str, Any] = {"samples": samples} if samples else {}
     asked = None if epsilon is None else [one.strip() for one in epsilon.split(",") if one.strip()]
     found = attack(
         run, data, method=method, epsilon=asked, norm=norm, steps=steps, target=target_class, tta=tta, seed=seed,
-        device=device, reporter=common.reporter(), **given,
+        device=device, reporter=common.reporter(), **given, **reading,
     )  # fmt: skip
-    page = page or run / "attack.html"
-    page.write_text(written(found), encoding="utf-8")
+    if data is None and page is None:
+        write_json(run / "attack.json", found)
+        leaves = {"report": str(report.write(run))}
+    else:
+        page = page or run / "attack.html"
+        write_atomic(page, written(found).encode())
+        leaves = {"page": str(page)}
     if json:
         for one in found["examples"]:
             for seen in one["seen"]:
                 seen.pop("html")  # pictures are for the page
-        common.emit({**found, "page": str(page)})
+        common.emit({**found, **leaves})
         return
     common.echo(title(found))
     metric, aimed = found["metric"], found["target"] is not None
@@ -82,7 +93,8 @@ def command(
     for point in found["curve"]:
         reached = f"  {point['reached']:.4f}" if aimed else ""
         common.echo(f"  {point['epsilon']:<10}{point['metrics'][metric]:>10.4f}{reached}")
-    common.reporter().say(f"page: {page}")
+    for what, path in leaves.items():
+        common.reporter().say(f"{what}: {path}")
     if method != "words":
         common.reporter().say(
             'next: flambeau train … --technique "adversarial epsilon=8/255 steps=3", which hardens it'

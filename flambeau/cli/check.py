@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from flambeau.cli import common
 
@@ -16,6 +16,7 @@ def command(
     target: common.Target = None,
     input_: common.Input = None,
     pattern: common.Pattern = None,
+    task: common.Task = None,
     encoding: common.Charset = None,
     no_header: common.NoHeader = False,
     read: common.Read = None,
@@ -23,18 +24,26 @@ def command(
     time: common.Time = None,
     time_format: common.TimeFormat = None,
     id_: common.Id = None,
+    objective: Annotated[
+        str | None, common.option("What it is to be trained for; with one that takes no target the data needs none.")
+    ] = None,
     json: common.Json = False,
 ) -> int:
     """Look for mistakes in labelled data: unreadable files, duplicates, leakage, label conflicts, imbalance.
 
     Exit status 1 if there are errors. Example: `flambeau check photos/`
+
+    Example: `flambeau check photos/ --objective vae`
     """
     from flambeau.core.findings import has_errors, worst_first
     from flambeau.data.sources.opening import from_path
+    from flambeau.objectives import OBJECTIVES
 
     reporter = common.reporter()
     options = common.dataset_options(target, input_, pattern, encoding=encoding, no_header=no_header, time=time, id=id_,
-                                     time_format=time_format, read=read, root=root)  # fmt: skip
+                                     time_format=time_format, read=read, root=root, task=task)  # fmt: skip
+    if target is None and objective is not None and "target" not in OBJECTIVES[objective].takes:
+        options["labels"] = False
     dataset = from_path(data, **options)
     reporter.say(dataset.describe())
     findings = worst_first([*dataset.findings, *dataset.check(reporter=reporter)])

@@ -38,6 +38,9 @@ def command(
     source = clean.fold_of(from_).recipe.data
     if out.exists():
         raise UsageError("the file is there already, and may hold your decisions", where=out, fix="give another --out")
+    if not clean.judged(from_):
+        raise UsageError("labels of this kind are not judged by answers", where=from_,
+                         fix="see what flambeau check and the report of a run say of them")  # fmt: skip
     found = clean.suspects(from_)
     given = {k: v for k, v in source.items() if k != "fingerprint"} | {"path": str(data.resolve())}
     dataset = from_path(data) if source.get("kind", "memory") == "memory" else from_source(given)

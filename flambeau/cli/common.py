@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+import itertools
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,6 +54,11 @@ Root = Annotated[Path | None, option("Tables of files: the folder that their nam
 NoHeader = Annotated[bool, typer.Option("--no-header", help="Tables: the first row holds data, not names.")]
 Time = Annotated[str | None, option("Series: the column of times; the target is then forecast.")]
 Id = Annotated[str | None, option("Series: the column that tells them apart.", "--id")]
+Task = Annotated[
+    str | None,
+    option("A folder of sharp pictures alone: super-resolution, denoise or colourise; then options, as in "
+           "'super-resolution scale=3 noise=0.05 jpeg=40'."),
+]  # fmt: skip
 Known = Annotated[
     list[str] | None, typer.Option(help="Series: a column that is known for the steps ahead too; repeatable.")
 ]
@@ -70,9 +78,14 @@ Tta = Annotated[
 Processes = Annotated[
     int | None, option("Processes on this machine that share each batch; see the page on several processes.", min=1)
 ]
+Shard = Annotated[
+    bool, typer.Option("--shard", help="Each of several processes keeps a part of weights, gradients and optimizer.")
+]
+Ray = Annotated[int | None, option("Workers on a Ray cluster that share each batch, by Ray Train.", min=1)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 NoCheck = Annotated[bool, typer.Option("--no-check", help="Do not look for mistakes in the data first.")]
 Language = Annotated[str, typer.Option(help="Of the page: en or zh-CN.")]
+SameLanguage = Annotated[str | None, option("Of the page: en or zh-CN; as the report was, en at first, if not given.")]
 
 
 class Ended(Exception):
@@ -106,6 +119,45 @@ def echo(text: object) -> None:
 def reporter() -> Reporter:
     """Progress and remarks, on stderr."""
     return Reporter()
+
+
+def reads_other_data(without: Collection[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Lets a verb on a run's rows, which ends in `**reading`, take how other data is read, after its own options; it
+    gets that as `from_path` does.
+
+    Args:
+        without: options that mean something else there.
+    """
+
+    def of(
+        target: Target = None, pattern: Pattern = None, encoding: Charset = None, no_header: NoHeader = False,
+        root: Root = None, time_format: TimeFormat = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        return dataset_options(target, None, pattern, encoding=encoding, no_header=no_header, root=root,
+                               time_format=time_format)  # fmt: skip
+
+    shared = [p for name, p in inspect.signature(of, eval_str=True).parameters.items() if name not in without]
+
+    def taken(verb: Callable[..., None]) -> Callable[..., None]:
+        own = [p for p in inspect.signature(verb, eval_str=True).parameters.values() if p.name != "reading"]
+
+        @functools.wraps(verb)
+        def command(**asked: Any) -> None:
+            reading = of(**{p.name: asked.pop(p.name) for p in shared})
+            verb(**asked, **reading)
+
+        vars(command)["__signature__"] = inspect.Signature([*own, *shared])
+        return command
+
+    return taken
+
+
+def free_stem(stem: str, taken: set[str]) -> str:
+    """A file's name without ending, or the first of NAME-2, NAME-3, … that is not taken; which it then is."""
+    names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+    free = next(name for name in names if name not in taken)
+    taken.add(free)
+    return free
 
 
 def as_typed(data: Path | None, source: Mapping[str, Any]) -> str:

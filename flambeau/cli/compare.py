@@ -43,12 +43,15 @@ def command(
     and the samples that only one gets right; in the terminal and on one page. With --over it trains variants first, and
     takes what `flambeau train` takes; stopped, the same command goes on.
 
+    Runs that generate are put side by side by what `flambeau evaluate` measured of them.
+
     Example: `flambeau compare runs/resnet18 runs/mobilenet`
 
     Example: `flambeau compare photos/ --over optimizer=sgd,adamw --over learning_rate=1e-3,1e-2 --seeds 3`
     """
     from flambeau import studies
     from flambeau.report.words import Words
+    from flambeau.studies import generated
 
     Words(language)  # one that is not known is told before anything is trained
     if over:
@@ -69,6 +72,14 @@ def command(
         asked["target"], asked["input_"], asked["pattern"],
         **{name: asked[name] for name in READING[3:]},
     )  # fmt: skip
+    if data is None and len(what) > 1 and all(generated.generates(run) for run in what):
+        figures = generated.compared(what)
+        if json:
+            common.emit(figures)
+            return
+        for measure, values in figures.items():
+            common.echo(f"{measure}: " + "  ".join(f"{name} {value:.4g}" for name, value in values.items()))
+        return
     device = asked["device"] or "auto"
     comparison = studies.compare(
         what, data, metric=metric, device=device, reporter=common.reporter(), **(options if data else {})

@@ -40,7 +40,7 @@ def command(
     Example: `flambeau cv clips/ --pattern '{fold}-{clip}-{take}-{class}.wav' --by fold`
     """
     from flambeau.studies import cross_validate
-    from flambeau.studies.clean import suspects
+    from flambeau.studies.clean import judged, suspects
 
     of_data = "auto" if split in ("auto", "grouped", "random", "stratified") else split
     learner = train.learner_of({**asked, "split": of_data, "test": None, "run": None, "no_baseline": True})
@@ -59,10 +59,13 @@ def command(
         each = ", ".join(f"{fold['metrics'][name]:.4g}" for fold in found.folds[:10])
         common.echo(f"  {name} {found.mean[name]:.4f} ± {found.deviation[name]:.4f}  ({each}{', …' * (count > 10)})")
     learner.reporter.say(f"what each row was answered: {found.study.path / 'out_of_fold.parquet'}")
-    learner.reporter.say(f"{doubted:,} {'label' if doubted == 1 else 'labels'} may be wrong")
+    if judged(found.study.path):
+        learner.reporter.say(f"{doubted:,} {'label' if doubted == 1 else 'labels'} may be wrong")
     source = learner.data.source if learner.data is not None else {}
     named = shlex.join([str(asked["data"] or source.get("path") or "DATA"), "--from", str(found.study.path)])
     following = f"flambeau clean {named}" if doubted else f"flambeau train {common.as_typed(asked['data'], source)}"
+    if not doubted and (objective := learner.recipe.objective.name) != "supervised":
+        following += f" --objective {objective}"
     if found.ensemble is not None:
         learner.reporter.say(f"all models together: {found.ensemble.path}")
         following += f", or flambeau predict {found.ensemble.path} FILE"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +14,7 @@ from flambeau.core.errors import UsageError
 NAME = "embed"
 
 
+@common.reads_other_data()
 def command(
     run: common.RunPath,
     data: common.OtherData = None,
@@ -21,14 +22,9 @@ def command(
     projector: Annotated[Path | None, option("A folder for TensorBoard's projector.")] = None,
     picture: Annotated[str | None, option("Draw the held-out rows into the run's report: pca or tsne.")] = None,
     samples: Annotated[int, typer.Option(help="Rows at most, from all over the data; 0 for all.", min=0)] = 0,
-    target: common.Target = None,
-    pattern: common.Pattern = None,
-    encoding: common.Charset = None,
-    no_header: common.NoHeader = False,
-    root: common.Root = None,
-    time_format: common.TimeFormat = None,
     device: common.Device = "auto",
     json: common.Json = False,
+    **reading: Any,
 ) -> None:
     """Embed the rows a run did not train on, or other data: the activations before the model's last layer, as a table,
     for TensorBoard's projector, or as a picture in the report.
@@ -52,10 +48,7 @@ def command(
         check_known("no way to draw vectors is called", [picture], METHODS)
         if data is not None:
             raise UsageError("the report shows the run's own rows", fix="leave out the data, or --picture")
-    options = common.dataset_options(
-        target, None, pattern, encoding=encoding, no_header=no_header, time_format=time_format, root=root
-    )
-    made = embeddings(opened, data, samples=samples, device=device, reporter=common.reporter(), **options)
+    made = embeddings(opened, data, samples=samples, device=device, reporter=common.reporter(), **reading)
     written: dict[str, str] = {}
     if out is not None:
         made.save(out)

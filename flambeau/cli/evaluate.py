@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from flambeau.cli import common, measures
 from flambeau.cli.common import option
-from flambeau.core.errors import UsageError
+from flambeau.core.errors import DataError, UsageError
 
 NAME = "evaluate"
 
 
+@common.reads_other_data()
 def command(
     run: common.RunPath,
     data: common.OtherData = None,
-    target: common.Target = None,
-    pattern: common.Pattern = None,
-    encoding: common.Charset = None,
-    no_header: common.NoHeader = False,
-    root: common.Root = None,
-    time_format: common.TimeFormat = None,
     device: common.Device = "auto",
     metric: common.Metric = None,
     no_baseline: Annotated[bool, typer.Option("--no-baseline", help="Put no simple rival beside the model.")] = False,
@@ -38,8 +33,17 @@ def command(
     recall: Annotated[float | None, option("Choose the threshold that has this recall.")] = None,
     positive: Annotated[str | None, option("Of two classes the one that it is for; the rarer if not given.")] = None,
     accuracy: Annotated[float | None, option("Answer `unknown` where less sure, so that so many are right.")] = None,
+    features: Annotated[
+        str | None,
+        option(
+            "Of a run that generates: what samples are seen by, a run that tells classes apart, or weights of "
+            "EfficientNet-Lite0."
+        ),
+    ] = None,
+    count: Annotated[int, typer.Option(help="Of a run that generates: samples, beside as many rows.", min=50)] = 2000,
     apply: Annotated[bool, typer.Option("--apply", help="Keep what was chosen: predict and serve go by it.")] = False,
     json: common.Json = False,
+    **reading: Any,
 ) -> None:
     """Measure a run on rows it did not train on, or on other data. A threshold is chosen on the run's
     validation rows.
@@ -49,22 +53,34 @@ def command(
     Example: `flambeau evaluate runs/churn --slice country --precision 0.9 --apply`
 
     Example: `flambeau evaluate runs/photos --tta 8`
+
+    Example: `flambeau evaluate runs/dcgan --features runs/classifier --count 2000`
     """
     from flambeau.evaluation import evaluate_run
-    from flambeau.learner import verdicts
+    from flambeau.learner import stages, verdicts
+    from flambeau.objectives import OBJECTIVES
     from flambeau.objectives.decisions import Wish
+    from flambeau.run import Run
+    from flambeau.studies import generated
 
     wish = Wish.of(cost, precision=precision, recall=recall, accuracy=accuracy)
     if wish is None and (apply or positive):
         raise UsageError("no threshold is asked for", fix="give --cost, --precision, --recall or --accuracy")
     reporter = common.reporter()
-    options = common.dataset_options(
-        target, None, pattern, encoding=encoding, no_header=no_header, time_format=time_format, root=root
-    )
     result = evaluate_run(
         run, data, device=device, metric=metric, baseline=not no_baseline, tta=tta, slices=slice_ or (),
-        wish=wish, positive=positive, apply=apply, reporter=reporter, **options,
+        wish=wish, positive=positive, apply=apply, reporter=reporter, **reading,
     )  # fmt: skip
+    if features is not None or generated.generates(run):
+        try:
+            result["generated"] = generated.measured(
+                run, data, features=features, count=count, device=device, reporter=reporter, **reading
+            )
+        except DataError as error:  # the losses are measured nevertheless
+            if features is not None:
+                raise
+            reporter.say(str(error), style="yellow")
+    result["stages"] = stages.told(Run.open(run))
     detail = result["detail"]
     grouped = [sample for group in detail.get("groups", {}).get("worst", []) for sample in group["samples"]]
     for shown in (*detail.get("worst", []), *detail.get("pictures", []), *grouped):
@@ -72,8 +88,13 @@ def command(
     if json:
         common.emit(result)
         return
-    reporter.say(verdicts.measured_on(result) + (f" of {data}" if data else ""))
+    recipe = Run.open(run).recipe
+    kind = OBJECTIVES[recipe.objective.name]
+    reporter.say(verdicts.measured_on(result, recipe.training.keep != "last") + (f" of {data}" if data else ""))
     common.echo(verdicts.figures(result))
+    for stage in result["stages"]:
+        figures = verdicts.figures({"metric": "perplexity", "metrics": stage["metrics"]})
+        common.echo(f"  began with {stage['run']} ({stage['stage']}, {stage['epochs']} epochs): {figures}")
     if result["further"]:
         common.echo(f"  {verdicts.figures(result['further'])}")
     if seen := result.get("tta"):
@@ -89,6 +110,8 @@ def command(
             common.echo(f"  {line}")
     for line in measures.lines(result):
         common.echo(f"  {line}")
+    for line in generated.lines(result["generated"]) if "generated" in result else ():
+        common.echo(line)
     if apply:
         reporter.say(f"kept: {run / 'decision.json'}")
-    reporter.say(f"next: flambeau predict {run} FILE")
+    reporter.say(f"next: flambeau {kind.next_verb.format(run=run)}")

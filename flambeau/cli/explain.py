@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -108,11 +107,7 @@ def _writer(folder: Path) -> Callable[[str, Explanation], list[str]]:
                 *([column] if len(explanation.heats) > 1 else []),
                 explanation.method,
             ]
-            base = "-".join(part.replace("/", "_") for part in parts)
-            stem = next(
-                s for s in itertools.chain([base], (f"{base}-{n}" for n in itertools.count(2))) if s not in taken
-            )
-            taken.add(stem)
+            stem = common.free_stem("-".join(part.replace("/", "_") for part in parts), taken)
             folder.mkdir(parents=True, exist_ok=True)
             heat.picture.save(folder / f"{stem}.png")
             written.append(str(folder / f"{stem}.png"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,14 +13,14 @@ from flambeau.cli import common
 from flambeau.core.errors import UsageError, nearest
 
 NAME = "launch"
-TARGETS = ("slurm", "kubeflow")
+TARGETS = ("slurm", "kubeflow", "ray")
 VERBS = ("train", "resume")
 PORT = 29500
 
 
 def command(
     verb: Annotated[list[str], typer.Argument(help="Behind `--`: a command, such as train photos/ --run runs/a.")],
-    target: Annotated[str, typer.Option(help="slurm: a script for sbatch; kubeflow: a TrainJob of Kubeflow Trainer.")],
+    target: Annotated[str, typer.Option(help="slurm: a script for sbatch; kubeflow: a TrainJob; ray: a Ray job.")],
     name: Annotated[str, typer.Option(help="Of the job.")] = "flambeau",
     nodes: Annotated[int, typer.Option(help="Machines, which share a file system.", min=1)] = 1,
     processes: Annotated[int, typer.Option(help="Of each machine.", min=1)] = 1,
@@ -33,6 +34,8 @@ def command(
     Example: `flambeau launch --target slurm --nodes 2 --processes 4 -- train photos/ --run runs/a > job.sh`
 
     Example: `flambeau launch --target kubeflow --nodes 2 -- train photos/ --run runs/a | kubectl create -f -`
+
+    Example: `flambeau launch --target ray --nodes 2 -- train photos/ --run runs/a | bash`
     """
     if target not in TARGETS:
         raise UsageError(f"no target is called '{target}'", fix=nearest(target, TARGETS))
@@ -44,6 +47,8 @@ def command(
         raise UsageError(f"the name '{name}' does not fit", expected="small letters, digits and -, a letter first")
     if target == "slurm":
         job = slurm(verb, name, nodes, processes, gpus, hours)
+    elif target == "ray":
+        job = ray(verb, name, nodes * processes)
     else:
         job = kubeflow(verb, name, nodes, processes, gpus, image)
     if json:
@@ -64,6 +69,18 @@ def slurm(verb: list[str], name: str, nodes: int, processes: int, gpus: int, hou
         'first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
         f'srun torchrun --nnodes {nodes} --nproc-per-node {processes} --max-restarts 3 --rdzv-id "$SLURM_JOB_ID" \\',
         f'    --rdzv-backend c10d --rdzv-endpoint "$first:{PORT}" -m flambeau {shlex.join(verb)}',
+        "",
+    ])  # fmt: skip
+
+
+def ray(verb: list[str], name: str, workers: int) -> str:
+    """A script that hands a job to the Ray cluster of `RAY_ADDRESS`, in this folder, which its machines see too."""
+    command = f"cd {shlex.quote(str(Path.cwd()))} && flambeau {shlex.join(verb)} --ray {workers}"
+    return "\n".join([
+        "#!/bin/bash",
+        "set -euo pipefail",
+        f'ray job submit --address "${{RAY_ADDRESS:-http://127.0.0.1:8265}}" --submission-id {name} \\',
+        f"    -- bash -c {shlex.quote(command)}",
         "",
     ])  # fmt: skip
 

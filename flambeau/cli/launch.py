@@ -42,7 +42,7 @@ def several(count: int | None, arguments: list[str] | None = None) -> bool:
         min_nodes=1, max_nodes=1, nproc_per_node=count, rdzv_backend="c10d", rdzv_endpoint="localhost:0",
         run_id=uuid.uuid4().hex, max_restarts=0, logs_specs=DefaultLogsSpecs(), shutdown_timeout=GRACE,
     )  # fmt: skip
-    command = ["-m", "flambeau", *_without_option(sys.argv[1:] if arguments is None else arguments)]
+    command = ["-m", "flambeau", *without_option(sys.argv[1:] if arguments is None else arguments, OPTION)]
     try:
         elastic_launch(config, sys.executable)(*command)
     except SignalException as error:
@@ -59,12 +59,13 @@ def several(count: int | None, arguments: list[str] | None = None) -> bool:
     return True
 
 
-def _without_option(arguments: list[str]) -> list[str]:
+def without_option(arguments: list[str], option: str) -> list[str]:
+    """A command without an option and its value."""
     kept: list[str] = []
     given = iter(arguments)
     for argument in given:
-        if argument == OPTION:
+        if argument == option:
             next(given, None)
-        elif not argument.startswith(f"{OPTION}="):
+        elif not argument.startswith(f"{option}="):
             kept.append(argument)
     return kept

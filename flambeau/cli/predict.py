@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flambeau.fields import Field
 
 NAME = "predict"
+ODDEST = 5  # rows that the summary names
 
 
 def command(
@@ -38,11 +39,17 @@ def command(
     encoding: common.Charset = None,
     no_header: common.NoHeader = False,
     root: common.Root = None,
-    generate: Annotated[int | None, option("New samples, of a model that generates them, into --out.", min=1)] = None,
     out: Annotated[
-        Path | None, option("The folder that files are written to: generated ones, and answers that are files.")
+        Path | None, option("The folder that files are written to: answers that are files, and those of --ray.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="What generated samples depend on.")] = 0,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="On a Ray cluster: tables (s3://… too) or files, answered into --out.")
+    ] = False,
+    format_: Annotated[
+        str | None,
+        option("Write boxes into --out as coco, voc, yolo, labelme, cvat, label-studio or box-table.", "--format"),
+    ] = None,
+    draw: Annotated[bool, typer.Option("--draw", help="Draw boxes or masks into the pictures, in --out.")] = False,
     tta: common.Tta = None,
     device: common.Device = "auto",
     json: common.Json = False,
@@ -55,20 +62,26 @@ def command(
     table (CSV, Parquet, …) each row is predicted; a row may be given as JSON: '{"age": 30, "city": "Lyon"}'. For a run
     that forecasts, give a table of what was up to now: what follows its last target is forecast, for each series.
 
-    Example: `flambeau predict runs/digits --generate 16 --out new/`
+    Example: `flambeau predict runs/churn s3://bucket/customers/*.parquet --ray --out answers/`
 
     Example: `flambeau predict runs/photos cat.jpg more/ --top 3 --csv out.csv`
+
+    Example: `flambeau predict runs/street photos/ --out found/ --format coco --draw`
     """
+    from flambeau.cli.annotating import check_asked, drawer, write_annotations
     from flambeau.cli.asked import Layout, asked
     from flambeau.predictor import Predictor
     from flambeau.run import Run
 
-    if generate is None and not inputs:
-        raise UsageError("what is to be predicted?", fix="give files, or --generate with a number and --out")
+    if not inputs:
+        raise UsageError("what is to be predicted?", fix="give files, tables or texts")
+    if ray:
+        unused = {"--csv": csv_, "--encoding": encoding, "--no-header": no_header, "--root": root}
+        if odd := next((name for name, value in unused.items() if value), None):
+            raise UsageError(f"{odd} means nothing with --ray", fix="leave it out")
+        return _on_ray(run, inputs, out, json, top=top, reject_below=reject_below, batch_size=batch_size,
+                       device=device, tta=tta)  # fmt: skip
     predictor = Predictor.load(run, device=device)
-    if generate is not None:
-        return _generate(predictor, generate, out, seed, json)
-    assert inputs
     predictor = predictor if tta is None else predictor.with_tta(tta)
     if decision := predictor.objective.decision:
         common.reporter().say(f"answers go by {run / 'decision.json'}: {decision['why']}")
@@ -79,50 +92,57 @@ def command(
     target = predictor.fields.get(predictor.target or "")
     if target is not None and target.answers_as_files and out is None and not json:
         raise UsageError(f"each answer is a file of the kind {target.kind}", fix="give --out, a folder; or --json")
-    if out is not None and (target is None or not target.answers_as_files):
+    check_asked(target, format_, draw, out)
+    if out is not None and (target is None or not target.answers_as_files) and not (format_ or draw):
         raise UsageError(
             f"--out is for answers that are files, and {predictor.target or 'what is told'} is none",
             fix="leave it out; --csv FILE or --json keep what is printed",
         )
-    write = None if out is None else _writer(predictor, out)
+    as_files = out is not None and target is not None and target.answers_as_files
+    write = _writer(predictor, out) if as_files and out is not None else None
+    drawn = drawer(predictor, out) if draw and out is not None else None
     values = list(asked(inputs, predictor, layout))
     rows: list[dict[str, Any]] = []
     reporter = common.reporter()
     with reporter.bar("predicting", len(values)) as bar:
         for start in range(0, len(values), batch_size):
-            rows += _predict(predictor, values[start : start + batch_size], reject_below, top, write)
+            rows += answered(predictor, values[start : start + batch_size], reject_below, top, write, drawn)
             bar.update(len(rows))
     if csv_ is not None:
         _write_csv(csv_, rows, top)
+    if format_ is not None and target is not None and out is not None:
+        reporter.say(write_annotations(rows, target, format_, out))
+    oddest = _oddest(rows) if predictor.objective.tells_oddness else []
     if json:
-        common.emit({"predictions": rows})
+        common.emit({"predictions": rows, **({"oddest": oddest} if oddest else {})})
     else:
         for row in rows:
             for line in _lines(row, target):
                 common.echo(line)
+        if len(oddest) > 1:
+            reporter.say("the oddest: " + ", ".join(map(_odd, oddest)))
     return 2 if any("error" in row for row in rows) else 0
 
 
-def _generate(predictor: Any, count: int, out: Path | None, seed: int, json: bool) -> int:
-    """New samples as files, numbered from 1 on."""
-    import torch
+def _on_ray(run: Path, inputs: list[str], out: Path | None, json: bool, **options: Any) -> int:
+    from flambeau.cli import on_ray
 
     if out is None:
-        raise UsageError("where are the new samples to be written?", fix="give --out, a folder")
-    values = predictor.generate(count, torch.Generator().manual_seed(seed))
-    out.mkdir(parents=True, exist_ok=True)
-    field = predictor.fields[predictor.inputs[0]]
-    files = [str(field.write(value, out / f"{number:04}")) for number, value in enumerate(values, 1)]
+        raise UsageError("--ray answers tables or files into a folder", fix="give them, and --out")
+    told = on_ray.predict(run, inputs, out, **options)
     if json:
-        common.emit({"generated": files})
-    for file in () if json else files:
-        common.echo(file)
-    return 0
+        common.emit(told)
+    else:
+        common.echo(f"{told['rows']:,} rows answered by {told['workers']} workers into {out}"
+                    + (f", {told['failed']:,} of them with an error" if told["failed"] else ""))  # fmt: skip
+    return 2 if told["failed"] else 0
 
 
-def _predict(
-    predictor: Any, values: list[Asked], reject_below: float, top: int, write: Callable[[str, Any], str] | None = None
-) -> list[dict[str, Any]]:
+def answered(
+    predictor: Any, values: list[Asked], reject_below: float, top: int, write: Callable[[str, Any], str] | None = None,
+    draw: Callable[[str, Any, Any], str] | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """What is said of each value, or why nothing is: plain JSON."""
     import warnings
 
     from flambeau.core.errors import DataError
@@ -148,6 +168,8 @@ def _predict(
                     row |= answer.to_dict(top)
                 if write is not None:
                     row["label"] = write(row.get("file", "answer"), answer.label)
+                if draw is not None:
+                    row["drawn"] = draw(row.get("file", "answer"), answer.label, value)
                 for warning in noticed:
                     common.reporter().say(f"{name}: {warning.message}", style="yellow")
     return rows
@@ -159,18 +181,28 @@ def _writer(predictor: Any, folder: Path) -> Callable[[str, Any], str]:
     taken = {file.stem for file in folder.iterdir()}
 
     def write(name: str, answer: Any) -> str:
-        more = (f"{Path(name).stem}-{number}" for number in itertools.count(2))
-        stem = next(stem for stem in itertools.chain([Path(name).stem], more) if stem not in taken)
-        taken.add(stem)
-        return str(predictor.fields[predictor.target].write(answer, folder / stem))
+        return str(predictor.fields[predictor.target].write(answer, folder / common.free_stem(Path(name).stem, taken)))
 
     return write
 
 
-def _lines(row: dict[str, Any], target: Field | None) -> list[str]:
+def _oddest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of rows that are told how odd they are a few of the oddest, the oddest first."""
+    return sorted((row for row in rows if "error" not in row), key=lambda row: -row["label"])[:ODDEST]
+
+
+def _odd(row: dict[str, Any]) -> str:
+    name = _name(row) if "file" in row or "row" not in row else f"row {row['row']}"
+    return f"{name} ({row['label']:.6g})"
+
+
+def _name(row: dict[str, Any]) -> str:
     text = " ".join(row.get("text", "").split())
-    name = row.get("file") or (text if len(text) <= 60 else f"{text[:59]}…")
-    name = f"{name}, {row['series']}" if row.get("series") else name
+    return row.get("file") or (text if len(text) <= 60 else f"{text[:59]}…")
+
+
+def _lines(row: dict[str, Any], target: Field | None) -> list[str]:
+    name = f"{_name(row)}, {row['series']}" if row.get("series") else _name(row)
     if "error" in row:
         return [f"{name}: error: {row['error']}"]
     if "tokens" in row:
@@ -182,7 +214,7 @@ def _lines(row: dict[str, Any], target: Field | None) -> list[str]:
         return [f"{name}:", *steps]
     label = row["label"]
     if isinstance(label, list):
-        label = (target.caption(label) if target is not None else ", ".join(map(str, label))) or "none"
+        label = (target.told(label) if target is not None else ", ".join(map(str, label))) or "none"
     shown = "  ".join(f"{c} {p:.3f}" for c, p in row.get("probabilities", {}).items())
     return [f"{name}: {label if not isinstance(label, float) else f'{label:.6g}'}" + (f"  ({shown})" if shown else "")]
 

@@ -7,7 +7,7 @@ from flambeau.cli import common
 NAME = "report"
 
 
-def command(run: common.RunPath, language: common.Language = "en", json: common.Json = False) -> None:
+def command(run: common.RunPath, language: common.SameLanguage = None, json: common.Json = False) -> None:
     """Write a run's report anew: report.html, one self-contained file, whose path is printed.
 
     Example: `flambeau report runs/photos`

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from flambeau.cli import common, launch
+from flambeau.cli import common, launch, ray_train
 from flambeau.cli.common import option
 from flambeau.cli.train import finish
 
@@ -17,6 +17,8 @@ def command(
         int | None, option("Threads that torch computes with; those that the training began with if not given.", min=1)
     ] = None,
     processes: common.Processes = None,
+    shard: common.Shard = False,
+    ray: common.Ray = None,
     json: common.Json = False,
 ) -> None:
     """Go on with a stopped training from its last checkpoint: to the same weights as if it had never stopped; or finish
@@ -26,7 +28,7 @@ def command(
 
     Example: `flambeau resume runs/photos --processes 2`
     """
-    if launch.several(processes):
+    if ray_train.several(ray, run) or launch.several(processes):
         return
     from flambeau import report
     from flambeau.core.errors import RunError
@@ -52,4 +54,4 @@ def command(
     learner = Learner.from_recipe(opened.recipe, run=opened.path)
     if not (opened.started or opened.finished):
         learner.reporter.say("there is no checkpoint yet: the training starts from its recipe")
-    finish(learner, json, resume=True, compute_threads=compute_threads)
+    finish(learner, json, resume=True, compute_threads=compute_threads, shard=shard)

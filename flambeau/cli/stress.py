@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from flambeau.cli.common import option
 NAME = "stress"
 
 
+@common.reads_other_data()
 def command(
     run: common.RunPath,
     data: common.OtherData = None,
@@ -22,16 +23,11 @@ def command(
     samples: Annotated[int, typer.Option(help="Rows that are measured, at most; 0 for all.", min=0)] = 500,
     seed: Annotated[int, typer.Option(help="Another seed spoils otherwise.")] = 0,
     out: Annotated[Path | None, option("The page; stress.html in the run if not given.")] = None,
-    language: Annotated[str, typer.Option(help="Of the page: en or zh-CN.")] = "en",
-    target: common.Target = None,
-    pattern: common.Pattern = None,
-    encoding: common.Charset = None,
-    no_header: common.NoHeader = False,
-    root: common.Root = None,
-    time_format: common.TimeFormat = None,
+    language: common.Language = "en",
     device: common.Device = "auto",
     metric: common.Metric = None,
     json: common.Json = False,
+    **reading: Any,
 ) -> None:
     """Measure a run under noise, blur, slips of the keyboard, missing values and the like, each at five severities: a
     table, the worst with what hardens against it, and a page of curves.
@@ -49,13 +45,10 @@ def command(
     Words(language)  # what cannot be written is told before the work
     if out is not None and not out.absolute().parent.is_dir():
         raise UsageError("there is no such folder for the page", where=out.parent, fix="make it, or give another --out")
-    options = common.dataset_options(
-        target, None, pattern, encoding=encoding, no_header=no_header, time_format=time_format, root=root
-    )
     names = [name.strip() for name in (corruptions or "").split(",") if name.strip()]
     result = stress(
         run, data, corruptions=names, samples=samples, seed=seed, metric=metric, device=device,
-        reporter=common.reporter(), **options,
+        reporter=common.reporter(), **reading,
     )  # fmt: skip
     page = out or run / "stress.html"
     write_atomic(page, build(run.resolve().name, result, language).encode())

@@ -5,38 +5,28 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flambeau.cli import common, launch
+from flambeau.cli import common, launch, ray_train
 from flambeau.cli.common import option
 from flambeau.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from flambeau.data.dataset import Dataset
     from flambeau.learner import Learner
+    from flambeau.recipe import Recipe
 
 NAME = "train"
 SAME = ("epochs", "batch_size", "learning_rate", "weight_decay", "precision", "seed", "device", "metric")
 SETTINGS = {**dict(zip(SAME, SAME, strict=True)), "objective": "objective.name", "model": "model.name"}
 """Options that are settings of the recipe: the option, and the setting."""
 OF_THEN = ("epoch", "learning_rate", "weight_decay", "backbone_lr_scale")
-READING = (
-    "target",
-    "input_",
-    "pattern",
-    "encoding",
-    "no_header",
-    "read",
-    "root",
-    "corrections",
-    "time",
-    "time_format",
-    "horizon",
-    "id_",
-    "known",
-)
-OF_DATA = ("encoding", "no_header", "time", "horizon", "time_format", "read", "root", "corrections")
+OF_DATA = ("encoding", "no_header", "read", "root", "corrections", "also", "task", "time", "time_format", "horizon")
+READING = ("target", "input_", "pattern", *OF_DATA, "id_", "known")
+SPLIT = ("split", "split_seed", "by", "split_near", "valid", "test")
 MOST_WIDE = 40  # characters of a column of the plan, before longer ones push the next aside
 
 
@@ -44,6 +34,10 @@ def command(
     data: Annotated[
         Path | None,
         typer.Argument(help="A folder of class folders, a CSV or Parquet file, or a zip.", show_default=False),
+    ] = None,
+    beside: Annotated[
+        Path | None,
+        typer.Argument(help="Of a file of texts: that of their translations, line by line.", show_default=False),
     ] = None,
     model: Annotated[str | None, option("A name; see `flambeau models`. Chosen by size if not given.")] = None,
     pretrained: Annotated[str | None, option("Weights: a file, a hub name, or `yes` for the model's own.")] = None,
@@ -56,7 +50,7 @@ def command(
         str | None, option("How the rate goes: a name, then options, as in `step every=0.25`; one_cycle if not given.")
     ] = None,
     optimizer: Annotated[
-        str | None, option("A name, then options, as in `sgd momentum=0.8`; adamw if not given.")
+        str | None, option("A name, then options, as in `sgd momentum=0.8`; auto, mostly adamw, if not given.")
     ] = None,
     then: Annotated[
         str | None, option("Another optimizer from an epoch on, as in `sgd epoch=6 learning_rate=0.05`.")
@@ -82,6 +76,8 @@ def command(
     corrections: Annotated[
         str | None, option("A table of labels in place of the data's, which `flambeau clean` proposed.")
     ] = None,
+    also: Annotated[str | None, option("A table of more training rows, which `flambeau augment` made.")] = None,
+    task: common.Task = None,
     time: common.Time = None,
     time_format: common.TimeFormat = None,
     horizon: common.Horizon = None,
@@ -113,6 +109,8 @@ def command(
     ] = None,
     threads: Annotated[int | None, option("Decoding threads.", min=1)] = None,
     processes: common.Processes = None,
+    shard: common.Shard = False,
+    ray: common.Ray = None,
     budget: Annotated[
         str | None, option("Be done in this time, such as 10m: epochs, and what else must be, by measured steps.")
     ] = None,
@@ -127,37 +125,37 @@ def command(
 
     Example: `flambeau train photos/ --model resnet18 --dry-run`
 
-    Example: `flambeau train photos/ --plugin vae.py --objective vae --set objective.beta=0.5`
+    Example: `flambeau train photos/ --objective vae --set objective.beta=0.5`
 
     Example: `flambeau train load.csv --time hour --target megawatts --horizon 24 --known holiday`
 
     Example: `flambeau train photos/ --processes 2`
     """
+    began = perf_counter()
     from flambeau.studies import within
 
-    if budget is not None and processes not in (None, 1):
+    if budget is not None and (processes not in (None, 1) or ray):
         raise UsageError("a budget is planned by one process", fix="find the epochs with one, by --dry-run")
-    if not dry_run and launch.several(processes):
+    if not dry_run and (ray_train.several(ray, run) or launch.several(processes)):
         return
     learner = learner_of(dict(locals()))
     if budget is not None:
-        learner = within(learner, budget)
+        learner = within(learner, budget, began)
     if dry_run:
         if learner.data is not None:
-            common.reporter().say(learner.data.describe())
+            from flambeau.learner import choices
+
+            common.reporter().say(learner.data.describe(choices.choose_epoch(learner.recipe)))
         tell(learner.plan(), json)
     else:
-        finish(learner, json, check=not no_check)
+        finish(learner, json, check=not no_check, shard=shard)
 
 
 def learner_of(asked: Mapping[str, Any]) -> Learner:
     """The Learner that the options of `train`, by name, ask for."""
     from flambeau.core.registry import name_and_options
     from flambeau.core.settings import parse_setting
-    from flambeau.data.sources.opening import from_path
-    from flambeau.data.split import NEAR, Split
     from flambeau.learner import Learner
-    from flambeau.objectives import OBJECTIVES
     from flambeau.recipe import Recipe
     from flambeau.techniques import keyed
 
@@ -196,26 +194,48 @@ def learner_of(asked: Mapping[str, Any]) -> Learner:
     if data is None:
         if recipe is None:
             raise UsageError("what is to be trained on?", fix="give a folder, a table, or --recipe")
-        if odd := next((name for name in READING if asked[name]), None):
-            raise UsageError(
-                f"{option_of(odd)} says how data is read, and a recipe has its own", fix="give the data too"
-            )
+        usual = {name: inspect.signature(command).parameters[name].default for name in (*READING, *SPLIT)}
+        if odd := next((name for name, one in usual.items() if asked.get(name, one) not in (one, [])), None):
+            what = "read" if odd in READING else "split"
+            raise UsageError(f"{option_of(odd)} says how data is {what}, and a recipe has its own",
+                             fix="give the data too")  # fmt: skip
         return Learner.from_recipe(base, **beside)
+    return Learner(dataset_of(asked, base), recipe=base, **beside)
+
+
+def dataset_of(asked: Mapping[str, Any], base: Recipe) -> Dataset:
+    """The Dataset that the options of `train` about data and its split, by name, ask for.
+
+    Args:
+        base: whose way of training, and seed, it is for.
+    """
+    from flambeau.data.sources.opening import from_path
+    from flambeau.data.split import NEAR, Split
+    from flambeau.objectives import OBJECTIVES
+
     seed = base.training.seed if asked.get("split_seed") is None else asked["split_seed"]
     how = Split(asked["split"], asked["valid"], asked["test"], asked["by"], seed,
                 together=NEAR if asked.get("split_near") else True)  # fmt: skip
+    further: dict[str, Any] = {name: asked.get(name) for name in OF_DATA}
     options = common.dataset_options(
-        asked["target"], asked["input_"], asked["pattern"], how, id=asked["id_"], known=asked["known"] or None,
-        **{name: asked[name] for name in OF_DATA},
+        asked["target"], asked["input_"], asked.get("pattern"), how, id=asked.get("id_"),
+        known=asked.get("known") or None, beside=asked.get("beside"), **further,
     )  # fmt: skip
     if asked["target"] is None and "target" not in OBJECTIVES[base.objective.name].takes:
         options["labels"] = False
-    return Learner(from_path(data, **options), recipe=base, **beside)
+    if kinds := OBJECTIVES[base.objective.name].fields_of(asked["target"], asked["input_"] or ()):
+        options["fields"] = {**kinds, **options.get("fields", {})}
+    return from_path(asked["data"], **options)
 
 
 def option_of(name: str) -> str:
     """An option as it is typed, by the name of its parameter."""
     return f"--{name.strip('_').replace('_', '-')}"
+
+
+def names() -> list[str]:
+    """The options of `train` by the names of their parameters."""
+    return [*inspect.signature(command).parameters]
 
 
 def share_options(verb: Callable[..., None], without: Collection[str]) -> None:
@@ -225,7 +245,7 @@ def share_options(verb: Callable[..., None], without: Collection[str]) -> None:
     Args:
         without: of train's, what means nothing there.
     """
-    without = {*without, "processes", "budget"}  # which are of one training
+    without = {*without, "processes", "shard", "ray", "budget", "beside"}  # which are of one training
     shared = [p for name, p in inspect.signature(command, eval_str=True).parameters.items() if name not in without]
     own = [p for p in inspect.signature(verb, eval_str=True).parameters.values() if p.name != "asked"]
     own_names = {p.name for p in own}
@@ -248,15 +268,17 @@ def tell(plan: Any, as_json: bool) -> None:
 def finish(learner: Any, as_json: bool, **options: Any) -> None:
     """Trains, writes the report, and tells."""
     from flambeau import report
+    from flambeau.learner import choices
 
     if learner.data is not None:
-        learner.reporter.say(learner.data.describe())
+        learner.reporter.say(learner.data.describe(choices.choose_epoch(learner.recipe)))
     metrics = learner.fit(**options)
     if not learner.processes.first:
         return
     path = report.write(learner.run)
     learner.reporter.say(f"report: {path}")
-    learner.reporter.say(f"next: flambeau predict {learner.run.path} FILE, or flambeau serve {learner.run.path}")
+    verb = learner.objective.next_verb.format(run=learner.run.path)
+    learner.reporter.say(f"next: flambeau {verb}, or flambeau serve {learner.run.path}")
     if as_json:
         state = learner.trainer.state
         common.emit({"run": str(learner.run.path), "report": str(path), "metrics": metrics, "epochs": state.epoch,

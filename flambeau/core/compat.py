@@ -3,7 +3,7 @@
 The registry's torchvision is built for CUDA. Beside a CPU build of torch its C++ library cannot be loaded; then
 `import torchvision` fails ("operator torchvision::nms does not exist"), and with it every package that imports
 torchvision where it finds one (timm, torchmetrics, transformers). The models, transforms and data sets need none of
-those operators, and detection needs only `nms`, which is a few lines.
+those operators, and detection needs only `nms` and `roi_align`, which are a few lines each.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def mend_torchvision() -> None:
     Costs microseconds: it enters one finder at the front of `sys.meta_path` and decides nothing. Only when torchvision
     is imported is its C++ library tried, as torchvision itself is about to do. Where that library loads, nothing is
     defined. Where it does not, `torchvision::nms` (in PyTorch) and the schema of `torchvision::qnms` are defined first;
-    then models, transforms, data sets, `ops.nms`, `ops.batched_nms`, `ops.roi_align` (its Python path) and the
+    then models, transforms, data sets, `ops.nms`, `ops.batched_nms`, `ops.roi_align` (by `roi_align` below) and the
     detection models work, and `roi_pool`, `deform_conv2d` and `torchvision.io` raise torchvision's own error.
 
     Does nothing where torchvision is already imported, and for the second call.
@@ -64,7 +64,7 @@ class _TorchvisionFinder(MetaPathFinder):
                 return
             define_operators()
             execute(module)
-            allow_nms()
+            allow_operators()
 
         # On this one loader object, so that everything else about the spec stays as it was found.
         vars(loader)["exec_module"] = exec_module
@@ -102,11 +102,15 @@ def define_operators() -> None:
     _libraries.append(library)
 
 
-def allow_nms() -> None:
-    """Lets `torchvision.ops.nms` reach the operator: it asks first whether the C++ library is there."""
+def allow_operators() -> None:
+    """Lets `torchvision.ops.nms` reach the operator: it asks first whether the C++ library is there; and puts ours in
+    place of the Python path of `torchvision.ops.roi_align`, which is compiled anew in each process."""
     boxes: Any = sys.modules.get("torchvision.ops.boxes")
     if boxes is not None and hasattr(boxes, "_assert_has_ops"):
         boxes._assert_has_ops = _operators_are_there
+    aligning: Any = sys.modules.get("torchvision.ops.roi_align")
+    if aligning is not None and hasattr(aligning, "_roi_align"):
+        aligning._roi_align = roi_align
 
 
 def _operators_are_there() -> None:
@@ -156,3 +160,53 @@ def nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
             iou = inter / (areas[i] + areas[rest] - inter)
         alive[rest] &= ~(iou.astype(numpy.float64) > iou_threshold)
     return order[torch.from_numpy(alive)]
+
+
+def roi_align(
+    features: Tensor, rois: Tensor, scale: float, height: int, width: int, sampling_ratio: int, aligned: bool
+) -> Tensor:
+    """The mean of bilinear samples in each of height×width equal cells of a box, as torchvision's kernel takes it: He
+    et al. 2017, arXiv:1703.06870. One sample of each cell at a time, so that memory holds no more than two results.
+
+    Args:
+        features: (B, C, H, W).
+        rois: (K, 5): the picture's number, then left, top, right, bottom in pixels.
+        scale: of those to the features.
+        sampling_ratio: samples along a side of a cell; below 1 as many as pixels of the features go into it.
+        aligned: whether pixels have their middle at 0.5.
+
+    Returns:
+        (K, C, height, width), of the dtype of `features`.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    H, W = features.shape[2:]
+    number, corners = rois[:, 0].long(), rois[:, 1:].float() * scale - (0.5 if aligned else 0.0)
+    start, sides = corners[:, :2], corners[:, 2:] - corners[:, :2]
+    sides = sides if aligned else sides.clamp_min(1.0)
+    cell = sides / sides.new_tensor([width, height])
+    counts = cell.ceil().clamp_min(1) if sampling_ratio < 1 else torch.full_like(cell, sampling_ratio)
+    out = features.new_zeros(len(rois), features.shape[1], height, width, dtype=torch.float32)
+    limits = cell.new_tensor([W, H])
+    most_across, most_down = counts.amax(0).int().tolist() if len(rois) else (0, 0)
+    cells_x, cells_y = (torch.arange(count, device=rois.device) for count in (width, height))
+    for step_y, step_x in ((y, x) for y in range(most_down) for x in range(most_across)):
+        step = cell.new_tensor([step_x, step_y])
+        share = (step + 0.5) / counts  # (K, 2), within a cell
+        x = start[:, :1] + (cells_x + share[:, :1]) * cell[:, :1]
+        y = start[:, 1:] + (cells_y + share[:, 1:]) * cell[:, 1:]
+        counted = (step < counts).all(1)[:, None, None]
+        counted = counted & ((y >= -1) & (y <= H))[:, :, None] & ((x >= -1) & (x <= W))[:, None, :]
+        grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), -1)
+        grid = (grid + 0.5) * 2 / limits - 1
+        sampled = [
+            F.grid_sample(
+                features[b : b + 1].float(), grid[rows].flatten(0, 1)[None], padding_mode="border", align_corners=False
+            )[0].unflatten(1, (-1, height)).transpose(0, 1) * counted[rows][:, None]
+            for b in range(len(features))
+            if len(rows := (number == b).nonzero()[:, 0])
+        ]  # fmt: skip
+        order = torch.cat([(number == b).nonzero()[:, 0] for b in range(len(features))])
+        out = out.index_add(0, order, torch.cat(sampled)) if sampled else out
+    return (out / counts.prod(1)[:, None, None, None]).to(features.dtype)

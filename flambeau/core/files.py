@@ -176,7 +176,8 @@ def write_json(path: Path, value: Any, *, sealed: bool = False) -> None:
         sealed: with a digest of itself, so that `read_json` sees any change; for mappings.
     """
     if sealed:
-        value = json.loads(to_json(value))  # as it will be read: keys as text, what is not finite as null
+        # as it will be read: keys as text, what is not finite as null
+        value = json.loads(to_json(value, indent=None))
         value["seal"] = seal(value)
     # a file name that is not UTF-8 holds lone surrogates; as \udc.. they are JSON again
     write_atomic(path, (to_json(value) + "\n").encode("utf-8", "backslashreplace"))

@@ -20,7 +20,7 @@ from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data import copies
 from flambeau.data.sources.coding import plain_targets
 from flambeau.data.sources.matching import match_parts
-from flambeau.data.split import ALIASES, DRAWN, NAMES, NEAR, TEST, TRAIN, VALID, Split
+from flambeau.data.split import DRAWN, KEPT, NAMES, NEAR, TEST, TRAIN, VALID, Split, split_of
 from flambeau.fields import Date, Field, Views, recognise
 from flambeau.fields.columns import taken
 from flambeau.fields.placement import following
@@ -28,12 +28,12 @@ from flambeau.fields.placement import following
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flambeau.data.sources import arrays, folders, series, tabular, tagged
+    from flambeau.data.made import Made
+    from flambeau.data.sources import arrays, folders, series, sharp, tabular, tagged
 
 Values = Sequence[Any]
 RECOGNISE_SAMPLE = 1000
 MANY_INPUTS = 12
-KEPT = "kept-together"
 
 
 class Reader:
@@ -130,6 +130,8 @@ class Dataset:
             self.fields[name] = given if given is not None else self._recognise(name)
             self.fields[name].look(self.columns[name])
         match_parts(self)
+        self.made: Made | None = None
+        """Of the last rows, where they were made of others: what they were made of."""
         self.near = False
         """Whether the split keeps rows together that are alike."""
         self.split = self._split(split, fields)
@@ -149,6 +151,8 @@ class Dataset:
 
     def _split(self, split: Split | str | Sequence[Any], given: Mapping[str, Field]) -> np.ndarray:
         split = Split(split) if isinstance(split, str) else split
+        if self.made is not None and isinstance(split, Split):
+            return self.made.divide(self, split, given)
         if not isinstance(split, Split):
             splits = np.asarray([split_of(s, i) for i, s in enumerate(split)], np.int8)
             if len(splits) != len(self):
@@ -271,6 +275,8 @@ class Dataset:
                 field.fit(values[0] if len(values) == 1 else list(itertools.chain(*values)))
             except DataError as error:
                 raise DataError(error.found, where=f"column '{name}'", expected=error.expected, fix=error.fix) from None
+        if self.target is not None and self.inputs:
+            self.fields[self.target].reads(self.fields[self.inputs[0]])
         leader, followers = following(self.fields, self.inputs, self.target)
         for name in followers:
             self.fields[name].beside(self.fields[leader or ""])
@@ -337,19 +343,23 @@ class Dataset:
             found.append(known)
         return found
 
-    def describe(self) -> str:
-        """One line: rows, split, fields."""
-        counts = self.describe_split()
+    def describe(self, choose: bool = True) -> str:
+        """One line: rows, split, fields. `choose`: as `describe_split` takes it."""
+        counts = self.describe_split(choose)
         kinds = " + ".join(f"{c} ({self.fields[c].kind})" for c in self.inputs[:MANY_INPUTS])
         if len(self.inputs) > MANY_INPUTS:
             kinds += f" + {len(self.inputs) - MANY_INPUTS} more"
         goal = f" → {self.target} ({self.fields[self.target].summary})" if self.target else ""
         return f"{len(self):,} rows ({counts}): {kinds}{goal}"
 
-    def describe_split(self) -> str:
-        """How many rows train, validate and test, what for, and how many went where the rows like them are."""
+    def describe_split(self, choose: bool = True) -> str:
+        """How many rows train, validate and test, what for, and how many went where the rows like them are.
+
+        Args:
+            choose: whether the validation rows choose the epoch; not where the last weights are kept.
+        """
         counts = [int((self.split == s).sum()) for s in (TRAIN, VALID, TEST)]
-        uses = ("train", "validate and choose the epoch", "test")
+        uses = ("train", "validate and choose the epoch" if choose else "validate", "test")
         moved = sum(finding.count for finding in self.findings if finding.check == KEPT)
         told = f"; {moved:,} of them put with their copies" if moved else ""
         return ", ".join(f"{count:,} {use}" for count, use in zip(counts, uses, strict=True) if count) + told
@@ -361,6 +371,7 @@ class Dataset:
         from_series = staticmethod(series.from_series)
         from_frame = staticmethod(tabular.from_frame)
         from_arrays = staticmethod(arrays.from_arrays)
+        from_sharp = staticmethod(sharp.from_sharp)
     else:
         from_folder = Reader("folders", "from_folder")
         from_table = from_csv = Reader("tabular", "from_table")
@@ -368,6 +379,7 @@ class Dataset:
         from_series = Reader("series", "from_series")
         from_frame = Reader("tabular", "from_frame")
         from_arrays = Reader("arrays", "from_arrays")
+        from_sharp = Reader("sharp", "from_sharp")
 
     @classmethod
     def from_source(cls, source: Mapping[str, Any]) -> Dataset:
@@ -375,19 +387,3 @@ class Dataset:
         from flambeau.data.sources.opening import from_source
 
         return from_source(source)
-
-
-def split_of(value: Any, row: int) -> int:
-    """The number of a split by its name or number.
-
-    Raises:
-        DataError: there is none of that name; it gives the row.
-    """
-
-    if isinstance(value, (int, np.integer)) and 0 <= int(value) < len(NAMES):
-        return int(value)
-    split = ALIASES.get(str(value).strip().lower())
-    if split is None:
-        told = "the split is missing" if value is None else f"the split '{value}' is not known"
-        raise DataError(told, where=f"row {row}", expected="train, valid or test")
-    return split

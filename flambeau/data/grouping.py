@@ -125,3 +125,18 @@ def _free_name(columns: Mapping[str, Any]) -> str:
     while name in columns:
         name += "_"
     return name
+
+
+def encoded_some(value: Mapping[str, Any], fields: Mapping[str, Field], inputs: Sequence[str]) -> dict[str, np.ndarray]:
+    """The encoded columns of a row that may lack some of its inputs: these are blank, and PRESENT says so."""
+    others = optional(inputs, fields)
+    there = [not missing(value.get(name)) for name in others]
+    encoded = {PRESENT: np.asarray(there, np.float32)}
+    for name in inputs:
+        field = fields[name]
+        if name in others and missing(value.get(name)):
+            form = field.encoding
+            encoded[name] = np.zeros((0, *form.shape) if form.ragged else form.shape, form.dtype)
+        elif name != PRESENT:
+            encoded[name] = field.encode(value[name])
+    return encoded

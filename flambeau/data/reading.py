@@ -117,6 +117,7 @@ def read_rows(
         table = source_of(path, {}).table(path, **{n: value for n, value in given.items() if value is not None})
         name, root = path.name, root or (path if path.is_dir() else path.parent)
         data, decimal, findings = table.frame, table.decimal, table.findings
+        data = data.drop([column for column in table.made_of if column not in (known or table.made_of)])
     frame = as_polars(data, name)
     for column in known or ():
         if column not in frame.columns:

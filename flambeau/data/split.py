@@ -22,6 +22,7 @@ ALIASES = {
 LEAST_FOR_TEST = 200  # rows from which some are kept for a test
 LEAST = 10  # rows for each class, and groups, below which none are
 NEAR = "near"
+KEPT = "kept-together"  # the check of a Finding that says so of copies
 DRAWN = ("auto", "random", "stratified")
 """The methods that draw single rows, and so keep copies together."""
 METHODS = ("auto", "given", "random", "stratified", "grouped", "time", "none")
@@ -265,6 +266,14 @@ class Split:
         return split_of_group[inverse]
 
 
+def as_files_say(sides: Sequence[int | None], keys: Sequence[Hashable], how: Split) -> Split | list[int]:
+    """How rows (N) are split whose files may say their part: as they say, with some that validate, where that is kept
+    and they are of several; else as was asked. Those that say none train."""
+    given = [TRAIN if side is None else side for side in sides]
+    kept = how.keeps_given and len({*given}) > 1 and TRAIN in given
+    return with_validation(given, None, keys, how) if kept else how
+
+
 def with_validation(
     given: Sequence[int], labels: Sequence[Any] | None, keys: Sequence[Hashable], how: Split
 ) -> list[int]:
@@ -281,3 +290,18 @@ def with_validation(
     for i, part in zip(train, drawn, strict=True):
         out[i] = int(part)
     return out
+
+
+def split_of(value: Any, row: int) -> int:
+    """The number of a split by its name or number.
+
+    Raises:
+        DataError: there is none of that name; it gives the row.
+    """
+    if isinstance(value, (int, np.integer)) and 0 <= int(value) < len(NAMES):
+        return int(value)
+    split = ALIASES.get(str(value).strip().lower())
+    if split is None:
+        told = "the split is missing" if value is None else f"the split '{value}' is not known"
+        raise DataError(told, where=f"row {row}", expected="train, valid or test")
+    return split

@@ -95,7 +95,7 @@ class Monitors:
         if not math.isfinite(sum(values)):
             behind, value = next((i, v) for i, v in zip(range(len(values), 0, -1), values, strict=True) if v - v != 0)
             self._broken = True
-            self._say([not_finite(done - behind, value, course)])
+            self.say([not_finite(done - behind, value, course)])
             return
         course.first += values[: FIRST - len(course.first)]
         self._losses += values
@@ -103,7 +103,7 @@ class Monitors:
             block, self._losses = self._losses[:BLOCK], self._losses[BLOCK:]
             course.blocks.append((done - len(self._losses) - 1, sum(block) / BLOCK, spread(block)))
         del course.blocks[1:-MOST_BLOCKS]
-        self._say(spike(values, done, course))
+        self.say(spike(values, done, course))
 
     def epoch(self, train_loss: float, valid_loss: float, best: bool) -> None:
         """An epoch has ended; `best`: whether its model is the best so far."""
@@ -124,7 +124,7 @@ class Monitors:
 
     def _judge(self) -> None:
         for rule in () if self._broken else RULES:
-            if rule not in self._spoken and self._say(rule(self._course)):
+            if rule not in self._spoken and self.say(rule(self._course)):
                 self._spoken.add(rule)  # under whatever name: a symptom is told once
 
     def close(self) -> None:
@@ -135,7 +135,7 @@ class Monitors:
         self.look()  # the sample before: it was measured long ago
         self._read = self._meter.take()
 
-    def _say(self, findings: Iterable[Finding]) -> bool:
+    def say(self, findings: Iterable[Finding]) -> bool:
         """Tells what is new of some findings; whether there are any."""
         there = list(findings)
         for finding in there:

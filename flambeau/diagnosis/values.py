@@ -65,10 +65,10 @@ def names_all(forward: Callable[..., Any], *names: str) -> bool:
 
 def tensor_of(output: Any) -> Any:
     """The tensor of what a model gives: of an object or a dict the part called `logits` (as Hugging Face has it) or
-    `out` (torchvision)."""
+    `out` (torchvision), or `answers` where its loss is inside it."""
     if isinstance(output, Tensor):
         return output
-    named = [getattr(output, "logits", None)]
+    named = [getattr(output, "logits", None), getattr(output, "answers", None)]
     if isinstance(output, Mapping):
         named += [output.get("logits"), output.get("out")]
     return next((part for part in named if isinstance(part, Tensor)), output)

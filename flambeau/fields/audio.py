@@ -203,6 +203,11 @@ class Audio(Varied, Field):
         kept = samples[: self.samples]
         return np.pad(kept, (0, self.samples - len(kept)))
 
+    @property
+    def outside(self) -> str:
+        told = "whole" if self.whole else f"its first {self.length:g} s, or itself and silence"
+        return f"decoded to one channel of 16 bits at {self.rate:,} samples a second, {told}"
+
     def prepare(
         self, gathered: Tensor | Ragged, training: bool = False, generator: torch.Generator | None = None
     ) -> Tensor | Windows:
@@ -251,6 +256,13 @@ class Audio(Varied, Field):
     def qualities(self, value: Any) -> dict[str, float | bool]:
         sound = self.encode(value) / FULL_SCALE
         return {"loudness": 20 * float(np.log10(max(np.sqrt(np.mean(sound * sound)), 1e-6)))}  # decibels
+
+    def signals(self, name: str, value: Any, encoded: np.ndarray | None) -> dict[str, float | str | None]:
+        if encoded is None:
+            return {}
+        power = float(np.mean(np.square(encoded.astype(np.float32) / FULL_SCALE)))
+        loudness = 10 * float(np.log10(max(power, 1e-12)))
+        return super().signals(name, value, encoded) | {f"loudness of {name}": loudness}
 
     def corruptions(self, values: Sequence[Any]) -> dict[str, Corruption]:
         def opened(value: Any) -> np.ndarray:
@@ -301,6 +313,12 @@ def windows_of(clips: Ragged, samples: int) -> tuple[Tensor, Tensor]:
     """int16 (W, samples): windows side by side over each clip, the last one ending with it; and their counts (B)."""
     values, lengths = clips
     counts = (lengths + samples - 1).div(samples, rounding_mode="floor").clamp_min(1)
+    if torch.compiler.is_exporting():  # in a graph each clip has as many windows as the longest, see `over_windows`
+        numbers = torch.arange((values.shape[1] + samples - 1) // samples, device=values.device)
+        begin = torch.minimum(numbers * samples, (lengths - samples).clamp_min(0)[:, None])[:, :, None]
+        at = (begin + torch.arange(samples, device=values.device)).flatten(1)
+        parts = values.gather(1, at.clamp_max(values.shape[1] - 1)).masked_fill(at >= lengths[:, None], 0)
+        return parts.view(-1, samples), counts
     owner = torch.repeat_interleave(torch.arange(len(lengths), device=values.device), counts)
     number = torch.arange(len(owner), device=values.device) - (counts.cumsum(0) - counts)[owner]
     first = torch.minimum(number * samples, (lengths[owner] - samples).clamp_min(0))

@@ -23,6 +23,9 @@ from flambeau.fields.raw import RawValues
 from flambeau.fields.wanted import Suited
 
 if TYPE_CHECKING:
+    from PIL import Image as PILImage
+
+    from flambeau.fields.pieces import Pieces
     from flambeau.fields.placement import Placement
 
 __all__ = ["FIELDS", "Encoding", "Field", "Ragged", "Recognition", "Windows"]
@@ -42,6 +45,8 @@ class Field(RawValues, Suited, ABC):
 
     task: ClassVar[str] = ""
     """What is learned of it where it is the target: a name of `flambeau.objectives.tasks.TASKS`."""
+    alone: ClassVar[str] = ""
+    """The objective by which it is learned where there is no target, and none is named."""
     persistent: ClassVar[bool] = False
     """Whether encoding is dear enough to be kept on disk between trainings."""
     target_only: ClassVar[bool] = False
@@ -82,6 +87,14 @@ class Field(RawValues, Suited, ABC):
         """Sees all raw values once, those of rows held out too, before `fit`: to decide how they are written, and
         nothing else."""
         return
+
+    def choices(self) -> Mapping[str, tuple[Any, str]]:
+        """What `fit` has chosen of settings that were left open, and why: {setting: (value, why)}."""
+        return {}
+
+    def samples_in_epoch(self, rows: int) -> int:
+        """How many samples a model sees in an epoch of so many training rows, as far as is known."""
+        return rows
 
     @property
     @abstractmethod
@@ -144,6 +157,16 @@ class Field(RawValues, Suited, ABC):
         elsewhere its fit alone. Called where `follows`."""
         return value
 
+    @property
+    def remakes(self) -> bool:
+        """Whether `remake` does anything; where it `follows`."""
+        return False
+
+    def remake(self, picture: Any, value: Any, generator: torch.Generator) -> tuple[Any, Any]:
+        """In training, after `follow` and `prepare`: another prepared picture and value of a batch made of both, such
+        as a part of each. All randomness comes from `generator`. Called of a target that `remakes`."""
+        return picture, value
+
     def check_in(self, values: Sequence[Any], leader: Field, pictures: Sequence[Any]) -> list[Finding]:
         """What is wrong with raw values in the raw pictures, of the field `leader`, that they have a place in. Values
         that cannot be read are told of when they are encoded. Called where `follows`, before anything is fitted."""
@@ -154,16 +177,63 @@ class Field(RawValues, Suited, ABC):
         anything is encoded. Called where `follows`."""
         return
 
+    @property
+    def thing_names(self) -> Sequence[str] | None:
+        """Names of the kinds of things in a picture that its values are of, which may be seen larger, smaller, cut, and
+        in pictures that are made of several; empty where they have none, None where it is of no things."""
+        return None
+
+    def things(self, value: Any) -> Tensor | None:
+        """Boxes of raw pictures, float32 (B, N, 4), of no area where there are fewer, about what augmentation may be
+        asked to keep in sight; None where it has no boxes. `value` is the gathered batch. Called where `follows`."""
+        return None
+
+    def assembled(self, value: Any, pieces: Pieces) -> Any:
+        """The prepared batch for pictures that are made of pieces of several of it: same form, same dtype. Called where
+        `follows`.
+
+        Raises:
+            UsageError: it cannot be of several pictures.
+        """
+        raise UsageError(f"values of the kind {self.kind} cannot be of several pictures at once",
+                         fix="leave mosaic and copy_paste out of the augmentation")  # fmt: skip
+
+    def cutouts(self, value: Any, size: tuple[int, int], share: float, generator: torch.Generator) -> Tensor | None:
+        """Where the things are, bool (B, H, W), that are to be pasted onto other pictures: a share of those of the
+        prepared batch, each drawn on its own; None where it has no things. Called where `follows`."""
+        return None
+
+    def mixed(
+        self, prepared: Any, followers: Mapping[str, tuple[Field, Any]], generator: torch.Generator | None
+    ) -> tuple[Any, dict[str, Any]]:
+        """A prepared training batch of pictures, and of what follows them by column, mixed as the augmentation says.
+        Called after `lead`."""
+        return prepared, {name: value for name, (_, value) in followers.items()}
+
     def lead(
-        self, gathered: Any, frames: Tensor, training: bool, generator: torch.Generator | None
+        self,
+        gathered: Any,
+        frames: Tensor,
+        training: bool,
+        generator: torch.Generator | None,
+        things: Tensor | None = None,
     ) -> tuple[Any, Placement]:
-        """What `prepare` gives, to the bit, and where the pictures lie in it; `frames` is `frame` of each. Called in
-        its place where anything follows."""
+        """What `prepare` gives, to the bit, and where the pictures lie in it; `frames` is `frame` of each, `things` are
+        those of what follows. Called in its place where anything follows."""
         raise UsageError(f"nothing has a place in a column of the kind {self.kind}")
 
     def frame(self, value: Any) -> np.ndarray:
         """Where a raw picture lies in its encoded form; see `flambeau.fields.decoding.frame`."""
         raise UsageError(f"nothing has a place in a column of the kind {self.kind}")
+
+    @property
+    def keeps_size(self) -> bool:
+        """Whether raw pictures are not made as large as the model's input, which is parts of them."""
+        return False
+
+    def encode_whole(self, value: Any) -> np.ndarray:
+        """A raw picture encoded at its own size, (h, w, C)."""
+        raise UsageError(f"values of the kind {self.kind} have no size of their own")
 
     def placement(self, values: Sequence[Any]) -> Placement:
         """Where raw pictures lie in the model's input, as a prediction sees them: to bring an answer back to them."""
@@ -184,7 +254,12 @@ class Field(RawValues, Suited, ABC):
         """How many numbers a head must give, where this field is the target."""
         raise UsageError(f"a field of kind '{self.kind}' cannot be a target here")
 
-    def restore(self, prepared: Tensor) -> list[Any]:
+    @property
+    def restores(self) -> bool:
+        """Whether `restore` can."""
+        return False
+
+    def restore(self, prepared: Any) -> list[Any]:
         """Values as `prepare` gives them, (B, …), back to raw ones: what an objective has generated."""
         raise UsageError(f"values of the kind {self.kind} cannot be generated")
 
@@ -246,10 +321,31 @@ class Field(RawValues, Suited, ABC):
         """The same drawn into the raw picture, of the field `leader`, that it has a place in."""
         return leader.render(picture)
 
+    def compared_in(self, value: Any, truth: Any, leader: Field, picture: Any) -> str:
+        """An answer beside the truth, drawn into the raw picture, as HTML: the answer alone, if nothing else."""
+        return self.render_in(value, leader, picture)
+
+    def close_up(self, box: Sequence[float], label: str, leader: Field, picture: Any) -> str:
+        """The part of a raw picture about (left, top, right, bottom) in 0…1 of the model's input, as HTML."""
+        return ""
+
+    @property
+    def legend(self) -> dict[str, str]:
+        """What each class is drawn in, as #rrggbb; empty where classes are not drawn."""
+        return {}
+
+    def drawn_in(self, value: Any, picture: PILImage.Image) -> PILImage.Image:
+        """The same drawn into a picture as large as the raw one, in RGB and upright, as a picture to keep."""
+        raise UsageError(f"answers of the kind {self.kind} are not drawn into pictures")
+
     def caption(self, value: Any) -> str:
         """One raw value in a line; empty where it cannot be said so."""
         several = isinstance(value, (list, tuple, set, frozenset))
         return ", ".join(map(str, value)) if several else "" if value is None or np.ndim(value) else str(value)
+
+    def told(self, answer: Any) -> str:
+        """An answer in a line of a terminal."""
+        return self.caption(answer)
 
     @property
     def summary(self) -> str:

@@ -14,6 +14,7 @@ from flambeau.core.errors import DataError, nearest
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.columns import Names, counts_of, mapped
+from flambeau_onnx.cutting import meant
 
 FEW_CLASSES = 30
 FEW, FEW_UNSEEN = 3, 0.1  # classes that are told; a share of the values above which it is grave
@@ -39,21 +40,12 @@ def class_name(value: Any) -> str:
     return str(value)
 
 
-def _meant(name: str) -> float | str | None:
-    """What a program that knows types makes of a name: a number, true or false; None where it leaves it alone."""
-    try:
-        number = float(name)
-        return number if number == number else None
-    except ValueError:
-        return name.lower() if name.lower() in ("true", "false") else None
-
-
 def _retyped(value: Any, name: str) -> float | str | None:
     """The same of a value, unless it is a text that nothing shows to have been changed: "7" may be another code than
     "007"."""
     if isinstance(value, str) and name.lower() not in ("true", "false") and not name.endswith(".0"):
         return None
-    return _meant(name)
+    return meant(name)
 
 
 def natural(name: str) -> tuple[int, float, str]:
@@ -236,9 +228,21 @@ class Category(Field):
     @cached_property
     def _retyped(self) -> dict[float | str | None, int]:
         """The classes by what programs make of their names, where that is of one class only."""
-        meant = [_meant(name) for name in self.classes]
-        times = Counter(meant)
-        return {what: place for place, what in enumerate(meant) if what is not None and times[what] == 1}
+        known = [meant(name) for name in self.classes]
+        times = Counter(known)
+        return {what: place for place, what in enumerate(known) if what is not None and times[what] == 1}
+
+    def signals(self, name: str, value: Any, encoded: np.ndarray | None) -> dict[str, float | str | None]:
+        return {name: None if value is None or value != value else self._known(value)}
+
+    def _known(self, value: Any) -> str:
+        """The class that a raw value means; of one that no training row has its own name."""
+        return class_name(value) if (place := self.place(value)) is None else self.classes[place]
+
+    scored_by = "accuracy"
+
+    def score(self, answer: Any, truth: Any) -> float:
+        return float(class_name(answer) == self._known(truth))
 
     def encode(self, value: Any) -> np.ndarray:
         place = self.place(value)

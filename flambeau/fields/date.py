@@ -134,6 +134,9 @@ class Date(Field):
         numbers = times.astype(np.int64).astype(np.float64) / DAY
         return np.where(np.isnat(times), np.nan, numbers), bad
 
+    def signals(self, name: str, value: Any, encoded: np.ndarray | None) -> dict[str, float | str | None]:
+        return {name: float(self.days([value])[0][0])}
+
     def in_time(self, values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
         """What puts values in the order of time, (N): datetime64[us], or plain numbers as they are; and the rows that
         are neither."""
@@ -153,6 +156,11 @@ class Date(Field):
         angles = [2 * np.pi * (days / cycle) for cycle in CYCLES.values()]
         columns = [(days - self.mean) / self.std, *(f(a) for a in angles for f in (np.sin, np.cos))]
         return np.stack(columns, -1).astype(np.float32)
+
+    def natural(self, standard: np.ndarray) -> np.ndarray:
+        """Encoded days, float64 (N), as dates are written, to the day."""
+        days = np.round(standard * self.std + self.mean).astype(np.int64)
+        return np.asarray([self.form.written(np.datetime64(day, "D")) for day in days.tolist()], object)
 
     @property
     def encoding(self) -> Encoding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import simplejpeg
@@ -25,6 +25,7 @@ from flambeau.fields.picture.pixels import (
     open_picture,
     scaled,
 )
+from flambeau_onnx.pictures import fitted, resize
 
 __all__ = ["MAX_PIXELS", "SUFFIXES", "check_pixels", "decode", "from_pil", "read_bytes", "resize"]
 
@@ -195,61 +196,6 @@ def _from_array(value: Any, channels: int, background: int, values: Range | None
     return from_pil(PILImage.fromarray(np.ascontiguousarray(squeezed)), channels, background)
 
 
-class Fit(NamedTuple):
-    """How a picture comes to the size that is wanted, in pixels.
-
-    Attributes:
-        box: the part that is kept: left, top, right, bottom.
-        inner: (height, width) of what becomes of it.
-        corner: (top, left), where that lies in what is wanted.
-    """
-
-    box: tuple[float, float, float, float]
-    inner: tuple[int, int]
-    corner: tuple[int, int]
-
-
-def fitted(sides: tuple[int, int], size: tuple[int, int], how: str) -> Fit:
-    """How a picture (h, w) comes to (H, W); `how` as for `resize`."""
-    (h, w), (height, width) = sides, size
-    if how == "crop":
-        scale = min(h / height, w / width)
-        crop_h, crop_w = height * scale, width * scale
-        return Fit(((w - crop_w) / 2, (h - crop_h) / 2, (w + crop_w) / 2, (h + crop_h) / 2), size, (0, 0))
-    if how == "squash" or sides == size:
-        return Fit((0, 0, w, h), size, (0, 0))
-    scale = min(height / h, width / w)
-    inner = max(1, round(h * scale)), max(1, round(w * scale))
-    return Fit((0, 0, w, h), inner, ((height - inner[0]) // 2, (width - inner[1]) // 2))
-
-
-def resize(
-    array: np.ndarray, size: tuple[int, int], how: str, background: int = 255, *, nearest: bool = False
-) -> np.ndarray:
-    """uint8 (h, w, C) to (H, W, C), antialiased.
-
-    Args:
-        how: `squash` changes the aspect ratio, `crop` keeps it and cuts the middle out, `pad` keeps it and fills
-            the rest with the background.
-        nearest: each pixel is one of the picture's: for numbers that are no brightnesses.
-    """
-    h, w, channels = array.shape
-    if (h, w) == size:
-        return array
-    box, inner, (top, left) = fitted((h, w), size, how)
-    picture = PILImage.fromarray(array if channels == 3 else array[..., 0])
-    if nearest:
-        small = np.asarray(picture.resize(inner[::-1], PILImage.Resampling.NEAREST, box=box))
-    else:
-        small = np.asarray(picture.resize(inner[::-1], PILImage.Resampling.BILINEAR, box=box, reducing_gap=3.0))
-    small = small if channels == 3 else small[..., None]
-    if inner == size:
-        return small
-    padded = np.full((*size, channels), background, np.uint8)
-    padded[top : top + inner[0], left : left + inner[1]] = small
-    return padded
-
-
 def frame(source: Any, size: tuple[int, int], how: str) -> np.ndarray:
     """How a picture, in any form that `decode` takes, lies in one of (H, W), float32 (6): its height and width, turned
     as its EXIF says; then for x and for y what its pixels are multiplied by, and what is added. Looks at its head only.
@@ -257,7 +203,8 @@ def frame(source: Any, size: tuple[int, int], how: str) -> np.ndarray:
     Raises:
         DataError: it is not a picture.
     """
-    sides, decoded, reduced, orientation = _decoded_sides(source, size)
+    # what keeps its pixels is decoded at its own size
+    sides, decoded, reduced, orientation = _decoded_sides(source, (MAX_PIXELS, MAX_PIXELS) if how == "keep" else size)
     box, inner, (top, left) = fitted(decoded, size, how)
     across, down = inner[1] / (box[2] - box[0]), inner[0] / (box[3] - box[1])
     # the last pixel of a JPEG that is decoded small may stand for less than the others, and be the first once turned
@@ -265,6 +212,17 @@ def frame(source: Any, size: tuple[int, int], how: str) -> np.ndarray:
     before = (decoded[1] - sides[1] / reduced) * (orientation in (2, 3, 6, 7))
     x, y = left + (before - box[0]) * across, top + (above - box[1]) * down
     return np.array([*sides, across / reduced, x, down / reduced, y], np.float32)
+
+
+def upright(source: Any) -> tuple[tuple[int, int], int]:
+    """(height, width) of a picture, in any form that `decode` takes, turned as its EXIF says, and that orientation,
+    1…8. Looks at its head only.
+
+    Raises:
+        DataError: it is not a picture.
+    """
+    sides, _, _, orientation = _decoded_sides(source, (1, 1))
+    return sides, orientation
 
 
 def _decoded_sides(source: Any, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int], float, int]:

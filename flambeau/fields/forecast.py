@@ -83,6 +83,10 @@ class Forecast(Field):
         self.naive_error = naive_error(flat, values.segments, self.season) or self.std
 
     @property
+    def answer_shape(self) -> tuple[int, ...]:
+        return (self.horizon,)
+
+    @property
     def encoding(self) -> Encoding:
         return Encoding(np.dtype(np.float32), (self.horizon,))
 

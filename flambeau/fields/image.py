@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import html
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,32 +13,32 @@ import torch
 from PIL import Image as PILImage
 from torch import Tensor
 
-from flambeau.core.arrays import as_array
-from flambeau.core.errors import DataError, UsageError, check_known, shown
+from flambeau.core.errors import DataError, UsageError, check_known
 from flambeau.core.shapes import Float, UInt8
 from flambeau.fields.augment import Augmentation, choose, normalise
 from flambeau.fields.augment.geometry import Geometry
+from flambeau.fields.augment.mixing import mix
 from flambeau.fields.augment.movement import Movement
 from flambeau.fields.augment.resample import resize as reduced
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
-from flambeau.fields.decoding import MAX_PIXELS, SUFFIXES, decode, frame, resize
+from flambeau.fields.decoding import SUFFIXES, decode, frame, resize
 from flambeau.fields.encoding import Sample
 from flambeau.fields.heat import LARGEST, Heat, Site, as_img, blocks, encoded, overlay
 from flambeau.fields.picture.colour_spaces import COLOURS, convert
 from flambeau.fields.picture.corruptions import PICTURES
-from flambeau.fields.picture.looking import original_size, suited
-from flambeau.fields.picture.pixels import Range, looks_like_picture
+from flambeau.fields.picture.fitting import fit
+from flambeau.fields.picture.looking import DEFAULT_SIZE, looks_like_pictures, original_size, size_of, suited
+from flambeau.fields.picture.pixels import Range, checked_range, checked_size, looks_like_picture
+from flambeau.fields.picture.sheet import sheet
 from flambeau.fields.picture.views import VIEWS
 from flambeau.fields.placement import Placement
 from flambeau.fields.varied import Varied, read_some, some
 from flambeau.fields.wanted import Wanted
 from flambeau.robustness import Corruption
 
-LARGEST_NATIVE = 64
-"""Pictures that are all one size, at most this many pixels a side, are kept as they are."""
-DEFAULT_SIZE = 128
-RESIZES = ("squash", "crop", "pad")
+RESIZES = ("squash", "crop", "pad", "keep")
 THUMBNAIL = 160  # pixels a side, at most
+IN_SHEET = 64
 STEPS = {128: 32, 32: 4}
 """What sides in training are a multiple of, for pictures of at least so many pixels."""
 MANY = 20_000  # training pictures from which `auto` augments lightly
@@ -53,7 +52,7 @@ class Image(Varied, Field):
         size: (height, width) or one number for both, in pixels; found in the training rows if not given.
         colour: `rgb`, `grey`, `hsv`, `lab` or `ycbcr`: what the model sees; `rgb` or `grey` by what the pictures
             are, if not given. (HSV after Smith 1978, LAB CIE 1976 under D65, YCbCr as in JPEG.)
-        resize: `squash`, `crop` or `pad`, see `flambeau.fields.decoding.resize`.
+        resize: `squash`, `crop`, `pad` or `keep`, see `flambeau.fields.decoding.resize`.
         background: grey level behind transparent pixels and around padded pictures, 0…255.
         range: of pictures of more than 8 bits or of floats, the values that become black and white, the same for every
             picture: [0, 4095], or [-1000, 2000] of Hounsfield units. Found in the training rows if not given. What lies
@@ -66,7 +65,7 @@ class Image(Varied, Field):
     leads = True
     named_views: ClassVar[Mapping[str, int]] = {name: len(views) for name, views in VIEWS.items()}
     suffixes = SUFFIXES
-    settings = ("size", "colour", "resize", "background", "range", "augment")
+    settings: ClassVar[tuple[str, ...]] = ("size", "colour", "resize", "background", "range", "augment")
     fitted = ("mean", "std", "source_sizes", "values")
 
     def __init__(
@@ -80,12 +79,12 @@ class Image(Varied, Field):
     ):
         check_known("no colour space is called", [colour or "rgb"], COLOURS)
         check_known("no way to resize is called", [resize], RESIZES)
-        self.size: list[int] | None = None if size is None else _pair(size)
+        self.size: list[int] | None = None if size is None else checked_size(size)
         if not 0 <= background <= 255:
             raise UsageError(f"background={background} is no grey level", expected="a number from 0 to 255")
         self.colour, self.resize, self.background = colour, resize, background
         self.augmentation: Augmentation | None = Augmentation.from_dict(augment) if augment else None
-        self.range = None if range is None else _range(range)
+        self.range = None if range is None else checked_range(range)
         self.values: Range | Sequence[float] | None = self.range
         self.mean: list[float] | None = None
         self.std: list[float] | None = None
@@ -104,7 +103,7 @@ class Image(Varied, Field):
         if asked == "auto" and seen.count >= MANY:
             # few epochs over many pictures: they are varied enough, and strong changes only slow the learning
             level, added = "light", f" Lightly, for there are {seen.count:,} of them."
-        augmentation, why = choose(seen.values, seen.targets, classes=seen.classes, level=level)
+        augmentation, why = choose(seen.values, seen.targets, classes=seen.classes, level=level, things=seen.things)
         self.augmentation = augmentation or None
         return [why + added]
 
@@ -133,37 +132,7 @@ class Image(Varied, Field):
 
     @classmethod
     def recognise(cls, values: Sequence[Any]) -> Recognition:
-        sample = [v for v in values if v is not None]
-        if not sample:
-            return Recognition(0.0, "there are no values")
-        if isinstance(sample[0], (str, Path)):
-            pictures = sum(isinstance(v, (str, Path)) and Path(v).suffix.lower() in SUFFIXES for v in sample)
-            return Recognition(0.95 * pictures / len(sample), f"{pictures} of {len(sample)} end like pictures")
-        if isinstance(sample[0], PILImage.Image):
-            return Recognition(1.0, "values are PIL images")
-        if isinstance(sample[0], bytes):
-            pictures = sum(isinstance(v, bytes) and looks_like_picture(v[:16]) for v in sample)
-            if pictures:
-                return Recognition(0.95 * pictures / len(sample), f"{pictures} of {len(sample)} begin like pictures")
-            return Recognition(0.5, "values are bytes")
-        try:
-            array = as_array(sample[0])
-        except (ValueError, TypeError):
-            return Recognition(0.0, "values are ragged")
-        if array.ndim in (2, 3) and array.dtype in (np.uint8, np.bool_):
-            return Recognition(0.9, f"values are {array.dtype} arrays of {array.shape}")
-        if array.dtype == np.uint16 or (array.ndim == 3 and array.dtype.kind == "f"):
-            low, high = min(float(np.min(v)) for v in sample), max(float(np.max(v)) for v in sample)
-            plane = array.ndim == 2 or {array.shape[0], array.shape[2]} & {1, 3, 4}
-            if plane and not (low >= 0 and high <= 1) and array.ndim in (2, 3) and math.isfinite(low + high):
-                return Recognition(0.75, f"values are arrays of {array.shape} with {array.dtype} from {low:g} to "
-                                         f"{high:g}, scaled by their range in the training rows")  # fmt: skip
-        if array.ndim in (2, 3) and np.issubdtype(array.dtype, np.floating):
-            inside = all(np.min(v) >= 0 and np.max(v) <= 1 for v in sample)
-            channels = array.ndim == 2 or 1 in (array.shape[0], array.shape[2]) or 3 in (array.shape[0], array.shape[2])
-            if inside and channels:
-                return Recognition(0.8, f"values are arrays of {array.shape} with floats in 0…1")
-        return Recognition(0.0, "values are not pictures")
+        return looks_like_pictures(values)
 
     @classmethod
     def begins_so(cls, head: bytes) -> bool:
@@ -179,12 +148,7 @@ class Image(Varied, Field):
         sizes, pictures = zip(*seen, strict=True)
         self.source_sizes = [int(np.median([s[0] for s in sizes])), int(np.median([s[1] for s in sizes]))]
         if self.size is None:
-            same = len(set(sizes)) == 1 and max(sizes[0]) <= LARGEST_NATIVE
-            largest = max(max(s) for s in sizes)
-            if same:
-                self.size = list(sizes[0])
-            else:
-                self.size = _pair(DEFAULT_SIZE if largest > LARGEST_NATIVE else largest)
+            self.size = size_of(sizes)
         if self.colour is None:
             grey = all(np.array_equal(p[..., 0], p[..., 1]) and np.array_equal(p[..., 0], p[..., 2]) for p in pictures)
             self.colour = "grey" if grey else "rgb"
@@ -203,6 +167,20 @@ class Image(Varied, Field):
         if self.size is None:
             raise UsageError("the size of the pictures is not known yet", fix="call fit first, or give size=")
         return Encoding(np.dtype(np.uint8), (self.size[0], self.size[1], self.channels))
+
+    @property
+    def outside(self) -> str:
+        form = "RGB" if self.channels == 3 else "grey"
+        depth = f", {self.values[0]:g} … {self.values[1]:g} scaled to 0 … 255" if self.values else ""
+        return f"decoded to 8 bits {form} (height, width, {self.channels}), turned as its EXIF says{depth}"
+
+    @property
+    def deployed_shape(self) -> tuple[int | str, ...]:
+        return ("height", "width", self.channels)
+
+    def received(self, value: Tensor) -> Tensor:
+        height, width, _ = self.encoding.shape
+        return value if self.keeps_size else fit(value, (height, width), self.resize, self.background)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -234,13 +212,21 @@ class Image(Varied, Field):
         assert self.size is not None
         return resize(array, (self.size[0], self.size[1]), self.resize, self.background)
 
-    def _decode(self, value: Any, channels: int, size: tuple[int, int]) -> np.ndarray:
+    def _decode(self, value: Any, channels: int, size: tuple[int, int] | None) -> np.ndarray:
         values: Range | None = (self.values[0], self.values[1]) if self.values else None
+        size = None if self.resize == "keep" else size  # what is decoded small has lost pixels
         return decode(value, channels, size, background=self.background, values=values)
 
     def encode(self, value: Any) -> np.ndarray:
         height, width, channels = self.encoding.shape
         return self._resize(self._decode(value, channels, (height, width)))
+
+    @property
+    def keeps_size(self) -> bool:
+        return self.resize == "keep"
+
+    def encode_whole(self, value: Any) -> np.ndarray:
+        return self._decode(value, self.channels, None)
 
     def encode_all(self, values: Sequence[Any]) -> np.ndarray | None:
         if not isinstance(values, np.ndarray) or values.dtype != np.uint8:
@@ -260,13 +246,26 @@ class Image(Varied, Field):
         self, gathered: UInt8[Tensor, "B H W C"], training: bool = False, generator: torch.Generator | None = None
     ) -> Float[Tensor, "B C2 H2 W2"]:
         """uint8 (B, H, W, C) to float32 (B, C, H, W), channels last in memory: augmented in training, normalised."""
+        if training and self.augmentation is not None and self.augmentation.mixes:
+            raise UsageError("mosaic and copy_paste are for targets that have a place in the picture, such as boxes",
+                             fix="leave them out; of a whole picture's class, cutmix and mixup mix two")  # fmt: skip
         return self._moving(gathered, training, generator)[0]
 
     def lead(
-        self, gathered: Tensor, frames: Tensor, training: bool, generator: torch.Generator | None
+        self, gathered: Tensor, frames: Tensor, training: bool, generator: Any, things: Tensor | None = None
     ) -> tuple[Tensor, Placement]:
-        images, movement = self._moving(gathered, training, generator)
-        return images, Placement.of(frames, (gathered.shape[1], gathered.shape[2]), movement)
+        size = (gathered.shape[1], gathered.shape[2])
+        things = None if things is None else Placement.of(frames, size).shares(things)
+        images, movement = self._moving(gathered, training, generator, things)
+        return images, Placement.of(frames, size, movement)
+
+    def mixed(
+        self, prepared: Tensor, followers: Mapping[str, tuple[Field, Any]], generator: torch.Generator | None
+    ) -> tuple[Tensor, dict[str, Any]]:
+        if self.augmentation is None or not self.augmentation.mixes:
+            return super().mixed(prepared, followers, generator)
+        assert generator is not None
+        return mix(self.augmentation, prepared, followers, generator)
 
     def frame(self, value: Any) -> np.ndarray:
         height, width, _ = self.encoding.shape
@@ -277,7 +276,7 @@ class Image(Varied, Field):
         return Placement.of(torch.from_numpy(np.stack([self.frame(value) for value in values])), (height, width))
 
     def _moving(
-        self, gathered: Tensor, training: bool, generator: torch.Generator | None
+        self, gathered: Tensor, training: bool, generator: torch.Generator | None, things: Tensor | None = None
     ) -> tuple[Tensor, Movement | None]:
         rgb = self.colour in ("rgb", "grey", None)
         assert self.mean is not None and self.std is not None
@@ -291,7 +290,9 @@ class Image(Varied, Field):
         if training and self.augmentation is not None:
             assert generator is not None
             size = (gathered.shape[1], gathered.shape[2])
-            images, movement = self.augmentation.moving(gathered, size=size, generator=generator, mean=mean, std=std)
+            images, movement = self.augmentation.moving(
+                gathered, size=size, generator=generator, mean=mean, std=std, things=things
+            )
         else:
             images = normalise(self.view(gathered) if self.view else gathered, mean=mean, std=std)
         if rgb:
@@ -307,9 +308,13 @@ class Image(Varied, Field):
         field.view = VIEWS[name][number]
         return field
 
+    @property
+    def restores(self) -> bool:
+        return self.colour in ("rgb", "grey")
+
     def restore(self, prepared: Float[Tensor, "B C H W"]) -> list[np.ndarray]:
         """Pictures as uint8 (H, W, C)."""
-        if self.colour not in ("rgb", "grey"):
+        if not self.restores:
             raise UsageError(f"pictures in {self.colour} cannot be generated", fix="set the field's colour to rgb")
         std, mean = (prepared.new_tensor(figures).view(1, -1, 1, 1) for figures in (self.std, self.mean))
         return [*((prepared * std + mean) * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()]
@@ -325,6 +330,12 @@ class Image(Varied, Field):
             return as_img(self.thumbnail(value))
         except DataError as error:
             return f"<span class=unreadable>{html.escape(error.found)}</span>"
+
+    def sheet(self, values: Sequence[Any], columns: int = 8) -> PILImage.Image:
+        """Each at most 64 pixels a side."""
+        return sheet(
+            [self.thumbnail(v, IN_SHEET).convert("L" if self.channels == 1 else "RGB") for v in values], columns
+        )
 
     def sites(self, prepared: Tensor) -> list[Site]:
         return [Site(prepared, 0.0, blocks(prepared))]
@@ -346,6 +357,12 @@ class Image(Varied, Field):
     def qualities(self, value: Any) -> dict[str, float | bool]:
         picture = self.encode(value) / 255
         return {"brightness": float(picture.mean()), "contrast": float(picture.std())}
+
+    def signals(self, name: str, value: Any, encoded: np.ndarray | None) -> dict[str, float | str | None]:
+        if encoded is None:
+            return {}
+        told = {"brightness": float(encoded.mean() / 255), "contrast": float(encoded.std() / 255)}
+        return super().signals(name, value, encoded) | {f"{what} of {name}": number for what, number in told.items()}
 
     def corruptions(self, values: Sequence[Any]) -> dict[str, Corruption]:
         return PICTURES.within(self.encode, lambda raw, picture: self._as_raw(picture))
@@ -373,25 +390,3 @@ class Image(Varied, Field):
         picture = PILImage.fromarray(self._decode(value, 3, (most, most)))
         picture.thumbnail((most, most))
         return picture
-
-
-def _range(values: Sequence[float]) -> list[float]:
-    try:
-        low, high = (float(v) for v in values)
-    except (TypeError, ValueError):
-        low = high = math.nan
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise UsageError(f"the range {values!r} does not fit", expected="the values of black and white, [0, 4095]")
-    return [low, high]
-
-
-def _pair(size: int | Sequence[int]) -> list[int]:
-    try:
-        pair = [int(s) for s in size] if isinstance(size, (list, tuple)) else [int(size)] * 2  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        pair = []
-    if len(pair) != 2 or min(pair) < 1:
-        raise UsageError(f"the size {shown(size)} does not fit", expected="pixels, or (height, width)")
-    if pair[0] * pair[1] > MAX_PIXELS:
-        raise UsageError(f"the size {shown(size)} is too large", expected=f"at most {MAX_PIXELS:,} pixels in a picture")
-    return pair

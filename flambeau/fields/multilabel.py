@@ -47,6 +47,11 @@ class MultiLabel(Field):
         self._given = bool(classes)
         self.separator, self.threshold = separator, threshold
 
+    scored_by = "exact_match"
+
+    def score(self, answer: Any, truth: Any) -> float:
+        return float({*answer} == {*self.names(truth)})
+
     def names(self, value: Any) -> list[str]:
         """The class names in one raw value; an empty string or list has none."""
         if isinstance(value, str) and self.separator == BRACKETS:

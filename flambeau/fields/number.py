@@ -22,6 +22,7 @@ from flambeau.robustness.numbers import NUMBERS, spread_of
 
 TRANSFORMS = ("auto", "none", "log", "quantile")
 MOST_QUANTILES = 1000
+MOST_SIGNALS = 100  # of an array of numbers
 SAMPLE = 1000  # texts, to find out how numbers are written
 
 
@@ -140,6 +141,18 @@ class Number(Field):
             return _to_normal(np.asarray(array, np.float64), np.asarray(self.quantiles))
         return array
 
+    def signals(self, name: str, value: Any, encoded: np.ndarray | None) -> dict[str, float | str | None]:
+        array = np.asarray(value) if encoded is None else self.natural(np.asarray(encoded, np.float64))
+        if array.ndim == 0:
+            return {name: float(array)}
+        return {f"{name}[{i}]": float(number) for i, number in enumerate(array.reshape(-1)[:MOST_SIGNALS])}
+
+    scored_by = "mae"
+
+    def score(self, answer: Any, truth: Any) -> float:
+        numbers, _ = as_numbers([truth], self.numerals)
+        return float(np.abs(np.asarray(answer, np.float64) - (truth if np.ndim(truth) else numbers[0])).mean())
+
     def natural(self, standard: np.ndarray) -> np.ndarray:
         """Encoded numbers, float64 (…, *shape), in natural units."""
         mean, std = self._scale()
@@ -174,6 +187,10 @@ class Number(Field):
 
     def asks(self, column: str) -> list[dict[str, Any]]:
         return [{"name": column, "kind": "json" if self.shape else "number", "choices": []}]
+
+    @property
+    def answer_shape(self) -> tuple[int, ...]:
+        return tuple(self.shape)
 
     @property
     def encoding(self) -> Encoding:

@@ -62,6 +62,20 @@ class Placement:
         matrix[:, :, :2] /= to.flip(1)[:, None]
         return replace(self, sides=self.sides * to, matrix=matrix)
 
+    def scaled(self, times: int) -> Placement:
+        """The same where the stored pictures, and the model's, have `times` as many pixels a side."""
+        if times == 1:
+            return self
+        movement = None if self.movement is None else self.movement.scaled(times)
+        return replace(self, matrix=self.matrix * times, size=(self.size[0] * times, self.size[1] * times),
+                       movement=movement)  # fmt: skip
+
+    def enlarged(self, times: int) -> Placement:
+        """The same of an answer that has `times` as many pixels a side as its raw picture and the model's input."""
+        placed = self.scaled(times)
+        matrix = torch.cat([self.matrix[:, :, :2], placed.matrix[:, :, 2:]], 2)
+        return replace(placed, sides=self.sides * times, matrix=matrix)
+
     @property
     def bend(self) -> Bend | None:
         """What augmentation does to the model's input that no matrix says."""
@@ -78,6 +92,11 @@ class Placement:
         H, W = self.size
         whole = upright(boxes, self.points, bent=self.bend is not None)
         return whole.clamp(boxes.new_tensor(0.0), boxes.new_tensor([W, H, W, H])) if cut else whole
+
+    def shares(self, boxes: Tensor) -> Tensor:
+        """`boxes`, cut, in 0…1 of the model's input."""
+        H, W = self.size
+        return self.boxes(boxes) / boxes.new_tensor([W, H, W, H])
 
     def picture(self, grid: Tensor) -> Tensor:
         """Other pictures that were fitted as these: uint8 (B, H, W, C), resampled in the same way."""
@@ -97,15 +116,21 @@ class Placement:
         limits = self.sides.flip(1).repeat(1, 2)[:, None]
         return upright(boxes, self.raw_points, bent=self.bend is not None).clamp(limits.new_tensor(0.0), limits)
 
-    def raw_grid(self, grid: Tensor, row: int = 0, mode: str = "nearest", outside: str = "border") -> Tensor:
+    def raw_grid(
+        self, grid: Tensor, row: int = 0, mode: str = "nearest", outside: str = "border",
+        lines: tuple[int, int] | None = None,
+    ) -> Tensor:  # fmt: skip
         """What a model says of each pixel, float (C, H, W), for the pixels (C, h, w) of the raw picture `row`.
 
         Args:
             mode: `nearest` or `bilinear`.
             outside: what pixels get that the model did not see: `border`, what is nearest to them, or `zeros`.
+            lines: from which to before which line of the raw picture; all of it if not given.
         """
         h, w = (int(side) for side in self.sides[row].tolist())
-        y, x = torch.meshgrid(torch.arange(h) + 0.5, torch.arange(w) + 0.5, indexing="ij")
+        start, end = lines or (0, h)
+        h = end - start
+        y, x = torch.meshgrid(torch.arange(start, end) + 0.5, torch.arange(w) + 0.5, indexing="ij")
         at = moved(torch.stack([x, y], 2).view(1, -1, 2), self.matrix[row : row + 1].cpu())
         if self.bend is not None:
             at = self.bend.part(slice(row, row + 1)).forward(at.to(self.matrix)).cpu()

@@ -151,6 +151,10 @@ class RawValues(Traits):
         """What a form asks for: the name of each column that a value is of, how it is asked for, and the choices."""
         return [{"name": column, "kind": self.asked_as, "choices": []}]
 
+    def answer_memory(self, pixels: int) -> int:
+        """Bytes that making an answer of this kind takes at most, for a picture of so many pixels; 0 for a few."""
+        return 0
+
     def portable(self, value: Any) -> Any:
         """A raw value as JSON that is read back as the same; of a file its bytes, or those of a smaller one, as base64.
 

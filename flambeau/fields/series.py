@@ -92,6 +92,21 @@ class Series(Field):
         out[:, : array.shape[1]] = np.nan_to_num(array)
         return out
 
+    @property
+    def restores(self) -> bool:
+        return self.scale != "row"  # what each row was divided by is not known
+
+    def restore(self, prepared: Tensor) -> list[np.ndarray]:
+        """Series (C, L), float64, in natural units."""
+        mean, std = np.asarray(self.mean)[:, None], np.asarray(self.std)[:, None]
+        return [*(prepared.double().cpu().numpy() * std + mean)]
+
+    def write(self, value: Any, stem: Path) -> Path:
+        """A row for each step, a column for each channel."""
+        path = stem.with_suffix(".csv")
+        np.savetxt(path, np.atleast_2d(value).T, delimiter=",", fmt="%.8g")
+        return path
+
     def check(self, values: Sequence[Any]) -> list[Finding]:
         arrays = [_array(v) for v in values]
         lengths = {a.shape[1] for a in arrays if a is not None}
@@ -108,6 +123,11 @@ class Series(Field):
     def qualities(self, value: Any) -> dict[str, float | bool]:
         steps = self.encode(value)
         return {"level": float(steps.mean()), "spread": float(steps.std())}
+
+    def signals(self, name: str, value: Any, encoded: np.ndarray | None) -> dict[str, float | str | None]:
+        if encoded is None:
+            return {}
+        return {f"level of {name}": float(encoded.mean()), f"spread of {name}": float(encoded.std())}
 
     def corruptions(self, values: Sequence[Any]) -> dict[str, Corruption]:
         shown = [array.T for value in values if (array := _array(value)) is not None and len(array) == self.shape[0]]

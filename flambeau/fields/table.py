@@ -202,6 +202,26 @@ class Table(Field):
                 errors.setdefault(row, f"the column '{name}' has {values[row]!r}; expected {expected}")
         return out, errors
 
+    @property
+    def restores(self) -> bool:
+        return True
+
+    def restore(self, prepared: Row) -> list[dict[str, Any]]:
+        """Rows by column: numbers in natural units, None where one is missing; of an unknown category None too."""
+        numbers = prepared.numbers.double().cpu().numpy()
+        flags = dict(zip(self.gaps, (numbers[:, self.num_numbers :] > 0.5).T, strict=True))
+        codes = iter(prepared.codes.cpu().numpy().T)
+        columns: dict[str, list[Any]] = {}
+        for name, at in self.column_places.items():
+            field = self.columns[name]
+            if isinstance(field, Category):
+                columns[name] = [field.classes[code - 1] if code else None for code in next(codes)]
+                continue
+            assert isinstance(field, Number | Date)
+            natural, gaps = field.natural(numbers[:, at.start]), flags.get(name, np.zeros(len(numbers), bool))
+            columns[name] = [None if gap else value for value, gap in zip(natural.tolist(), gaps, strict=True)]
+        return [{name: columns[name][row] for name in self.columns} for row in range(len(numbers))]
+
     def prepare(
         self, gathered: Float32[Tensor, "B D"], training: bool = False, generator: torch.Generator | None = None
     ) -> Row:
@@ -213,6 +233,15 @@ class Table(Field):
             flags = torch.isnan(numbers[:, [self.column_places[name].start for name in self.gaps]])
             filled = torch.cat((filled, flags.to(filled.dtype)), 1)
         return Row(filled, gathered[:, count:].long())
+
+    def signals(self, name: str, value: Any, encoded: np.ndarray | None) -> dict[str, float | str | None]:
+        if encoded is None:
+            return {}
+        found: dict[str, float | str | None] = {}
+        for column, at in self.column_places.items():
+            number = encoded[at] if isinstance(self.columns[column], Date) else encoded[at.start]
+            found |= self.columns[column].signals(column, value.get(column), number)
+        return found
 
     def describe(self, values: Sequence[Any]) -> dict[str, Any]:
         """Of each column its kind, the share of rows that lack it, and what its field says of it."""

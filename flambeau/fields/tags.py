@@ -71,6 +71,12 @@ class Tags(Field):
             return Recognition(0.95, f"values are lists of {distinct} names that come again within a list")
         return Recognition(0.3, "values are lists of names")
 
+    scored_by = "accuracy"
+
+    def score(self, answer: Any, truth: Any) -> float:
+        tags = self.parts(truth)
+        return float(np.mean([one == other for one, other in zip(answer, tags, strict=True)]))
+
     def parts(self, value: Any) -> list[str]:
         """The tags in a raw value."""
         if isinstance(value, str):
@@ -105,9 +111,7 @@ class Tags(Field):
     def prepare(
         self, gathered: Ragged, training: bool = False, generator: torch.Generator | None = None
     ) -> Int64[Tensor, "B T"]:
-        values, lengths = gathered
-        steps = torch.arange(values.shape[1], device=values.device)
-        return values.masked_fill(steps >= lengths[:, None], NO_TAG)
+        return gathered.values.masked_fill(~gathered.there, NO_TAG)
 
     def decode(self, output: np.ndarray) -> list[str]:
         """Probabilities (T, K) to a tag for each token."""

@@ -100,6 +100,14 @@ class Text(Varied, Field):
     def qualities(self, value: Any) -> dict[str, float | bool]:
         return {f"“{word}”": True for word in self.tokenise(usable(value) or "")}
 
+    def signals(self, name: str, value: Any, encoded: np.ndarray | None) -> dict[str, float | str | None]:
+        if encoded is None:
+            return {}
+        known = [self._tool.token_to_id(mark) for mark in UNKNOWN] if self.tokenizer is not None else [1]
+        unknown = float(np.isin(encoded, [i for i in known if i is not None]).mean()) if len(encoded) else 0.0
+        told = {"tokens": float(len(encoded)), "unknown words": unknown}
+        return super().signals(name, value, encoded) | {f"{what} of {name}": number for what, number in told.items()}
+
     def corruptions(self, values: Sequence[Any]) -> dict[str, Corruption]:
         return TEXTS.within(lambda raw: usable(raw) or "", lambda raw, text: text)
 
@@ -118,6 +126,10 @@ class Text(Varied, Field):
         tokens = settings.get("tokens", "auto")
         if wanted.characters and tokens in ("auto", *WORDS) and settings.get("characters") is None:
             suited["characters"] = wanted.characters, f"{wanted.model} looks at words and characters"
+        if wanted.written and tokens == "auto":
+            why = f"{wanted.model} writes what it reads: names, numbers and upper case too"
+            suited["tokens"], suited["lower"] = ("bpe", why), (False, why)
+            suited["max_vocabulary"] = min(wanted.written, settings["max_vocabulary"]), why
         if wanted.pieces and tokens == "auto":
             why = "pieces of words, for two texts may share a name that is new"
             suited["tokens"] = "bpe", why
@@ -221,6 +233,13 @@ class Text(Varied, Field):
     @property
     def encoding(self) -> Encoding:
         return Encoding(np.dtype(np.int32), (), ragged=True)
+
+    @property
+    def outside(self) -> str:
+        return (
+            f"cut by '{self.tokens}' into {self.max_length:,} tokens at most, numbered as fields.json has them; "
+            "0 behind the end of a text, 1 for what is unknown"
+        )
 
     @property
     def input_shape(self) -> tuple[int, ...]:

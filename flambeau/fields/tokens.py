@@ -25,6 +25,7 @@ from flambeau.fields.language.tokenizers import HF
 from flambeau.fields.traits import readable
 from flambeau.fields.wanted import Wanted
 from flambeau.robustness import Corruption
+from flambeau_onnx.cutting import word_pieces
 
 CHARACTERS = 16  # of a word that its model sees: half from its beginning, half from its end
 SPLITS = ("auto", "words", "spaces", "characters")
@@ -197,6 +198,12 @@ class Tokens(Field):
         return Encoding(np.dtype(np.int32), (2 if self.pretrained else 1 + CHARACTERS,), ragged=True)
 
     @property
+    def outside(self) -> str:
+        told = "the pieces of the tokeniser in fields.json, and whether a word begins with each"
+        own = f"numbers of the vocabulary and, of {CHARACTERS} letters a word, of the alphabet in fields.json"
+        return f"{self.max_length:,} words at most: {told if self.pretrained else own}; 0 behind the end"
+
+    @property
     def pretrained(self) -> bool:
         """Whether words are cut into the pieces of a pretrained tokeniser."""
         return self.tokens.startswith(HF)
@@ -222,28 +229,10 @@ class Tokens(Field):
         return out
 
     def _pieces(self, words: list[str]) -> np.ndarray:
-        """Pieces of words and which of them begin one, int32 (S, 2).
-
-        Raises:
-            DataError: the tokeniser makes nothing of a word, so that the tags behind it would belong to others.
-        """
-        encoded = self._tool.encode(words, is_pretokenized=True)
-        first, last = [], None
-        for word in encoded.word_ids:  # None of what the tokeniser adds
-            first.append(int(word is not None and word != last))
-            last = word if word is not None else last
-        # as many as there are, or, where the sentence was cut, up to the last one that is there
-        seen = last + 1 if encoded.overflowing and last is not None else len(words)
-        if sum(first) < seen:
-            there = set(encoded.word_ids)
-            lost = next(i for i in range(seen) if i not in there)
-            unknown = getattr(self._tool.model, "unk_token", None)
-            if unknown is None or words[lost] == unknown:
-                raise DataError(
-                    f"token {lost + 1} is {words[lost]!r}, of which the tokeniser makes nothing", expected="a word"
-                )
-            return self._pieces([unknown if i < seen and i not in there else word for i, word in enumerate(words)])
-        return np.asarray([encoded.ids, first], np.int32).T.copy()
+        try:
+            return word_pieces(self._tool, words)
+        except ValueError as error:
+            raise DataError(str(error), expected="a word") from None
 
     def prepare(self, gathered: Ragged, training: bool = False, generator: torch.Generator | None = None) -> Ragged:
         return Ragged(gathered.values.long(), gathered.lengths)

@@ -14,6 +14,7 @@ from flambeau.core.findings import Finding
 from flambeau.fields.columns import Strings
 
 if TYPE_CHECKING:
+    from PIL import Image as PILImage
     from torch import Tensor
 
     from flambeau.fields.base import Field
@@ -40,8 +41,15 @@ class Traits:
     """What one value of a column is called in messages."""
     classes: Sequence[str] = ()
     """The classes in order, where it has some, once they are known."""
+    annotates: ClassVar[bool] = False
+    """Whether a raw value is a list of boxes, as formats of annotations write them."""
     over_time: ClassVar[bool] = False
     """Whether an encoded value (C, L) is the course of C quantities over L steps."""
+
+    @property
+    def answer_shape(self) -> tuple[int, ...] | None:
+        """The shape of the numbers that the `label` of an answer is, where it is the target; None where it is none."""
+        return None
 
     extent_of: ClassVar[tuple[str, str] | None] = None
     """What `extent` measures and its unit, such as ("length", "characters"); None where values have no extent."""
@@ -74,6 +82,20 @@ class Traits:
     def random(self) -> bool:
         """Whether `prepare` uses its generator in training."""
         return False
+
+    @property
+    def outside(self) -> str:
+        """What is done to a raw value before a deployed model gets it, in a clause."""
+        return f"encoded as a {self.kind}, by what fields.json says of it"
+
+    @property
+    def deployed_shape(self) -> tuple[int | str, ...]:
+        """Of an encoded value as a deployed model takes it; an axis that may have any size has a name."""
+        return cast("Field", self).encoding.shape
+
+    def received(self, value: Tensor) -> Tensor:
+        """A batch of such, (B, …), as `prepare` takes it; in a graph."""
+        return value
 
     def extent(self, value: Any) -> float:
         """How long or large a raw value is, from its head where it is a file.
@@ -143,7 +165,8 @@ class Traits:
 
     @property
     def source_options(self) -> dict[str, Any]:
-        """What a source is told, by its options, so that it reads other data as that which this was fitted to."""
+        """What a source that has these options is told, so that it reads other data as that which this was fitted to:
+        of sources of pictures `target` is what they call a column of this kind."""
         return {}
 
     @property
@@ -196,6 +219,24 @@ class Traits:
         """
         return {}
 
+    def signals(self, name: str, value: Any, encoded: np.ndarray | None) -> dict[str, float | str | None]:
+        """What drift of a raw value of the column `name` is seen by: numbers (NaN where missing) and names (None where
+        missing), by what each is called.
+
+        Args:
+            encoded: the same encoded; None for an answer of a model, which is not.
+        """
+        if encoded is None or self.extent_of is None:
+            return {}
+        return {f"{self.extent_of[0]} of {name}": float(self.extent(value))}
+
+    scored_by: ClassVar[str] = ""
+    """What `score` is called, as metrics are; empty where one answer cannot be put beside the right one."""
+
+    def score(self, answer: Any, truth: Any) -> float:
+        """One answer beside the right one, both as JSON: 1 for right and 0 for wrong, or how far off."""
+        raise UsageError(f"an answer of the kind {self.kind} has no score")
+
     def corruptions(self, values: Sequence[Any]) -> dict[str, Corruption]:
         """How raw values are spoilt outside the laboratory, by name; each changes a raw value to another.
 
@@ -204,9 +245,23 @@ class Traits:
         """
         return {}
 
+    def sheet(self, values: Sequence[Any], columns: int = 8) -> PILImage.Image | None:
+        """Raw values side by side in one small picture, row by row; None for what is no picture."""
+        return None
+
     def pictured(self) -> Field | None:
         """The same sounds, prepared as pictures (B, 1, bands, frames); None for what is no sound."""
         return None
+
+    def settle(self, dataset: Any, target: str) -> None:
+        """Settles what hangs on other columns, where it is the target of a dataset that is being made.
+
+        Raises:
+            UsageError, DataError: these do not suit.
+        """
+
+    def reads(self, field: Any) -> None:
+        """Takes over what it needs of the first input's field, where it is the target: after all are fitted."""
 
     def example(self) -> Any:
         """A raw value that could be asked about, as plain JSON: the middle of the training rows where it is known."""

@@ -20,6 +20,8 @@ class Wanted:
         words: whether tokens must be words, for which there are vectors.
         characters: how many characters of a text it looks at beside the words.
         pieces: how many pieces of words it wants to share between texts.
+        written: how many pieces of texts it wants, at most, with all that is written: upper case too.
+        masks: the side in cells of the mask that each box is to have; None where it learns boxes alone.
     """
 
     model: str = ""
@@ -30,6 +32,8 @@ class Wanted:
     words: bool = False
     characters: int | None = None
     pieces: int | None = None
+    written: int | None = None
+    masks: int | None = None
 
 
 class Suited:

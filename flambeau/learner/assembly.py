@@ -127,7 +127,7 @@ def named_model(
         reporter.say(note)
     if _standardise(fields[0], built.wanted):
         reasons.append("normalisation: that of the pretrained weights")
-    if pretrained:
+    if pretrained and built.from_zero and not OBJECTIVES[recipe.objective.name].whole:
         # a random head would send noise through the weights that are worth keeping; from zero it sends none
         for parameter in built.head_parameters():
             nn.init.zeros_(parameter)

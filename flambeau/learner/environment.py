@@ -9,6 +9,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +24,24 @@ from flambeau.version import __version__
 
 def environment() -> dict[str, Any]:
     """Versions, machine and command, for `environment.json`."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    packages = {}
-    for name in ("torch", "torchvision", "timm", "numpy", "pillow", "simplejpeg", "polars", "safetensors"):
-        with contextlib.suppress(PackageNotFoundError):
-            packages[name] = version(name)
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "flambeau": __version__, "python": platform.python_version(), "platform": platform.platform(),
         "processor": torch.cpu.get_capabilities().get("cpu_name", platform.processor()), "gpu": gpu,
-        "threads": torch.get_num_threads(), "packages": packages, "command": _command(sys.argv),
+        "threads": torch.get_num_threads(), "packages": {**packages()}, "command": _command(sys.argv),
     }  # fmt: skip
+
+
+@cache
+def packages() -> Mapping[str, str]:
+    """Versions of those packages, of them that are here, whose numbers a training ends with."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {}
+    for name in ("torch", "torchvision", "timm", "numpy", "pillow", "simplejpeg", "polars", "safetensors"):
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
 
 
 def _command(arguments: Sequence[str]) -> str:

@@ -21,13 +21,15 @@ from flambeau.data.batches import Batches
 from flambeau.data.custom import CustomPreparer
 from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import grouped
+from flambeau.data.packing import batches
 from flambeau.data.prepare import Preparer
 from flambeau.data.store.encode import EncodeOptions, encode
 from flambeau.fields import FIELDS, Field
 from flambeau.fields.augment.policy import LEVELS
 from flambeau.fields.encoding import Sample
 from flambeau.learner import preflight
-from flambeau.learner.plan import Facts, Plan, plan
+from flambeau.learner.plan import Facts, Plan
+from flambeau.learner.planning import plan
 from flambeau.objectives import Objective
 from flambeau.recipe import Recipe
 from flambeau.training import Settings, Source
@@ -168,6 +170,8 @@ class FieldFeed(Feed):
             self._given = recipe.fields
         data = self.dataset
         num_train = len(self.rows["train"] if self.rows else data.rows("train"))
+        if len(data.inputs) == 1 and self._fitted:
+            num_train = data.fields[data.inputs[0]].samples_in_epoch(num_train)
         return Facts(data.fields, data.inputs, data.target, len(data), num_train, self._fitted, data.reasons)
 
     def fit(self, plan: Plan) -> None:
@@ -255,7 +259,8 @@ class FieldFeed(Feed):
         gathered = self.store.gather(rows[drawn.sort().values])
         target = self.dataset.fields.get(self.dataset.target or "")
         if target is None or target.follows:
-            return Sample(len(rows), gathered[name])
+            names = None if target is None else target.thing_names
+            return Sample(len(rows), gathered[name], classes=names, things=names is not None)
         targets = gathered[self.dataset.target or ""]
         numbered = target.has_classes and targets.ndim == 1
         return Sample(len(rows), gathered[name], targets, target.classes if numbered else None)
@@ -263,10 +268,12 @@ class FieldFeed(Feed):
     def make_batches(self, settings: Settings, objective: Objective, engine: Engine) -> None:
         has_norm = has_batch_norm(objective.model)
         if has_norm and len(self.rows["train"]) == 1:
-            raise DataError("there is one training sample only, which batch normalisation cannot train on")
+            raise DataError(
+                "there is one training sample only, which batch normalisation cannot train on", fix="add rows"
+            )
         assert settings.batch_size is not None
         self.store.hold_on(engine.device)
-        train = Batches(
+        train = batches(
             self.store, self.rows["train"], settings.batch_size, seed=settings.seed, tokens=settings.max_tokens,
             drop_single=has_norm, sampler=self._sampler(settings),
         )  # fmt: skip
@@ -279,7 +286,8 @@ class FieldFeed(Feed):
 
     def largest_batch(self) -> tuple[int, int, Callable[[int], Batch]]:
         train, lengths = self.training, self.store.lengths()
-        assert isinstance(train, Batches)
+        if not isinstance(train, Batches):  # windows of one length
+            return super().largest_batch()
         rows, tokens = train.plan(0)[0].cpu(), 1
         if lengths is not None:
             rows = max((rows.cpu() for rows in train.plan(0)), key=lambda rows: len(rows) * int(lengths[rows].max()))
@@ -298,8 +306,8 @@ class FieldFeed(Feed):
             self.reasons.append(f"sampler {samplers.name_and_options(settings.sampler)[0]}: {said}")
         return made
 
-    def _in_order(self, rows: Tensor) -> Batches:
-        return Batches(self.store, rows, self._evaluation_batch, tokens=self._evaluation_tokens)
+    def _in_order(self, rows: Tensor) -> Source:
+        return batches(self.store, rows, self._evaluation_batch, tokens=self._evaluation_tokens)
 
     def source(self, split: str) -> Source:
         return self._in_order(self.rows["train"]) if split == "train" else super().source(split)

@@ -21,8 +21,8 @@ from flambeau.data.batch import Batch
 from flambeau.data.batches import Batches
 from flambeau.data.prepare import Preparer
 from flambeau.data.store import disk
-from flambeau.data.store.store import FixedColumn, Store
-from flambeau.fields import Encoding, Windows
+from flambeau.data.store.store import Column, FixedColumn, RaggedColumn, Store
+from flambeau.fields import Encoding, Ragged, Windows
 from flambeau.learner.feeds import Feed, FieldFeed
 from flambeau.models import Activations, Cut
 from flambeau.models.cut import evaluating
@@ -31,6 +31,7 @@ from flambeau.techniques import Technique
 from flambeau.training import Settings, Source
 from flambeau.training.engine import Engine
 
+TARGET = "target"  # the column of what moves with the activations' pictures
 PROBED = 4  # samples that a cut is tried on
 WORTH = 100  # multiplications and additions a byte of activations: what takes fewer is as soon computed as read
 CLOSE = 1e-3  # relative difference that a cut may make to what the model gives: none, but for rounding in bf16
@@ -67,13 +68,10 @@ def _found(
     """Raises ModelError where there is none, and why."""
     if not isinstance(feed, FieldFeed):
         raise ModelError("your own data has no store")
-    if not isinstance(objective, Supervised) or objective.task.output_spec.layout != "vector":
-        raise ModelError("the objective does not give an answer a sample")
+    if not isinstance(objective, Supervised) or objective.task.output_spec.layout == "tokens":
+        raise ModelError("the objective gives no answer of one shape a sample")
     if changing := [technique.name for technique in techniques if technique.overridden("on_batch")]:
         raise ModelError(f"{changing[0]} changes the inputs at each step")
-    target = feed.dataset.fields.get(feed.dataset.target or "")
-    if target is not None and target.follows:
-        raise ModelError("the target moves with its picture")
     batch, held_out = feed.largest_batch()[2](PROBED), feed.first_batch("valid" if feed.sources["valid"] else "train")
     if isinstance(held_out.input, Windows):
         raise ModelError("a sample is measured in several windows")
@@ -81,7 +79,7 @@ def _found(
         cut = _cut(objective, engine, batch, held_out, whole=False)
     except ModelError:
         cut = _cut(objective, engine, batch, held_out, whole=True)
-    found = FrozenFeed(feed, cut, engine, settings, reporter)
+    found = FrozenFeed(feed, cut, engine, settings, reporter, batch.target)
     if cut.flops < WORTH * found.encoding.nbytes:
         raise ModelError("its activations take as long to read as to compute")
     return found
@@ -121,10 +119,11 @@ def _compare(objective: Supervised, batch: Batch, cut: Cut) -> None:
 
 
 class Kept(NamedTuple):
-    """Gathered rows: the columns that are prepared as ever, and activations (B, W)."""
+    """Gathered rows: the columns that are prepared as ever, activations (B, W), and the target where that moves."""
 
     columns: dict[str, Any]
     activations: Tensor
+    target: Any = None
 
 
 class FrozenFeed:
@@ -132,10 +131,12 @@ class FrozenFeed:
     rows, as long as what was frozen is; then that feed.
 
     Where training inputs are augmented, an epoch sees one of `settings.frozen_views` augmentations of each, in turn.
-    Held-out rows are seen as they are. The order of the rows is that of the feed.
+    Held-out rows are seen as they are. The order of the rows is that of the feed. A target that has a place in the
+    picture is kept beside its activations, as it was moved.
 
     Args:
         cut: of the objective's model.
+        example: a prepared target.
 
     Attributes:
         encoding: of one row's activations, end to end: float32, which is exact; float16 where only that is within the
@@ -144,7 +145,9 @@ class FrozenFeed:
         holds: whether what was frozen was so, and its inputs were prepared as they had been, in each epoch as yet.
     """
 
-    def __init__(self, feed: FieldFeed, cut: Cut, engine: Engine, settings: Settings, reporter: Reporter):
+    def __init__(
+        self, feed: FieldFeed, cut: Cut, engine: Engine, settings: Settings, reporter: Reporter, example: Any = None
+    ):
         self.feed, self.cut, self.engine, self.settings, self.reporter = feed, cut, engine, settings, reporter
         data = feed.dataset
         self.frozen_inputs = cut.seen_frozen(data.inputs)
@@ -152,8 +155,11 @@ class FrozenFeed:
         self.views = settings.frozen_views if self.varied else 1
         rest = cut.seen_after(data.inputs)
         self._given = [name for name in data.inputs if name in rest]
-        self._preparer = Preparer(data.fields, self._given, data.target, feed.device)
-        wanted = {*self._given, data.target}
+        moves = data.target is not None and data.fields[data.target].follows
+        self._target = _encoding_of(example) if moves else None
+        target = None if moves else data.target
+        self._preparer = Preparer(data.fields, self._given, target, feed.device)
+        wanted = {*self._given, target}
         self._others = Store({n: c for n, c in feed.store.columns.items() if n in wanted}, feed.store.good)
         self._others.device = feed.store.device
         width = sum(int(np.prod(shape, dtype=np.int64)) for shape in cut.shapes)
@@ -193,12 +199,22 @@ class FrozenFeed:
         return self._kept[split, view]
 
     def _encoded(self, split: str, view: int) -> Store:
-        options, encoding, rows = self.feed.encoding, self.encoding, self.feed.rows[split]
-        folder = options.cache / self.fingerprint(split, view)
-        whole = False
+        name, rows = self.fingerprint(split, view), len(self.feed.rows[split])
+        columns = {split: self._column(name, self.encoding, rows, "the frozen part", self._blocks(split, view))}
+        if self._target is not None:
+            targets = (_as_block(target) for target in self._targets(split, view))
+            columns[TARGET] = self._column(f"{name}-target", self._target, rows, "where targets move", targets)
+        kept = Store(columns, torch.arange(rows))
+        kept.hold_on(self.engine.device)
+        return kept
+
+    def _column(self, name: str, encoding: Encoding, rows: int, what: str, blocks: Iterator[disk.Block]) -> Column:
+        """What is on the disk under a name; computed where it is not."""
+        options = self.feed.encoding
+        folder, whole = options.cache / name, False
         if folder.exists():
             try:
-                whole = disk.is_kept(folder, encoding, len(rows), options.num_threads, self.reporter)
+                whole = disk.is_kept(folder, encoding, rows, options.num_threads, self.reporter)
             except (RunError, OSError, *ODD) as error:
                 told = error.found if isinstance(error, RunError) else "it is damaged"
                 self.reporter.say(f"the frozen part's activations {folder} are made anew: {told}", style="yellow")
@@ -206,12 +222,13 @@ class FrozenFeed:
         if not whole:
             options.cache.mkdir(parents=True, exist_ok=True)
             disk.sweep(options.cache)
-            with self.reporter.bar("computing the frozen part", len(rows)) as bar:
-                disk.write(folder, encoding, self._blocks(split, view), len(rows), bar)
-        column = FixedColumn(disk.mapped(folder / "flat.bin", encoding.dtype, encoding.shape))
-        kept = Store({split: column}, torch.arange(len(rows)))
-        kept.hold_on(self.engine.device)
-        return kept
+            with self.reporter.bar(f"computing {what}", rows) as bar:
+                disk.write(folder, encoding, blocks, rows, bar)
+        flat = disk.mapped(folder / "flat.bin", encoding.dtype, encoding.shape)
+        if not encoding.ragged:
+            return FixedColumn(flat)
+        offsets = np.frombuffer((folder / "offsets.bin").read_bytes(), np.int64)
+        return RaggedColumn(flat, torch.from_numpy(offsets.copy()))
 
     def fingerprint(self, split: str, view: int) -> str:
         """What activations depend on: the frozen part with its weights, the rows, how their inputs are prepared, and in
@@ -226,19 +243,28 @@ class FrozenFeed:
         fields = self.feed.dataset.fields
         return json.dumps({name: fields[name].to_dict() for name in sorted(self.frozen_inputs)}, default=str)
 
-    def _blocks(self, split: str, view: int) -> Iterator[disk.Block]:
-        """The activations of a split's rows, in their order."""
+    def _batches(self, split: str, view: int) -> Iterator[Batch]:
+        """A split's rows in their order, as a view shows them: the same each time."""
         parts = self.feed.rows[split].to(self.feed.store.device).split(2 * (self.settings.batch_size or 1))
         for number, (rows, gathered) in enumerate(self.feed.store.stream(parts)):
             seed = mix(self.settings.seed, "view", view, number)
             generator = torch.Generator(self.feed.device).manual_seed(seed)
-            batch = self.feed.prepare(rows, gathered, split == "train", generator)
+            yield self.feed.prepare(rows, gathered, split == "train", generator)
+
+    def _blocks(self, split: str, view: int) -> Iterator[disk.Block]:
+        """The activations of a split's rows, in their order."""
+        for batch in self._batches(split, view):
             with self.engine.autocast():
                 values = self.cut.activations(batch.input)
-            flat = torch.cat([_laid_out(value).reshape(len(rows), -1).float() for value in values], 1)
+            flat = torch.cat([_laid_out(value).reshape(len(batch), -1).float() for value in values], 1)
             if self.encoding.dtype == np.float16:
                 flat = flat.clamp(-LARGEST_HALF, LARGEST_HALF)
-            yield disk.Block(flat.cpu().numpy().astype(self.encoding.dtype), [1] * len(rows), {})
+            yield disk.Block(flat.cpu().numpy().astype(self.encoding.dtype), [1] * len(batch), {})
+
+    def _targets(self, split: str, view: int) -> Iterator[Any]:
+        """The same of targets that move. Pictures are prepared once more for it, which takes little beside a model."""
+        for batch in self._batches(split, view):
+            yield batch.target
 
     # -- what a Trainer asks of a feed --------------------------------------------------------------------------
 
@@ -273,7 +299,8 @@ class FrozenFeed:
         places[self.feed.rows[split]] = torch.arange(len(kept.good))
         places = places.to(kept.device)
         for rows, columns in self._others.stream(batches):
-            yield rows, Kept(columns, kept.gather(places[rows.to(kept.device)])[split])
+            gathered = kept.gather(places[rows.to(kept.device)])
+            yield rows, Kept(columns, gathered[split], gathered.get(TARGET))
 
     def prepare(
         self, rows: Tensor, gathered: Any, training: bool = False, generator: torch.Generator | None = None
@@ -290,7 +317,8 @@ class FrozenFeed:
             width = int(np.prod(shape, dtype=np.int64))
             values.append(_shaped(flat[:, at : at + width], shape).to(dtype))
             at += width
-        return Batch(Activations(self.cut, given, tuple(values)), batch.target, rows)
+        target = batch.target if self._target is None else _moved(gathered.target, self.feed.device)
+        return Batch(Activations(self.cut, given, tuple(values)), target, rows)
 
 
 class _Kept:
@@ -323,3 +351,27 @@ def _shaped(flat: Tensor, shape: tuple[int, ...]) -> Tensor:
     if len(shape) != 3:
         return flat.reshape(len(flat), *shape)
     return flat.reshape(len(flat), *shape[1:], shape[0]).movedim(-1, 1)
+
+
+def _encoding_of(target: Tensor | Ragged) -> Encoding:
+    """What prepared targets are kept as: whole numbers in 32 bits."""
+    values = target.values if isinstance(target, Ragged) else target
+    dtype = np.dtype(np.float32 if values.is_floating_point() else np.int32)
+    ragged = isinstance(target, Ragged)
+    return Encoding(dtype, tuple(values.shape[2 if ragged else 1 :]), ragged=ragged)
+
+
+def _as_block(target: Tensor | Ragged) -> disk.Block:
+    """Prepared targets of some rows as they are kept."""
+    values = (target.values if isinstance(target, Ragged) else target).cpu()
+    flat = values.numpy().astype(np.float32 if values.is_floating_point() else np.int32)
+    if not isinstance(target, Ragged):
+        return disk.Block(flat, [1] * len(flat), {})
+    lengths = target.lengths.tolist()
+    return disk.Block(np.concatenate([row[:n] for row, n in zip(flat, lengths, strict=True)]), lengths, {})
+
+
+def _moved(target: Any, device: torch.device) -> Any:
+    """Kept targets back as they were prepared."""
+    target = target.to(device, non_blocking=True)
+    return target.long() if isinstance(target, Tensor) and target.dtype == torch.int32 else target

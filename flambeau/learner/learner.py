@@ -21,7 +21,7 @@ from flambeau.data.dataset import Dataset
 from flambeau.data.store.encode import EncodeOptions
 from flambeau.evaluation import measure, with_tta
 from flambeau.fields.augment import Augmentation
-from flambeau.learner import assembly, choices, environment, largest, parts, preflight, rates, records, verdicts
+from flambeau.learner import assembly, choices, environment, largest, parts, preflight, rates, records, stages, verdicts
 from flambeau.learner.feeds import SPLITS, FieldFeed
 from flambeau.learner.frozen import computed_once
 from flambeau.learner.plan import Decision, Plan
@@ -29,6 +29,7 @@ from flambeau.learner.torchfeed import as_feed
 from flambeau.models import Group
 from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.predictor import Predictor
+from flambeau.predictor.tiling import predictor_of
 from flambeau.recipe import Recipe
 from flambeau.run import Run
 from flambeau.techniques import Technique, made, objects
@@ -107,20 +108,20 @@ class Learner:
         parts.write(self.recipe, model, loss, metrics, objective, augment, techniques)
         self._name_own_parts()
         self.feed.groups = self.own_model is None and self.own_objective is None
+        self.decided: tuple[Decision, ...] = ()  # before the plan is made, such as by a budget of time
         if self.data is not None:
             parts.write_fields(self.recipe, self.data)
+            parts.write_objective(self.recipe, self.data)
+            self.decided = stages.write(self.recipe, self.data)
         parts.write_pictures(self.recipe, self.data, {"size": size, "colour": colour})
-        self.asked_run = run
-        """The run that was asked for: its folder, False for none, None for a free one; `run` is the one there is."""
+        self.asked_run = run  # its folder, False for none, None for a free one; `run` is the one there is
         self.run: Run | None = None
         self.trainer: Trainer | None = None
         self.processes = processes.ALONE
         self.findings: list[Finding] = []
-        self.decided: tuple[Decision, ...] = ()
-        """What was decided before the plan is made, such as by a budget of time."""
-        self.first_batch: Batch | None = None
-        """The one that `build` has tried, until the training begins."""
-        self._checked = self._built = False
+        self.began_with: Path | None = None  # the run of the stage before, see `stages`
+        self.first_batch: Batch | None = None  # the one that `build` has tried, until the training begins
+        self._checked, self._built, self.tried_for = False, False, 0.0  # seconds of that try
 
     @property
     def data(self) -> Dataset | None:
@@ -140,11 +141,11 @@ class Learner:
         """
         if self._built:
             return self
-        self.processes = processes.join()
+        self.processes = processes.join() if self.processes is processes.ALONE else self.processes
         asked, notes = self.recipe, list[str]()
-        self.feed.look(asked)
+        looked = self.feed.look(asked)
         with self.processes.wait_for_first():
-            self.feed.open(asked, self.reporter, notes)
+            self.feed.open(looked.recipe, self.reporter, notes)
         if isinstance(self.feed, FieldFeed):
             self.findings = records.with_left_out(self.findings, self.feed)
         planned = self.planned = self.feed.plan(asked).after(self.decided)  # anew: the rows that can be read are known
@@ -155,6 +156,7 @@ class Learner:
             self.recipe, self.data, planned.num_train, notes, self.reporter,
             model=self.own_model, loss=self.own_loss, metrics=self.own_metrics,
         )  # fmt: skip
+        notes += stages.adopt(self)
         own, named = self.own_techniques, self.recipe.techniques
         first = [technique for key, technique in own.items() if key not in named]
         self.techniques = [*first, *(own[key] if key in own else made(key, s) for key, s in named.items())]
@@ -181,8 +183,7 @@ class Learner:
         return self
 
     def plan(self) -> Plan:
-        """What would be trained, each decision with its reason: fields look at the training rows, nothing is trained
-        and no run or encoded data is left. Raises as `build`."""
+        """What would be trained, each decision with its reason; nothing is trained or left. Raises as `build`."""
         if self._built:
             return self.planned
         self._check_names()
@@ -194,8 +195,8 @@ class Learner:
         fits = preflight.try_parts(self.objective, self.engine, self.feed.first_batch())
         if fits is None:
             raise self._out_of_memory()
-        self.first_batch = fits[0]
-        self.feed.tried(self.recipe, self.objective, self.engine, *fits)
+        self.first_batch, output, self.tried_for = fits
+        self.feed.tried(self.recipe, self.objective, self.engine, self.first_batch, output)
 
     def _out_of_memory(self) -> TrainingError:
         return preflight.out_of_memory(self.objective, self.engine, self.recipe.training, *self.feed.largest_batch())
@@ -205,8 +206,9 @@ class Learner:
         return preflight.examine(self.build())
 
     def fit(
-        self, *, resume: bool = False, check: bool = True, compute_threads: int | None = None, **settings: Any
-    ) -> dict[str, float]:
+        self, *, resume: bool = False, check: bool = True, compute_threads: int | None = None, shard: bool = False,
+        **settings: Any,
+    ) -> dict[str, float]:  # fmt: skip
         """Trains, measures and writes the run.
 
         Args:
@@ -214,6 +216,7 @@ class Learner:
             check: look for mistakes first: in the data, and in a model, a loss or an objective of your own.
             compute_threads: that torch computes with, which the last bits of the weights depend on; if not given those
                 that a resumed training began with, else as many as torch has.
+            shard: each of several processes keeps a part of weights, gradients and optimiser, see `training.sharding`.
             settings: of the recipe, such as `epochs=5`.
 
         Returns:
@@ -231,7 +234,7 @@ class Learner:
                 self._name_own_parts()
             self.recipe = self.recipe.with_settings(settings)
         self._check_names()
-        self.processes = processes.join()
+        self.processes = processes.join(shard)
         if not self.processes.first:
             return self._fit(None, resume)
         if self.asked_run is False:
@@ -284,12 +287,15 @@ class Learner:
     def _fit(self, run: Run | None, resume: bool) -> dict[str, float]:
         several = self.processes
         folder, resume = several.same((run.path if run else None, resume))
+        stages.go_on(self, folder)
         self.build()
-        preflight.examine_own(self, self._checked and several.first and not resume)
+        several.refuse(self.objective, self.techniques, self.recipe.training)
+        feed = self._frozen or self.feed
+        timed = several.count == 1 and not resume and feed is self.feed and self.data is not None
+        preflight.examine_own(self, self._checked and several.first and not resume, feed.training if timed else None)
         if run is not None:
             records.write_down(run, self.recipe, self.feed, self.engine, resume, self.reporter)
             self._write_findings(run)
-        feed = self._frozen or self.feed
         self.trainer = Trainer(
             self.objective, self.engine, self.recipe.training,
             train=feed.training, valid=feed.sources.get("valid"), prepare=feed.prepare,
@@ -335,16 +341,13 @@ class Learner:
         return rates.find(self, start=start, end=end, steps=steps)
 
     def baselines(self, split: str | None = None) -> list[dict[str, Any]]:
-        """What the cheapest rivals reach on one split, as `fit` asks for a run: [{name, seconds, metrics, note}].
-
-        Args:
-            split: as for `evaluate`.
-        """
+        """What the cheapest rivals reach on one split (see `evaluate`), as `fit` asks for a run: [{name, seconds,
+        metrics, note}]."""
         self.build()
         if not isinstance(self.feed, FieldFeed):
             return []
         split = split or next(s for s in reversed(SPLITS) if self.feed.sources.get(s) is not None)
-        return [rival.to_dict() for rival in verdicts.rivals(self.objective, self.feed, split, self.reporter)]
+        return [r.to_dict() for r in verdicts.rivals(self.objective, self.feed, self.recipe, split, self.reporter)]
 
     def _write_findings(self, run: Run) -> None:
         records.write_findings(run, self.findings, self._checked, self.data, self._built)
@@ -381,7 +384,7 @@ class Learner:
         self.build()
         if self.data is None:
             return Predictor(self.objective, self.engine)
-        return Predictor(self.objective, self.engine, self.data.fields, self.data.inputs, self.data.target)
+        return predictor_of(self.objective, self.engine, self.data.fields, self.data.inputs, self.data.target)
 
     def predict(self, values: Any, *, batch_size: int = 64, reject_below: float = 0.0, tta: Any = None) -> Any:
         """Predictions for raw values; see `Predictor.predict`."""

@@ -14,7 +14,9 @@ from flambeau.core.errors import UsageError, shown
 from flambeau.core.reporter import Reporter
 from flambeau.data.dataset import Dataset
 from flambeau.fields import Field
-from flambeau.recipe import Recipe
+from flambeau.objectives import OBJECTIVES
+from flambeau.objectives.tasks import task_of
+from flambeau.recipe import ObjectiveChoice, Recipe
 from flambeau.techniques import TECHNIQUES, Technique, keyed
 
 
@@ -67,11 +69,27 @@ def write(
 def write_fields(recipe: Recipe, data: Dataset) -> None:
     """Where the data is from and its fields, changed by what the recipe says of them."""
     recipe.data = data.source
+    objective = recipe.objective
+    reads = OBJECTIVES[objective.name].reads if objective.name in OBJECTIVES else {}
     kept = {n: f.chosen() for n, f in data.fields.items()}
+    for name in data.inputs:
+        if (kind := reads.get(kept[name]["kind"])) is not None:
+            kept[name] = {"kind": kind}
+            data.reasons = {**data.reasons, name: f"{kind}: {objective.name} learns what it is like"}
     for name, given in recipe.fields.items():
         same = name in kept and given.get("kind", kept[name]["kind"]) == kept[name]["kind"]
         kept[name] = {**kept[name], **given} if same else given
     recipe.fields = kept
+
+
+def write_objective(recipe: Recipe, data: Dataset) -> None:
+    """The way of training that the target wants, or an input that is alone, where none was named."""
+    if recipe.objective.name != ObjectiveChoice().name:
+        return
+    if data.target is not None:
+        recipe.objective.name = task_of(Field.from_dict(recipe.fields[data.target])).objective
+    elif len(data.inputs) == 1:
+        recipe.objective.name = data.fields[data.inputs[0]].alone or recipe.objective.name
 
 
 def write_pictures(recipe: Recipe, data: Dataset | None, settings: Mapping[str, Any]) -> None:

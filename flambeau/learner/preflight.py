@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from flambeau import diagnosis
 from flambeau.core.errors import DataError, ModelError, TrainingError, UsageError, first_line, shown
 from flambeau.core.findings import Finding, worst_first
+from flambeau.core.randomness import isolated
 from flambeau.data.batch import Batch
 from flambeau.data.custom import split_batch
 from flambeau.data.items import form
@@ -23,7 +25,7 @@ from flambeau.fields.encoding import Windows
 from flambeau.learner import mismatches
 from flambeau.objectives import Objective, Supervised
 from flambeau.objectives.measured import call
-from flambeau.training import Settings
+from flambeau.training import Settings, Source
 from flambeau.training.engine import Engine
 from flambeau.training.memory import in_parts, is_out_of_memory, let_go
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 EXAMINED = {"model", "loss", "objective"}  # names of own parts in a recipe
 LARGE, FEW = 50_000_000, 8  # parameters of a model that is examined with so few samples
+TOLD_FROM = 90  # seconds of a training, before it begins
 IGNORED = -100  # what torch's losses take for "no class" if not told otherwise
 
 
@@ -170,14 +173,22 @@ def try_batch(objective: Objective, engine: Engine, batch: Batch) -> Any:
     return output
 
 
-def try_parts(objective: Objective, engine: Engine, batch: Batch) -> tuple[Batch, Any] | None:
+def timed(objective: Objective, engine: Engine, batch: Batch) -> tuple[Any, float]:
+    """`try_batch`, and the seconds that it took."""
+    began = time.perf_counter()
+    output = try_batch(objective, engine, batch)
+    engine.synchronise()
+    return output, time.perf_counter() - began
+
+
+def try_parts(objective: Objective, engine: Engine, batch: Batch) -> tuple[Batch, Any, float] | None:
     """`try_batch` on a batch, or on the half, the quarter, … of one that is too large for the memory: what was tried,
-    and its output. None where not even one sample fits."""
+    its output, and the seconds that it took. None where not even one sample fits."""
     parts = [batch]
     while True:
         batch = parts[0]
         try:
-            return batch, try_batch(objective, engine, batch)
+            return batch, *timed(objective, engine, batch)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -306,16 +317,34 @@ class OwnLoss:
         return sum((self.objective.loss(batch, phase) for phase in self.objective.phases), start=0.0)  # type: ignore[return-value]
 
 
-def examine_own(learner: Learner, checked: bool) -> None:
+def examine_own(learner: Learner, checked: bool, source: Source | None) -> None:
     """Examines a model, a loss and an objective of the user's own before they are trained; what comes from the
-    catalogue is tested. Lets go of the batch that was tried.
+    catalogue is tested. Says how long a training takes, if minutes. Lets go of the batch that was tried.
 
     Args:
-        checked: whether it is wanted.
+        checked: whether it is examined.
+        source: the batches of a training of which the time is to be told.
     """
     if checked and EXAMINED.intersection(learner.recipe.own_parts):
         examine(learner)
+    if source is not None and learner.first_batch is not None:
+        _tell_time(learner, learner.first_batch, source)
     learner.first_batch = None
+
+
+def _tell_time(learner: Learner, batch: Batch, source: Source) -> None:
+    """By the time of a forward pass, and twice as much for the gradients. The first one of all is slower: another is
+    made where it says that the training is long."""
+    epochs, batches = learner.recipe.training.epochs or 1, source.count(0)
+    passes = 3 * epochs * batches
+    if learner.tried_for * passes < TOLD_FROM:
+        return
+    with isolated(0):
+        seconds = timed(learner.objective, learner.engine, batch)[1] * passes
+    if seconds >= TOLD_FROM:
+        several = f"{epochs} epoch{'s' * (epochs > 1)} of {batches:,} batches"
+        learner.reporter.say(f"{several} take about {round(seconds / 60):,} min, by the time of one batch; to be done "
+                             "sooner: --budget 5m")  # fmt: skip
 
 
 def examine(learner: Learner) -> list[Finding]:

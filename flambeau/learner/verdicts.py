@@ -7,20 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau import baselines
 from flambeau.core.files import write_json
+from flambeau.learner import stages
 from flambeau.learner.feeds import FieldFeed
 from flambeau.objectives import Objective
 from flambeau.objectives.intervals import unrelated, winner
 from flambeau.objectives.names import higher_is_better
+from flambeau.production import statistics
 from flambeau.recipe import Recipe
 from flambeau.run import Run
 from flambeau.techniques import not_kept
 from flambeau.training.engine import Engine
+from flambeau.training.measure import some
 from flambeau.training.memory import is_out_of_memory
 from flambeau.understand.permutation_importance import importance
 
 if TYPE_CHECKING:
     from flambeau.learner.learner import Learner
 
+PORTRAYED, LOOKED_THROUGH = 8, 1000
+"""Batches, at most about twice as many, of held-out rows that are shown, and of training rows that are compared."""
 MEASURED = {
     "test": "test rows", "valid": "validation rows, which chose the epoch, so this is optimistic",
     "train": "rows, measured on what it trained on", "all": "rows",
@@ -29,10 +34,10 @@ MEASURED = {
 """What an evaluation was made on, by split."""
 
 
-def measured_on(result: Mapping[str, Any]) -> str:
-    """What an evaluation was made on: "150 test rows"."""
+def measured_on(result: Mapping[str, Any], chose: bool = True) -> str:
+    """What an evaluation was made on: "150 test rows". `chose`: whether validation rows chose the epoch."""
     count = f"{result['samples']:,} " if result.get("samples") else ""
-    return f"{count}{MEASURED[result['split']]}"
+    return f"{count}{MEASURED[result['split']] if chose or result['split'] != 'valid' else 'validation rows'}"
 
 
 def figures(result: Mapping[str, Any]) -> str:
@@ -51,7 +56,7 @@ def figures(result: Mapping[str, Any]) -> str:
 def headline(result: Mapping[str, Any], epoch: int | None = None) -> str:
     """Which epoch's weights are kept, and what was measured on what: the last line of a training."""
     kept = "" if epoch is None else f"epoch {epoch} is kept; "
-    return f"{kept}{measured_on(result)}: {figures(result)}"
+    return f"{kept}{measured_on(result, epoch is not None)}: {figures(result)}"
 
 
 def verdict(rivals: list[dict[str, Any]], metrics: Mapping[str, float], metric: str) -> str | None:
@@ -86,10 +91,15 @@ def best_of(rivals: list[dict[str, Any]], metric: str) -> dict[str, Any] | None:
     return max(there, key=lambda rival: sign * rival["metrics"][metric], default=None)
 
 
-def rivals(objective: Objective, feed: FieldFeed, split: str, reporter: Any) -> list[baselines.Baseline]:
-    """What simple rivals reach on one split."""
+def rivals(
+    objective: Objective, feed: FieldFeed, recipe: Recipe, split: str, reporter: Any
+) -> list[baselines.Baseline]:
+    """What simple rivals reach on one split, in the time that the recipe gives each."""
+    limit = baselines.LIMIT if isinstance(recipe.baseline, bool) else recipe.baseline
     train, held_out = (feed.rows[part].numpy() for part in ("train", split))
-    return baselines.baselines(feed.dataset, feed.store, train, held_out, reporter, metric=objective.monitor)
+    return baselines.baselines(
+        feed.dataset, feed.store, train, held_out, reporter, metric=objective.monitor, task=objective.task, limit=limit
+    )
 
 
 def put_beside(
@@ -99,9 +109,11 @@ def put_beside(
     before. The model is saved: nothing may lose it."""
     found: dict[str, Any] = {}
     try:
+        if portrait := portrayed(objective, engine, feed, result["split"]):
+            found["portrait"] = portrait
         if recipe.baseline and objective.task.has_rivals:
             metrics, without = result["metrics"], objective.without_groups()
-            measured = rivals(objective, feed, result["split"], reporter)
+            measured = rivals(objective, feed, recipe, result["split"], reporter)
             found["baselines"] = [rival.beside(metrics, without) for rival in measured]
             line = verdict(found["baselines"], metrics, objective.monitor)
             if line:
@@ -115,6 +127,26 @@ def put_beside(
         if not (is_out_of_memory(error) or isinstance(error, ImportError)):
             raise
         reporter.say("memory ran out while simple rivals were fitted; the model is whole", style="yellow")
+    return found
+
+
+def portrayed(objective: Objective, engine: Engine, feed: FieldFeed, split: str) -> dict[str, Any]:
+    """What the report shows of what the model makes; see `Objective.portrait`. Codes have the labels of their rows."""
+    held_out = some(feed.source(split), feed.prepare, PORTRAYED)
+    objective.model.eval()
+    with engine.autocast():
+        found = objective.portrait(held_out, some(feed.source("train"), feed.prepare, LOOKED_THROUGH))
+    for place in found.get("language", {}).get("surprising", ()):
+        place["place"] = feed.dataset.place(place.pop("row"))
+    if codes := found.pop("codes", None):
+        data = feed.dataset
+        target = data.target if data.target in data.columns else None
+        points = [
+            {"x": x, "y": y, "label": data.fields[target].caption(data.columns[target][row]) if target else "",
+             "place": data.place(row)}
+            for row, (x, y) in zip(codes["rows"], codes["places"], strict=True)
+        ]  # fmt: skip
+        found["codes"] = {"method": codes["method"], "points": points}
     return found
 
 
@@ -133,10 +165,14 @@ def write_down(learner: Learner, run: Run, result: Mapping[str, Any]) -> None:
     data, objective, feed = learner.data, learner.objective, learner.feed
     if data is not None:
         run.save_fields(data.fields, data.inputs, data.target)
+    if went := stages.told(run):
+        result = {**result, "stages": went}
     write_json(run.path / "evaluation.json", {**result, "pending": True})
     if not run.finished:
         run.save_model(objective.model, objective.calibration, not_kept(objective.model, learner.techniques))
     if isinstance(feed, FieldFeed):
         beside = put_beside(result, objective, learner.engine, feed, learner.recipe, learner.reporter)
         result = {**result, **beside}
+        good = feed.store.good.numpy()
+        statistics.write(run, learner.predictor, feed.dataset, feed.store, feed.prepare, good, learner.reporter)
     write_json(run.path / "evaluation.json", result)

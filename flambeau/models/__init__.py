@@ -17,7 +17,8 @@ from flambeau.models.cut import Activations, Cut
 from flambeau.models.fusion import Fusion, default_encoder, fuse
 from flambeau.models.groups import Group, layer_groups
 from flambeau.models.inputs import FUSION, InputSpec
-from flambeau.models.spec import OWN, Built, Ensemble, FromData, OutputSpec, Recommended
+from flambeau.models.own_loss import LossAndAnswers, OwnLoss
+from flambeau.models.spec import OWN, Built, Ensemble, FromData, OutputSpec, Recommended, Undecayed
 from flambeau.models.summary import Summary, summary
 from flambeau.models.text.vectors import Embeddings, is_vectors, load_embeddings
 
@@ -33,10 +34,13 @@ __all__ = [
     "Fusion",
     "Group",
     "InputSpec",
+    "LossAndAnswers",
     "ModelInfo",
     "OutputSpec",
+    "OwnLoss",
     "Recommended",
     "Summary",
+    "Undecayed",
     "build",
     "check_name",
     "choose",

@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from flambeau.core.errors import UsageError
-from flambeau.models.spec import OWN, InputSpec, OutputSpec
+from flambeau.models.spec import ON_BACKBONE, OWN, InputSpec, OutputSpec
 from flambeau.models.vision.resnet import SMALL_PICTURE
+
+
+class Sizes(NamedTuple):
+    """The size of a model where nothing is said of it.
+
+    Attributes:
+        usual: its name.
+        of_processors: that of processors, which are some hundred times slower than accelerators.
+        parts: options that say it in other words.
+    """
+
+    usual: str
+    of_processors: str
+    parts: tuple[str, ...]
+
+    def on(self, device: str) -> tuple[str, str]:
+        """The one for a device, and why."""
+        if device.partition(":")[0] == "cpu":
+            return self.of_processors, f"a processor takes some times as long for {self.usual}"
+        return self.usual, "the usual one"
+
 
 TINY_PICTURE = 12  # below this, three halvings leave nothing to look at
 BY_KIND: dict[str, tuple[str, str]] = {
     "text": ("ngrams", "which words and phrases a text has tells most of what it says"),
     "texts": ("pair", "what two texts have in common is told by neither alone"),
     "tokens": ("lstm-tagger", "a tag depends on the words on both sides"),
+    "corpus": ("gpt", "attention to what came before tells best what follows"),
     "audio": ("m5", "it was made for waves"),
     "table": ("tabm", "it is the strongest network here for {spec}"),
     "history": ("nbeats", "it learns what follows from the past and from what is known ahead, and fast"),
@@ -20,6 +44,10 @@ BY_KIND: dict[str, tuple[str, str]] = {
 """The model of a kind of input, whatever its size, and why."""
 CHEAPER = {"resnet50": "resnet18", "resnet18": "resnet9", "resnet9": "lenet"}
 """A model for the same pictures that takes a fraction of the time."""
+BY_LAYOUT = {"text": ("seq2seq-lstm", "it learns to write from few pairs, and shows where it looked")}
+"""The model of an output that says nothing of the input's kind, and why."""
+SIZES = {"gpt": Sizes("tiny", "nano", ("layers", "heads", "width"))}
+"""Of the models that come in several sizes by name."""
 PRETRAINED_BY_KIND = {"text": ("bag", "it takes word vectors, and trains in seconds")}
 MADE_FOR = {"audio": (16, "melcnn", "it was made for log-mel pictures and keeps their bands apart")}
 """The model of pictures that are made of fields of a kind: the least pixels a side, its name, and why."""
@@ -50,13 +78,18 @@ def choose(
     """
     if what := spec.form.wants_model(spec.shape):
         raise UsageError(f"{what} need its model", fix="give model='hf:FOLDER'")
-    dense = output is not None and output.layout == "dense"
-    if not dense and (known := by_kind(spec.kind, pretrained)) is not None:
+    if output is not None and output.layout in BY_LAYOUT and spec.kind == "text":
+        return BY_LAYOUT[output.layout]
+    placed = output is not None and output.layout in ("dense", "boxes", "code", "text", "span", "masked")
+    if placed and pretrained and output is not None and output.layout in ON_BACKBONE:
+        return "timm:resnet18", "it is the backbone that weights can be loaded into"
+    if not placed and (known := by_kind(spec.kind, pretrained)) is not None:
         return known[0], known[1].format(spec=spec)
-    if dense or not spec.form.pictures:
+    if placed or not spec.form.pictures:
         wanted = f"takes {spec}" + (f" and gives {output}" if output else "")
         if not (suited := OWN.suited(spec.kind, output)):
-            raise UsageError(f"no model {wanted}", fix="name one: model=, or a plug-in's")
+            fix = "name one: model='hf:FOLDER', or a plug-in's" if spec.tokens else "name one: model=, or a plug-in's"
+            raise UsageError(f"no model {wanted}", fix=fix)
         return suited[0], f"it {wanted}"
     height, width = spec.size
     side = f"{height}×{width} px"

@@ -12,6 +12,11 @@ import torch
 from torch import Tensor, nn
 
 import flambeau.models.audio
+import flambeau.models.detection
+import flambeau.models.generative
+import flambeau.models.language
+import flambeau.models.restoration
+import flambeau.models.segmentation
 import flambeau.models.series
 import flambeau.models.tabular
 import flambeau.models.text
@@ -21,11 +26,16 @@ from flambeau.fields import Wanted
 from flambeau.models.catalog import INTERCHANGEABLE, known_names
 from flambeau.models.external import CONSTRUCTION, LOCAL_HINT, build_timm, build_torchvision, torchvision_weights
 from flambeau.models.inputs import FORMS, FUSION
-from flambeau.models.spec import IMAGENET, LAYOUTS, OWN, Built, InputSpec, OutputSpec
+from flambeau.models.language.huggingface import build_causal
+from flambeau.models.language.masked import build_masked
+from flambeau.models.language.seq2seq_pretrained import build_seq2seq
+from flambeau.models.own_loss import LossAndAnswers
+from flambeau.models.spec import IMAGENET, LAYOUTS, ON_BACKBONE, OWN, Adopts, Built, InputSpec, OutputSpec
 from flambeau.models.text.crf import Chain
 from flambeau.models.text.huggingface import PREFIX, build_huggingface, check_source, max_positions
 from flambeau.models.text.vectors import RESERVED, is_vectors, load_embeddings, put_vectors
 from flambeau.models.weights import find_head, load_weights, read_weights
+from flambeau.models.zoo import SHELVES, shelf_of
 
 __all__ = [
     "InputSpec",
@@ -40,8 +50,13 @@ __all__ = [
 ]
 
 MAKERS, TEXT_SOURCE = {"timm": build_timm, "torchvision": build_torchvision}, PREFIX.rstrip(":")
+OF_TRANSFORMERS = {
+    ("corpus", "tokens"): build_causal, ("corpus", "masked"): build_masked, ("text", "text"): build_seq2seq,
+}  # fmt: skip
+"""What makes a model of transformers that is no encoder, by the kind of the input and the layout of the output."""
 WORDY = ("text", "texts", "tokens")  # kinds of input that are made of tokens
 FEWEST_PIECES, ROWS_A_PIECE = 1_500, 4  # of words, for a model that compares texts
+FEWEST_WRITTEN, ROWS_A_WRITTEN_PIECE = 500, 2  # of texts, for a model that writes others for them
 # Sides tried, smallest first, when a model cannot take the pictures that it is given.
 SIDES = (8, 16, 24, 32, 48, 64, 75, 96, 128, 160, 192, 224, 256, 299, 384)
 
@@ -66,8 +81,9 @@ def build(
         name: one of ours, for pictures (`mlp`, `lenet`, `resnet9`, `resnet18`, `resnet34`, `resnet50`), numbers
             (`mlp`), tables (`tabm`, `resmlp`, `linear`), texts (`ngrams`, `bag`, `textcnn`, `lstm`, `gru`,
             `transformer`), two texts (`pair`) or sentences that are tagged (`lstm-tagger`, `gru-tagger`,
-            `transformer-tagger`); `timm:NAME` or `torchvision:NAME`; or `hf:NAME`, an encoder of transformers by its
-            folder or its name on the hub.
+            `transformer-tagger`), or texts that go on (`gpt`); `timm:NAME` or `torchvision:NAME`; `smp:NAME`; or
+            `hf:NAME`, an encoder, language model, detector or segmenter of transformers by its folder or its name on
+            the hub.
         num_outputs: what the target wants: how many numbers for what; or K classes, in the layout that the model has.
         pretrained: True for the name's published weights; a .safetensors or .pth file, or a folder with one; the name
             of other published weights (timm's tag or `hf-hub:…`, torchvision's `IMAGENET1K_V2`). A classifier of
@@ -92,23 +108,31 @@ def build(
     if name == FUSION:
         raise UsageError(f"{FUSION} is for several inputs, and there is one", fix="leave the choice to auto")
     source, rest = _source(name)
-    takes, layout = _kinds(source, name), _layout(source, name, spec)
+    shelf = shelf_of(source, rest, options)
+    takes = ("image",) if shelf else _kinds(source, name)
+    layout = shelf.layout if shelf else _layout(source, name, spec, num_outputs)
     output, fits = OutputSpec.of(num_outputs, layout), spec.kind in takes
     if not fits or output.layout != layout:
-        suited = OWN.suited(spec.kind, None if isinstance(num_outputs, int) else output)
+        suited = OWN.suited(spec.kind, OutputSpec.of(num_outputs)) or OWN.suited(spec.kind)
         fix = f"use the model {suited[0]}" if len(suited) == 1 else f"use one of: {', '.join(suited)}"
         found = f"{name} takes {' or '.join(FORMS[kind].takes for kind in takes)}, the input is {spec}"
         if fits:
             found = f"{name} gives numbers for {LAYOUTS[layout]}, the target wants {output}"
             fix = fix if suited else f"give a plug-in with a model of the layout '{output.layout}'"
         raise UsageError(found, fix=fix + (f", {PREFIX}FOLDER" if spec.tokens else ""))
+    if output.stride is not None and not source and OWN.strides[name] is None:
+        options = {"scale": output.scale, **options}
     with _seeded(generator):
         if is_vectors(pretrained):
             built = _build_with_vectors(name, spec, output.size, str(pretrained), vocabulary, options)
+        elif shelf:
+            built = shelf.make(rest, spec, output.size, pretrained, options)
         elif source == TEXT_SOURCE:
-            built = build_huggingface(rest, spec, output.size, pretrained, options)
+            of_text = OF_TRANSFORMERS.get((spec.kind, layout), build_huggingface)
+            built = of_text(rest, spec, output.size, pretrained, options)
         elif source:
-            built = MAKERS[source](rest, spec, output.size, pretrained or None, options)
+            make = MAKERS[source] if layout == "vector" else ON_BACKBONE[layout]
+            built = make(rest, spec, output.size, pretrained or None, options)
         else:
             built = _build_own(name, spec, output.size, pretrained or None, options)
     _probe(built.model, name, spec, output)
@@ -126,7 +150,7 @@ def check_name(name: str) -> None:
             raise UsageError(f"'{PREFIX}' names no model", fix=f"give a folder or a name on the hub: {PREFIX}FOLDER")
         needed("transformers", "text", name)
         check_source(rest)
-    elif source not in ("", *MAKERS) or not _known(source, name):
+    elif source not in ("", *MAKERS, *(shelf.source for shelf in SHELVES)) or not _known(source, name):
         raise UsageError(f"no model is called '{name}'", fix=_suggestion(name))
 
 
@@ -139,14 +163,17 @@ def skeleton(name: str) -> Built:
     source, rest = _source(name)
     if name == FUSION:
         raise UsageError(f"{FUSION} is made of the models of several inputs", fix="name one of them")
-    kind = _kinds(source, name)[0]
+    shelf = shelf_of(source, rest)
+    kind = "image" if shelf else _kinds(source, name)[0]
     spec = InputSpec(kind, (3, 224, 224) if kind == "image" and source else FORMS[kind].counted_on)
     with torch.device("meta"):
+        if shelf:
+            return shelf.make(rest, spec, 10, None, {})
         if source == TEXT_SOURCE:
             return build_huggingface(rest, InputSpec("text", (1,)), 10, False, {})
         if source:
             return MAKERS[source](rest, spec, 10, None, {})
-        return _build_own(name, spec, 10, None, {})
+        return _build_own(name, spec, spec.form.outputs(spec.shape), None, {})
 
 
 def starts_pretrained(name: str, pretrained: bool | str | Path | None) -> bool:
@@ -176,19 +203,26 @@ def wanted(name: str, pretrained: bool | str | Path | None, rows: int = 0, num_i
 
     Raises as `build` where it is of a folder or hub repository that cannot be read.
     """
-    own, tokenizer = OWN.wants.get(name, {}), name if name.startswith(PREFIX) else None
+    source, rest = _source(name)
+    shelf = shelf_of(source, rest)
+    own, tokenizer = OWN.wants.get(name, {}), name if source == TEXT_SOURCE and not shelf else None
     pieces = own.get("pieces") if num_inputs > 1 and not pretrained else None
     if pieces is not None:
         pieces = max(FEWEST_PIECES, min(pieces, rows // ROWS_A_PIECE)) if find_spec("tokenizers") else None
+    written = own.get("written") if find_spec("tokenizers") else None
+    if written is not None:
+        written = max(FEWEST_WRITTEN, min(written, rows // ROWS_A_WRITTEN_PIECE))
     return Wanted(
         name,
         size=_recommended_size(name, pretrained),
         waves=OWN.kinds.get(name) == ("audio",),
         tokenizer=tokenizer,
-        positions=max_positions(name),
+        positions=None if shelf else max_positions(name),
         words=tokenizer is None and is_vectors(pretrained),
         characters=own.get("characters") if num_inputs == 1 else None,
         pieces=pieces,
+        written=written,
+        masks=shelf.masks(rest) if shelf else own.get("masks"),
     )
 
 
@@ -215,7 +249,8 @@ def _build_own(
         model = builder(spec, num_outputs, **options)
         head = find_head(model, num_outputs)
         file = Path(pretrained) if pretrained else None
-        notes = load_weights(model, read_weights(file), head=head, where=file.name) if file else []
+        convert = model.adopted if isinstance(model, Adopts) else None
+        notes = load_weights(model, read_weights(file), head=head, where=file.name, convert=convert) if file else []
         rates = {model.get_parameter(parameter): rate for parameter, rate in OWN.rates[name].items()}
         return Built(model, head, notes=notes, options=dict(options), rates=rates)
     if not pretrained:
@@ -264,14 +299,17 @@ def _source(name: str) -> tuple[str, str]:
 def _kinds(source: str, name: str) -> tuple[str, ...]:
     """The kinds of input that a model takes."""
     if source == TEXT_SOURCE:
-        return WORDY
+        return (*WORDY, *(kind for kind, _ in OF_TRANSFORMERS))
     return ("image",) if source else OWN.kinds[name]
 
 
-def _layout(source: str, name: str, spec: InputSpec) -> str:
+def _layout(source: str, name: str, spec: InputSpec, wanted: int | OutputSpec) -> str:
     """The layout of a model's output."""
+    if source == "timm" and isinstance(wanted, OutputSpec) and wanted.layout in ON_BACKBONE:
+        return wanted.layout
     if source == TEXT_SOURCE:
-        return spec.form.layout
+        written = isinstance(wanted, OutputSpec) and (spec.kind, wanted.layout) in OF_TRANSFORMERS
+        return wanted.layout if isinstance(wanted, OutputSpec) and written else spec.form.layout
     return "vector" if source else OWN.layouts[name]
 
 
@@ -284,7 +322,7 @@ def _known(source: str, name: str) -> bool:
 def _suggestion(name: str) -> str:
     """The nearest name; the same name of another source before a similar one."""
     names: list[str] = []
-    for source in ("", *MAKERS):
+    for source in dict.fromkeys(("", *MAKERS, *(shelf.source for shelf in SHELVES))):
         with suppress(MissingExtra):
             names += known_names(source)
     bare = name.rpartition(":")[2]
@@ -308,6 +346,10 @@ def _probe(model: nn.Module, name: str, spec: InputSpec, wanted: OutputSpec) -> 
     """Sends one sample through, and raises ModelError unless what is wanted comes out."""
     output = _output_or_error(model, spec)
     output = output.scores if isinstance(output, Chain) else output
+    if isinstance(output, LossAndAnswers):
+        output = output.answers
+        if wanted.layout == "boxes" and isinstance(output, Tensor) and output.ndim == 3:
+            return
     if isinstance(output, Tensor) and wanted.fits(output.shape, spec):
         return
     if not isinstance(output, Exception):

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import fnmatch
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
 import torch
 
+import flambeau.models.detection
+import flambeau.models.generative
+import flambeau.models.language
+import flambeau.models.restoration
+import flambeau.models.segmentation
 import flambeau.models.tabular
 import flambeau.models.text
 import flambeau.models.vision  # noqa: F401  enters our own models
@@ -15,6 +21,7 @@ from flambeau.core.errors import MissingExtra, needed
 from flambeau.models.inputs import FORMS
 from flambeau.models.spec import OWN, InputSpec
 from flambeau.models.text.huggingface import PREFIX
+from flambeau.models.zoo import SHELVES
 
 INTERCHANGEABLE = ("resnet18", "resnet34", "resnet50")
 """Our models that torchvision's weights fit."""
@@ -39,15 +46,26 @@ NOTES = {
     "tcn": "forecasts: causal convolutions",
     "inceptiontime": "whole series: short and long patterns side by side; the default",
     "resnet-1d": "whole series: a residual network",
+    "conv-coder": "encoder and decoder of pictures, for autoencoders; the default",
+    "dense-coder": "encoder and decoder of anything, for autoencoders; the default of tables and series",
+    "detector": "boxes in pictures, from scratch; with weights name a timm model in its place",
     "linear": "tables and numbers: a weight for each; the baseline",
     "resmlp": "tables and numbers: embeddings and residual blocks",
     "tabm": "tables and numbers: an ensemble in one network; the strongest",
+    "gpt": "what follows a text: causal attention from scratch; size=nano, tiny, small, base, gpt2",
+    "awd-lstm": "what follows a text: an LSTM with much left out at random, for little text",
+    "gru-lm": "what follows a text: recurrent layers; tokens cost the same however far it is",
+    "lstm-lm": "what follows a text: recurrent layers; tokens cost the same however far it is",
+    "edsr": "pictures to pictures, of the same size or a multiple; the default",
+    "rrdb": "pictures to pictures: ESRGAN's generator; dense blocks",
+    "srcnn": "pictures to pictures: three convolutions; the baseline",
     "mlp": "numbers, or tiny pictures as a baseline",
     "lenet": "tiny pictures, 4 px and more",
     "resnet9": "small pictures, 8 to 64 px; fast on a CPU",
     "resnet18": "pictures; torchvision's weights fit",
     "resnet34": "pictures; torchvision's weights fit",
     "resnet50": "pictures; torchvision's weights fit",
+    "unet": "masks: a U-Net from scratch; on a backbone where one of timm is named",
 }
 
 
@@ -89,22 +107,32 @@ def list_models(pattern: str = "*") -> list[ModelInfo]:
     ]
     for source, describe in (("timm", _timm_infos), ("torchvision", _torchvision_infos)):
         try:
-            found += describe([name for name in known_names(source) if _matches(name, pattern)])
+            found += describe([name for name in _names_elsewhere(source) if _matches(name, pattern)])
         except MissingExtra as missing:
             found.append(ModelInfo(f"{source}:*", source, None, f"not installed: {missing.fix}"))
+    for shelf in SHELVES:
+        with suppress(MissingExtra):  # which its classifiers have said
+            named = [f"{shelf.source}:{name}" for name in shelf.names()]
+            found += [ModelInfo(name, shelf.layout, None, shelf.note) for name in named if _matches(name, pattern)]
     if _matches(ANY_ENCODER.name, pattern):
         found.append(ANY_ENCODER)
     return found
 
 
 ANY_ENCODER = ModelInfo(
-    f"{PREFIX}FOLDER", "transformers", None, "texts: any encoder of transformers, by its folder or name on the hub"
+    f"{PREFIX}FOLDER",
+    "transformers",
+    None,
+    "texts: any encoder of transformers, or language model, by its folder, its name on the hub or a .gguf file; "
+    "pictures: its detectors (RT-DETR v2, D-FINE, DETR) and segmenters (SegFormer, Mask2Former)",
 )
 
 
 def known_names(source: str) -> list[str]:
     """Every name of a source (`""` for ours, `timm`, `torchvision`), with its prefix. Raises MissingExtra."""
-    return _names_elsewhere(source) if source else list(OWN)
+    placed = [f"{source}:{name}" for shelf in SHELVES if shelf.source == source for name in shelf.names()]
+    elsewhere = _names_elsewhere(source) if source in ("timm", "torchvision") else []
+    return [*elsewhere, *placed] if source else list(OWN)
 
 
 @cache
@@ -126,7 +154,8 @@ def _matches(name: str, pattern: str) -> bool:
 def _own_parameters(name: str) -> int:
     """Counted on a model without memory."""
     kind = OWN.kinds[name][0]
-    shape, outputs = ((3, 224, 224), 1000) if name in INTERCHANGEABLE else (FORMS[kind].counted_on, 10)
+    counted = FORMS[kind].counted_on
+    shape, outputs = ((3, 224, 224), 1000) if name in INTERCHANGEABLE else (counted, FORMS[kind].outputs(counted))
     with torch.device("meta"):
         model = OWN[name](InputSpec(kind, shape), outputs)
     return sum(parameter.numel() for parameter in model.parameters())

@@ -42,7 +42,7 @@ def build_timm(
         ModelError: the weights cannot be had or do not fit, or the model cannot be built at this size.
     """
     timm = needed("timm", "vision", f"timm:{name}")
-    file = _as_file(pretrained)
+    file = weights_file(pretrained)
     arguments: dict[str, Any] = {"num_classes": num_outputs, "in_chans": spec.channels, **_renamed("timm", options)}
     architecture = name.partition(".")[0]
     if isinstance(pretrained, str) and pretrained.startswith("hf-hub:"):
@@ -128,7 +128,7 @@ def build_torchvision(
         reason = f"torchvision cannot build it for {spec} ({first_line(error)})"
         raise ModelError(reason, where=f"torchvision:{name}") from error
     if spec.channels != 3:
-        _replace_first_conv(model, spec.channels)
+        replace_first_conv(model, spec.channels)
     head = find_head(model, num_outputs)
     if not pretrained:
         return Built(model, head, options=dict(options))
@@ -149,7 +149,7 @@ def torchvision_weights(name: str, pretrained: bool | str | Path) -> tuple[Path,
         ModelError: there are none of that name, or they cannot be fetched.
         MissingExtra: torchvision is needed, to know the address, and is not installed.
     """
-    file = _as_file(pretrained)
+    file = weights_file(pretrained)
     if file is not None:
         size = 299 if name == "inception_v3" else 224
         return file, Recommended(IMAGENET.mean, IMAGENET.std, size)
@@ -161,10 +161,10 @@ def torchvision_weights(name: str, pretrained: bool | str | Path) -> tuple[Path,
     else:
         raise _no_such_weights(f"torchvision:{name}", str(pretrained), list(entries.__members__))
     preset = entry.transforms()
-    return _download(entry.url), Recommended(tuple(preset.mean), tuple(preset.std), preset.crop_size[0])
+    return download(entry.url), Recommended(tuple(preset.mean), tuple(preset.std), preset.crop_size[0])
 
 
-def _download(url: str) -> Path:
+def download(url: str) -> Path:
     """The file at `url`, in PyTorch's own cache of weights; its checksum is the one in its name."""
     file = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     if file.exists():
@@ -200,7 +200,7 @@ def offline_at_once() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = before
 
 
-def _as_file(pretrained: bool | str | Path | None) -> Path | None:
+def weights_file(pretrained: bool | str | Path | None) -> Path | None:
     """The path, where `pretrained` is one: by its type, its ending or because there is such a file or folder."""
     if isinstance(pretrained, Path):
         return pretrained
@@ -221,7 +221,7 @@ def _resizer(family: str, model: nn.Module, size: int) -> Callable[[State], Stat
     return lambda state: dict(interpolate_embeddings(size, patch, state))
 
 
-def _replace_first_conv(model: nn.Module, channels: int) -> None:
+def replace_first_conv(model: nn.Module, channels: int) -> None:
     """Lets a model take another number of channels; the new weights follow the old ones' initialisation."""
     name, old = next((n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d) and m.in_channels == 3)
     new = nn.Conv2d(

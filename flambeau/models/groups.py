@@ -137,7 +137,8 @@ def _owners(model: nn.Module, head: set[int]) -> dict[str, str]:
 def _grouped(model: nn.Module, units: Sequence[str], head: set[int]) -> dict[str, str]:
     """The group of each unit: its own; that of the unit before it where it has only vectors; the head's where it comes
     behind the head."""
-    place = {id(parameter): i for i, parameter in enumerate(model.parameters())}
+    shared = model.named_parameters(remove_duplicate=False)  # a head may have the matrix of the first layer
+    place = {id(parameter): i for i, (_, parameter) in enumerate(shared)}
     begins = min((place[found] for found in head), default=len(place))
     groups: dict[str, str] = {}
     for unit in units:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from flambeau.core.errors import UsageError
@@ -71,6 +72,31 @@ class Form:
         """How many different tokens there are, where it is made of such."""
         return None
 
+    def steps(self, shape: Shape) -> int:
+        """Tokens of an example, where it is made of such."""
+        return EXAMPLE_TOKENS
+
+    def outputs(self, shape: Shape) -> int:
+        """The size of the output that a model's parameters are counted with."""
+        return 10
+
+    def choices(self, shape: Shape) -> Shape:
+        """How many codes each category of a sample has, where there are such."""
+        return ()
+
+    def decoded_shape(self, shape: Shape) -> Shape:
+        """The shape of a sample as a decoder gives it: that of its numbers; behind them a score for each code of each
+        category."""
+        return shape
+
+    def as_decoded(self, value: Any, shape: Shape) -> Tensor:
+        """A prepared batch in the form that a decoder gives, float (B, …); a category has 1 at its code, else 0."""
+        return value
+
+    def from_decoded(self, decoded: Tensor, shape: Shape) -> Any:
+        """What a decoder gives, float (B, …), as a prepared batch: of each category the code of the highest score."""
+        return decoded
+
 
 class Picture(Form):
     pictures = True
@@ -128,6 +154,25 @@ class Sentences(Written):
         return shape[0]
 
 
+class WindowsOfText(Form):
+    """Windows of a corpus, whose every token a model is to foretell: as many numbers for each as there are tokens."""
+
+    def told(self, kind: str, shape: Shape) -> str:
+        return f"windows of {shape[1]:,} of {shape[0]:,} different tokens"
+
+    def example(self, shape: Shape, batch: int, device: torch.device | str, dtype: torch.dtype) -> Example:
+        return torch.zeros(batch, self.steps(shape), dtype=torch.int64, device=device)
+
+    def tokens(self, shape: Shape) -> int | None:
+        return shape[0]
+
+    def steps(self, shape: Shape) -> int:
+        return min(shape[1], EXAMPLE_TOKENS)
+
+    def outputs(self, shape: Shape) -> int:
+        return shape[0]
+
+
 class Rows(Form):
     def fits(self, shape: Shape) -> bool:
         return len(shape) > 0 and min(shape[1:], default=1) >= 1 and sum(shape) > 0
@@ -138,6 +183,21 @@ class Rows(Form):
     def example(self, shape: Shape, batch: int, device: torch.device | str, dtype: torch.dtype) -> Example:
         codes = torch.zeros(batch, len(shape) - 1, dtype=torch.int64, device=device)
         return Row(torch.zeros(batch, shape[0], device=device, dtype=dtype), codes)
+
+    def choices(self, shape: Shape) -> Shape:
+        return shape[1:]
+
+    def decoded_shape(self, shape: Shape) -> Shape:
+        return (sum(shape),)
+
+    def as_decoded(self, value: Row, shape: Shape) -> Tensor:
+        chosen = [F.one_hot(codes, size) for codes, size in zip(value.codes.unbind(1), shape[1:], strict=True)]
+        return torch.cat([value.numbers, *chosen], 1).to(value.numbers.dtype)
+
+    def from_decoded(self, decoded: Tensor, shape: Shape) -> Row:
+        numbers, *scores = decoded.split(list(shape), 1)
+        codes = [each.argmax(1) for each in scores]
+        return Row(numbers, torch.stack(codes, 1) if codes else decoded.new_zeros(len(decoded), 0, dtype=torch.int64))
 
 
 class Histories(Form):
@@ -164,6 +224,7 @@ FORMS: dict[str, Form] = {
     "text": Written("(V,),", (1,), "texts", (10_000,)),
     "texts": TwoTexts("(V, V), each", (2,), "two texts", (10_000, 10_000)),
     "tokens": Sentences("(V, A, M) or (V,), each", (1, 3), "sentences of tokens", (10_000, 100, 20), "tokens"),
+    "corpus": WindowsOfText("(V, L), each", (2,), "what texts are written of, token by token", (10_000, 256), "tokens"),
     "audio": Form("(C, T), each", (2,), "waves", (1, 16_000)),
     "table": Rows("(D, K1, …), the K", (), "tables", (10, 10, 10)),
     "series": Form("(C, T), each", (2,), "series", (1, 150)),
@@ -180,11 +241,12 @@ class InputSpec:
 
     Attributes:
         kind: `image` for (C, H, W), `number` for (D,), `text` for (V,), `texts` for (V, V), two of them, `tokens` for
-            (V, A, M) or (V,), `audio` for (C, T), waves, `table` for (D, K1, K2, …), `series` for (C, T), `history` for
-            (C, L, K, H).
+            (V, A, M) or (V,), `corpus` for (V, L), windows of what texts go on with, `audio` for (C, T), waves, `table`
+            for (D, K1, K2, …), `series` for (C, T), `history` for (C, L, K, H).
         shape: the sizes, without the batch; of texts the number of different tokens, padding and unknown among them;
             of sentences of tokens how many words and characters there are, and characters to a word, or how many
-            pieces a pretrained tokeniser has; of tables how many numbers there are, from 0 on, then how many codes
+            pieces a pretrained tokeniser has; of windows of a corpus how many different tokens there are and how long
+            a window is; of tables how many numbers there are, from 0 on, then how many codes
             each category has, unknown among them; of histories channels, steps up to now, channels that are known
             ahead, from 0 on, and steps ahead.
 
@@ -252,8 +314,8 @@ class InputSpec:
     def example(
         self, batch: int = 1, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
     ) -> Example:
-        """Zeros (batch, *shape); of texts, Ragged with `EXAMPLE_TOKENS` unknown tokens each; of two texts, a dict of
-        them; of tables, a Row; of histories, a PastFuture."""
+        """Zeros (batch, *shape); of windows of a corpus int64 (batch, T); of texts, Ragged with `EXAMPLE_TOKENS`
+        unknown tokens each; of two texts, a dict of them; of tables, a Row; of histories, a PastFuture."""
         return self.form.example(self.shape, batch, device, dtype)
 
     def __str__(self) -> str:

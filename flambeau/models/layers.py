@@ -1,4 +1,4 @@
-"""Activations and normalisations by name, for our own models, so that they can be compared."""
+"""Activations and normalisations by name, for our own models, so that they can be compared; and layers of several."""
 
 from __future__ import annotations
 
@@ -43,6 +43,12 @@ def normalisation(name: str, channels: int) -> nn.Module:
     channels or as one `layer`, or `none`. Raises UsageError, with the nearest name, where there is no such."""
     check_known("no normalisation is called", [name], NORMS)
     return NORMS[name](channels)
+
+
+def conv_norm(before: int, after: int, stride: int = 1) -> nn.Sequential:
+    """A convolution of 3×3, batch normalisation and ReLU."""
+    convolution = nn.Conv2d(before, after, 3, stride, 1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True))
 
 
 def groups(channels: int) -> int:

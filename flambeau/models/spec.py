@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -12,9 +13,12 @@ from torch import Tensor, nn
 from flambeau.core.errors import UsageError
 from flambeau.core.registry import Registry
 from flambeau.fields import Ragged
-from flambeau.models.inputs import EXAMPLE_TOKENS, InputSpec
+from flambeau.models.inputs import InputSpec
 
-LAYOUTS = {"vector": "a sample", "tokens": "a token", "dense": "a cell of a picture"}
+LAYOUTS = {
+    "vector": "a sample", "tokens": "a token", "dense": "a cell of a picture", "boxes": "a box", "code": "a code",
+    "text": "a token of an answer", "span": "a place of a text", "masked": "a token that is hidden",
+}  # fmt: skip
 """What an output has its numbers for."""
 
 
@@ -25,8 +29,15 @@ class OutputSpec:
     Attributes:
         size: how many numbers: K classes, or C channels.
         layout: what for: `vector`, (B, size), for a sample; `tokens`, (B, T, size), for each token; `dense`,
-            (B, size, H / stride, W / stride), for each cell of a picture.
-        stride: pixels along a side of a cell; None where the model may choose it.
+            (B, size, H / stride, W / stride), for each cell of a picture; `boxes`, (B, N, size + 4), for each of N
+            places that may each say one thing, where `size` is K + 4: K logits, then the box, and then the place
+            itself, both as left, top, right, bottom in 0…1 of the input. N is the model's affair; `code`, a `Coder`,
+            whose decoder takes `size` numbers, and which called gives (B, F) features of its encoder; `text`, a
+            `Seq2Seq`, (B, T, size) for each token of an answer that is written; `span`, (B, size, 1 + T), for no answer
+            and each token of the first text; `masked`, (B, T, size) for each token, by those on both sides.
+        stride: pixels along a side of a cell, below 1 where a pixel has several cells; None where the model may choose
+            it.
+        model: the name of the one that is taken if none is named.
 
     Raises:
         UsageError: no number is asked for, or there is no such layout.
@@ -34,13 +45,19 @@ class OutputSpec:
 
     size: int
     layout: str = "vector"
-    stride: int | None = 1
+    stride: int | Fraction | None = 1
+    model: str = ""
 
     def __post_init__(self) -> None:
         if self.size < 1:
             raise UsageError(f"a model with {self.size} outputs was asked for", expected="at least 1")
         if self.layout not in LAYOUTS:
             raise UsageError(f"no layout of an output is called '{self.layout}'", expected=", ".join(LAYOUTS))
+
+    @property
+    def scale(self) -> int:
+        """Cells along a side of a pixel, where it has several; else 1."""
+        return int(1 / self.stride) if self.stride else 1
 
     @classmethod
     def of(cls, wanted: int | OutputSpec, layout: str = "vector") -> OutputSpec:
@@ -50,8 +67,16 @@ class OutputSpec:
     def shape(self, spec: InputSpec) -> tuple[int | None, ...]:
         """The shape of the output for one sample as `InputSpec.example` gives it; None for a size that is free."""
         if self.layout == "dense":
-            return (self.size, *(None if self.stride is None else -(-side // self.stride) for side in spec.size))
-        return (self.size,) if self.layout == "vector" else (EXAMPLE_TOKENS, self.size)
+            return (self.size, *(None if self.stride is None else int(-(-side // self.stride)) for side in spec.size))
+        if self.layout == "boxes":
+            return (None, self.size + 4)
+        if self.layout == "text":
+            return (None, self.size)
+        if self.layout == "span":
+            return (self.size, None)
+        if self.layout == "code":
+            return (None,)
+        return (self.size,) if self.layout == "vector" else (spec.form.steps(spec.shape), self.size)
 
     def fits(self, shape: Sequence[int], spec: InputSpec) -> bool:
         """Whether the output of a batch has this shape."""
@@ -59,6 +84,8 @@ class OutputSpec:
         return len(shape) == len(wanted) and all(w in (None, s) for s, w in zip(shape, wanted, strict=True))
 
     def __str__(self) -> str:
+        if self.layout == "code":  # its size is the objective's affair
+            return LAYOUTS[self.layout]
         return f"{self.size:,} numbers for {LAYOUTS[self.layout]}"
 
 
@@ -99,6 +126,7 @@ class Built:
         options: plain data, with which `build` makes a model of the same shape where the files that this one came from
             are gone.
         rates: shares of the learning rate, of the parameters that have one of their own.
+        from_zero: whether its head may begin at zero, as one layer may, beside pretrained weights.
     """
 
     model: nn.Module
@@ -107,6 +135,7 @@ class Built:
     notes: list[str] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)
     rates: dict[nn.Parameter, float] = field(default_factory=dict)
+    from_zero: bool = True
 
     def head_parameters(self) -> list[nn.Parameter]:
         """The parameters of the final classifier."""
@@ -122,12 +151,28 @@ class Ensemble(Protocol):
 
 
 @runtime_checkable
+class Undecayed(Protocol):
+    """A model that has matrices which weight decay leaves alone, as it does biases and norms."""
+
+    def undecayed(self) -> Iterable[nn.Parameter]:
+        """These matrices."""
+
+
+@runtime_checkable
 class FromData(Protocol):
     """A model that begins with what it counts in the training rows."""
 
     def initialise_from_data(self, batches: Iterable[tuple[Any, Tensor]]) -> None:
         """Looks at each batch once: an input, and which classes or labels each of its samples has, float (B, K); ones
         (B, 1) where there are none."""
+
+
+@runtime_checkable
+class Adopts(Protocol):
+    """A model that takes weights of a model that it is made of."""
+
+    def adopted(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """These weights by the names that they have in it, and its own of what they have not."""
 
 
 @runtime_checkable
@@ -190,14 +235,14 @@ class Models(Registry[Builder]):
         super().__init__("model")
         self.kinds: dict[str, tuple[str, ...]] = {}
         self.layouts: dict[str, str] = {}
-        self.strides: dict[str, int] = {}
+        self.strides: dict[str, int | None] = {}
         self.options: dict[str, tuple[str, ...]] = {}
         self.rates: dict[str, Mapping[str, float]] = {}
         self.wants: dict[str, Mapping[str, Any]] = {}
 
     def register(
         self, name: str, kinds: tuple[str, ...] = ("image",), of: Callable[[InputSpec], tuple[Any, ...]] = whole,
-        rates: Mapping[str, float] = {}, layout: str = "vector", stride: int = 1,
+        rates: Mapping[str, float] = {}, layout: str = "vector", stride: int | None = 1,
         wants: Mapping[str, Any] = {}, **fixed: Any,
     ) -> Callable[[Any], Any]:  # fmt: skip
         """A decorator that enters a class, or a function that makes a model, under `name`; its arguments behind
@@ -207,7 +252,8 @@ class Models(Registry[Builder]):
             kinds: of input that it takes.
             of: what it takes before `num_outputs`, from the spec of the input.
             rates: shares of the learning rate, by parameters' names.
-            layout, stride: of its output, as in `OutputSpec`.
+            layout, stride: of its output, as in `OutputSpec`; None for a model whose option `scale` says how many cells
+                a pixel has along a side.
             wants: of the fields that it is given, as in `Wanted`.
             fixed: options that the name settles.
         """
@@ -233,8 +279,14 @@ class Models(Registry[Builder]):
         if output is None:
             return named
         named = [name for name in named if self.layouts[name] == output.layout]
-        return [name for name in named if output.layout != "dense" or output.stride in (None, self.strides[name])]
+        if output.layout == "dense" and output.stride is not None:
+            fits = {output.stride, None} if output.stride <= 1 else {output.stride}
+            named = [name for name in named if self.strides[name] in fits]
+        return sorted(named, key=lambda name: (name != output.model, self.strides[name] is None))
 
 
 OWN = Models()
 """Our own models; the files of `models/vision/`, `text/`, `audio/` and `tabular/` enter themselves."""
+ON_BACKBONE: Registry[Callable[[str, InputSpec, int, Any, dict[str, Any]], Built]] = Registry("layout on a backbone")
+"""What a name of timm's stands for where another layout than a vector is wanted, by that layout: a model that has it as
+its backbone. Called as `build_timm` is: name, spec, size of the output, weights, options."""

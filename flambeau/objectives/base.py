@@ -7,7 +7,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,8 +20,12 @@ from flambeau.fields import Field
 from flambeau.models import Built, Group, layer_groups
 from flambeau.objectives.metrics import Metric
 from flambeau.objectives.prediction import Prediction
+from flambeau.objectives.programs import Program, Runtimes
 from flambeau.objectives.ranking import Curve
 from flambeau.objectives.tasks import Task
+
+if TYPE_CHECKING:
+    from PIL import Image as PILImage
 
 OBJECTIVES: Registry[type[Objective]] = Registry("objective")
 Criterion = Callable[..., Tensor]
@@ -81,9 +85,23 @@ class Objective(ABC):
     phases: ClassVar[tuple[str, ...]] = ("train",)
     settings: ClassVar[tuple[str, ...]] = ()
     """Options of `build` that a recipe may set: `objective: {name: vae, beta: 0.5}`."""
+    next_verb: str = "predict {run} FILE"
+    """What a run is for, as a command after `flambeau`."""
+    preset: ClassVar[Mapping[str, Any]] = {}
+    """Their values where none is given and the name stands for others than those of the signature."""
     takes: ClassVar[tuple[str, ...]] = ()
     """Which of `model`, `loss`, `metric` and `target` it is made from. Data without a target, or with one that is not
     looked at, does where it takes none; a model or a loss of the recipe's that it does not take is refused."""
+    reads: ClassVar[Mapping[str, str]] = {}
+    """Kinds of inputs that it reads as another: by the kind that they look like, the one that they are then of."""
+    layout: ClassVar[str] = ""
+    """Of the model's output, as in `OutputSpec`, where it takes a model and the target does not say."""
+    whole: ClassVar[bool] = False
+    """Whether pretrained weights are those of all of its model, the last layer too: no head begins fresh."""
+    tells_oddness: ClassVar[bool] = False
+    """Whether an answer is a number that says how odd the value is."""
+    augments: ClassVar[bool] = True
+    """Whether inputs are augmented in training where nothing is said of it."""
     model: nn.Module
     monitor: str = "loss"
     higher_is_better: bool = False
@@ -97,6 +115,11 @@ class Objective(ABC):
     def build(cls, context: Context, **options: Any) -> Objective:
         """The objective for some data, with options of the recipe; its weights are loaded afterwards where a run is."""
         return cls(**options)
+
+    @classmethod
+    def fields_of(cls, target: str | None, inputs: Sequence[str]) -> dict[str, Field]:
+        """What columns that are named are, whatever their values look like, where it is trained on nothing else."""
+        return {}
 
     @abstractmethod
     def loss(self, batch: Batch, phase: str) -> Tensor:
@@ -126,6 +149,11 @@ class Objective(ABC):
         """What the mean in `loss` is over: samples, or tokens. Accumulated steps are weighted by it."""
         return len(batch)
 
+    def num_parts(self, batch: Batch) -> int:
+        """How many parts a step takes a batch in at least, so that what it computes of it at once stays small. Their
+        gradients add up to those of the whole."""
+        return 1
+
     def parameters(self, phase: str) -> list[nn.Parameter]:
         """The parameters that a phase updates."""
         return list(self.model.parameters())
@@ -134,9 +162,17 @@ class Objective(ABC):
         """Those that start from nothing where the rest is pretrained: they learn at the full rate."""
         return []
 
+    def replace_parameters(self, others: Mapping[nn.Parameter, nn.Parameter]) -> None:  # noqa: B027 -- most remember none
+        """The model's parameters are others now: {the one before: the one in its place}. For what remembers some."""
+
     def groups(self) -> tuple[Group, ...]:
         """The layer groups of the model, from its input to its head; see `flambeau.models.layer_groups`."""
         return layer_groups(self.model, self.head_parameters(), self.group_patterns)
+
+    def figures(self) -> dict[str, float]:
+        """The means of what steps have measured beside their loss since the last call, by name; read from the device
+        here, at once. The training writes them beside its losses."""
+        return {}
 
     @abstractmethod
     def start_evaluation(self, detail: bool = False) -> None:
@@ -222,15 +258,57 @@ class Objective(ABC):
         """Model output after its activation: probabilities (B, K), or numbers (B, …)."""
         raise NotImplementedError(f"{type(self).__name__} does not predict")
 
+    def programs(self) -> dict[str, Program]:
+        """What is exported of it, by name; `predict` answers as `predict` does.
+
+        Raises:
+            UsageError: nothing of it can be.
+        """
+        raise UsageError(f"{type(self).__name__} has nothing to export", fix="define its programs")
+
+    @classmethod
+    def of_programs(cls, context: Context, runtimes: Runtimes) -> Objective:
+        """What answers and measures by exported programs in place of a model, which `context` does not give.
+
+        Raises:
+            UsageError: nothing of it is exported.
+        """
+        raise UsageError(f"{cls.__name__} has nothing to export", fix="define its programs")
+
     def generate(self, count: int, generator: torch.Generator) -> Tensor:
         """New inputs (count, …), as they are prepared for the model. All randomness from `generator`, on the CPU."""
         raise UsageError(f"{type(self).__name__} does not generate")
+
+    def sheet(self) -> PILImage.Image | None:
+        """A small picture of what is made of the same noise whenever it is asked for, in inference mode: a training
+        keeps one of each epoch. None where what is made cannot be seen."""
+        return None
+
+    def portrait(self, held_out: Iterable[Batch], train: Iterable[Batch]) -> dict[str, Any]:
+        """After training: what the report shows of what the model makes, plain JSON; empty for one that makes nothing.
+
+        Args:
+            held_out: batches from all over the rows that it was not trained on, as an evaluation sees them.
+            train: batches of those that it was trained on, as an evaluation sees them.
+        """
+        return {}
 
     def decode(
         self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None, value: Any = None
     ) -> Prediction:
         """The output of `predict` for one sample to what a person reads; see `Task.decode`."""
         return self.task.decode(output, reject_below, asked, value)
+
+    @classmethod
+    def suggests(cls, options: Mapping[str, Any], num_train: int) -> Mapping[str, tuple[Any, str]]:
+        """Settings of the training that suit it, taken where nothing is said of them: {name: (value, why)}; `phases` by
+        phase, `techniques` that are taken where none is named, and `objective.…` for an option of its own.
+
+        Args:
+            options: of the objective, all.
+            num_train: how many rows are trained on, as far as is known.
+        """
+        return {}
 
     def describe(self) -> str:
         """A sentence: what is minimised and why."""
@@ -256,4 +334,5 @@ def defaults(name: str) -> dict[str, Any]:
     kind = OBJECTIVES[name]
     parameters = {**inspect.signature(kind).parameters, **inspect.signature(kind.build).parameters}
     given = {option: parameters[option].default for option in kind.settings if option in parameters}
+    given |= kind.preset
     return {option: value for option, value in given.items() if value is not inspect.Parameter.empty}

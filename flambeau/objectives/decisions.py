@@ -186,15 +186,3 @@ def _at(curve: Curve, score: float, cost: Any) -> dict[str, Any]:
     if cost is not None:
         found["cost"] = (cost[0] * (there - hits) + cost[1] * others) / max(1, there + absent)
     return found
-
-
-def logits(p: np.ndarray) -> np.ndarray:
-    """Logits of probabilities of labels (K), as thresholds are in."""
-    p = np.asarray(p, np.float64)
-    return np.log(np.maximum(p, 1e-38)) - np.log(np.maximum(1 - p, 1e-38))
-
-
-def logit_of_two(p: np.ndarray, which: int) -> float:
-    """The logit of one of two classes, from the probabilities of both (2)."""
-    of, other = np.log(np.maximum(np.asarray(p, np.float64), 1e-38))[[which, 1 - which]]
-    return float(of - other)

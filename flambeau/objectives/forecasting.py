@@ -46,7 +46,7 @@ class Pinball:
 def in_order(output: Tensor, field: Forecast, spread: Sequence[float]) -> Tensor:
     """Output (B, H·Q) as quantiles (B, H, Q), those that cross put in order, and their distance
     from the middle one scaled by `spread`."""
-    quantiles = output.float().view(len(output), -1, len(field.quantiles)).sort(-1).values
+    quantiles = output.float().view(output.shape[0], -1, len(field.quantiles)).sort(-1).values
     if set(spread) == {1.0}:
         return quantiles
     middle = quantiles[..., field.middle, None]

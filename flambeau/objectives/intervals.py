@@ -39,10 +39,12 @@ def wilson(right: float, total: float, z: float = Z) -> Interval:
 
     >>> [round(v, 3) for v in wilson(0.9, 100)]
     [0.826, 0.945]
+    >>> wilson(0.0, 22)[0], wilson(1.0, 22)[1]
+    (0.0, 1.0)
     """
     middle = (right + z * z / (2 * total)) / (1 + z * z / total)
     half = z * math.sqrt(right * (1 - right) / total + z * z / (4 * total * total)) / (1 + z * z / total)
-    return middle - half, middle + half
+    return middle - half if right > 0 else 0.0, middle + half if right < 1 else 1.0  # which rounding misses
 
 
 def half_width(without: np.ndarray) -> float:

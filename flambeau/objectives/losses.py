@@ -88,7 +88,7 @@ def focal(
         target = F.one_hot(target, output.shape[1]).movedim(-1, 1)
     shares = target * (1 - label_smoothing) + label_smoothing / output.shape[1]
     loss = -(shares * (1 - log_p.exp()).clamp_min(0) ** gamma * log_p).sum(1)
-    return loss if reduction == "none" else loss.mean()
+    return reduced(loss, reduction)
 
 
 @LOSSES.register("asymmetric")
@@ -122,11 +122,16 @@ def asymmetric(
     seen = (p - margin).clamp_min(0)  # of what is not there
     absent = F.logsigmoid(-output) if margin == 0 else (1 - seen).clamp_min(1e-8).log()
     loss = -(there + (1 - target) * seen**gamma_negative * absent).mean(1)
-    return loss if reduction == "none" else loss.mean()
+    return reduced(loss, reduction)
 
 
 LOSSES.register("tag_cross_entropy")(tag_cross_entropy)
 LOSSES.register("pinball")(Pinball([0.5]))
+
+
+def reduced(losses: Tensor, reduction: str) -> Tensor:
+    """The losses, or their mean."""
+    return losses if reduction == "none" else losses.mean()
 
 
 def named(asked: Asked) -> Loss:

@@ -23,9 +23,10 @@ LEAST_EXACT = 2**15  # scores of each of many labels up to which its average pre
 
 @runtime_checkable
 class Metric(Protocol):
-    """What a metric does. `output` is activated: probabilities (B, K), or numbers in the target's own units."""
+    """What a metric does. `output` is activated: probabilities (B, K), or numbers in the target's own units;
+    `target` is prepared, a Tensor of most kinds."""
 
-    def update(self, output: Tensor, target: Tensor, rows: Tensor) -> None:
+    def update(self, output: Tensor, target: Any, rows: Tensor) -> None:
         """Counts a batch."""
         ...
 

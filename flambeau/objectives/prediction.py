@@ -28,6 +28,7 @@ class Prediction:
         quantiles: of a forecast, the numbers of each quantile.
         times: of a forecast, when its steps are.
         series: of a forecast, whose it is.
+        place: of an answer that is a part of a text, its characters in it: from, and up to.
         field: of an answer that is a file, the target's, which makes JSON of it.
     """
 
@@ -39,6 +40,7 @@ class Prediction:
     quantiles: dict[str, list[float]] | None = None
     times: list[str] | None = None
     series: str | None = None
+    place: tuple[int, int] | None = None
     field: Field | None = None
 
     def top(self, k: int) -> dict[str, float]:
@@ -56,6 +58,8 @@ class Prediction:
             out["spans"] = [{**s._asdict(), "text": " ".join(self.tokens[s.start : s.end])} for s in self.spans]
         named = {"series": self.series, "times": self.times, "quantiles": self.quantiles}
         out |= {name: value for name, value in named.items() if value is not None}
+        if self.place is not None:
+            out["place"] = [*self.place]
         if self.confidence is not None:
             out["confidence"] = round(self.confidence, 6)
         if self.probabilities:

@@ -109,7 +109,7 @@ class BySlice:
             return None
         else:
             half = error * float(stats.t.ppf(0.975, independent - 1))
-            ends = max(mean - half, 0.0), mean + half
+            ends = max(mean - half, 0.0), min(mean + half, self.task.greatest_error)
         return sorted(float(self.of_mean(np.asarray(end))) for end in ends)
 
 

@@ -13,12 +13,14 @@ from flambeau.core.errors import UsageError
 from flambeau.core.registry import Asked, name_and_options
 from flambeau.data.batch import Batch
 from flambeau.fields import Field, Windows
-from flambeau.models import Built, Ensemble, FromData
+from flambeau.models import Built, Ensemble, FromData, LossAndAnswers, OwnLoss
+from flambeau.models.own_loss import own_loss
 from flambeau.objectives.base import OBJECTIVES, Context, Objective
 from flambeau.objectives.losses import arguments, each_sample, expects_classes
 from flambeau.objectives.measured import Measured, call, takes_blends
 from flambeau.objectives.metrics import Grouped, Own
 from flambeau.objectives.probabilities import Ranked
+from flambeau.objectives.programs import Program, Runtimes, arrays_of, tensors
 from flambeau.objectives.ranking import Curve
 from flambeau.objectives.tasks import Task, task_of
 
@@ -28,6 +30,11 @@ WINDOWS_AT_ONCE = 256  # a long clip has more windows than fit into memory
 def over_windows(model: nn.Module, windows: Windows) -> Tensor:
     """The mean over each sample's windows of the model's output, (B, …)."""
     values, counts = windows
+    if torch.compiler.is_exporting():  # as many of each sample as of the longest
+        outputs = model(values).unflatten(0, (counts.shape[0], -1))
+        there = torch.arange(outputs.shape[1], device=values.device) < counts[:, None]
+        weights = (there / counts[:, None]).to(outputs.dtype)
+        return (outputs * weights.view(*weights.shape, *(1,) * (outputs.ndim - 2))).sum(1)
     outputs = torch.cat([model(part) for part in values.split(WINDOWS_AT_ONCE)])
     owner = torch.repeat_interleave(torch.arange(len(counts), device=values.device), counts)
     sums = outputs.new_zeros(len(counts), *outputs.shape[1:]).index_add_(0, owner, outputs)
@@ -61,9 +68,14 @@ class Supervised(Objective):
     ):
         built = model if isinstance(model, Built) else Built(model)
         self.model, self.target, self.task = built.model, target, task_of(target)
+        self._own_loss = self.model if isinstance(self.model, OwnLoss) else None
+        if self._own_loss is not None and loss != "auto":
+            raise UsageError(f"the model's loss is inside it: that of {self._own_loss.own_loss}", fix="leave loss out")
         loss = self.task.default_loss if loss == "auto" else loss
         self.loss_options: dict[str, Any] = {}
-        if callable(loss):
+        if self._own_loss is not None:
+            self.loss_function, self.loss_name = own_loss, f"the loss of {self._own_loss.own_loss}"
+        elif callable(loss):
             self.loss_function, self.loss_name = loss, getattr(loss, "__name__", type(loss).__name__)
         else:
             self.loss_function = self.task.criterion(loss)
@@ -105,11 +117,17 @@ class Supervised(Objective):
     def _measured_task(self) -> Task:
         return task_of(self.measured.field) if self.measured else self.task
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: Batch) -> Any:
         """Raw model output. A tuple of inputs is spread over the model's arguments; outputs of windows are averaged."""
+        if self._own_loss is not None:
+            return self._own_loss(batch.input, None if batch.target is None else self.task.learned(batch))
         if isinstance(batch.input, Windows):
             return over_windows(self.model, batch.input)
         return call(self.model, batch.input)
+
+    def _answers(self, output: Any, batch: Batch) -> Any:
+        """Raw output after its activation, as `Task.answer` gives it."""
+        return output.answers if isinstance(output, LossAndAnswers) else self.task.answer(output, batch.input)
 
     def wanted(self, batch: Batch) -> Any:
         """The targets of what `forward` gives: in training once for each member of an ensemble."""
@@ -132,10 +150,14 @@ class Supervised(Objective):
         return self.task.blends and takes_blends(self.loss_function)
 
     def weight(self, batch: Batch) -> float:
-        return self.task.weight(batch)
+        return self.task.weight(batch) if self._own_loss is None else len(batch)
 
     def head_parameters(self) -> list[nn.Parameter]:
         return self._head
+
+    def replace_parameters(self, others: Mapping[nn.Parameter, nn.Parameter]) -> None:
+        self._head = [others.get(parameter, parameter) for parameter in self._head]
+        self._rates = {others.get(parameter, parameter): rate for parameter, rate in self._rates.items()}
 
     @property
     def class_numbers(self) -> bool:
@@ -168,7 +190,7 @@ class Supervised(Objective):
         weight = self.weight(batch)
         self._loss = self._loss + exact * weight
         self._count += weight
-        activated = self.task.answer(output, batch.input)
+        activated = self._answers(output, batch)
         for own in self._own:
             own.update(activated, batch.target, batch.rows)
         known = (activated, batch.target, batch.rows)
@@ -224,13 +246,52 @@ class Supervised(Objective):
             self.model.initialise_from_data((batch.input, self.task.counted(batch.target)) for batch in batches)
 
     def calibrate(self, batches: Iterable[Batch]) -> str | None:
+        if self._own_loss is not None:
+            return None  # there is no raw output that a temperature could soften
         return self.task.calibrate((self.forward(batch).detach(), batch.target) for batch in batches)
 
     def predict(self, batch: Batch) -> Tensor:
         with torch.inference_mode():
-            return self.task.answer(self.forward(batch), batch.input)
+            return self._answers(self.forward(batch), batch)
+
+    def programs(self) -> dict[str, Program]:
+        return {"predict": Program(self._exported)}
+
+    def _exported(self, batch: Batch) -> dict[str, Tensor]:
+        output = self.forward(batch)
+        if isinstance(output, LossAndAnswers):
+            assert output.answers is not None
+            return {self.task.answers: output.answers}
+        return self.task.exported(output, batch.input)
+
+    @classmethod
+    def of_programs(cls, context: Context, runtimes: Runtimes) -> Objective:
+        return Answered(runtimes, context)
 
     def describe(self) -> str:
         kind = f" for a target of the kind {self.target.kind}" if self.target else ""
         options = ", ".join(f"{name} {value}" for name, value in self.loss_options.items())
         return f"{self.loss_name.replace('_', ' ')}{f' ({options})' if options else ''}{kind}"
+
+
+class Answered(Supervised):
+    """Measures and predicts with what exported programs give; it is not trained.
+
+    Args:
+        runtimes: with `predict` among them.
+        context: of the run that was exported; its model is not asked for.
+    """
+
+    def __init__(self, runtimes: Runtimes, context: Context):
+        loss = context.loss if isinstance(context.loss, str | Mapping) else "auto"
+        super().__init__(nn.Identity(), context.target, loss, context.metrics, context.metric)
+        self.runtimes = runtimes
+
+    def _given(self, batch: Batch) -> dict[str, Tensor]:
+        return tensors(self.runtimes, "predict", arrays_of(batch))
+
+    def forward(self, batch: Batch) -> Any:
+        return self.task.raw(self._given(batch))
+
+    def predict(self, batch: Batch) -> Tensor:
+        return self.task.finished(self._given(batch))

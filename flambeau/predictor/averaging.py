@@ -58,7 +58,7 @@ class EnsemblePredictor(Predictor):
         run.load_model(combination)
         objective.calibration, objective.decision = run.calibration, run.decision
         predictor = cls(loaded, objective)
-        predictor.examples = run.examples
+        predictor.examples, predictor.version = run.examples, run.version
         return predictor
 
     @property
@@ -142,7 +142,7 @@ class ViewingPredictor(Predictor):
         averaged.calibration = averaged.of_members.calibration = objective.calibration
         averaged.decision = objective.decision
         super().__init__(averaged, predictor.engine, predictor.fields, predictor.inputs, predictor.target)
-        self.examples, self.note = predictor.examples, predictor.note
+        self.examples, self.note, self.version = predictor.examples, predictor.note, predictor.version
         self.predictor, self.tta = predictor, tta
         self._prepare = [self._preparer(number) for number in range(tta.count)]
 

@@ -12,19 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from flambeau.core import plugins
-from flambeau.core.arrays import as_array, missing
+from flambeau.core.arrays import as_array
 from flambeau.core.errors import DataError, RunError, UsageError
 from flambeau.core.findings import Finding, Severity
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data.batch import Batch
 from flambeau.data.custom import batch_length, to_device
 from flambeau.data.dataset import Dataset
-from flambeau.data.grouping import PRESENT, optional, regrouped
+from flambeau.data.grouping import PRESENT, encoded_some, regrouped
 from flambeau.data.prepare import Preparer
 from flambeau.data.reading import read_rows
 from flambeau.data.several import Prepare
-from flambeau.data.sources.frames import as_polars, with_index
-from flambeau.data.sources.paths import unpacked
+from flambeau.data.sources.frames import with_index
 from flambeau.data.store.encode import EncodeOptions, encode
 from flambeau.data.store.store import Gathered, Store, collate
 from flambeau.diagnosis.values import tensor_of
@@ -34,8 +33,8 @@ from flambeau.objectives import OBJECTIVES, Context, Objective
 from flambeau.objectives import made as made_objective
 from flambeau.objectives.prediction import Prediction
 from flambeau.objectives.tasks import task_of
-from flambeau.predictor import embedding
-from flambeau.predictor.building import model_of
+from flambeau.predictor import embedding, generating, texts
+from flambeau.predictor.building import model_of, rows_of
 from flambeau.run import Run
 from flambeau.techniques import TECHNIQUES, made, name_of, not_kept
 from flambeau.training import engine
@@ -80,6 +79,8 @@ class Predictor:
         """A few training rows, raw values by input, as the run kept them."""
         self.prepare = Preparer(self.fields, self.inputs, None, engine.device)
         self._leader, _ = following(self.fields, self.inputs, None)
+        self.version = ""
+        """Which weights these are, as `Run.version` has it; empty where they are of no run."""
         self.note: str | None = None  # what a person should know of its weights
 
     @classmethod
@@ -108,6 +109,10 @@ class Predictor:
             from flambeau.predictor.averaging import EnsemblePredictor
 
             return EnsemblePredictor.of_run(run, device=device, precision=precision, reporter=reporter)
+        if run.exported:
+            from flambeau.exports import load
+
+            return load(run)
         plugins.need(recipe.plugins, run.path)
         fields: dict[str, Field] = {}
         inputs: list[str] = []
@@ -124,7 +129,7 @@ class Predictor:
         if model is None and (not inputs or (target is None and "target" in OBJECTIVES[choice.name].takes)):
             raise RunError("the run has no fields yet, or has lost them", where=run.path / "fields.json")
         known = [made(name, s) for name, s in recipe.techniques.items() if name_of(name) in TECHNIQUES]
-        from_base = run.finished and any(technique.needs_base for technique in known)
+        from_base = any(technique.needs_base for technique in known)
         context = Context(
             fields, inputs, fields[target] if target else None,
             lambda output=None: model
@@ -146,8 +151,10 @@ class Predictor:
         chosen = engine.choose(net, device=device, precision=precision)
         chosen.place(net)
         net.eval()
-        predictor = cls(objective, chosen, fields, inputs, target)
-        predictor.examples = run.examples
+        from flambeau.predictor.tiling import predictor_of
+
+        predictor = predictor_of(objective, chosen, fields, inputs, target)
+        predictor.examples, predictor.version = run.examples, run.version
         predictor.note = note
         return predictor
 
@@ -190,27 +197,13 @@ class Predictor:
         """
         value = self.by_input(value)
         if PRESENT in self.inputs:
-            return self._encode_some(value)
+            return encoded_some(value, self.fields, self.inputs)
         absent = [n for n in self.inputs if n not in value]
         if absent:
             raise DataError(f"the input has no '{absent[0]}'", expected=f"{', '.join(self.columns)}")
         encoded = {name: self.fields[name].encode(value[name]) for name in self.inputs}
         if self._leader is not None:
             encoded[frames_of(self._leader)] = self.fields[self._leader].frame(value[self._leader])
-        return encoded
-
-    def _encode_some(self, value: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """A row that may lack some of its inputs: these are blank, and PRESENT says so."""
-        others = optional(self.inputs, self.fields)
-        there = [not missing(value.get(name)) for name in others]
-        encoded = {PRESENT: np.asarray(there, np.float32)}
-        for name in self.inputs:
-            field = self.fields[name]
-            if name in others and missing(value.get(name)):
-                form = field.encoding
-                encoded[name] = np.zeros((0, *form.shape) if form.ragged else form.shape, form.dtype)
-            elif name != PRESENT:
-                encoded[name] = field.encode(value[name])
         return encoded
 
     def by_input(self, value: Any) -> Mapping[str, Any]:
@@ -288,9 +281,9 @@ class Predictor:
 
         Args:
             values: one raw value, or a list or a frame's column of them (a sentence cut into words is a tuple, or a
-                list in a list); of several columns, mappings or a polars or pandas frame; of series to forecast, their
-                rows so far, which are parted by the column that tells series apart. For a run without fields (a user's
-                own data): what the model takes, a tensor (B, …) or several; the outputs come back as an array.
+                list in a list); of several columns, mappings or a frame; of series to forecast, their rows so far,
+                parted by the column that tells series apart. For a run without fields (a user's own data): what the
+                model takes, a tensor (B, …) or several; the outputs come back as an array.
             reject_below: under this confidence the label is `unknown`.
             tta: answers are the mean over several views of each value, such as 8 or `flip`; see `with_tta`.
 
@@ -368,19 +361,32 @@ class Predictor:
         out = [explaining(value, encoded) for (value,), (encoded,) in self.encoded(listed, many, 1)]
         return out if many else out[0]
 
-    def generate(self, count: int, generator: torch.Generator | None = None) -> list[Any]:
-        """New raw inputs, such as pictures (H, W, C), of a model that generates them.
+    def generate(self, count: int, *, label: str | None = None, seed: int = 0) -> list[Any]:
+        """New raw inputs, such as pictures (H, W, C), of a model that generates them: the first of a seed are the same
+        however many follow.
 
         Args:
-            generator: what they depend on, on the CPU; one that begins with 0 if not given.
+            label: the class that they are to be of; drawn evenly for a conditional model if not given.
 
         Raises:
-            UsageError: the objective generates nothing.
+            UsageError: the model generates nothing, or nothing of that class.
         """
-        generator = generator or torch.Generator().manual_seed(0)
-        self.objective.model.eval()
-        with torch.inference_mode():
-            return self.fields[self.inputs[0]].restore(self.objective.generate(count, generator))
+        return [*generating.samples(self, count, label, seed)]
+
+    def interpolate(self, first: Any, second: Any, count: int = 10, *, label: str | None = None) -> list[Any]:
+        """Raw inputs on the way from one sample to another, both ends with them, of one class where there are such.
+
+        Args:
+            first, second: raw values; or seeds (int), for the first sample that `generate` makes of each.
+
+        Raises:
+            UsageError: as `generate`; or the model has no code for a value. DataError: a value cannot be read.
+        """
+        return generating.between(self, first, second, count, label)
+
+    def generate_text(self, prompts: Any, *, count: int = 1, system: str | None = None, **settings: Any) -> Any:
+        """How prompts go on, by a run of a language model; see `flambeau.predictor.texts.generate_text`."""
+        return texts.generate_text(self, prompts, count, system, settings)
 
     def _rows(self, frame: Any) -> list[Mapping[str, Any]]:
         """The rows of a frame, read as the training's were."""
@@ -391,8 +397,3 @@ class Predictor:
         for row, error in read.unread.items():
             raise DataError(error.found, where=f"input {row}", expected=error.expected, fix=error.fix)
         return list(read.rows)
-
-
-def rows_of(frame: Any) -> list[dict[str, Any]]:
-    """The rows of a polars or pandas data frame as mappings."""
-    return list(unpacked(as_polars(frame)).iter_rows(named=True))

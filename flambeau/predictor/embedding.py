@@ -14,6 +14,8 @@ from flambeau.data.batch import Batch
 from flambeau.data.custom import batch_length, to_device
 from flambeau.models.weights import find_head
 from flambeau.objectives import Objective
+from flambeau.objectives.generative import Generative
+from flambeau.predictor.generating import codes
 from flambeau.training.engine import Engine
 
 if TYPE_CHECKING:
@@ -42,11 +44,14 @@ def whole(predictor: Predictor) -> None:
 
 
 def embed(objective: Objective, engine: Engine, batches: Iterable[Batch]) -> np.ndarray:
-    """What goes into the head for each sample, float32 (B, F); of feature maps (B, F, H, W) their mean.
+    """What goes into the head for each sample, float32 (B, F); of feature maps (B, F, H, W) their mean. Of a generative
+    model that has codes its code.
 
     Raises:
         ModelError: nothing goes there, or something for each token or step.
     """
+    if isinstance(objective, Generative) and objective.encodes:
+        return codes(objective, engine, batches)
     seen: list[Tensor] = []
     made: list[np.ndarray] = []
 
@@ -60,7 +65,7 @@ def embed(objective: Objective, engine: Engine, batches: Iterable[Batch]) -> np.
             for batch in batches:
                 seen.clear()
                 objective.predict(batch)
-                made.append(_rows(seen, len(batch)))
+                made.append(vectors(seen, len(batch)))
     finally:
         handle.remove()
     return np.concatenate(made) if made else np.zeros((0, 0), np.float32)
@@ -82,8 +87,14 @@ def of_values(predictor: Predictor, values: Any, batch_size: int) -> np.ndarray:
     return vectors if many else vectors[0]
 
 
-def _rows(seen: list[Tensor], size: int) -> np.ndarray:
+def vectors(seen: list[Tensor], size: int) -> np.ndarray:
+    """One vector for each of `size` samples, float32 (B, F), of what went into a head. Raises ModelError."""
     value = seen[0] if seen else None
+    if value is not None and value.ndim == 3:
+        raise ModelError(
+            f"the model has a vector of {value.shape[2]} numbers for each token or step, and none for a row",
+            fix="embed by a run that answers rows, such as a classifier trained with --pretrained RUN",
+        )
     if value is None or value.ndim not in (2, 4) or len(value) != size:
         shape = "nothing" if value is None else f"a tensor {tuple(value.shape)}"
         raise ModelError(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flambeau.core.files import values_of, write_atomic
 from flambeau.report.facts import Facts
-from flambeau.report.page import page
+from flambeau.report.page import language_of, page
 from flambeau.report.words import Words
 from flambeau.run import Run
 
@@ -32,15 +32,18 @@ def build(run: Run, *, language: str = "en") -> str:
         return page(facts, words)
 
 
-def write(run: Run | str | Path, *, language: str = "en") -> Path:
+def write(run: Run | str | Path, *, language: str | None = None) -> Path:
     """Writes `report.html` into the run folder, whole or not at all, and gives its path.
+
+    Args:
+        language: `en` or `zh-CN`; that of the report that is there, or `en`, if not given.
 
     Raises:
         RunError, UsageError: as for `build`; or there is no such run, or the disk is full.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     path = run.path / "report.html"
-    write_atomic(path, build(run, language=language).encode("utf-8"))
+    write_atomic(path, build(run, language=language or language_of(path)).encode("utf-8"))
     return path
 
 

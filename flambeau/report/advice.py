@@ -37,9 +37,10 @@ RARE = 0.7
 
 def advise(facts: Facts) -> list[Advice]:
     """All that the rules find, the most urgent first; never empty."""
+    silent = BY_LOSS if facts.against_one_another else ()
     first = [a for rule in FIRST for a in rule(facts)]
-    failed = [a for rule in FAILED for a in rule(facts)][:1]
-    then = [] if failed else [a for rule in LEARNED for a in rule(facts)]
+    failed = [a for rule in FAILED if rule not in silent for a in rule(facts)][:1]
+    then = [] if failed else [a for rule in LEARNED if rule not in silent for a in rule(facts)]
     last = [a for rule in LAST for a in rule(facts)]
     return first + failed + then + last or [Advice("advice.fine")]
 
@@ -143,8 +144,9 @@ def _stuck(facts: Facts) -> Iterator[Advice]:
 
 def _monitored(facts: Facts) -> Iterator[Advice]:
     """What the monitors saw while it trained: they know the layer, the step and the cause. Of a model that has learned
-    in spite of it, nothing is said here."""
-    weak = any(_stuck(facts)) or any(_diverged(facts)) or any(_no_better_than_guessing(facts))
+    in spite of it, nothing is said here; what is generated has no other measure."""
+    weak = bool(facts.evaluation.get("portrait")) or facts.against_one_another
+    weak = weak or any(_stuck(facts)) or any(_diverged(facts)) or any(_no_better_than_guessing(facts))
     for finding in facts.monitor_findings if weak else ():
         if finding.severity is not Severity.NOTE and finding.check not in MONITORED_SYMPTOMS:
             yield Advice(
@@ -290,4 +292,6 @@ FIRST: Rules = (_unfinished, _bad_data)
 FAILED: Rules = (_monitored, _diverged, _no_better_than_guessing, _stuck)
 LEARNED: Rules = (_baseline_wins, _measured_on_training_rows, _overfits, _still_falling, _settled, _weak_class,
                   _confused_pair, _calibration, _rough_figure)  # fmt: skip
+BY_LOSS: Rules = (_diverged, _stuck, _overfits, _still_falling, _settled)
+"""Rules that judge by losses, which tell nothing where networks work against one another."""
 LAST: Rules = (_small_blemishes, _data_path)

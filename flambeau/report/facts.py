@@ -42,7 +42,9 @@ class Facts:
         self.thumbnails: list[list[str]] = [[] for _ in self.findings]
         for few, shown in zip(self.thumbnails, run.thumbnails, strict=False):
             few += [t for t in shown if (room := room - len(str(t or ""))) > 0]
-        self.embedding: dict[str, Any] = run.embedding
+        self.embedding: dict[str, Any] = run.embedding or (self.evaluation.get("portrait") or {}).get("codes") or {}
+        self.attack: dict[str, Any] = run.attack
+        self.bench: dict[str, Any] = run.bench
         self.overview: dict[str, Any] = run.overview
         fields = run.path / "fields.json"
         self.fields: dict[str, Any] = read_json(fields) if fields.exists() else {}
@@ -52,6 +54,8 @@ class Facts:
         self.epochs = [line for line in lines if "train_loss" in line]
         self.monitored = [{"step": line["step"], **line["monitors"]} for line in lines if "monitors" in line]
         """Numbers of each measured step by name."""
+        self.figures = [{"step": line["step"], **line["figures"]} for line in lines if "figures" in line]
+        """What steps measured beside their losses, by name."""
         self.monitor_findings = [Finding.from_dict(found) for line in lines for found in line.get("findings", ())]
         """What went wrong in training, as the monitors found it."""
 
@@ -66,6 +70,11 @@ class Facts:
         target, measured = self.target.get("kind", ""), self.detail.get("kind", "")
         name = FIELDS[target].task if target in FIELDS else MEASURED.get(measured, "")
         return next((task for known, task in TASKS.items() if known == name), Task)
+
+    @property
+    def against_one_another(self) -> bool:
+        """Whether several phases were trained, such as a discriminator and a generator: their losses tell nothing."""
+        return any(epoch.get("phases") for epoch in self.epochs)
 
     @property
     def numbers(self) -> bool:
@@ -170,7 +179,7 @@ class Facts:
         """The epoch whose weights the run keeps; None where it keeps the last, or cannot know."""
         name, more = self.main
         known = [e for e in self.epochs if math.isfinite(e.get("valid", {}).get(name, math.nan))]
-        if self.recipe.training.keep != "best" or not known:
+        if self.recipe.training.keep == "last" or not known:
             return None
         return int(max(known, key=lambda e: merit(e["valid"][name], e["valid"].get("loss", 0.0), more))["epoch"])
 

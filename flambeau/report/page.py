@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib.resources import files
+from pathlib import Path
 
 from flambeau.report.facts import Facts
 from flambeau.report.markup import Child, Markup, tag
 from flambeau.report.sections import SECTIONS
 from flambeau.report.sections.top import top
-from flambeau.report.words import Words
+from flambeau.report.words import Words, languages
 from flambeau.version import __version__
 
 # nothing is loaded and nothing runs, whatever a class name or a file name may hold
@@ -31,6 +33,16 @@ def under_contents(sections: Mapping[str, Markup | None], words: Words) -> list[
     there = {name: made for name, made in sections.items() if made is not None}
     links = (tag("a", words(name), href=f"#{name}") for name in there)
     return [tag("nav", links, aria_label=words("contents")), *there.values()]
+
+
+def language_of(path: Path) -> str:
+    """The language of a page that is there already; English where there is none, or another's."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            found = re.search(r'<html lang="([\w-]+)"', file.read(200))
+    except FileNotFoundError:
+        return "en"
+    return found[1] if found and found[1] in languages() else "en"
 
 
 def document(title: str, words: Words, *content: Child) -> str:

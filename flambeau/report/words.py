@@ -52,6 +52,9 @@ class Words:
         template = self._table[key]
         return template.format(**values) if values else template
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._table
+
     def say(self, sentence: str) -> str:
         """A sentence of another part of the library, such as why a setting is what it is; one that the language does
         not have stays as it is."""

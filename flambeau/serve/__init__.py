@@ -15,7 +15,8 @@ for _package in ("fastapi", "uvicorn", "python_multipart"):
         raise MissingExtra(_package.replace("_", "-"), "serve", "serving")
 
 from flambeau.serve.app import create_app  # noqa: E402 -- the packages that it needs are looked for first
+from flambeau.serve.folder import ModelFolder  # noqa: E402
 from flambeau.serve.limits import Limits  # noqa: E402
-from flambeau.serve.server import background_server, run_server  # noqa: E402
+from flambeau.serve.server import Doors, background_server, run_server  # noqa: E402
 
-__all__ = ["Limits", "background_server", "create_app", "run_server"]
+__all__ = ["Doors", "Limits", "ModelFolder", "background_server", "create_app", "run_server"]

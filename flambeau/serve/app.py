@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Annotated, Any
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from flambeau.core.errors import UsageError
 from flambeau.predictor import Predictor
+from flambeau.serve import admin, feedback, oip, openai
+from flambeau.serve.folder import ModelFolder
+from flambeau.serve.generated import PNG, GenerateBody
+from flambeau.serve.keys import Keys
 from flambeau.serve.limits import Guard, Limits
 from flambeau.serve.page import SafeHeaders, load_page
 from flambeau.serve.problems import Problem, overloaded
@@ -20,86 +29,134 @@ from flambeau.serve.protocol import (
     Answer,
     ErrorBody,
     Health,
+    Made,
+    ModelCard,
+    ModelCards,
     ModelDescription,
     ModelName,
+    Predicted,
+    json_body,
+    parse_body,
     parse_rows,
     read_files,
-    read_rows,
+    read_json,
     request_body,
     validation_problem,
 )
+from flambeau.serve.registry import Registry, Version
 from flambeau.serve.service import Service
 from flambeau.version import __version__
+
+if TYPE_CHECKING:
+    from flambeau.production.log import PredictionLog
 
 log = logging.getLogger(__name__)
 
 REFUSALS = {
     400: "the body cannot be parsed",
+    401: "a key is needed",
     403: "a page of another site has sent it",
+    404: "there is no such model or version",
+    406: "a picture is asked for, and the answers are several",
     413: "too many bytes, pixels, files, rows or values",
     415: "another content type is expected",
     422: "the input or a parameter does not fit",
+    429: "more is asked of the server than it can do; see Retry-After",
     500: "the model failed on the input",
-    503: "the server is busy or not ready; see Retry-After",
+    503: "the server is not ready, or is stopping; see Retry-After",
     504: "the request took too long",
 }
+AskedModel = Annotated[str | None, Query(description="the name of a model; the first if not given")]
+AskedVersion = Annotated[str | None, Query(description="one of its versions; the one whose turn it is if not given")]
 
 
-def create_app(predictor: Predictor, *, limits: Limits = Limits(), title: str = "Flambeau") -> FastAPI:
-    """A model as a web application.
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """These statuses of REFUSALS, all if none is named, as OpenAPI has them."""
+    return {status: {"model": ErrorBody, "description": REFUSALS[status]} for status in statuses or REFUSALS}
 
-    `POST /predict` predicts; `GET /` is a page to try it on; `/model` describes it; `/healthz` says that the process
+
+def create_app(
+    predictor: Predictor | Mapping[str, Predictor], *, limits: Limits = Limits(), title: str = "Flambeau",
+    keys: Keys = Keys(), sources: Mapping[str, str] = {}, kept_in: PredictionLog | None = None,
+    folder: ModelFolder | None = None, beside: Callable[[Registry], AbstractAsyncContextManager[None]] | None = None,
+) -> FastAPI:  # fmt: skip
+    """One or several models as a web application.
+
+    `POST /v1/predict` predicts; `GET /` is a page to try it on; `/model` describes it; `/healthz` says that the process
     lives, `/readyz` that a first forward pass has been made; `/openapi.json` is the contract. The pages that draw
     OpenAPI load scripts from elsewhere and are therefore left out.
 
     Args:
-        predictor: from `flambeau.load(run)` or `learner.predictor`.
+        predictor: from `flambeau.load(run)` or `learner.predictor`; several by name.
         limits: bounds on sizes, queues and times.
-        title: what the model is called.
+        title: what the application is called, and its model where there is one.
+        keys: who may ask, and who may change the models.
+        sources: where the models came from, by name; told to administrators.
+        folder: where new versions of the models come from.
+        beside: what else answers by the same models as long as the application lives.
+        kept_in: a log of its predictions, which starts and ends with the application; `POST /v1/feedback/{id}` takes
+            right answers for it.
 
     Raises:
-        UsageError: the predictor has no fields, so it cannot read raw values.
+        UsageError: a predictor has no fields, so it cannot read raw values; or there is no predictor.
 
     A request of one input that cannot be read is answered with an error; in one of several, only that entry is.
     """
-    service = Service(predictor, limits, title)
+    predictors = predictor if isinstance(predictor, Mapping) else {title: predictor}
+    if not predictors:
+        raise UsageError("there is no model to serve", expected="one or several runs or exports")
+    services = {name: Service(one, limits, name, kept_in) for name, one in predictors.items()}
+    versions = {name: Path(source).name for name, source in sources.items()} if folder is not None else {}
+    registry = Registry(
+        services, lambda name, path: Service(Predictor.load(path), limits, name, kept_in), sources, versions
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await service.start()
+        if kept_in is not None:
+            await asyncio.to_thread(kept_in.start)
+        await registry.start()
         try:
-            yield
+            watching = asyncio.create_task(folder.watch(registry)) if folder is not None else None
+            async with beside(registry) if beside is not None else nullcontext():
+                yield
         finally:
-            await service.stop()
+            if watching is not None:
+                watching.cancel()
+            await registry.stop()
+            if kept_in is not None:
+                await asyncio.to_thread(kept_in.close)
 
     app = FastAPI(
         title=title, version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
-        openapi_url="/openapi.json", responses={500: {"model": ErrorBody, "description": REFUSALS[500]}},
+        openapi_url="/openapi.json", responses=refusals(401, 500) if keys.needed else refusals(500),
     )  # fmt: skip
-    app.state.service = service
-    app.add_middleware(Guard, limits=limits)
+    app.state.registry = registry
+    app.add_middleware(Guard, limits=limits, keys=keys)
     app.add_middleware(SafeHeaders)
     _add_handlers(app)
-    _add_routes(app, service, limits)
+    _add_routes(app, registry, limits)
+    oip.add_routes(app, registry, limits, refusals())
+    if kept_in is not None:
+        feedback.add_routes(app, registry, kept_in, refusals())
+    changing = keys.administered or folder is not None
+    if changing or any(service.maker is not None for service in services.values()):
+        _add_generate(app, registry)
+    if changing or any(service.writer is not None for service in services.values()):
+        openai.add_routes(app, registry, limits)
+    if keys.administered:
+        admin.add_routes(app, registry, refusals)
     return app
 
 
-def _add_routes(app: FastAPI, service: Service, limits: Limits) -> None:
+def _add_routes(app: FastAPI, registry: Registry, limits: Limits) -> None:
     page, policy = load_page()
-    name = ModelName(name=service.name, flambeau=__version__)
-    refusals: dict[int | str, dict[str, Any]] = {
-        status: {"model": ErrorBody, "description": text} for status, text in REFUSALS.items()
-    }
+    started = int(time.time())
 
-    @app.post(
-        "/predict",
-        summary="Predict one or several inputs",
-        response_model_exclude_unset=True,
-        responses=refusals,
-        openapi_extra={"requestBody": request_body(service.accepts_files)},
-    )
     async def predict(
         request: Request,
+        model: AskedModel = None,
+        version: AskedVersion = None,
         top: Annotated[int, Query(ge=1, le=10_000, description="how many of the likeliest classes to give")] = 5,
         reject_below: Annotated[
             float, Query(ge=0, le=1, allow_inf_nan=False, description="under this confidence the label is `unknown`")
@@ -107,16 +164,46 @@ def _add_routes(app: FastAPI, service: Service, limits: Limits) -> None:
         explain: Annotated[
             bool, Query(description="show too what each answer hangs on; takes many times as long")
         ] = False,
-    ) -> Answer:
-        if service.accepts_files:
-            inputs = await read_files(request, limits)
-        else:
-            inputs = await service.in_thread(parse_rows, await read_rows(request), limits)
-        return Answer(predictions=await service.predict(inputs, top, reject_below, explain), model=name)
+        reconstruct: Annotated[
+            bool, Query(description="give back too what comes of each input's code, of a model that has codes")
+        ] = False,
+    ) -> Answer | Response:
+        async with registry.answering(model, version) as answering:
+            request.scope["answered_by"] = answering
+            service = answering.service
+            if service.accepts_files:
+                inputs = await read_files(request, limits)
+            else:
+                inputs = await service.in_thread(parse_rows, await read_json(request), limits)
+            as_file = service.target is not None and service.target.answers_as_files
+            as_file &= request.headers.get("accept", "").startswith(PNG)
+            if as_file and len(inputs) > 1:
+                told = f"{len(inputs)} files were sent, and one picture is asked for; ask for JSON"
+                raise Problem(406, "one-file", told)
+            predictions = await registry.predict(answering, inputs, top, reject_below, explain, reconstruct)
+        if as_file and isinstance(predictions[0], Predicted):
+            return Response(base64.b64decode(str(predictions[0].label)), media_type=PNG)
+        return Answer(predictions=predictions, model=named(answering))
 
-    @app.get("/model", summary="The model, what it takes and what it gives")
-    async def model() -> ModelDescription:
-        return service.describe()
+    for path in ("/v1/predict", "/predict"):  # the second is the first one's old name
+        app.add_api_route(
+            path, predict, methods=["POST"], summary="Predict one or several inputs", response_model=Answer,
+            response_model_exclude_unset=True, responses=refusals(), include_in_schema=path != "/predict",
+            openapi_extra={"requestBody": request_body([service.accepts_files for service in registry.services])},
+        )  # fmt: skip
+
+    @app.get("/model", summary="A model, what it takes and what it gives", responses=refusals(404, 422))
+    async def describe(model: AskedModel = None) -> ModelDescription:
+        described = registry.model(model).current.service.describe()
+        return described.model_copy(update={"models": [*registry.models]})
+
+    @app.get("/v1/models", summary="The models that are served")
+    async def models() -> ModelCards:
+        return ModelCards(data=[_card(registry, name, started) for name in registry.models])
+
+    @app.get("/v1/models/{name:path}", summary="One of them", responses=refusals(404, 422))
+    async def model_card(name: str) -> ModelCard:
+        return _card(registry, name, started)
 
     @app.get("/healthz", summary="Whether the process lives")
     async def healthz() -> Health:
@@ -124,17 +211,52 @@ def _add_routes(app: FastAPI, service: Service, limits: Limits) -> None:
 
     @app.get(
         "/readyz",
-        summary="Whether the model is loaded and has made a first forward pass",
+        summary="Whether each model is loaded and has made a first forward pass",
         responses={503: {"model": ErrorBody, "description": "not yet"}},
     )
     async def readyz() -> Health:
-        if not service.ready:
+        if not registry.ready:
             raise Problem(503, "not-ready", "the model is warming up", overloaded("").headers)
         return Health(status="ready")
 
     @app.get("/", include_in_schema=False)
     async def index() -> Response:
         return Response(page, media_type="text/html", headers={"Content-Security-Policy": policy})
+
+
+def _add_generate(app: FastAPI, registry: Registry) -> None:
+    picture = {"schema": {"type": "string", "format": "binary"}}
+    told = {"description": "samples in order; with `Accept: image/png` one picture of all", "content": {PNG: picture}}
+
+    @app.post(
+        "/v1/generate",
+        summary="Make samples anew",
+        response_model=Made,
+        response_model_exclude_unset=True,
+        responses={**refusals(), 200: told},
+        openapi_extra={"requestBody": json_body(GenerateBody)},
+    )
+    async def generate(request: Request, model: AskedModel = None, version: AskedVersion = None) -> Made | Response:
+        asked = parse_body(await read_json(request), GenerateBody)
+        as_picture = request.headers.get("accept", "").startswith(PNG)
+        async with registry.answering(model, version) as answering:
+            request.scope["answered_by"] = answering
+            made = await answering.service.generate(asked, as_picture)
+        return Response(made, media_type=PNG) if isinstance(made, bytes) else Made(samples=made, model=named(answering))
+
+
+def named(version: Version) -> ModelName:
+    """Which model answered, as its answer says."""
+    return ModelName(name=version.model, version=version.name, flambeau=__version__)
+
+
+def _card(registry: Registry, name: str, started: int) -> ModelCard:
+    model = registry.model(name)
+    versions = sorted({version.name for version in model.roles.values()})
+    current = model.current
+    return ModelCard(
+        id=name, created=started, version=current.name, versions=versions, ready=current.service.ready
+    )  # fmt: skip
 
 
 def _add_handlers(app: FastAPI) -> None:
@@ -148,7 +270,7 @@ def _add_handlers(app: FastAPI) -> None:
         else:  # the server logs the traceback; the client learns nothing of the inside
             internal = Problem(500, "internal", "the server failed; its log says why")
             problem = error if isinstance(error, Problem) else internal
-        return JSONResponse(problem.to_dict(), problem.status, problem.headers)
+        return JSONResponse(problem.told(request.url.path), problem.status, problem.headers)
 
     for kind in (Problem, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, answer)

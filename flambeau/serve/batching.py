@@ -1,10 +1,11 @@
-"""Requests that arrive together are computed together: one forward pass at a time, in one thread."""
+"""Requests that arrive together are computed together, in as many batches at a time as there are lanes."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,9 @@ Encoded = Mapping[str, np.ndarray]
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
+NEWEST = 0.2
+"""What the newest batch weighs in the pace."""
+
 
 @dataclass(eq=False)
 class _Waiting:
@@ -29,31 +33,44 @@ class _Waiting:
 class Batcher:
     """Gathers encoded inputs and runs them as batches.
 
-    While one batch is computed the next one gathers by itself. A batch waits only for inputs that have been announced
-    (`coming`), and at most `max_wait` seconds, so that a lone request waits for nothing.
+    While batches are computed the next one gathers by itself. A batch waits only for inputs that have been announced
+    (`coming`), and at most `max_wait` seconds, so that a lone request waits for nothing. Where several lanes are free
+    they share what waits. A batch has no more inputs than are computed in `max_seconds`, by the pace so far.
+
+    Several threads with one core each do more than one thread with all: nobody waits at the end of each operation for
+    the slowest, and one batch's Python runs beside another's arithmetic.
 
     Args:
-        forward: B encoded inputs to outputs (B, …); called from one worker thread, never twice at a time.
+        forward: B encoded inputs to outputs (B, …); called from the threads of the lanes, from several at a time.
         max_batch: the largest B.
         max_wait: seconds.
+        max_seconds: that a batch may take.
+        lanes: batches at a time.
+        initializer: called in each lane's thread before all else.
     """
 
     def __init__(
-        self, forward: Callable[[Sequence[Encoded]], np.ndarray], *, max_batch: int = 32, max_wait: float = 0.004
-    ):
-        self._forward, self.max_batch, self.max_wait = forward, max_batch, max_wait
+        self, forward: Callable[[Sequence[Encoded]], np.ndarray], *, max_batch: int = 32, max_wait: float = 0.004,
+        max_seconds: float = float("inf"), lanes: int = 1, initializer: Callable[[], None] | None = None,
+    ):  # fmt: skip
+        self._forward, self.max_batch, self.max_wait, self.max_seconds = forward, max_batch, max_wait, max_seconds
+        self.lanes, self.pace = lanes, 0.0
+        """Seconds that a lane takes for an input, the newest batches weighing most; 0 before the first."""
         self._waiting: deque[_Waiting] = deque()
         self._changed = asyncio.Event()
-        self._coming = 0
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="flambeau-forward")
+        self._coming = self._busy = 0
+        self._free = asyncio.Semaphore(lanes)
+        self._alone = asyncio.Lock()
+        self._threads = ThreadPoolExecutor(lanes, thread_name_prefix="flambeau-forward", initializer=initializer)
         self._loop: asyncio.Task[None] | None = None
+        self._computing: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Begins to work; called inside a running event loop."""
         self._loop = asyncio.create_task(self._work())
 
     async def stop(self) -> None:
-        """Ends the work; whoever still waits gets a Problem. The batch that is being computed is waited for."""
+        """Ends the work; whoever still waits gets a Problem. The batches that are being computed are waited for."""
         if self._loop is not None:
             self._loop.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -61,7 +78,8 @@ class Batcher:
         self._loop = None
         while self._waiting:
             _fail(self._waiting.popleft(), overloaded("the server is stopping"))
-        await asyncio.to_thread(self._worker.shutdown)
+        await asyncio.gather(*self._computing)
+        await asyncio.to_thread(self._threads.shutdown)
 
     @contextlib.contextmanager
     def coming(self) -> Iterator[None]:
@@ -87,37 +105,59 @@ class Batcher:
         return await waiting.answer
 
     async def apart(self, function: Callable[..., T], *args: Any) -> T:
-        """Something else that is done with the model, between two batches."""
-        return await asyncio.get_running_loop().run_in_executor(self._worker, function, *args)
+        """Something else that is done with the model, while no batch is computed."""
+        async with self._alone, contextlib.AsyncExitStack() as held:
+            for _ in range(self.lanes):
+                await held.enter_async_context(self._free)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
     async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
-            batch = await self._gather()
-            if not batch:
-                continue
+            while not self._waiting:
+                await self._wait()
+            await self._free.acquire()
             try:
-                rows = await loop.run_in_executor(self._worker, self._run, [w.value for w in batch])
-            except asyncio.CancelledError:
-                for waiting in batch:
-                    _fail(waiting, overloaded("the server is stopping"))
+                batch = await self._gather()
+            except BaseException:
+                self._free.release()
                 raise
-            for waiting, row in zip(batch, rows, strict=True):
-                if isinstance(row, Problem):
-                    _fail(waiting, row)
-                elif not waiting.answer.done():
-                    waiting.answer.set_result(row)
+            self._busy += 1
+            task = asyncio.create_task(self._compute(batch))
+            self._computing.add(task)
+            task.add_done_callback(self._computing.discard)
+
+    async def _compute(self, batch: list[_Waiting]) -> None:
+        try:
+            if batch:
+                began = time.monotonic()
+                values = [w.value for w in batch]
+                rows = await asyncio.get_running_loop().run_in_executor(self._threads, self._run, values)
+                pace = (time.monotonic() - began) / len(batch)
+                self.pace = self.pace + NEWEST * (pace - self.pace) if self.pace else pace
+                for waiting, row in zip(batch, rows, strict=True):
+                    if isinstance(row, Problem):
+                        _fail(waiting, row)
+                    elif not waiting.answer.done():
+                        waiting.answer.set_result(row)
+        finally:
+            self._busy -= 1
+            self._free.release()
 
     async def _gather(self) -> list[_Waiting]:
         """The next batch. Those who gave up while they waited are left out."""
-        while not self._waiting:
-            await self._wait()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.max_wait):
                 while self._coming and len(self._waiting) < self.max_batch:
                     await self._wait()
-        taken = [self._waiting.popleft() for _ in range(min(self.max_batch, len(self._waiting)))]
-        return [w for w in taken if not w.answer.done()]
+        waiting = [w for w in self._waiting if not w.answer.done()]
+        share = -(-len(waiting) // max(1, self.lanes - self._busy))
+        size = max(1, min(share, self._most()))
+        self._waiting = deque(waiting[size:])
+        return waiting[:size]
+
+    def _most(self) -> int:
+        """How many inputs a lane computes in `max_seconds`."""
+        return int(min(self.max_batch, self.max_seconds / self.pace)) if self.pace else self.max_batch
 
     async def _wait(self) -> None:
         self._changed.clear()

@@ -40,7 +40,8 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Takes its place in the crowd, or is refused."""
         super().connection_made(transport)
-        transport.set_write_buffer_limits(high=0)  # so that pause_writing tells of every byte that is not taken
+        # so that pause_writing tells of every byte that is not taken; of TLS asyncio compares by >=, and pauses at 0
+        transport.set_write_buffer_limits(high=1 if transport.get_extra_info("sslcontext") else 0)
         self._enter(IDLE, self.limits.header_timeout)
         if not self.crowd.enter(self):
             self._answer(overloaded("the server has too many connections"))

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import time
+from contextvars import ContextVar
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import ClientDisconnect
 
 from flambeau.core.errors import UsageError
-from flambeau.serve.problems import Problem, body_too_large, overloaded
+from flambeau.serve.keys import Keys
+from flambeau.serve.problems import Problem, body_too_large, busy, overloaded
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LINGER_SECONDS = 5.0
+TIMEOUT_HEADER = b"x-request-timeout"
+DEADLINE: ContextVar[float] = ContextVar("deadline", default=math.inf)
+"""Until when whoever asked waits, as `time.monotonic()` has it."""
+PATIENT = ("/v1/completions", "/v1/chat/completions", "/admin/")
+"""What a path begins with where answers are waited for by `text_timeout`: texts, and models that are loaded."""
 
 
 @dataclass(frozen=True)
@@ -30,18 +41,25 @@ class Limits:
         max_decoding: bytes that decoding a picture may take, as its format and mode need them by pixel; also those of
             all that are being decoded at one time.
         max_files: pictures in a request.
+        max_generated: samples made anew for a request.
+        max_texts: texts that go on, or wait to, by a language model; further ones get 429.
+        max_tokens: tokens that a text goes on by.
         max_rows: rows in a request, for models that take JSON.
         max_values: values in the JSON of a request, those within lists and objects counted.
-        max_queue: requests that have arrived whole and wait or are computed; further ones get 503. An upload takes no
-            place before it is whole.
+        max_queue: requests that have arrived whole and wait or are computed; further ones get 429. An upload takes no
+            place before it is whole. So do those that would wait longer than they have, as fast as the model is.
         max_connections: open connections. Where more come, the one that has waited longest for its client gives way.
         max_per_address: those of one address (of IPv6 one network of 64 bits). Behind a proxy all are the proxy's.
         max_batch: inputs in a forward pass.
         max_wait: seconds that a forward pass waits at most for inputs that are still being decoded.
         header_timeout: seconds for the head of a request, from its first byte; then 408.
         keep_alive: seconds that a connection may be silent between requests.
-        timeout: seconds for a request, the upload included; then 504. As many for the client to take the answer.
+        timeout: seconds for a request, the upload included; then 504. As many for the client to take the answer. A
+            request may ask for fewer by the header `X-Request-Timeout`.
+        text_timeout: seconds for texts to come to an end, in place of `timeout`.
         decode_threads: threads that decode pictures.
+        forward_threads: threads that the model is computed in at most, on a processor; together they have as many cores
+            as torch has.
 
     Raises:
         UsageError: one of them is not above zero.
@@ -52,6 +70,9 @@ class Limits:
     max_pixels: int = 50_000_000
     max_decoding: int = 400 * 2**20
     max_files: int = 32
+    max_generated: int = 64
+    max_texts: int = 256
+    max_tokens: int = 4096
     max_rows: int = 1024
     max_values: int = 1_000_000
     max_queue: int = 1024
@@ -62,7 +83,9 @@ class Limits:
     header_timeout: float = 10.0
     keep_alive: float = 5.0
     timeout: float = 30.0
+    text_timeout: float = 300.0
     decode_threads: int = 2
+    forward_threads: int = 8
 
     def __post_init__(self) -> None:
         for entry in fields(self):
@@ -82,14 +105,15 @@ class _Upload:
 
 
 class Guard:
-    """ASGI middleware: refuses bodies that are too large, requests beyond the queue, and ends those that last too long.
+    """ASGI middleware: refuses who has no key, bodies that are too large and requests beyond the queue, ends what
+    lasts too long.
 
     A body is refused by its Content-Length before any of it is read, and one without a length as soon as it has
     passed the limit. The application gets a body when it is whole, and only then does the request take a place.
     """
 
-    def __init__(self, app: ASGIApp, limits: Limits):
-        self.app, self.limits = app, limits
+    def __init__(self, app: ASGIApp, limits: Limits, keys: Keys = Keys()):
+        self.app, self.limits, self.keys = app, limits, keys
         self.in_flight = 0
         self._held = 0
         self._uploads: dict[_Upload, None] = {}  # those that are not whole, the oldest first
@@ -98,8 +122,8 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if problem := _refused(scope, self.limits):
-            await self._refuse(problem, receive, send)
+        if problem := self.keys.refusal(scope) or _refused(scope, self.limits):
+            await self._refuse(problem, scope, receive, send)
             return
         started = False
 
@@ -108,11 +132,19 @@ class Guard:
             started = True
             await send(message)
 
-        upload = _Upload(asyncio.timeout(self.limits.timeout))
+        seconds = _seconds(scope, self.limits)
+        DEADLINE.set(time.monotonic() + seconds)
+        upload = _Upload(asyncio.timeout(seconds))
         try:
             async with upload.limit:
                 if scope["method"] == "POST":
-                    await self._in_queue(scope, _once(await self._read(upload, receive), receive), noted)
+                    body = await self._read(upload, receive)
+                    if scope["path"].startswith(PATIENT):  # whoever answers keeps to it; this is for all that may hang
+                        patience = self.limits.text_timeout + LINGER_SECONDS
+                        upload.limit.reschedule(asyncio.get_running_loop().time() + patience)
+                        await self._in_queue(scope, _once(body, receive), noted)
+                    else:
+                        await self._while_awaited(self._in_queue(scope, _once(body), noted), receive)
                 else:
                     await self.app(scope, receive, noted)
             return
@@ -123,22 +155,38 @@ class Guard:
         except TimeoutError:
             if not upload.limit.expired():
                 raise
-            late = Problem(504, "timeout", f"this took longer than {self.limits.timeout:g} seconds")
+            late = Problem(504, "timeout", f"this took longer than {seconds:g} seconds")
             problem = upload.refusal or late
         finally:
             self._uploads.pop(upload, None)
             self._held -= upload.size
         if not started:
-            await self._refuse(problem, receive, send, upload.whole)
+            await self._refuse(problem, scope, receive, send, upload.whole)
 
     async def _in_queue(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.in_flight >= self.limits.max_queue:
-            raise overloaded("the server is busy: too many requests are waiting")
+            raise busy("the server is busy: too many requests are waiting")
         self.in_flight += 1
         try:
             await self.app(scope, receive, send)
         finally:
             self.in_flight -= 1
+
+    @staticmethod
+    async def _while_awaited(answering: Coroutine[Any, Any, None], receive: Receive) -> None:
+        """Answers a request whose body is whole, and gives up as soon as its client has gone."""
+        task = asyncio.create_task(answering)
+        gone = asyncio.ensure_future(receive())  # after a whole body a client sends nothing more: only that it has gone
+        try:
+            await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise ClientDisconnect
+            task.result()
+        finally:
+            for one in (task, gone):
+                one.cancel()
+                with contextlib.suppress(asyncio.CancelledError, Exception):
+                    await one
 
     async def _read(self, upload: _Upload, receive: Receive) -> bytes:
         """The whole body.
@@ -175,13 +223,13 @@ class Guard:
         with contextlib.suppress(RuntimeError):  # its own time is over just now
             oldest.limit.reschedule(asyncio.get_running_loop().time())
 
-    async def _refuse(self, problem: Problem, receive: Receive, send: Send, whole: bool = False) -> None:
+    async def _refuse(self, problem: Problem, scope: Scope, receive: Receive, send: Send, whole: bool = False) -> None:
         """Answers; where the body is not whole, what still arrives of it is thrown away.
 
         A socket that is closed with unread bytes in it resets the connection, and the client may lose the answer. So
         the answer goes first, then what still arrives is read, up to the body limit and for some seconds.
         """
-        body = problem.body()
+        body = problem.body(scope["path"])
         headers = {"content-type": "application/json", "content-length": str(len(body))}
         headers |= {} if whole else {"connection": "close"}
         headers |= {name.lower(): value for name, value in problem.headers.items()}
@@ -201,18 +249,28 @@ class Guard:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _once(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives this body, then what the other gives."""
+def _once(body: bytes, receive: Receive | None = None) -> Receive:
+    """A `receive` that gives this body, then what the other gives, or nothing for as long as it is waited for."""
     sent = False
 
     async def receive_body() -> Message:
         nonlocal sent
         if sent:
-            return await receive()
+            return await (receive() if receive is not None else asyncio.Future())
         sent = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return receive_body
+
+
+def _seconds(scope: Scope, limits: Limits) -> float:
+    """How long a request may take: `timeout`, or less where it says so; what it says is no number counts as nothing."""
+    for name, value in scope["headers"]:
+        if name == TIMEOUT_HEADER:
+            with contextlib.suppress(ValueError):
+                asked = float(value)
+                return asked if 0 < asked < limits.timeout else limits.timeout
+    return limits.timeout
 
 
 def _refused(scope: Scope, limits: Limits) -> Problem | None:

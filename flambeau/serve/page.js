@@ -35,6 +35,11 @@ function show(card, prediction) {
   if (prediction.error) return fail(card, told(prediction.code, prediction.error));
   const chosen = [].concat(prediction.label);
   const label = card.querySelector(".label");
+  if (drawn()) {
+    card.querySelector(".wait").hidden = true;
+    $("status").textContent = text.done(card.querySelector(".file").textContent, drawn()(card, prediction) ?? "");
+    return explained(card, prediction);
+  }
   if (prediction.tokens) tagged(label, prediction);
   else label.textContent = prediction.quantiles ? visible(prediction.series ?? "") : describe(prediction);
   if (prediction.quantiles) card.querySelector(".says").append(forecast(prediction));
@@ -55,6 +60,12 @@ function show(card, prediction) {
     }));
   }
   bars.hidden = likely.length === 0;
+  explained(card, prediction);
+  if (prediction.reconstruction) comesBack(card, prediction.reconstruction);
+  $("status").textContent = text.done(card.querySelector(".file").textContent,
+    likely.length ? `${label.textContent}, ${percent(likely[0][1])}` : label.textContent);
+}
+function explained(card, prediction) {
   if (prediction.explanation) {
     const shown = document.createElement("div");
     shown.className = "explained";
@@ -72,8 +83,6 @@ function show(card, prediction) {
     }
     card.querySelector(".says").append(shown);
   }
-  $("status").textContent = text.done(card.querySelector(".file").textContent,
-    likely.length ? `${label.textContent}, ${percent(likely[0][1])}` : label.textContent);
 }
 // each word with its tag above it
 function tagged(label, prediction) {
@@ -113,8 +122,9 @@ function forecast(prediction) {
 }
 function describe(prediction) {
   const label = prediction.label;
-  if (typeof label === "number") return number(label);
+  if (typeof label === "number") return model.generates ? text.oddness(number(label, 4)) : number(label);
   if (Array.isArray(label)) return label.length ? visible(round(label)) : text.none;
+  if (label === "") return text["no-answer"];
   return label === "unknown" && !model.output.classes.includes(label) ? text.unknown : visible(label);
 }
 function fail(card, message) {
@@ -238,17 +248,23 @@ $("record").addEventListener("click", async () => {
 
 async function begin() {
   try {
-    model = await (await fetch("model")).json();
+    const response = await call("model");
+    model = await response.json();
+    if (!response.ok) return notice(told(model.error.code, model.error.message));
   } catch {
     return notice(text.offline);
   }
   document.title = visible(model.name);
+  for (const name of model.models) $("models").add(new Option(visible(name), name, false, name === model.name));
+  $("models").hidden = model.models.length < 2;
+  $("models").addEventListener("change", () => { location.search = new URLSearchParams({ model: $("models").value }); });
   $("name").textContent = visible(model.name);
   const facts = [];
   const { classes, kind } = model.output;
+  if (model.writes) facts.push(text["writes-texts"]);
+  if (model.generates?.makes) facts.push(text["makes-samples"]);
   if (classes.length) facts.push(text.classes(classes.length));
-  else if (kind === "number") facts.push(text.number);
-  else if (kind === "forecast") facts.push(text.forecasts(visible(model.output.name)));
+  else if (text.gives[kind]) facts.push(text.gives[kind](visible(model.output.name)));
   const input = model.inputs[0];
   if (hears()) {
     $("file").accept = "audio/*";
@@ -263,8 +279,11 @@ async function begin() {
   if (input.colour === "grey") facts.push(text.grey);
   $("about").textContent = facts.join(" · ");
   $("versions").textContent = `flambeau ${model.versions.flambeau}`;
+  $("explain").parentElement.hidden = !model.explains || model.writes;
+  if (model.writes) return offerWriting();
   if (model.accepts === "files") $("pictures").hidden = false;
   else buildForm();
+  offerSamples();
   offerExamples();
   showCode();
 }

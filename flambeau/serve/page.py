@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-FILES = ("page.html", "page.css", "page-texts.js", "page.js", "page-rows.js")
+FILES = (
+    "page.html", "page.css", "page-texts.js", "page-drawn.js", "page.js", "page-made.js", "page-writes.js",
+    "page-rows.js",
+)  # fmt: skip
 
 
 def load_page() -> tuple[bytes, str]:
@@ -34,7 +37,8 @@ def _hash(text: str) -> str:
 
 
 class SafeHeaders:
-    """ASGI middleware: headers that keep browsers from guessing types, framing, leaking addresses and caching."""
+    """ASGI middleware: headers that keep browsers from guessing types, framing, leaking addresses and caching; and one
+    that says which version of a model has answered."""
 
     HEADERS = (
         (b"x-content-type-options", b"nosniff"),
@@ -50,7 +54,9 @@ class SafeHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", ()), *self.HEADERS]}
+                version = scope.get("answered_by")
+                named = [(b"x-model-version", version.name.encode())] if version else []
+                message = {**message, "headers": [*message.get("headers", ()), *self.HEADERS, *named]}
             await send(message)
 
         await self.app(scope, receive, with_headers if scope["type"] == "http" else send)

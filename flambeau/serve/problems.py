@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
+from typing import Any
 
 LONGEST_MESSAGE = 300
 
@@ -23,13 +25,17 @@ class Problem(Exception):
         self.headers = dict(headers or {})
         super().__init__(self.message)
 
-    def to_dict(self) -> dict[str, dict[str, str | int]]:
+    def to_dict(self) -> dict[str, Any]:
         """The body of the response."""
         return {"error": {"status": self.status, "code": self.code, "message": self.message}}
 
-    def body(self) -> bytes:
+    def told(self, path: str) -> dict[str, Any]:
+        """The body of the response to a path: under `/v2` in the form of the Open Inference Protocol."""
+        return {"error": self.message} if path == "/v2" or path.startswith("/v2/") else self.to_dict()
+
+    def body(self, path: str = "") -> bytes:
         """The same as JSON."""
-        return json.dumps(self.to_dict(), ensure_ascii=False).encode()
+        return json.dumps(self.told(path), ensure_ascii=False).encode()
 
 
 def one_line(text: str) -> str:
@@ -50,5 +56,10 @@ def body_too_large(limit: int) -> Problem:
 
 
 def overloaded(what: str) -> Problem:
-    """The server has no room for another request; the client may come again in a second."""
+    """The server cannot take a request as it is now; the client may come again in a second."""
     return Problem(503, "overloaded", what, {"Retry-After": "1"})
+
+
+def busy(what: str, seconds: float = 1.0) -> Problem:
+    """More is asked of the server than it can do; the client may come again in so many seconds."""
+    return Problem(429, "overloaded", what, {"Retry-After": str(max(1, math.ceil(seconds)))})

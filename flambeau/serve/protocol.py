@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from flambeau.serve.generated import Generates, Sample
 from flambeau.serve.limits import Limits
 from flambeau.serve.problems import Problem
 
+Body = TypeVar("Body", bound=BaseModel)
 LONGEST_NAME = 255
+MOST_ASKED = 4096
+"""Bytes of what is asked for in a few numbers."""
 RAW_TYPES = "image/*, audio/*, application/octet-stream"
 
 
@@ -36,20 +40,31 @@ class ErrorBody(BaseModel):
 class Predicted(BaseModel):
     """What the model says of one input."""
 
+    id: str | None = Field(
+        None, description="what POST /v1/feedback/{id} takes the right answer by; only where predictions are logged"
+    )
     file: str | None = Field(description="the name of the file, where it came with one")
     label: str | float | list[Any] = Field(
         description="the likeliest class (`unknown` under reject_below), the classes at or above the threshold, or the "
-        "number; of a sentence a tag for each token; of a series the numbers forecast"
+        "number; of a sentence a tag for each token; of a series the numbers forecast; of a detector a list of {x1, "
+        "y1, x2, y2, label, confidence} in pixels of the picture as it is seen, the surest first, with `mask` as "
+        "{size, counts} (COCO's run lengths) where things have one; of masks and pictures a PNG file as base64, of "
+        "masks with the class number of each pixel and a palette"
     )
     confidence: float | None = Field(None, description="probability of the likeliest class; absent for numbers")
     probabilities: dict[str, float] | None = Field(None, description="by class, likeliest first; absent for numbers")
     tokens: list[str] | None = Field(None, description="of a sentence, what the tags are of")
     spans: list[dict[str, Any]] | None = Field(None, description="of a sentence whose tags mark spans: where, and what")
+    place: list[int] | None = Field(None, description="of an answer within a text, its characters: from, and up to")
     series: str | None = Field(None, description="of a forecast, whose it is")
     times: list[str] | None = Field(None, description="of a forecast, when its steps are")
     quantiles: dict[str, list[float]] | None = Field(None, description="of a forecast, each step's quantiles")
     explanation: str | None = Field(
         None, description="with `explain`: the input, each part marked by what it weighed, as a fragment of HTML"
+    )
+
+    reconstruction: Sample | None = Field(
+        None, description="with `reconstruct`: what comes back from the input's code, of a model that has one"
     )
 
 
@@ -65,13 +80,80 @@ class ModelName(BaseModel):
     """Which model answered."""
 
     name: str
+    version: str = Field(description="which of the versions that were loaded under this name")
     flambeau: str = Field(description="version of flambeau")
+
+
+VERSION = r"^[A-Za-z0-9._-]{1,64}$"
+MODEL = r"^[^/\\:?#\x00-\x1f]{1,128}$"
+
+
+class VersionState(BaseModel):
+    """A version that is loaded."""
+
+    version: str
+    role: str = Field(description="`current`, `canary`, `shadow` or `previous`")
+    source: str | None = Field(description="the folder that it was loaded from")
+    underway: int = Field(description="requests that it is answering")
+    answered: int
+    failed: int = Field(description="requests that ended in a status of 500 or above")
+    agreed: int | None = Field(None, description="of a shadow: requests that it answered as the others did")
+
+
+class ModelState(BaseModel):
+    """A model and its versions."""
+
+    name: str
+    share: float | None = Field(None, description="the part of the requests that a canary answers")
+    versions: list[VersionState]
+
+
+class ModelStates(BaseModel):
+    """All models."""
+
+    models: list[ModelState]
+
+
+class Change(BaseModel):
+    """What is to become of a model: a run or an export to load, or another share for its canary."""
+
+    model_config = ConfigDict(extra="forbid")
+    source: str | None = Field(None, min_length=1, max_length=4096, description="the folder of a run or an export")
+    version: str | None = Field(None, pattern=VERSION, description="what it is called; the next number if not given")
+    share: float = Field(1.0, gt=0, le=1, allow_inf_nan=False, description="under 1: a canary's part of the requests")
+    shadow: bool = Field(False, description="asked what the others are, and only compared")
+
+
+class ModelCard(BaseModel):
+    """A model, in OpenAI's form and a little more."""
+
+    id: str
+    object: str = "model"
+    created: int = Field(description="seconds since 1970 at which the server started")
+    owned_by: str = "flambeau"
+    version: str
+    versions: list[str] = Field(description="all that are loaded")
+    ready: bool
+
+
+class ModelCards(BaseModel):
+    """The models that are served."""
+
+    object: str = "list"
+    data: list[ModelCard]
 
 
 class Answer(BaseModel):
     """One entry for each input, in the order of the request."""
 
     predictions: list[Predicted | Failed]
+    model: ModelName
+
+
+class Made(BaseModel):
+    """Samples made anew."""
+
+    samples: list[Sample]
     model: ModelName
 
 
@@ -109,16 +191,22 @@ class OutputColumn(BaseModel):
     name: str | None
     kind: str | None
     classes: list[str]
+    colours: dict[str, str] = Field(description="what each class is drawn in, where answers lie in a picture")
 
 
 class ModelDescription(BaseModel):
     """The model, what it takes and what it gives."""
 
     name: str
+    models: list[str] = Field(default=[], description="the names of all that are served, itself included")
     accepts: str = Field(description="`files` or `json`")
     inputs: list[InputColumn]
     columns: list[AskedColumn] = Field(description="what a form asks for")
     output: OutputColumn
+    explains: bool = Field(True, description="whether `explain` of POST /v1/predict is answered")
+    generates: Generates | None = Field(None, description="what POST /v1/generate can be asked for; null for nothing")
+    writes: bool = Field(False, description="whether /v1/completions and /v1/chat/completions let texts go on")
+    chats: bool = Field(False, description="whether it learned chats")
     example: Any = Field(None, description="a value for `inputs`, where the model takes JSON")
     examples: list[Any] = Field(description="training rows in the form of `inputs`; of files their bytes as base64")
     limits: dict[str, float]
@@ -139,10 +227,15 @@ class Raw:
     value: Any
 
 
-def request_body(accepts_files: bool) -> dict[str, Any]:
-    """The request body of POST /predict, as OpenAPI has it."""
-    if not accepts_files:
-        return {"required": True, "content": {"application/json": {"schema": InputsBody.model_json_schema()}}}
+def json_body(shape: type[BaseModel]) -> dict[str, Any]:
+    """A request body of JSON, as OpenAPI has it."""
+    return {"required": True, "content": {"application/json": {"schema": shape.model_json_schema()}}}
+
+
+def request_body(accepts_files: Collection[bool]) -> dict[str, Any]:
+    """The request body of POST /v1/predict, as OpenAPI has it, of models that are asked by files, by JSON, or both."""
+    if not any(accepts_files):
+        return json_body(InputsBody)
     binary = {"type": "string", "format": "binary"}
     form: dict[str, Any] = {
         "type": "object",
@@ -151,6 +244,7 @@ def request_body(accepts_files: bool) -> dict[str, Any]:
     }
     content = {"multipart/form-data": {"schema": form}}
     content |= {raw: {"schema": binary} for raw in RAW_TYPES.split(", ")}
+    content |= {} if all(accepts_files) else json_body(InputsBody)["content"]
     return {"required": True, "content": content}
 
 
@@ -186,7 +280,7 @@ async def read_files(request: Request, limits: Limits) -> list[Raw]:
         await form.close()
 
 
-async def read_rows(request: Request) -> bytes:
+async def read_json(request: Request) -> bytes:
     """The JSON body of a request, unparsed.
 
     Raises:
@@ -198,11 +292,43 @@ async def read_rows(request: Request) -> bytes:
     return await request.body()
 
 
+def parse_body(body: bytes, shape: type[Body]) -> Body:
+    """A small JSON document of this shape.
+
+    Raises:
+        Problem: it is not JSON, or not of this shape.
+    """
+    if len(body) > MOST_ASKED:
+        raise Problem(413, "too-large", f"the body has {len(body):,} bytes; expected at most {MOST_ASKED:,}")
+    try:
+        return shape.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        if first["type"] == "json_invalid":
+            raise Problem(400, "bad-json", f"the body is not JSON ({first['msg'].lower()})") from None
+        raise validation_problem([{**first, "loc": ("body", *first["loc"])}]) from None
+
+
 def parse_rows(body: bytes, limits: Limits) -> list[Raw]:
     """The rows of `{"inputs": [...]}`.
 
     Raises:
         Problem: it is not JSON, not of this shape, or has too many rows or values.
+    """
+    parsed = parse_json(body, limits)
+    rows = parsed.get("inputs") if isinstance(parsed, dict) else None
+    if not isinstance(rows, list) or not rows:
+        raise Problem(422, "no-inputs", 'the body has no rows; expected {"inputs": [...]} with at least one')
+    if len(rows) > limits.max_rows:
+        raise too_many(limits.max_rows, "rows")
+    return [Raw(None, row) for row in rows]
+
+
+def parse_json(body: bytes, limits: Limits) -> Any:
+    """A JSON document.
+
+    Raises:
+        Problem: it is not JSON, or has too many values.
     """
     # counted before anything is made of them: an empty list takes 3 bytes there and 60 here
     if sum(map(body.count, (b",", b"[", b"{"))) > limits.max_values:
@@ -213,12 +339,7 @@ def parse_rows(body: bytes, limits: Limits) -> list[Raw]:
             json.dumps(parsed, ensure_ascii=False).encode()  # half of a pair of surrogates is no text
     except (ValueError, RecursionError) as error:
         raise Problem(400, "bad-json", f"the body is not JSON ({error})") from None
-    rows = parsed.get("inputs") if isinstance(parsed, dict) else None
-    if not isinstance(rows, list) or not rows:
-        raise Problem(422, "no-inputs", 'the body has no rows; expected {"inputs": [...]} with at least one')
-    if len(rows) > limits.max_rows:
-        raise too_many(limits.max_rows, "rows")
-    return [Raw(None, row) for row in rows]
+    return parsed
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

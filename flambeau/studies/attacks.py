@@ -16,12 +16,9 @@ from flambeau.core.reporter import QUIET, Reporter
 from flambeau.core.settings import fraction
 from flambeau.data.dataset import Dataset
 from flambeau.fields import Ragged
-from flambeau.objectives.names import is_share
-from flambeau.report.markup import fragment, tag
+from flambeau.report.markup import tag
 from flambeau.report.page import document
-from flambeau.report.parts import cell, figure, figure_of, grid, note, table
-from flambeau.report.scale import short
-from flambeau.report.svg import Series, line_chart, percent
+from flambeau.report.sections.attack import attacked
 from flambeau.report.words import Words
 from flambeau.robustness import NORMS, Ball, certify, fgsm, hop_skip_jump, pgd, small_network, surrogate, swap_words
 from flambeau.robustness.ball import spread
@@ -294,27 +291,7 @@ def title(found: dict[str, Any]) -> str:
     return f"{what}{aim} on {found['rows']:,} rows of {found['run']}{seen}"
 
 
-def written(found: dict[str, Any]) -> str:
-    """A page of HTML: the curve over epsilon, and changed inputs beside what they were."""
-    words, metric = Words("en"), found["metric"]
-    points = [(point["value"], point["metrics"][metric]) for point in found["curve"]]
-    unit = {"words": "words", "l2": "epsilon (l2)"}.get(found["norm"], "epsilon")
-    share = is_share(metric)
-    chart = line_chart(
-        [Series(metric, points, style="dots"), Series(metric, points)], label=metric, x_label=unit, y_label=metric,
-        floor=0.0 if share else None, ceiling=1.0 if share else None, y_format=percent if share else short,
-    )  # fmt: skip
-    head = [tag("th", unit), tag("th", metric)]
-    rows = [tag("tr", tag("td", point["epsilon"]), cell(figure_of(metric, point["metrics"][metric])))
-            for point in found["curve"]]  # fmt: skip
-    cards = []
-    for one in found["examples"]:
-        seen = [
-            tag("figure", fragment(view["html"]), tag("figcaption", f"{point['epsilon']}: {view['answer']}"))
-            for point, view in zip(found["curve"], one["seen"], strict=True)
-        ]
-        cards.append(tag("section", tag("h3", f"{one['place']} ({one['label']})"), grid(*seen)))
-    return document(
-        "Attack", words, tag("h1", "Attack"), note(title(found)), figure(metric, chart), table(head, rows, "figures"),
-        tag("h2", "Changed inputs"), cards or note("no answer was turned"),
-    )  # fmt: skip
+def written(found: dict[str, Any], language: str = "en") -> str:
+    """A page of its own, as HTML text: the section that the report has of a run's own rows."""
+    words = Words(language)
+    return document(words("attack"), words, tag("header", tag("h1", title(found))), attacked(found, words))

@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
+from flambeau.baselines import LIMIT
 from flambeau.core.errors import UsageError
 from flambeau.core.reporter import QUIET
 from flambeau.learner import Learner
@@ -30,6 +31,7 @@ from flambeau.training.engine import Engine
 
 STEPS = 40  # that are timed, at most
 SHARE = 0.03  # of the budget that the steps of one candidate may take
+RIVALS = 0.05  # of the budget that each simple rival may be fitted for
 SEARCHING = 0.25  # of the budget, after which no other candidate is tried
 RESERVE = 0.05  # for the report, and what else comes at the end
 MOST = 3  # times the epochs that would be chosen without a budget: more would hardly help
@@ -137,16 +139,19 @@ def cost_of(learner: Learner, seconds: float) -> Cost:
     return Cost(step, measured * share, max(0.0, ended - marks[-1] - measured), steps)
 
 
-def within(learner: Learner, budget: str | float) -> Learner:
+def within(learner: Learner, budget: str | float, began: float | None = None) -> Learner:
     """A learner as another one that is not built yet, planned to be done in a time, its preparation included: with so
     many epochs as fit, or where these are too few with a larger batch, smaller pictures or a cheaper model, as far as
     none of these was asked for. What is decided is among the plan's decisions, with its reason. It is meant to
-    finish within 15 % of the time (not measured yet); earlier where three times the usual epochs are done.
+    finish within 15 % of the time (benchmarks/budget.py); earlier where three times the usual epochs are done.
+
+    Args:
+        began: when the time began, as `time.perf_counter` has it; now, if not given.
 
     Raises:
         UsageError: the time is none, or not one epoch fits. DataError, ModelError: as `Learner.build`.
     """
-    seconds, began = seconds_of(budget), time.perf_counter()
+    seconds, began = seconds_of(budget), time.perf_counter() if began is None else began
     if not isinstance(learner.feed, FieldFeed):
         raise UsageError("a budget needs a Dataset", fix="make one of your data, or give epochs=")
     asked, best, rivals = learner.recipe.training.epochs, None, None
@@ -154,7 +159,8 @@ def within(learner: Learner, budget: str | float) -> Learner:
         if first.processes.count > 1:
             raise UsageError("a budget is planned by one process", fix="find the epochs with one, by --dry-run")
         if rivals is None:
-            rivals = _seconds_of_rivals(first)
+            limit = min(LIMIT, seconds * RIVALS)
+            rivals = _seconds_of_rivals(first, limit)
         probe = _built(learner, settings) if settings else first
         usual = probe.recipe.training.epochs or 1
         tried = _told(settings, probe)
@@ -179,15 +185,19 @@ def within(learner: Learner, budget: str | float) -> Learner:
             f"{MOST} times the usual {usual}, of {fits} that fit" if epochs < fits else f"as many as fit into {budget}"
         )
         decided.append(Decision("training.epochs", epochs, f"{why}: {each}"))
+    if learner.recipe.baseline and limit < LIMIT:
+        settings = {**settings, "baseline": limit}
+        decided.append(Decision("baseline", limit, f"seconds that a simple rival may take of {budget}"))
     planned = variant(learner, {**settings, "epochs": epochs}, learner.asked_run)
     planned.decided = tuple(decided)
     return planned
 
 
-def _seconds_of_rivals(learner: Learner) -> float:
-    """What fitting the simple rivals takes, which is done at the end."""
+def _seconds_of_rivals(learner: Learner, limit: float) -> float:
+    """What fitting the simple rivals takes, each for so many seconds at most, which is done at the end."""
     began = time.perf_counter()
     if learner.recipe.baseline:
+        learner.recipe.baseline = limit
         learner.baselines("valid" if learner.feed.sources.get("valid") is not None else None)
     return time.perf_counter() - began
 

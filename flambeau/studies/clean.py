@@ -54,6 +54,12 @@ def fold_of(path: str | Path) -> Run:
     return Run(path / "fold-1-1")
 
 
+def judged(path: str | Path) -> bool:
+    """Whether labels of the kind that a cross-validation learned can be doubted. Raises RunError as `suspects`."""
+    fields, _, target = fold_of(path).fields()
+    return target is not None and task_of(fields[target]).doubts_labels
+
+
 def suspects(path: str | Path) -> list[Suspect]:
     """Suspected labels of a cross-validation, the surest first. Of several repeats the mean of the answers counts.
 

@@ -20,6 +20,7 @@ from flambeau.data.dataset import Dataset
 from flambeau.evaluation import held_out
 from flambeau.predictor import Predictor
 from flambeau.predictor.embedding import embed, whole
+from flambeau.predictor.generating import codes as codes_of
 from flambeau.run import Run
 
 METHODS = ("pca", "tsne")
@@ -47,6 +48,7 @@ class Embeddings:
         Raises:
             UsageError: the name ends otherwise.
         """
+        path.parent.mkdir(parents=True, exist_ok=True)
         table = pl.DataFrame({"place": self.places} | ({"label": self.labels} if self.labels else {}))
         if path.suffix == ".parquet":
             table.with_columns(pl.Series("vector", self.vectors)).write_parquet(path)
@@ -107,12 +109,13 @@ def flattened(vectors: np.ndarray, method: str, seed: int = 0) -> np.ndarray:
 
 def embeddings(
     run: str | Path | Run, data: str | Path | Dataset | None = None, *, samples: int = 0, device: str = "auto",
-    reporter: Reporter = QUIET, **source_options: Any,
+    codes: bool = False, reporter: Reporter = QUIET, **source_options: Any,
 ) -> Embeddings:  # fmt: skip
     """Embeds a run's held-out rows, or all rows of other data.
 
     Args:
         samples: rows at most, from all over the data; 0 for all.
+        codes: those of an autoencoder, in place of what comes before the last layer.
 
     Raises:
         RunError, DataError: as `evaluate_run`. UsageError: the run is an ensemble. ModelError: as `Predictor.embed`.
@@ -131,7 +134,7 @@ def embeddings(
             seen.extend(chosen.tolist())  # batches bounded by tokens come in another order
             yield reading.prepare(chosen, gathered, False, None)
 
-    vectors = embed(predictor.objective, predictor.engine, prepared())
+    vectors = (codes_of if codes else embed)(predictor.objective, predictor.engine, prepared())
     target = dataset.target if dataset.target in dataset.columns else None
     labels = [dataset.fields[target].caption(dataset.columns[target][row]) for row in seen] if target else []
     return Embeddings(vectors, labels, [dataset.place(row) for row in seen], split)

@@ -20,8 +20,8 @@ import torch
 
 from flambeau.core.errors import UsageError
 from flambeau.core.files import to_json
-from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
+from flambeau.data.packing import batches
 from flambeau.data.split import TEST, UNUSED, Split
 from flambeau.ensembles import ensemble as joined
 from flambeau.fields.category import natural
@@ -159,7 +159,7 @@ def _trained(learner: Learner, run: Run, data: Dataset, search: Search | None) -
             encoding = learner.feed.encoding if isinstance(learner.feed, FieldFeed) else None
             reading = predictor.read(data, encoding, learner.reporter)
             rows = np.intersect1d(reading.dataset.rows("test"), reading.good, assume_unique=True)
-            source = Batches(reading.store, torch.from_numpy(rows), 2 * (run.recipe.training.batch_size or 32))
+            source = batches(reading.store, torch.from_numpy(rows), 2 * (run.recipe.training.batch_size or 32))
             _write(answers, predictor, source, reading.prepare, reading.dataset)
         else:
             settings: dict[str, Any] = {"baseline": False}

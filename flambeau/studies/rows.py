@@ -14,8 +14,8 @@ from torch import Tensor
 
 from flambeau.core.errors import DataError, UsageError
 from flambeau.core.reporter import QUIET, Reporter
-from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
+from flambeau.data.packing import batches
 from flambeau.data.split import NAMES, TRAIN
 from flambeau.data.store.encode import EncodeOptions
 from flambeau.evaluation import LONGEST, opened, trained_on
@@ -101,6 +101,11 @@ def answers(
     """
     loaded = [Predictor.load(run, device=device, reporter=reporter) for run in runs]
     _check_targets(runs, loaded)
+    task = loaded[0].objective.task
+    if not task.tells_rows:
+        kind = "of this objective" if task.field is None else f"of the kind {task.field.kind}"
+        raise UsageError(f"answers {kind} are not compared row by row",
+                         fix="measure each run on the same rows: flambeau evaluate RUN DATA")  # fmt: skip
     notes: list[str] = []
     if data is None:
         datasets = _held_out(runs)
@@ -134,7 +139,8 @@ def _check_targets(runs: Sequence[Run], loaded: Sequence[Predictor]) -> None:
     fields = []
     for run, predictor in zip(runs, loaded, strict=True):
         if predictor.target is None:
-            raise UsageError("the run has no target with a field, so its rows cannot be compared", where=run.path)
+            raise UsageError("the run has no target with a field, so its rows cannot be compared", where=run.path,
+                             fix="flambeau evaluate measures each run alone")  # fmt: skip
         fields.append(predictor.fields[predictor.target])
     for run, field in zip(runs[1:], fields[1:], strict=True):
         if type(field) is not type(fields[0]):
@@ -205,7 +211,7 @@ def _answered(run: Run, predictor: Predictor, reading: Reading, rows: np.ndarray
     """Asks a run about rows of what it has read."""
     training = run.recipe.training
     tokens = None if training.max_tokens is None else 2 * training.max_tokens
-    source = Batches(reading.store, torch.from_numpy(rows), 2 * (training.batch_size or 32), tokens=tokens)
+    source = batches(reading.store, torch.from_numpy(rows), 2 * (training.batch_size or 32), tokens=tokens)
     outputs: list[tuple[Tensor, Tensor, Tensor]] = []
     for numbers, gathered in source.epoch(0):
         batch = reading.prepare(numbers, gathered, False, None)

@@ -7,6 +7,7 @@ import copy
 import fcntl
 import itertools
 import math
+import random
 import shutil
 import socket
 import time
@@ -36,6 +37,7 @@ from flambeau.techniques import Technique, not_kept
 from flambeau.training.interrupts import Interrupted
 
 AGAIN = 3  # times that a trial is begun again whose worker is lost: it may be the trial that kills it
+JOINS = 7  # attempts to find or make the tables
 LOOK = 1.0  # seconds between two looks at what other workers do
 DONE = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
@@ -171,7 +173,7 @@ class Search:
             url = url.set(drivername="postgresql+psycopg")
         asked = {**self.study.asked, "metric": self.metric}
         asked["recipe"] = {key: value for key, value in asked["recipe"].items() if key != "data"}  # a path of a machine
-        for attempt in (1, 2):  # two workers may make the tables at once
+        for attempt in range(JOINS):  # several workers may make the tables at once: one wins, the others look again
             try:
                 kept = RDBStorage(
                     url.render_as_string(hide_password=False), heartbeat_interval=max(1, lost_after // 5),
@@ -197,9 +199,10 @@ class Search:
             except ImportError as error:
                 raise MissingExtra(error.name or "psycopg", "tune", f"a {url.drivername} storage") from None
             except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-                if attempt == 2:
+                if attempt == JOINS - 1:
                     told = first_line(getattr(error, "orig", None) or error.__cause__ or error)
                     raise RunError(f"the storage cannot be used ({told})", where=url.render_as_string()) from None
+                time.sleep(random.uniform(0.5, 1.5) * 0.1 * 2**attempt)
         raise AssertionError
 
     # -- trials -------------------------------------------------------------------------------------------------

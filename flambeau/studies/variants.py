@@ -14,6 +14,8 @@ from flambeau.core.errors import FlambeauError, ModelError, TrainingError, Usage
 from flambeau.data.dataset import Dataset
 from flambeau.learner import Learner, records
 from flambeau.learner.feeds import FieldFeed
+from flambeau.objectives import OBJECTIVES
+from flambeau.objectives.generative import Generative
 from flambeau.run import Run
 from flambeau.studies.base import Study, variant
 from flambeau.studies.comparison import Comparison, Entry, compare_entries
@@ -59,11 +61,26 @@ def compare_settings(
     grid = [dict(zip(space, chosen, strict=True)) for chosen in itertools.product(*values)]
     variants = [Variant(", ".join(f"{k}={v}" for k, v in settings.items()), settings) for settings in grid]
     for one in variants:  # what does not fit is told before the first training
-        variant(learner, one.settings, False).plan()
+        other = variant(learner, one.settings, False)
+        _check_answers(other)
+        other.plan()
     asked = {"over": {name: one.listed for name, one in space.items()}}
     here = _study(learner, "compare", {**asked, "seeds": seeds}, study)
     entries = _trained(here, learner, variants, seeds, check)
     return here, _compared(here, learner, entries, "compare", None, metric)
+
+
+def _check_answers(learner: Learner) -> None:
+    """Raises UsageError where what is trained gives rows no answers that could be compared."""
+    name = learner.recipe.objective.name
+    if name in OBJECTIVES and issubclass(OBJECTIVES[name], Generative):
+        raise UsageError(f"variants of {name} give rows no answers that could be compared",
+                         fix="train each, and flambeau evaluate RUN --features CLASSIFIER")  # fmt: skip
+    if learner.data is not None and learner.data.target is None:
+        raise UsageError(
+            "variants without a target give rows no answers that could be compared",
+            fix="train each, and flambeau evaluate RUN; flambeau tune searches by the measure itself",
+        )
 
 
 def ablate(
@@ -84,6 +101,7 @@ def ablate(
     """
     if odd := next((part for part in parts if part not in PARTS), None):
         raise UsageError(f"'{odd}' cannot be left out", expected=", ".join(PARTS))
+    _check_answers(learner)
     whole = Variant(WHOLE)
     if learner.data is not None:
         inputs = learner.data.inputs

@@ -84,7 +84,11 @@ class Victim:
     def labels(self, batch: Batch, target: str | None = None) -> Tensor:
         """What is learned of a batch; or the class that a target names, for each of its rows."""
         if target is None:
-            return torch.as_tensor(self.objective.task.learned(batch))
+            learned = self.objective.task.learned(batch)
+            if not isinstance(learned, Tensor):
+                raise UsageError(f"answers of the kind {self.target_field.kind} are not attacked", where=self.run.path,
+                                 fix="see what flambeau stress says")  # fmt: skip
+            return learned
         return torch.full((len(batch),), self.class_number(target), device=self.device)
 
     def class_number(self, target: str) -> int:

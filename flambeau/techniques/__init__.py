@@ -5,6 +5,7 @@ from flambeau.techniques.base import HOOKS, TECHNIQUES, Step, Technique, Trainin
 from flambeau.techniques.class_weights import ClassWeights
 from flambeau.techniques.clip import Clip
 from flambeau.techniques.clip_value import ClipValue
+from flambeau.techniques.continued_pretraining import ContinuedPretraining
 from flambeau.techniques.cutmix import CutMix
 from flambeau.techniques.discriminative_rates import DiscriminativeRates
 from flambeau.techniques.distill import Distill
@@ -23,6 +24,7 @@ from flambeau.techniques.mixes import Mixes
 from flambeau.techniques.mixup import Mixup
 from flambeau.techniques.penalties import L1, L2
 from flambeau.techniques.progressive_resizing import ProgressiveResizing
+from flambeau.techniques.qat import QuantisationAware
 from flambeau.techniques.sam import SAM
 from flambeau.techniques.snapshots import Snapshots
 from flambeau.techniques.swa import SWA
@@ -40,6 +42,7 @@ __all__ = [
     "ClassWeights",
     "Clip",
     "ClipValue",
+    "ContinuedPretraining",
     "CutMix",
     "DiscriminativeRates",
     "Distill",
@@ -56,6 +59,7 @@ __all__ = [
     "Mixes",
     "Mixup",
     "ProgressiveResizing",
+    "QuantisationAware",
     "Snapshots",
     "Step",
     "Technique",

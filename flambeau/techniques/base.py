@@ -88,6 +88,10 @@ class Technique:
     needs_base: bool = False
     fresh: ClassVar[bool] = False
     """Whether it would undo what pretrained weights have learned, so that it is refused for them."""
+    shards: ClassVar[bool] = False
+    """Whether what it does to weights and gradients also holds where each process has a part of them, as DTensors."""
+    before: ClassVar[bool] = False
+    """Whether it is a training of its own, which the Learner has done before the first step; it has no hooks then."""
 
     def on_build(self, objective: Objective) -> str | None:
         """Once, when the model is there and no optimiser is yet; and where a run is loaded, before its weights are. For
@@ -151,6 +155,18 @@ class Technique:
         """A clause on what it does with these settings, for the plan; None where its settings say it all."""
         return None
 
+    def left_open(self, whole: bool) -> Mapping[str, Any]:
+        """Its own settings that were left open and follow from the training; a recipe keeps them.
+
+        Args:
+            whole: whether all of the model was trained before, see `Objective.whole`.
+        """
+        return {}
+
+    def frozen(self) -> Iterable[torch.nn.Parameter]:
+        """After `on_build`: parameters that never learn, and that a run of it does not keep where it `needs_base`."""
+        return ()
+
     def decides(self) -> Mapping[str, tuple[Any, str]]:
         """Settings of the training that follow from its own, where nothing else is asked for: {name: (value, why)}."""
         return {}
@@ -178,7 +194,6 @@ def made(name: str, settings: Mapping[str, Any]) -> Technique:
 
 
 def not_kept(model: torch.nn.Module, techniques: Iterable[Technique]) -> set[str]:
-    """Names of the parameters of a model that a run with some techniques does not keep; see `needs_base`."""
-    if not any(technique.needs_base for technique in techniques):
-        return set()
-    return {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    """Names in a model's state of the parameters that a run with some techniques does not keep; see `needs_base`."""
+    frozen = {id(parameter) for one in techniques if one.needs_base for parameter in one.frozen()}
+    return {name for name, parameter in model.named_parameters(remove_duplicate=False) if id(parameter) in frozen}

@@ -13,6 +13,7 @@ class Clip(Technique):
     """Scales the gradients of a step down so that their norm over all parameters is at most `norm`."""
 
     settings = ("norm",)
+    shards = True
 
     def __init__(self, norm: float = 1.0):
         require(norm > 0, f"clipping at a norm of {norm}", "a number above 0")

@@ -14,6 +14,7 @@ class ClipValue(Technique):
     """Clips each number of a step's gradients to -`value`…`value`."""
 
     settings = ("value",)
+    shards = True
 
     def __init__(self, value: float = 1.0):
         require(value > 0, f"clipping at a value of {value}", "a number above 0")

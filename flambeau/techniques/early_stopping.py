@@ -17,6 +17,7 @@ class EarlyStopping(Technique):
     """Stops when the monitored metric has not improved for `patience` epochs."""
 
     settings = ("patience",)
+    shards = True
 
     def __init__(self, patience: int = 3):
         require(patience >= 1, f"a patience of {patience}", "1 epoch or more")

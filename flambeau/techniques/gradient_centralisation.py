@@ -10,6 +10,8 @@ from flambeau.techniques.base import TECHNIQUES, Step, Technique
 class GradientCentralisation(Technique):
     """Takes from the gradient of each output's weights their mean, in weights of two axes and more."""
 
+    shards = True
+
     def on_gradients(self, step: Step) -> None:
         for parameter in step.parameters:
             if parameter.grad is not None and parameter.ndim >= 2:

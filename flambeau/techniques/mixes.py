@@ -41,6 +41,7 @@ class Mixes(Technique):
     mixed before."""
 
     p: float = 1.0
+    shards = True
 
     def mix(self, batch: Batch, generator: torch.Generator) -> Batch:
         """The batch, each sample mixed with another of it.

@@ -30,6 +30,7 @@ class ProgressiveResizing(Technique):
     """
 
     settings = ("start", "until")
+    shards = True
 
     def __init__(self, start: float = 0.5, until: float = 0.6):
         require(0.1 <= start <= 1, f"a start of {start}", "0.1 to 1 of the side")

@@ -55,7 +55,7 @@ def same(a: Any, b: Any) -> bool:
     """Whether two prepared batches are equal, bit by bit."""
     if isinstance(a, Tensor):
         return torch.equal(a, b)
-    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+    return all(x is y is None or torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
 def it_recognises_its_own_kind_best_or_leaves_it_to_be_said(

@@ -19,6 +19,7 @@ from flambeau.data.prepare import Preparer
 from flambeau.data.store.encode import encode
 from flambeau.data.store.store import Store
 from flambeau.fields import Category, Field, MultiLabel, Number
+from flambeau.models import InputSpec, OutputSpec, auto, build
 from flambeau.objectives import Context, Objective, Supervised
 from flambeau.techniques import Technique
 from flambeau.training import Settings, Trainer
@@ -77,10 +78,19 @@ def network(outputs: int = 10, dropout: float = 0.2, seed: int = 0) -> nn.Module
 
 
 def context(kind: Kind = "category") -> Context:
-    """What an objective on `stored(kind)` may be made from; its model is `network`."""
+    """What an objective on `stored(kind)` may be made from; its model is `network`, or the first that is entered for
+    an output of another layout."""
     data = stored(kind)[0]
-    target = data.fields["y"]
-    return Context(data.fields, data.inputs, target, lambda outputs=None: network(outputs or target.num_outputs))
+    target, seen = data.fields["y"], InputSpec.of([data.fields["x"]])
+
+    def model(wanted: int | OutputSpec | None = None) -> nn.Module:
+        if not isinstance(wanted, OutputSpec) or wanted.layout == "vector":
+            size = wanted.size if isinstance(wanted, OutputSpec) else wanted
+            return network(size or target.num_outputs)
+        torch.manual_seed(0)
+        return build(auto.choose(seen, ROWS, output=wanted)[0], seen, wanted).model
+
+    return Context(data.fields, data.inputs, target, model)
 
 
 def trainer(

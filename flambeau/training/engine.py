@@ -17,6 +17,8 @@ from flambeau.core.errors import UsageError, nearest
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = {"auto": None, "float32": None, "bf16": torch.bfloat16, "float16": torch.float16}
 SMALL_MODEL = 100_000  # parameters under which casting costs more than bf16 arithmetic gains
+# `depthwise_share` from which processors are mostly slower in bf16: benchmarks/precision.py
+MOST_DEPTHWISE = 0.2
 
 
 @dataclass
@@ -92,13 +94,16 @@ class Machine:
         return cls(str(where), why if device == "auto" else "as asked", *bf16_is_fast(where))
 
 
-def decide_precision(asked: str, machine: Machine, exact: bool, size: int | None) -> tuple[str, str] | None:
+def decide_precision(
+    asked: str, machine: Machine, exact: bool, size: int | None, depthwise: float = 0.0
+) -> tuple[str, str] | None:
     """The precision of a training and why; None where it depends on a size that is not known. `auto` never takes
     float16, which overflows where bf16 does not, and which few processors compute in.
 
     Args:
         exact: the task wants float32 (regression), so `auto` does not choose bf16.
         size: how many parameters the model has, where that is known.
+        depthwise: its `depthwise_share`.
 
     Raises:
         UsageError: there is no such precision.
@@ -115,7 +120,21 @@ def decide_precision(asked: str, machine: Machine, exact: bool, size: int | None
         return None
     if size < SMALL_MODEL:
         return "float32", f"the model has {size:,} parameters only"
+    if depthwise > MOST_DEPTHWISE and torch.device(machine.device).type == "cpu":
+        return (
+            "float32",
+            f"{depthwise:.0%} of its channels are of depthwise convolutions, mostly slower in bf16 on processors",
+        )
     return "bf16", machine.bf16_why
+
+
+def depthwise_share(model: nn.Module) -> float:
+    """The share of the channels that a model's layers make which depthwise convolutions of pictures make: of MobileNets
+    and EfficientNets 0.25 to 0.4, of ConvNeXts 0.15."""
+    layers = [layer for layer in model.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
+    made = [layer.out_channels if isinstance(layer, nn.Conv2d) else layer.out_features for layer in layers]
+    alone = (isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1 for layer in layers)
+    return sum(count for count, one in zip(made, alone, strict=True) if one) / max(1, sum(made))
 
 
 def choose(
@@ -132,7 +151,8 @@ def choose(
     """
     keep_large_blocks()
     where = _device(device)
-    decided = decide_precision(precision, Machine.here(device), exact, sum(p.numel() for p in model.parameters()))
+    size = sum(p.numel() for p in model.parameters())
+    decided = decide_precision(precision, Machine.here(device), exact, size, depthwise_share(model))
     assert decided is not None
     dtype = PRECISIONS[decided[0]]
     if channels_last is None:

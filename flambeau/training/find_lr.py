@@ -165,7 +165,7 @@ class _Sweep(Trainer):
         """After each step, as every step is logged: its loss, and whether that is the last."""
         pending, self._pending = self._pending, []
         for losses in pending:
-            loss = sum(float(value) for value in losses) / max(len(losses), 1)
+            loss = sum(float(value) for value in losses.values()) / max(len(losses), 1)
             if not losses:
                 continue  # of no phase was it the turn
             if not math.isfinite(loss):

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from flambeau.core.errors import TrainingError
 from flambeau.training.interrupts import Interrupts
+from flambeau.training.state import State
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+GONE = "another process of this training has ended, or cannot be reached"
 FLAGS = len(SIGNALS) + 1  # each signal, and whether to save
 
 
@@ -32,7 +34,20 @@ def lost() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ConnectionError) as error:  # torch.distributed has no narrower one for all backends
-        raise Lost("another process of this training has ended, or cannot be reached") from error
+        raise Lost(GONE) from error
+
+
+@contextlib.contextmanager
+def told_at(state: State, folder: Path | None) -> Iterator[None]:
+    """While entered, `Lost` tells of the step and the run's folder; also of a connection that broke inside a pass."""
+    try:
+        yield
+    except Lost as error:
+        raise error.at(state.step, folder) from error
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or "/gloo/" in str(error):  # gloo has no class of its own
+            raise Lost(GONE).at(state.step, folder) from error
+        raise
 
 
 class GradientSum:
@@ -63,6 +78,10 @@ class GradientSum:
         mean, flags = self._buffers[key].mean(loss, [self.weight, *self.pending(), float(self._wants)])
         self._hear(flags)
         return mean
+
+    def total(self) -> Tensor:
+        """The weight of all shares, a scalar, where gradients were none of its buffer's."""
+        return self._buffers[()].flat[1]
 
     def pending(self) -> list[float]:
         """Which signals have come to this process."""

@@ -83,6 +83,12 @@ class Log:
                 logger.write(step, numbers)
                 logger.histograms(step, values)
 
+    def picture(self, step: int, tag: str, size: tuple[int, int], png: bytes) -> None:
+        """A picture (width, height), to the loggers."""
+        with disk_full_named(self._folder):
+            for logger in self._loggers:
+                logger.picture(step, tag, size, png)
+
     def graph(self, model: nn.Module, inputs: Any) -> None:
         """How a model's modules are connected, to the loggers."""
         with disk_full_named(self._folder):

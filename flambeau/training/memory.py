@@ -42,6 +42,8 @@ def in_parts(batch: Batch, count: int, least: int = 1) -> list[Batch]:
     """
     size = len(batch)
     count = min(count, max(1, size // least))
+    if count <= 1:
+        return [batch]
     bounds = [(size * i // count, size * (i + 1) // count) for i in range(count)]
     try:
         return [part_of(batch, slice(start, end), strict=True) for start, end in bounds]
@@ -50,27 +52,30 @@ def in_parts(batch: Batch, count: int, least: int = 1) -> list[Batch]:
 
 
 class Parts:
-    """How many parts the batches of a training are taken in, 1 until memory runs out, then twice as many as long as it
-    does. Their gradients add up to those of the whole batch, so what is learned is the same; batch normalisation alone
-    sees the means of a part.
+    """How many parts the batches of a training are taken in: as many as the objective says, until memory runs out, then
+    twice as many as long as it does. Their gradients add up to those of the whole batch, so what is learned is the
+    same; batch normalisation alone sees the means of a part.
 
     Args:
         note: is told when a batch is cut.
 
     Attributes:
-        count: of the parts.
+        count: of the parts, at least.
     """
 
     def __init__(self, objective: Objective, note: Callable[[str], None]):
         self.objective, self.note = objective, note
         self.count = 1
         self._norm = has_batch_norm(objective.model)
+        self._asks = type(objective).num_parts is not Objective.num_parts
 
-    def of(self, batches: Sequence[Batch], weights: Sequence[float]) -> tuple[list[Batch], list[float]]:
+    def of(self, batches: Sequence[Batch], weights: Sequence[float]) -> tuple[Sequence[Batch], Sequence[float]]:
         """The parts of some batches, and what each counts, of what their batch does."""
+        if self.count == 1 and not self._asks:
+            return batches, weights
         parts, counts = list[Batch](), list[float]()
         for batch, weight in zip(batches, weights, strict=True):
-            cut = in_parts(batch, self.count, least=2 if self._norm else 1)
+            cut = in_parts(batch, max(self.count, self.objective.num_parts(batch)), least=2 if self._norm else 1)
             own = [self.objective.weight(part) for part in cut] if len(cut) > 1 else [1.0]
             there = [(part, weight * share / sum(own)) for part, share in zip(cut, own, strict=True) if share]
             parts += [part for part, _ in there]
@@ -87,7 +92,7 @@ class Parts:
             MemoryError: their parts cannot be smaller.
         """
         before = len(self.of(batches, [1.0] * len(batches))[0])
-        self.count *= 2
+        self.count = 2 * max(self.count, *map(self.objective.num_parts, batches))
         if len(self.of(batches, [1.0] * len(batches))[0]) == before:
             raise MemoryError("out of memory, and the batch cannot be taken in smaller parts")
 

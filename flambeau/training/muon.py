@@ -1,5 +1,15 @@
 """Muon: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; scaled as in Liu et al. 2025,
-arXiv:2502.16982, so that AdamW's rate and decay suit it. Costs five products of matrices for each matrix and step."""
+arXiv:2502.16982, so that AdamW's rate and decay suit it.
+
+Costs fifteen products of matrices for each matrix and step: of a GPT of 0.8 M parameters on a processor a tenth of the
+time with batches of 2,048 tokens, a sixth with 1,024. Measured on the characters of five novels of Jane Austen, such a
+GPT, 50 seconds of processor time each, bits a character of the novels' ends:
+
+- 2,048 tokens a batch: 2.42, 2.34, 2.41 at rates of 3e-3, 8e-3, 2e-2; AdamW 2.22, 2.26, 2.51 at 2e-3, 4e-3, 8e-3.
+- 1,024, the vectors of tokens at 2e-3: 2.18, 2.54 at 8e-3, 2e-2; AdamW 2.16 at 2e-3.
+
+So it is taken only where it is named.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from flambeau.core.findings import Finding
@@ -30,9 +30,12 @@ class Observer:
         # where phases work against one another, losses tell nothing
         self._watches = trainer.settings.monitors and trainer.processes.first and len(trainer.objective.phases) == 1
         inside = not trainer.engine.compile
-        self.monitors = Monitors(trainer.objective.model, tell=self._tell, record=self._record, looks_inside=inside)
-        for hook in HOOKS if self._watches else ():
+        self.monitors = Monitors(trainer.objective.model, tell=self._tell, record=self.record, looks_inside=inside)
+        hooks = ("on_epoch_end",) if trainer.processes.shards else HOOKS  # a part of weights says little
+        for hook in hooks if self._watches else ():
             trainer.hooks[hook].append(getattr(self, hook))
+        if type(trainer.objective).figures is not Objective.figures:
+            trainer.hooks["on_step_end"].append(self._write_figures)
 
     def on_epoch_start(self, objective: Objective, epoch: int) -> None:
         self._plan(self._trainer.state.step)
@@ -58,11 +61,15 @@ class Observer:
         if step == self._due - 1:
             self.monitors.watch()
 
-    def losses(self, step: int, values: Sequence[Sequence[float]]) -> None:
+    def _write_figures(self, objective: Objective, step: int) -> None:
+        if (step + 1) % self._trainer.settings.log_every == 0:
+            self._write(step + 1, figures=objective.figures())
+
+    def losses(self, step: int, values: Sequence[Mapping[str, float]]) -> None:
         """Those of the last steps, of the one phase, up to the step that is to come."""
         if not self._watches:
             return
-        losses = [losses[0] for losses in values if losses]
+        losses = [loss for losses in values for loss in losses.values()]
         self._losses += losses
         self.monitors.losses(step, losses)
         self.monitors.look()  # whoever has read the losses has waited for all that was measured before
@@ -82,7 +89,11 @@ class Observer:
         say([finding], self._trainer.reporter)
         self._write(self._trainer.state.step, findings=[finding.to_dict()])
 
-    def _record(self, step: int, numbers: Mapping[str, float]) -> None:
+    def tell(self, findings: Iterable[Finding]) -> None:
+        """Findings of others, each once."""
+        self.monitors.say(findings)
+
+    def record(self, step: int, numbers: Mapping[str, float]) -> None:
         self._write(step, monitors=numbers)
 
     def _write(self, step: int, **values: object) -> None:

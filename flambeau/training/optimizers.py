@@ -1,21 +1,23 @@
-"""Optimisers by name: AdamW and SGD with momentum by default settings that work, Muon, any class of torch.optim, and
-any other by `module.Class`."""
+"""Optimisers by name: AdamW and SGD with momentum by default settings that work, Muon, schedule-free AdamW, any
+class of torch.optim, and any other by `module.Class`."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
 from flambeau.core.errors import UsageError, first_line, nearest
+from flambeau.models import Undecayed
 from flambeau.objectives import Objective
 from flambeau.training.adamw import AdamW
 from flambeau.training.muon import Muon
-from flambeau.training.settings import Settings
+from flambeau.training.schedulefree import ScheduleFree
+from flambeau.training.settings import AUTO, USUAL, Settings
 from flambeau.training.sgd import SGD
 
 DEFAULTS: dict[str, dict[str, Any]] = {"sgd": {"momentum": 0.9, "nesterov": True}}
@@ -28,16 +30,17 @@ def known() -> dict[str, Any]:
         for n, c in vars(torch.optim).items()
         if inspect.isclass(c) and issubclass(c, torch.optim.Optimizer) and n not in ("Optimizer", "LBFGS", "SparseAdam")
     }
-    return {**classes, "adamw": AdamW, "muon": Muon, "sgd": SGD}
+    return {**classes, "adamw": AdamW, "muon": Muon, "schedulefree": ScheduleFree, "sgd": SGD}
 
 
 def named(name: str) -> Any:
-    """The class of an optimiser: of torch.optim by its name in any case, or of an installed package by `module.Class`.
+    """The class of an optimiser: of torch.optim by its name in any case, or of an installed package by `module.Class`;
+    the usual one of auto.
 
     Raises:
         UsageError: there is none of that name.
     """
-    classes = known()
+    classes, name = known(), USUAL["optimizer"] if name == AUTO else name
     if "." in name:
         return _imported(name)
     if name.lower() == "lbfgs":
@@ -80,9 +83,10 @@ def _of_phase(
     objective: Objective, phase: str, settings: Settings, rates: Mapping[nn.Parameter, float]
 ) -> torch.optim.Optimizer:
     return build(
-        settings.optimizer, objective.parameters(phase), settings.rate, settings.weight_decay,
+        settings.optimizer, objective.parameters(phase), settings.rate, settings.decay,
         head=objective.head_parameters(), backbone_lr_scale=settings.backbone_lr_scale or 1.0, rates=rates,
         options=settings.optimizer_options, outer=_embeddings(objective.model),
+        undecayed=objective.model.undecayed() if isinstance(objective.model, Undecayed) else (),
     )  # fmt: skip
 
 
@@ -103,6 +107,7 @@ def build(
     rates: Mapping[nn.Parameter, float] | None = None,
     options: dict[str, Any] | None = None,
     outer: list[nn.Parameter] | None = None,
+    undecayed: Iterable[nn.Parameter] = (),
 ) -> torch.optim.Optimizer:
     """The optimiser, fused where torch has it. Biases and norms (fewer than two axes) are not decayed.
 
@@ -111,6 +116,7 @@ def build(
         rates: further shares of the learning rate, of some parameters.
         options: further arguments of the class.
         outer: matrices that Muon leaves to AdamW, beside those of the head; without a head the last one too.
+        undecayed: further parameters that are not decayed.
 
     Raises:
         UsageError: no such optimiser, or no such argument.
@@ -127,11 +133,13 @@ def build(
     in_head = {id(p) for p in head or ()}
     matrices = [id(p) for p in parameters if p.ndim == 2] if optimizer is Muon else []
     hidden = {*matrices} - {id(p) for p in outer or ()} - (in_head or {*matrices[-1:]})
+    left_alone = {id(p) for p in undecayed}
     groups: dict[tuple[bool, bool, float, bool], list[nn.Parameter]] = {}
     for p in parameters:
         if p.requires_grad:
             rate = (rates or {}).get(p, 1.0)
-            groups.setdefault((p.ndim >= 2, not in_head or id(p) in in_head, rate, id(p) in hidden), []).append(p)
+            decayed, full = p.ndim >= 2 and id(p) not in left_alone, not in_head or id(p) in in_head
+            groups.setdefault((decayed, full, rate, id(p) in hidden), []).append(p)
     if not groups:
         raise UsageError("no parameter is left to train", fix="unfreeze some")
     decays = "weight_decay" in accepted

@@ -14,7 +14,7 @@ import atexit
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 from itertools import islice
@@ -30,10 +30,13 @@ from flambeau.core.reporter import Reporter
 from flambeau.data.batch import Batch
 from flambeau.data.custom import to_device
 from flambeau.objectives import Objective, Supervised
+from flambeau.techniques import Technique
+from flambeau.training.checkpoint import Shards
 from flambeau.training.engine import Engine
 from flambeau.training.gradients import GradientSum, Lost, lost
 from flambeau.training.interrupts import Interrupted, Interrupts
 from flambeau.training.measure import Prepare, Source, evaluate
+from flambeau.training.settings import Settings
 from flambeau.training.sharing import part_of
 from flambeau.training.step import Hook, Step, shares
 from flambeau.training.syncnorm import synchronise, unsynchronise
@@ -55,14 +58,28 @@ class Processes:
     """
 
     rank, count, first = 0, 1, True
+    talks_in_passes = False
+    """Whether a forward or backward pass itself waits for those of the others."""
+    shards: Shards | None = None
+    """What writes and reads tensors that are divided between them, where weights are."""
     step: Any = Step
 
-    def start(self, model: nn.Module, seed: int) -> None:
+    def refuse(self, objective: Objective, techniques: Sequence[Technique], settings: Settings) -> None:
+        """Raises UsageError where a training does not go with how the weights are kept."""
+
+    def start(self, objective: Objective, seed: int) -> None:
         """Before the first step: equal weights, and the random state that dropout draws from."""
         torch.manual_seed(mix(seed, "dropout"))
 
+    def whole(self, objective: Objective) -> None:
+        """After the last step: the weights are whole in each process."""
+
     def end(self, model: nn.Module) -> None:
-        """After the last step, or where there was an error: the model is as it was."""
+        """After the last step, or where there was an error: the model's layers are as they were."""
+
+    def placed(self, value: Tensor, like: Tensor) -> Tensor:
+        """A whole value, or this process's part of it, where `like` is one."""
+        return value
 
     def share(self, batch: Batch, generator: torch.Generator | None = None) -> Batch:
         """What this process learns from of a batch that is prepared."""
@@ -120,21 +137,27 @@ class ProcessGroup(Processes):
         self.rank, self.count, self.device = dist.get_rank(), dist.get_world_size(), device
         self.first = self.rank == 0
         self.step = partial(SharedStep, self)
-        self.sum = GradientSum(self.first)
+        self.sum = self._new_sum()
         self._sizes: list[tuple[int, int]] = []  # of each batch of a step: rows, and in how many processes each is
 
-    def start(self, model: nn.Module, seed: int) -> None:
+    def _new_sum(self) -> GradientSum:
+        return GradientSum(self.first)
+
+    def start(self, objective: Objective, seed: int) -> None:
         torch.manual_seed(mix(seed, "dropout", *((self.rank,) if self.rank else ())))
-        self.sum = GradientSum(self.first)
-        self._align(model)
-        synchronise(model)
+        self.sum = self._new_sum()
+        self._align(objective.model)
+        synchronise(objective.model)
 
     def end(self, model: nn.Module) -> None:
         unsynchronise(model)
 
     def _align(self, model: nn.Module) -> None:
         """Weights and statistics of the first process; others can differ by rounding, or by what a layer counts."""
-        for tensor in (*model.parameters(), *model.buffers()):
+        self._broadcast((*model.parameters(), *model.buffers()))
+
+    def _broadcast(self, tensors: Iterable[Tensor]) -> None:
+        for tensor in tensors:
             with lost(), torch.no_grad():
                 whole = tensor.detach().contiguous()
                 dist.broadcast(whole, 0)
@@ -178,7 +201,7 @@ class ProcessGroup(Processes):
         values: dict[str, float] = {}
         if isinstance(objective, Supervised) and type(objective).evaluate is Supervised.evaluate:
             values = self._divided(objective, engine, source, prepare, reporter, interrupts)
-        elif self.first:
+        elif self.first or self.shards:
             values = evaluate(objective, engine, source, prepare, reporter, interrupts=interrupts)
         self.agree()
         return self.same(values)
@@ -190,11 +213,12 @@ class ProcessGroup(Processes):
         objective.start_evaluation()
         objective.model.eval()
         batches, done = source.epoch(0), 0
-        with torch.inference_mode(), engine.autocast(), reporter.bar("evaluating", source.count(0)) as bar:
+        no_gradients = torch.no_grad() if self.shards else torch.inference_mode()
+        with no_gradients, engine.autocast(), reporter.bar("evaluating", source.count(0)) as bar:
             while together := list(islice(batches, self.count)):
                 output = None
-                if self.rank < len(together):
-                    rows, gathered = together[self.rank]
+                if self.rank < len(together) or self.talks_in_passes:
+                    rows, gathered = together[min(self.rank, len(together) - 1)]
                     output = to_device(objective.forward(prepare(rows, gathered, False, None)), CPU)
                 outputs = self.gathered(output)
                 for (rows, gathered), said in zip(together, outputs, strict=False):
@@ -271,14 +295,21 @@ def _launched() -> bool:
     return all(name in os.environ for name in WANTED) and int(os.environ["WORLD_SIZE"]) > 1
 
 
-def join() -> Processes:
+def join(shard: bool = False) -> Processes:
     """The processes that this one was started with, by torchrun or what sets the same environment; itself alone where
     it was not. Waits until all are there.
 
+    Args:
+        shard: each keeps a part of all weights, see `training.sharding`.
+
     Raises:
-        UsageError: this torch has none of it. TrainingError: one of them does not come.
+        UsageError: this torch has none of it; or there is one process, which has none to share with. TrainingError: one
+            of them does not come.
     """
     if not _launched():
+        if shard:
+            raise UsageError("--shard divides weights between processes, and this is one alone",
+                             fix="give --processes 2 or more, or start it by torchrun")  # fmt: skip
         return ALONE
     if not dist.is_available():
         raise UsageError("this torch knows nothing of several processes", fix="install one with torch.distributed")
@@ -297,6 +328,10 @@ def join() -> Processes:
             store = dist.PrefixStore(f"attempt {_restarts()}", store)
             dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=LONGEST_WAIT)
             atexit.register(_leave)
+    if shard:
+        from flambeau.training.sharding import ShardedGroup
+
+        return ShardedGroup(device)
     return ProcessGroup(device)
 
 

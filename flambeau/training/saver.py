@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from flambeau.core.errors import RunError
 from flambeau.training import checkpoint
+from flambeau.training.processes import ALONE
 from flambeau.training.state import State
 
 if TYPE_CHECKING:
@@ -26,11 +28,11 @@ class Saver:
         """All that the next step depends on: weights, optimisers, techniques, random states, progress."""
         state, device = trainer.state, trainer.engine.device
         random, *others = trainer.processes.gathered(_random_state(device)) or [{}]
-        if not trainer.processes.first:
+        if not (trainer.processes.first or trainer.processes.shards):
             trainer.processes.wait()
             return
         tree: dict[str, Any] = {
-            "model": trainer.objective.model.state_dict(),
+            "model": checkpoint.kept(trainer.objective.model, trainer.not_kept),
             "optimizers": {phase: o.state_dict() for phase, o in trainer.updates.optimizers.items()},
             "techniques": {key: t.state_dict() for key, t in trainer.techniques.items()},
             "random": {**random, "others": others} if others else random,
@@ -41,8 +43,10 @@ class Saver:
             tree["parts"] = trainer.updates.parts.count
         if trainer.updates.plateau is not None:
             tree["schedule"] = trainer.updates.plateau.state_dict()
-        checkpoint.save(self.folder / checkpoint.name(state.step, state.epoch), tree, {"progress": vars(state)})
-        checkpoint.sweep(self.folder, {state.best["checkpoint"]} if state.best else set())
+        path = self.folder / checkpoint.name(state.step, state.epoch)
+        checkpoint.save(path, tree, {"progress": vars(state)}, trainer.processes.shards)
+        if trainer.processes.first:
+            checkpoint.sweep(self.folder, {state.best["checkpoint"]} if state.best else set())
         trainer.processes.wait()
 
     def save_best(self, trainer: Trainer) -> None:
@@ -50,8 +54,9 @@ class Saver:
         these is written."""
         assert trainer.state.best is not None
         path = checkpoint.best_path(self.folder, trainer.state.best["checkpoint"])
-        if trainer.processes.first:
-            checkpoint.save(path, {"best": trainer.objective.model.state_dict()}, {})
+        if trainer.processes.first or trainer.processes.shards:
+            weights = checkpoint.kept(trainer.objective.model, trainer.not_kept)
+            checkpoint.save(path, {"best": weights}, {}, trainer.processes.shards)
         trainer.processes.wait()
 
     def load_newest(self, trainer: Trainer) -> bool:
@@ -60,7 +65,7 @@ class Saver:
         there = checkpoint.listed(self.folder)
         for path in there:
             try:
-                tree, facts = checkpoint.load(path, device)
+                tree, facts = checkpoint.load(path, device, trainer.processes.shards)
                 state = State.of(facts, path)
             except RunError as error:
                 trainer.note(f"{error}" + ("; the one before it is used" if path != there[-1] else ""))
@@ -72,12 +77,14 @@ class Saver:
                 began, now = (", ".join(keys) or "none" for keys in (kept, trainer.techniques))
                 raise RunError(f"the training began with other techniques ({began}) than it is resumed with ({now})",
                                where=path, fix="resume it with the same ones, in their order")  # fmt: skip
-            trainer.state = state
-            trainer.objective.model.load_state_dict(tree["model"])
+            trainer.state, placed = state, trainer.processes.placed
+            own = trainer.objective.model.state_dict()
+            weights = {name: placed(value, own.get(name, value)) for name, value in tree["model"].items()}
+            checkpoint.restore(trainer.objective.model, weights, trainer.not_kept)
             ended = state.step_in_epoch == 0 < state.epoch  # the optimisers are still those of the epoch before
             trainer.updates.start_epoch(state.epoch - ended)
             for phase, optimizer in trainer.updates.optimizers.items():
-                load_optimizer(optimizer, tree["optimizers"][phase])
+                load_optimizer(optimizer, tree["optimizers"][phase], placed)
             for key, technique in trainer.techniques.items():
                 technique.load_state_dict(kept[key])
             if trainer.updates.scale is not None and "scale" in tree:
@@ -104,7 +111,7 @@ class Saver:
     def _look_for_best(self, trainer: Trainer) -> None:
         """Looks whether the best weights are whole, while another epoch can still be the best."""
         best = trainer.state.best
-        if trainer.settings.keep != "best" or best is None:
+        if trainer.settings.keep == "last" or best is None:
             return
         try:
             self.best_weights(trainer)
@@ -127,11 +134,13 @@ def _set_random_state(kept: dict[str, Any], rank: int, device: torch.device) -> 
             torch.cuda.set_rng_state(every[rank]["cuda"].cpu(), device)
 
 
-def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+def load_optimizer(
+    optimizer: torch.optim.Optimizer, state: dict[str, Any], placed: Callable[[Tensor, Tensor], Tensor] = ALONE.placed
+) -> None:
     """Loads the state in each parameter's own memory layout: fused kernels walk both side by side."""
     parameters = [p for g in optimizer.param_groups for p in g["params"]]
     for i, values in state["state"].items():
         for name, value in values.items():
             if isinstance(value, Tensor) and value.shape == parameters[i].shape:
-                values[name] = torch.empty_like(parameters[i]).copy_(value)
+                values[name] = torch.empty_like(parameters[i]).copy_(placed(value, parameters[i]))
     optimizer.load_state_dict(state)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from flambeau.core.errors import UsageError, shown
 from flambeau.core.registry import Asked, Registry, looked_up, name_and_options, options_of
 from flambeau.training.plateau import Plateau
+from flambeau.training.settings import AUTO, USUAL
 
 Schedule = Callable[[float], float]
 SCHEDULES: Registry[Callable[..., float]] = Registry("schedule")
@@ -94,7 +95,8 @@ def warmed(done: float, schedule: Schedule, warmup: float) -> float:
 
 
 def named(asked: Asked, warmup: float = 0.25) -> Schedule:
-    """The schedule of a name, or of {name: …, option: …}; each takes `warmup`, the share in which the rate rises.
+    """The schedule of a name, or of {name: …, option: …}, the usual one of auto; each takes `warmup`, the share in
+    which the rate rises.
 
     Args:
         warmup: that of one_cycle.
@@ -102,7 +104,7 @@ def named(asked: Asked, warmup: float = 0.25) -> Schedule:
     Raises:
         UsageError: there is none, or it has no such option; or the warm-up is no share.
     """
-    name, options = name_and_options(asked)
+    name, options = name_and_options(USUAL["schedule"] if asked == AUTO else asked)
     rise = options.pop("warmup", None) if "warmup" not in options_of(SCHEDULES[name], AFTER) else None
     name, function, options = looked_up(SCHEDULES, {"name": name, **options}, AFTER)
     if rise is not None:

@@ -54,6 +54,13 @@ def calibration_in(path: Path) -> dict[str, Any]:
     return dict(parse_json(said)) if said else {}
 
 
+def stated_digest(path: Path) -> str:
+    """The SHA-256 of the weights and their calibration, as the seal says; of a file without one that of the file."""
+    with safetensors.safe_open(path, "pt") as weights:
+        written = _stated(weights.metadata()).partition(" ")[0]
+    return written or hashlib.sha256(read_regular(path, most=None)).hexdigest()
+
+
 def _stated(metadata: dict[str, str] | None) -> str:
     """What the metadata say: the SHA-256 of the tensors and of what follows, and the calibration."""
     return (metadata or {}).get("flambeau", "").partition(" sha256:")[2]

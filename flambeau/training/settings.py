@@ -8,14 +8,19 @@ from typing import Any
 
 from flambeau.core.errors import UsageError, nearest, shown
 
-OF_PHASE = ("optimizer", "optimizer_options", "learning_rate", "backbone_lr_scale", "weight_decay", "every")
+OF_EPOCH = ("optimizer", "optimizer_options", "learning_rate", "backbone_lr_scale", "weight_decay")
+OF_PHASE = (*OF_EPOCH, "schedule", "warmup", "every")
 MOST = 10**9  # of anything that is counted
+AUTO = "auto"
+USUAL_DECAY = 0.05
+USUAL: dict[str, Any] = {"optimizer": "adamw", "weight_decay": USUAL_DECAY, "schedule": "one_cycle", "keep": "best"}
+"""What is taken where a setting is open, and the objective suggests no other."""
 FIND = "find"  # a learning rate that is looked for before the first step
 
 
 @dataclass
 class Settings:
-    """How a model is trained. None means: chosen from the data and the model, and said.
+    """How a model is trained. None or auto means: chosen from the data and the model; what is set is taken as it is.
 
     Attributes:
         epochs: passes over the training rows.
@@ -23,18 +28,20 @@ class Settings:
         largest_batch: whether the largest batch that fits into memory is looked for before the first step.
         max_tokens: for ragged inputs, the most padded tokens in a batch.
         accumulate: batches to a step.
-        optimizer: a name of torch.optim in lower case, with `optimizer_options` for its further arguments.
+        optimizer: a name of torch.optim in lower case, with `optimizer_options` for its further arguments; auto for
+            adamw where nothing suggests another.
         learning_rate: the highest rate of the schedule; `find` to look for it, see `find_lr`.
         backbone_lr_scale: share of the rate at which pretrained layers learn.
-        weight_decay: decoupled for adamw.
+        weight_decay: decoupled for adamw; 0.05 where nothing suggests another.
         schedule: one_cycle, cosine, cosine_restarts, step, exponential, wsd, plateau, linear or constant; or {name: …,
-            option: …}; with `warmup`, the share that one_cycle rises in.
+            option: …}; with `warmup`, the share that one_cycle rises in; auto for one_cycle where nothing suggests
+            another.
         precision: auto, float32, bf16 or float16, with a scaled loss.
         channels_last: None to decide by the model.
         compile: use torch.compile.
         device: auto, cpu, cuda, cuda:1, mps.
         seed: all randomness follows from it.
-        keep: `best` or `last`: the weights that the run ends with.
+        keep: `best` or `last`: the weights that the run ends with; auto for best where nothing suggests the last.
         checkpoint_minutes: besides the end of each epoch, save after so many minutes.
         sampler: which training rows an epoch goes through, by a name or {name: …, setting: …}; all, shuffled, if not
             given.
@@ -46,7 +53,7 @@ class Settings:
         monitors: watch for what goes wrong in training, on every fiftieth step; results do not change.
         log_every: steps between two lines of metrics.jsonl.
         phases: of an objective that has several, what is different in some of them: {name: {optimizer, learning_rate,
-            …}}; and `every`, for a phase that is updated in each so many steps only.
+            schedule, …}}; and `every`, for a phase that is updated in each so many steps only.
         every: see `phases`.
         then: what is different from an epoch on, counted from 1: {epoch: 6, optimizer: sgd, learning_rate: 0.05, …}, as
             in Keskar & Socher 2017, arXiv:1712.07628; the schedule goes on.
@@ -57,19 +64,19 @@ class Settings:
     largest_batch: bool = False
     max_tokens: int | None = None
     accumulate: int = 1
-    optimizer: str = "adamw"
+    optimizer: str = AUTO
     optimizer_options: dict[str, Any] = field(default_factory=dict)
     learning_rate: float | str | None = None
     backbone_lr_scale: float | None = None
-    weight_decay: float = 0.05
-    schedule: str | dict[str, Any] = "one_cycle"
+    weight_decay: float | None = None
+    schedule: str | dict[str, Any] = AUTO
     warmup: float = 0.25
     precision: str = "auto"
     channels_last: bool | None = None
     compile: bool = False
     device: str = "auto"
     seed: int = 0
-    keep: str = "best"
+    keep: str = AUTO
     checkpoint_minutes: float = 5.0
     sampler: str | dict[str, Any] | None = None
     loggers: list[str] = field(default_factory=lambda: ["tensorboard"])
@@ -97,9 +104,10 @@ class Settings:
             if value is not None and value != FIND and not 0 < value < math.inf:
                 raise UsageError(f"{name}={value} does not fit", expected="a number above 0")
         for name in ("weight_decay", "checkpoint_minutes", "frozen_views"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise UsageError(f"{name}={getattr(self, name)} does not fit", expected="0 or more")
-        if self.keep not in ("best", "last"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                raise UsageError(f"{name}={value} does not fit", expected="0 or more")
+        if self.keep not in (AUTO, "best", "last"):
             raise UsageError(f"keep='{self.keep}' does not fit", expected="best or last")
         if not 0 < self.warmup < 1:
             raise UsageError(f"warmup={self.warmup} does not fit", expected="a share above 0 and below 1")
@@ -111,7 +119,7 @@ class Settings:
             self.of_phase(phase)  # checked
 
     def _check_then(self) -> None:
-        known = ("epoch", *OF_PHASE[:-1])
+        known = ("epoch", *OF_EPOCH)
         if wrong := next((name for name in self.then if name not in known), None):
             raise UsageError(f"then has no setting '{wrong}'", fix=nearest(wrong, known))
         epoch = self.then.get("epoch")
@@ -135,6 +143,11 @@ class Settings:
     def rate(self) -> float:
         """The learning rate, or 1e-3 where none is set or found yet."""
         return self.learning_rate if isinstance(self.learning_rate, float | int) else 1e-3
+
+    @property
+    def decay(self) -> float:
+        """The weight decay, or the usual one where none is set."""
+        return USUAL_DECAY if self.weight_decay is None else self.weight_decay
 
     def of_phase(self, phase: str) -> Settings:
         """The settings of one phase of the objective."""

@@ -35,6 +35,7 @@ class State:
     step: int = 0  # optimiser steps since the beginning
     step_in_epoch: int = 0
     loss_sum: float = 0.0  # over the steps of this epoch
+    phases: dict[str, tuple[float, int]] = field(default_factory=dict)  # of each the same sum, and over how many steps
     recent: list[float] = field(default_factory=list)  # losses since the last line of metrics.jsonl
     best: dict[str, Any] | None = None  # value, loss, epoch, step, checkpoint
     stopped: str | None = None  # why it ended before its last epoch
@@ -57,14 +58,14 @@ class State:
                 raise ValueError("best")
             return state
 
-    def add_losses(self, steps: Sequence[Sequence[float]], rate: float | None) -> None:
+    def add_losses(self, steps: Sequence[Mapping[str, float]], rate: float | None) -> None:
         """The losses of the last steps, of each phase that each took.
 
         Raises:
             TrainingError: one is NaN or infinite; it names the step.
         """
         for behind, losses in zip(range(len(steps))[::-1], steps, strict=True):
-            for value in losses:
+            for phase, value in losses.items():
                 if not math.isfinite(value):
                     raise TrainingError(
                         f"the loss became {value} at step {self.step - behind} (epoch {self.epoch + 1})",
@@ -72,7 +73,18 @@ class State:
                         "the last checkpoint is from before",
                     )
                 self.loss_sum += value / len(losses)  # one by one: the same sum whenever they are read
-            self.recent += losses
+                total, count = self.phases.get(phase, (0.0, 0))
+                self.phases[phase] = total + value, count + 1
+            self.recent += losses.values()
+
+    @property
+    def by_phase(self) -> dict[str, float]:
+        """The mean loss in this epoch of each of several phases; empty where there is one."""
+        return {p: total / count for p, (total, count) in self.phases.items()} if len(self.phases) > 1 else {}
+
+    def end_epoch(self) -> None:
+        """Goes on to the next epoch."""
+        self.epoch, self.step_in_epoch, self.loss_sum, self.phases = self.epoch + 1, 0, 0.0, {}
 
     def is_best(self, values: Mapping[str, float], monitor: str, more_is_better: bool) -> bool:
         """Whether the epoch that ends here is the best so far, by its validation; then it is noted."""

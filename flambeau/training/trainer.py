@@ -22,9 +22,10 @@ from flambeau.core.randomness import mix
 from flambeau.core.reporter import QUIET, Bar, Reporter
 from flambeau.data.batch import Batch
 from flambeau.objectives import Objective
-from flambeau.techniques import HOOKS, Technique, objects
+from flambeau.techniques import HOOKS, Technique, not_kept, objects
+from flambeau.training import checkpoint
 from flambeau.training.engine import Engine
-from flambeau.training.gradients import Lost
+from flambeau.training.gradients import told_at
 from flambeau.training.interrupts import Interrupted, Interrupts
 from flambeau.training.logging import Log
 from flambeau.training.measure import Prepare, Source
@@ -33,11 +34,12 @@ from flambeau.training.outlook import Outlook
 from flambeau.training.own import OwnSteps
 from flambeau.training.processes import ALONE, Processes
 from flambeau.training.saver import Saver
+from flambeau.training.schedulefree import Averaged
 from flambeau.training.settings import Settings
 from flambeau.training.state import State
 from flambeau.training.stopwatch import Stopwatch
 from flambeau.training.updates import Updates
-from flambeau.training.watching import Watching
+from flambeau.training.watching import onlookers
 
 
 class Trainer:
@@ -73,18 +75,19 @@ class Trainer:
         self.train, self.valid, self.prepare = train, valid, prepare
         self.techniques, self.folder, self.reporter = objects(techniques), folder, reporter
         self.saver = Saver(folder / "checkpoints") if folder else None
+        self.not_kept = not_kept(objective.model, self.techniques.values())
         # a technique that does nothing at a hook costs nothing there
-        self.hooks = {h: [getattr(t, h) for t in self.techniques.values() if t.overridden(h)] for h in HOOKS}
+        acting = (Averaged(), *self.techniques.values())
+        self.hooks = {h: [getattr(t, h) for t in acting if t.overridden(h)] for h in HOOKS}
         self.own, self.processes = own or OwnSteps(), processes
         self.random = random or bool(self.hooks["on_batch"])
         if processes.count > 1:
             self.hooks["on_batch"].append(processes.share)
-        self.observer = Observer(self)
-        self.state = State()
+        self.observer, self.state = Observer(self), State()
         self.history: list[dict[str, Any]] = []
         self.best_weights: dict[str, Tensor] | None = None  # where there is no folder
         self.notes: list[str] = []
-        self._pending: list[list[Tensor]] = []  # losses of each step, still on the device
+        self._pending: list[dict[str, Tensor]] = []  # losses of each step, still on the device
         self._speed: dict[str, float] = {}  # of the last epoch
         self._generator = torch.Generator(engine.device)
 
@@ -101,7 +104,7 @@ class Trainer:
         assert self.settings.epochs is not None
         self._start(resume)
         state, epochs = self.state, self.settings.epochs
-        with self.processes.interrupts() as interrupts:
+        with told_at(state, self.folder), self.processes.interrupts() as interrupts:
             try:
                 while state.epoch < epochs and not state.stopped:
                     self._train_epoch(interrupts)
@@ -111,8 +114,6 @@ class Trainer:
                     if interrupts.received is not None:
                         raise self._stopped(interrupts.received)
                 self._finish()
-            except Lost as error:
-                raise error.at(state.step, self.folder) from error
             finally:
                 self.processes.end(self.objective.model)
                 self.observer.close()
@@ -121,7 +122,7 @@ class Trainer:
 
     def _start(self, resume: bool) -> None:
         settings, processes = self.settings, self.processes
-        processes.start(self.objective.model, settings.seed)
+        processes.start(self.objective, settings.seed)
         steps_per_epoch = math.ceil(self.train.count(0) / settings.accumulate)
         making = self.objective, self.engine, settings, self.own, self.hooks, steps_per_epoch
         self.updates = Updates(*making, self.note, processes)
@@ -135,8 +136,7 @@ class Trainer:
         folder = self.folder if processes.first else None
         self.log = Log(folder, self.state.step if found else None, self.state.epoch, settings.loggers)
         self.history = [line for line in self.log.lines if "valid" in line or "train_loss" in line]
-        if settings.watch and processes.first:
-            self.hooks["on_epoch_end"].append(Watching(settings.watch, self))
+        self.hooks["on_epoch_end"] += onlookers(self)
         self.stopwatch = Stopwatch(self.engine)
         self._saved_at = time.perf_counter()
 
@@ -144,19 +144,20 @@ class Trainer:
         for hook in self.hooks["on_fit_end"]:
             hook(self.objective)
         self.updates.unwrap_criterion()
+        self.processes.whole(self.objective)
         if (scale := self.updates.scale) and scale.skipped:
             self.note(f"{scale.skipped:,} updates in {self.state.step:,} steps overflowed in float16 and were left out")
-        if self.settings.keep == "best" and self.state.best is not None:
+        if self.settings.keep != "last" and self.state.best is not None:
             best = self.saver.best_weights(self) if self.saver is not None else self.best_weights
             if best is not None:
-                self.objective.model.load_state_dict(best)
+                checkpoint.restore(self.objective.model, best, self.not_kept)
         for hook in self.hooks["on_done"]:
             hook(self.objective)
 
     @property
     def kept_epoch(self) -> int | None:
         """The epoch whose weights are kept because it was the best, from 1 on; None where the last ones are."""
-        return int(self.state.best["epoch"]) if self.state.best and self.settings.keep == "best" else None
+        return int(self.state.best["epoch"]) if self.state.best and self.settings.keep != "last" else None
 
     def _train_epoch(self, interrupts: Interrupts) -> None:
         state, settings = self.state, self.settings
@@ -166,10 +167,9 @@ class Trainer:
             hook(self.objective, state.epoch)
         source = self.train.epoch(state.epoch, start=state.step_in_epoch * settings.accumulate)
         began, first, samples = time.perf_counter(), state.step_in_epoch, 0
-        name = f"epoch {state.epoch + 1}/{settings.epochs}"
         # under a token budget one order of ragged rows may need a batch more than another
         steps = math.ceil(self.train.count(state.epoch) / settings.accumulate)
-        with self.reporter.bar(name, steps) as bar:
+        with self.reporter.bar(f"epoch {state.epoch + 1}/{settings.epochs}", steps) as bar:
             while state.step_in_epoch < steps:
                 self.stopwatch.start(state.step)
                 batches = [
@@ -213,9 +213,9 @@ class Trainer:
 
     def _collect_losses(self) -> None:
         """Reads the losses of the steps since the last call: one device sync for all of them."""
-        pending = [loss.float() for losses in self._pending for loss in losses]
+        pending = [loss.float() for losses in self._pending for loss in losses.values()]
         values = iter(torch.stack(pending).tolist() if pending else ())
-        steps = [[next(values) for _ in losses] for losses in self._pending]
+        steps = [{phase: next(values) for phase in losses} for losses in self._pending]
         self._pending.clear()
         self.observer.losses(self.state.step, steps)
         self.state.add_losses(steps, self.settings.rate)
@@ -240,17 +240,15 @@ class Trainer:
         state.metrics = values
         train_loss = state.loss_sum / max(state.step_in_epoch, 1)
         line: dict[str, Any] = {"epoch": state.epoch + 1, "train_loss": train_loss}
-        if values:
-            line["valid"] = values
+        line |= {name: found for name, found in (("valid", values), ("phases", state.by_phase)) if found}
         line["speed"] = {**self._speed, **self.stopwatch.shares()}
         self.log.write(state.step, **line)
         self.history.append({"step": state.step, **line})
-        told = "  ".join(f"{k} {v:.4f}" for k, v in values.items() if k != "loss")
+        told = "  ".join(f"{k} {v:.4f}" for k, v in {**state.by_phase, **values}.items() if k != "loss")
         valid_loss = f"  valid loss {values['loss']:.4f}" if "loss" in values else ""
         self.reporter.say(f"epoch {state.epoch + 1}: train loss {train_loss:.4f}{valid_loss}  {told}")
         self.updates.end_epoch(values, train_loss)
-        state.epoch += 1
-        state.step_in_epoch, state.loss_sum = 0, 0.0
+        state.end_epoch()
         for hook in self.hooks["on_epoch_end"]:
             state.stopped = hook(state.epoch, values) or state.stopped
         if state.stopped:
@@ -276,12 +274,13 @@ class Trainer:
     def _compare(self, values: dict[str, float]) -> None:
         """Keeps the weights if they are the best so far."""
         better = self.state.is_best(values, self.objective.monitor, self.objective.higher_is_better)
-        if not better or self.settings.keep != "best":
+        if not better or self.settings.keep == "last":
             return
         if self.saver is not None:
             self.saver.save_best(self)
         else:
-            self.best_weights = {k: v.detach().clone() for k, v in self.objective.model.state_dict().items()}
+            kept = checkpoint.kept(self.objective.model, self.not_kept)
+            self.best_weights = {name: value.detach().clone() for name, value in kept.items()}
 
     def _save(self) -> None:
         self._saved_at = time.perf_counter()

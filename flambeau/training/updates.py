@@ -67,8 +67,20 @@ class Updates:
         if own.schedule is not None:
             first = next(iter(self.optimizers.values()))
             self._schedule = own.schedule_of(first, settings.epochs or 1, steps_per_epoch)
+        self._schedules = {phase: self._of_phase(phase) for phase in objective.phases}
         self.plateau = self._schedule if isinstance(self._schedule, Plateau) else None
         self.total = max(1, steps_per_epoch * (settings.epochs or 1))
+
+    def _of_phase(self, phase: str) -> schedule.Schedule:
+        """The schedule of a phase: that of all, where none is set for it."""
+        if not {"schedule", "warmup"} & self._settings.phases.get(phase, {}).keys():
+            return self._schedule
+        different = self._settings.of_phase(phase)
+        made = schedule.named(different.schedule, different.warmup)
+        if isinstance(made, Plateau):
+            raise UsageError(f"the schedule plateau follows what all phases reach, and is set for {phase} alone",
+                             fix="set training.schedule=plateau")  # fmt: skip
+        return made
 
     def _build(self, settings: Settings) -> None:
         self._built_for = settings
@@ -99,28 +111,28 @@ class Updates:
         """The rate of the last step."""
         return float(next(iter(self.optimizers.values())).param_groups[-1]["lr"])
 
-    def rate(self, step: int) -> float:
-        """The factor of the learning rate at a step, from 0 on."""
-        return self._schedule(min(step / self.total, 1.0))
+    def rate(self, step: int, phase: str | None = None) -> float:
+        """The factor of the learning rate at a step, from 0 on; of a phase that may have a schedule of its own."""
+        return self._schedules.get(phase or "", self._schedule)(min(step / self.total, 1.0))
 
-    def step(self, number: int, batches: Sequence[Batch], stopwatch: Stopwatch) -> list[Tensor]:
+    def step(self, number: int, batches: Sequence[Batch], stopwatch: Stopwatch) -> dict[str, Tensor]:
         """One update of each phase whose turn it is. With several batches, the gradient is that of one large batch.
 
         Returns:
-            the mean loss of each, scalars that are still on the device: to read one would wait for it.
+            the mean loss of each by its name, scalars that are still on the device: to read one would wait for it.
         """
-        factor = self.rate(number)
         weights = self._processes.shares(self.objective, batches)
-        losses: list[Tensor] = []
+        losses: dict[str, Tensor] = {}
         for phase, optimizer in self.optimizers.items():
             if number % self._every[phase]:
                 continue
+            factor = self.rate(number, phase)
             for group, rate in zip(optimizer.param_groups, self._base_rates[phase], strict=True):
                 group["lr"] = rate * factor
             step = self._made(
                 self.objective, phase, number, batches, weights, optimizer, self.engine, stopwatch, self.scale
             )
-            losses.append(self._backward(step, batches, weights))
+            losses[phase] = self._backward(step, batches, weights)
             step.change(self.hooks["on_gradients"])
             if step.finite:
                 optimizer.step()
@@ -134,14 +146,14 @@ class Updates:
         """The gradients; where memory runs out, again with the batches in smaller parts, and so from then on."""
         count = self.parts.count
         while True:
-            if self.parts.count > 1:
-                step.batches, step.weights = self.parts.of(batches, weights)
+            step.batches, step.weights = self.parts.of(batches, weights)
             try:
                 loss = step.backward()
                 break
             except (RuntimeError, MemoryError) as error:
-                # layers that count over all processes would wait for passes that the others do not make
-                if not is_out_of_memory(error) or (self._processes.count > 1 and has_batch_norm(self.objective.model)):
+                # what talks to all processes would wait for passes that the others do not make
+                talks = self._processes.talks_in_passes or has_batch_norm(self.objective.model)
+                if not is_out_of_memory(error) or (self._processes.count > 1 and talks):
                     raise
                 let_go(error)
             forget_gradients(self._parameters)  # out here, where the error and what it held are gone

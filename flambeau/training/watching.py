@@ -3,6 +3,7 @@ forward and a backward pass of one batch an epoch, in evaluation mode, and leave
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,10 +14,32 @@ from flambeau.core.randomness import isolated
 from flambeau.data.batch import Batch
 from flambeau.diagnosis.watch import layers_of, watch
 from flambeau.models.cut import evaluating
+from flambeau.objectives import Objective
+from flambeau.objectives.generative import Generative
+from flambeau.objectives.language import LanguageModel
+from flambeau.training.generative import GenerativeWatch
+from flambeau.training.language import LanguageWatch
 from flambeau.training.measure import some
+from flambeau.training.samples import Samples
 
 if TYPE_CHECKING:
     from flambeau.training.trainer import Trainer
+
+
+def onlookers(trainer: Trainer) -> list[Callable[[int, dict[str, float]], None]]:
+    """Who looks at the model after each epoch: what the settings ask for, and at one that makes samples its samples."""
+    if not trainer.processes.first:
+        return []
+    looking: list[Callable[[int, dict[str, float]], None]] = []
+    if trainer.settings.watch:
+        looking.append(Watching(trainer.settings.watch, trainer))
+    if trainer.folder and type(trainer.objective).sheet is not Objective.sheet:
+        looking.append(Samples(trainer, trainer.folder))
+    if trainer.settings.monitors and isinstance(trainer.objective, Generative):
+        looking.append(GenerativeWatch(trainer, trainer.objective))
+    if trainer.settings.monitors and isinstance(trainer.objective, LanguageModel):
+        looking.append(LanguageWatch(trainer, trainer.objective))
+    return looking
 
 
 class Watching:

@@ -26,7 +26,7 @@ def heat_of_mistakes(
     """Of each mistake what spoke for what was predicted, as an <img>; empty where no layer of the model has places."""
     target = dataset.target or ""
     if (
-        not mistakes
+        not (mistakes and dataset.target)
         or len(dataset.inputs) != 1
         or isinstance(objective, Averaged)
         or not dataset.fields[target].classes

@@ -16,7 +16,6 @@ from flambeau.objectives import Objective
 from flambeau.objectives.metrics import Metric
 from flambeau.objectives.per_series import PerSeries
 from flambeau.objectives.slices import BySlice
-from flambeau.objectives.tasks import Task
 from flambeau.understand.groups import Groups
 
 
@@ -36,10 +35,9 @@ def observers(
     """
     task = objective.task
     found: list[Callable[[], Metric]] = []
-    apart = type(task).row_errors is not Task.row_errors
-    if asked and not apart:
+    if asked and not task.tells_rows:
         raise UsageError("this target has no measure of single rows, so nothing can be sliced", fix="leave slices out")
-    if apart:
+    if task.tells_rows:
         parts = slicings(dataset, rows, list(asked) or None)
         found += [partial(BySlice, task, parts)] if parts else []
         found.append(partial(Groups, task, last, dataset, rows, parts))

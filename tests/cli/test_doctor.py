@@ -104,7 +104,8 @@ class Rows(torch.utils.data.Dataset):
 
 
 settings = TrainingArguments("out", per_device_train_batch_size=8, num_train_epochs=1, learning_rate=1e-8,
-                             report_to=[], use_cpu=True, save_strategy="no", disable_tqdm=True)
+                             lr_scheduler_type="constant", report_to=[], use_cpu=True, save_strategy="no",
+                             disable_tqdm=True)
 Trainer(BertForSequenceClassification(config), settings, train_dataset=Rows()).train()
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,6 +42,28 @@ def test_a_trainjob_has_the_keys_that_kubeflow_trainer_asks_for(capsys: pytest.C
     known = {"image", "command", "args", "env", "numNodes", "numProcPerNode", "resourcesPerNode"}
     assert trainer.keys() <= known and trainer["numNodes"] == 2
     assert trainer["command"][-len(ODD) :] == ODD
+
+
+def test_a_trainjob_is_one_of_kubeflow_trainers_own_models(capsys: pytest.CaptureFixture[str]) -> None:
+    models = pytest.importorskip("kubeflow_trainer_api.models")
+    assert run(["launch", "--target", "kubeflow", "--nodes", "2", "--gpus", "1", "--image", "me/it", "--", *ODD]) == 0
+    job: dict[str, Any] = yaml.safe_load(capsys.readouterr().out)
+    read = models.TrainerV1alpha1TrainJob.from_dict(job)
+    assert read.to_dict() == job, "no key is unknown, which the models would leave out"
+    assert read.spec.trainer.num_nodes == 2
+
+
+def test_a_script_for_ray_hands_the_words_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["launch", "--target", "ray", "--nodes", "2", "--processes", "2", "--", *ODD]) == 0
+    script = capsys.readouterr().out
+    # with commands in place of the cluster's: the job's own words are run, and print what they are given
+    words = 'flambeau() { printf "%s\\n" "$PWD" "$@"; }; export -f flambeau\n'
+    fake = words + 'ray() { while [ "$1" != -- ]; do shift; done; shift; "$@"; }\n'
+    said = subprocess.run(["bash"], input=fake + script, text=True, capture_output=True, check=True).stdout.splitlines()
+    assert said == [str(tmp_path), *ODD, "--ray", "4"]
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,9 @@ VERBS = sorted(command.name or "" for command in app.registered_commands)
 
 
 def test_the_verbs_are_those_of_the_readme() -> None:
-    of_readme = "demo ablate check clean compare cv ensemble find-lr train resume evaluate predict report runs models"
-    of_readme += " techniques serve tune launch stress embed attack explain profile doctor memory"
+    of_readme = "demo ablate check clean compare convert cv ensemble find-lr train resume evaluate predict report runs"
+    of_readme += " models techniques serve tune launch stress embed attack explain profile doctor memory generate"
+    of_readme += " interpolate reconstruct encode merge export augment bench watch dataset"
     assert sorted(of_readme.split()) == VERBS
 
 
@@ -38,13 +39,21 @@ def test_help_has_an_example(flambeau: Forkserver, tmp_path: Path, verb: str) ->
     assert "--json" in command.out
 
 
-@pytest.mark.parametrize("verb", sorted({*VERBS} - {"demo", "runs", "models", "techniques"}))
+@pytest.mark.parametrize("verb", sorted({*VERBS} - {"demo", "runs", "models", "techniques", "dataset"}))
 def test_errors_are_one_json_document_and_one_line(flambeau: Forkserver, tmp_path: Path, verb: str) -> None:
     more = {
         "predict": ["a.png"],
         "explain": ["a.png"],
         "clean": ["--from", "nowhere"],
+        "augment": ["--forth", "nowhere", "--back", "nowhere"],
         "launch": ["--target", "slurm"],
+        "convert": ["out", "--to", "coco"],
+        "encode": ["--out", "codes.csv"],
+        "generate": ["--out", "new"],
+        "merge": ["--out", "merged"],
+        "watch": ["--log", "log.db"],
+        "interpolate": ["--seed", "1", "--seed", "2", "--out", "way.png"],
+        "reconstruct": ["photos", "--out", "again"],
     }.get(verb, [])
     command = flambeau(verb, "nowhere", *more, "--json", cwd=tmp_path)
     assert command.status == 2
@@ -71,7 +80,10 @@ def test_errors_are_one_json_document_and_one_line(flambeau: Forkserver, tmp_pat
         (["predict", "run", "a.png", "--top", "0"], "--top"),
         (["serve", "run", "--port", "http"], "--port"),
         (["--json"], "no such option: --json"),
+        (["train", "--recipe", "run/recipe.yaml", "--test", "0"], "--test says how data is split, and a recipe has"),
         (["train", "--recipe", "run/recipe.yaml", "--target", "x"], "--target says how data is read, and a recipe has"),
+        (["predict", "run", "a.csv", "--ray", "--csv", "b.csv"], "--csv means nothing with --ray; leave it out"),
+        (["predict", "run", "a.csv", "--ray"], "--ray answers tables or files into a folder; give them, and --out"),
         (["train", "run"], "run: this is a run, and data was expected; give --recipe run/recipe.yaml"),
         (["ablate", "joint"], "joint/recipe.yaml: an ensemble is not trained; give the recipe of one of its members"),
     ],

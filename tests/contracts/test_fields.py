@@ -19,22 +19,31 @@ from flambeau.core.errors import DataError
 from flambeau.core.findings import Finding
 from flambeau.fields import (
     FIELDS,
+    Answer,
     Audio,
+    Boxes,
     Category,
+    Corpus,
     Date,
     Field,
     Forecast,
     History,
     Image,
+    Mask,
     MultiLabel,
     Number,
+    Picture,
+    Preferences,
     Series,
     Table,
     Tags,
     Text,
+    TextTarget,
     Tokens,
 )
+from flambeau.fields.answer import part_of
 from flambeau.fields.base import Recognition
+from flambeau.fields.language.chats import preference, said
 from flambeau.fields.time.layout import Layout
 from flambeau.testing import FIELD_CHECKS, check_field
 from flambeau.testing.fields import fitted
@@ -190,12 +199,57 @@ def examples() -> dict[str, Example]:
             [ragged_numbers, [[[1], [2, 3]]], species, [0.5, 1.5], [None], [{}], ["a.png", 3, None, 4, 5]],
             array=grey[:200],
         ),
+        "boxes": Example(
+            [Boxes, lambda: Boxes(["square", "disc", "star"]), lambda: Boxes(masks=8)],
+            [
+                '[{"x1": 4, "y1": 8, "x2": 20, "y2": 30, "label": "disc", "area": 9.5}]',
+                '[[4, 8, 20, 30, "square"]]',
+                [],
+                [(0.5, 1, 9, 9.5, "disc"), (9, 9.5, 0.5, 1, "square"), (4, 8, 4, 30, "disc")],
+                [{"x1": 4, "y1": 8, "x2": 20, "y2": 30, "label": "disc", "crowd": True}] * 2,
+                [{"x1": 4, "y1": 8, "x2": 20, "y2": 30, "label": "disc", "mask": [[4, 8, 20, 8, 20, 30]]}],
+            ]
+            * 4,
+            [[[0, 0, 4, 4, "mandrake"]]],
+            [
+                None,
+                "x",
+                "[1]",
+                3,
+                {},
+                {"x1": 4},
+                [[4, 8, 9, 30, "mandrake"]],
+                [[4, 8, 9, 30, None]],
+                [[4, 8, float("nan"), 30, "disc"]],
+                [[4, 8, 1e9, 30, "disc"]],
+                [[4, 8, 30, "disc"]],
+            ],
+            [ragged_numbers, species, [0.5, 1.5], [None], [[]], days, sentences, [{}]],
+        ),
+        "picture": Example(
+            [Picture, lambda: Picture(2, size=(20, 12), resize="keep"), lambda: Picture(size=16, colour="grey")],
+            photos,
+            [flowers[::-1]],
+            [None, 5, "missing.png", b"no picture", np.zeros((5, 5, 7))],
+            [ragged_numbers, species, [0.5, 1.5], [None]],
+        ),
         "category": Example(
             [Category, lambda: Category(["virginica", "setosa", "versicolor"])],
             species[::7],
             ["mandrake"],
             [None, float("nan"), "mandrake", ["setosa"], {}],
             [ragged_numbers, wine.data[:, 0].tolist(), [np.zeros(3)], [None]],
+        ),
+        "mask": Example(
+            [
+                Mask,
+                lambda: Mask(["ground", "ink", "bold", "edge"]),
+                lambda: Mask(2, colours=[0, 2]),
+                lambda: Mask(["a", "b"], ["#000000", "#010101"]),
+            ],
+            [*(grey // 100)[:20]],
+            [np.full((6, 7, 3), 9, np.uint8) * np.array([1, 0, 20], np.uint8)],
+            [None, "x", 3, [[1, 2], [3]], b"x", np.zeros((3, 4, 2), np.uint8), np.full((4, 4), 300), np.zeros((0, 3))],
         ),
         "multilabel": Example(
             [
@@ -218,6 +272,38 @@ def examples() -> dict[str, Example]:
             [line.strip() for line in (iris.DESCR + wine.DESCR).splitlines() if len(line.split()) > 5],
             ["zebra quagga okapi"],
             [None, "", " \n", 5, b"bytes", ["a", None], [], {}],
+            [ragged_numbers, [0.5, 1.5], [None], [b"bytes"], days],
+        ),
+        "corpus": Example(
+            [lambda: Corpus("characters"), lambda: Corpus("bytes", 20), lambda: Corpus("bpe", max_vocabulary=400)],
+            [line for line in (iris.DESCR + wine.DESCR).splitlines() if line],
+            ["zebra quagga okapi"],
+            [None, "", 5, b"bytes", ["a", None], [], {}, "half of a \ud83d"],
+            [ragged_numbers, species, [0.5, 1.5], [None], [b"bytes"], days],
+        ),
+        "preferences": Example(
+            [lambda: Preferences("bytes", 20)],
+            [preference(line[:9], line[9:20] or "no", line[20:]) for line in iris.DESCR.splitlines() if line],
+            [preference("zebra", "quagga", "okapi")],
+            [None, "", 5, b"bytes", ["a", None], [], {}, said("zebra", "quagga")],
+            [ragged_numbers, species, [0.5, 1.5], [None], [b"bytes"], days],
+        ),
+        "answer": Example(
+            [Answer],
+            [
+                part_of(line, line.split()[i % 5])
+                for i, line in enumerate((iris.DESCR + wine.DESCR).splitlines())
+                if len(line.split()) > 5
+            ],
+            [part_of("zebra quagga okapi", "quagga")],
+            [None, "", 5, b"bytes", ["a", None], [], {}, "words of a text that is not there"],
+            [ragged_numbers, [0.5, 1.5], [None], [b"bytes"], days],
+        ),
+        "text-target": Example(
+            [TextTarget, lambda: TextTarget("characters", max_length=20)],
+            [line.strip() for line in (iris.DESCR + wine.DESCR).splitlines() if len(line.split()) > 5],
+            ["zebra quagga 斑马"],
+            [None, "", " \n", 5, b"bytes", ["a", None], [], {}, "\ud800"],
             [ragged_numbers, [0.5, 1.5], [None], [b"bytes"], days],
         ),
         "tokens": Example(
@@ -271,7 +357,7 @@ def test_it_holds_what_every_field_promises(kind: str, make: Callable[[], Field]
     check(make, examples()[kind].values, examples()[kind].bad)
 
 
-SAID = {"series", "history", "forecast"}
+SAID = {"answer", "corpus", "preferences", "series", "history", "forecast", "mask", "picture"}
 """Kinds that no values tell of: the source does, or the user."""
 
 

@@ -14,11 +14,15 @@ from flambeau.models import OWN, InputSpec
 from flambeau.objectives.losses import named
 from flambeau.testing.models import OUTPUTS, SMALL
 
+FOLLOWED = ("detector",)
+"""Models that are followed symbolically, by tensors that have no shape."""
+
 
 def test_every_own_model_says_the_shape_of_what_it_gives() -> None:
-    for name in OWN:
+    for name in (name for name in OWN if name not in FOLLOWED):
         model = OWN[name](InputSpec(OWN.kinds[name][0], SMALL[OWN.kinds[name][0]]), OUTPUTS)
-        assert "Tensor," in str(inspect.signature(model.forward).return_annotation), name
+        if type(model).__module__.startswith("flambeau."):  # others are entered by other tests
+            assert "Tensor," in str(inspect.signature(model.forward).return_annotation), name
 
 
 def test_a_tensor_of_another_shape_is_an_error() -> None:

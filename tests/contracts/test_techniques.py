@@ -108,10 +108,11 @@ def test_where_it_has_nothing_to_do_the_weights_are_as_without_it(name: str) -> 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_it_costs_nothing_at_hooks_that_it_does_not_use(name: str) -> None:
     technique = make(name, SETTINGS[name][0])
-    hooks = trainer(techniques=[technique], monitors=False).hooks
+    without, hooks = (trainer(techniques=some, monitors=False).hooks for some in ([], [technique]))
+    assert not any(without[h] for h in ("on_batch", "on_criterion", "on_gradients", "on_step_end"))
     own = [kind for kind in type(technique).__mro__ if issubclass(kind, Technique) and kind is not Technique]
-    assert {h for h in HOOKS if hooks[h]} == {h for h in HOOKS if any(h in vars(kind) for kind in own)}
-    assert any(hooks.values())
+    used = {h for h in HOOKS if len(hooks[h]) > len(without[h])}
+    assert bool(used) is not technique.before and used == {h for h in HOOKS if any(h in vars(kind) for kind in own)}
 
 
 @each

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import inspect
 import shutil
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -97,6 +100,27 @@ def test_torchvision_imports_and_works() -> None:
         print(torchvision.__version__, torchvision.__spec__.origin)
     """)
     assert "torchvision" in output
+
+
+@needs_torchvision
+@pytest.mark.parametrize("aligned", [False, True])
+@pytest.mark.parametrize("ratio", [2, -1])
+def test_roi_align_is_the_definition(ratio: int, aligned: bool) -> None:
+    """Against torchvision's own Python path, not compiled; inside the picture, where that is the kernel's."""
+    roi = importlib.import_module("torchvision.ops.roi_align")
+    text = inspect.getsource(roi).replace("@lazy_compile(dynamic=True)\n", "")
+    own: dict[str, Any] = {"__name__": roi.__name__, "__package__": roi.__package__}
+    exec(compile(text, roi.__file__ or "", "exec"), own)
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(2, 4, 20, 24, generator=generator, requires_grad=True)
+    start, size = torch.rand(20, 2, generator=generator), torch.rand(20, 2, generator=generator)
+    start, size = start * torch.tensor([50.0, 35.0]), 0.2 + size * 40
+    rois = torch.cat([torch.randint(0, 2, (20, 1), generator=generator).float(), start, start + size], 1)
+    results = [align(features, rois, 0.25, 7, 5, ratio, aligned) for align in (compat.roi_align, own["_roi_align"])]
+    gradients = [torch.autograd.grad(result.square().sum(), features)[0] for result in results]
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-3)
+    assert compat.roi_align(features, rois[:0], 0.25, 7, 5, ratio, aligned).shape == (0, 4, 7, 5)
 
 
 @pytest.mark.slow

@@ -50,7 +50,7 @@ def test_each_flaw_is_told_in_one_line_and_the_rest_is_used(messy: Path) -> None
 
 def test_a_target_that_is_not_called_so_is_asked_for(tmp_path: Path) -> None:
     """Many kinds of labels might as well be left out; only what has a place in another column says by itself that it is
-    the target (see tests/examples/test_boxes.py)."""
+    the target (see tests/journeys/test_boxes.py)."""
     rows = [f"{i},{'drama;crime' if i % 2 else 'crime'}" for i in range(40)]
     with pytest.raises(DataError, match=r"no column of .* looks like the target"):
         fb.Dataset.from_table(write(tmp_path / "films.csv", "length,genres", *rows))

@@ -224,11 +224,11 @@ def test_folders_below_the_classes_are_told_of(tmp_path: Path) -> None:
         (
             ["images/train", "images/val"],
             "labels/train/0.txt",
-            r"flat in the folder, .*; boxes and masks, as in 'labels'",
+            r"flat in the folder, .*; what lies in 'labels' belongs to no picture",
         ),
-        (["train/images", "valid/images"], "train/labels/0.txt", r"in the folder 'images' alone, .* as in 'labels'"),
-        (["JPEGImages"], "Annotations/0.xml", r"in the folder 'JPEGImages' alone, .* as in 'Annotations'"),
-        (["images", "masks"], "notes.md", r"in images and masks, .* as in 'masks', are not read"),
+        (["train/images", "valid/images"], "train/labels/0.txt", r"in the folder 'images' alone, .* in 'labels'"),
+        (["JPEGImages"], "Annotations/0.xml", r"in the folder 'JPEGImages' alone, .* in 'Annotations' belongs"),
+        (["images", "masks"], "notes.md", r"in images and masks, .* in 'masks' belongs to no picture"),
         (["."], "0.cls", r"flat in the folder, .*; .cls files of WebDataset are not read"),
     ],
 )

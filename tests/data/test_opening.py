@@ -36,7 +36,7 @@ def test_the_surest_source_is_taken(path: str, options: dict[str, Any], source: 
     ("options", "message"),
     [
         ({"horizon": 3}, r"horizon is for series; give it with the column that holds the time"),
-        ({"pattern": "{class}"}, r"pattern is for folders; give it with a folder"),
+        ({"pattern": "{class}"}, r"pattern is for folders, pairs of pictures; give it with a folder"),
         ({"tagret": "label"}, r"no data has an option 'tagret'; did you mean 'target'"),
         ({"time": "x"}, r"series need a target; give target= \(--target\)"),
     ],

@@ -318,3 +318,15 @@ def test_a_folder_of_parts_is_one_table_with_its_split(tmp_path: Path) -> None:
     pl.DataFrame({"other": [1]}).write_parquet(tmp_path / "data" / "train-00009-of-00002.parquet")
     with pytest.raises(DataError, match="its columns are others"):
         from_path(tmp_path)
+
+
+def test_masks_named_in_a_column_lie_beside_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "scenes"
+    for name in ("photo", "mask"):
+        (folder / name).mkdir(parents=True)
+        for i in range(4):
+            PILImage.fromarray(np.full((8, 8), i % 2, np.uint8)).save(folder / name / f"{i}.png")
+    (folder / "t.csv").write_text("photo,mask\n" + "".join(f"photo/{i}.png,mask/{i}.png\n" for i in range(4)))
+    monkeypatch.chdir(tmp_path)
+    data = Dataset.from_table("scenes/t.csv", target="mask", read={"mask": "mask"}, split="none")
+    assert [Path(name).resolve() for name in data.columns["mask"]] == [folder / "mask" / f"{i}.png" for i in range(4)]

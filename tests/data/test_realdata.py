@@ -36,7 +36,7 @@ from realdata.pictures import (
     write_once,
     write_stamps,
 )
-from realdata.texts import chinese_reviews
+from realdata.texts import chinese_reviews, write_novels
 
 from flambeau.core.errors import DataError, UsageError
 
@@ -440,3 +440,15 @@ def test_chinese_reviews_come_once_and_are_of_one_class(realdata):
             for side in ("pos", "neg")]  # fmt: skip
     both = {text.strip() for text in read[0]} & {text.strip() for text in read[1]} - {""}
     assert len(both) == 47 and not both & set(reviews.texts)
+
+
+@pytest.mark.network
+def test_six_novels_come_whole(realdata, tmp_path):
+    realdata("r-cran-janeaustenr")
+    files = sorted(write_novels(tmp_path / "novels").glob("*.txt"))
+    assert [file.stem for file in files] == [
+        "emma", "mansfield-park", "northanger-abbey", "persuasion", "pride-and-prejudice", "sense-and-sensibility"
+    ]  # fmt: skip
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    assert sum(map(len, texts)) > 3_900_000
+    assert "Emma Woodhouse, handsome, clever, and rich" in texts[0] and texts[0].rstrip().endswith("FINIS")

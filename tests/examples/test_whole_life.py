@@ -8,7 +8,6 @@ import math
 import signal
 import subprocess
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -80,19 +79,10 @@ LIVES = {
 
 def served(serving: Command, life: Life, file: Path) -> object:
     """What a server answers, once it is ready."""
-
-    def ready() -> bool:
-        try:
-            with urllib.request.urlopen(f"{serving.json['url']}/readyz", timeout=30) as answer:
-                return answer.status == 200
-        except (urllib.error.URLError, ConnectionError):
-            return False
-
-    assert serving.until(lambda: serving.out.endswith("\n")), serving.err
-    assert serving.until(ready), serving.err
+    url = serving.address()
     kind = "application/json" if life.body else "application/octet-stream"
     data = life.body or file.read_bytes()
-    request = urllib.request.Request(f"{serving.json['url']}/predict", data, {"Content-Type": kind})
+    request = urllib.request.Request(f"{url}/predict", data, {"Content-Type": kind})
     with urllib.request.urlopen(request, timeout=30) as answer:
         (prediction,) = json.load(answer)["predictions"]
     serving.send(signal.SIGTERM)

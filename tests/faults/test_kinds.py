@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from forkserver import Forkserver
-from kinds import KINDS
+from kinds import DENSE, KINDS
 
 from flambeau.core.files import read_json
 
@@ -14,13 +14,13 @@ SETTINGS = ("--epochs", "3", "--no-check", "--no-baseline", "--run", "run", "--s
             "--set", "log_every=1", "--set", "checkpoint_minutes=0.0001")  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("kind", [*KINDS, *DENSE])
 def test_a_killed_training_ends_as_if_nothing_had_happened(kind: str, flambeau: Forkserver, tmp_path: Path) -> None:
     ends = []
     for name, disturbed in (("whole", False), ("killed", True)):
         folder = tmp_path / name
         folder.mkdir()
-        command = flambeau.start("train", *KINDS[kind](folder), *SETTINGS, cwd=folder)
+        command = flambeau.start("train", *(KINDS | DENSE)[kind](folder), *SETTINGS, cwd=folder)
         if disturbed:
             checkpoints = folder / "run" / "checkpoints"
             command.until(lambda: len(list(checkpoints.glob("step-*"))) >= 2)  # noqa: B023

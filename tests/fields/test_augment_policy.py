@@ -189,3 +189,14 @@ def test_coloured_photos_and_drawings_are_mirrored(realdata: Callable[[str], Pat
     labels = [names.index(f.parent.name) for f in files]
     augmentation, why = choose(stamps, labels, classes=names)
     assert flips(augmentation) and "mirrored pictures keep" in why
+
+
+def test_things_with_boxes_or_masks_are_seen_larger_and_smaller_in_their_proportions() -> None:
+    photos = torch.randint(0, 256, (60, 48, 48, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    names = ["cat", "dog"]
+    chosen, why = choose(photos, classes=names, things=True)
+    assert set(chosen.to_dict()) >= {"large_scale_jitter", "horizontal_flip"} and "scenes of things" in why
+    assert "random_resized_crop" not in chosen.to_dict() and "vertical_flip" not in chosen.to_dict()
+    assert not chosen.mixes and choose(photos, classes=names, level="strong", things=True)[0].mixes
+    digits = choose(photos, classes=[*"0123456789"], things=True)[0]
+    assert "horizontal_flip" not in digits.to_dict(), "a mirrored 2 is no 2"

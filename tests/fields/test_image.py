@@ -12,8 +12,8 @@ from sklearn.datasets import load_digits, load_sample_image
 
 from flambeau.core.errors import DataError, UsageError
 from flambeau.fields import Image
-from flambeau.fields.image import DEFAULT_SIZE
 from flambeau.fields.picture.colour_spaces import COLOURS
+from flambeau.fields.picture.looking import DEFAULT_SIZE
 
 GREY = np.rint(load_digits().images[:100] * (255 / 16)).astype(np.uint8)
 CHINA = load_sample_image("china.jpg")

@@ -17,7 +17,7 @@ import flambeau as fb
 from flambeau.core.errors import DataError, UsageError
 from flambeau.data.store.encode import EncodeOptions, encode
 from flambeau.data.store.store import collate
-from flambeau.fields import Category, Field, Ragged, Text, Tokens, recognise
+from flambeau.fields import Category, Field, Ragged, Text, TextTarget, Tokens, recognise
 
 SENTENCES = uci_sentences()
 
@@ -26,7 +26,7 @@ def test_real_sentences_are_texts_and_their_labels_are_not() -> None:
     field, why = recognise(SENTENCES.texts)
     assert isinstance(field, Text) and "characters in the mean" in why
     assert isinstance(recognise(SENTENCES.labels)[0], Category)
-    assert isinstance(recognise(SENTENCES.texts, target=True)[0], Category)  # a text is never a target
+    assert isinstance(recognise(SENTENCES.texts, target=True)[0], TextTarget)  # which is to be written
 
 
 def test_the_vocabulary_is_that_of_the_training_rows() -> None:

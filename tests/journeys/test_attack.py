@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,18 @@ def test_accuracy_falls_with_epsilon_and_a_page_shows_what_was_changed(trained: 
     lines = run(*asked).out.splitlines()
     assert lines[0].startswith("pgd (linf) on 30 rows of ")
     assert [float(line.split()[1]) for line in lines[2:]] == [round(share, 4) for share in right], "the same again"
+
+
+def test_the_runs_own_report_shows_it_in_the_language_that_it_has(trained: Path, run: Run, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    assert run("report", "run", "--language", "zh-CN").status == 0
+    told = run("attack", "run", "--epsilon", "8/255,0.3", "--samples", 30, "--target", "3", "--json").json
+    assert told["report"] == "run/report.html" and not (tmp_path / "run" / "attack.html").exists()
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert '<html lang="zh-CN"' in page and '<a href="#attack">' in page
+    shown = page.partition('id="attack"')[2].partition("</table>")[0]
+    assert all(f"<td>{point['epsilon']}</td>" in shown for point in told["curve"]) and "回答为 3" in shown
+    assert all(one["place"] in page for one in told["examples"]) and told["examples"]
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -19,20 +18,9 @@ def serving(flambeau: Forkserver, trained: Path, tmp_path: Path) -> Command:
     return command
 
 
-def is_ready(url: str) -> bool:
-    """What a load balancer asks: the server listens before its first forward pass is made, and says so with a 503."""
-    try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=30) as answer:
-            return bool(answer.status == 200)
-    except urllib.error.HTTPError as error:
-        assert error.code == 503
-        return False
-
-
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_it_answers_and_stops(serving: Command, some_digits: Path, number: int, status: int) -> None:
-    url = serving.json["url"]
-    assert serving.until(lambda: is_ready(url)), serving.err
+    url = serving.address()
     picture = next((some_digits / "3").iterdir())
     request = urllib.request.Request(f"{url}/predict", picture.read_bytes(), {"Content-Type": "image/png"})
     with urllib.request.urlopen(request, timeout=30) as answer:
@@ -51,6 +39,24 @@ def test_a_port_that_is_taken(serving: Command, flambeau: Forkserver, trained: P
     assert second.status == 2
     assert f"cannot listen at 127.0.0.1 port {port}" in second.told
     assert "choose another port" in second.told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["{run}", "{run}"], "two models are called"),
+        (["{run}", "--api-keys", "keys"], "key 1 has 5 characters"),
+        (["{run}", "--admin-keys", "none"], "none"),
+        (["{run}", "--tls-key", "keys"], "no certificate"),
+        (["a={run}", "b=runs/none"], "there is no such run"),
+    ],
+)
+def test_what_cannot_be_served_is_told(
+    flambeau: Forkserver, trained: Path, tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    (tmp_path / "keys").write_text("short\n")
+    command = flambeau("serve", *(one.replace("{run}", str(trained)) for one in arguments), "--port", 0, cwd=tmp_path)
+    assert command.status == 2 and says in command.told and "Traceback" not in command.told
 
 
 def test_a_run_that_is_not_there(flambeau: Forkserver, tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -275,3 +278,54 @@ def test_where_it_cannot_be_it_is_said_and_left(
 def test_nothing_is_said_where_nothing_is_frozen(tmp_path: Path) -> None:
     free = fb.Learner(fb.Dataset.from_arrays(*digits()), model=Counting(), run=False, quiet=True, epochs=1)
     assert not frozen(free)
+
+
+def scenes(folder: Path) -> fb.Dataset:
+    """Pictures of noise with a bright square each, and where it is."""
+    generator = np.random.default_rng(0)
+    rows = []
+    for i in range(32):
+        pixels = generator.integers(0, 120, (64, 64, 3), np.uint8)
+        x, y = (int(corner) for corner in generator.integers(0, 40, 2))
+        pixels[y : y + 20, x : x + 20] = (255, 0, 0) if i % 2 else (0, 0, 255)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+        box = {"x1": x, "y1": y, "x2": x + 20, "y2": y + 20, "label": ("red", "blue")[i % 2]}
+        rows.append({"picture": str(folder / f"{i}.png"), "boxes": json.dumps([box] * (i != 5))})
+    with (folder / "boxes.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, ["picture", "boxes"])
+        table.writeheader()
+        table.writerows(rows)
+    return fb.Dataset.from_csv(folder / "boxes.csv")
+
+
+@pytest.mark.parametrize("augment", ["none", {"horizontal_flip": 0.5, "shift": 0.2}])
+def test_boxes_are_kept_as_they_moved_with_their_picture(tmp_path: Path, augment: Any) -> None:
+    """Frozen and computed once, a detector learns from the views that it would have seen; those are what is kept."""
+
+    def built(views: int) -> fb.Learner:
+        return fb.Learner(
+            scenes(tmp_path), model="detector", techniques={"freeze": {"pattern": "^backbone"}}, augment=augment,
+            run=False, quiet=True, cache=tmp_path / "store", epochs=2, batch_size=8, optimizer="sgd", seed=0,
+            learning_rate=0.01, precision="float32", device="cpu", keep="last", baseline=False, frozen_views=views,
+        )  # fmt: skip
+
+    once = built(2)
+    assert "computed once" in frozen(once)
+    once.fit(check=False)
+    kept = once._frozen
+    assert kept is not None and kept.views == (1 if augment == "none" else 2)
+    for view in range(kept.views):
+        source = kept._batches("train", view)
+        rows = kept.feed.rows["train"].split(16)
+        for batch, (_, gathered) in zip(source, kept.stream("train", view, rows), strict=True):
+            again = kept.prepare(batch.rows, gathered)
+            assert torch.equal(again.target.lengths, batch.target.lengths)
+            real = torch.arange(again.target.values.shape[1]) < again.target.lengths[:, None]
+            assert torch.equal(again.target.values[real], batch.target.values[real])
+            for here, there in zip(again.input.values, kept.cut.activations(batch.input), strict=True):
+                torch.testing.assert_close(here, there, rtol=1e-5, atol=1e-5)
+    if augment == "none":
+        anew = built(0)
+        assert not frozen(anew)
+        anew.fit(check=False)
+        torch.testing.assert_close(weights(once), weights(anew), rtol=1e-4, atol=1e-5)

@@ -187,6 +187,32 @@ def own(run: Any = False, stop: Stop | None = None, seed: int = 0, **settings: A
     )  # fmt: skip
 
 
+class LossInside(nn.Module):
+    """Classifies digits, and says its loss itself; in training it answers nothing."""
+
+    own_loss = "a model of the test"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = network(10, seed=0)
+
+    def forward(self, x: Tensor, target: Tensor | None = None) -> fb.models.LossAndAnswers:
+        logits = self.net(x)
+        loss = None if target is None else F.cross_entropy(logits, target)
+        return fb.models.LossAndAnswers(loss, None if self.training else logits.softmax(1))
+
+
+def test_a_model_with_its_loss_inside_trains_as_one_with_the_same_loss_outside() -> None:
+    data = arrays()
+    inside, outside = learner(data, LossInside(), epochs=8), learner(data, Own(), epochs=8)
+    assert inside.fit(check=False) == outside.fit(check=False)
+    assert identical(weights(inside.objective.model), weights(outside.objective.model))
+    assert inside.predict(X[0]).label == outside.predict(X[0]).label
+    assert "the loss of a model of the test" in inside.objective.describe()
+    with pytest.raises(UsageError, match="the model's loss is inside it: that of a model of the test; leave loss out"):
+        learner(data, LossInside(), loss="focal").build()
+
+
 def test_own_model_loss_metric_and_dataset_train_and_predict(tmp_path: Path) -> None:
     trained = own(run=tmp_path / "run", epochs=12)
     metrics = trained.fit()

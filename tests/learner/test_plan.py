@@ -16,11 +16,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import flambeau as fb
 from flambeau.core.errors import UsageError
-from flambeau.learner.plan import Decision, Facts, plan
+from flambeau.fields import Corpus
+from flambeau.learner.plan import Decision, Facts
+from flambeau.learner.planning import plan
 from flambeau.recipe import Recipe
 from flambeau.training.engine import Machine
 
-PLUGINS = Path(__file__).parents[2] / "examples" / "plugins"
 TEXTS = ["the red fox runs over a hill", "a blue dog sleeps by the sea", "green birds sing in an old tree"]
 
 
@@ -72,14 +73,16 @@ def test_a_dry_run_is_a_table_that_has_what_was_asked_for_and_what_cannot_be(
     assert "decided when" in rows["training.channels_last"]
 
 
-def test_a_dry_run_of_an_objective_of_a_plug_in_has_its_settings(flambeau: Forkserver, tmp_path: Path) -> None:
+def test_a_dry_run_of_an_objective_without_labels_has_its_settings(flambeau: Forkserver, tmp_path: Path) -> None:
     KINDS["pictures"](tmp_path)
-    asked = ("--plugin", str(PLUGINS / "vae.py"), "--objective", "vae", "--set", "objective.code=4")
+    asked = ("--objective", "vae", "--set", "objective.code=4")
     told = json.loads(flambeau("train", "digits", *asked, "--dry-run", "--json", cwd=tmp_path).out)
     assert told["given"] == {"objective.name": "vae", "objective.code": 4}
     assert {"name": "objective.beta", "value": 1.0, "why": "the default of vae", "asked": None, "later": False} in told[
         "decisions"
     ]
+    decided = {decision["name"]: decision["value"] for decision in told["decisions"]}
+    assert decided["model.name"] == "conv-coder" and decided["augment"] == "none"
 
 
 def test_what_does_not_go_together_is_told_by_a_dry_run(flambeau: Forkserver, tmp_path: Path) -> None:
@@ -180,3 +183,36 @@ def test_pictures_are_seen_in_the_size_that_the_weights_of_a_chosen_model_want()
     asked = learner(data, pretrained=True, size=32)
     asked.feed.look(asked.recipe)
     assert asked.data is not None and asked.data.fields["x"].encoding.shape == (32, 32, 1)
+
+
+def test_a_detector_with_weights_learns_in_its_head_first() -> None:
+    boxes = fb.fields.Boxes(["cat"])
+    image = fb.fields.Image(64)
+    image.fit([np.zeros((64, 64, 3), np.uint8)])
+    data = Facts({"x": image, "y": boxes}, ["x"], "y", num_train=900, rows=1000, fitted=True)
+    recipe = Recipe(model={"name": "timm:resnet18", "pretrained": True})
+    planned = plan(recipe, data, Machine.here("cpu")).recipe
+    assert planned.techniques["fine_tune"]["head_epochs"] == planned.training.epochs // 2 > 0
+    assert not plan(Recipe(model={"name": "detector"}), data, Machine.here("cpu")).recipe.techniques
+    own = recipe.model_copy(update={"techniques": {"ema": {}}})
+    assert plan(own, data, Machine.here("cpu")).recipe.techniques == {"ema": {}}, "what is named is what is taken"
+
+
+def test_a_language_model_on_a_processor_is_of_a_size_that_ends_in_minutes() -> None:
+    """Some millions of tokens in all, of the smallest GPT; a device that is faster takes the usual one for longer."""
+    field = Corpus()
+    field.fit(["It burns, and so on. " * 20_000])
+    planned = {d: {decision.name: decision.value for decision in plan(
+        Recipe(fields={"text": {"kind": "corpus"}}, objective={"name": "language-model"}),
+        Facts({"text": field}, ["text"], None, 100, field.samples_in_epoch(100)), Machine(d)).decisions}
+        for d in ("cpu", "cuda")}  # fmt: skip
+    assert planned["cpu"]["model.options.size"] == "nano" and planned["cuda"]["model.options.size"] == "tiny"
+    assert field.size * planned["cpu"]["training.epochs"] < 10_000_000
+    asked = Recipe(model={"name": "gpt", "options": {"size": "tiny"}}, objective={"name": "language-model"},
+                   fields={"text": {"kind": "corpus"}})  # fmt: skip
+    same = plan(asked, Facts({"text": field}, ["text"], None, 100, 1_000), Machine("cpu"))
+    assert same.recipe.model.options == {"size": "tiny"}
+    for rows in (100, 1_000, 5_000, 20_000, 300_000):
+        facts = Facts({"text": field}, ["text"], None, 100, rows)
+        epochs = plan(asked, facts, Machine("cpu")).recipe.training.epochs
+        assert epochs == 1 or epochs * rows * 256 < 11_000_000

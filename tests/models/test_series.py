@@ -48,6 +48,21 @@ def test_windows_of_any_form_fit(name: str, shape: tuple[int, ...]) -> None:
     assert model(spec.example(2)).shape == (2, shape[3])
 
 
+@pytest.mark.parametrize("name", ["tcn", "nbeats", "lstm-forecaster", "resnet-1d", "inceptiontime"])
+def test_activations_go_by_name(name: str) -> None:
+    spec, outputs = (SPEC, 6) if name in FORECASTERS else (InputSpec("series", (3, 24)), 5)
+    x, answers = spec.example(2), {}
+    for activation in ("relu", "gelu"):
+        model = net(name, spec, outputs, activation=activation).eval()
+        torch.manual_seed(0)
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)
+        answers[activation] = model(x)
+    assert not torch.allclose(answers["relu"], answers["gelu"])
+    with pytest.raises(UsageError, match="did you mean 'gelu'"):
+        net(name, spec, outputs, activation="gelo")
+
+
 def test_nbeats_begins_with_the_last_value() -> None:
     x = window()
     torch.testing.assert_close(net("nbeats", SPEC, 6)(x), x.past[:, 0, -1:].expand(3, 6))

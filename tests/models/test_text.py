@@ -31,6 +31,7 @@ from flambeau.models import (
     starts_pretrained,
     summary,
 )
+from flambeau.models.text.recurrent import packed, unpacked
 
 V = 60
 TEXTS = InputSpec("text", (V,))
@@ -181,6 +182,20 @@ def test_the_choice_for_texts_can_be_built_and_says_why() -> None:
     name, why = choose(TEXTS, 2_000)
     assert why
     assert net(name, TEXTS, 4)(texts([5, 2])).shape == (2, 4)
+
+
+@pytest.mark.parametrize("bidirectional", (False, True))
+@pytest.mark.parametrize("layers", (1, 2))
+@pytest.mark.parametrize("cell", (nn.LSTM, nn.GRU))
+def test_without_packing_a_recurrent_layer_gives_the_same(
+    cell: type[nn.LSTM] | type[nn.GRU], layers: int, bidirectional: bool
+) -> None:
+    recurrent = cell(5, 4, layers, batch_first=True, bidirectional=bidirectional).eval()
+    x, mask = torch.randn(4, 9, 5), torch.arange(9) < torch.tensor([9, 1, 4, 7])[:, None]
+    with torch.no_grad():
+        (states, last), (plain_states, plain_last) = packed(recurrent, x, mask), unpacked(recurrent, x, mask)
+    torch.testing.assert_close(plain_last, last, rtol=0, atol=1e-6)
+    torch.testing.assert_close(plain_states[mask], states[mask], rtol=0, atol=1e-6)
 
 
 def test_the_summary_of_a_recurrent_network_by_hand() -> None:

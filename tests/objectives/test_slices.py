@@ -12,7 +12,7 @@ from scipy import stats
 import flambeau as fb
 from flambeau.core.errors import DataError
 from flambeau.data.slicing import Slicing, slicings
-from flambeau.fields import Category, Number
+from flambeau.fields import Category, Mask, Number
 from flambeau.objectives.slices import BySlice, answer
 from flambeau.objectives.tasks import task_of
 
@@ -66,6 +66,16 @@ def test_numbers_are_compared_by_their_errors() -> None:
     assert worst["value"] == "y" and worst["score"] == pytest.approx(np.abs(error[part == 1]).mean())
     welch = stats.ttest_ind(np.abs(error[part == 1]), np.abs(error[part != 1]), equal_var=False, alternative="greater")
     assert worst["p"] == pytest.approx(3 * welch.pvalue, rel=1e-6)
+
+
+def test_shares_of_wrong_pixels_have_an_interval_within_a_whole() -> None:
+    field = Mask(["ground", "fish"])
+    metric = BySlice(task_of(field), [Slicing("size", ["small", "large"], np.array([0, 0, 1, 1], np.int32))])
+    target = torch.ones(4, 1, 4, dtype=torch.int64)
+    target[0, 0, 0] = 0  # a quarter is right, else nothing
+    metric.update(torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(4, 2, 1, 4), target, torch.arange(4))
+    part, _ = metric.detail()["slices"]["by"][0]["parts"]
+    assert part["score"] == 0.875 and part["interval"] == [0.0, 1.0]
 
 
 def test_what_rows_can_be_parted_by_is_found() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tones import write_tones
-from webpage import wait
+from webpage import chromium, wait
 
 import flambeau as fb
 from flambeau.serve import background_server
@@ -140,32 +139,18 @@ def post() -> Callable[..., httpx.Response]:
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """`browser(url, language="en")` opens the page in a fresh Chromium."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("there is no Chromium with its chromedriver here")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
     opened: list[Any] = []
 
-    def open_page(url: str, language: str = "en-US", microphone: bool = False) -> Any:
-        options = webdriver.ChromeOptions()
-        options.binary_location = chromium
-        for switch in (
-            "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync",
-            f"--user-data-dir={tmp_path / str(len(opened))}", f"--lang={language}", "--window-size=1100,900",
-        ):  # fmt: skip
-            options.add_argument(switch)
+    def open_page(
+        url: str, language: str = "en-US", microphone: bool = False, then: Callable[[Any], None] = lambda _: None
+    ) -> Any:
+        switches = [f"--lang={language}"]
         if microphone:  # a made one, which beeps
-            options.add_argument("--use-fake-device-for-media-stream")
-            options.add_argument("--use-fake-ui-for-media-stream")
-        options.add_experimental_option("prefs", {"intl.accept_languages": language})
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        page = webdriver.Chrome(options=options, service=Service(driver))
+            switches += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+        page = chromium(tmp_path / str(len(opened)), *switches, language=language)
         opened.append(page)
         page.get(url)
+        then(page)
         wait(page, lambda: page.find_element("id", "about").text.strip())
         return page
 

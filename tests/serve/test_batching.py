@@ -22,7 +22,7 @@ def test_concurrent_requests_share_a_forward_pass(
     braked: Any, predictor: fb.Predictor, pictures: list[bytes], post: Callable[..., httpx.Response]
 ) -> None:
     # a batch waits for inputs that are still being decoded: all sixteen are, so how fast this machine is has no part
-    limits = Limits(max_batch=16, max_wait=20)
+    limits = Limits(max_batch=16, max_wait=20, forward_threads=1)
     with background_server(braked, limits=limits) as url, ThreadPoolExecutor(16) as pool:
         waiting = [pool.submit(post, url, pictures[i]) for i in range(16)]
         braked.wait_for_encoded(16)
@@ -101,3 +101,49 @@ def test_stopping_answers_whoever_waits() -> None:
             await batcher.submit(values(1)[0])
 
     asyncio.run(run())
+
+
+def test_lanes_compute_side_by_side_and_what_is_done_apart_is_alone() -> None:
+    together, last = threading.Barrier(2, timeout=30), threading.Event()
+    seen: list[list[float]] = []
+
+    def forward(batch: Sequence[Encoded]) -> np.ndarray:
+        together.wait()  # passes only where two batches are computed at a time
+        seen.append([float(v["x"]) for v in batch])
+        if 4 in seen[-1]:
+            last.wait(30)
+        return double(batch)
+
+    async def run() -> None:
+        batcher = Batcher(forward, lanes=2)
+        batcher.start()
+        asked = [asyncio.create_task(batcher.submit(v)) for v in values(1, 2, 3, 4)]
+        assert await asked[0] == 2  # one lane is free again, the other computes
+        apart = asyncio.create_task(batcher.apart(lambda: [w.done() for w in asked]))
+        while not batcher._alone.locked():
+            await asyncio.sleep(0)
+        last.set()
+        assert await apart == [True] * 4
+        await batcher.stop()
+
+    asyncio.run(run())
+    assert sorted(seen) == [[1, 2], [3, 4]]  # both share what waits
+
+
+def test_a_batch_is_no_longer_than_what_is_computed_in_its_time() -> None:
+    seen: list[int] = []
+
+    def forward(batch: Sequence[Encoded]) -> np.ndarray:
+        seen.append(len(batch))
+        return double(batch)
+
+    async def run() -> None:
+        batcher = Batcher(forward, max_batch=8, max_seconds=3.5)
+        batcher.start()
+        batcher.pace = 1.0  # a second an input, as if measured; a batch weighs a fifth in it
+        await asyncio.gather(*map(batcher.submit, values(*range(8))))
+        assert batcher.pace < 1
+        await batcher.stop()
+
+    asyncio.run(run())
+    assert seen[0] == 3 and sum(seen) == 8

@@ -124,12 +124,12 @@ def test_too_many_files_and_rows(predictor: fb.Predictor, rows_predictor: fb.Pre
         assert (response.status_code, response.json()["error"]["code"]) == (413, "too-many")
 
 
-def test_a_full_queue_answers_503_and_then_goes_on(braked: Any, pictures: list[bytes], post: Post) -> None:
+def test_a_full_queue_answers_429_and_then_goes_on(braked: Any, pictures: list[bytes], post: Post) -> None:
     with background_server(braked, limits=Limits(max_queue=3)) as url, ThreadPoolExecutor(3) as pool:
         waiting = [pool.submit(post, url, pictures[i]) for i in range(3)]
         braked.wait_for_encoded(3)
         refused = post(url, pictures[3])
-        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "overloaded")
         assert int(refused.headers["Retry-After"]) > 0
         assert httpx.get(f"{url}/healthz").status_code == 200
         braked.gate.set()
@@ -144,6 +144,39 @@ def test_a_request_that_takes_too_long_gets_504(braked: Any, pictures: list[byte
         braked.gate.set()
         assert post(url, pictures[0]).status_code == 200
         # the warm-up and the last one: the one that gave up was left out
+        assert braked.batches == [1, 1]
+
+
+def test_a_client_asks_for_less_time_and_who_would_wait_longer_is_told_at_once(
+    braked: Any, pictures: list[bytes], post: Post
+) -> None:
+    def hurried(url: str, seconds: str) -> httpx.Response:
+        headers = {"Content-Type": "image/png", "X-Request-Timeout": seconds}
+        return httpx.post(f"{url}/predict", content=pictures[0], headers=headers, timeout=30)
+
+    with background_server(braked) as url, ThreadPoolExecutor(1) as pool:
+        assert hurried(url, "0.5").status_code == 504  # and 0.5 seconds an answer are learned from it
+        waiting = pool.submit(post, url, pictures[0])
+        braked.wait_for_encoded(2)
+        refused = hurried(url, "0.01")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "overloaded")
+        braked.gate.set()
+        assert waiting.result().status_code == 200
+        assert hurried(url, "nonsense").status_code == 200
+        assert braked.batches == [1, 1, 1]  # the warm-up too; neither the late one nor the refused one
+
+
+def test_who_has_gone_is_not_computed(braked: Any, pictures: list[bytes], post: Post) -> None:
+    with background_server(braked) as url:
+        place = urlsplit(url)
+        head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(pictures[0])}"
+        with socket.create_connection((place.hostname, place.port)) as connection:
+            connection.sendall(head.encode() + b"\r\n\r\n" + pictures[0])
+            braked.wait_for_encoded(1)
+        # what it has said since is read before a later connection is answered
+        assert httpx.get(f"{url}/healthz").status_code == 200
+        braked.gate.set()
+        assert post(url, pictures[0]).status_code == 200
         assert braked.batches == [1, 1]
 
 

@@ -62,7 +62,7 @@ def test_a_picture_gets_its_class_and_bars(
     assert page.find_elements("css selector", ".card") == []
 
     assert complaints(page) == []
-    assert {address.removeprefix(url) for address in asked(page)} == {"/", "/model", "/predict?top=5"}
+    assert {address.removeprefix(url) for address in asked(page)} == {"/", "/model", "/v1/predict?top=5"}
 
 
 def test_bad_files_get_clear_words(
@@ -147,4 +147,4 @@ def test_a_sound_gets_its_class_and_can_be_played(
         assert newest.find_element("class name", "file").text == "recording 1.wav"
         assert newest.find_element("class name", "label").text in hearing.classes
         assert complaints(page) == []
-        assert {address.removeprefix(url) for address in asked(page)} == {"/", "/model", "/predict?top=5"}
+        assert {address.removeprefix(url) for address in asked(page)} == {"/", "/model", "/v1/predict?top=5"}

@@ -25,7 +25,7 @@ def test_one_file(client: httpx.Client, predictor: fb.Predictor, pictures: list[
     (entry,) = response.json()["predictions"]
     assert entry["file"] == "a.png"
     assert_same(entry, predictor.predict(pictures[0]))
-    assert response.json()["model"] == {"name": "digits", "flambeau": fb.__version__}
+    assert response.json()["model"] == {"name": "digits", "version": "1", "flambeau": fb.__version__}
 
 
 def test_several_files_keep_their_order(client: httpx.Client, predictor: fb.Predictor, pictures: list[bytes]) -> None:

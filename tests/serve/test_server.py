@@ -23,7 +23,7 @@ import flambeau as fb
 import flambeau.serve
 from flambeau.core.errors import MissingExtra, RunError, UsageError
 from flambeau.core.reporter import Reporter
-from flambeau.serve import background_server, run_server
+from flambeau.serve import Doors, background_server, run_server
 
 # a shell that runs the tests in the background has SIGINT ignored, and what it starts inherits that
 SCRIPT = """
@@ -110,7 +110,7 @@ def test_only_other_addresses_are_warned_about(predictor: fb.Predictor) -> None:
         reporter._console = Console(file=io.StringIO(), width=500)
 
         server, listener = flambeau.serve.server._prepare(
-            predictor, host, 0, flambeau.serve.Limits(), "x", None, reporter
+            predictor, host, 0, flambeau.serve.Limits(), "x", Doors(), None, reporter, None
         )
         listener.close()
         assert ("nothing asks who they are" in reporter.console.file.getvalue()) == warned

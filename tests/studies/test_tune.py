@@ -128,6 +128,10 @@ def test_two_workers_share_a_search_and_one_that_is_killed_loses_no_trial(flambe
         first, second = (flambeau.start(*asked, cwd=tmp_path / name) for name in "ab")
         assert first.until(lambda: any((tmp_path / "a").glob("runs/s/trial-*/checkpoints/step-*"))), first.err
         assert second.until(lambda: any((tmp_path / "b").glob("runs/s/trial-*/checkpoints/step-*"))), second.err
+        trials = (tmp_path / "a" / "runs" / "s").glob
+        assert first.until(
+            lambda: any(not fb.Run(one.parent.parent).finished for one in trials("*/checkpoints/step-*"))
+        )
         assert first.kill() == -9
 
         assert second.wait() == 0, second.err

@@ -1,5 +1,5 @@
 """Small trainings without dropout, whose curves are the same in one process and in several; also a script, which writes
-them: torchrun --nproc-per-node 2 tests/support/alike.py FILE."""
+them: torchrun --nproc-per-node 2 tests/support/alike.py FILE [shard]."""
 
 from __future__ import annotations
 
@@ -84,6 +84,19 @@ def normalised() -> fb.Learner:
     return learner(pictures(), normed(*norms), batch_size=26)
 
 
+def deep() -> fb.Learner:
+    """Blocks that are gathered one by one, each with its share of 13 rows; the last batch has one row."""
+    torch.manual_seed(0)
+    blocks = [nn.Sequential(nn.Linear(32, 32), nn.ReLU()) for _ in range(4)]
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), *blocks, nn.Linear(32, 10))
+    return learner(pictures(), model, batch_size=13, techniques=["clip norm=0.5", "gradient_centralisation"])
+
+
+def accumulated() -> fb.Learner:
+    """The tail of a step is shorter; pictures are mixed; the head learns faster than the rest."""
+    return learner(pictures(), "mlp", batch_size=8, accumulate=3, techniques=["mixup"], backbone_lr_scale=0.5)
+
+
 def adversarial() -> fb.Learner:
     """Two phases, noise of each process's own, measured by the first alone."""
     return learner(pictures(), objective=GAN(), batch_size=32)
@@ -97,12 +110,13 @@ def learner(data: Any, model: Any = None, **options: Any) -> fb.Learner:
 
 
 CASES: list[Callable[[], fb.Learner]] = [plain, single, ragged, mixed, own, normalised, adversarial]
+SHARDED: list[Callable[[], fb.Learner]] = [deep, accumulated, ragged, normalised]
 
 
-def curve(case: Callable[[], fb.Learner]) -> dict[str, Any]:
+def curve(case: Callable[[], fb.Learner], shard: bool = False) -> dict[str, Any]:
     """What a training writes of its epochs, and the sum of its weights' magnitudes."""
     learning = case()
-    learning.fit(check=False)
+    learning.fit(check=False, shard=shard)
     model = learning.objective.model
     return {
         "epochs": [{"train_loss": line["train_loss"], **line["valid"]} for line in learning.trainer.history],
@@ -114,6 +128,7 @@ def curve(case: Callable[[], fb.Learner]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    curves = {case.__name__: curve(case) for case in CASES}
-    rank = curves["plain"]["rank"]
+    shard = "shard" in sys.argv
+    curves = {case.__name__: curve(case, shard) for case in (SHARDED if shard else CASES)}
+    rank = next(iter(curves.values()))["rank"]
     Path(f"{sys.argv[1]}.{rank}").write_text(json.dumps(curves))

@@ -21,6 +21,8 @@ import tempfile
 import threading
 import time
 import traceback
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,6 +104,22 @@ class Command:
             os.sched_yield()
             time.sleep(0.0005)  # looks again; nothing depends on how long this takes
         return True
+
+    def address(self) -> str:
+        """Where `flambeau serve --json` answers, once it is ready: it listens before its first forward pass is made,
+        and tells a load balancer so with a 503."""
+
+        def ready() -> bool:
+            try:
+                with urllib.request.urlopen(f"{self.json['url']}/readyz", timeout=30) as answer:
+                    return bool(answer.status == 200)
+            except urllib.error.HTTPError as error:
+                assert error.code == 503
+                return False
+
+        assert self.until(lambda: self.out.endswith("\n")), self.err
+        assert self.until(ready), self.err
+        return str(self.json["url"])
 
     def send(self, number: int) -> None:
         """A signal to the process and to whatever it has started."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from PIL import Image
 from realdata.pictures import write_digits
 from sklearn.datasets import load_digits, load_sample_image, load_wine
 from tones import write_tones
@@ -90,14 +92,56 @@ def tags(folder: Path) -> tuple[str, ...]:
     return ("words.pos",)
 
 
+def translation(folder: Path) -> tuple[str, ...]:
+    lines = [f"{s},{' '.join(reversed(s.split()))}" for s in (t.replace(",", " ") for t in sentences()[0][:80])]
+    (folder / "pairs.csv").write_text("\n".join(["forward,backward", *lines]), encoding="utf-8")
+    small = "--set", "model.options.hidden_size=16", "--set", "fields.backward.max_length=8"
+    return "pairs.csv", "--input", "forward", "--target", "backward", *small
+
+
 def sound(folder: Path) -> tuple[str, ...]:
     write_tones(folder / "tones")
     return "tones", "--set", "augment=light"
 
 
+def squares(folder: Path) -> None:
+    """Photos with a bright square in each, as a table of boxes with a mask each and one of masks."""
+    china = load_sample_image("china.jpg")
+    boxes, masks = ["photo\tboxes"], ["photo\tmask"]
+    for i in range(32):
+        pixels, mask = china[8 * i : 8 * i + 32, 16 * i : 16 * i + 32].copy(), np.zeros((32, 32), np.uint8)
+        x, y, k = i % 17, 3 * i % 17, i % 2
+        place = np.s_[y : y + 14, x : x + 14]
+        pixels[place], mask[place] = ((250, 40, 40), (40, 40, 250))[k], 1 + k
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+        Image.fromarray(mask).save(folder / f"mask{i}.png")
+        box = {"x1": x, "y1": y, "x2": x + 14, "y2": y + 14, "label": ("red", "blue")[k]}
+        ring = [x, y, x + 14, y, x + 14, y + 14, x, y + 14]
+        boxes.append(f"{i}.png\t{json.dumps([{**box, 'mask': [ring]}])}")
+        masks.append(f"{i}.png\tmask{i}.png")
+    (folder / "boxes.tsv").write_text("\n".join(boxes))
+    (folder / "masks.tsv").write_text("\n".join(masks))
+
+
+MADE_OF_SEVERAL = "--size", "32", "--set", "augment={mosaic: 0.5, copy_paste: 0.5, horizontal_flip: 0.5}"
+
+
+def boxes(folder: Path) -> tuple[str, ...]:
+    squares(folder)
+    return "boxes.tsv", *MADE_OF_SEVERAL
+
+
+def masks(folder: Path) -> tuple[str, ...]:
+    squares(folder)
+    asked = "--target", "mask", "--read", "mask=mask", "--input", "photo", "--set", "model.options.width=4"
+    return "masks.tsv", *asked, "--model", "unet", *MADE_OF_SEVERAL
+
+
+DENSE: dict[str, Kind] = {"boxes": boxes, "masks": masks}
+"""Those with a place in a picture, which learn of pictures that are made of several."""
 KINDS: dict[str, Kind] = {
     "pictures": pictures, "forecast": forecast, "series": series, "table": table, "text": text, "tags": tags,
-    "sound": sound, "pairs": pairs,
+    "sound": sound, "pairs": pairs, "translation": translation,
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ class Strike(Technique):
 
     name = "strike"
     settings = ("at", "rank", "number")
+    shards = True  # it looks at none
 
     def __init__(self, at: int = 12, rank: int = 0, number: int = 9):
         self.at, self.rank, self.number = at, rank, number

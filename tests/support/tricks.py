@@ -12,6 +12,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     ],
     "class_weights": [{"scheme": "balanced", "beta": 0.999}, {"scheme": "effective", "beta": 0.9}],
     "clip": [{"norm": 0.05}],
+    "continued_pretraining": [{"epochs": 0, "learning_rate": None}],
     "gradient_checkpointing": [{}],
     "init": [{"scheme": "kaiming"}, {"scheme": "lsuv"}],
     "discriminative_rates": [
@@ -31,9 +32,10 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "l2": [{"strength": 1e-2}],
     "label_smoothing": [{"amount": 0.2}],
     "progressive_resizing": [{"start": 1.0, "until": 0.6}],
-    "lora": [{"rank": 2, "alpha": 4.0, "dropout": 0.1, "pattern": None, "adapter": False}],
+    "lora": [{"rank": 2, "alpha": 4.0, "dropout": 0.1, "pattern": None, "adapter": False, "start": None}],
     "mixup": [{"alpha": 0.4, "p": 1.0}, {"alpha": 1.0, "p": 0.5}],
     "cutmix": [{"alpha": 1.0, "p": 1.0}, {"alpha": 0.5, "p": 0.5}],
+    "qat": [{"momentum": 0.1}],
     "sam": [{"rho": 0.05}],
     "snapshots": [{"every": 1}],
     "swa": [{"start": 0.0}],
@@ -41,6 +43,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
 # settings under which a technique leaves the weights as they would be without it
 NEUTRAL: dict[str, dict[str, Any]] = {
     "clip": {"norm": 1e9},
+    "continued_pretraining": {"epochs": 0, "learning_rate": None},
     "gradient_checkpointing": {},
     "discriminative_rates": {"layer_decay": 1.0},
     "clip_value": {"value": 1e9},
@@ -57,6 +60,7 @@ IMPOSSIBLE: dict[str, dict[str, Any]] = {
     "adversarial": {"epsilon": 0.0},
     "class_weights": {"scheme": "even"},
     "clip": {"norm": 0.0},
+    "continued_pretraining": {"epochs": -1},
     "init": {"scheme": "zeros"},
     "discriminative_rates": {"layer_decay": 0.0},
     "distill": {"weight": 1.5},
@@ -74,6 +78,7 @@ IMPOSSIBLE: dict[str, dict[str, Any]] = {
     "mixup": {"alpha": 0.0},
     "progressive_resizing": {"start": 0.0},
     "cutmix": {"p": 0.0},
+    "qat": {"momentum": 0.0},
     "sam": {"rho": 0.0},
     "snapshots": {"every": 0},
     "swa": {"start": 1.0},

@@ -69,6 +69,23 @@ def test_attention_computes_with_what_is_added_in_training_evaluation_and_when_m
     assert model.state_dict().keys() == Attending().state_dict().keys()
 
 
+class Doubling(nn.Linear):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(x)
+
+
+def test_a_linear_layer_that_does_more_goes_on_doing_it() -> None:
+    torch.manual_seed(0)
+    model, x = nn.Sequential(Doubling(8, 8), nn.ReLU(), nn.Linear(8, 10)), torch.randn(4, 8)
+    plain, technique = model(x), LoRA(rank=2)
+    technique.on_build(Supervised(model, stored()[0].fields["y"]))
+    torch.testing.assert_close(model(x), plain)
+    nn.init.normal_(model.get_parameter("0.parametrizations.weight.0.up"))
+    trained = model(x)
+    technique.on_done(Supervised(model, stored()[0].fields["y"]))
+    torch.testing.assert_close(model(x), trained)
+
+
 @pytest.mark.parametrize(
     ("name", "pattern", "count"), [("timm:vit_tiny_patch16_224", "qkv", 12), ("transformer", None, 8)]
 )
@@ -146,10 +163,14 @@ def test_a_base_that_is_gone_or_another_is_named(base: Path, tmp_path: Path) -> 
     moved = tmp_path / "base.safetensors"
     moved.write_bytes(base.read_bytes())
     learner(moved, tmp_path / "run").fit(check=False)
+    with pytest.raises(Stopped):
+        learner(moved, tmp_path / "other", Stop(7), checkpoint_minutes=0).fit(check=False)
     state = load_file(moved)
     save_file({name: tensor + (tensor.ndim > 1) * 1e-3 for name, tensor in state.items()}, moved)
     with pytest.raises(ModelError, match="the weights are not those that the adapter was trained for; give the pretr"):
         fb.load(tmp_path / "run")
+    with pytest.raises(ModelError, match="the weights are not those that the adapter was trained for"):
+        learner(moved, tmp_path / "other", Stop(None)).fit(resume=True)
     moved.unlink()
     with pytest.raises(FlambeauError, match=r"base\.safetensors: there is no such weights file"):
         fb.load(tmp_path / "run")
@@ -168,6 +189,8 @@ def test_a_training_that_was_stopped_ends_with_the_same_weights(base: Path, tmp_
     run("whole", None).fit(check=False)
     with pytest.raises(Stopped):
         run("broken", 7).fit(check=False)
+    held = {name for file in (tmp_path / "broken").rglob("state.safetensors") for name in load_file(file)}
+    assert any(name.endswith("original") for name in held) == (adapter == "false"), "what is frozen is not copied"
     unfinished = fb.load(tmp_path / "broken", device="cpu", reporter=fb.Learner(fb.Dataset.from_arrays(*digits()),
                          quiet=True).reporter)  # fmt: skip
     assert unfinished.note and unfinished.predict(digits()[0][0]).label in "0123456789"

@@ -10,6 +10,8 @@ from flambeau.core.errors import UsageError
 from flambeau.training import engine
 
 SMALL, LARGE = nn.Linear(10, 10), nn.Linear(1000, 1000)
+DEPTHWISE = nn.Sequential(nn.Conv2d(2000, 2000, 1), nn.Conv2d(2000, 2000, 3, groups=2000))
+GROUPS = nn.Sequential(nn.Conv2d(2000, 2000, 1), nn.Conv2d(2000, 2000, 3, groups=1000))
 CONV = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten())
 
 
@@ -23,6 +25,8 @@ def chosen(model: nn.Module, fast: bool, monkeypatch: pytest.MonkeyPatch, **opti
     [
         (LARGE, True, {}, torch.bfloat16, "bf16: the processor has it"),
         (LARGE, False, {}, None, "float32: it has not"),
+        (DEPTHWISE, True, {}, None, "float32: 50% of its channels are of depthwise convolutions"),
+        (GROUPS, True, {}, torch.bfloat16, "bf16: the processor has it"),
         (SMALL, True, {}, None, "float32: the model has 110 parameters only"),
         (LARGE, True, {"exact": True}, None, "float32: numbers are predicted"),
         (SMALL, False, {"precision": "bf16"}, torch.bfloat16, "bf16: as asked, although it has not"),

@@ -16,8 +16,10 @@ from flambeau.core.errors import UsageError
 from flambeau.objectives import Supervised
 from flambeau.techniques import Technique
 from flambeau.training import Settings, Trainer, optimizers, schedule
+from flambeau.training.interrupts import Interrupts
 from flambeau.training.optimizers import build, known
 from flambeau.training.own import OwnSteps
+from flambeau.training.schedulefree import ScheduleFree
 
 
 def model() -> nn.Sequential:
@@ -103,6 +105,75 @@ def test_muon_moves_the_matrices_between_the_first_layer_and_the_head() -> None:
     assert not any(torch.equal(p, before[name]) for name, p in net.named_parameters())
     with pytest.raises(UsageError, match="the model has no matrix between its first and its last layer"):
         build("muon", list(nn.Linear(3, 2).parameters()), 0.1, 0.0)
+
+
+# -- schedule-free --------------------------------------------------------------------------------------------------
+
+
+def test_schedule_free_steps_are_those_of_the_paper() -> None:
+    """Algorithm 1 of arXiv:2405.15682, with x, y and z apart, in float64."""
+    y = nn.Parameter(torch.linspace(-1, 2, 6, dtype=torch.float64).reshape(2, 3))
+    made = ScheduleFree([y], weight_decay=0.1)
+    x, z, square, weights = y.detach().clone(), y.detach().clone(), torch.zeros_like(y), 0.0
+    for step, rate in enumerate([0.0, 0.01, 0.02, 0.02, 0.02], 1):
+        expected = 0.1 * z + 0.9 * x
+        assert torch.allclose(y, expected, rtol=0, atol=1e-14)
+        y.grad = expected.sin()
+        square = 0.999 * square + 0.001 * y.grad.square()
+        weights += rate**2
+        share = rate**2 / (weights or 1)
+        z = z - rate * (y.grad / ((square / (1 - 0.999**step)).sqrt() + 1e-8) + 0.1 * expected)
+        x = (1 - share) * x + share * z
+        made.param_groups[0]["lr"] = rate
+        made.step()
+    made.average()
+    assert torch.allclose(y, x, rtol=0, atol=1e-14) and not torch.allclose(x, z, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("step", [7, 10, 18])
+def test_schedule_free_is_evaluated_and_kept_as_its_mean_and_resumes_bit_identically(step: int, tmp_path: Path) -> None:
+    """Four epochs of five steps, with batch normalisation, whose statistics the mean has of its own."""
+    first = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.2))
+    net = nn.Sequential(first, nn.Linear(144, 10))
+
+    class Seen(Technique):
+        name = "seen"
+
+        def on_evaluation(self, objective: Any, starts: bool) -> None:
+            evaluated.append(copy.deepcopy(objective.model.state_dict()))
+
+        def on_step_end(self, objective: Any, step: int) -> None:
+            learning.append(copy.deepcopy(objective.model.state_dict()))
+
+    def training(folder: str, stop: int | None = None, **settings: Any) -> Trainer:
+        objective = Supervised(copy.deepcopy(net), stored()[0].fields["y"])
+        return trainer(objective, tmp_path / folder, techniques=[Seen(), Stop(stop)], epochs=4, keep="last",
+                       optimizer="schedulefree", checkpoint_minutes=0, **settings)  # fmt: skip
+
+    evaluated: list[Any] = []
+    learning: list[Any] = []
+    whole = training("whole")
+    whole.fit()
+    optimizer = whole.updates.optimizers["train"]
+    assert isinstance(optimizer, ScheduleFree)
+    named = {id(p): name for name, p in whole.objective.model.named_parameters()}
+    for p, state in optimizer.state.items():
+        y, x = (seen[named[id(p)]] for seen in (learning[-1], evaluated[-1]))
+        assert torch.allclose(0.1 * state["z"] + 0.9 * x, y, atol=1e-6) and not torch.equal(x, y)
+    assert identical(weights(whole), evaluated[-1]), "the mean is what the run ends with"
+    assert not torch.equal(evaluated[-1]["0.1.running_mean"], learning[-1]["0.1.running_mean"])
+    assert whole.history[-1]["valid"] == whole.processes.evaluate(
+        whole.objective, whole.engine, whole.valid, whole.prepare, whole.reporter, Interrupts()
+    )
+    unmeasured = training("unmeasured")
+    unmeasured.valid = None
+    unmeasured.fit()
+    assert identical(weights(whole), weights(unmeasured)), "steps go on from where they were"
+    with pytest.raises(Stopped):
+        training("run", step).fit()
+    resumed = training("run")
+    resumed.fit(resume=True)
+    assert identical(weights(whole), weights(resumed)) and whole.state == resumed.state
 
 
 # -- another optimiser from an epoch on -----------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from flambeau.fields.language.charsets import read_texts
 
 BESIDE = re.compile("(?i).*(labels?|annotations?|masks?|segmentations?|ground_?truth|boxes|bbox(es)?)")
 """What folders are called that say where things are in pictures."""
+OTHER_USES = "; pairs are for --pattern '{name}.jpg,{name}_mask.png', sharp pictures alone for --task super-resolution"
 FEW = 0.1  # of the texts of a folder: so few pictures among them are stray ones
 
 
@@ -58,7 +59,9 @@ def from_folder(
     if not root.exists():
         parent = root.parent if root.parent.is_dir() else Path()
         raise DataError(
-            "there is no such folder", where=path, fix=nearest(root.name, sorted(p.name for p in parent.iterdir()))
+            f"there is no such {'file' if root.suffix else 'folder'}",
+            where=path,
+            fix=nearest(root.name, sorted(p.name for p in parent.iterdir())),
         )
     if not root.is_dir():
         suffix = root.suffix.lower()
@@ -113,7 +116,7 @@ def from_folder(
                 f"the {len(files)} files lie {where}, so their classes are not known{_otherwise(walked.files)}",
                 where=path,
                 fix="put them into one folder per class, give a pattern such as "
-                "'{class}_{number}.jpg', or a table of their names and classes",
+                "'{class}_{number}.jpg', or a table of their names and classes" + OTHER_USES * kind.leads,
             )
         if outside:
             said = f"{len(outside)} files lie outside the class folders and are left out"
@@ -210,19 +213,30 @@ def _endings(files: Sequence[str]) -> str:
     return f" ({endings_told(Counter(os.path.splitext(f)[1].lower() for f in files))})" if files else ""
 
 
-def _names_by_pattern(files: Sequence[str], pattern: str) -> dict[str, list[str]]:
-    names = re.findall(r"{(\w+)}", pattern)
-    if not names:
-        raise UsageError(f"the pattern '{pattern}' names nothing", fix="write {class} in it")
+def regex_of(pattern: str) -> re.Pattern[str]:
+    """What a pattern with names in braces means: what stands between names is literal; a name takes as little as it
+    can, the class as much. Without an ending it fits any.
+
+    Raises:
+        UsageError: it has a name twice.
+    """
     pieces = re.split(r"{(\w+)}", pattern)
-    # what stands between names is literal; a name takes as little as it can, the class as much
     regex = "".join(
         re.escape(piece) if i % 2 == 0 else f"(?P<{piece}>.+{'' if piece == 'class' else '?'})"
         for i, piece in enumerate(pieces)
     )
-    if not os.path.splitext(pattern)[1]:
-        regex += r"\.\w+"
-    matches = [re.fullmatch(regex, os.path.basename(f)) for f in files]
+    try:
+        return re.compile(regex + r"\.\w+" * (not os.path.splitext(pattern)[1]))
+    except re.error as error:
+        raise UsageError(f"the pattern '{pattern}' cannot be used ({error})") from None
+
+
+def _names_by_pattern(files: Sequence[str], pattern: str) -> dict[str, list[str]]:
+    names = re.findall(r"{(\w+)}", pattern)
+    if not names:
+        raise UsageError(f"the pattern '{pattern}' names nothing", fix="write {class} in it")
+    regex = regex_of(pattern)
+    matches = [regex.fullmatch(os.path.basename(f)) for f in files]
     wrong = [f for f, m in zip(files, matches, strict=True) if m is None]
     if wrong:
         raise DataError(
@@ -247,7 +261,7 @@ def _otherwise(files: Sequence[str]) -> str:
     if any(file.endswith(".cls") for file in files):
         return "; .cls files of WebDataset are not read"
     beside = sorted({part for file in files for part in file.split(os.sep)[:-1] if BESIDE.fullmatch(part)})
-    return f"; boxes and masks, as in '{beside[0]}', are not read" if beside else ""
+    return f"; what lies in '{beside[0]}' belongs to no picture by its name" if beside else ""
 
 
 def _empty_classes(root: Path, used: set[str], with_sides: bool) -> list[Finding]:

@@ -29,6 +29,7 @@ def match_parts(dataset: Dataset) -> None:
         dataset.fields[target] = tags
         dataset.reasons[target] = f"{tags.kind}: values are lists of names, one for each token"
     field = dataset.fields[target]
+    field.settle(dataset, target)
     if not field.has_parts:
         _take_whole(dataset)
         return

@@ -10,16 +10,32 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from flambeau.core.errors import DataError, UsageError, nearest, shown
 from flambeau.core.files import ON_THE_WEB, is_address
+from flambeau.data.annotations import FORMATS
 from flambeau.data.corrections import corrected
 from flambeau.data.dataset import Dataset
-from flambeau.data.sources import arrays, folders, series, tabular, tagged, whole_series
+from flambeau.data.made import with_made
+from flambeau.data.sources import (
+    arrays,
+    corpora,
+    folders,
+    pairs,
+    parallel,
+    series,
+    sharp,
+    squad,
+    tabular,
+    tagged,
+    whole_series,
+)
 from flambeau.data.sources.archives import is_archive, unpack
 from flambeau.data.sources.base import SOURCES, Source, described
 from flambeau.data.split import Split
 from flambeau.fields import Field
 
+MOST_TOLD = 5  # sources that an error names
 ANY = ConfigDict(arbitrary_types_allowed=True)
-OWN = (tabular, folders, arrays, tagged, series, whole_series)  # which enter themselves when they are imported
+# which enter themselves when they are imported
+OWN = (FORMATS, tabular, folders, corpora, arrays, tagged, series, whole_series, pairs, sharp, parallel, squad)
 
 
 @SOURCES.register("archive")
@@ -51,13 +67,16 @@ def from_path(path: str | Path, **options: Any) -> Dataset:
     """A folder, a table, tagged sentences, an archive: whatever a registered source says that the path is.
 
     Args:
-        options: as the source's `read` takes them; and `corrections`, a table of labels that are laid over the data's.
+        options: as the source's `read` takes them; `corrections`, a table of labels that are laid over the data's; and
+            `also`, a table of training rows that were made of the data's, see `flambeau.data.made`.
 
     Raises:
         UsageError: an option is for another source. DataError: as the source raises.
     """
     if is_address(path):
         raise DataError(ON_THE_WEB, where=path)
+    if also := options.pop("also", None):
+        return with_made(from_path(path, **options), also)
     if corrections := options.pop("corrections", None):
         return corrected(from_path(path, **options), corrections)
     if options.get("labels", True):
@@ -78,13 +97,14 @@ def _check(source: type[Source], path: str | Path, options: Mapping[str, Any]) -
     known = source.options()
     for name in options:
         takers = [other for _, other in SOURCES.items() if name in other.options()]
+        takers.sort(key=lambda taker: not taker.columns)  # tables first
         if name in known:
             continue
         if name == "labels":
             raise UsageError(f"{source.of} hold their targets", where=path, fix="give a folder of files, or a table")
         if not takers:
             raise UsageError(f"no data has an option '{name}'", where=path, fix=nearest(name, known))
-        told = ", ".join(taker.of for taker in takers)
+        told = ", ".join(taker.of for taker in takers[:MOST_TOLD]) + ", …" * (len(takers) > MOST_TOLD)
         raise UsageError(f"{name} is for {told}", where=path, fix=f"give it with {takers[0].sign}")
     if absent := next((n for n, p in known.items() if p.default is p.empty and n not in options), None):
         raise UsageError(f"{source.of} need a {absent}", where=path, fix=f"give {absent}= (--{absent})")
@@ -101,6 +121,8 @@ def from_source(source: Mapping[str, Any]) -> Dataset:
             "this run was trained on data in memory, which its recipe cannot bring back",
             fix="make the same Learner in Python and call fit(run=…, resume=True)",
         )
+    if also := source.get("also"):
+        return with_made(from_source({name: value for name, value in source.items() if name != "also"}), also)
     if corrections := source.get("corrections"):
         rest = {name: value for name, value in source.items() if name != "corrections"}
         return corrected(from_source(rest), corrections)

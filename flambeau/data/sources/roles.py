@@ -39,6 +39,21 @@ def answers_of(frame: Any) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
+def texts_of(frame: Any) -> list[str]:
+    """The columns of a polars frame that hold running text."""
+    import polars as pl
+
+    found = []
+    for name in frame.columns:
+        values = frame[name].drop_nulls().head(LOOKED_AT)
+        if values.dtype != pl.String or not len(values):
+            continue
+        with contextlib.suppress(UsageError):
+            field = recognise(values.to_list())[0]
+            found += [name] if field.asked_as == "text" and field.input_only else []
+    return found
+
+
 def without_unusable(
     columns: Mapping[str, Sequence[Any]], inputs: Sequence[str], fields: Mapping[str, Field]
 ) -> tuple[list[str], list[Finding]]:

@@ -88,7 +88,7 @@ def from_series(
     findings: list[Finding] = []
     decimal = None
     if file is not None:
-        frame, _, noted, decimal = read_table(file, encoding=encoding)
+        frame, _, noted, decimal, _ = read_table(file, encoding=encoding)
         findings += noted
     else:
         frame = as_polars(with_index(data, time, target))

@@ -41,13 +41,15 @@ class Table(NamedTuple):
     """A table file's frame, how its text was read (None where it has no encoding), and what was noticed.
 
     Cells of a CSV or TSV file are texts as the file has them, None where there is nothing; `decimal` is then the
-    decimal mark that its separator suggests, and None where values have types of their own.
+    decimal mark that its separator suggests, and None where values have types of their own. `made_of`
+    are columns that another was made of.
     """
 
     frame: Any
     encoding: str | None = None
     findings: Sequence[Finding] = ()
     decimal: str | None = None
+    made_of: Sequence[str] = ()
 
 
 def read_table(

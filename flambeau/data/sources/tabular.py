@@ -8,16 +8,23 @@ from typing import Any
 
 from flambeau.core.errors import DataError, UsageError, nearest
 from flambeau.core.findings import Finding, Severity
-from flambeau.data.dataset import Dataset, split_of
+from flambeau.data.dataset import Dataset
 from flambeau.data.reading import RawTable, read_frame
 from flambeau.data.sources.base import SOURCES, Source, described
 from flambeau.data.sources.frames import as_polars
 from flambeau.data.sources.paths import holds_files
-from flambeau.data.sources.roles import answers_of, given_split, without_empty, without_row_names, without_unusable
+from flambeau.data.sources.roles import (
+    answers_of,
+    given_split,
+    texts_of,
+    without_empty,
+    without_row_names,
+    without_unusable,
+)
 from flambeau.data.sources.table_folders import is_parted, read_parts, table_in, tables_about
 from flambeau.data.sources.tables import Table, is_table, read_table
-from flambeau.data.split import Split, with_validation
-from flambeau.fields import Field, recognise
+from flambeau.data.split import Split, split_of, with_validation
+from flambeau.fields import Corpus, Field, recognise
 from flambeau.fields.recognition import field_to_read
 
 TARGET_NAMES = ("label", "target", "class", "category", "y", "labels", "tags")
@@ -92,7 +99,8 @@ def from_frame(
     """A polars or pandas data frame.
 
     Args:
-        target: the column to predict; found by its name (`label`, `target`, `class`, …) if not given.
+        target: the column to predict; found by its name (`label`, `target`, `class`, …) if not given. A frame of
+            nothing but running text has none: what its texts go on with is learned.
         inputs: the columns to predict from; if not given, the columns of files where there are any, else all.
         split: as for `Dataset`; a column called `split` with train, valid and test in it is used by `auto`, unless it
             is one of the inputs.
@@ -109,19 +117,26 @@ def from_frame(
     if target is None and labels:
         target = next((c for want in TARGET_NAMES for c in frame.columns if c.lower() == want), None)
         target = target or answers_of(frame)
-        if target is None:
+        texts = [] if target is not None else texts_of(frame)
+        if texts == frame.columns and len(texts) == 1 and not (fields or read):
+            labels, fields = False, {texts[0]: Corpus()}
+        elif target is None:
+            told = " ".join(f"--input {one}" for one in texts[:1])
+            learn = f"; to learn what its texts go on with: {told} --objective language-model" if texts else ""
             raise DataError(
                 f"no column of {name} looks like the target",
                 expected=f"one called {', '.join(TARGET_NAMES[:4])}",
-                fix=f"give target= (--target); {nearest('', frame.columns)}",
+                fix=f"give target= (--target); {nearest('', frame.columns)}{learn}",
             )
     if target is not None and target not in frame.columns:
         raise DataError(f"there is no column '{target}'", where=name, fix=nearest(target, frame.columns))
     answers = [] if target is None else [target]
     asked = _asked_to_read(read, fields, frame.columns, name)
     fields = {**{c: f for c, f in asked.items() if f is not None}, **(fields or {})}
+    of_files = {name for name, field in fields.items() if field.asked_as == "file"}
+    plain = [column for column in (*answers, "split", *asked) if column not in of_files]
     table = read_frame(
-        frame, fields, target=target, root=root, plain=[*answers, "split", *asked], name=name, decimal=decimal,
+        frame, fields, target=target, root=root, plain=plain, name=name, decimal=decimal,
         in_place=[n for n, field in fields.items() if not field.reads_files],
         as_written={c for c, f in asked.items() if not f},
     )  # fmt: skip

@@ -75,9 +75,9 @@ def encode(dataset: Dataset, options: EncodeOptions | None = None, reporter: Rep
     if leader is not None:
         coded.append((frames_of(leader), Frames(dataset.fields[leader]), dataset.columns[leader]))
     for name, field, values in coded:
-        files = (field.persistent or field.reads_files) and _are_files(values)
+        files = (field.persistent or field.reads_files) and not field.holds_content and _are_files(values)
         fingerprint = (file_fingerprint if files else memory_fingerprint)(field, values)
-        if files and field.persistent:
+        if field.persistent and (files or field.holds_content):
             column, errors = _encode_files(name, field, values, fingerprint, options, reporter)
         else:
             column, errors = _encode_memory(field, values, options.num_threads)
@@ -129,7 +129,7 @@ def _encode_memory(field: Field, values: Sequence[Any], threads: int) -> tuple[C
         errors |= block.errors
     together = torch.from_numpy(joined.whole())
     return (
-        RaggedColumn(together, torch.from_numpy(offsets_of(lengths)), encoding.padded)
+        RaggedColumn(together, torch.from_numpy(offsets_of(lengths)), encoding.padded, encoding.window)
         if encoding.ragged
         else FixedColumn(together)
     ), errors
@@ -237,4 +237,6 @@ def _encode_files(
     flat = mapped(folder / "flat.bin", encoding.dtype, encoding.shape)
     if not encoding.ragged:
         return FixedColumn(flat), errors
-    return RaggedColumn(flat, mapped(folder / "offsets.bin", np.dtype(np.int64), ()), encoding.padded), errors
+    return RaggedColumn(
+        flat, mapped(folder / "offsets.bin", np.dtype(np.int64), ()), encoding.padded, encoding.window
+    ), errors

@@ -13,6 +13,7 @@ import numpy as np
 from flambeau.core.arrays import as_array
 from flambeau.fields import Field, Rows, Views
 from flambeau.fields.columns import Names
+from flambeau.fields.language.documents import Documents
 
 DIGESTED = 4096  # values in memory to one piece of a fingerprint
 PLAIN = frozenset({str, int, float, bool, type(None)})
@@ -51,6 +52,9 @@ def _digest_of(values: Sequence[Any]) -> str:
     if isinstance(values, np.ndarray) and values.dtype != object:
         digest.update(f"{values.dtype}{values.shape}".encode())
         digest.update(np.ascontiguousarray(values).view(np.uint8).data)
+    elif isinstance(values, Documents):
+        for content in values.contents(0, len(values)):  # one at a time: each may be large
+            digest.update(len(content).to_bytes(8, "little") + content)
     elif isinstance(values, Names):
         digest.update(repr(values.names).encode("utf-8", "surrogatepass"))
         digest.update(np.ascontiguousarray(values.codes).view(np.uint8).data)

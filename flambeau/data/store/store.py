@@ -48,8 +48,8 @@ class FixedColumn:
 class RaggedColumn:
     """Values whose first axis differs: all laid end to end in `flat` (sum of lengths, …), and offsets (N + 1)."""
 
-    def __init__(self, flat: Tensor, offsets: Tensor, padded: bool = True):
-        self.flat, self.offsets, self.padded = flat, offsets, padded
+    def __init__(self, flat: Tensor, offsets: Tensor, padded: bool = True, window: int = 0):
+        self.flat, self.offsets, self.padded, self.window = flat, offsets, padded, window
         self.lengths = offsets[1:] - offsets[:-1]
         self.nbytes = flat.numel() * flat.element_size() + offsets.numel() * offsets.element_size()
 
@@ -61,10 +61,12 @@ class RaggedColumn:
         at = self.offsets.index_select(0, rows)[:, None] + torch.where(inside, steps, 0)
         at = at.clamp_max(max(self.flat.shape[0] - 1, 0))
         values = self.flat[at]  # (B, T, …)
-        return Ragged(values.masked_fill_(~inside.view(*inside.shape, *(1,) * (values.ndim - 2)), 0), lengths)
+        signed = values.view(torch.int16) if values.dtype == torch.uint16 else values  # which torch cannot fill
+        signed.masked_fill_(~inside.view(*inside.shape, *(1,) * (values.ndim - 2)), 0)
+        return Ragged(values, lengths)
 
     def to(self, device: torch.device) -> RaggedColumn:
-        return RaggedColumn(self.flat.to(device), self.offsets.to(device), self.padded)
+        return RaggedColumn(self.flat.to(device), self.offsets.to(device), self.padded, self.window)
 
 
 class ViewColumn:
@@ -163,6 +165,11 @@ class Store:
     def padded(self) -> bool:
         """Whether a model sees the padding of any input, so that rows of like length belong together."""
         return any(column.padded for column in self._ragged())
+
+    @property
+    def window(self) -> int:
+        """How long the windows are that the inputs are cut into, laid end to end; 0 where a row is a sample."""
+        return max((column.window for column in self._ragged()), default=0)
 
     def _ragged(self) -> list[RaggedColumn]:
         seen = [self.columns[name] for name in self.inputs if name in self.columns]

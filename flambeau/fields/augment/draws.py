@@ -41,6 +41,9 @@ COLUMNS = {
     "one_of": 1,
     "randaugment": 15,
     "trivialaugment": 3,
+    "large_scale_jitter": 4,
+    "mosaic": 0,  # these two are drawn apart: they need other samples
+    "copy_paste": 0,
 }
 """Columns of each effect; the first one decides whether a sample gets it. New effects go to the end."""
 
@@ -118,6 +121,15 @@ def rectangles(
     Returns:
         height and width, int64 (B), and fits, bool (B): False where no try fitted.
     """
+    height, width, valid = tries(draws, name, sides, scale, ratio)
+    first = valid.to(torch.uint8).argmax(1, keepdim=True)
+    return height.gather(1, first)[:, 0], width.gather(1, first)[:, 0], valid.any(1)
+
+
+def tries(
+    draws: Draws, name: str, sides: tuple[int, int], scale: tuple[float, float], ratio: tuple[float, float]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Height and width, int64 (B, 10), of all tries for such rectangles, and which fit, bool (B, 10)."""
     H, W = sides
     values = draws.values(name)
     area = H * W * (scale[0] + (scale[1] - scale[0]) * values[:, :TRIES])
@@ -125,9 +137,7 @@ def rectangles(
     shape = torch.exp(low + (high - low) * values[:, TRIES : 2 * TRIES])
     width = torch.sqrt(area * shape).round().long()
     height = torch.sqrt(area / shape).round().long()
-    valid = (width > 0) & (width <= W) & (height > 0) & (height <= H)
-    first = valid.to(torch.uint8).argmax(1, keepdim=True)
-    return height.gather(1, first)[:, 0], width.gather(1, first)[:, 0], valid.any(1)
+    return height, width, (width > 0) & (width <= W) & (height > 0) & (height <= H)
 
 
 def places(draws: Draws, name: str, room: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

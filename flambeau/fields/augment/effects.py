@@ -162,11 +162,27 @@ class RandomResizedCrop(Effect):
     """A window of random area (share of the picture) and shape (width / height), resized to the output.
 
     Sampled as in torchvision: area uniform, log of the ratio uniform, ten tries, whole pixels (Szegedy et al.
-    2015, arXiv:1409.4842, section 6).
+    2015, arXiv:1409.4842, section 6). Where things have boxes in the picture, `keep` is the least share of one of them
+    that the window shows, so that it never misses all (Liu et al. 2016, arXiv:1512.02325, section 2.2, with the share
+    of the box in place of the IoU, which small things never reach): a try that does not is not taken, and of a picture
+    that none of the tries suits all is shown.
     """
 
     scale: tuple[float, float] = within(0.001, 1, (0.35, 1.0), lambda s: (s, 1.0))
     ratio: tuple[float, float] = within(0.05, 20, (3 / 4, 4 / 3))
+    p: float = 1.0
+    keep: float = within(0, 1, 0.0)
+
+
+@effect("large_scale_jitter")
+class LargeScaleJitter(Effect):
+    """Resized by a factor uniform in `scale`, proportions kept, then a window of the output's size at a random place:
+    a part of the picture, or all of it with padding about it (Ghiasi et al. 2021, arXiv:2012.07177, with 0.1…2).
+
+    Below a half it does not antialias.
+    """
+
+    scale: tuple[float, float] = within(0.05, 20, (0.5, 1.5), lambda s: (1 - s, 1 + s))
     p: float = 1.0
 
 
@@ -270,6 +286,26 @@ class RandomErasing(Effect):
     def check(self) -> None:
         if self.fill not in FILLS:
             raise UsageError(f"fill is {shown(self.fill)}", where="RandomErasing", fix=nearest(str(self.fill), FILLS))
+
+
+@effect("mosaic")
+class Mosaic(Effect):
+    """Four pictures of the batch that meet at a point near the middle, each made smaller or cut to fill its quarter,
+    with what has a place in them (Bochkovskiy et al. 2020, arXiv:2004.10934). For boxes and masks; after all that
+    changes one picture."""
+
+    p: float = 0.5
+
+
+@effect("copy_paste")
+class CopyPaste(Effect):
+    """A `share` of the things of another picture of the batch, each drawn on its own, pasted where they were there;
+    boxes of which they leave too little are gone (Ghiasi et al. 2021, arXiv:2012.07177). Things are cut out by their
+    own masks where they have some, else by their boxes; of a mask, all but the most frequent of a picture's classes are
+    things. After mosaic."""
+
+    p: float = 0.5
+    share: float = within(0, 1, 0.5)
 
 
 @effect("randaugment")

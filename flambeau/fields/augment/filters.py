@@ -56,9 +56,9 @@ class Filters:
         return blurred(images, sigma, self.radius)
 
 
-def blurred(images: Tensor, sigma: Tensor, radius: int) -> Tensor:
+def blurred(images: Tensor, sigma: Tensor, radius: int, beyond: str = "reflect") -> Tensor:
     """float32 (B, C, H, W) by a Gaussian of deviation sigma (B) in pixels, cut at `radius`; a sigma of 0 changes
-    nothing."""
+    nothing. What is taken to lie `beyond` the edges is a mode of `torch.nn.functional.pad`."""
     B, C, H, W = images.shape
     for axis, side in ((2, H), (3, W)):
         reach = min(radius, side - 1)
@@ -67,7 +67,7 @@ def blurred(images: Tensor, sigma: Tensor, radius: int) -> Tensor:
         weights = (weights / weights.sum(1, keepdim=True)).repeat_interleave(C, 0)
         across = axis == 3
         padding = (reach, reach, 0, 0) if across else (0, 0, reach, reach)
-        padded = F.pad(images.reshape(1, B * C, H, W), padding, mode="reflect")
+        padded = F.pad(images.reshape(1, B * C, H, W), padding, mode=beyond)
         kernel = weights[:, None, None, :] if across else weights[:, None, :, None]
         images = F.conv2d(padded, kernel, groups=B * C).view(B, C, H, W)
     return images

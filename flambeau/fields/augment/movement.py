@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from flambeau.fields.augment import colour, resample
+from flambeau.fields.augment.assemble import chunks
 from flambeau.fields.augment.geometry import Geometry, Sides
 
 
@@ -44,6 +45,15 @@ class Movement:
         """Whether `pixels` gives differences to the fill, since resampling leaves zeros outside of the picture."""
         return self.way == "matrix" and self.padding == "constant" and any(self.fill)
 
+    def scaled(self, times: int) -> Movement:
+        """The same for pictures of `times` as many pixels a side.
+
+        Raises:
+            UsageError: they are bent.
+        """
+        sides = [(height * times, width * times) for height, width in (self.start, self.size)]
+        return replace(self, geometry=self.geometry.scaled(times), start=sides[0], size=sides[1])
+
     def levels(self, channels: int, device: torch.device) -> Tensor:
         """float32 (C): the fill in 0…255.
 
@@ -63,10 +73,13 @@ class Movement:
             return resample.sample(images, part.matrix, self.size, self.padding, fill, bend=part.bend)
         if self.way == "boxes":
             assert part.boxes is not None
-            cut = resample.cut_and_resize(images, part.boxes, self.size)
+            cut = resample.cut_and_resize(images, part.boxes, self.size, part.rooms, self._bytes)
             return resample.flip(cut, part.flips, self.each, keep=False)
-        levels = [round(255 * f) for f in self.fill]
-        return resample.windows(images, part, self.size, self.padding, levels, self.each)
+        return resample.windows(images, part, self.size, self.padding, self._bytes, self.each)
+
+    @property
+    def _bytes(self) -> list[int]:
+        return [round(255 * f) for f in self.fill]
 
     def picture(self, images: Tensor) -> Tensor:
         """uint8 (B, H, W, C) to uint8 (B, H', W', C), resampled as the batch's own pictures are."""
@@ -91,9 +104,12 @@ class Movement:
         across = grid.new_tensor([W / self.start[1], H / self.start[0]], dtype=torch.float32)
         inverse = (self.inverse.to(across) * across[:, None]).expand(len(grid), 2, 3)
         fill = torch.tensor([float(outside)], device=grid.device) if self.padding == "constant" else None
-        bend = self.geometry.bend
-        out = resample.sample(grid[..., None], inverse, self.size, self.padding, fill, "nearest", bend)[:, 0]
-        return (out if fill is None else out + fill).byte()
+        bend, out = self.geometry.bend, grid.new_empty(len(grid), *self.size)
+        for rows in chunks(len(grid), self.size[0] * self.size[1], grid.device):
+            bent = None if bend is None else bend.part(rows)
+            part = resample.sample(grid[rows, ..., None], inverse[rows], self.size, self.padding, fill, "nearest", bent)
+            out[rows] = part[:, 0] if fill is None else part[:, 0] + fill
+        return out
 
     @property
     def inverse(self) -> Tensor:

@@ -17,11 +17,12 @@ from flambeau.fields.augment.assemble import assemble
 from flambeau.fields.augment.draws import Draws
 from flambeau.fields.augment.effects import (
     EFFECTS,
+    CopyPaste,
     Effect,
     GaussianNoise,
+    Mosaic,
     RandomCrop,
     RandomErasing,
-    RandomResizedCrop,
     get,
     make,
 )
@@ -74,6 +75,7 @@ class Augmentation:
     elastic: Setting = None
     random_crop: Setting = None
     random_resized_crop: Setting = None
+    large_scale_jitter: Setting = None
     brightness: Setting = None
     contrast: Setting = None
     saturation: Setting = None
@@ -87,6 +89,8 @@ class Augmentation:
     sharpness: Setting = None
     gaussian_noise: Setting = None
     random_erasing: Setting = None
+    mosaic: Setting = None
+    copy_paste: Setting = None
     randaugment: Setting = None
     trivialaugment: Setting = None
     together: Sequence[Group | Settings] | Settings = ()
@@ -105,6 +109,8 @@ class Augmentation:
         given = {name: effect for name in EFFECTS if (effect := getattr(self, name)) is not None}
         for group in (*self.grouped[0], *self.grouped[1]):
             for name in group.effects:
+                if EFFECTS[name] in (Mosaic, CopyPaste):
+                    raise UsageError(f"{name} mixes samples, which no group is drawn for", fix="give it by itself")
                 if name in given:
                     raise UsageError(f"{name} is given twice", fix="keep it in one group, or outside of them")
             given |= group.effects
@@ -114,8 +120,9 @@ class Augmentation:
         self.fill = self.fill if isinstance(self.fill, (int, float)) else tuple(self.fill)
         if not all(0 <= f <= 1 for f in _tuple(self.fill)):
             raise UsageError(f"fill is {shown(self.fill)}", expected="numbers within 0…1")
-        if RandomCrop in self.effects and RandomResizedCrop in self.effects:
-            raise UsageError("random_crop and random_resized_crop both choose the window", fix="keep one of them")
+        windows = [name for name in geometry.WINDOWS if EFFECTS[name] in self.effects]
+        if len(windows) > 1:
+            raise UsageError(f"{' and '.join(windows)} both choose the window", fix="keep one of them")
         self.custom = tuple(self.custom)
 
     def __repr__(self) -> str:
@@ -147,6 +154,11 @@ class Augmentation:
         """
         check_known("no augmentation is called", state, [f.name for f in fields(cls) if f.init])
         return cls(**state)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether pictures are made of several; see `mixing.mix`, which comes after all else."""
+        return Mosaic in self.effects or CopyPaste in self.effects
 
     def __bool__(self) -> bool:
         """Whether anything is on."""
@@ -203,6 +215,7 @@ class Augmentation:
         memory_format: torch.memory_format = torch.channels_last,
         dtype: torch.dtype = torch.float32,
         each: bool | None = None,
+        things: Tensor | None = None,
     ) -> tuple[Tensor, Movement]:
         """The same, and how the pictures were moved, which what lies on the same grid can follow. Custom callables are
         taken to move nothing.
@@ -210,6 +223,8 @@ class Augmentation:
         Args:
             each: work sample by sample in cache, as suits a CPU, or on everything at once, without waiting for the
                 device; as suits the device, if not given.
+            things: float32 (B, N, 4): boxes in the pictures, left, top, right and bottom in 0…1, of no area where there
+                are fewer: what crops may be asked to keep.
         """
         _, H, W, C = check(images)
         size = (H, W) if size is None else (int(size[0]), int(size[1]))
@@ -221,12 +236,12 @@ class Augmentation:
             generator = draws.generator
             groups.gate(draws, *self.grouped)
             operations.decide(self.effects, draws)
-            way = geometry.resampling(self.effects, each)
+            way = geometry.resampling(self.effects, each, self.padding)
             start = (H, W)
             if RandomCrop not in self.effects and way != "boxes":
                 start = size if way == "whole" else (min(H, 2 * size[0]), min(W, 2 * size[1]))
             images = resample.resize(images, start)
-            plan = geometry.draw(self.effects, way, draws, start, size)
+            plan = geometry.draw(self.effects, way, draws, start, size, things)
             movement = Movement(way, plan, start, size, self.padding, _tuple(self.fill), each)
             levels = movement.levels(C, device)
             fill = levels if movement.filled else None
@@ -281,6 +296,9 @@ def normalise(
     size = (H, W) if size is None else (int(size[0]), int(size[1]))
     device = images.device
     mean, std = colour.as_channels("mean", mean, C, device), colour.as_channels("std", std, C, device)
+    if torch.compiler.is_exporting():  # a graph has no parts that would hang on the batch
+        planes = images.permute(0, 3, 1, 2).float() * (1 / (255 * std)).view(-1, 1, 1)
+        return planes - (mean / std).view(-1, 1, 1)
     colours = colour.ColourMap({}, None, C, mean, std)
     resized = resample.resize(images, size)
     return assemble(B, C, size, lambda rows: resized[rows], colours, lambda *_: None, device, memory_format, dtype)

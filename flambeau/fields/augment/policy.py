@@ -31,6 +31,9 @@ SMALL = 64
 """Pixels a side, up to which pictures are treated as small."""
 COLOURED = 6.0
 """Mean distance between the channels, of 255, from which pictures count as coloured; scanned ink has 0–3."""
+LIGHTING = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.02}
+STRONG_LIGHTING = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.05, "greyscale": 0.05}
+"""What the light does to photos."""
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     # shapes that carry the meaning: digits, letters, drawings of one tone
     "symbols": {
@@ -63,24 +66,20 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "random_erasing": {"p": 0.25},
         },
     },
+    # things with boxes or masks: seen larger and smaller, whole or cut, in their proportions
+    "scenes": {
+        "light": {"large_scale_jitter": (0.8, 1.2), "brightness": 0.1, "contrast": 0.1},
+        "default": {"large_scale_jitter": (0.5, 1.5), **LIGHTING},
+        "strong": {"large_scale_jitter": (0.4, 2.0), **STRONG_LIGHTING, "mosaic": 0.5, "copy_paste": 0.5},
+    },
     "photos": {
         "light": {"random_resized_crop": (0.7, 1.0), "brightness": 0.1, "contrast": 0.1},
-        "default": {
-            "random_resized_crop": (0.35, 1.0),
-            "brightness": 0.2,
-            "contrast": 0.2,
-            "saturation": 0.2,
-            "hue": 0.02,
-        },
+        "default": {"random_resized_crop": (0.35, 1.0), **LIGHTING},
         "strong": {
             "random_resized_crop": (0.2, 1.0),
             "rotation": 10,
             "padding": "reflect",
-            "brightness": 0.4,
-            "contrast": 0.4,
-            "saturation": 0.4,
-            "hue": 0.05,
-            "greyscale": 0.05,
+            **STRONG_LIGHTING,
             "random_erasing": {"p": 0.25},
         },
     },
@@ -101,6 +100,7 @@ class PictureStatistics:
         classes: names of the classes, empty where the target is no class.
         probe: what the test of mirrored pictures found, None where it was not made.
         number: whether the target is a number rather than a class.
+        things: whether the target is of things in the picture, such as boxes and masks.
     """
 
     height: int
@@ -109,12 +109,14 @@ class PictureStatistics:
     classes: tuple[str, ...] = ()
     probe: FlipProbe | None = None
     number: bool = False
+    things: bool = False
 
 
 def picture_statistics(
     images: Tensor | np.ndarray,
     labels: Tensor | Sequence[Any] | np.ndarray | None = None,
     classes: Sequence[str] | None = None,
+    things: bool = False,
 ) -> PictureStatistics:
     """Looks at a sample of training pictures.
 
@@ -123,6 +125,7 @@ def picture_statistics(
         labels: class numbers (N); numbers with fractions are taken as a number to predict, a matrix as several labels a
             picture; None if there are none.
         classes: names of the classes.
+        things: whether the target is of things in the picture, such as boxes and masks.
 
     Raises:
         DataError: as many labels as images are needed.
@@ -137,7 +140,7 @@ def picture_statistics(
         chroma = (small.amax(1) - small.amin(1)).mean().item()
     names = tuple(str(c) for c in classes) if classes is not None else ()
     if labels is None:
-        return PictureStatistics(H, W, chroma, names)
+        return PictureStatistics(H, W, chroma, names, things=things)
     check_lengths(images, labels)
     targets = sampled(labels)
     if targets.is_floating_point() and targets.ndim == 1:
@@ -161,7 +164,8 @@ def default_policy(statistics: PictureStatistics, level: str = "default") -> tup
     flip, why = may_flip(statistics)
     if level == "none":
         return preset("none"), "no augmentation, as asked."
-    words = {"symbols": "shapes such as digits and letters", "small": "small photos", "photos": "photos"}
+    words = {"symbols": "shapes such as digits and letters", "small": "small photos", "photos": "photos",
+             "scenes": "scenes of things, which are seen larger and smaller"}  # fmt: skip
     verdict = "mirrored" if flip else "not mirrored"
     tone = "coloured" if statistics.chroma >= COLOURED else "grey"
     size = f"{statistics.width}×{statistics.height}"
@@ -170,7 +174,9 @@ def default_policy(statistics: PictureStatistics, level: str = "default") -> tup
 
 
 def kind_of(statistics: PictureStatistics) -> str:
-    """A kind of PRESETS: "symbols", "small" or "photos" for these pictures."""
+    """A kind of PRESETS: "scenes", "symbols", "small" or "photos" for these pictures."""
+    if statistics.things:
+        return "scenes"
     small = max(statistics.height, statistics.width) <= SMALL
     if characters(statistics.classes) or (small and statistics.chroma < COLOURED):
         return "symbols"
@@ -215,7 +221,8 @@ def preset(name: str, *, kind: str = "symbols", flip: bool = False) -> Augmentat
 
     Args:
         name: "none", "light", "default" (or "auto"), "strong", "randaugment" or "trivialaugment".
-        kind: "symbols" (safe for all pictures), "small" (photos of up to 64 pixels) or "photos".
+        kind: "symbols" (safe for all pictures), "small" (photos of up to 64 pixels), "photos", or "scenes" (with boxes
+            or masks).
         flip: whether half of the pictures are mirrored.
 
     Raises:
@@ -243,9 +250,10 @@ def choose(
     *,
     classes: Sequence[str] | None = None,
     level: str = "default",
+    things: bool = False,
 ) -> tuple[Augmentation, str]:
     """The augmentation for a sample of training pictures, and one sentence that says why.
 
-    `default_policy(picture_statistics(images, labels, classes), level)`: see there.
+    `default_policy(picture_statistics(images, labels, classes, things), level)`: see there.
     """
-    return default_policy(picture_statistics(images, labels, classes), level)
+    return default_policy(picture_statistics(images, labels, classes, things), level)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -46,8 +47,9 @@ def is_tagged(path: Path) -> bool:
         return False
     if _slashed(lines):
         return True
-    blank = sum(not line.strip() for line in head)
-    return blank > 0 and 2 <= len(lines[0]) <= 12 and len({len(line) for line in lines}) == 1
+    blank = [not line.strip() for line in head]
+    paragraphs = all(one or other for one, other in itertools.pairwise(blank))  # of a line each: sentences have words
+    return any(blank) and not paragraphs and 2 <= len(lines[0]) <= 12 and len({len(line) for line in lines}) == 1
 
 
 def read_tagged(

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import re
-import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from flambeau.core.errors import DataError, UsageError, first_line, nearest, needed, shown
+from flambeau.core.files import read_json
+from flambeau.fields.language.gguf import plain_folder
 from flambeau.fields.wanted import Wanted
+from flambeau_onnx import cutting
+from flambeau_onnx.cutting import WORDS, Cut, characters, plain, words  # noqa: F401  how pieces are cut
 
 PADDING, UNKNOWN = "<pad>", "<unk>"
 KINDS = ("auto", "words", "chinese", "characters", "bpe")
-WORDS = ("words", "chinese")  # kinds that a text's characters may follow
 HAN = re.compile(r"[\u3400-\u9fff]")
 LETTER = re.compile(r"[^\W\d_]")
 HF = "hf:"  # a pretrained tokeniser: its folder, or its name on the hub
-
-Cut = Callable[[str], list[str]]
 
 
 def suit(column: str, settings: Mapping[str, Any], wanted: Wanted) -> dict[str, tuple[Any, str]]:
@@ -53,76 +49,15 @@ def suit(column: str, settings: Mapping[str, Any], wanted: Wanted) -> dict[str, 
     return suited
 
 
-@cache
-def words(joints: str) -> Cut:
-    """What cuts a text into words with what stands inside them: letters and digits, with the accents and vowel signs
-    that belong to them, and between those one of `joints`; any other character, but for spaces, is a word by itself.
-
-    >>> words("'")("l'été, हिन्दी भाषा")
-    ["l'été", ',', 'हिन्दी', 'भाषा']
-    """
-    plain = re.compile(rf"\w+(?:[{joints}]\w+)*|[^\w\s]").findall
-
-    def cut(text: str) -> list[str]:
-        return plain(text) if text.isascii() or not _has_marks(text) else _marked(joints).findall(text)
-
-    return cut
-
-
-@cache
-def _marks() -> np.ndarray:
-    r"""Which characters are combining marks: `\w` leaves them out, and Hindi, Thai, vocalised Arabic and decomposed
-    letters are full of them. Bool, by number."""
-    return np.asarray([unicodedata.category(chr(number))[0] == "M" for number in range(0x1F000)])
-
-
-def _has_marks(text: str) -> bool:
-    # a regular expression would take longer for this than for the words
-    numbers = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-    return bool(_marks()[numbers[numbers < len(_marks())]].any())
-
-
-@cache
-def _marked(joints: str) -> re.Pattern[str]:
-    marks = "".join(map(chr, np.flatnonzero(_marks())))
-    inside = rf"\w[\w{marks}]*"
-    return re.compile(rf"{inside}(?:[{joints}]{inside})*|[^\w\s][{marks}]*")
-
-
-@cache
 def cutter(kind: str) -> Cut:
-    """A function from text to pieces, for the kinds with a vocabulary of pieces.
+    """A function from text to pieces, for the kinds with a vocabulary of pieces; see `flambeau_onnx.cutting`.
 
-    >>> cutter("words")("Don't stop, now!")
-    ["Don't", 'stop', ',', 'now', '!']
-    >>> cutter("characters")("天气好")
-    ['天', '气', '好']
+    Raises:
+        MissingExtra: Chinese is to be cut, and what does is not installed.
     """
-    if kind == "words":
-        return words("'’")
-    if kind == "characters":
-        return lambda text: [c for c in text if not c.isspace()]
-    assert kind == "chinese"
-    jieba = needed("jieba", "text", "cutting Chinese into words")
-    jieba.setLogLevel(logging.WARNING)
-    jieba.initialize()
-    return lambda text: [piece for piece in jieba.lcut(text) if not piece.isspace()]
-
-
-def plain(text: str, lower: bool) -> str:
-    """A text with each accent in its letter (Unicode's form C), and in lower case where that is wanted."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFC", text)
-    return text.lower() if lower else text
-
-
-def characters(text: str, most: int) -> list[str]:
-    """Its first characters that are no space.
-
-    >>> characters("天气 好", 2), characters("a b c", 2)
-    (['天', '气'], ['a', 'b'])
-    """
-    return [c for c in text[: 2 * most] if not c.isspace()][:most]
+    if kind == "chinese":
+        needed("jieba", "text", "cutting Chinese into words")
+    return cutting.cutter(kind)
 
 
 def check_kind(kind: str) -> str:
@@ -236,16 +171,31 @@ def joint(tokenizer: str) -> dict[str, Any]:
     return {"order": order, "strip": [alone.index(True), alone[::-1].index(True)]}
 
 
+def corpus_of(folder: str | Path) -> Any:
+    """The `Corpus` that a run of a language model has learned of; None where this is no such run."""
+    from flambeau.fields.corpus import Corpus
+
+    path = Path(folder) / "fields.json"
+    if not path.is_file():
+        return None
+    kinds = [field for field in read_json(path).get("fields", {}).values() if field.get("kind") == "corpus"]
+    return Corpus.from_dict(kinds[0]) if len(kinds) == 1 else None
+
+
 def pretrained(name: str) -> str:
     """A pretrained tokeniser as the JSON of `tokenizers`.
 
     Args:
-        name: a folder with `tokenizer.json` or the files of a transformers tokeniser; or a name on the hub.
+        name: a folder with `tokenizer.json` or the files of a transformers tokeniser; a run of a language model; a
+            name on the hub; or a .gguf file.
 
     Raises:
         DataError: there is no tokeniser.
     """
+    name = plain_folder(name)
     folder = Path(name)
+    if (corpus := corpus_of(folder)) is not None:
+        return str(corpus.as_tokenizer())
     file = folder / "tokenizer.json"
     if file.is_file():
         return file.read_text(encoding="utf-8")

@@ -6,14 +6,14 @@ import io
 import math
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 from PIL import Image as PILImage
 
-from flambeau.core.errors import DataError
+from flambeau.core.errors import DataError, UsageError, shown
 
 SERVED = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """Formats that are read from strangers: each has a mark of its own, and says in its head how large it is."""
@@ -210,3 +210,27 @@ def scaled(array: np.ndarray, values: Range, *, beyond: bool = False, where: Any
                         fix="say which are black and white: Image(range=[low, high])")  # fmt: skip
     numbers = (array.astype(np.float64) - values[0]) * (255.0 / (values[1] - values[0]))
     return np.clip(np.round(numbers), 0, 255).astype(np.uint8)
+
+
+def checked_range(values: Sequence[float]) -> list[float]:
+    """The values of black and white, or what is wrong with them as a UsageError."""
+    try:
+        low, high = (float(v) for v in values)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise UsageError(f"the range {values!r} does not fit", expected="the values of black and white, [0, 4095]")
+    return [low, high]
+
+
+def checked_size(size: int | Sequence[int]) -> list[int]:
+    """Height and width, in pixels, or what is wrong with them as a UsageError."""
+    try:
+        pair = [int(s) for s in size] if isinstance(size, (list, tuple)) else [int(size)] * 2  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        pair = []
+    if len(pair) != 2 or min(pair) < 1:
+        raise UsageError(f"the size {shown(size)} does not fit", expected="pixels, or (height, width)")
+    if pair[0] * pair[1] > MAX_PIXELS:
+        raise UsageError(f"the size {shown(size)} is too large", expected=f"at most {MAX_PIXELS:,} pixels in a picture")
+    return pair

@@ -15,19 +15,16 @@ import numpy as np
 from flambeau.core.arrays import as_array
 from flambeau.core.errors import DataError, MissingExtra, first_line, needed
 from flambeau.core.files import read_bytes
+from flambeau_onnx.sounds import FULL, MARGIN, MOST_SECONDS, averaged, in_16_bits
 
 ENDINGS = "wav wave w64 rf64 aiff aif aifc au snd caf flac ogg oga opus mp3"
 SUFFIXES = frozenset(f".{ending}" for ending in ENDINGS.split())
 """File name endings that sources take for sounds."""
 RATES = (1_000, 768_000)
 """Samples a second of a file that are believed."""
-MOST_SECONDS = 600
-"""Of one sound that are read, from its beginning."""
 MOST_CHANNELS = 64
 MOST_SAMPLES = 1 << 27
 """Of all channels of one sound together: half a gigabyte. A small file may hold more silence than fits into memory."""
-FULL = 32767
-MARGIN = 0.1  # seconds read beyond what is kept, so that a resampled end is as if all had been read
 LOUDEST = 8.0
 """Of samples that are floats: beyond it they are no sound in -1…1 that is too loud, but one in another range."""
 HEADS = (
@@ -107,15 +104,14 @@ def decode(source: Any, rate: int, most: int | None = None) -> np.ndarray:
         mono = needed("soxr", "audio", "resampling sounds").resample(mono, native, rate)
         if not len(mono):
             raise DataError("the sound is shorter than one sample at the rate that is wanted")
-    mono = mono[:most]
-    return np.clip(np.rint(mono * FULL), -FULL, FULL).astype(np.int16)
+    return in_16_bits(mono[:most])
 
 
 def _checked(samples: np.ndarray) -> np.ndarray:
     """float32 (T) of float32 (T, C)."""
     if not len(samples):
         raise DataError("the sound has no samples")
-    mono = _mono(samples)
+    mono = averaged(samples)
     if not np.isfinite(mono.sum()) and not np.isfinite(mono).all():  # the sum is quick, and seldom infinite
         raise DataError("the sound has samples that are not finite numbers (NaN or infinite)")
     if mono.max() > LOUDEST or mono.min() < -LOUDEST:
@@ -130,15 +126,6 @@ def resample(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
         return samples
     changed = needed("soxr", "audio", "resampling sounds").resample(samples.astype(np.float32), rate, wanted)
     return np.clip(np.rint(changed), -FULL, FULL).astype(np.int16)
-
-
-def _mono(samples: np.ndarray) -> np.ndarray:
-    """float32 (T) of float32 (T, C): the mean of the channels."""
-    if samples.ndim == 1 or samples.shape[1] == 1:
-        return np.ascontiguousarray(samples.reshape(-1), np.float32)
-    if samples.shape[1] == 2:
-        return (samples[:, 0] + samples[:, 1]) * np.float32(0.5)
-    return samples.mean(1, dtype=np.float32)
 
 
 def _from_array(value: Any) -> np.ndarray:

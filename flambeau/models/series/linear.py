@@ -35,5 +35,5 @@ class DLinear(Forecaster):
         padded = F.pad(target, (half, half), mode="replicate") if half else target
         trend = F.avg_pool1d(padded, self.window, stride=1)
         out = self.trend(trend[:, 0]) + self.rest((target - trend)[:, 0])
-        out = out.view(len(out), self.horizon, self.quantiles)
+        out = out.view(out.shape[0], self.horizon, self.quantiles)
         return out if self.ahead is None else out + self.ahead(future.transpose(1, 2))

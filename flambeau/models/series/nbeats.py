@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from flambeau.models.layers import activation as activation_of
 from flambeau.models.series.parts import Forecaster
 from flambeau.models.spec import OWN, InputSpec
 
@@ -19,11 +20,11 @@ class Block(nn.Module):
     """What is left of the past (B, L), and all else that is known (B, E), to a part of the past and one of the
     forecast: (B, L) and (B, H·Q)."""
 
-    def __init__(self, length: int, extra: int, outputs: int, width: int, layers: int, dropout: float):
+    def __init__(self, length: int, extra: int, outputs: int, width: int, layers: int, dropout: float, activation: str):
         super().__init__()
         body: list[nn.Module] = []
         for i in range(layers):
-            body += [nn.Linear(width if i else length + extra, width), nn.ReLU(inplace=True)]
+            body += [nn.Linear(width if i else length + extra, width), activation_of(activation)]
         self.body = nn.Sequential(*body, nn.Dropout(dropout))
         self.backcast = nn.Linear(width, length)
         self.forecast = nn.Linear(width, outputs)
@@ -47,11 +48,12 @@ class NBeats(Forecaster):
         dropout: probability, behind it.
         context: steps of the past that other channels than the target are taken from, the last ones; as many as the
             horizon if not given.
+        activation: a name of `flambeau.models.layers.ACTIVATIONS`.
     """
 
     def __init__(
         self, spec: InputSpec, num_outputs: int, blocks: int = 3, width: int = 128, layers: int = 3,
-        dropout: float = 0.3, context: int | None = None, level: str = "last",
+        dropout: float = 0.3, context: int | None = None, level: str = "last", activation: str = "relu",
     ):  # fmt: skip
         super().__init__(spec, num_outputs, level)
         self.context = min(self.horizon if context is None else context, self.length)
@@ -59,7 +61,7 @@ class NBeats(Forecaster):
         self.others = self.channels - 1 - self.known
         extra = self.others * self.context + self.known * self.horizon
         self.blocks = nn.ModuleList(
-            Block(self.length, extra, num_outputs, width, layers, dropout) for _ in range(blocks)
+            Block(self.length, extra, num_outputs, width, layers, dropout, activation) for _ in range(blocks)
         )
         self.linear = nn.Linear(self.length, num_outputs)
         nn.init.zeros_(self.linear.weight)
@@ -73,4 +75,4 @@ class NBeats(Forecaster):
         for block in self.blocks:
             explained, part = block(left, extra)
             left, out = left - explained, out + part
-        return out.view(len(out), self.horizon, self.quantiles)
+        return out.view(out.shape[0], self.horizon, self.quantiles)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from flambeau.models.layers import activation as activation_of
 from flambeau.models.series.parts import Forecaster
 from flambeau.models.spec import OWN, InputSpec
 
@@ -21,20 +22,22 @@ class RecurrentForecaster(Forecaster):
         width: of its state.
         layers: how many, one on the other.
         dropout: probability, between layers and before the head.
+        activation: of the head, a name of `flambeau.models.layers.ACTIVATIONS`.
     """
 
     def __init__(
         self, spec: InputSpec, num_outputs: int, width: int = 64, layers: int = 1, dropout: float = 0.1,
-        level: str = "last", cell: type[nn.LSTM] | type[nn.GRU] = nn.LSTM,
+        level: str = "last", activation: str = "relu",
+        cell: type[nn.LSTM] | type[nn.GRU] = nn.LSTM,
     ):  # fmt: skip
         super().__init__(spec, num_outputs, level)
         self.recurrent = cell(self.channels, width, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
         self.head = nn.Sequential(
-            nn.Linear(width + self.known * self.horizon, 2 * width), nn.ReLU(inplace=True), nn.Dropout(dropout),
+            nn.Linear(width + self.known * self.horizon, 2 * width), activation_of(activation), nn.Dropout(dropout),
             nn.Linear(2 * width, num_outputs),
         )  # fmt: skip
 
     def steps(self, past: Tensor, future: Tensor) -> Tensor:
         states, _ = self.recurrent(past.transpose(1, 2))
         out = self.head(torch.cat((states[:, -1], future.flatten(1)), 1))
-        return out.view(len(out), self.horizon, self.quantiles)
+        return out.view(out.shape[0], self.horizon, self.quantiles)

@@ -17,6 +17,7 @@ from typing import Any
 from torch import nn
 
 from flambeau.core.errors import ModelError, check_known, first_line, needed
+from flambeau.fields.language.gguf import gguf_file, plain_folder
 from flambeau.models.external import CONSTRUCTION, offline_at_once
 from flambeau.models.spec import Built, InputSpec
 from flambeau.models.text.pretrained import PretrainedPair, PretrainedTagger, PretrainedText, positions
@@ -52,13 +53,34 @@ def build_huggingface(
     known = {"tokens": TAGGER_OPTIONS, "texts": PAIR_OPTIONS}.get(spec.kind, OPTIONS)
     check_known(f"the model {where} has no option", options, known)
     rest = dict(options)
-    stated = rest.pop("config", None)
-    file = Path(pretrained) if isinstance(pretrained, (str, Path)) else None
+    config, file, from_source = config_for(source, spec, pretrained, rest.pop("config", None))
+    encoder = _encoder(transformers, source if from_source else None, config, where)
+    kind = {"tokens": PretrainedTagger, "texts": PretrainedPair}.get(spec.kind, PretrainedText)
+    model: Any = kind(encoder, num_outputs, **rest)
+    notes: list[str] = []
+    if file is not None:
+        notes = load_weights(model, read_weights(file), head=("head",), where=file.name, convert=model.adopted)
+    return Built(model, ("head",), notes=notes, options={"config": plain(config), **rest})
+
+
+def config_for(
+    source: str, spec: InputSpec, pretrained: bool | str | Path | None, stated: Any
+) -> tuple[Any, Path | None, bool]:
+    """The configuration of a model for some texts, the file of its weights where one was named, and whether they are
+    the source's own.
+
+    Args:
+        stated: a configuration as a dict, which the source is then not asked for.
+
+    Raises:
+        ModelError: it cannot be read, or the texts have more tokens than the model knows.
+    """
+    where, file = f"{PREFIX}{source}", Path(pretrained) if isinstance(pretrained, (str, Path)) else None
     from_source = stated is None and file is None and pretrained is not False
     if stated is None:
         config = read_config(source, needs_weights=from_source)
     else:
-        config = _config_from_dict(transformers, stated, where)
+        config = _config_from_dict(needed("transformers", "text", where), stated, where)
     tokens = spec.tokens or 0
     if tokens > config.vocab_size:
         raise ModelError(
@@ -66,13 +88,7 @@ def build_huggingface(
             where=where,
             fix="use the tokenizer that belongs to it",
         )
-    encoder = _encoder(transformers, source if from_source else None, config, where)
-    kind = {"tokens": PretrainedTagger, "texts": PretrainedPair}.get(spec.kind, PretrainedText)
-    model: Any = kind(encoder, num_outputs, **rest)
-    notes: list[str] = []
-    if file is not None:
-        notes = load_weights(model, read_weights(file), head=("head",), where=file.name)
-    return Built(model, ("head",), notes=notes, options={"config": _plain(config), **rest})
+    return config, file, from_source
 
 
 def max_positions(name: str) -> int | None:
@@ -85,9 +101,22 @@ def max_positions(name: str) -> int | None:
     return positions(read_config(name.removeprefix(PREFIX), needs_weights=False))
 
 
+def is_masked(source: str) -> bool | None:
+    """Whether a model learns from texts alone by hidden tokens, or else by what follows; None where transformers knows
+    neither of it. Raises as `read_config`."""
+    config = read_config(source)
+    transformers = needed("transformers", "text", f"{PREFIX}{source}")
+    if type(config) in transformers.MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
+        return True
+    return False if type(config) in transformers.MODEL_FOR_CAUSAL_LM_MAPPING else None
+
+
 def check_source(source: str) -> None:
     """Raises ModelError where `source` is the path of a folder that holds no encoder that can be read."""
-    folder = _folder(source)
+    file = gguf_file(source)
+    if file is not None and file.is_file():
+        return
+    folder = folder_of(source)
     if folder is None:
         return
     where = f"{PREFIX}{source}"
@@ -114,44 +143,61 @@ def read_config(source: str, *, needs_weights: bool = True) -> Any:
     transformers = needed("transformers", "text", where)
     if needs_weights:
         check_source(source)
-    folder = _folder(source)
+    folder = folder_of(source)
     if folder is not None and not (folder / "config.json").is_file():
         check_source(source)
-    with _one_line_errors(source), _quiet(transformers), _offline(folder):
+    with one_line_errors(source), quiet(transformers), unreachable_at_once(folder):
         config = transformers.AutoConfig.from_pretrained(str(folder or source), trust_remote_code=False)
     return _tamed(config, where)
 
 
 def _encoder(transformers: ModuleType, source: str | None, config: Any, where: str) -> nn.Module:
     """The encoder alone, in float32: with the weights of `source`, or fresh ones where it is None."""
-    model_class = transformers.AutoModel._model_mapping.get(type(config), None)
-    model_class = model_class[0] if isinstance(model_class, tuple) else model_class
-    if model_class is None:
-        raise ModelError(f"transformers has no encoder for models of type '{config.model_type}'", where=where)
-    arguments: dict[str, Any] = {"dtype": "float32"}
-    # A pooler is a layer that our own pooling stands in for: it would have no gradient.
-    poolerless = "add_pooling_layer" in inspect.signature(model_class.__init__).parameters
-    with _one_line_errors(where.removeprefix(PREFIX)), _quiet(transformers):
-        if source is None:
-            encoder = transformers.AutoModel.from_config(config, trust_remote_code=False, **arguments)
-        else:
-            folder = _folder(source)
-            with _offline(folder):
-                encoder, report = transformers.AutoModel.from_pretrained(
-                    str(folder or source), config=config, trust_remote_code=False, use_safetensors=True,
-                    output_loading_info=True, **arguments,
-                )  # fmt: skip
-            missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
-            if missing:
-                raise ModelError(
-                    f"its weights do not fit its configuration: {len(missing)} tensors missing (first: {missing[0]})",
-                    where=where,
-                )
+    encoder = loaded(transformers.AutoModel, source, config, where, unneeded="pooler.")
     if getattr(config, "is_encoder_decoder", False):
         encoder = encoder.get_encoder()
-    elif poolerless and getattr(encoder, "pooler", None) is not None:
-        encoder.pooler = None
+    elif "add_pooling_layer" in inspect.signature(type(encoder).__init__).parameters:
+        encoder.pooler = None  # a layer that our own pooling stands in for: it would have no gradient
     return encoder
+
+
+def loaded(
+    auto: Any, source: str | None, config: Any, where: str, unneeded: str | None = None, fresh: list[str] | None = None
+) -> Any:
+    """A network of transformers in float32: with the weights of `source`, or fresh ones where it is None.
+
+    Args:
+        auto: one of transformers' classes that know the class for a configuration.
+        unneeded: how names of tensors begin that may be missing.
+        fresh: where what lies behind the encoder may be missing: is given the names of what was.
+
+    Raises:
+        ModelError: there is no such network, or its weights cannot be read or do not fit.
+    """
+    transformers = needed("transformers", "text", where)
+    if auto._model_mapping.get(type(config), None) is None:
+        kinds = {transformers.AutoModel: "encoder", transformers.AutoModelForMaskedLM: "masked language model"}
+        wanted = kinds.get(auto, "language model")
+        raise ModelError(f"transformers has no {wanted} for models of type '{config.model_type}'", where=where)
+    with one_line_errors(where.removeprefix(PREFIX)), quiet(transformers):
+        if source is None:
+            return auto.from_config(config, trust_remote_code=False, dtype="float32")
+        folder = folder_of(source)
+        with unreachable_at_once(folder):
+            network, report = auto.from_pretrained(
+                str(folder or source), config=config, trust_remote_code=False, use_safetensors=True,
+                output_loading_info=True, dtype="float32",
+            )  # fmt: skip
+        missing = sorted(name for name in report["missing_keys"] if not (unneeded and name.startswith(unneeded)))
+        if fresh is not None:
+            fresh += [name for name in missing if not name.startswith(f"{network.base_model_prefix}.")]
+            missing = [name for name in missing if name not in fresh]
+        if missing:
+            raise ModelError(
+                f"its weights do not fit its configuration: {len(missing)} tensors missing (first: {missing[0]})",
+                where=where,
+            )
+    return network
 
 
 def _config_from_dict(transformers: ModuleType, state: dict[str, Any], where: str) -> Any:
@@ -173,22 +219,23 @@ def _tamed(config: Any, where: str) -> Any:
     return config
 
 
-def _plain(config: Any) -> dict[str, Any]:
+def plain(config: Any) -> dict[str, Any]:
     """The configuration as JSON, less the path that it was read from."""
     state = json.loads(config.to_json_string(use_diff=False))
     return {name: value for name, value in state.items() if not name.startswith("_")}
 
 
-def _folder(source: str) -> Path | None:
-    """The path where `source` is one: there is such a folder, or it cannot be a name of the hub."""
-    path = Path(source).expanduser()
+def folder_of(source: str) -> Path | None:
+    """The path where `source` is one: there is such a folder, or it cannot be a name of the hub. Of a file of llama.cpp
+    the folder that is made of it."""
+    path = Path(plain_folder(source)).expanduser()
     names = source.split("/")
     is_path = path.exists() or path.is_absolute() or len(names) > 2 or names[0] in (".", "..", "~") or not names[-1]
     return path if is_path else None
 
 
 @contextmanager
-def _one_line_errors(source: str) -> Iterator[None]:
+def one_line_errors(source: str) -> Iterator[None]:
     """What transformers raises, as one line."""
     from safetensors import SafetensorError
 
@@ -197,14 +244,14 @@ def _one_line_errors(source: str) -> Iterator[None]:
     except (*CONSTRUCTION, OSError, KeyError, ImportError, SafetensorError) as error:
         if isinstance(error, ModelError):
             raise
-        local = _folder(source) is not None
+        local = folder_of(source) is not None
         message = "it cannot be loaded" if local else "there is no such folder, and it cannot be fetched from the hub"
         fix = None if local else "give a folder that has config.json and model.safetensors"
         raise ModelError(f"{message} ({first_line(error)})", where=f"{PREFIX}{source}", fix=fix) from error
 
 
 @contextmanager
-def _quiet(transformers: ModuleType) -> Iterator[None]:
+def quiet(transformers: ModuleType) -> Iterator[None]:
     """No progress bars and warnings of transformers' own: what matters is raised or noted."""
     logging = transformers.utils.logging
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -218,5 +265,6 @@ def _quiet(transformers: ModuleType) -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _offline(folder: Path | None) -> Any:
+def unreachable_at_once(folder: Path | None = None) -> Any:
+    """Where a source is no folder, no retries without a network."""
     return nullcontext() if folder is not None else offline_at_once()

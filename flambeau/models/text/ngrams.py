@@ -74,6 +74,8 @@ class NGrams(nn.Module):
     def forward(self, tokens: Ragged) -> Float[Tensor, "B K"]:
         places, values = self._weighted(tokens)
         weights = self.dropout(values).to(self.table.weight.dtype)
+        if torch.compiler.is_exporting():  # other programs have no bags
+            return (weights[:, None] @ self.table(places)).squeeze(1) + self.bias
         summed = nn.functional.embedding_bag(
             places, self.table.weight, mode="sum", per_sample_weights=weights, padding_idx=0
         )
@@ -131,11 +133,22 @@ class NGrams(nn.Module):
     def _weighted(self, tokens: Ragged) -> tuple[Tensor, Tensor]:
         """Places in the table and values (B, ngrams·T); 0 and 0 where there is no phrase, or none that is known."""
         phrases, good = self._phrases(tokens)
-        places = (torch.searchsorted(self.keys, phrases, right=True) - 1).clamp_min(0)
+        places = self._look_up(phrases)
         good &= (self.keys[places] == phrases) | ~self.primed
         places = places.masked_fill(~good, 0)
         values = self.values[places].masked_fill(~good, 0)
         return places, values / values.square().sum(1, keepdim=True).clamp_min(1e-12).sqrt()
+
+    def _look_up(self, phrases: Tensor) -> Tensor:
+        """The last place whose key is no larger, of each number (B, N); 0 where there is none."""
+        if not torch.compiler.is_exporting():
+            return (torch.searchsorted(self.keys, phrases, right=True) - 1).clamp_min(0)
+        places, size = torch.zeros_like(phrases), self.keys.shape[0]
+        for bit in reversed(range((size - 1).bit_length())):  # the same by steps that other programs have
+            next_places = places + (1 << bit)
+            fits = (next_places < size) & (self.keys[next_places.clamp_max(size - 1)] <= phrases)
+            places = torch.where(fits, next_places, places)
+        return places
 
     def _phrases(self, tokens: Ragged) -> tuple[Tensor, Tensor]:
         """Numbers (B, ngrams·T) int64 of phrases of 1, 2, … tokens, by each phrase's first token; and bool likewise:

@@ -131,7 +131,7 @@ def shared(
     weight, whole_a, whole_b = common.sum(1), in_first.sum(1).clamp_min(1e-6), in_second.sum(1).clamp_min(1e-6)
     count, count_a, count_b = ((x > 0).sum(1) for x in (common, in_first, in_second))
     parts = [
-        weight / whole_a, weight / whole_b, weight / (whole_a * whole_b).sqrt(), common.amax(1) / rarity.amax(),
+        weight / whole_a, weight / whole_b, weight / (whole_a * whole_b).sqrt(), common.amax(1) / rarity.amax(0),
         weight.log1p() / 4, count / count_a.clamp_min(1), count / count_b.clamp_min(1),
     ]  # fmt: skip
     return torch.stack(parts, 1)

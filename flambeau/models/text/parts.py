@@ -51,9 +51,17 @@ def mask_padding(tokens: Ragged) -> tuple[Tensor, Tensor]:
     empty text the first place counts."""
     values, lengths = tokens
     if values.shape[1] == 0:
-        values = values.new_zeros(len(values), 1)
+        values = values.new_zeros(values.shape[0], 1)
     steps = torch.arange(values.shape[1], device=values.device)
     return values.masked_fill(steps >= lengths[:, None], 0), steps < lengths.clamp(min=1)[:, None]
+
+
+def turned(mask: Tensor) -> Tensor:
+    """Places (B, T, 1) int64 to gather by, for texts read backwards: each begins at its own end, and padding stays
+    where it is. It is its own inverse."""
+    steps = torch.arange(mask.shape[1], device=mask.device)
+    lengths = mask.sum(1, keepdim=True)
+    return torch.where(steps < lengths, lengths - 1 - steps, steps)[:, :, None]
 
 
 def first_times(values: Tensor) -> Tensor:
@@ -91,7 +99,7 @@ class Pooling(nn.Module):
         if self.pooling == "max":
             return x.masked_fill(~mask[:, :, None], torch.finfo(x.dtype).min).amax(1)
         if self.pooling == "last":
-            return x[torch.arange(len(x), device=x.device), mask.sum(1) - 1]
+            return x[torch.arange(x.shape[0], device=x.device), mask.sum(1) - 1]
         if self.pooling == "cls":
             return x[:, 0]
         if self.pooling in ("mean", "sqrt"):

@@ -26,6 +26,9 @@ COUNT_FROM_PADDING = (
 )  # fmt: skip
 
 
+NETWORK = "network."
+"""Where a language model has its network of transformers."""
+
 torch.fx.wrap("mask_padding")  # its course depends on the texts: `models.cut` does not follow it
 
 
@@ -42,6 +45,15 @@ class Encoded(nn.Module):
         """Tokens (B, T), where the mask has them, to the encoder's last states (B, T, D)."""
         values = values.masked_fill(~mask, self.padding)
         return self.encoder(input_ids=values, attention_mask=mask.long(), **more).last_hidden_state
+
+    def adopted(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Weights of the same model's language model by the names that they have here; all others as they are."""
+        prefix = f"{NETWORK}{self.encoder.base_model_prefix}."
+        if not any(name.startswith(prefix) for name in state):
+            return state
+        own = {name: value for name, value in self.state_dict().items() if not name.startswith("encoder.")}
+        names = {f"encoder.{name}": prefix + name for name in self.encoder.state_dict()}
+        return own | {name: state[known] for name, known in names.items() if known in state}
 
 
 class PretrainedText(Encoded):

@@ -12,7 +12,7 @@ from flambeau.core.shapes import Bool, Float
 from flambeau.fields import Ragged
 from flambeau.models.spec import OWN, InputSpec
 from flambeau.models.text.crf import Chain, Transitions
-from flambeau.models.text.parts import TokenEmbedding
+from flambeau.models.text.parts import TokenEmbedding, turned
 from flambeau.models.text.transformer import Block, sinusoids
 
 SPELLING = 32  # numbers to a character
@@ -58,11 +58,17 @@ class WordFeatures(nn.Module):
         return self.dropout(x).masked_fill(~mask[:, :, None], 0), mask
 
     def _spell(self, letters: Tensor) -> Tensor:
-        """(B, T, M) to (B, T, spelling): each word of the batch is looked at once, however often it comes."""
+        """(B, T, M) to (B, T, spelling): each word of the batch is looked at once, however often it comes; each time
+        in an export, where no size may hang on values."""
         B, T, M = letters.shape
+        if torch.compiler.is_exporting():
+            return self._look(letters.reshape(B * T, M)).view(B, T, self.spelling)
         words, at = torch.unique(letters.view(B * T, M), dim=0, return_inverse=True)
-        x = self.convolution(self.characters(words).transpose(1, 2)).relu()  # (words, spelling, M)
-        return x.amax(2)[at].view(B, T, self.spelling)
+        return self._look(words)[at].view(B, T, self.spelling)
+
+    def _look(self, words: Tensor) -> Tensor:
+        """(N, M) to (N, spelling)."""
+        return self.convolution(self.characters(words).transpose(1, 2)).relu().amax(2)
 
 
 class Tagger(nn.Module):
@@ -106,14 +112,12 @@ class BothWays(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T D2"]:
-        steps = torch.arange(x.shape[1], device=x.device)
-        lengths = mask.sum(1, keepdim=True)
-        turned = torch.where(steps < lengths, lengths - 1 - steps, steps)[:, :, None]  # its own inverse
+        places = turned(mask)
         for i, (ahead, back) in enumerate(zip(self.forwards, self.backwards, strict=True)):
             x = x if i == 0 else self.dropout(x)
             one, _ = ahead(x)
-            other, _ = back(x.gather(1, turned.expand_as(x)))
-            x = torch.cat([one, other.gather(1, turned.expand_as(other))], 2)
+            other, _ = back(x.gather(1, places.expand_as(x)))
+            x = torch.cat([one, other.gather(1, places.expand_as(other))], 2)
         return x
 
 

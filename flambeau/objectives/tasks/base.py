@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -44,17 +45,23 @@ class Task:
         field: the target's; fitted before anything is measured.
     """
 
+    objective: ClassVar[str] = "supervised"
+    """The way of training that it wants, where none is named: a name of `flambeau.objectives.OBJECTIVES`."""
     default_loss: ClassVar[str] = "cross_entropy"
     metric_names: ClassVar[tuple[str, ...]] = ()
     """What a model can be chosen by beside the loss; the first is its measure if nothing else is asked for."""
     rivals: ClassVar[str] = ""
     """The family of simple rivals that it is put beside: a name of `flambeau.baselines.FAMILIES`."""
+    greatest_error: ClassVar[float] = math.inf
+    """What no row error is above."""
     numbers: ClassVar[bool] = False
     """Whether answers are numbers, which need all bits of float32, and not probabilities."""
     unmixable: ClassVar[str] = ""
     """Why a sample that is made of two, as by mixup, has no target, where that is so."""
     blends: ClassVar[bool] = False
     """Whether two targets can be blended; see `blended`."""
+    answers: ClassVar[str] = "answers"
+    """What a program of an export calls what it gives."""
 
     def __init__(self, field: Any = None):
         self.field = field
@@ -129,6 +136,27 @@ class Task:
         """The same, given what was asked: blank where the model does not see an input whole."""
         return self.activate(output)
 
+    def exported(self, output: Any, inputs: Any) -> dict[str, Tensor]:
+        """What a program of an export makes of raw output, by name: answers, and whatever of `answer` is no graph is
+        left to `finished`."""
+        return {self.answers: self.answer(output, inputs)}
+
+    def finished(self, given: Mapping[str, Tensor]) -> Tensor:
+        """Answers of what such a program gives."""
+        return given[self.answers]
+
+    def raw(self, given: Mapping[str, Tensor]) -> Tensor:
+        """Raw output of what such a program gives: for what measures an export.
+
+        Raises:
+            UsageError: answers do not say what they were made of.
+        """
+        return self.deactivate(self.finished(given))
+
+    def takes_whole(self, inputs: Sequence[Field]) -> bool:
+        """Whether a prediction is for a picture at its own size, of which the model sees tiles."""
+        return False
+
     def calibrate(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> str | None:
         """After training: mends, on raw outputs and targets of validation batches, what is said of the certainty. What
         was done, in words; None for nothing, and then no pair was taken."""
@@ -189,6 +217,16 @@ class Task:
         more = [*named, *([asked] if new else [])]
         known = more if self.field is not None else []
         return [*self.metrics(detail, asked), *(named_metric(one, self.field) for one in known)]
+
+    @property
+    def doubts_labels(self) -> bool:
+        """Whether `doubts` says which labels are probably wrong."""
+        return type(self).doubts is not Task.doubts
+
+    @property
+    def tells_rows(self) -> bool:
+        """Whether `row_errors` says how wrong the answer to a row is."""
+        return type(self).row_errors is not Task.row_errors
 
     def row_errors(self, answers: Tensor, target: Tensor) -> Tensor | None:
         """How wrong each of B answers, after their activation, is, (B): 0 for right and 1 for wrong; of numbers how far

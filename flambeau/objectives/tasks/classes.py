@@ -15,7 +15,6 @@ from flambeau.core.shapes import Float, Int64
 from flambeau.fields import Category, Field
 from flambeau.objectives.certainty import temperature, temperature_scaled
 from flambeau.objectives.classification import Classification
-from flambeau.objectives.decisions import logit_of_two
 from flambeau.objectives.doubts import Doubt, wrong_classes
 from flambeau.objectives.metrics import Metric
 from flambeau.objectives.names import BALANCED, SYNONYMS
@@ -23,6 +22,7 @@ from flambeau.objectives.prediction import UNKNOWN, Prediction
 from flambeau.objectives.probabilities import Probabilities
 from flambeau.objectives.ranking import Curve
 from flambeau.objectives.tasks.base import TASKS, FromErrors, Task, complement
+from flambeau_onnx.deciding import logit_of_two
 
 LOGITS = 10_000  # of a batch, that certainty is measured on: of very many classes, few samples do
 SLIGHTLY = 0.05  # a change of temperature that is not worth a line
@@ -33,6 +33,7 @@ class Classes(Task):
     """Cross-entropy over logits (B, K); targets are class numbers (B)."""
 
     field: Category
+    answers = "probabilities"
     metric_names = ("accuracy", "f1", *BALANCED)
     rivals = "classical"
     blends = True

@@ -28,6 +28,7 @@ class Forecasts(Task):
     """The quantile loss of numbers (B, H·Q); targets are (B, H), NaN where a step is missing."""
 
     field: Forecast
+    answers = "quantiles"
     default_loss = "pinball"
     metric_names = ("mase", "smape", "mae", "rmse")
     rivals = "naive"

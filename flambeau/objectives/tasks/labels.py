@@ -14,7 +14,6 @@ from flambeau.core.errors import UsageError
 from flambeau.core.registry import Asked, name_and_options
 from flambeau.core.shapes import Float, Shaped
 from flambeau.fields import Field, MultiLabel
-from flambeau.objectives.decisions import logits
 from flambeau.objectives.doubts import Doubt, wrong_classes
 from flambeau.objectives.losses import Loss, expects_classes
 from flambeau.objectives.metrics import Metric, MultiLabelClassification
@@ -23,6 +22,7 @@ from flambeau.objectives.probabilities import LabelProbabilities
 from flambeau.objectives.ranking import Curve
 from flambeau.objectives.tasks.base import TASKS, FromErrors, Task, complement
 from flambeau.objectives.tasks.classes import likeliest
+from flambeau_onnx.deciding import logits
 
 
 @TASKS.register("labels")
@@ -30,6 +30,7 @@ class Labels(Task):
     """Binary cross-entropy over logits (B, K); targets are 0 or 1 (B, K)."""
 
     field: MultiLabel
+    answers = "probabilities"
     default_loss = "bce"
     metric_names = ("f1", "micro_f1", "exact_match", "average_precision", "micro_average_precision")
     rivals = "classical"

@@ -23,6 +23,7 @@ class Numbers(Task):
     """Squared error of numbers (B, …) in the field's own scale."""
 
     field: Number
+    answers = "numbers"
     default_loss = "mse"
     metric_names = ("rmse", "mae", "r2")
     rivals = "classical"

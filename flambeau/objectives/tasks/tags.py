@@ -29,6 +29,7 @@ class Tagged(Task):
     """Cross-entropy over logits (B, T, K), or the likelihood of a chain; targets are tag numbers (B, T)."""
 
     field: Tags
+    answers = "probabilities"
     default_loss = "tag_cross_entropy"
     metric_names = ("accuracy", "f1")
     rivals = "tags"

@@ -13,6 +13,7 @@ from flambeau.report.words import Words
 MOST_WHOLE = 30  # classes up to which the matrix is shown whole
 MOST_PAIRS = 30
 HOT = 0.81  # strength of a cell from which white is easier to read on it than black (WCAG contrast, both 4.5)
+FIGURES = ("iou", "precision", "recall", "f1")
 MOST_ROWS = 40  # classes shown at once; the rest opens on demand
 
 
@@ -63,7 +64,7 @@ def _pairs(facts: Facts, words: Words) -> list[Markup]:
 
 
 def classes(facts: Facts, words: Words) -> Markup | None:
-    """Precision, recall and F1 by class, the lowest F1 first."""
+    """Precision, recall and F1 by class, and the IoU where there is one; the lowest F1 first."""
     per_class = facts.detail.get("per_class")
     if not per_class:
         return None
@@ -71,15 +72,16 @@ def classes(facts: Facts, words: Words) -> Markup | None:
     shown, rest = ordered[:MOST_ROWS], ordered[MOST_ROWS:]
     more = None
     if rest:
-        more = tag("details", tag("summary", words("more_classes", count=len(rest))), _table(rest, words))
-    return section(words, "classes", note(words("classes.note")), _table(shown, words), more)
+        more = tag("details", tag("summary", words("more_classes", count=len(rest))), _table(rest, facts, words))
+    return section(words, "classes", note(words("classes.note")), _table(shown, facts, words), more)
 
 
-def _table(entries: list[dict[str, Any]], words: Words) -> Markup:
-    head = (tag("th", words(w), scope="col") for w in ("class", "samples", "precision", "recall", "f1"))
+def _table(entries: list[dict[str, Any]], facts: Facts, words: Words) -> Markup:
+    counted, names = facts.detail.get("counted", "samples"), [name for name in FIGURES if name in entries[0]]
+    head = (tag("th", words(w), scope="col") for w in ("class", counted, *names))
     rows = (
         tag("tr", tag("th", e["class"], scope="row"), tag("td", f"{int(e['count']):,}", class_="n"),
-            (tag("td", meter(e[m])) for m in ("precision", "recall", "f1")))
+            (tag("td", meter(e[m])) for m in names))
         for e in entries
     )  # fmt: skip
     return table(head, rows, "list")

@@ -58,6 +58,8 @@ def _pictures(facts: Facts, words: Words) -> Markup | None:
         charts.append(_classes(target, words))
     elif "bins" in target:
         charts.append(_histogram(target["name"], target, words))
+    if target.get("sizes"):
+        charts.append(_sizes(target, words))
     for name, column in seen.get("columns", {}).items():
         if "bins" in column:
             charts.append(_histogram(name, column, words))
@@ -93,6 +95,21 @@ def _classes(target: dict[str, Any], words: Words) -> Markup:
         more = tag("details", tag("summary", summary), tag("ul", map(row, rest), class_="counts"))
     title = words("data.classes", name=target["name"], count=target.get("distinct", len(names)))
     return figure(title, tag("ul", map(row, names[:MOST_CLASSES]), class_="counts"), more)
+
+
+def _sizes(target: dict[str, Any], words: Words) -> Markup:
+    """How many things of each size each class has, and all of them."""
+    sizes: dict[str, dict[str, int]] = target["sizes"]
+    columns = [*next(iter(sizes.values()))]
+    head = (tag("th", words("class"), scope="col"),
+            *(tag("th", words.name("data", name), scope="col", class_="n") for name in columns))  # fmt: skip
+    total = {name: sum(counts[name] for counts in sizes.values()) for name in columns}
+    rows = [(name, sizes[name]) for name in [*target["counts"]][:MOST_CLASSES]]
+    lines = (
+        tag("tr", tag("th", name, scope="row"), (cell(f"{counts[column]:,}") for column in columns))
+        for name, counts in [*rows, (words("data.all_classes"), total)]
+    )
+    return figure(words("data.sizes", name=target["name"]), table(head, lines, "list"))
 
 
 def _histogram(name: str, column: dict[str, Any], words: Words) -> Markup:

@@ -26,5 +26,6 @@ def embedding(facts: Facts, words: Words) -> Markup | None:
     keys = [Series(name, [], number, "dots") for name, number in colour.items()]
     keys += [Series(words("embedding.others"), [], COLOURS, "dots")] if rest else []
     drawn = cloud(dots, label=words("embedding"))
+    title = words("embedding.codes" if facts.evaluation.get("portrait") else "embedding.title")
     said = words("embedding.note", method=facts.embedding["method"], rows=f"{len(points):,}")
-    return section(words, "embedding", figure(words("embedding.title"), drawn, series=keys, remark=said))
+    return section(words, "embedding", figure(title, drawn, series=keys, remark=said))

@@ -7,6 +7,7 @@ from typing import Any
 from flambeau.report.facts import Facts
 from flambeau.report.markup import Markup, fragment, tag
 from flambeau.report.parts import meter, note, section
+from flambeau.report.sections.restored import both
 from flambeau.report.words import Words
 
 
@@ -28,12 +29,23 @@ def worst(facts: Facts, words: Words) -> Markup | None:
 
 
 def pictures(facts: Facts, words: Words) -> Markup | None:
-    """What an objective shows of itself: `detail()` with `pictures`, each with its caption and HTML."""
-    shown = [picture for picture in facts.detail.get("pictures", []) if isinstance(picture, dict)]
+    """What an objective shows of itself: `detail()` with `pictures`, each with its caption and HTML. What is generated
+    has a section of its own."""
+    if facts.evaluation.get("portrait"):
+        return None
+    shown = [picture for picture in facts.detail.get("pictures", []) if isinstance(picture, dict) and not both(picture)]
+    legend = facts.detail.get("legend", {})
+    keys = (tag("span", tag("span", style=f"background:{colour}"), name) for name, colour in legend.items())
     cards = (tag("article", tag("div", fragment(str(picture.get("html", ""))), class_="thumb"),
                  tag("p", str(picture.get("caption", "")), class_="place"), class_="card sample")
              for picture in shown)  # fmt: skip
-    return section(words, "pictures", tag("div", cards, class_="gallery")) if shown else None
+    remark = f"pictures.{facts.detail.get('kind')}"
+    return section(
+        words, "pictures",
+        note(words(remark)) if remark in words else None,
+        tag("p", keys, class_="swatches") if legend else None,
+        tag("div", cards, class_="gallery compared" if legend else "gallery"),
+    ) if shown else None  # fmt: skip
 
 
 def _card(mistake: dict[str, Any], facts: Facts, words: Words) -> Markup:

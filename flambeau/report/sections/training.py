@@ -29,8 +29,8 @@ def curves(facts: Facts, words: Words) -> Markup:
     found = (card(finding, [], words) for finding in facts.monitor_findings)
     return section(words, "curves", _only_epoch(facts, words),
                    tag("div", found, class_="stack") if facts.monitor_findings else None,
-                   grid(_loss(facts, words), _metrics(facts, words), _learning_rate(facts, words),
-                        _search(facts, words), _monitored(facts, words)))  # fmt: skip
+                   grid(_loss(facts, words), _phases(facts, words), _metrics(facts, words),
+                        _learning_rate(facts, words), _search(facts, words), _monitored(facts, words)))  # fmt: skip
 
 
 def _only_epoch(facts: Facts, words: Words) -> Markup | None:
@@ -90,6 +90,19 @@ def _loss(facts: Facts, words: Words) -> Markup | None:
     chart = line_chart(series, label=words("loss.title"), x_label=x_label, y_label=words("loss.log" if log else "loss"),
                        log=log, mark=_best(facts, words), whole_x=len(facts.epochs) > 2)  # fmt: skip
     return figure(words("loss.title"), chart, series=series, remark=words("curves.note") if valid else None)
+
+
+def _phases(facts: Facts, words: Words) -> Markup | None:
+    """The mean loss of each of several phases, such as a discriminator's and a generator's."""
+    names = dict.fromkeys(name for epoch in facts.epochs for name in epoch.get("phases", {}))
+    series = []
+    for colour, name in enumerate(names, 1):
+        points = [(e["epoch"], e["phases"][name]) for e in facts.epochs if name in e.get("phases", {})]
+        series.append(Series(words.name("phase", name), points, colour, "dots"))
+    if len(facts.epochs) < 2 or not series:
+        return None
+    chart = line_chart(series, label=words("phases.title"), x_label=words("epoch"), y_label=words("loss"), whole_x=True)
+    return figure(words("phases.title"), chart, series=series, remark=words("phases.note"))
 
 
 def _metrics(facts: Facts, words: Words) -> list[Markup]:

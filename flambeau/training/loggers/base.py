@@ -35,6 +35,9 @@ class Logger:
     def histograms(self, step: int, values: Mapping[str, Tensor]) -> None:
         """The distribution of values after a step, by tag; a logger may leave them out."""
 
+    def picture(self, step: int, tag: str, size: tuple[int, int], png: bytes) -> None:
+        """A picture (width, height) after a step, as the bytes of a PNG; a logger may leave it out."""
+
     def graph(self, model: nn.Module, inputs: Any) -> None:
         """How the modules of a model are connected, seen with one input; a logger may leave it out.
         Raises what the model or the tracing of it raises."""

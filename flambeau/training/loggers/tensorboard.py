@@ -24,7 +24,7 @@ BINS = 64  # of a histogram
 
 @LOGGERS.register("tensorboard")
 class TensorBoard(Logger):
-    """Scalars, histograms and a graph in an event file under `tensorboard/`."""
+    """Scalars, histograms, pictures and a graph in an event file under `tensorboard/`."""
 
     def __init__(self, folder: Path):
         from tensorboard.compat.proto.event_pb2 import Event
@@ -63,6 +63,12 @@ class TensorBoard(Logger):
             )  # fmt: skip
             summary = self._summary(value=[self._summary.Value(tag=tag, histo=histogram)])
             self._put(self._event(wall_time=time.time(), step=step, summary=summary))
+        self._writer.flush()
+
+    def picture(self, step: int, tag: str, size: tuple[int, int], png: bytes) -> None:
+        image = self._summary.Image(width=size[0], height=size[1], encoded_image_string=png)
+        summary = self._summary(value=[self._summary.Value(tag=tag, image=image)])
+        self._put(self._event(wall_time=time.time(), step=step, summary=summary))
         self._writer.flush()
 
     def graph(self, model: nn.Module, inputs: Any) -> None:

@@ -1,0 +1,1 @@
+"""Losses, metrics and decoding of targets that have a place in a picture: one file each."""

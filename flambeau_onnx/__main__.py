@@ -1,0 +1,63 @@
+"""`python -m flambeau_onnx EXPORT FILE…`: a line for each answer. Files are pictures, texts (.txt), or rows (.csv); `-`
+reads a text from each line of the standard input."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from flambeau_onnx.model import ExportError, load
+
+
+def values(files: list[str]) -> Iterator[tuple[str, Any]]:
+    """What is to be told about, and each raw value."""
+    for file in files:
+        path = Path(file)
+        try:
+            if file == "-":
+                yield from ((f"line {i}", line.rstrip("\n")) for i, line in enumerate(sys.stdin, 1))
+            elif path.suffix.lower() == ".csv":
+                with path.open(newline="", encoding="utf-8") as rows:
+                    yield from ((f"{file}, row {i}", row) for i, row in enumerate(csv.DictReader(rows), 1))
+            elif path.suffix.lower() == ".txt":
+                yield file, path.read_text("utf-8")
+            else:
+                yield file, path
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ExportError(f"{file} cannot be read ({error}); save it as UTF-8") from None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command; the exit status."""
+    parser = argparse.ArgumentParser("flambeau_onnx", description=__doc__)
+    parser.add_argument("export", help="folder of an export in the format onnx")
+    parser.add_argument("files", nargs="+", metavar="FILE")
+    parser.add_argument("--json", action="store_true", help="a JSON object a line")
+    asked = parser.parse_args(arguments)
+    try:
+        model = load(asked.export)
+        named = list(values(asked.files))
+        for (name, _), answer in zip(named, model.predict([value for _, value in named]), strict=True):
+            sure = answer.probabilities.get(answer.label) if isinstance(answer.label, str) else None
+            if asked.json:
+                said = {"input": name, "label": answer.label, "probabilities": dict(answer.probabilities)}
+                print(json.dumps(said, ensure_ascii=False))
+            else:
+                print(f"{name}: {answer.label}" + (f" ({sure:.4f})" if sure is not None else ""))
+    except ImportError as error:
+        needed = "pip install './flambeau_onnx[pictures,text,sounds,chinese]' has all"
+        print(f"error: {error.name} is not installed, which this export needs; {needed}", file=sys.stderr)
+        return 2
+    except (ExportError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""Pictures: from files, bytes or arrays to uint8 pixels, and to the size that a graph takes."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image as PILImage
+from PIL import ImageOps
+
+ORIENTATION = 0x0112  # the EXIF tag
+
+
+def decode(source: Any, channels: int, size: tuple[int, int] | None, background: int = 255) -> np.ndarray:
+    """A picture of 8 bits to uint8 (H, W, C) in RGB or grey: upright, alpha over the background.
+
+    Args:
+        source: a path, a file's bytes, or an array uint8 (H, W) or (H, W, C).
+        size: (height, width) that will be wanted: a JPEG is decoded at the smallest scale that is not below it.
+
+    Raises:
+        OSError: it cannot be read, is no picture, is damaged, or has more than 8 bits.
+    """
+    if isinstance(source, (str, Path, bytes)):
+        data = source if isinstance(source, bytes) else Path(source).read_bytes()
+        picture: PILImage.Image = PILImage.open(io.BytesIO(data))
+        if (
+            picture.format == "JPEG"
+            and picture.mode in ("RGB", "L")
+            and picture.getexif().get(ORIENTATION, 1) in (0, 1)
+        ):
+            import simplejpeg
+
+            wanted = {"min_height": size[0], "min_width": size[1], "min_factor": 1} if size else {}
+            try:
+                colours = "RGB" if channels == 3 else "GRAY"
+                return simplejpeg.decode_jpeg(data, colorspace=colours, fastdct=False, **wanted)
+            except ValueError as error:
+                raise OSError(str(error)) from None
+        if size is not None and picture.format == "JPEG":
+            picture.draft("RGB" if channels == 3 else "L", size[::-1])
+    else:
+        array = np.asarray(source)
+        if array.dtype != np.uint8 or array.ndim not in (2, 3):
+            raise OSError(f"an array {array.dtype} of shape {array.shape} is no picture; expected uint8 (H, W, C)")
+        picture = PILImage.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array)
+    if picture.mode == "F" or picture.mode.startswith("I"):
+        raise OSError("it has more than 8 bits; save it with 8")
+    transparent = "transparency" in picture.info
+    picture = ImageOps.exif_transpose(picture)
+    if transparent or picture.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
+        back = PILImage.new("RGBA", picture.size, (background, background, background, 255))
+        picture = PILImage.alpha_composite(back, picture.convert("RGBA"))
+    pixels = np.asarray(picture.convert("RGB" if channels == 3 else "L"))
+    return pixels if channels == 3 else pixels[..., None]
+
+
+class Fit(NamedTuple):
+    """How a picture comes to the size that is wanted, in pixels.
+
+    Attributes:
+        box: the part that is kept: left, top, right, bottom.
+        inner: (height, width) of what becomes of it.
+        corner: (top, left), where that lies in what is wanted.
+    """
+
+    box: tuple[float, float, float, float]
+    inner: tuple[int, int]
+    corner: tuple[int, int]
+
+
+def fitted(sides: tuple[int, int], size: tuple[int, int], how: str) -> Fit:
+    """How a picture (h, w) comes to (H, W); `how` as for `resize`."""
+    (h, w), (height, width) = sides, size
+    if how == "crop":
+        scale = min(h / height, w / width)
+        crop_h, crop_w = height * scale, width * scale
+        return Fit(((w - crop_w) / 2, (h - crop_h) / 2, (w + crop_w) / 2, (h + crop_h) / 2), size, (0, 0))
+    if how == "keep":
+        inner = min(h, height), min(w, width)
+        return Fit((0, 0, inner[1], inner[0]), inner, (0, 0))
+    if how == "squash" or sides == size:
+        return Fit((0, 0, w, h), size, (0, 0))
+    scale = min(height / h, width / w)
+    inner = max(1, round(h * scale)), max(1, round(w * scale))
+    return Fit((0, 0, w, h), inner, ((height - inner[0]) // 2, (width - inner[1]) // 2))
+
+
+def resize(
+    array: np.ndarray, size: tuple[int, int], how: str, background: int = 255, *, nearest: bool = False
+) -> np.ndarray:
+    """uint8 (h, w, C) to (H, W, C), antialiased.
+
+    Args:
+        how: `squash` changes the aspect ratio, `crop` keeps it and cuts the middle out, `pad` keeps it and fills
+            the rest with the background; `keep` keeps each pixel as it is, cuts off what is beyond the size at the
+            right and below, and fills what is less.
+        nearest: each pixel is one of the picture's: for numbers that are no brightnesses.
+    """
+    h, w, channels = array.shape
+    if (h, w) == size:
+        return array
+    box, inner, (top, left) = fitted((h, w), size, how)
+    picture = PILImage.fromarray(array if channels == 3 else array[..., 0])
+    if how == "keep":
+        small = array[: inner[0], : inner[1]].copy()
+        small = small if channels == 3 else small[..., 0]
+    elif nearest:
+        small = np.asarray(picture.resize(inner[::-1], PILImage.Resampling.NEAREST, box=box))
+    else:
+        small = np.asarray(picture.resize(inner[::-1], PILImage.Resampling.BILINEAR, box=box, reducing_gap=3.0))
+    small = small if channels == 3 else small[..., None]
+    if inner == size:
+        return small
+    padded = np.full((*size, channels), background, np.uint8)
+    padded[top : top + inner[0], left : left + inner[1]] = small
+    return padded
