@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from flambeau.recipe import Recipe
     from flambeau.run import Run
     from flambeau.studies import attack, compare, cross_validate, stress
+    from flambeau.studies.tune import tune
     from flambeau.techniques import Technique
 
 mend_torchvision()

@@ -21,9 +21,14 @@ NAME = "doctor"
 
 
 def command(
-    script: Annotated[Path, typer.Argument(help="A Python program that trains with PyTorch.", show_default=False)],
+    script: Annotated[
+        Path | None, typer.Argument(help="A Python program that trains with PyTorch.", show_default=False)
+    ] = None,
     arguments: Annotated[list[str] | None, typer.Argument(help="Its own arguments, behind --.")] = None,
     steps: Annotated[int | None, option("Stop it after so many steps of its optimizer.", min=1)] = None,
+    environment: Annotated[
+        bool, typer.Option("--environment", help="Print what a report of a bug needs instead: it holds no path.")
+    ] = False,
     json: common.Json = False,
 ) -> None:
     """Run any PyTorch program and tell what is wrong with its model, loss and training: probes in its first
@@ -31,7 +36,14 @@ def command(
     errors are found.
 
     Example: `flambeau doctor train.py --steps 200 -- --batch-size 32`
+
+    Example: `flambeau doctor --environment`
     """
+    if environment:
+        tell_environment(json)
+        return
+    if script is None:
+        raise UsageError("which program?", expected="a Python file, or --environment", fix="see flambeau doctor --help")
     if not script.is_file():
         raise UsageError("there is no such program", where=script, expected="a Python file")
     from flambeau.diagnosis.loop import in_words
@@ -73,3 +85,15 @@ def command(
         common.echo(f"{len(findings) or 'no'} findings in {program.steps} steps of {script}")
     if has_errors(findings):
         raise typer.Exit(1)
+
+
+def tell_environment(as_json: bool) -> None:
+    """What a report of a bug needs of this machine."""
+    from flambeau.cli import machine
+
+    found = machine.facts()
+    if as_json:
+        common.emit(found)
+        return
+    for line in machine.lines(found):
+        common.echo(line)

@@ -23,6 +23,7 @@ from flambeau.cli import (
     check,
     clean,
     compare,
+    completion,
     convert,
     cv,
     dataset,
@@ -139,6 +140,7 @@ for verb in (
     models,
     techniques,
     jobs,
+    completion,
 ):
     app.command(verb.NAME, epilog=EPILOG, short_help=first_sentence(verb.command))(verb.command)
 
@@ -169,6 +171,8 @@ def run(arguments: list[str]) -> int:
     """Runs the command; returns its exit status. Whatever goes wrong is told in one line on stderr."""
     as_json = "--json" in arguments
     try:
+        if completion.VARIABLE in os.environ:  # a shell asks what may come next
+            completion.listen()
         arguments = _with_plugins(arguments)
         status = app(args=arguments, standalone_mode=False, prog_name="flambeau")
     except SystemExit as error:
@@ -238,7 +242,7 @@ def _failed(error: Exception, as_json: bool) -> int:
         return _tell(told, as_json, BAD_INPUT)
     told = FlambeauError(
         f"this is a bug in flambeau {__version__}: {type(error).__name__}: {first_line(error)}",
-        fix="please report it with the lines above",
+        fix="please report it with the lines above and what `flambeau doctor --environment` prints",
     )
     return _tell(told, as_json, BUG)
 

@@ -16,6 +16,7 @@ from flambeau.core.findings import Finding, worst_first
 from flambeau.core.randomness import mix
 from flambeau.core.registry import Asked
 from flambeau.core.reporter import QUIET, Reporter
+from flambeau.core.signatures import spelled_out
 from flambeau.data.batch import Batch
 from flambeau.data.dataset import Dataset
 from flambeau.data.store.encode import EncodeOptions
@@ -24,6 +25,7 @@ from flambeau.fields.augment import Augmentation
 from flambeau.learner import assembly, choices, environment, largest, parts, preflight, rates, records, stages, verdicts
 from flambeau.learner.feeds import SPLITS, FieldFeed
 from flambeau.learner.frozen import computed_once
+from flambeau.learner.given import Given
 from flambeau.learner.plan import Decision, Plan
 from flambeau.learner.torchfeed import as_feed
 from flambeau.models import Group
@@ -70,6 +72,7 @@ class Learner:
             `baseline=False` to fit no simple rival beside the model.
     """
 
+    @spelled_out(Given)
     def __init__(
         self,
         data: Any,
@@ -89,8 +92,9 @@ class Learner:
         threads: int | None = None,
         quiet: bool = False,
         reporter: Reporter | None = None,
-        **settings: Any,
+        **settings: Unpack[Given],
     ):
+        asked: dict[str, Any] = {**settings}
         self.reporter = QUIET if processes.following() else reporter or Reporter(quiet)
         self.feed = as_feed(data, EncodeOptions(Path(cache or EncodeOptions.cache), cache_limit, threads))
         self.own_model = model if isinstance(model, nn.Module) else None
@@ -103,8 +107,8 @@ class Learner:
         elif callable(augment) or isinstance(augment, (list, tuple)):
             self.own_techniques["transforms"] = Transforms([augment] if callable(augment) else list(augment))
             augment = "none"
-        self.own_steps = OwnSteps.taken_from(settings)
-        self.recipe = (recipe or Recipe()).with_settings(settings)
+        self.own_steps = OwnSteps.taken_from(asked)
+        self.recipe = (recipe or Recipe()).with_settings(asked)
         parts.write(self.recipe, model, loss, metrics, objective, augment, techniques)
         self._name_own_parts()
         self.feed.groups = self.own_model is None and self.own_objective is None
@@ -205,9 +209,10 @@ class Learner:
         """What is wrong with the model, the loss and a first batch, see `fb.doctor`. Raises as `build`."""
         return preflight.examine(self.build())
 
+    @spelled_out(Given)
     def fit(
         self, *, resume: bool = False, check: bool = True, compute_threads: int | None = None, shard: bool = False,
-        **settings: Any,
+        **settings: Unpack[Given],
     ) -> dict[str, float]:  # fmt: skip
         """Trains, measures and writes the run.
 
@@ -229,10 +234,11 @@ class Learner:
         if settings:
             if self._built:
                 raise UsageError("the learner is built already", fix="make a new one with these settings")
-            if {"optimizer", "schedule"} & set(settings):
-                self.own_steps = OwnSteps.taken_from(settings)
+            asked: dict[str, Any] = {**settings}
+            if {"optimizer", "schedule"} & asked.keys():
+                self.own_steps = OwnSteps.taken_from(asked)
                 self._name_own_parts()
-            self.recipe = self.recipe.with_settings(settings)
+            self.recipe = self.recipe.with_settings(asked)
         self._check_names()
         self.processes = processes.join(shard)
         if not self.processes.first:

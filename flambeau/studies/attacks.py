@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -14,7 +14,9 @@ from torch import Tensor
 from flambeau.core.errors import UsageError, check_known, require
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.core.settings import fraction
+from flambeau.core.signatures import spelled_out
 from flambeau.data.dataset import Dataset
+from flambeau.data.sources.asked import Reading
 from flambeau.fields import Ragged
 from flambeau.report.markup import tag
 from flambeau.report.page import document
@@ -65,11 +67,12 @@ class Threat:
             raise UsageError("hopskipjump leads away from a class, and to none", fix="leave the target out, or use pgd")
 
 
+@spelled_out(Reading)
 def attack(
     run: str | Path | Run, data: str | Path | Dataset | None = None, *, method: str = "pgd",
     epsilon: Sequence[float | str] | None = None, norm: str = "linf", steps: int = 10, target: str | None = None,
     samples: int = ROWS, tta: Any = None, seed: int = 0, device: str = "auto", reporter: Reporter = QUIET,
-    **source_options: Any,
+    **source_options: Unpack[Reading],
 ) -> dict[str, Any]:  # fmt: skip
     """Attacks a run on its held-out rows, or on other data, and measures what is left of it.
 

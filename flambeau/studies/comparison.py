@@ -8,14 +8,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from flambeau.core.errors import UsageError
 from flambeau.core.files import finite, write_atomic
 from flambeau.core.reporter import QUIET, Reporter
+from flambeau.core.signatures import spelled_out
 from flambeau.data.dataset import Dataset
+from flambeau.data.sources.asked import Labelled
 from flambeau.data.store.encode import EncodeOptions
 from flambeau.evaluation import render
 from flambeau.learner.verdicts import MEASURED
@@ -83,9 +85,11 @@ class Comparison:
         return Path(path)
 
 
+@spelled_out(Labelled)
 def compare(
     runs: Sequence[str | Path | Run], data: str | Path | Dataset | None = None, *, metric: str | None = None,
-    options: EncodeOptions | None = None, device: str = "auto", reporter: Reporter = QUIET, **source_options: Any,
+    options: EncodeOptions | None = None, device: str = "auto", reporter: Reporter = QUIET,
+    **source_options: Unpack[Labelled],
 ) -> Comparison:  # fmt: skip
     """Puts runs side by side on the same rows.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -19,10 +19,12 @@ from flambeau.core.arrays import missing
 from flambeau.core.errors import UsageError, check_known
 from flambeau.core.randomness import mix
 from flambeau.core.reporter import QUIET, Reporter
+from flambeau.core.signatures import spelled_out
 from flambeau.core.threads import in_order, usable_processors
 from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import PRESENT
+from flambeau.data.sources.asked import Labelled
 from flambeau.data.store.encode import EncodeOptions
 from flambeau.data.store.store import Gathered, collate
 from flambeau.evaluation import held_out
@@ -79,10 +81,11 @@ class Spoilt:
             yield rows, {**gathered, self.name: collate(values, encoding)}
 
 
+@spelled_out(Labelled)
 def stress(
     run: str | Path | Run, data: str | Path | Dataset | None = None, *, corruptions: Sequence[str] = (),
     samples: int = SAMPLES, seed: int = 0, metric: str | None = None, device: str = "auto",
-    options: EncodeOptions | None = None, reporter: Reporter = QUIET, **source_options: Any,
+    options: EncodeOptions | None = None, reporter: Reporter = QUIET, **source_options: Unpack[Labelled],
 ) -> dict[str, Any]:  # fmt: skip
     """Measures a run on its held-out rows, or on other data, as they are and under each corruption at five severities.
     Raw values are spoilt, so that the whole path from them is run; the same rows are spoilt more at each severity.

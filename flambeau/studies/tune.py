@@ -6,11 +6,13 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from flambeau.core.errors import MissingExtra, UsageError, nearest
 from flambeau.core.files import to_json
+from flambeau.core.signatures import spelled_out
 from flambeau.learner import Learner, choices, records
+from flambeau.learner.given import OfLearner
 from flambeau.studies.base import Study
 from flambeau.studies.space import Space, space_of
 
@@ -18,6 +20,7 @@ METHODS = ("tpe", "random", "grid", "gp")
 NOT_TUNED = ("metric", "objective.metric", "seed", "training.seed")  # what trials are compared by
 
 
+@spelled_out(OfLearner)
 def tune(
     data: Any,
     space: Mapping[str, Any] | Iterable[str] | str | Path,
@@ -30,7 +33,7 @@ def tune(
     prune: bool = True,
     lost_after: int = 60,
     check: bool = True,
-    **options: Any,
+    **options: Unpack[OfLearner],
 ) -> Study:
     """Searches for the settings that validate best: Akiba et al. 2019, "Optuna", arXiv:1907.10902.
 

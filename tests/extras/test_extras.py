@@ -7,25 +7,20 @@ registry; they run where they are asked for, with `-m extras`, as continuous int
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import json
 import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
 import pytest
+from environments import ROOT, run
 from pages import blocks
 
-ROOT = Path(__file__).parents[2]
-ENVIRONMENTS = ROOT / ".venv-extras"
 NEEDS = re.compile(r"pip install (?:-c constraints.txt )?(?:-e )?'(?:flambeau|\.)\[([\w,]+)\]'")
 PAGES = [page for page in sorted((ROOT / "docs").rglob("*.md")) if "zh-CN" not in page.parts]
 RUNNABLE = [page for page in PAGES if any(block.language in ("python", "console") for block in blocks(page))]
@@ -37,38 +32,6 @@ pytestmark = pytest.mark.extras
 def needs(page: Path) -> tuple[str, ...]:
     """The extras that a page names."""
     return tuple(sorted({extra for found in NEEDS.findall(page.read_text("utf-8")) for extra in found.split(",")}))
-
-
-def environment(extras: tuple[str, ...]) -> Path:
-    """The `bin` folder of an environment with Flambeau and these extras alone.
-
-    It sees the packages of the one without extras, which are large, by a path file.
-    """
-    wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
-    folder = ENVIRONMENTS / ("-".join(extras) or "core")
-    base = environment(()) if extras else None
-    ENVIRONMENTS.mkdir(exist_ok=True)
-    with (ENVIRONMENTS / f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        made = folder / "made"
-        if not (made.exists() and made.read_text() == wanted):
-            shutil.rmtree(folder, ignore_errors=True)
-            subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-            if base is not None:
-                (site,), (seen,) = ((f.parent / "lib").glob("*/site-packages") for f in (folder / "bin", base))
-                (site / "base.pth").write_text(f"{seen}\n")
-            what = f"{ROOT}[{','.join(extras)}]" if extras else str(ROOT)
-            quiet = ["--quiet", "--disable-pip-version-check", "-c", str(ROOT / "constraints.txt")]
-            subprocess.run([folder / "bin" / "python", "-m", "pip", "install", *quiet, "-e", what], check=True)
-            made.write_text(wanted)
-    return folder / "bin"
-
-
-def run(extras: tuple[str, ...], arguments: list[str | Path], folder: Path) -> subprocess.CompletedProcess[str]:
-    environ = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    program, *others = arguments
-    command = [environment(extras) / program, *others]
-    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True)
 
 
 @pytest.fixture
