@@ -59,6 +59,10 @@ def command(
     log_waiting: Annotated[
         Path | None, option("Where what is to be logged waits for the database; log-waiting in the run if not given.")
     ] = None,
+    access_log: Annotated[
+        bool, typer.Option("--access-log", help="A line on stderr for each request; nothing of its contents.")
+    ] = False,
+    log_json: Annotated[bool, typer.Option("--log-json", help="The same as JSON, warnings and errors too.")] = False,
     json: common.Json = False,
 ) -> None:  # fmt: skip
     """Serve runs and exports: POST /v1/predict, a page at /, /healthz, /readyz, /openapi.json.
@@ -69,6 +73,7 @@ def command(
     """
     from flambeau.run import Run
     from flambeau.serve import Doors, ModelFolder, run_server
+    from flambeau.serve.observing import write_logs
 
     if bool(runs) == bool(models):
         raise UsageError(
@@ -82,6 +87,8 @@ def command(
     waiting = log_waiting or next(iter(opened.values())).path / "log-waiting"
     kept_in = _log(log, waiting, log_inputs, log_sample, log_keep)
     reporter = common.reporter()
+    if access_log or log_json:
+        write_logs(as_json=log_json)
     shown = str(models or ", ".join(runs or []))
 
     def ready(actual: int) -> None:

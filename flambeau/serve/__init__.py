@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 from flambeau.core.errors import MissingExtra
 
-for _package in ("fastapi", "uvicorn", "python_multipart"):
+for _package in ("fastapi", "uvicorn", "python_multipart", "prometheus_client"):
     if find_spec(_package) is None:
         raise MissingExtra(_package.replace("_", "-"), "serve", "serving")
 

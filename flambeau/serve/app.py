@@ -19,10 +19,13 @@ from starlette.exceptions import HTTPException
 from flambeau.core.errors import UsageError
 from flambeau.predictor import Predictor
 from flambeau.serve import admin, feedback, oip, openai
+from flambeau.serve.feedback import log_readings
 from flambeau.serve.folder import ModelFolder
 from flambeau.serve.generated import PNG, GenerateBody
 from flambeau.serve.keys import Keys
 from flambeau.serve.limits import Guard, Limits
+from flambeau.serve.metrics import CONTENT_TYPE, Metrics, exposition
+from flambeau.serve.observing import Observed
 from flambeau.serve.page import SafeHeaders, load_page
 from flambeau.serve.problems import Problem, overloaded
 from flambeau.serve.protocol import (
@@ -79,6 +82,7 @@ def create_app(
     predictor: Predictor | Mapping[str, Predictor], *, limits: Limits = Limits(), title: str = "Flambeau",
     keys: Keys = Keys(), sources: Mapping[str, str] = {}, kept_in: PredictionLog | None = None,
     folder: ModelFolder | None = None, beside: Callable[[Registry], AbstractAsyncContextManager[None]] | None = None,
+    metrics: Metrics | None = None,
 ) -> FastAPI:  # fmt: skip
     """One or several models as a web application.
 
@@ -96,6 +100,7 @@ def create_app(
         beside: what else answers by the same models as long as the application lives.
         kept_in: a log of its predictions, which starts and ends with the application; `POST /v1/feedback/{id}` takes
             right answers for it.
+        metrics: where requests are counted; `GET /metrics` tells them.
 
     Raises:
         UsageError: a predictor has no fields, so it cannot read raw values; or there is no predictor.
@@ -105,10 +110,11 @@ def create_app(
     predictors = predictor if isinstance(predictor, Mapping) else {title: predictor}
     if not predictors:
         raise UsageError("there is no model to serve", expected="one or several runs or exports")
+    metrics = metrics or Metrics()
     services = {name: Service(one, limits, name, kept_in) for name, one in predictors.items()}
     versions = {name: Path(source).name for name, source in sources.items()} if folder is not None else {}
     registry = Registry(
-        services, lambda name, path: Service(Predictor.load(path), limits, name, kept_in), sources, versions
+        services, lambda name, path: Service(Predictor.load(path), limits, name, kept_in), sources, versions, metrics
     )
 
     @asynccontextmanager
@@ -127,15 +133,19 @@ def create_app(
             if kept_in is not None:
                 await asyncio.to_thread(kept_in.close)
 
+    if kept_in is not None:
+        metrics.readings.append(lambda: log_readings(kept_in))
     app = FastAPI(
         title=title, version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
         openapi_url="/openapi.json", responses=refusals(401, 500) if keys.needed else refusals(500),
     )  # fmt: skip
     app.state.registry = registry
-    app.add_middleware(Guard, limits=limits, keys=keys)
+    app.add_middleware(Guard, limits=limits, keys=keys, metrics=metrics)
+    app.add_middleware(Observed, metrics=metrics)
     app.add_middleware(SafeHeaders)
     _add_handlers(app)
     _add_routes(app, registry, limits)
+    _add_metrics(app, metrics)
     oip.add_routes(app, registry, limits, refusals())
     if kept_in is not None:
         feedback.add_routes(app, registry, kept_in, refusals())
@@ -224,6 +234,14 @@ def _add_routes(app: FastAPI, registry: Registry, limits: Limits) -> None:
         return Response(page, media_type="text/html", headers={"Content-Security-Policy": policy})
 
 
+def _add_metrics(app: FastAPI, metrics: Metrics) -> None:
+    told = {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "in Prometheus' text format"}
+
+    @app.get("/metrics", summary="What the server has counted", response_class=Response, responses={200: told})
+    async def scraped() -> Response:
+        return Response(exposition(metrics.told()), media_type=CONTENT_TYPE)
+
+
 def _add_generate(app: FastAPI, registry: Registry) -> None:
     picture = {"schema": {"type": "string", "format": "binary"}}
     told = {"description": "samples in order; with `Accept: image/png` one picture of all", "content": {PNG: picture}}
@@ -267,10 +285,11 @@ def _add_handlers(app: FastAPI) -> None:
             code = {404: "not-found", 405: "method"}.get(error.status_code, "http")
             text = f"{request.method} {request.url.path}: {error.detail}"
             problem = Problem(error.status_code, code, text, error.headers)
-        else:  # the server logs the traceback; the client learns nothing of the inside
-            internal = Problem(500, "internal", "the server failed; its log says why")
-            problem = error if isinstance(error, Problem) else internal
+        else:
+            assert isinstance(error, Problem)
+            problem = error
+        request.scope["rejected"] = problem.code
         return JSONResponse(problem.told(request.url.path), problem.status, problem.headers)
 
-    for kind in (Problem, RequestValidationError, HTTPException, Exception):
+    for kind in (Problem, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, answer)

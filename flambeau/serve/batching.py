@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from flambeau.serve.observing import REQUEST_ID
 from flambeau.serve.problems import Problem, overloaded
 
 Encoded = Mapping[str, np.ndarray]
@@ -28,6 +29,8 @@ NEWEST = 0.2
 class _Waiting:
     value: Encoded
     answer: asyncio.Future[np.ndarray]
+    since: float
+    request: str
 
 
 class Batcher:
@@ -47,12 +50,15 @@ class Batcher:
         max_seconds: that a batch may take.
         lanes: batches at a time.
         initializer: called in each lane's thread before all else.
+        computed: called after each forward pass with the seconds that each of its inputs had waited, and its own.
     """
 
     def __init__(
         self, forward: Callable[[Sequence[Encoded]], np.ndarray], *, max_batch: int = 32, max_wait: float = 0.004,
         max_seconds: float = float("inf"), lanes: int = 1, initializer: Callable[[], None] | None = None,
+        computed: Callable[[Sequence[float], float], None] = lambda waited, seconds: None,
     ):  # fmt: skip
+        self._computed = computed
         self._forward, self.max_batch, self.max_wait, self.max_seconds = forward, max_batch, max_wait, max_seconds
         self.lanes, self.pace = lanes, 0.0
         """Seconds that a lane takes for an input, the newest batches weighing most; 0 before the first."""
@@ -91,15 +97,19 @@ class Batcher:
             self._coming -= 1
             self._changed.set()
 
-    async def submit(self, value: Encoded) -> np.ndarray:
+    async def submit(self, value: Encoded, waited: float = 0.0) -> np.ndarray:
         """One encoded input to its output.
+
+        Args:
+            waited: seconds that it has waited elsewhere.
 
         Raises:
             Problem: the model failed on this input, or the server is stopping.
         """
         if self._loop is None:
             raise overloaded("the server is stopping")
-        waiting = _Waiting(value, asyncio.get_running_loop().create_future())
+        answer, since = asyncio.get_running_loop().create_future(), time.monotonic() - waited
+        waiting = _Waiting(value, answer, since, REQUEST_ID.get())
         self._waiting.append(waiting)
         self._changed.set()
         return await waiting.answer
@@ -131,8 +141,11 @@ class Batcher:
             if batch:
                 began = time.monotonic()
                 values = [w.value for w in batch]
-                rows = await asyncio.get_running_loop().run_in_executor(self._threads, self._run, values)
-                pace = (time.monotonic() - began) / len(batch)
+                requests = " ".join(dict.fromkeys(w.request for w in batch))
+                rows = await asyncio.get_running_loop().run_in_executor(self._threads, self._run, values, requests)
+                seconds = time.monotonic() - began
+                self._computed([began - w.since for w in batch], seconds)
+                pace = seconds / len(batch)
                 self.pace = self.pace + NEWEST * (pace - self.pace) if self.pace else pace
                 for waiting, row in zip(batch, rows, strict=True):
                     if isinstance(row, Problem):
@@ -163,7 +176,7 @@ class Batcher:
         self._changed.clear()
         await self._changed.wait()
 
-    def _run(self, values: Sequence[Encoded]) -> list[np.ndarray | Problem]:
+    def _run(self, values: Sequence[Encoded], requests: str) -> list[np.ndarray | Problem]:
         """Outputs by input; where a batch fails each of it runs alone, so that only the cause fails."""
         try:
             rows = self._forward(values)
@@ -171,9 +184,9 @@ class Batcher:
                 raise ValueError(f"the model gave {len(rows)} outputs for {len(values)} inputs")
             return list(rows)
         except Exception:
-            log.exception("the forward pass of %d inputs failed", len(values))
+            log.exception("the forward pass of %d inputs failed", len(values), extra={"request": requests})
         if len(values) > 1:
-            return [row for value in values for row in self._run([value])]
+            return [row for value in values for row in self._run([value], requests)]
         return [Problem(500, "model-failed", "the model failed on this input")]
 
 

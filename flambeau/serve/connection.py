@@ -11,6 +11,8 @@ import h11
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
 from flambeau.serve.limits import LINGER_SECONDS, Limits
+from flambeau.serve.metrics import Metrics, gauge
+from flambeau.serve.observing import ID_HEADER, note_access, request_id
 from flambeau.serve.problems import Problem, overloaded
 
 IDLE, HEAD, BODY, WHOLE = "idle", "head", "body", "whole"
@@ -24,9 +26,9 @@ class Connection(H11Protocol):
     what we send must be taken within `timeout`: total times, so that a byte now and then does not win any.
     """
 
-    def __init__(self, limits: Limits, crowd: Crowd, **options: Any):
+    def __init__(self, limits: Limits, crowd: Crowd, metrics: Metrics, **options: Any):
         super().__init__(**options)
-        self.limits, self.crowd = limits, crowd
+        self.limits, self.crowd, self.metrics = limits, crowd, metrics
         self.phase, self.since = IDLE, 0.0
         self._deadline: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
@@ -124,9 +126,13 @@ class Connection(H11Protocol):
             lines = [
                 f"HTTP/1.1 {problem.status} {STATUS_PHRASES[problem.status].decode()}",
                 "content-type: application/json", f"content-length: {len(body)}", "connection: close",
+                f"{ID_HEADER}: {request_id(None)}",
                 *(f"{name.lower()}: {value}" for name, value in problem.headers.items()),
             ]  # fmt: skip
             self.transport.write("\r\n".join([*lines, "", ""]).encode() + body)
+            self.metrics.request("", "", "", problem.status, seconds := self.loop.time() - self.since)
+            self.metrics.rejection(problem.code, problem.status)
+            note_access("-", "-", problem.status, seconds, client=self.address)
         self.transport.close()
 
     def _unsupported_upgrade_warning(self) -> None:
@@ -157,6 +163,9 @@ class Crowd:
             return self._make_room(max(self._by_address.values(), key=len), newcomer)
         return True
 
+    def __len__(self) -> int:
+        return self._count
+
     def leave(self, connection: Connection) -> None:
         """Forgets it."""
         own = self._by_address.get(connection.address, set())
@@ -176,12 +185,13 @@ class Crowd:
         return True
 
 
-def connections(limits: Limits) -> type[Connection]:
+def connections(limits: Limits, metrics: Metrics) -> type[Connection]:
     """The connections of one server, which are a crowd of their own."""
 
     class Bounded(Connection):
         def __init__(self, **options: Any):
-            super().__init__(limits, crowd, **options)
+            super().__init__(limits, crowd, metrics, **options)
 
     crowd = Crowd(limits.max_connections, limits.max_per_address)
+    metrics.readings.append(lambda: [gauge("flambeau_connections", "Open connections.", (), [((), len(crowd))])])
     return Bounded

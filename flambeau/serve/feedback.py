@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Path, Query, Request
 from pydantic import BaseModel, Field, ValidationError
 
 from flambeau.core.errors import DataError
+from flambeau.serve.metrics import count, gauge
 from flambeau.serve.problems import Problem
 from flambeau.serve.protocol import json_body, read_json, validation_problem
 from flambeau.serve.registry import Registry
 from flambeau.serve.service import Service
 
 if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
     from flambeau.production.log import PredictionLog
 
 ID = r"^[0-9a-f]{32}$"
@@ -55,6 +59,13 @@ def add_routes(app: FastAPI, registry: Registry, kept_in: PredictionLog, refusal
             raise Problem(404, "not-found", f"no prediction {id} is in the log")
         kept_in.answer(id, target)
         return Taken(id=id)
+
+
+def log_readings(kept_in: PredictionLog) -> Iterable[Metric]:
+    """What has become of what was to be logged."""
+    yield count("flambeau_log_rows", "Rows that are in the log.", kept_in.counts.written)
+    yield count("flambeau_log_lost", "Rows that were left out for want of room.", kept_in.counts.lost)
+    yield gauge("flambeau_log_waiting", "Rows that wait on disk for the database.", (), [((), kept_in.counts.waiting)])
 
 
 def _target(service: Service, body: bytes) -> Any:

@@ -14,11 +14,13 @@ from starlette.requests import ClientDisconnect
 
 from flambeau.core.errors import UsageError
 from flambeau.serve.keys import Keys
+from flambeau.serve.metrics import Metrics, gauge
 from flambeau.serve.problems import Problem, body_too_large, busy, overloaded
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterable
 
+    from prometheus_client.metrics_core import Metric
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LINGER_SECONDS = 5.0
@@ -112,11 +114,20 @@ class Guard:
     passed the limit. The application gets a body when it is whole, and only then does the request take a place.
     """
 
-    def __init__(self, app: ASGIApp, limits: Limits, keys: Keys = Keys()):
+    def __init__(self, app: ASGIApp, limits: Limits, keys: Keys = Keys(), metrics: Metrics | None = None):
         self.app, self.limits, self.keys = app, limits, keys
         self.in_flight = 0
         self._held = 0
+        if metrics is not None:
+            metrics.readings.append(self._readings)
         self._uploads: dict[_Upload, None] = {}  # those that are not whole, the oldest first
+
+    def _readings(self) -> Iterable[Metric]:
+        yield gauge("flambeau_queue_requests", "Requests that have arrived whole, and wait or are computed.", (),
+                    [((), self.in_flight)])  # fmt: skip
+        yield gauge("flambeau_queue_limit", "How many they may be; further ones get 429.", (),
+                    [((), self.limits.max_queue)])  # fmt: skip
+        yield gauge("flambeau_uploads_bytes", "Bytes of the bodies that are held.", (), [((), self._held)])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -229,6 +240,7 @@ class Guard:
         A socket that is closed with unread bytes in it resets the connection, and the client may lose the answer. So
         the answer goes first, then what still arrives is read, up to the body limit and for some seconds.
         """
+        scope["rejected"] = problem.code
         body = problem.body(scope["path"])
         headers = {"content-type": "application/json", "content-length": str(len(body))}
         headers |= {} if whole else {"connection": "close"}

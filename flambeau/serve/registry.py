@@ -11,14 +11,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flambeau.core.errors import FlambeauError
+from flambeau.serve.metrics import Metrics, gauge
 from flambeau.serve.problems import Problem
 from flambeau.serve.protocol import Failed, ModelState, Predicted, Raw, VersionState
 from flambeau.serve.service import Service
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
 
 log = logging.getLogger(__name__)
 MOST_SHADOWED = 64
@@ -124,6 +128,7 @@ class Registry:
         make: a Service of a run or export at a path, for a model's name; raises FlambeauError. Called in a thread.
         sources: where the models at the start came from.
         versions: what their versions are called, where it is not 1.
+        metrics: where they count what they do.
     """
 
     def __init__(
@@ -132,15 +137,29 @@ class Registry:
         make: Callable[[str, str], Service],
         sources: Mapping[str, str] = {},
         versions: Mapping[str, str] = {},
+        metrics: Metrics | None = None,
     ):
-        self._make = make
+        self._make, self._metrics = make, metrics or Metrics()
+        self._metrics.readings.append(self._readings)
         first = {
-            name: Version(name, versions.get(name, "1"), service, sources.get(name))
+            name: self._version(name, versions.get(name, "1"), service, sources.get(name))
             for name, service in services.items()
         }
         self.models = {name: Model(version) for name, version in first.items()}
         self._loading = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def _version(self, model: str, name: str, service: Service, source: str | None) -> Version:
+        service.metrics = self._metrics.of(model, name)
+        return Version(model, name, service, source)
+
+    def _readings(self) -> Iterable[Metric]:
+        loaded = [(model, role, one) for model in self.models.values() for role, one in model.roles.items()]
+        labels = ("model", "version", "role")
+        yield gauge("flambeau_model_ready", "1 where a version is loaded and has made a first forward pass.", labels,
+                    [((m.name, one.name, role), float(one.service.ready)) for m, role, one in loaded])  # fmt: skip
+        yield gauge("flambeau_queue_inputs", "Inputs that wait or are computed.", ("model", "version"),
+                    [((m.name, one.name), one.service.underway) for m, _, one in loaded])  # fmt: skip
 
     async def start(self) -> None:
         """Starts all, and their warm-up."""
@@ -244,7 +263,7 @@ class Registry:
             service = await self._warm(name, source)
             if shadow:
                 service.kept_in = None  # what nobody was told is no prediction
-            made = Version(name, version or (model.next_name() if model else "1"), service, source)
+            made = self._version(name, version or (model.next_name() if model else "1"), service, source)
             if model is None:
                 self.models[name] = model = Model(made)
             elif shadow:

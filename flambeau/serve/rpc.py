@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import cache
 from importlib.util import find_spec
@@ -21,10 +23,14 @@ from flambeau.core.errors import MissingExtra, UsageError
 from flambeau.serve.inference import EXTENSIONS, Inference, infer, metadata
 from flambeau.serve.keys import Keys, key_of
 from flambeau.serve.limits import Limits
+from flambeau.serve.metrics import Metrics
+from flambeau.serve.observing import GONE, ID_HEADER, REQUEST_ID, note_access, request_id
 from flambeau.serve.problems import Problem, overloaded
 from flambeau.serve.registry import Registry
 from flambeau.serve.tensors import BYTES, bad_tensor, datatype_of, of_bytes, of_elements, of_json, to_bytes
 from flambeau.version import __version__
+
+log = logging.getLogger(__name__)
 
 SERVICE = "inference.GRPCInferenceService"
 PARAMETERS = "InferParameter{}"
@@ -186,8 +192,9 @@ def _parameters(sent: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextlib.asynccontextmanager
 async def serving(
-    registry: Registry, keys: Keys, limits: Limits, host: str, port: int, tls: tuple[Path, Path | None] | None = None
-) -> AsyncIterator[None]:
+    registry: Registry, keys: Keys, limits: Limits, metrics: Metrics, host: str, port: int,
+    tls: tuple[Path, Path | None] | None = None,
+) -> AsyncIterator[None]:  # fmt: skip
     """Answers calls while the block runs, in the event loop that runs it.
 
     Args:
@@ -212,17 +219,37 @@ async def serving(
         async def unary(request: Any, context: Any) -> Any:
             sent = {name.encode(): value.encode() if isinstance(value, str) else value
                     for name, value in context.invocation_metadata() or ()}  # fmt: skip
+            id = sent.get(ID_HEADER.encode())
+            id = request_id(id.decode() if id is not None else None)
+            REQUEST_ID.set(id)
+            began, status, told = time.perf_counter(), GONE, {}
+            context.set_trailing_metadata(((ID_HEADER, id),))
             try:
                 if method not in OPEN and (refusal := keys.refusal_of(key_of(sent))):
                     raise refusal
                 async with asyncio.timeout(limits.timeout):
-                    return answer(**await call(request))
+                    made = answer(**(told := await call(request)))
+                status = 200
+                return made
             except Problem as problem:
+                status = problem.status
+                metrics.rejection(problem.code, status)
                 code = getattr(grpc.StatusCode, codes.get(problem.status, "INTERNAL"))
                 await context.abort(code, problem.message)
             except TimeoutError:
-                told = f"this took longer than {limits.timeout:g} seconds"
-                await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, told)
+                status = 504
+                metrics.rejection("timeout", status)
+                late = f"this took longer than {limits.timeout:g} seconds"
+                await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, late)
+            except Exception:
+                status = 500
+                log.exception("%s failed", method)
+                await context.abort(grpc.StatusCode.INTERNAL, "the server failed; its log says why")
+            finally:
+                seconds, path = time.perf_counter() - began, f"/{SERVICE}/{method}"
+                of = told.get("model_name", ""), told.get("model_version", "")
+                metrics.request(*of, path, status, seconds)
+                note_access("gRPC", path, status, seconds, *of)
 
         return grpc.unary_unary_rpc_method_handler(
             unary, forms[f"{method}Request"].FromString, answer.SerializeToString

@@ -25,6 +25,7 @@ from flambeau.serve.connection import connections
 from flambeau.serve.folder import ModelFolder
 from flambeau.serve.keys import Keys
 from flambeau.serve.limits import Limits
+from flambeau.serve.metrics import Metrics
 
 if TYPE_CHECKING:
     from flambeau.production.log import PredictionLog
@@ -185,7 +186,7 @@ def _prepare(
     limits = _with_room(limits)
     predictors, sources = _load(served, title)
     title = title or (next(iter(predictors)) if len(predictors) == 1 else "Flambeau")
-    keys = Keys(doors.api_keys, doors.admin_keys)
+    keys, metrics = Keys(doors.api_keys, doors.admin_keys), Metrics()
     beside, folder = None, served if isinstance(served, ModelFolder) else None
     if doors.grpc_port is not None:
         from flambeau.serve import rpc
@@ -193,7 +194,9 @@ def _prepare(
         rpc.check_installed()
         _listen(host, doors.grpc_port).close()  # so that a port that is taken is told before anything is loaded
         tls = (doors.tls_cert, doors.tls_key) if doors.tls_cert is not None else None
-        beside = partial(rpc.serving, keys=keys, limits=limits, host=host, port=doors.grpc_port, tls=tls)
+        beside = partial(
+            rpc.serving, keys=keys, limits=limits, metrics=metrics, host=host, port=doors.grpc_port, tls=tls
+        )
     app = create_app(
         predictors,
         limits=limits,
@@ -203,6 +206,7 @@ def _prepare(
         kept_in=kept_in,
         beside=beside,
         folder=folder,
+        metrics=metrics,
     )
     doors.check()
     listener = _listen(host, port)
@@ -214,7 +218,8 @@ def _prepare(
             style="yellow",
         )
     config = uvicorn.Config(
-        app, http=connections(limits), ws="none", lifespan="on", log_config=None, access_log=False, server_header=False,
+        app, http=connections(limits, metrics), ws="none", lifespan="on", log_config=None, access_log=False,
+        server_header=False,
         proxy_headers=False, timeout_graceful_shutdown=int(limits.timeout) + 1,
         ssl_certfile=doors.tls_cert, ssl_keyfile=doors.tls_key,
     )  # fmt: skip

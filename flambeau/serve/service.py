@@ -20,10 +20,12 @@ from flambeau.fields import Field
 from flambeau.fields.decoding import upright
 from flambeau.predictor import Predictor
 from flambeau.predictor.explaining import PredictorExplaining
+from flambeau.serve import tracing
 from flambeau.serve.batching import Batcher, Encoded
 from flambeau.serve.generated import GenerateBody, Maker, Sample
 from flambeau.serve.limits import DEADLINE, Limits
 from flambeau.serve.memory import MemoryGate, memory_of
+from flambeau.serve.metrics import Metrics
 from flambeau.serve.problems import Problem, busy
 from flambeau.serve.protocol import (
     AskedColumn,
@@ -76,7 +78,7 @@ class Service:
                 fix="train on a Dataset with fields",
             )
         self.predictor, self.limits, self.name = predictor, limits, name
-        self.kept_in = kept_in
+        self.kept_in, self.metrics = kept_in, Metrics().of(name, "")
         self.fields: dict[str, Field] = {c: predictor.fields[c] for c in predictor.inputs if c != PRESENT}
         self.accepts_files = len(self.fields) == 1 and next(iter(self.fields.values())).reads_files
         self.target = predictor.fields.get(predictor.target or "")
@@ -93,6 +95,7 @@ class Service:
         self._batcher = Batcher(
             self.predictor.outputs, max_batch=self.limits.max_batch, max_wait=self.limits.max_wait,
             max_seconds=BATCH_SHARE * self.limits.timeout, lanes=lanes, initializer=lambda: torch.set_num_threads(each),
+            computed=self._computed,
         )  # fmt: skip
         self._room = asyncio.Semaphore(DECODED_BATCHES * self.limits.max_batch)
         self._batcher.start()
@@ -171,10 +174,13 @@ class Service:
     async def _one(self, raw: Raw, top: int, reject_below: float, explain: bool, reconstruct: bool) -> Predicted:
         began = time.perf_counter()
         async with self._room:  # so that of a crowd only the next few are held decoded
-            with self._batcher.coming():
+            waited = time.perf_counter() - began
+            with self._batcher.coming(), self._stage("decode"):
                 value, encoded = await self.in_thread(self._encode, raw.value)
-            row = await self._batcher.submit(encoded)
-        answer = await self.in_thread(self._decode, raw.name, value, row, top, reject_below)
+            with tracing.span("model"):
+                row = await self._batcher.submit(encoded, waited)
+        with self._stage("encode"):
+            answer = await self.in_thread(self._decode, raw.name, value, row, top, reject_below)
         if self.kept_in is not None:
             told, seconds = answer.model_dump(exclude_unset=True, exclude={"file"}), time.perf_counter() - began
             answer.id = self.kept_in.note(self.name, self.predictor.version, raw.value, told, seconds)
@@ -183,6 +189,17 @@ class Service:
         if reconstruct:
             answer.reconstruction = await self._batcher.apart(self._reconstruct, encoded)
         return answer
+
+    @contextlib.contextmanager
+    def _stage(self, stage: str) -> Iterator[None]:
+        began = time.perf_counter()
+        with tracing.span(stage):
+            yield
+        self.metrics.stage(stage, time.perf_counter() - began)
+
+    def _computed(self, waited: Sequence[float], seconds: float) -> None:
+        if self.ready:  # the first pass is nobody's
+            self.metrics.batch(waited, seconds)
 
     def _reconstruct(self, encoded: Encoded) -> Sample:
         """What comes back from the code of an input.

@@ -100,7 +100,7 @@ def matches(value: Any, schema: dict[str, Any], contract: dict[str, Any]) -> boo
 def test_the_contract_is_what_is_answered(client: httpx.Client, pictures: list[bytes]) -> None:
     contract = client.get("/openapi.json").json()
     assert {path for path in contract["paths"] if not path.startswith("/v2")} == {
-        "/v1/predict", "/v1/models", "/v1/models/{name}", "/model", "/healthz", "/readyz",
+        "/v1/predict", "/v1/models", "/v1/models/{name}", "/model", "/healthz", "/readyz", "/metrics",
     }  # fmt: skip
     body = contract["paths"]["/v1/predict"]["post"]["requestBody"]["content"]
     assert {"multipart/form-data", "image/*", "audio/*", "application/octet-stream"} == set(body)
