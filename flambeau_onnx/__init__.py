@@ -5,10 +5,11 @@ and Pillow with simplejpeg for pictures, soundfile with soxr for sounds, or toke
     load("runs/digits/exports/onnx").predict("three.png")
 
 or `python -m flambeau_onnx EXPORT FILE…`. What is done to a value before the graph gets it is here as Flambeau does it,
-for texts, sentences, pictures, sounds, tables of numbers and categories, and series; other kinds are refused by name.
-Answers go by the thresholds that a run chose.
+for texts, sentences, pictures, sounds, tables of numbers, dates and categories, series, and histories to forecast;
+other kinds are refused by name. Answers go by the thresholds that a run chose; boxes are told in pixels of the picture.
 """
 
-from flambeau_onnx.model import Answer, ExportError, Model, load
+from flambeau_onnx.errors import ExportError
+from flambeau_onnx.model import Answer, Model, load
 
 __all__ = ["Answer", "ExportError", "Model", "load"]

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from flambeau_onnx.model import ExportError, load
+from flambeau_onnx.errors import ExportError
+from flambeau_onnx.model import Answer, Model, load
 
 
-def values(files: list[str]) -> Iterator[tuple[str, Any]]:
+def values(model: Model, files: list[str]) -> Iterator[tuple[str, Any]]:
     """What is to be told about, and each raw value."""
     for file in files:
         path = Path(file)
@@ -23,13 +24,26 @@ def values(files: list[str]) -> Iterator[tuple[str, Any]]:
                 yield from ((f"line {i}", line.rstrip("\n")) for i, line in enumerate(sys.stdin, 1))
             elif path.suffix.lower() == ".csv":
                 with path.open(newline="", encoding="utf-8") as rows:
-                    yield from ((f"{file}, row {i}", row) for i, row in enumerate(csv.DictReader(rows), 1))
+                    read = list(csv.DictReader(rows))
+                if model.of_rows:
+                    yield from ((file, series) for series in model.apart(read)[0])
+                else:
+                    yield from ((f"{file}, row {i}", row) for i, row in enumerate(read, 1))
             elif path.suffix.lower() == ".txt":
                 yield file, path.read_text("utf-8")
             else:
                 yield file, path
         except (UnicodeDecodeError, csv.Error) as error:
             raise ExportError(f"{file} cannot be read ({error}); save it as UTF-8") from None
+
+
+def told(answer: Answer) -> str:
+    """An answer in a line."""
+    if answer.times:
+        steps = (f"{time} {number:.6g}" for time, number in zip(answer.times, answer.label, strict=True))
+        return (f"{answer.series}: " if answer.series else "") + ", ".join(steps)
+    sure = answer.probabilities.get(answer.label) if isinstance(answer.label, str) else None
+    return f"{answer.label}" + (f" ({sure:.4f})" if sure is not None else "")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,14 +55,12 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     try:
         model = load(asked.export)
-        named = list(values(asked.files))
+        named = list(values(model, asked.files))
         for (name, _), answer in zip(named, model.predict([value for _, value in named]), strict=True):
-            sure = answer.probabilities.get(answer.label) if isinstance(answer.label, str) else None
             if asked.json:
-                said = {"input": name, "label": answer.label, "probabilities": dict(answer.probabilities)}
-                print(json.dumps(said, ensure_ascii=False))
+                print(json.dumps({"input": name, **answer.to_dict()}, ensure_ascii=False))
             else:
-                print(f"{name}: {answer.label}" + (f" ({sure:.4f})" if sure is not None else ""))
+                print(f"{name}: {told(answer)}")
     except ImportError as error:
         needed = "pip install './flambeau_onnx[pictures,text,sounds,chinese]' has all"
         print(f"error: {error.name} is not installed, which this export needs; {needed}", file=sys.stderr)

@@ -11,14 +11,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from flambeau_onnx import cutting
+from flambeau_onnx import cutting, times
+from flambeau_onnx.errors import ExportError
+from flambeau_onnx.histories import History
 
 CHARACTERS = 16  # of a word of a sentence that is tagged
 JOINTS = "-'’.,:/&@"
-
-
-class ExportError(ValueError):
-    """An export or a value that cannot be used: what was found, and what to do."""
 
 
 class Encoder(Protocol):
@@ -30,6 +28,9 @@ class Encoder(Protocol):
 
     def parts(self, value: Any) -> list[str]:
         """The words that a sentence has."""
+
+    def apart(self, values: Any) -> tuple[list[Any], bool]:
+        """The raw values of what was given, and whether several were meant."""
 
 
 class Plain:
@@ -45,6 +46,9 @@ class Plain:
 
     def parts(self, value: Any) -> list[str]:
         raise ExportError("this input has no words")
+
+    def apart(self, values: Any) -> tuple[list[Any], bool]:
+        return (values, True) if isinstance(values, list) else ([values], False)
 
 
 class Text(Plain):
@@ -117,6 +121,13 @@ class Tokens(Plain):
 class Image(Plain):
     """uint8 (H, W, C)."""
 
+    def corners(self, value: Any, boxes: np.ndarray) -> np.ndarray:
+        """Boxes in 0…1 of the model's input, float32 (N, 4), in pixels of the raw picture."""
+        from flambeau_onnx import pictures
+
+        size = self.said["size"][0], self.said["size"][1]
+        return pictures.raw_boxes(boxes, pictures.frame(value, size, self.said["resize"]), size)
+
     def __call__(self, value: Any) -> np.ndarray:
         from flambeau_onnx import pictures
 
@@ -170,29 +181,26 @@ class Series(Plain):
 
 
 class Table(Plain):
-    """float32 (W): numbers, standardised, then categories' codes, 0 for an unknown one."""
+    """float32 (W): numbers, standardised, and what `Date` makes of dates, in their order; then categories' codes, 0 for
+    an unknown one."""
 
     def __init__(self, said: Mapping[str, Any]):
         super().__init__(said)
         kinds = {name: column["kind"] for name, column in said["columns"].items()}
-        dates = [name for name, kind in kinds.items() if kind not in ("number", "category")]
-        if dates:
-            raise ExportError(
-                f"the column '{dates[0]}' is of the kind {kinds[dates[0]]}, which is not read without Flambeau"
-            )
-        made: dict[str, Callable[[Mapping[str, Any]], Callable[[Any], float]]] = {
-            "number": _number,
-            "category": _category,
-        }
-        self.columns = {
-            name: made[kind](said["columns"][name]) for kind in made for name, one in kinds.items() if one == kind
-        }
+        made: dict[str, Callable[[Mapping[str, Any]], Callable[[Any], float | np.ndarray]]]
+        made = {"number": _number, "date": _date, "category": _category}
+        if unread := [name for name, kind in kinds.items() if kind not in made]:
+            name = unread[0]
+            raise ExportError(f"the column '{name}' is of the kind {kinds[name]}, which is not read without Flambeau")
+        last = {name: kind == "category" for name, kind in kinds.items()}
+        self.columns = {name: made[kinds[name]](said["columns"][name]) for name in sorted(kinds, key=last.__getitem__)}
 
     def __call__(self, value: Any) -> np.ndarray:
         missing = [name for name in self.columns if not isinstance(value, Mapping) or name not in value]
         if missing:
             raise ExportError(f"the row has no column '{missing[0]}'; expected {', '.join(self.said['columns'])}")
-        return np.asarray([encode(value[name]) for name, encode in self.columns.items()], np.float32)
+        parts = [np.ravel(encode(value[name])) for name, encode in self.columns.items()]
+        return np.concatenate(parts, dtype=np.float32)
 
 
 class Number(Plain):
@@ -210,8 +218,19 @@ class Number(Plain):
         return array
 
 
+class Date(Plain):
+    """float32 (7); see `times.date_features`."""
+
+    def __call__(self, value: Any) -> np.ndarray:
+        features = _date(self.said)(value)
+        if not np.isfinite(features).all():
+            raise ExportError("the date is missing")
+        return features
+
+
 ENCODERS: dict[str, Callable[[Mapping[str, Any]], Encoder]] = {
     "text": Text, "tokens": Tokens, "image": Image, "audio": Audio, "series": Series, "table": Table, "number": Number,
+    "date": Date, "history": History,
 }  # fmt: skip
 
 
@@ -247,6 +266,21 @@ def _number(said: Mapping[str, Any]) -> Callable[[Any], float]:
             number = NormalDist().inv_cdf(float(np.clip((below + above) / 2, 1e-7, 1 - 1e-7)))
         scaled = said["standardise"] or said["transform"] in ("log", "quantile")
         return (number - mean) / std if scaled else number
+
+    return encode
+
+
+def _date(said: Mapping[str, Any]) -> Callable[[Any], np.ndarray]:
+    form = times.TimeForm(said["read_as"], said["zone"], said["since"])
+
+    def encode(value: Any) -> np.ndarray:
+        try:
+            time = times.read(value, form)
+        except ValueError:
+            such = form.written(np.datetime64(round(said["mean"]), "D"))
+            raise ExportError(f"{value!r} is not a date; expected such as {such}") from None
+        days = np.nan if np.isnat(time) else time.astype(np.int64) / times.DAY
+        return times.date_features(np.asarray(days), said["mean"], said["std"])
 
     return encode
 

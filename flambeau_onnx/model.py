@@ -12,9 +12,13 @@ from typing import Any
 import numpy as np
 
 from flambeau_onnx import deciding
-from flambeau_onnx.encoders import ENCODERS, Encoder, ExportError
+from flambeau_onnx.encoders import ENCODERS, Encoder, Image
+from flambeau_onnx.errors import ExportError
+from flambeau_onnx.histories import History
 
 LENGTHS = "_lengths"
+CORNERS = ("x1", "y1", "x2", "y2")
+SURE = 0.3  # score that a box has at least which is said
 
 
 @dataclass(frozen=True)
@@ -23,15 +27,28 @@ class Answer:
 
     Attributes:
         label: of a class its name, `unknown` where the run chose to answer only when it is sure; of several labels the
-            list of those that are there; of a number the number; of a sentence its (word, tag) in order; None of any
-            other target, whose numbers are in `outputs`.
+            list of those that are there; of a number the number; of a sentence its (word, tag) in order; of a forecast
+            the numbers; of boxes {x1, y1, x2, y2, label, confidence} in pixels of the picture, the surest first; None
+            of any other target, whose numbers are in `outputs`.
         probabilities: of each class or label.
         outputs: what the graph gave for the value, by name.
+        quantiles: of a forecast, the numbers of each quantile where there are several.
+        times, series: of a forecast, when its steps are, and whose it is.
     """
 
     label: Any
     probabilities: Mapping[str, float] = field(default_factory=dict)
     outputs: Mapping[str, np.ndarray] = field(default_factory=dict)
+    quantiles: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    times: Sequence[str] | None = None
+    series: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON, without the outputs and what it has not."""
+        label = self.label.tolist() if isinstance(self.label, np.ndarray) else self.label
+        rest = {"probabilities": dict(self.probabilities), "quantiles": dict(self.quantiles), "times": self.times,
+                "series": self.series}  # fmt: skip
+        return {"label": label, **{name: value for name, value in rest.items() if value}}
 
 
 class Model:
@@ -60,29 +77,32 @@ class Model:
         self.target = self.manifest["target"]
         self._told = fields["fields"].get(self.target.get("column"), {})
         self.encoders = {name: _encoder(name, fields["fields"][name]) for name in fields["inputs"]}
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        graph = self.folder / self.program["file"]
-        try:
-            self.session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # noqa: BLE001 -- ONNX Runtime's have no family
-            raise ExportError(f"{graph} cannot be read ({error}); export the run again") from None
+        self.session = _session(self.folder / self.program["file"])
+        second = self.manifest["programs"].get("suppress")  # of boxes the surest
+        self._suppress = _session(self.folder / second["file"]) if second else None
 
     def predict(self, values: Any, batch: int = 64) -> Any:
         """An Answer for one raw value, a list of them for a list: paths, bytes or arrays of pictures, texts, sentences
-        as tuples of words, arrays of series, mappings of rows and of several inputs.
+        as tuples of words, arrays of series, mappings of rows and of several inputs. Of series to forecast all rows so
+        far, which are parted by the column that tells series apart.
 
         Raises:
             ExportError: a value cannot be read.
         """
-        many = isinstance(values, list)
-        listed = values if many else [values]
+        listed, many = self.apart(values)
         answers = [
             answer for start in range(0, len(listed), batch) for answer in self._answers(listed[start : start + batch])
         ]
         return answers if many else answers[0]
+
+    def apart(self, values: Any) -> tuple[list[Any], bool]:
+        """Raw values one by one, and whether several were meant."""
+        return next(iter(self.encoders.values())).apart(values)
+
+    @property
+    def of_rows(self) -> bool:
+        """Whether a value is made of several rows of a table."""
+        return any(isinstance(encoder, History) for encoder in self.encoders.values())
 
     def run(self, values: Sequence[Any]) -> dict[str, np.ndarray]:
         """What the graph gives for raw values, by name of the output."""
@@ -118,7 +138,9 @@ class Model:
 
     def _answer(self, outputs: dict[str, np.ndarray], value: Any) -> Answer:
         kind, labels = self.target.get("kind"), self.target.get("labels", [])
-        if kind not in ("category", "multilabel", "tags", "number"):
+        if kind == "boxes":
+            return Answer(self._boxes(outputs, value), outputs=outputs)
+        if kind not in ("category", "multilabel", "tags", "number", "forecast"):
             return Answer(None, outputs=outputs)
         given = outputs[self.target["answers"]]
         if kind == "category":
@@ -131,12 +153,53 @@ class Model:
             (name,) = self.encoders
             words = self.encoders[name].parts(self._by_input(value)[name])
             return Answer([(word, labels[int(p.argmax())]) for word, p in zip(words, given, strict=False)], {}, outputs)
+        if kind == "forecast":
+            return self._forecast(given, value, outputs)
         return Answer(_natural(given, self._told), {}, outputs)
+
+    def _forecast(self, given: np.ndarray, value: Any, outputs: Mapping[str, np.ndarray]) -> Answer:
+        """Of (H, Q) the middle quantile, and all of them."""
+        levels = self._told["quantiles"]
+        steps = given.astype(np.float64) * self._told["std"] + self._told["mean"]
+        middle = int(np.argmin(np.abs(np.asarray(levels) - 0.5)))
+        quantiles = {f"{q:g}": steps[:, i].tolist() for i, q in enumerate(levels)} if len(levels) > 1 else {}
+        (name, encoder), *_ = self.encoders.items()
+        asked = self._by_input(value)[name]
+        series, times = encoder.ahead(asked) if isinstance(encoder, History) else (None, None)
+        return Answer(steps[:, middle].tolist(), {}, outputs, quantiles, times, series)
+
+    def _boxes(self, outputs: Mapping[str, np.ndarray], value: Any) -> list[dict[str, Any]]:
+        """Those that are sure enough, and of candidates (N, K + 8) that the second program keeps."""
+        found = outputs.get(self.target["answers"])
+        if found is None:
+            if self._suppress is None:
+                raise ExportError(f"{self.folder} has no program that keeps the best boxes; export the run again")
+            found = self._suppress.run(None, {"candidates": outputs["candidates"][None]})[0][0]
+        kept = found[found[:, 4] > SURE]
+        name, encoder = next((n, one) for n, one in self.encoders.items() if isinstance(one, Image))
+        corners = encoder.corners(self._by_input(value)[name], kept[:, :4])
+        labels = self.target["labels"]
+        return [
+            {**dict(zip(CORNERS, (round(x, 2) for x in at.tolist()), strict=True)), "label": labels[int(one[5])],
+             "confidence": round(float(one[4]), 4)}
+            for one, at in zip(kept, corners, strict=True)
+        ]  # fmt: skip
 
 
 def load(folder: str | Path) -> Model:
     """The model of an export; see `Model`."""
     return Model(folder)
+
+
+def _session(graph: Path) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001 -- ONNX Runtime's have no family
+        raise ExportError(f"{graph} cannot be read ({error}); export the run again") from None
 
 
 def _encoder(name: str, said: Mapping[str, Any]) -> Encoder:

@@ -11,6 +11,8 @@ from PIL import Image as PILImage
 from PIL import ImageOps
 
 ORIENTATION = 0x0112  # the EXIF tag
+TURNED = (5, 6, 7, 8)  # its values where height and width change places
+MOST_PIXELS = 1 << 30  # a side
 
 
 def decode(source: Any, channels: int, size: tuple[int, int] | None, background: int = 255) -> np.ndarray:
@@ -55,6 +57,63 @@ def decode(source: Any, channels: int, size: tuple[int, int] | None, background:
         picture = PILImage.alpha_composite(back, picture.convert("RGBA"))
     pixels = np.asarray(picture.convert("RGB" if channels == 3 else "L"))
     return pixels if channels == 3 else pixels[..., None]
+
+
+def frame(source: Any, size: tuple[int, int], how: str) -> np.ndarray:
+    """How a picture, in any form that `decode` takes, lies in one of (H, W); see `framed`. Looks at its head only.
+
+    Raises:
+        OSError: it cannot be read, or is no picture.
+    """
+    if not isinstance(source, (str, Path, bytes)):
+        sides = np.shape(source)[0], np.shape(source)[1]
+        return framed(sides, sides, 1, 1, size, how)
+    wanted = (MOST_PIXELS, MOST_PIXELS) if how == "keep" else size  # what keeps its pixels is decoded at its own size
+    picture = PILImage.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+    (w, h), orientation = picture.size, picture.getexif().get(ORIENTATION, 1)
+    if picture.format == "JPEG" and picture.mode in ("RGB", "L") and orientation in (0, 1):
+        return framed((h, w), *scaled_jpeg((h, w), wanted), 1, size, how)
+    drafted = picture.draft("RGB", wanted[::-1]) if picture.format == "JPEG" else None
+    reduced = round(w / drafted[1][2]) if drafted else 1
+    sides, decoded = (h, w), picture.size[::-1]
+    if orientation in TURNED:
+        sides, decoded = sides[::-1], decoded[::-1]
+    return framed(sides, decoded, reduced, orientation, size, how)
+
+
+def scaled_jpeg(sides: tuple[int, int], size: tuple[int, int]) -> tuple[tuple[int, int], float]:
+    """The smallest (height, width) at which a JPEG of (h, w) is decoded that is not below a size, and how many pixels
+    of the one are a pixel of the other."""
+    h, w = sides
+    eighths = (k for k in range(1, 8) if -(-h * k // 8) >= size[0] and -(-w * k // 8) >= size[1])
+    k = next(eighths, 8)
+    return (-(-h * k // 8), -(-w * k // 8)), 8 / k
+
+
+def framed(
+    sides: tuple[int, int], decoded: tuple[int, int], reduced: float, orientation: int, size: tuple[int, int], how: str
+) -> np.ndarray:
+    """How a picture lies in one of (H, W), float32 (6): its height and width, turned as its EXIF says; then for x and
+    for y what its pixels are multiplied by, and what is added.
+
+    Args:
+        sides, decoded: (height, width) of the picture, and of what is decoded of it, both upright.
+        reduced: how many pixels of the one are a pixel of the other.
+    """
+    box, inner, (top, left) = fitted(decoded, size, how)
+    across, down = inner[1] / (box[2] - box[0]), inner[0] / (box[3] - box[1])
+    # the last pixel of a JPEG that is decoded small may stand for less than the others, and be the first once turned
+    above = (decoded[0] - sides[0] / reduced) * (orientation in (3, 4, 7, 8))
+    before = (decoded[1] - sides[1] / reduced) * (orientation in (2, 3, 6, 7))
+    x, y = left + (before - box[0]) * across, top + (above - box[1]) * down
+    return np.array([*sides, across / reduced, x, down / reduced, y], np.float32)
+
+
+def raw_boxes(boxes: np.ndarray, frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Boxes (N, 4) in 0…1 of what lies in (H, W) as `frame` says, in pixels of the picture, cut at its edges."""
+    height, width, across, x, down, y = frame.tolist()
+    placed = boxes.astype(np.float64) * [size[1], size[0], size[1], size[0]]
+    return np.clip((placed - [x, y, x, y]) / [across, down, across, down], 0, [width, height, width, height])
 
 
 class Fit(NamedTuple):

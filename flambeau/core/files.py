@@ -94,13 +94,19 @@ def _named(path: str | os.PathLike[str]) -> Iterator[None]:
         raise DataError(f"this is not a path ({error})", where=repr(path)) from None
 
 
+FULL = errno.ENOSPC, errno.EDQUOT
+
+
 @contextmanager
 def disk_full_named(path: Path) -> Iterator[None]:
     """Turns "no space left on device" into a RunError that says what it was writing and what is free."""
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        # what copies a folder tells in words alone what became of its files
+        texts = [str(reason) for *_, reason in error.args[0]] if isinstance(error, shutil.Error) else []
+        full = any(os.strerror(number) in text for number in FULL for text in texts)
+        if error.errno not in FULL and not full:
             raise
         parent = next(p for p in [path, *path.parents] if p.exists())
         free = shutil.disk_usage(parent).free

@@ -86,7 +86,9 @@ class Deployed(nn.Module):
         if self.program.of_rows is None:
             return None
         rows = torch.arange(length_of(gathered))
-        return {name: value.numpy() for name, value in self.program.of_rows(self._prepare(rows, gathered)).items()}
+        with torch.inference_mode():
+            taken = self.program.of_rows(self._prepare(rows, gathered))
+        return {name: value.numpy() for name, value in taken.items()}
 
 
 Columns = dict[str, tuple[str, Field]]

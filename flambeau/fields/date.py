@@ -13,11 +13,9 @@ from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import FIELDS, Encoding, Field, Recognition
 from flambeau.fields.describing import spread
 from flambeau.fields.time.timeforms import DIGITS, Note, find_form
-from flambeau.fields.time.times import LONGEST, PIVOT, UNIX, TimeForm, pattern, read
+from flambeau.fields.time.times import LONGEST, pattern, read
+from flambeau_onnx.times import CYCLES, DAY, PIVOT, UNIX, TimeForm, date_features
 
-CYCLES = {"year": 365.2425, "week": 7.0, "day": 1.0}
-"""Days of each cycle that a date has a place in."""
-DAY = np.timedelta64(1, "D") / np.timedelta64(1, "us")
 SAMPLE = 1000
 
 
@@ -153,9 +151,7 @@ class Date(Field):
 
     def features(self, days: np.ndarray) -> np.ndarray:
         """Days (N) to float32 (N, 7), NaN where there is no date."""
-        angles = [2 * np.pi * (days / cycle) for cycle in CYCLES.values()]
-        columns = [(days - self.mean) / self.std, *(f(a) for a in angles for f in (np.sin, np.cos))]
-        return np.stack(columns, -1).astype(np.float32)
+        return date_features(days, self.mean, self.std)
 
     def natural(self, standard: np.ndarray) -> np.ndarray:
         """Encoded days, float64 (N), as dates are written, to the day."""

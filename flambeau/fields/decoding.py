@@ -25,7 +25,7 @@ from flambeau.fields.picture.pixels import (
     open_picture,
     scaled,
 )
-from flambeau_onnx.pictures import fitted, resize
+from flambeau_onnx.pictures import framed, resize, scaled_jpeg
 
 __all__ = ["MAX_PIXELS", "SUFFIXES", "check_pixels", "decode", "from_pil", "read_bytes", "resize"]
 
@@ -197,21 +197,15 @@ def _from_array(value: Any, channels: int, background: int, values: Range | None
 
 
 def frame(source: Any, size: tuple[int, int], how: str) -> np.ndarray:
-    """How a picture, in any form that `decode` takes, lies in one of (H, W), float32 (6): its height and width, turned
-    as its EXIF says; then for x and for y what its pixels are multiplied by, and what is added. Looks at its head only.
+    """How a picture, in any form that `decode` takes, lies in one of (H, W), float32 (6); see
+    `flambeau_onnx.pictures.framed`. Looks at its head only.
 
     Raises:
         DataError: it is not a picture.
     """
     # what keeps its pixels is decoded at its own size
     sides, decoded, reduced, orientation = _decoded_sides(source, (MAX_PIXELS, MAX_PIXELS) if how == "keep" else size)
-    box, inner, (top, left) = fitted(decoded, size, how)
-    across, down = inner[1] / (box[2] - box[0]), inner[0] / (box[3] - box[1])
-    # the last pixel of a JPEG that is decoded small may stand for less than the others, and be the first once turned
-    above = (decoded[0] - sides[0] / reduced) * (orientation in (3, 4, 7, 8))
-    before = (decoded[1] - sides[1] / reduced) * (orientation in (2, 3, 6, 7))
-    x, y = left + (before - box[0]) * across, top + (above - box[1]) * down
-    return np.array([*sides, across / reduced, x, down / reduced, y], np.float32)
+    return framed(sides, decoded, reduced, orientation, size, how)
 
 
 def upright(source: Any) -> tuple[tuple[int, int], int]:
@@ -234,9 +228,7 @@ def _decoded_sides(source: Any, size: tuple[int, int]) -> tuple[tuple[int, int],
             if data[:2] == b"\xff\xd8" and _upright(data):
                 h, w, colour, _ = simplejpeg.decode_jpeg_header(data)
                 if colour in ("YCbCr", "Gray", "RGB"):
-                    eighths = (k for k in range(1, 8) if -(-h * k // 8) >= size[0] and -(-w * k // 8) >= size[1])
-                    k = next(eighths, 8)
-                    return (h, w), (-(-h * k // 8), -(-w * k // 8)), 8 / k, 1
+                    return (h, w), *scaled_jpeg((h, w), size), 1
             with open_picture(data) as picture:
                 w, h = picture.size
                 drafted = picture.draft("RGB", size[::-1]) if picture.format == "JPEG" else None

@@ -17,10 +17,11 @@ from flambeau.fields.base import FIELDS, Encoding, Field
 from flambeau.fields.columns import Views
 from flambeau.fields.heat import Heat, Site, blocks, listed
 from flambeau.fields.series import Series, drawn_heat
-from flambeau.fields.time.layout import Layout, times_after
-from flambeau.fields.time.timeline import Timeline, last_known, timeline
+from flambeau.fields.time.layout import Layout
+from flambeau.fields.time.timeline import Timeline, timeline
 from flambeau.robustness import Corruption
 from flambeau.robustness.numbers import STEPS, spread_of
+from flambeau_onnx.steps import last_known, standardised, times_after
 
 SHOWN_SERIES, SHOWN_STEPS = 3, 600
 
@@ -155,10 +156,7 @@ class History(Field):
         return self._standard(last_known(value.astype(np.float64)))
 
     def _standard(self, array: np.ndarray) -> np.ndarray:
-        if self.low:
-            array = array.copy()
-            array[:, 1:] = np.clip(array[:, 1:], self.low[1:], self.high[1:])
-        return np.nan_to_num((array - np.asarray(self.mean)) / np.asarray(self.std)).astype(np.float32)
+        return standardised(array, self.mean, self.std, self.low, self.high)
 
     def window(self, value: Any) -> tuple[np.ndarray, Timeline]:
         """The window at the end of a table with one series, float64 (L + H, C), and the timeline that it is of.

@@ -255,7 +255,8 @@ class Supervised(Objective):
             return self._answers(self.forward(batch), batch)
 
     def programs(self) -> dict[str, Program]:
-        return {"predict": Program(self._exported)}
+        after = {} if self._own_loss is not None else self.task.programs(self._exported)
+        return {"predict": Program(self._exported), **after}
 
     def _exported(self, batch: Batch) -> dict[str, Tensor]:
         output = self.forward(batch)

@@ -23,6 +23,9 @@ from flambeau.evaluation import held_out
 from flambeau.exports import Manifest
 from flambeau.objectives.generative import Generative
 from flambeau.objectives.language import LanguageModel
+from flambeau.objectives.prediction import Prediction
+from flambeau_onnx import Answer
+from flambeau_onnx import load as alone
 
 FORMATS = "program", "onnx"
 BATCHES = 1, 7, 64
@@ -117,6 +120,7 @@ CASES: dict[str, Callable[[Path], Written]] = {
     "faster_rcnn": detector("torchvision:fasterrcnn_mobilenet_v3_large_320_fpn"),
     "ssdlite": detector("torchvision:ssdlite320_mobilenet_v3_large"),
 }  # fmt: skip
+JOINED = ("ensemble",)  # whose members are programs each
 REFUSED = {
     "translation": "token by token", "faster_rcnn": "the model has no graph", "ssdlite": "the model has no graph",
 }  # fmt: skip
@@ -146,6 +150,25 @@ def near(ours: np.ndarray, theirs: np.ndarray) -> None:
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=NEAR * np.abs(theirs).max())
 
 
+def alike(ours: Answer, theirs: Prediction) -> None:
+    """What answers without torch says what the run does."""
+    for name, chance in ours.probabilities.items():
+        assert chance == pytest.approx(theirs.probabilities[name], abs=NEAR)
+    if isinstance(theirs.label, float) or theirs.times is not None:
+        assert ours.label == pytest.approx(theirs.label, rel=NEAR)
+        assert (ours.times, ours.series) == (theirs.times, theirs.series)
+        assert set(ours.quantiles) == set(theirs.quantiles or {})
+    elif theirs.tokens is not None:
+        assert ours.label == list(zip(theirs.tokens, theirs.label, strict=True))
+    elif isinstance(theirs.label, list) and theirs.label and isinstance(theirs.label[0], dict):
+        for one, other in zip(ours.label, theirs.label, strict=True):
+            assert one["label"] == other["label"] and one == pytest.approx(other, abs=0.02)
+    elif ours.label is not None:
+        assert ours.label == theirs.label
+    else:  # pictures and masks: what the graph gave is all that there is
+        assert ours.outputs
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("kind", CASES)
@@ -167,6 +190,10 @@ def test_an_export_answers_as_its_run_does(kind: str, format: str, trained: Call
         for count in BATCHES:
             some = [encoded[i % len(encoded)] for i in range(count)]
             near(exported.outputs(some), run.outputs(some))
+        if format == "onnx" and not isinstance(run.objective, Generative | LanguageModel) and kind not in JOINED:
+            asked = run.listed(pl.read_csv("light.csv").to_dicts())[0] if kind == "forecast" else values[:8]
+            for ours, theirs in zip(alone(folder).predict([*asked]), run.predict([*asked]), strict=True):
+                alike(ours, theirs)
         if isinstance(run.objective, Generative) and run.objective.makes_of_noise:
             ours, theirs = (one.objective.generate(7, torch.Generator().manual_seed(0)) for one in (exported, run))
             near(ours.detach().numpy(), theirs.detach().numpy())

@@ -23,7 +23,10 @@ from words import sentences
 import flambeau as fb
 from flambeau.data.sources.opening import from_path
 from flambeau.evaluation import evaluate_run
-from flambeau.fields import Audio, Category, Field, Image, Number, Series, Table, Text, Tokens
+from flambeau.fields import Audio, Category, Date, Field, History, Image, Number, Series, Table, Text, Tokens
+from flambeau.fields.decoding import frame
+from flambeau.fields.time.timeline import plan
+from flambeau.models.detection import Suppression
 from flambeau.objectives.decisions import Wish
 from flambeau_onnx import load
 from flambeau_onnx.encoders import ENCODERS, ExportError
@@ -62,7 +65,10 @@ ROWS = [
     {"width": [0.5, 2.0, None, 7.25][i % 4], "code": ["007", "a", "b", None][i % 4], "flag": i % 3 == 0}
     for i in range(90)
 ]
-STRANGE = [{"width": 99.0, "code": 7, "flag": "TRUE"}, {"width": "1.5", "code": "new", "flag": None}]
+for i, row in enumerate(ROWS):
+    row["day"] = [f"{1 + i % 28}.{1 + i % 12}.2024", f"{1 + i % 28}.02.2023 14:30", None][i % 3]
+STRANGE = [{"width": 99.0, "code": 7, "flag": "TRUE", "day": "2024-02-29T07:00:00"},
+           {"width": "1.5", "code": "new", "flag": None, "day": np.datetime64("2025-01-01")}]  # fmt: skip
 FIELDS: dict[str, tuple[Field, Sequence[Any], Sequence[Any]]] = {
     "words": (Text("words", characters=300), TEXTS, TEXTS),
     "characters": (Text("characters", lower=False), TEXTS, TEXTS),
@@ -75,7 +81,12 @@ FIELDS: dict[str, tuple[Field, Sequence[Any], Sequence[Any]]] = {
     "heard": (Audio(), CLIPS, CLIPS),
     "heard whole": (Audio(rate=12_000, segment="windows"), CLIPS, CLIPS),
     "series": (Series(), [[1.0, 2.0, 4.0], [2.0, 2.5, 9.0]], [[3.0, 1.0], [5.0, float("nan"), 2.0, 8.0]]),
-    "rows": (Table({"width": Number(), "code": Category(), "flag": Category()}), ROWS, [*ROWS[:5], *STRANGE]),
+    "rows": (
+        Table({"width": Number(), "code": Category(), "day": Date(), "flag": Category()}),
+        ROWS,
+        [*ROWS[:5], *STRANGE],
+    ),
+    "date": (Date(), ["31/12/2023", "1/2/2024 5 pm"], ["7/3/2024", "7/3/2024 11:00 PM", "2024-03-07 23:00:00.5"]),
     "number": (Number(transform="log"), [1.0, 10.0, 200.0], [3.5]),
 }
 
@@ -90,6 +101,78 @@ def test_a_value_is_encoded_as_its_field_does(name: str) -> None:
         assert ours.dtype == theirs.dtype and encode.ragged == field.encoding.ragged
         # normal quantiles come of two approximations
         np.testing.assert_allclose(ours, theirs, rtol=1e-6 if ours.dtype.kind == "f" else 0, atol=1e-7)
+
+
+def observations(times: Sequence[Any], shop: str = "a", ahead: int = 6) -> list[dict[str, Any]]:
+    """Sales with a course, of which those of the last steps are not known; a day of rest is missing."""
+    known = len(times) - ahead
+    rows = [{"when": t, "shop": shop, "sold": 50 + 9 * np.sin(i / 3) if i < known else None, "rain": i % 11 * 0.5,
+             "sale": ["no", "yes"][i % 5 == 0]} for i, t in enumerate(times)]  # fmt: skip
+    return rows[:20] + rows[21:]
+
+
+def written(start: str, step: str, form: str, count: int = 80) -> list[str]:
+    times = np.datetime64(start) + np.arange(count) * np.timedelta64(1, step)  # type: ignore[call-overload]
+    return [t.astype("datetime64[us]").item().strftime(form) for t in times]
+
+
+TIMES: dict[str, Sequence[Any]] = {
+    "hours": written("2024-01-30T05", "h", "%Y-%m-%d %H:%M"), "days": written("2022-05-30", "D", "%d.%m.%Y", 800),
+    "months": [str(np.datetime64("2019-03") + i) for i in range(80)], "numbers": [2 * i for i in range(80)],
+    "odd": [i**2 for i in range(80)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TIMES)
+def test_rows_in_time_are_the_window_that_their_field_makes_of_them(kind: str) -> None:
+    rows = observations(TIMES[kind])
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    layout, _ = plan(columns, time="when", target="sold", id="shop", known=["sale"])
+    field = History(vars(layout), 12, 6)
+    line = field.lines(columns)
+    field.fit([field.ends(line)[0], np.random.default_rng(0).normal(50, 9, field.encoding.shape)])
+    encode = ENCODERS["history"](json.loads(json.dumps(field.to_dict())))
+    later = observations(TIMES[kind], "b")
+    (one, other), many = encode.apart(rows + later)
+    assert many and one == tuple(rows) and other == tuple(later)
+    for value in (one, tuple(reversed(one)), one[-30:], field.ends(line)[0]):
+        np.testing.assert_allclose(encode(value), field.encode(value), rtol=1e-6)
+    assert encode.ahead(one)[1] == field.ahead(one)[1]
+    for spoilt, told in (
+        (one[-9:], "steps, of 12"), (one[:-6], "sale must be known"), ((*one, one[-1]), "same time"),
+        ((*one[:-1], {**one[-1], "rain": "wet"}), "'wet' is not a number"), ((*one, *other), "2 series"),
+        (({"when": 1},), "no column 'shop'"), ((*one[:-1], {**one[-1], "when": "soon"}), "not a time"),
+    ):  # fmt: skip
+        with pytest.raises(ExportError, match=told):
+            encode(spoilt)
+
+
+@pytest.mark.parametrize("how", ["squash", "crop", "pad", "keep"])
+def test_a_picture_lies_where_its_field_puts_it(how: str) -> None:
+    from flambeau_onnx import pictures
+
+    for photo in PHOTOS:
+        for size in ((48, 48), (100, 300), (500, 700)):
+            np.testing.assert_array_equal(pictures.frame(photo, size, how), frame(photo, size, how))
+
+
+def test_of_boxes_a_graph_of_its_own_keeps_the_best(tmp_path: Path) -> None:
+    import onnxruntime
+    import torch
+
+    from flambeau.exports.onnx import translated
+
+    free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("places")}
+    program = torch.export.export(Suppression(), (torch.zeros(3, 24, 11),), dynamic_shapes=(free,))
+    session = onnxruntime.InferenceSession(translated(program).SerializeToString())
+    generator = np.random.default_rng(0)
+    for batch, count in ((1, 1), (7, 30), (64, 90), (2, 400)):
+        boxes = np.sort(generator.random((batch, count, 2, 2)), 2).reshape(batch, count, 4)
+        raw = np.concatenate([3 * generator.normal(size=(batch, count, 3)), boxes, boxes], 2).astype(np.float32)
+        raw[0] = -30  # a picture without a thing
+        (ours,) = session.run(None, {session.get_inputs()[0].name: raw})
+        np.testing.assert_allclose(ours, Suppression()(torch.from_numpy(raw)).numpy(), atol=1e-6)
+        assert not ours[0].any() and (batch == 1 or ours[1:].any())
 
 
 @pytest.mark.parametrize("value", ["1.234", None, float("inf")])
@@ -133,12 +216,13 @@ def answered(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 def test_the_command_answers_rows_of_a_table_where_there_is_no_torch(run: Path, tmp_path: Path) -> None:
     rows = tmp_path / "rows.csv"
-    rows.write_text("width,code,flag\n0.5,007,True\n,b,False\n7.25,new,True\n")
+    rows.write_text("width,code,flag,day\n0.5,007,True,1.3.2024\n,b,False,\n7.25,new,True,31.12.2023 14:30\n")
     done = answered(run.parent / "export", rows, "--json")
     assert done.returncode == 0, done.stderr
     ours = [json.loads(line) for line in done.stdout.splitlines()]
-    values = [{"width": 0.5, "code": "007", "flag": True}, {"width": None, "code": "b", "flag": False},
-              {"width": 7.25, "code": "new", "flag": True}]  # fmt: skip
+    values = [{"width": 0.5, "code": "007", "flag": True, "day": "1.3.2024"},
+              {"width": None, "code": "b", "flag": False, "day": None},
+              {"width": 7.25, "code": "new", "flag": True, "day": "31.12.2023 14:30"}]  # fmt: skip
     for our, their in zip(ours, fb.load(run).predict(values), strict=True):
         assert our["label"] == their.label
         assert our["probabilities"] == pytest.approx(their.probabilities, abs=1e-5)
@@ -169,7 +253,7 @@ def test_what_cannot_be_used_is_told_in_one_line(run: Path, tmp_path: Path) -> N
     (broken / "predict.onnx").write_bytes(b"not a graph")
     for arguments, told in (
         ((run, rows), "export.json cannot be read"),
-        ((run.parent / "export", rows), "no column 'flag'"),
+        ((run.parent / "export", rows), "no column 'day'"),
         ((run.parent / "export", tmp_path / "none.csv"), "none.csv"),
         ((run.parent / "export", latin), "latin.csv cannot be read"),
         ((broken, rows), "predict.onnx cannot be read"),

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import flambeau as fb
 from flambeau.core.errors import FlambeauError
 from flambeau.training import checkpoint
 
@@ -117,3 +119,27 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_old_one(disk: Callable[[str],
         assert facts == {"at": 1}
         assert state["model"]["w"].equal(torch.arange(50_000))
         assert [p.name for p in small.path.iterdir()] == ["step-1"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = fb.Dataset({"width": np.arange(80.0), "kind": ["a", "b"] * 40}, target="kind")
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    fb.Learner(data, run=folder, model="resmlp", epochs=1, baseline=False, quiet=True).fit(check=False)
+    return folder
+
+
+@pytest.mark.parametrize("format", ["program", "onnx", "torchscript", "hf"])
+def test_while_exporting(run: Path, disk: Callable[[str], Disk], format: str) -> None:
+    small = disk("4m")
+    (small.path / "out").mkdir()
+    if format != "hf":  # which replaces nothing
+        (small.path / "out" / "export.json").write_text("of before")
+    for left in (0, 16 * 1024, 96 * 1024):  # for no file, for the first one, for some
+        small.fill(but=left)
+        with pytest.raises(FlambeauError, match="the disk is full"):
+            fb.export(run, format=format, out=small.path / "out")
+        small.free()
+        assert [path.name for path in small.path.iterdir()] == ["out"]
+        assert [path.name for path in (small.path / "out").iterdir()] == ["export.json"] * (format != "hf")
+    fb.load(fb.export(run, format=format, out=small.path / "out").path)

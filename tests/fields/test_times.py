@@ -13,7 +13,9 @@ import flambeau as fb
 from flambeau.core.errors import UsageError
 from flambeau.fields import Date
 from flambeau.fields.time.timeforms import find_form
-from flambeau.fields.time.times import TimeForm, parsed, read, texts_of
+from flambeau.fields.time.times import parsed, read, texts_of
+from flambeau_onnx.times import TimeForm
+from flambeau_onnx.times import read as read_one
 
 DAYS = [dt.datetime(2023, 12, 25) + dt.timedelta(days=i) for i in range(60)]
 HOURS = [dt.datetime(2023, 12, 31, 9) + dt.timedelta(hours=i) for i in range(60)]
@@ -56,6 +58,7 @@ def test_what_is_written_is_read_and_written_so_again(times: list[dt.datetime], 
     when, wrong = read(texts, found.form)
     assert when.tolist() == times and not len(wrong)
     assert [found.form.written(t) for t in when] == texts
+    assert [read_one(text, found.form) for text in texts] == list(when)  # as what has no polars reads them
 
 
 @pytest.mark.parametrize(

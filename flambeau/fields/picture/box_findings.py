@@ -13,11 +13,12 @@ from flambeau.core.errors import DataError
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import Field
 from flambeau.fields.boxes import Box, read
-from flambeau.fields.decoding import fitted, upright
+from flambeau.fields.decoding import upright
 from flambeau.fields.image import Image
 from flambeau.fields.picture.instances import area_of
 from flambeau.fields.picture.looking import size_of
 from flambeau.fields.picture.pixels import TURNED
+from flambeau_onnx.pictures import fitted
 
 EDGE = 1.0  # pixels that a box may lie outside of its picture, as tools that count from 1 write it
 LEAST = 4.0  # pixels across, at the size that a model sees, under which a thing is hardly seen

@@ -4,109 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from flambeau.core.errors import DataError
 from flambeau.fields.numerals import Numerals, as_numbers
-from flambeau.fields.time.times import TimeForm
+from flambeau_onnx.steps import Layout as Plain
+from flambeau_onnx.times import DAY
 
-DAY = 86_400_000_000  # in microseconds, as times are counted
 REGULAR = 0.6  # share of steps that must be of one length
 YEARS = 2  # that data must span for the time of the year to be told apart from a trend
 
 
-@dataclass
-class Layout:
-    """What the columns of a table of observations are, as plain data.
-
-    Attributes:
-        time: the column of times: dates, or numbers that rise.
-        target: the column that is forecast.
-        id: the column that tells series apart; None for one series.
-        past: other columns that are known up to now.
-        known: columns that are known for the steps ahead too: calendars, plans, what never changes in a series.
-        classes: the values of columns of categories, by column.
-        unit: what a step is counted in: `us`, `month`, `number`, or `order` where steps have no common length.
-        step: length of a step in that unit (of `order` in `us`); 0 for numbers without a common step.
-        weekdays: whether there is no row on a Saturday or Sunday.
-        date_format: how times are written, where they are texts or numbers that stand for dates; see `TimeForm`.
-        yearly: whether the time of the year is told to the model.
-        zone, since: the offset of the clock that times are kept in, and the first of two-digit years; see `TimeForm`.
-        month_day: of steps of months that do not all have one day: the day of the month they are at, or the last one
-            there is of shorter months; 0 for the last working day, -1 for the first.
-        held_out_from: the first time that is not trained on, as the table has it.
-        numerals: how the numbers of columns are written, where that is not as programs do; see `Numerals`.
-    """
-
-    time: str
-    target: str
-    id: str | None = None
-    past: list[str] = field(default_factory=list)
-    known: list[str] = field(default_factory=list)
-    classes: dict[str, list[str]] = field(default_factory=dict)
-    unit: str = "order"
-    step: float = 1.0
-    weekdays: bool = False
-    date_format: str | None = None
-    yearly: bool = False
-    zone: str | None = None
-    since: int = TimeForm.since
-    month_day: int | None = None
-    numerals: dict[str, str] = field(default_factory=dict)
-    held_out_from: str | None = None
-
-    @property
-    def form(self) -> TimeForm:
-        """How times are written."""
-        return TimeForm(self.date_format, self.zone, self.since)
-
-    @property
-    def of_dates(self) -> bool | None:
-        """Whether its times are dates, and not numbers; None where no step has been found yet."""
-        if self.unit == "order" and self.step == Layout.step:
-            return None
-        return self.unit in ("us", "month") or (self.unit == "order" and self.step > 0)
-
-    @property
-    def columns(self) -> list[str]:
-        """All columns that are read."""
-        named = [self.time, *([self.id] if self.id else []), self.target, *self.past, *self.known]
-        return list(dict.fromkeys(named))
-
-    @property
-    def channels(self) -> list[str]:
-        """What each step of a timeline has: the target, what is known up to now, and what is known ahead."""
-        return [self.target, *self._expanded(self.past), *self._expanded(self.known), *self.clock]
-
-    @property
-    def num_known(self) -> int:
-        """How many of the channels, the last ones, are known ahead."""
-        return len(self._expanded(self.known)) + len(self.clock)
-
-    @property
-    def clock(self) -> list[str]:
-        """What the time itself tells: places in the day, the week and the year, where a step is shorter."""
-        if self.unit == "number" or not self.step:
-            return []
-        length = self.step * 30 * DAY if self.unit == "month" else self.step
-        names = []
-        if length < DAY:
-            names += ["day sin 1", "day cos 1", "day sin 2", "day cos 2"]
-        if length <= DAY:
-            names += [f"weekday {d}" for d in range(1, 8)]
-        if length <= 92 * DAY and self.yearly:
-            names += ["year sin", "year cos"]
-        return names
-
-    def written(self, time: Any) -> str:
-        """A time as the table has it: in its format, or as YYYY-MM-DD with hours where steps are shorter than a day."""
-        if not isinstance(time, np.datetime64):
-            return f"{float(time):.10g}"
-        whole_days = self.unit == "month" or self.step >= DAY
-        return self.form.written(time, "%Y-%m-%d" if whole_days else "%Y-%m-%d %H:%M:%S%z")
+class Layout(Plain):
+    """What the columns of a table of observations are; see `flambeau_onnx.steps.Layout`."""
 
     @property
     def words(self) -> str:
@@ -126,9 +38,6 @@ class Layout:
     def numbers(self, name: str, values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
         """The numbers of a column, float64 (N), and the rows that hold none; see `as_numbers`."""
         return as_numbers(values, Numerals.parse(self.numerals.get(name, "")))
-
-    def _expanded(self, names: Sequence[str]) -> list[str]:
-        return [c for n in names for c in ([f"{n} = {v}" for v in self.classes[n]] if n in self.classes else [n])]
 
 
 def find_step(times: np.ndarray, series: np.ndarray, layout: Layout) -> None:
@@ -195,55 +104,6 @@ def _month_day(times: np.ndarray) -> int | None:
         return -1
     size = (last - months.astype("datetime64[D]")).astype(np.int64) + 1
     return int(day.max()) if np.ptp(day) and (day == np.minimum(day.max(), size)).all() else None
-
-
-def filled_times(times: np.ndarray, at: np.ndarray, length: int, layout: Layout) -> np.ndarray:
-    """The times of all places of a series, from those of its rows."""
-    if times.dtype.kind != "M":
-        return np.interp(np.arange(length), at, times)
-    return np.concatenate((times[:1], times_after(times[:1], length - 1, layout)))
-
-
-def times_after(times: np.ndarray, count: int, layout: Layout) -> np.ndarray:
-    """The times of the steps after the last."""
-    last, steps = times[-1], np.arange(1, count + 1)
-    if layout.unit == "month":
-        start = last.astype("datetime64[M]")
-        months = start + steps * int(layout.step)
-        if layout.month_day is None:
-            return months.astype("datetime64[us]") + (last - start)
-        ends = (months + 1).astype("datetime64[D]") - 1
-        if layout.month_day > 0:
-            days = np.minimum(months.astype("datetime64[D]") + (layout.month_day - 1), ends)
-        elif layout.month_day:
-            days = np.busday_offset(months.astype("datetime64[D]"), 0, roll="forward")
-        else:
-            days = np.busday_offset(ends, 0, roll="backward")
-        return days.astype("datetime64[us]") + (last - last.astype("datetime64[D]"))
-    if times.dtype.kind != "M":
-        return last + steps * (layout.step or 1.0)
-    if layout.weekdays:
-        days = np.busday_offset(last.astype("datetime64[D]"), steps, roll="backward").astype("datetime64[us]")
-        return days + (last - last.astype("datetime64[D]"))
-    return last + (steps * layout.step).astype("timedelta64[us]")
-
-
-def clock_of(times: np.ndarray, layout: Layout) -> np.ndarray:
-    """What the time tells, float64 (T, len(layout.clock))."""
-    names = layout.clock
-    if not names:
-        return np.zeros((len(times), 0))
-    days = times.astype(np.int64) / DAY
-    weekday = (np.floor(days).astype(np.int64) + 3) % 7
-    columns = []
-    for name in names:
-        kind, *rest = name.split()
-        if kind == "weekday":
-            columns.append((weekday == int(rest[0]) - 1).astype(np.float64))
-            continue
-        turn = days * (int(rest[1]) if kind == "day" else 1 / 365.2425)
-        columns.append((np.sin if rest[0] == "sin" else np.cos)(2 * np.pi * turn))
-    return np.stack(columns, 1)
 
 
 def seasons(layout: Layout) -> list[int]:

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flambeau.fields.time.times import DAY, ISO, LONGEST, UNIX, ZONES, TimeForm, offsets, parsed, pattern, texts_of
+from flambeau.fields.time.times import LONGEST, offsets, parsed, pattern, texts_of
+from flambeau_onnx.times import DAY, ISO, UNIX, ZONES, TimeForm
 
 DAYS = (
     "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%m.%d.%Y",

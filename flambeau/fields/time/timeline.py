@@ -13,13 +13,14 @@ from flambeau.core.findings import Finding, Severity
 from flambeau.fields.columns import Strings
 from flambeau.fields.numerals import as_numbers
 from flambeau.fields.time.calendar import clock_put_back, tells_only_time
-from flambeau.fields.time.layout import DAY, Layout, clock_of, filled_times, find_step, times_after
+from flambeau.fields.time.layout import Layout, find_step
 from flambeau.fields.time.timeforms import find_form
 from flambeau.fields.time.times import read
+from flambeau_onnx.steps import Unfit, clock_of, places, spread, with_future
+from flambeau_onnx.times import DAY
 
 MOST_CLASSES = 30
 NUMBER = "number"  # the format of times that are numbers and nothing more
-MOST_FILLED = 0.5  # of a series: with more gaps than this its rows are taken in order
 Values = Mapping[str, Sequence[Any]]
 
 
@@ -137,16 +138,19 @@ def timeline(columns: Values, layout: Layout, ahead: int = 0) -> Timeline:
     unfit: list[str] = []
     filled = 0
     for s, mine in enumerate(np.split(np.arange(len(series)), np.flatnonzero(np.diff(series)) + 1)):
-        at, more = _places(times[mine], layout)
+        at, more = places(times[mine], layout)
         if more is None:
             unfit.append(names[s] or "the series")
         elif more:
             filled += more
             gaps.append(f"{names[s]} {layout.written(times[mine][int(np.diff(at).argmax())])}".strip())
         if ahead:
-            pieces.append(_with_future(parts[mine], times[mine], at, order[mine], s, layout, ahead))
+            try:
+                pieces.append(with_future(parts[mine], times[mine], at, order[mine], s, layout, ahead))
+            except Unfit as error:
+                raise DataError(error.found, where=error.where, expected=error.expected, fix=error.fix) from None
         else:
-            pieces.append(_spread(parts[mine], times[mine], at, order[mine], s, layout))
+            pieces.append(spread(parts[mine], times[mine], at, order[mine], s, layout))
     if filled:
         message = f"{filled} steps are missing and were filled in, as after {gaps[0]}"
         fix = "their targets are not learned; fill them in if you know better"
@@ -297,98 +301,12 @@ def _channels(columns: Values, layout: Layout, rows: int) -> np.ndarray:
     return np.stack(out, 1)
 
 
-def _places(times: np.ndarray, layout: Layout) -> tuple[np.ndarray, int | None]:
-    """Where each row of one series stands, int64 (n) from 0 on, and how many steps between are missing; None where its
-    rows do not fit the layout's step, and stand one behind the other."""
-    count = np.arange(len(times))
-    if layout.unit == "order":
-        return count, 0
-    if layout.unit == "month":
-        months = times.astype("datetime64[M]").astype(np.int64)
-        at = (months - months[0]) / layout.step
-    elif layout.unit == "us":
-        at = (times - times[0]).astype(np.int64) / layout.step
-    else:
-        at = np.r_[0, np.cumsum(np.round(np.diff(times) / layout.step))]
-    whole = np.round(at).astype(np.int64)
-    missing = int(whole[-1]) + 1 - len(whole)
-    fits = np.abs(at - whole).max() < 0.05 and len(np.unique(whole)) == len(whole)
-    if not fits or missing > MOST_FILLED * len(whole):
-        return count, None
-    return whole, missing
-
-
-def _spread(
-    parts: np.ndarray, times: np.ndarray, at: np.ndarray, rows: np.ndarray, number: int, layout: Layout
-) -> tuple[np.ndarray, ...]:
-    """The rows of one series at their places, what is between filled in: (values, times, segments, rows)."""
-    length = int(at[-1]) + 1
-    values = np.full((length, parts.shape[1]), np.nan)
-    values[at] = parts
-    values[:, 1:] = last_known(values[:, 1:])
-    source = np.full(length, -1, np.int64)
-    source[at] = rows
-    when = times if len(times) == length else filled_times(times, at, length, layout)
-    return values, when, np.full(length, number, np.int64), source
-
-
-def _with_future(
-    parts: np.ndarray, times: np.ndarray, at: np.ndarray, rows: np.ndarray, number: int, layout: Layout, ahead: int
-) -> tuple[np.ndarray, ...]:
-    """The rows up to the last target, and `ahead` steps after it."""
-    known = np.flatnonzero(~np.isnan(parts[:, 0]))
-    if not len(known):
-        raise DataError(f"the column '{layout.target}' has no value", expected="the past of what is to be forecast")
-    values, when, segments, source = _spread(parts, times, at, rows, number, layout)
-    last = int(at[known[-1]])
-    end = last + 1 + ahead
-    changing = [name for name in layout.known if not _never_changes(parts, layout, name)]
-    columns = [i for i, name in enumerate(layout.channels[: parts.shape[1]]) if name in changing]
-    empty = np.isnan(parts[(at > last) & (at < end)][:, columns]).any(1).sum()
-    more = max(end - len(values), 0)
-    if changing and (more or empty):
-        raise DataError(
-            f"{', '.join(changing)} must be known for the {ahead} steps that are forecast; {more + empty} are not",
-            where=f"after {layout.written(when[last])}",
-            fix=f"add rows for them, with '{layout.target}' left empty",
-        )
-    if more:
-        values = np.concatenate((values, np.repeat(values[-1:], more, 0)))
-        when = np.concatenate((when, times_after(when, more, layout)))
-        source = np.concatenate((source, np.full(more, -1, np.int64)))
-    return values[:end], when[:end], np.full(end, number, np.int64), source[:end]
-
-
 def _is_fixed(numbers: np.ndarray, series: np.ndarray) -> bool:
     """Whether numbers (N) are the same in all rows of each series."""
     order = np.argsort(series, kind="stable")
     numbers = np.nan_to_num(numbers)[order]
     begins = np.flatnonzero(np.diff(series[order], prepend=-1))
     return bool((np.maximum.reduceat(numbers, begins) == np.minimum.reduceat(numbers, begins)).all())
-
-
-def _never_changes(parts: np.ndarray, layout: Layout, name: str) -> bool:
-    names = layout.channels
-    places = [i for i, c in enumerate(names[: parts.shape[1]]) if c == name or c.startswith(f"{name} = ")]
-    return bool(layout.id) and all(np.ptp(np.nan_to_num(parts[:, i])) == 0 for i in places)
-
-
-def last_known(values: np.ndarray, segments: np.ndarray | None = None) -> np.ndarray:
-    """Missing values (T, C) as the last one known before them in the same series; NaN where there is none.
-
-    Args:
-        segments: int64 (T), the series of each step; one series if not given.
-    """
-    there = np.isfinite(values)
-    if there.all():
-        return values
-    steps = np.arange(len(values))
-    begins = np.zeros(len(values), np.int64)
-    if segments is not None:
-        begins = np.maximum.accumulate(np.where(np.diff(segments, prepend=segments[0]) != 0, steps, 0))
-    last = np.maximum.accumulate(np.where(there, steps[:, None], -1), 0)
-    known = last >= begins[:, None]
-    return np.where(known, np.take_along_axis(values, np.maximum(last, 0), 0), np.nan)
 
 
 def _plain(value: Any) -> Any:

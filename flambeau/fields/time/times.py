@@ -2,187 +2,30 @@
 
 from __future__ import annotations
 
-import datetime
-import functools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from flambeau.core.errors import UsageError
+from flambeau_onnx import times as forms
+from flambeau_onnx.times import EXCEL_1970, ISO, MISSING, MONTHS, UNIX, TimeForm, offset_minutes
 
-ISO = "%Y-%m-%d"
-DAY = 86_400_000_000  # microseconds
-UNIX = {"unix s": 1_000_000, "unix ms": 1_000, "unix us": 1, "unix ns": 0.001, "excel": DAY}
-"""What numbers count since 1970, and how many microseconds one is; Excel's are days since 1899-12-30."""
-EXCEL_1970 = 25_569  # 1970-01-01 in Excel
-PIVOT = 1969  # of two-digit years, as POSIX has it: 69 to 99 are of the 20th century
-MISSING = ("", "nan", "nat", "none", "null", "na", "n/a")
 LONGEST = 80  # characters of a time
-_MONTHS = (
-    "january jan janvier janv januar jänner enero ene gennaio gen janeiro januari",
-    "february feb février févr fév fevrier fevr februar feber febrero febbraio fevereiro fev februari",
-    "march mar mars märz mär maerz mrz marzo março maart mrt",
-    "april apr avril avr abril abr aprile",
-    "may mai mayo maggio mag maio mei maj",
-    "june jun juin juni junio giugno giu junho",
-    "july jul juillet juil juli julio luglio lug julho",
-    "august aug août aou aout agosto ago augustus augusti",
-    "september sep sept septembre septiembre settembre set setembro",
-    "october oct octobre oktober okt octubre ottobre ott outubro out",
-    "november nov novembre noviembre novembro",
-    "december dec décembre déc decembre dezember dez diciembre dic dicembre dezembro",
-)
-MONTHS = {name: number for number, names in enumerate(_MONTHS, 1) for name in names.split()}
-"""The names of months and their abbreviations, in lower case: English, French, German, Spanish, Italian, Portuguese,
-Dutch, Swedish."""
-ZONES = {"est": -5, "edt": -4, "cst": -6, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8, "pdt": -7, "wet": 0, "west": 1,
-         "bst": 1, "cet": 1, "cest": 2, "mez": 1, "mesz": 2, "eet": 2, "eest": 3, "msk": 3, "jst": 9}  # fmt: skip
-"""Hours before UTC that names of zones say: those of RFC 2822, of Europe and of Japan."""
-NAMES = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
-         "December")  # fmt: skip
-_WORD = r"[^\W\d_]"
-_CODES = {
-    "Y": r"(?P<Y>\d{4})", "y": r"(?P<y>\d{2})", "m": r"(?P<m>\d{1,2})", "d": r"(?P<d>\d{1,2})(?:st|nd|rd|th)?",
-    "b": rf"(?P<b>{_WORD}{{3,}})\.?", "j": r"(?P<j>\d{3})", "q": r"(?P<q>[1-4])", "G": r"(?P<G>\d{4})",
-    "V": r"(?P<V>\d{1,2})", "u": r"(?P<u>[1-7])", "a": rf"{_WORD}+\.?", "H": r"(?P<H>\d{1,2})",
-    "M": r"(?P<M>\d{1,2})", "S": r"(?P<S>\d{1,2}(?:[.,]\d+)?)", "p": r"(?P<p>[ap])\.?m\.?",
-    "z": rf"(?P<z>z|utc|gmt|(?:gmt|utc)?[+-]\d{{2}}(?::?\d{{2}})?|{'|'.join(ZONES)})",
-    "%": "%", "n": r"\s+", "t": r"\s+",
-}  # fmt: skip
-_SAME = {"B": "b", "h": "b", "A": "a", "e": "d", "I": "H", "k": "H", "l": "H", "P": "p", "Z": "z", "f": "", ".f": "",
-         ".3f": "", ".6f": "", ".9f": ""}  # fmt: skip
-_WHOLE = {"%F": ISO, "%D": "%m/%d/%y", "%T": "%H:%M:%S", "%R": "%H:%M", "%r": "%I:%M:%S %p"}
-_ZONE_NAME = r"(?:\s*[(\[][^\d()\[\]]+[)\]])?"  # behind an offset, as JavaScript and Java write it
-CLOCK = (
-    rf"(?:(?:t|[,:]?\s+|:){_CODES['H']}:(?P<M>\d{{2}})(?::{_CODES['S']})?"
-    rf"\s*(?:{_CODES['p']})?\s*(?:{_CODES['z']})?{_ZONE_NAME})?"
-)
-"""What may follow a day: a time with or without seconds, a fraction of them, AM or PM, an offset; or nothing."""
-_TAIL = re.compile(
-    r"(?:T|[,:]?\s+|:)%[-_]?[HIkl]:%M(?::%S(?:[.,]?%[.\d]*f)?(?:\.0+)?)?\s*(?:%[pP])?\s*(?:%[zZ]|Z|UTC|GMT)?$"
-)
-_CODE = re.compile(r"%[-_#]?(\.?\d?[A-Za-z%])")
 
 
-@dataclass(frozen=True)
-class TimeForm:
-    """How the times of a column are written.
-
-    Attributes:
-        format: as for `strptime`, with `%q` for a quarter too, or one of `UNIX`; None where they are no texts.
-        zone: the offset of the clock that times are kept in, as it is written ("+01:00", "Z"); None where none is.
-        since: the first of the hundred years that two-digit ones are of.
-    """
-
-    format: str | None = None
-    zone: str | None = None
-    since: int = PIVOT
-
-    @property
-    def offset(self) -> int:
-        """Minutes that its clock is before UTC."""
-        return offset_minutes(self.zone) if self.zone else 0
-
-    def written(self, time: Any, otherwise: str = ISO) -> str:
-        """A time, datetime64, in this form.
-
-        >>> TimeForm("%-m/%-d/%Y %-I:%M %p").written(np.datetime64("2024-01-05T14:00"))
-        '1/5/2024 2:00 PM'
-        """
-        if self.format in UNIX:
-            at = time.astype("datetime64[us]").astype(np.int64) - self.offset * 60_000_000
-            if self.format == "excel":
-                return f"{at / DAY + EXCEL_1970:.11g}"
-            return str(int(at // UNIX[self.format]) if self.format != "unix ns" else int(at) * 1000)
-        moment: datetime.datetime = time.astype("datetime64[us]").item()
-        return _CODE.sub(lambda code: _written(code, moment, self.zone), _spelled_out(self.format or otherwise))
-
-
-def offset_minutes(zone: str) -> int:
-    """Minutes before UTC that a written offset says.
-
-    >>> offset_minutes("+01:00"), offset_minutes("-0530"), offset_minutes("Z")
-    (60, -330, 0)
-    """
-    digits = re.sub(r"\D", "", zone)
-    if not digits:
-        return 60 * ZONES.get(zone.strip().lower(), 0)
-    return (int(digits[:2]) * 60 + int(digits[2:4] or 0)) * (-1 if "-" in zone else 1)
-
-
-def _written(code: re.Match[str], moment: datetime.datetime, zone: str | None) -> str:
-    name = code[1]
-    hour = moment.hour % 12 or 12
-    year, week, weekday = moment.isocalendar()
-    number = {
-        "m": (moment.month, 2), "d": (moment.day, 2), "e": (moment.day, 2), "H": (moment.hour, 2), "I": (hour, 2),
-        "M": (moment.minute, 2), "S": (moment.second, 2), "y": (moment.year % 100, 2), "Y": (moment.year, 4),
-        "j": (moment.timetuple().tm_yday, 3), "q": ((moment.month + 2) // 3, 1), "G": (year, 4), "V": (week, 2),
-        "u": (weekday, 1), "k": (moment.hour, 2), "l": (hour, 2),
-    }.get(name)  # fmt: skip
-    if number is not None:
-        return str(number[0]) if code[0][1] in "-_" else f"{number[0]:0{number[1]}}"
-    day = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"][weekday - 1]
-    micro = f"{moment.microsecond:06}"
-    words = {
-        "B": NAMES[moment.month - 1], "b": NAMES[moment.month - 1][:3], "h": NAMES[moment.month - 1][:3], "A": day,
-        "a": day[:3], "p": "AM" if moment.hour < 12 else "PM", "P": "am" if moment.hour < 12 else "pm", "z": zone or "",
-        "Z": zone or "", "f": micro, ".f": f".{micro}" if moment.microsecond else "", ".3f": f".{micro[:3]}",
-        ".6f": f".{micro}", ".9f": f".{micro}000", "%": "%", "n": "\n", "t": "\t",
-    }  # fmt: skip
-    return words[name]
-
-
-def _spelled_out(format: str) -> str:
-    for short, long in _WHOLE.items():
-        format = format.replace(short, long)
-    return format
-
-
-@functools.cache
 def pattern(format: str) -> str:
-    """The regular expression of a format, whole texts; after a day any clock time is taken, or none.
+    """The regular expression of a format; see `flambeau_onnx.times`.
 
     Raises:
         UsageError: the format has a code that is not known.
     """
-    format = _spelled_out(format)
-    clock = _TAIL.search(format)
-    day = format[: clock.start()] if clock else format
-    out, at, before = [], 0, ""
-    codes = list(_CODE.finditer(day))
-    if not codes or "%" in _CODE.sub("", day):
-        raise _no_format(format)
-    for i, code in enumerate(codes):
-        out.append(_literal(day[at : code.start()]))
-        name = _SAME.get(code[1], code[1])
-        if name and name not in _CODES:
-            raise _no_format(format)
-        regex = _CODES.get(name, "")
-        after = codes[i + 1].start() == code.end() if i + 1 < len(codes) else False
-        if (after or (before and at == code.start())) and code[0][1] not in "-_":
-            regex = regex.replace(r"\d{1,2}", r"\d{2}")  # nothing parts the digits
-        if regex and regex in out:
-            raise _no_format(format)
-        out.append(regex)
-        at, before = code.end(), name
-    out.append(_literal(day[at:]))
-    body = "".join(out)
-    regex = rf"(?i)^\s*{body}{'' if '(?P<H>' in body or '(?P<z>' in body else CLOCK}\s*$"
-    return regex.replace(r"\d{", "[0-9]{").replace(r"\d+", "[0-9]+")  # digits that numbers are made of
-
-
-def _literal(text: str) -> str:
-    return "".join(r"\s*" if c.isspace() else re.escape(c) for c in re.sub(r"\s+", " ", text))
-
-
-def _no_format(format: str) -> UsageError:
-    return UsageError(
-        f"'{format}' is not a format of times", expected="such as %Y-%m-%d, %d/%m/%Y %H:%M, %YQ%q, unix s; or auto"
-    )
+    try:
+        return forms.pattern(format)
+    except ValueError:
+        expected = "such as %Y-%m-%d, %d/%m/%Y %H:%M, %YQ%q, unix s; or auto"
+        raise UsageError(f"'{format}' is not a format of times", expected=expected) from None
 
 
 def texts_of(values: Sequence[Any]) -> Any:
@@ -191,23 +34,13 @@ def texts_of(values: Sequence[Any]) -> Any:
 
     if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
         return pl.Series(values).cast(pl.String)
-    listed = [v if isinstance(v, str) else _text(v) for v in values]
+    listed = [v if isinstance(v, str) else forms.text_of(v) for v in values]
     try:
         column = pl.Series(listed, dtype=pl.String)
     except UnicodeEncodeError:  # a file name of any bytes is no time, but must not stop the asking
         column = pl.Series([v and v.encode("utf-8", "replace").decode() for v in listed], dtype=pl.String)
-    column = column.str.strip_chars().str.replace(r"^(\d{4}-\d\d-\d\d)/\d{4}-\d\d-\d\d$", "$1")  # a period of pandas
-    return column.set(column.str.to_lowercase().is_in([*MISSING, "0000-00-00", "0000-00-00 00:00:00"]), None)
-
-
-def _text(value: Any) -> str | None:
-    if value is None or value != value or isinstance(value, (bool, np.bool_)):
-        return None if value is None or value != value else str(value)
-    if isinstance(value, np.datetime64):
-        return str(value.astype("datetime64[us]")).replace("T", " ")
-    if isinstance(value, (float, np.floating)) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
+    column = column.str.strip_chars().str.replace(forms.PERIOD, "$1")
+    return column.set(column.str.to_lowercase().is_in(MISSING), None)
 
 
 def parsed(column: Any, form: TimeForm) -> np.ndarray:

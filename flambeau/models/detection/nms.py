@@ -8,6 +8,7 @@ Costs float (B, N, N): it is for the surest `most` boxes. It is a part of its ow
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flambeau.core.shapes import Float
@@ -21,10 +22,10 @@ suppressed by the one before it alone, is longer."""
 
 class Suppression(nn.Module):
     """Raw outputs of boxes (B, N, K + 8), see `OutputSpec`, to the surest boxes (B, most, 6): corners in 0…1, score and
-    class, the surest first; of score 0 where one that is surer and of the same class overlaps it, or where nothing is.
+    class, the surest first; all 0 where one that is surer and of the same class overlaps it, or where nothing is.
 
     Args:
-        most: boxes of a picture, at most N · K of it.
+        most: boxes of a picture.
         least: the score from which a box counts.
         overlap: IoU above which two are of one thing.
         rounds: see `ROUNDS`.
@@ -36,11 +37,14 @@ class Suppression(nn.Module):
 
     def forward(self, output: Float[Tensor, "B N outputs"]) -> Float[Tensor, "B most 6"]:
         classes = output.shape[2] - 8
-        scores, at = output[..., :classes].float().sigmoid().flatten(1).topk(min(self.most, output.shape[1] * classes))
+        scores, places = output[..., :classes].float().sigmoid(), output[..., classes : classes + 4].float()
+        if torch.compiler.is_exporting() or scores[0].numel() < self.most:  # a graph is for any N, one of few too
+            scores, places = (F.pad(part, (0, 0, 0, self.most)) for part in (scores, places))
+        scores, at = scores.flatten(1).topk(self.most)
         kind, place = at % classes, torch.div(at, classes, rounding_mode="floor")
-        boxes = output[..., classes : classes + 4].float().gather(1, place[..., None].expand(-1, -1, 4)).clamp(0, 1)
+        boxes = places.gather(1, place[..., None].expand(-1, -1, 4)).clamp(0, 1)
         kept = suppressed(boxes, kind, scores >= self.least, self.overlap, self.rounds)
-        return torch.cat([boxes, (scores * kept)[..., None], kind[..., None].to(boxes.dtype)], 2)
+        return torch.cat([boxes, scores[..., None], kind[..., None].to(boxes.dtype)], 2) * kept[..., None]
 
 
 def suppressed(

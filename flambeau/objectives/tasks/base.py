@@ -20,6 +20,7 @@ from flambeau.objectives.losses import Loss
 from flambeau.objectives.metrics import Metric, named_metric
 from flambeau.objectives.names import METRICS, SYNONYMS, higher_is_better
 from flambeau.objectives.prediction import Prediction
+from flambeau.objectives.programs import Program
 from flambeau.objectives.ranking import Curve
 
 TASKS: Registry[type[Task]] = Registry("task")
@@ -144,6 +145,10 @@ class Task:
     def finished(self, given: Mapping[str, Tensor]) -> Tensor:
         """Answers of what such a program gives."""
         return given[self.answers]
+
+    def programs(self, predict: Callable[[Batch], Mapping[str, Tensor]]) -> dict[str, Program]:
+        """Programs of an export for what stands between what `predict` gives and `finished`, by name."""
+        return {}
 
     def raw(self, given: Mapping[str, Tensor]) -> Tensor:
         """Raw output of what such a program gives: for what measures an export.

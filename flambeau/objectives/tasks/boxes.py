@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from flambeau.objectives.dense.found import SURE, BoxMetric
 from flambeau.objectives.losses import Loss
 from flambeau.objectives.metrics import Metric
 from flambeau.objectives.prediction import Prediction
+from flambeau.objectives.programs import BATCH, Port, Program
 from flambeau.objectives.tasks.base import TASKS, Task
 
 ANSWER = 6  # numbers of an answer before its mask: corners, score, class
@@ -63,6 +64,15 @@ class Detection(Task):
     def exported(self, output: Any, inputs: Any) -> dict[str, Tensor]:
         """`candidates` (B, N, K + 8), of which `finished` keeps the best: suppression loops over what it finds."""
         return {"candidates": output}
+
+    def programs(self, predict: Callable[[Batch], Mapping[str, Tensor]]) -> dict[str, Program]:
+        """`suppress`, from candidates to boxes: a step of its own, so that it can be changed or left out."""
+        candidates = Port("candidates", "float32", (BATCH, "places", self.field.num_outputs + 4))
+
+        def suppress(batch: Batch) -> dict[str, Tensor]:
+            return {self.answers: FINAL(batch.input["candidates"])}
+
+        return {"suppress": Program(suppress, (candidates,), predict)}
 
     def finished(self, given: Mapping[str, Tensor]) -> Tensor:
         return given[self.answers] if self.answers in given else self.activate(given["candidates"])
