@@ -21,6 +21,7 @@ from flambeau.core.files import read_json, values_of, write_atomic, write_json
 from flambeau.core.findings import Finding
 from flambeau.data.grouping import PRESENT
 from flambeau.fields import Field
+from flambeau.models import make_room
 from flambeau.recipe import Recipe
 from flambeau.training import checkpoint
 from flambeau.training.logging import numbers, read
@@ -330,6 +331,7 @@ class Run:
             state = unseal(path)
         else:
             state, note = self._weights_so_far()
+        make_room(model, state)
         own = {n: tuple(v.shape) for n, v in model.state_dict().items()}
         other = [n for n, v in state.items() if n in own and tuple(v.shape) != own[n]]
         if other:

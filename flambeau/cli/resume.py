@@ -33,6 +33,7 @@ def command(
     from flambeau import report
     from flambeau.core.errors import RunError
     from flambeau.learner import Learner
+    from flambeau.models import OWN
     from flambeau.run import Run
 
     opened = Run.open(run)
@@ -45,7 +46,10 @@ def command(
             common.reporter().say(f"the training is finished; its report was left: {path}")
         return
     if opened.finished and opened.measured:
-        epochs = opened.recipe.training.epochs
+        epochs, name = opened.recipe.training.epochs, opened.recipe.model.name
+        if name in OWN.fitted:
+            raise RunError(f"the run is finished: {name} was fitted at once", where=run,
+                           fix=f"for another: flambeau train --recipe {run}/recipe.yaml")  # fmt: skip
         raise RunError(
             f"the run is finished: it trained its {epochs} epochs",
             where=run,

@@ -19,7 +19,7 @@ from flambeau.objectives import OBJECTIVES, losses
 from flambeau.objectives.metrics import called
 from flambeau.objectives.tasks import task_of
 from flambeau.recipe import Recipe
-from flambeau.techniques import adapters, made
+from flambeau.techniques import TECHNIQUES, adapters, made, name_of
 from flambeau.training import optimizers, schedule
 from flambeau.training.loggers import LOGGERS
 from flambeau.training.settings import AUTO, USUAL, Settings
@@ -35,6 +35,10 @@ EPOCHS_TEXT_PRETRAINED: Listed = ((1_000, 10), (3_000, 5), (10_000, 4), (200_000
 EPOCHS_MASK: Listed = ((300, 40), (1_000, 25), (3_000, 16), (10_000, 10), (30_000, 6), (200_000, 4))
 BATCH = (16, 128)
 BATCH_QUICK = (32, 256)  # so little work a sample that larger batches pay
+FITTED = {"epochs": 1, "keep": "last", "precision": "float32", "channels_last": False}
+"""Settings of a model that fits itself."""
+OF_FITTED = ("batch_size", "max_tokens", "seed", "device", "loggers")
+"""Settings that such a model may be given."""
 STEADY = "constant warmup=0.05"
 SAMPLES = (1 << 25, "the most samples of whole clips in a batch")  # a gigabyte while they are cut up
 TOKENS_WHY = "texts of like length together, so that little of a batch is padding"
@@ -180,6 +184,51 @@ def choose_epoch(recipe: Recipe) -> bool:
     suggested = OBJECTIVES[name].suggests(options, 0) if name in OBJECTIVES else {}
     keep = recipe.training.keep
     return (suggested.get("keep", (USUAL["keep"], ""))[0] if keep == AUTO else keep) != "last"
+
+
+def check_fitted(recipe: Recipe, given: Collection[str]) -> None:
+    """Whether what is asked for beside a model that fits itself has a meaning there.
+
+    Args:
+        given: names of the settings that were asked for.
+
+    Raises:
+        UsageError: it is of steps, which there are none of.
+    """
+    name, training = recipe.model.name, recipe.training
+    told = f"{name} is fitted to all training rows at once, so"
+    if recipe.model.pretrained:
+        raise UsageError(f"{told} no weights are begun with", fix="leave pretrained out")
+    if recipe.objective.name != "supervised" or recipe.objective.loss != "auto":
+        asked = recipe.objective.name if recipe.objective.name != "supervised" else f"the loss {recipe.objective.loss}"
+        raise UsageError(f"{told} {asked} is not what it learns by", fix="leave it out, or name another model")
+    if recipe.augment not in ("auto", "none"):
+        raise UsageError(f"{told} no input is augmented", fix="leave augment out")
+    for key in recipe.techniques:
+        if not (name_of(key) in TECHNIQUES and TECHNIQUES[name_of(key)].overridden("row_weights")):
+            raise UsageError(f"{told} {key} has no step to act in", fix="leave it out, or name another model")
+    if "optimizer" in recipe.own_parts or "schedule" in recipe.own_parts:
+        raise UsageError(f"{told} there is nothing to optimise", fix="leave optimizer and schedule out")
+    for setting in given:
+        section, _, short = setting.partition(".")
+        if section == "training" and short not in OF_FITTED and (short, getattr(training, short)) not in FITTED.items():
+            raise UsageError(f"{told} {short}={getattr(training, short)} has no meaning", fix="leave it out")
+
+
+def fitted_settings(
+    asked: Settings, num_train: int, decide: Callable[..., None], paces: Collection[Pace] = ()
+) -> Settings:
+    """The settings of a model that fits itself: how it is measured; see `training_settings`."""
+    chosen: dict[str, Any] = dict(FITTED)
+    decide("training.epochs", 1, "the model is fitted to all training rows at once")
+    if asked.batch_size is None:
+        chosen["batch_size"] = min(num_train, default_batch_size(num_train, *_first(paces, "batch", BATCH)))
+        decide("training.batch_size", chosen["batch_size"], f"{num_train:,} training samples")
+    budgets = [pace.max_tokens for pace in paces if pace.max_tokens is not None]
+    if budgets and asked.max_tokens is None:
+        chosen["max_tokens"], why = max(budgets)
+        decide("training.max_tokens", chosen["max_tokens"], why)
+    return replace(asked, **chosen)
 
 
 def training_settings(

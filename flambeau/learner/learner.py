@@ -28,7 +28,7 @@ from flambeau.learner.frozen import computed_once
 from flambeau.learner.given import Given
 from flambeau.learner.plan import Decision, Plan
 from flambeau.learner.torchfeed import as_feed
-from flambeau.models import Group
+from flambeau.models import FittedModel, Group
 from flambeau.objectives import OBJECTIVES, Objective
 from flambeau.predictor import Predictor
 from flambeau.predictor.tiling import predictor_of
@@ -36,7 +36,7 @@ from flambeau.recipe import Recipe
 from flambeau.run import Run
 from flambeau.techniques import Technique, made, objects
 from flambeau.techniques.transforms import Transforms
-from flambeau.training import RateCurve, Trainer, calibrate, engine, initialise, processes
+from flambeau.training import Fitting, RateCurve, Trainer, calibrate, engine, initialise, processes
 from flambeau.training.memory import is_out_of_memory, let_go
 from flambeau.training.own import OwnSteps
 
@@ -302,9 +302,12 @@ class Learner:
         if run is not None:
             records.write_down(run, self.recipe, self.feed, self.engine, resume, self.reporter)
             self._write_findings(run)
-        self.trainer = Trainer(
+        trainer, train = Trainer, feed.training
+        if isinstance(self.objective.model, FittedModel):
+            trainer, train = Fitting, self.feed.source("train")
+        self.trainer = trainer(
             self.objective, self.engine, self.recipe.training,
-            train=feed.training, valid=feed.sources.get("valid"), prepare=feed.prepare,
+            train=train, valid=feed.sources.get("valid"), prepare=feed.prepare,
             random=feed.random, techniques=self.techniques, folder=folder, reporter=self.reporter,
             own=self.own_steps, processes=several,
         )  # fmt: skip

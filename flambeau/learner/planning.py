@@ -12,6 +12,7 @@ from flambeau.learner import choices
 from flambeau.learner.plan import Decision, Facts, Plan, given
 from flambeau.models import (
     FUSION,
+    OWN,
     InputSpec,
     OutputSpec,
     auto,
@@ -71,21 +72,34 @@ class _Planning:
         if self.names_model and self.whole:
             choices.take_adapter(self.recipe, self.decide)
         alike = self.choose_model()
+        if self.fits_itself:
+            choices.check_fitted(self.recipe, self.given)
         self.suit_fields()
         self.decide_augmentation()
         self.say_fitted()
         self.decide_objective()
         self.decide_techniques()
         self.decide_frozen()
-        self.recipe.training = choices.training_settings(
-            self.recipe.training, self.data.num_train, self.pretrained, self.decide, self.paces, self.data.batch_size
-        )
+        if self.fits_itself:
+            self.recipe.training = choices.fitted_settings(
+                self.recipe.training, self.data.num_train, self.decide, self.paces
+            )
+        else:
+            self.recipe.training = choices.training_settings(
+                self.recipe.training, self.data.num_train, self.pretrained, self.decide, self.paces,
+                self.data.batch_size,
+            )  # fmt: skip
         if self.recipe.training.learning_rate == FIND:
             self.later("training.learning_rate", "looked for on a copy of the model, before the first step")
         self.decide_engine()
         decided = {decision.name for decision in self.decisions}
         given = {name: value for name, value in self.given.items() if name not in decided}
         return Plan(self.recipe, tuple(self.decisions), given, self.data.num_train, alike)
+
+    @property
+    def fits_itself(self) -> bool:
+        """Whether the model is fitted to all training rows at once."""
+        return self.names_model and self.recipe.model.name in OWN.fitted
 
     @property
     def pretrained(self) -> bool:
@@ -175,6 +189,9 @@ class _Planning:
         encoders = dict(self.encoders)
         for name in names:
             own = encoders.get(name, {})
+            if own.get("name") in OWN.fitted:
+                raise UsageError(f"{own['name']} is fitted at once to one input, not trained beside others",
+                                 fix="name an encoder that is trained, or choose one input: inputs=")  # fmt: skip
             if own.get("name", "auto") == "auto":
                 spec = InputSpec.of([self.data.fields[name]])
                 chosen, why = default_encoder(spec, self.data.num_train, own.get("pretrained"))
@@ -214,7 +231,12 @@ class _Planning:
 
     def decide_augmentation(self) -> None:
         name = self.recipe.objective.name
-        if "objective" not in self.recipe.own_parts and not OBJECTIVES[name].augments and self.recipe.augment == "auto":
+        if self.fits_itself:
+            self.recipe.augment = "none"
+            self.decide("augment", "none", f"{self.recipe.model.name} sees each row once, as it is")
+        elif (
+            "objective" not in self.recipe.own_parts and not OBJECTIVES[name].augments and self.recipe.augment == "auto"
+        ):
             self.recipe.augment = "none"
             self.decide("augment", "none", f"{name} learns what the inputs are like, as they are")
 
@@ -259,7 +281,7 @@ class _Planning:
     def decide_techniques(self) -> None:
         """What techniques do, and the settings that follow from theirs."""
         training = self.recipe.training
-        if not self.recipe.techniques and not self.recipe.own_parts:
+        if not self.recipe.techniques and not self.recipe.own_parts and not self.fits_itself:
             rows = self.data.num_train
             self.recipe.techniques = choices.usual_techniques(training, rows, self.pretrained, self.paces)
         for key, settings in self.recipe.techniques.items():
@@ -301,6 +323,9 @@ class _Planning:
         training, machine = self.recipe.training, self.machine
         self.decide("training.device", machine.device, machine.why)
         exact = self.target is not None and task_of(self.target).numbers
+        if self.fits_itself:
+            self.decide("training.precision", "float32", "what was fitted is in float64, and answers in float32")
+            return
         known = decide_precision(training.precision, machine, exact, None)
         if known is not None:
             self.decide("training.precision", *known)

@@ -23,6 +23,7 @@ from flambeau.diagnosis.loop import say
 from flambeau.diagnosis.patient import MOST_SAMPLES
 from flambeau.fields.encoding import Windows
 from flambeau.learner import mismatches
+from flambeau.models import FittedModel
 from flambeau.objectives import Objective, Supervised
 from flambeau.objectives.measured import call
 from flambeau.training import Settings, Source
@@ -327,7 +328,8 @@ def examine_own(learner: Learner, checked: bool, source: Source | None) -> None:
     """
     if checked and EXAMINED.intersection(learner.recipe.own_parts):
         examine(learner)
-    if source is not None and learner.first_batch is not None:
+    fits = isinstance(learner.objective.model, FittedModel)
+    if source is not None and learner.first_batch is not None and not fits:
         _tell_time(learner, learner.first_batch, source)
     learner.first_batch = None
 
@@ -350,6 +352,8 @@ def _tell_time(learner: Learner, batch: Batch, source: Source) -> None:
 def examine(learner: Learner) -> list[Finding]:
     """What the probes find in some samples of a built Learner's first batch, the worst first; it is said, and joins the
     Learner's findings. Nothing else of it changes."""
+    if isinstance(learner.objective.model, FittedModel):
+        return []  # there is no loss that its weights follow
     objective, batch = learner.objective, learner.first_batch or learner.feed.first_batch()
     size = sum(p.numel() for p in objective.model.parameters())
     batch = in_parts(batch, math.ceil(len(batch) / (FEW if size > LARGE else MOST_SAMPLES)))[0]

@@ -14,6 +14,7 @@ from flambeau.models.build import (
 )
 from flambeau.models.catalog import ModelInfo, list_models
 from flambeau.models.cut import Activations, Cut
+from flambeau.models.fitted import Examples, FittedModel, make_room
 from flambeau.models.fusion import Fusion, default_encoder, fuse
 from flambeau.models.groups import Group, layer_groups
 from flambeau.models.inputs import FUSION, InputSpec
@@ -30,6 +31,8 @@ __all__ = [
     "Cut",
     "Embeddings",
     "Ensemble",
+    "Examples",
+    "FittedModel",
     "FromData",
     "Fusion",
     "Group",
@@ -51,6 +54,7 @@ __all__ = [
     "layer_groups",
     "list_models",
     "load_embeddings",
+    "make_room",
     "max_positions",
     "skeleton",
     "starts_pretrained",

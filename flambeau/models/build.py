@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import flambeau.models.audio
 import flambeau.models.detection
+import flambeau.models.fitted
 import flambeau.models.generative
 import flambeau.models.language
 import flambeau.models.restoration

@@ -10,6 +10,7 @@ from functools import cache
 import torch
 
 import flambeau.models.detection
+import flambeau.models.fitted
 import flambeau.models.generative
 import flambeau.models.language
 import flambeau.models.restoration
@@ -26,6 +27,15 @@ from flambeau.models.zoo import SHELVES
 INTERCHANGEABLE = ("resnet18", "resnet34", "resnet50")
 """Our models that torchvision's weights fit."""
 NOTES = {
+    "boosted-trees": "tables and numbers: gradient-boosted trees, fitted at once",
+    "ridge": "tables and numbers: a linear model, ridge or logistic regression, fitted at once",
+    "nearest": "tables, numbers and whole series: the nearest training rows, fitted at once",
+    "tfidf-linear": "texts: TF-IDF and linear support vector machines, fitted at once",
+    "mel-linear": "log-mel pictures of sound: a linear model of each band's mean and deviation, fitted at once",
+    "hog-linear": "small pictures: a linear model of histograms of directions, fitted at once",
+    "rocket": "whole series: a linear model of random convolutions, fitted at once",
+    "seasonal-naive": "forecasts: what was a season before, fitted at once",
+    "ridge-lags": "forecasts: ridge regression on the window, fitted at once",
     "bag": "texts: the mean of the words' vectors",
     "gru": "texts, read in order, by default from both ends",
     "lstm": "texts, read in order, by default from both ends",

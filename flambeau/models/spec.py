@@ -239,11 +239,13 @@ class Models(Registry[Builder]):
         self.options: dict[str, tuple[str, ...]] = {}
         self.rates: dict[str, Mapping[str, float]] = {}
         self.wants: dict[str, Mapping[str, Any]] = {}
+        self.fitted: set[str] = set()
+        """Those that fit themselves to all training rows at once."""
 
     def register(
         self, name: str, kinds: tuple[str, ...] = ("image",), of: Callable[[InputSpec], tuple[Any, ...]] = whole,
         rates: Mapping[str, float] = {}, layout: str = "vector", stride: int | None = 1,
-        wants: Mapping[str, Any] = {}, **fixed: Any,
+        wants: Mapping[str, Any] = {}, fitted: bool = False, **fixed: Any,
     ) -> Callable[[Any], Any]:  # fmt: skip
         """A decorator that enters a class, or a function that makes a model, under `name`; its arguments behind
         `num_outputs` are its options.
@@ -255,6 +257,7 @@ class Models(Registry[Builder]):
             layout, stride: of its output, as in `OutputSpec`; None for a model whose option `scale` says how many cells
                 a pixel has along a side.
             wants: of the fields that it is given, as in `Wanted`.
+            fitted: whether it is a `FittedModel`, fitted at once in place of epochs.
             fixed: options that the name settles.
         """
 
@@ -268,6 +271,8 @@ class Models(Registry[Builder]):
             self.kinds[name], self.layouts[name], self.strides[name] = kinds, layout, stride
             self.options[name] = tuple(option for option in free if option not in fixed)
             self.rates[name], self.wants[name] = rates, wants
+            if fitted:
+                self.fitted.add(name)
             super(Models, self).register(name)(builder)
             return model
 

@@ -229,6 +229,15 @@ class Objective(ABC):
         Takes no batch where it does not."""
         return
 
+    def example(self, batch: Batch) -> tuple[Any, Tensor]:
+        """What a model that fits itself, a `FittedModel`, learns of a batch: inputs as it is called with, and targets.
+
+        Raises:
+            UsageError: this is learned in steps.
+        """
+        raise UsageError(f"{type(self).__name__} is learned in steps, and the model fits itself at once",
+                         fix="name another model")  # fmt: skip
+
     def calibrate(self, batches: Iterable[Batch]) -> str | None:
         """After training: mends, on validation batches, what the model says of its own certainty. What was done, in
         words; None for nothing, and then no batch was taken."""

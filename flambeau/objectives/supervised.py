@@ -245,6 +245,12 @@ class Supervised(Objective):
         if isinstance(self.model, FromData):
             self.model.initialise_from_data((batch.input, self.task.counted(batch.target)) for batch in batches)
 
+    def example(self, batch: Batch) -> tuple[Any, Tensor]:
+        target = self.task.learned(batch)
+        if isinstance(batch.input, Windows):  # each is a sample
+            return batch.input.values, target.repeat_interleave(batch.input.counts, 0)
+        return batch.input, target
+
     def calibrate(self, batches: Iterable[Batch]) -> str | None:
         if self._own_loss is not None:
             return None  # there is no raw output that a temperature could soften

@@ -21,6 +21,7 @@ from flambeau.core.reporter import QUIET
 from flambeau.learner import Learner
 from flambeau.learner.feeds import FieldFeed
 from flambeau.learner.plan import Decision
+from flambeau.models import FittedModel
 from flambeau.models.auto import CHEAPER
 from flambeau.objectives import Objective
 from flambeau.report.parts import duration
@@ -156,6 +157,9 @@ def within(learner: Learner, budget: str | float, began: float | None = None) ->
         raise UsageError("a budget needs a Dataset", fix="make one of your data, or give epochs=")
     asked, best, rivals = learner.recipe.training.epochs, None, None
     for settings in _candidates(learner, first := _built(learner, {})):
+        if isinstance(first.objective.model, FittedModel):
+            raise UsageError(f"a budget is of epochs, and {first.recipe.model.name} is fitted at once",
+                             fix="leave the budget out")  # fmt: skip
         if first.processes.count > 1:
             raise UsageError("a budget is planned by one process", fix="find the epochs with one, by --dry-run")
         if rivals is None:

@@ -112,6 +112,11 @@ class Technique:
         such as `reduction="none"` for one number a sample (B), is handed on to the inner one."""
         return criterion
 
+    def row_weights(self, target: torch.Tensor) -> torch.Tensor:
+        """What each of some training targets (B, …) counts, float (B), where a model fits itself at once: a technique
+        that says so can be used there, and no other."""
+        raise NotImplementedError
+
     def on_freeze(self, objective: Objective, epoch: int) -> None:
         """At the beginning of an epoch, as `on_epoch_start` and before it, when the model is set to train: what does
         not learn in this epoch gets `requires_grad_(False)`, and what is to rest `eval()`. Depends on nothing but the

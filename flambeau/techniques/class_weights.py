@@ -53,6 +53,9 @@ class ClassWeights(Technique):
         said = ", ".join(f"{objective.task.field.classes[i]} {self._weights[i]:.3g}" for i in order[:NAMED])
         return f"class weights ({self.scheme}): {said}" + (", …" if len(order) > NAMED else "")
 
+    def row_weights(self, target: Tensor) -> Tensor:
+        return torch.tensor(self._weights, device=target.device)[target]
+
     def on_criterion(self, objective: Objective, criterion: Criterion) -> Criterion:
         of_class = torch.tensor(self._weights, device=next(objective.model.parameters()).device)
 

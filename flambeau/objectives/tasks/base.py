@@ -284,6 +284,11 @@ class Task:
         return bool(self.rivals)
 
     @property
+    def levels(self) -> Sequence[float]:
+        """Of the quantiles that a model gives of each number; none where it gives the number alone."""
+        return ()
+
+    @property
     def seasons(self) -> Sequence[int]:
         """Of what goes on in time, how many steps its cycles have."""
         return ()

@@ -50,6 +50,10 @@ class Forecasts(Task):
 
         return of_known
 
+    @property
+    def levels(self) -> Sequence[float]:
+        return self.field.quantiles
+
     def weight(self, batch: Batch) -> float:
         return float((~batch.target.isnan()).sum())
 
