@@ -9,14 +9,14 @@ from flambeau.check.base import CHECKS, Case, looks_at
 from flambeau.check.duplicates import Twins
 from flambeau.check.labels import column_findings, split_findings
 from flambeau.check.sounds import recordings
-from flambeau.check.together import alike_firsts
+from flambeau.check.together import alike_firsts, seen_firsts
 from flambeau.core.findings import Finding, worst_first
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.core.threads import usable_processors
 from flambeau.data.copies import may_coincide, row_digests
 from flambeau.data.dataset import Dataset
 
-__all__ = ["Case", "alike_firsts", "check", "looks_at"]
+__all__ = ["Case", "alike_firsts", "check", "looks_at", "seen_firsts"]
 
 
 def check(dataset: Dataset, *, reporter: Reporter = QUIET, threads: int | None = None) -> list[Finding]:

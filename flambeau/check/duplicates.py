@@ -28,6 +28,15 @@ MANY_ALIKE = 0.1
 """Share of the rows that are alike across classes from which it is the classes that are alike, not labels wrong."""
 
 
+def groups_by(digests: Sequence[bytes]) -> list[list[int]]:
+    """Rows of equal digests, two or more together; rows with an empty digest are in none."""
+    rows_of: dict[bytes, list[int]] = defaultdict(list)
+    for row, digest in enumerate(digests):
+        if digest:
+            rows_of[digest].append(row)
+    return [rows for rows in rows_of.values() if len(rows) > 1]
+
+
 class Link(NamedTuple):
     """Two rows that are equal or alike, and what that makes them: conflict, leakage or copy."""
 
@@ -50,11 +59,7 @@ class Twins:
 
     def groups(self, digests: Sequence[bytes]) -> list[list[int]]:
         """Rows of equal digests, two or more together; rows with an empty digest are in none."""
-        rows_of: dict[bytes, list[int]] = defaultdict(list)
-        for row, digest in enumerate(digests):
-            if digest:
-                rows_of[digest].append(row)
-        return [rows for rows in rows_of.values() if len(rows) > 1]
+        return groups_by(digests)
 
     def equal(self, groups: Iterable[list[int]], noun: str, coincidence: bool = False) -> list[Finding]:
         """Findings about groups of equal rows; only notes where equal rows may be a coincidence."""

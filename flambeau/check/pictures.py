@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from flambeau.check.base import Case, looks_at
-from flambeau.check.files import Facts, scan
+from flambeau.check.duplicates import groups_by
+from flambeau.check.files import Facts, Scan, scan
 from flambeau.check.near import near_duplicates, num_trees
 from flambeau.check.shifts import picture_changes
 from flambeau.check.wording import Telling, missing_input, unreadable
 from flambeau.core.findings import Finding
+from flambeau.core.reporter import Reporter
 from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import lacking
 from flambeau.fields import Image
@@ -40,8 +42,7 @@ def look_at_pictures(case: Case, fields: Mapping[str, Image]) -> list[Finding]:
     """Findings about columns of pictures: each on its own, and those that are equal or look alike."""
     dataset, findings = case.dataset, list[Finding]()
     for name, field in fields.items():
-        with case.reporter.bar(f"checking {name}", len(dataset)) as bar:
-            seen = scan(dataset.columns[name], case.threads, bar)
+        seen = scanned(dataset, name, case.threads, case.reporter)
         findings += picture_findings(dataset, name, field, seen.facts)
         readable = np.asarray([not fact.error for fact in seen.facts])
         findings += picture_changes(dataset, seen.grey, seen.colour, np.flatnonzero(readable).tolist())
@@ -52,14 +53,34 @@ def look_at_pictures(case: Case, fields: Mapping[str, Image]) -> list[Finding]:
             continue
         case.compared.add(name)
         # blank pictures are told of as such: that they are equal says no more
-        groups = case.twins.groups([b"" if fact.blank else fact.pixels for fact in seen.facts])
+        groups, pairs = alike_pictures(dataset, name, case.threads, case.reporter)
         findings += case.twins.equal(groups, "picture")
-        for rows in groups:
-            seen.grey[rows[1:]] = 0  # the first stands for its equals
-        with case.reporter.bar("looking for near-duplicates", num_trees(len(dataset))) as bar:
-            pairs, _ = near_duplicates(seen.grey, seen.colour, case.threads, bar)
         findings += case.twins.alike(pairs, groups, "picture")
     return findings
+
+
+def scanned(dataset: Dataset, name: str, threads: int, reporter: Reporter) -> Scan:
+    """What one look at the pictures of a column tells of them; kept, for a split asks too."""
+    values, found = dataset.columns[name], dataset.seen.get(f"scan {name}")
+    if found is None or found[0] is not values:
+        with reporter.bar(f"checking {name}", len(dataset)) as bar:
+            found = dataset.seen[f"scan {name}"] = values, scan(values, threads, bar)
+    return found[1]
+
+
+def alike_pictures(dataset: Dataset, name: str, threads: int, reporter: Reporter) -> tuple[list[list[int]], np.ndarray]:
+    """Rows whose pictures are equal, two or more together, and pairs (P, 2) of rows that look alike, the most alike
+    first; of equal ones the first stands for the others."""
+    values, found = dataset.columns[name], dataset.seen.get(f"alike {name}")
+    if found is None or found[0] is not values:
+        seen = scanned(dataset, name, threads, reporter)
+        groups, grey = groups_by([b"" if fact.blank else fact.pixels for fact in seen.facts]), seen.grey.copy()
+        for rows in groups:
+            grey[rows[1:]] = 0
+        with reporter.bar("looking for near-duplicates", num_trees(len(dataset))) as bar:
+            pairs, _ = near_duplicates(grey, seen.colour, threads, bar)
+        found = dataset.seen[f"alike {name}"] = values, (groups, pairs)
+    return found[1]
 
 
 def picture_findings(dataset: Dataset, column: str, field: Image, facts: Sequence[Facts]) -> list[Finding]:

@@ -244,6 +244,18 @@ def _mixed(dataset: Dataset, rows: np.ndarray, texts: Sequence[str]) -> list[Fin
     ]  # fmt: skip
 
 
+def alike_texts(dataset: Dataset, inputs: Sequence[str], rows: np.ndarray, reporter: Reporter) -> np.ndarray:
+    """Pairs (P, 2) of some rows (n) whose texts are alike in all of some columns, the most alike first; kept, for a
+    split asks too."""
+    columns, found = [dataset.columns[name] for name in inputs], dataset.seen.get("alike texts")
+    known = found is not None and all(one is other for one, other in zip(found[0], columns, strict=False))
+    if found is None or not known or len(found[0]) != len(columns) or not np.array_equal(found[1], rows):
+        with reporter.bar("looking for near-duplicates", len(rows)) as bar:
+            texts = [[(as_text(values[row]) or "")[:READ] for row in rows] for values in columns]
+            found = dataset.seen["alike texts"] = columns, rows, rows[near_duplicate_texts(texts, bar)]
+    return found[2]
+
+
 def _copies(
     dataset: Dataset, twins: Twins, inputs: list[str], scans: dict[str, Seen], reporter: Reporter
 ) -> list[Finding]:
@@ -267,7 +279,5 @@ def _copies(
     for group in groups:
         length[group[1:]] = 0  # the first stands for its equals
     rows = draw(length)
-    with reporter.bar("looking for near-duplicates", len(rows)) as bar:
-        texts = [[(as_text(dataset.columns[name][row]) or "")[:READ] for row in rows] for name in inputs]
-        pairs = rows[near_duplicate_texts(texts, bar)]
+    pairs = alike_texts(dataset, inputs, rows, reporter)
     return findings + of_a_draw(twins.alike(pairs, groups, noun), len(rows), int(np.count_nonzero(length)))

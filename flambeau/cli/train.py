@@ -89,7 +89,11 @@ def command(
         str | None, option("The column of what stays together, or a name of --pattern; of times for --split time.")
     ] = None,
     split_near: Annotated[
-        bool, typer.Option("--split-near", help="Rows that are alike stay together too; costs a check of the data.")
+        bool | None,
+        typer.Option(
+            help="Rows that are alike stay together, of any kind and number; costs a check of the data. Unasked, "
+            "pictures and texts do, of not too many. --no-split-near: copies alone."
+        ),
     ] = False,
     valid: Annotated[
         float | None,
@@ -210,12 +214,12 @@ def dataset_of(asked: Mapping[str, Any], base: Recipe) -> Dataset:
         base: whose way of training, and seed, it is for.
     """
     from flambeau.data.sources.opening import from_path
-    from flambeau.data.split import NEAR, Split
+    from flambeau.data.split import AUTO, NEAR, Split
     from flambeau.objectives import OBJECTIVES
 
     seed = base.training.seed if asked.get("split_seed") is None else asked["split_seed"]
     how = Split(asked["split"], asked["valid"], asked["test"], asked["by"], seed,
-                together=NEAR if asked.get("split_near") else True)  # fmt: skip
+                together=AUTO if (near := asked.get("split_near")) is None else NEAR if near else True)  # fmt: skip
     further: dict[str, Any] = {name: asked.get(name) for name in OF_DATA}
     options = common.dataset_options(
         asked["target"], asked["input_"], asked.get("pattern"), how, id=asked.get("id_"),

@@ -20,7 +20,7 @@ from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data import copies
 from flambeau.data.sources.coding import plain_targets
 from flambeau.data.sources.matching import match_parts
-from flambeau.data.split import DRAWN, KEPT, NAMES, NEAR, TEST, TRAIN, VALID, Split, split_of
+from flambeau.data.split import AUTO, DRAWN, KEPT, NAMES, NEAR, TEST, TRAIN, VALID, Split, split_of
 from flambeau.fields import Date, Field, Views, recognise
 from flambeau.fields.columns import taken
 from flambeau.fields.placement import following
@@ -52,6 +52,14 @@ class Reader:
             return function(*given, **options)
 
         return read
+
+
+LEAST_KEPT = 0.5
+"""Share of the rows that were drawn to be held out which must be so once rows that look alike are put together."""
+
+
+def _held_out(split: np.ndarray) -> int:
+    return int(np.isin(split, (VALID, TEST)).sum())
 
 
 class Dataset:
@@ -132,8 +140,10 @@ class Dataset:
         match_parts(self)
         self.made: Made | None = None
         """Of the last rows, where they were made of others: what they were made of."""
-        self.near = False
-        """Whether the split keeps rows together that are alike."""
+        self.together: bool | str = AUTO
+        """Which rows a split that is drawn keeps together; see `Split`."""
+        self.seen: dict[str, Any] = {}
+        """What comparing the inputs found, so that a split and `check` look at them once; see `flambeau.check`."""
         self.split = self._split(split, fields)
         self._knows_split = not isinstance(split, str | Split)
 
@@ -163,7 +173,7 @@ class Dataset:
                 "the data does not say which rows train and which validate",
                 fix="put it into folders train/ and valid/, or into a column 'split'; or take another kind of split",
             )
-        self.near = split.together == NEAR
+        self.together = split.together
         by: Any = None
         if split.method == "auto" and split.by is not None and split.together and split.folds is None:
             split = replace(split, method="grouped")
@@ -181,11 +191,23 @@ class Dataset:
         if not split.together or split.method not in DRAWN:
             return drawn
         self.split = drawn
-        firsts = self.firsts_alike if self.near else self.firsts
+        firsts, unseen = self.firsts, ""
+        if split.together == NEAR:
+            firsts = self.firsts_alike
+        elif split.together == AUTO:
+            firsts, unseen = self.firsts_seen
         kept = split.with_copies(drawn, firsts, labels)
+        few = split.together == AUTO and _held_out(kept) < LEAST_KEPT * _held_out(drawn)
+        if firsts is not self.firsts and (few or kept is drawn):
+            kept, firsts = split.with_copies(drawn, self.firsts, labels), self.firsts
+            unseen = "too many rows look alike for them to be in one part of the split"
+        if unseen:
+            fix = "say what belongs together: by= (--by); or together='near' (--split-near)"
+            self.findings.append(Finding(KEPT, Severity.NOTE, unseen, fix=fix))
         count, moved = int((firsts != np.arange(len(self))).sum()), int((kept != drawn).sum())
-        if moved or (self.near and count):
-            what = "copies of other rows, and rows like them" if self.near else "copies of other rows"
+        alike = firsts is not self.firsts
+        if moved or (alike and count):
+            what = "copies of other rows, and rows like them" if alike else "copies of other rows"
             told = f"{what} ({count:,}) are in the same part of the split as these; {moved:,} were moved"
             self.findings.append(Finding(KEPT, Severity.NOTE, told, count=moved))
         return kept
@@ -201,6 +223,13 @@ class Dataset:
         from flambeau.check import alike_firsts
 
         return alike_firsts(self, self.firsts)
+
+    @functools.cached_property
+    def firsts_seen(self) -> tuple[np.ndarray, str]:
+        """The same of pictures and texts alone, and why they were not looked at where they are too many."""
+        from flambeau.check import seen_firsts
+
+        return seen_firsts(self, self.firsts)
 
     def divide(self, split: Split) -> None:
         """Splits the rows anew; where the data says which split each is of, only if that is not wanted."""
@@ -313,8 +342,8 @@ class Dataset:
         if count > len(self):
             raise UsageError(f"{count:,} folds of {len(self):,} rows", expected="a row for each fold, at least")
         for fold in range(count):
-            near = NEAR if self.near and method in DRAWN else True
-            split = Split(method, valid, by=by, seed=seed, folds=count, fold=fold, together=near)
+            together = self.together if method in DRAWN else True
+            split = Split(method, valid, by=by, seed=seed, folds=count, fold=fold, together=together)
             data = copy.copy(self)
             data.findings = [*self.findings]
             data.split = data._split(split, data.fields)

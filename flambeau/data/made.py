@@ -38,7 +38,7 @@ class Made(NamedTuple):
         drawn = rows._split(how, fields)
         kept = [finding for finding in rows.findings if finding.check == KEPT]
         data.findings = [finding for finding in data.findings if finding.check != KEPT] + kept
-        data.near, data.made = rows.near, self._replace(of=rows)
+        data.together, data.made = rows.together, self._replace(of=rows)
         return self.split(drawn)
 
     def split(self, split: np.ndarray) -> np.ndarray:

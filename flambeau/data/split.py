@@ -21,7 +21,7 @@ ALIASES = {
 }  # fmt: skip
 LEAST_FOR_TEST = 200  # rows from which some are kept for a test
 LEAST = 10  # rows for each class, and groups, below which none are
-NEAR = "near"
+NEAR, AUTO = "near", "auto"
 KEPT = "kept-together"  # the check of a Finding that says so of copies
 DRAWN = ("auto", "random", "stratified")
 """The methods that draw single rows, and so keep copies together."""
@@ -50,7 +50,9 @@ class Split:
         fold: the part that validates, from 0 on; where `valid` is given, it tests, and that share of the other rows
             validates. Where there are as many groups as folds, they are numbered by name.
         together: copies of a row go where the first of them goes, by auto, random and stratified; see `with_copies`.
-            `near`: so do rows that are alike, by what `check` finds, which costs a check.
+            `auto`: so do pictures and texts that look alike, up to some number of them; see
+            `flambeau.check.together.seen_firsts`. `near`: so do rows of any kind and number that are alike, by what
+            `check` finds, which costs a check.
     """
 
     method: str = "auto"
@@ -60,7 +62,7 @@ class Split:
     seed: int = 0
     folds: int | None = None
     fold: int = 0
-    together: bool | str = True
+    together: bool | str = AUTO
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -71,8 +73,8 @@ class Split:
                 f"the shares valid={self.valid} and test={self.test} do not fit",
                 expected="two shares, together below 1",
             )
-        if self.together not in (True, False, NEAR):
-            raise UsageError(f"together={self.together!r} does not fit", expected=f"True, False or '{NEAR}'")
+        if self.together not in (True, False, NEAR, AUTO):
+            raise UsageError(f"together={self.together!r} does not fit", expected=f"True, False, '{AUTO}' or '{NEAR}'")
         if self.together == NEAR and self.method not in DRAWN:
             found = f"a split '{self.method}' keeps no rows together that are alike"
             raise UsageError(found, expected=", ".join(DRAWN))

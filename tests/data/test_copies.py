@@ -19,13 +19,13 @@ WORDS = [f"this is the review number {i} of a film" for i in range(300)]
 def test_texts_that_are_equal_are_on_one_side_and_it_is_said():
     texts = [*WORDS, *(f"  {text.upper()} " for text in WORDS[:60])]
     labels = [str(row % 2) for row in range(360)]
-    data = fb.Dataset({"text": texts, "label": labels}, target="label")
+    data = fb.Dataset({"text": texts, "label": labels}, target="label", split=Split(together=True))
     assert (data.split[300:] == data.split[:60]).all() and {*data.split.tolist()} == {TRAIN, VALID, TEST}
     [said] = [f for f in data.findings if f.check == "kept-together"]
     assert "copies of other rows (60)" in said.message
     assert f"; {said.count} of them put with their copies)" in data.describe()
     assert not [f for f in data.check() if f.check == "leakage"]
-    again = fb.Dataset({"text": texts, "label": labels}, target="label")
+    again = fb.Dataset({"text": texts, "label": labels}, target="label", split=Split(together=True))
     assert (again.split == data.split).all()
     for fold in data.folds(5):
         assert (fold.split[300:] == fold.split[:60]).all()
@@ -33,7 +33,7 @@ def test_texts_that_are_equal_are_on_one_side_and_it_is_said():
 
 def test_a_split_without_copies_and_one_of_before_are_as_they_were(tmp_path):
     labels = [str(row % 3) for row in range(300)]
-    data = fb.Dataset({"text": WORDS, "label": labels}, target="label")
+    data = fb.Dataset({"text": WORDS, "label": labels}, target="label", split=Split(together=True))
     assert (data.split == Split("stratified").assign(range(300), labels)).all()
 
     rows = pl.DataFrame({"text": [*WORDS, *WORDS[:60]], "label": [*labels, *labels[:60]]})
@@ -117,7 +117,7 @@ def test_rows_that_are_alike_are_on_one_side_where_it_is_asked_for(tmp_path):
         return sum(split[one] != split[other] for one, other in twins)
 
     assert apart(data.split) == 0 and {*data.split.tolist()} == {TRAIN, VALID}
-    assert apart(fb.Dataset.from_folder(tmp_path / "f").split) > 0
+    assert apart(fb.Dataset.from_folder(tmp_path / "f", split=Split(together=True)).split) > 0
     [said] = [f for f in data.findings if f.check == "kept-together"]
     assert "and rows like them (24)" in said.message and "near-leakage" not in {f.check for f in data.check()}
     assert (fb.Dataset.from_source(data.source).split == data.split).all()
@@ -128,6 +128,51 @@ def test_rows_that_are_alike_are_on_one_side_where_it_is_asked_for(tmp_path):
     texts = [*words, *(f"{text} indeed" for text in words[:20])]
     data = fb.Dataset({"text": texts, "label": ["x", "y"] * 50}, target="label", split=Split(together="near"))
     assert (data.split[80:] == data.split[:20]).all()
+
+
+def likely_known(data: fb.Dataset, features: np.ndarray) -> float:
+    """The share of held-out rows whose label the most alike training row has."""
+    labels, train, held = np.asarray(data.columns["label"]), data.rows("train"), data.rows("valid")
+    nearest = ((features[held][:, None] - features[train]) ** 2).sum(2).argmin(1)
+    return float((labels[train][nearest] == labels[held]).mean())
+
+
+def test_validation_does_not_see_twins_of_what_was_learned_of_pictures_and_texts():
+    """Labels are drawn: who knows nothing is right in a quarter of the rows, and who has seen a twin in nearly all."""
+    random = np.random.default_rng(0)
+    labels = [str(label) for label in random.integers(0, 4, 100)] * 2
+    coarse = random.integers(0, 200, (100, 6, 6, 3), dtype=np.uint8)
+    pictures = [Image.fromarray(one).resize((48, 48), Image.Resampling.BICUBIC) for one in coarse]
+    pictures += [one.point(lambda v: min(255, v + 12)) for one in pictures]
+    pixels = np.stack([np.asarray(one.resize((12, 12)), np.float64).ravel() for one in pictures])
+    vocabulary = np.asarray([*WORDS[0].split(), *"abcdefghijklmnopqrstuvwxyz"])
+    words = random.integers(0, len(vocabulary), (100, 40))
+    words = np.concatenate([words, np.where(np.arange(40) == 7, (words + 1) % len(vocabulary), words)])
+    texts = [" ".join(row) for row in vocabulary[words]]
+    counts = (words[:, :, None] == np.arange(len(vocabulary))).sum(1)
+    for name, values, features in (("picture", pictures, pixels), ("text", texts, counts)):
+        columns = {name: values, "label": labels}
+        apart = fb.Dataset(columns, target="label", split=Split(together=True, valid=0.3, test=0.0))
+        data = fb.Dataset(columns, target="label", split=Split(valid=0.3, test=0.0))
+        assert likely_known(apart, features) > 0.6 and likely_known(data, features) < 0.45
+        assert not {f.check for f in data.check()} & {"near-leakage", "leakage"}
+
+
+def test_of_too_many_pictures_or_texts_it_is_said_that_they_were_not_compared():
+    texts = [f"{i} {'word ' * 20}" for i in range(20_001)]
+    data = fb.Dataset({"text": texts, "label": ["a", "b", "c"] * 6_667}, target="label", inputs=["text"])
+    [said] = [f for f in data.findings if f.check == "kept-together"]
+    assert "texts that merely look alike may be in several parts" in said.message and "--split-near" in said.fix
+
+
+def test_where_all_look_alike_the_split_is_as_drawn_and_says_so():
+    random = np.random.default_rng(0)
+    ground = random.integers(60, 180, (8, 8, 3), dtype=np.uint8)
+    picture = Image.fromarray(ground).resize((48, 48), Image.Resampling.BICUBIC)
+    frames = [picture.point(lambda v, i=i: min(255, v + i // 8)) for i in range(240)]
+    data = fb.Dataset({"frame": frames, "label": ["a", "b", "c"] * 80}, target="label")
+    assert len(data.rows("valid")) + len(data.rows("test")) > 60
+    assert any("too many rows look alike" in f.message for f in data.findings)
 
 
 def test_what_keeps_no_rows_together_says_so():
