@@ -54,28 +54,28 @@ def losses(folder: Path) -> dict[int, float]:
     return {line["step"]: line["loss"] for line in read(folder / "metrics.jsonl") if "loss" in line}
 
 
-def test_one_is_killed_and_others_go_on_from_its_parts(
-    training: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def killed(training: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The newest checkpoint of two processes of which one was killed, in `killed`; `alone` is of one undisturbed."""
     monkeypatch.chdir(tmp_path)
     assert run([*map(str, training), "--run", "alone"]) == 0
     strike = ("--plugin", STRIKE, "--technique", "strike at=12 rank=1")
     sharded = (*FLAMBEAU, *training, *strike, "--processes", 2, "--shard", "--run", "killed")
-    killed = ran(*sharded, folder=tmp_path)
-    assert killed.returncode == 137, killed.stderr
-    told = [line for line in killed.stderr.splitlines() if line.startswith("flambeau: ")]
-    assert len(told) == 1 and "another process" in told[0] and "Traceback" not in killed.stderr, killed.stderr
+    done = ran(*sharded, folder=tmp_path)
+    assert done.returncode == 137, done.stderr
+    told = [line for line in done.stderr.splitlines() if line.startswith("flambeau: ")]
+    assert len(told) == 1 and "another process" in told[0] and "Traceback" not in done.stderr, done.stderr
     (newest,) = checkpoint.listed(tmp_path / "killed" / "checkpoints")
+    return newest
+
+
+def test_one_is_killed_and_one_goes_on_from_its_parts(killed: Path, tmp_path: Path) -> None:
+    newest = killed
     assert newest.name.startswith("step-00000008-")
     parts = sorted((newest / checkpoint.SHARDS).iterdir())
     assert len(parts) == 2, "a file a process"
     whole, _ = checkpoint.load(newest)
     assert sum(part.stat().st_size for part in parts) < 3.2 * 4 * sum(w.numel() for w in whole["model"].values())
-
-    shutil.copytree(tmp_path / "killed", tmp_path / "three")
-    resumed = ran(*FLAMBEAU, "resume", "three", "--plugin", STRIKE, "--processes", 3, "--shard", folder=tmp_path)
-    assert resumed.returncode == 0, resumed.stderr
-    assert losses(tmp_path / "three") == pytest.approx(losses(tmp_path / "alone"), rel=1e-5)
 
     shutil.copytree(newest, tmp_path / newest.name)
     assert run(["resume", "killed", "--plugin", str(STRIKE)]) == 0
@@ -87,6 +87,15 @@ def test_one_is_killed_and_others_go_on_from_its_parts(
         checkpoint.load(tmp_path / newest.name)
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("killed")
+def test_three_go_on_from_the_parts_of_two(tmp_path: Path) -> None:
+    resumed = ran(*FLAMBEAU, "resume", "killed", "--plugin", STRIKE, "--processes", 3, "--shard", folder=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert losses(tmp_path / "killed") == pytest.approx(losses(tmp_path / "alone"), rel=1e-5)
+
+
+@pytest.mark.slow
 def test_whole_weights_are_divided_by_a_resume(
     training: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,7 +111,7 @@ def test_whole_weights_are_divided_by_a_resume(
     assert losses(tmp_path / "stopped") == pytest.approx(losses(tmp_path / "alone"), rel=1e-5)
 
 
-def test_what_cannot_be_divided_is_refused_in_one_line(
+def test_one_alone_has_nothing_to_divide(
     training: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -110,6 +119,10 @@ def test_what_cannot_be_divided_is_refused_in_one_line(
     assert "--shard divides weights between processes, and this is one alone; give --processes 2" in (
         capsys.readouterr().err
     )
+
+
+@pytest.mark.slow
+def test_what_cannot_be_divided_is_refused_in_one_line(training: list[Any], tmp_path: Path) -> None:
     refused = ran(*FLAMBEAU, *training, "--technique", "ema", "--processes", 2, "--shard", folder=tmp_path)
     assert refused.returncode == 2, refused.stderr
     told = [line for line in refused.stderr.splitlines() if line.startswith("flambeau: ")]
