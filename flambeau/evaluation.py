@@ -177,8 +177,8 @@ def _token_weights(
 def evaluate_run(
     run: str | Path | Run, data: str | Path | Dataset | None = None, *, options: EncodeOptions | None = None,
     device: str = "auto", metric: str | None = None, baseline: bool = True, tta: Any = None, slices: Sequence[str] = (),
-    wish: Wish | None = None, positive: str | None = None, apply: bool = False, reporter: Reporter = QUIET,
-    **source_options: Any,
+    wish: Wish | None = None, positive: str | None = None, apply: bool = False, stride: int | None = None,
+    reporter: Reporter = QUIET, **source_options: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Measures a run on its own held-out rows, or on other data (a folder, a table, a Dataset): all rows of it.
 
@@ -192,6 +192,8 @@ def evaluate_run(
             result. Without one those that the run keeps are measured.
         positive: of two classes the one that a threshold is for; the rarer one if not given.
         apply: keep the decision in the run, so that its predictions go by it.
+        stride: of a language model, tokens that each window of a text foretells, behind those that it only looks back
+            at: fewer than a window has let each be foretold from more, at so many times the cost. The rivals stay.
         tta: also measures with test-time augmentation, see `Predictor.with_tta`; the result has it as `tta`.
 
     Raises:
@@ -211,7 +213,9 @@ def evaluate_run(
     tokens = None if trained.max_tokens is None else 2 * trained.max_tokens
 
     def batches(of: Store, chosen: np.ndarray) -> Source:
-        return packing.batches(of, torch.from_numpy(chosen), 2 * (trained.batch_size or 32), tokens=tokens)
+        return packing.batches(
+            of, torch.from_numpy(chosen), 2 * (trained.batch_size or 32), tokens=tokens, stride=stride
+        )
 
     objective, decision = predictor.objective, run.decision
     if wish is not None:

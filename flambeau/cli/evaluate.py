@@ -41,6 +41,12 @@ def command(
         ),
     ] = None,
     count: Annotated[int, typer.Option(help="Of a run that generates: samples, beside as many rows.", min=50)] = 2000,
+    stride: Annotated[
+        int | None,
+        typer.Option(
+            help="Of a language model: tokens that a window foretells; fewer let it look back at more.", min=1
+        ),
+    ] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Keep what was chosen: predict and serve go by it.")] = False,
     json: common.Json = False,
     **reading: Any,
@@ -69,7 +75,8 @@ def command(
     reporter = common.reporter()
     result = evaluate_run(
         run, data, device=device, metric=metric, baseline=not no_baseline, tta=tta, slices=slice_ or (),
-        wish=wish, positive=positive, apply=apply, reporter=reporter, **reading,
+        wish=wish, positive=positive, apply=apply, stride=stride, reporter=reporter,
+        **reading,
     )  # fmt: skip
     if features is not None or generated.generates(run):
         try:

@@ -51,7 +51,7 @@ def command(
             raise RunError(f"the run is finished: {name} was fitted at once", where=run,
                            fix=f"for another: flambeau train --recipe {run}/recipe.yaml")  # fmt: skip
         raise RunError(
-            f"the run is finished: it trained its {epochs} epochs",
+            f"the run is finished: it trained its {epochs} epoch{'s' * (epochs != 1)}",
             where=run,
             fix=f"for a longer training: flambeau train --recipe {run}/recipe.yaml --epochs {2 * (epochs or 1)}",
         )

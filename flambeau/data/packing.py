@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from flambeau.core.errors import require
+from flambeau.core.errors import UsageError, require
 from flambeau.core.randomness import generator
 from flambeau.data.batches import Batches
 from flambeau.data.samplers import Sampler
@@ -32,9 +32,16 @@ class PackedBatches:
         rows: the documents to go through, int64.
         batch_size: windows in a batch.
         seed: with the epoch, what the order depends on; None for the order of `rows`.
+        stride: without a seed, tokens that each window but the first foretells anew, behind those that it only looks
+            back at; all of them if not given. Each token is foretold once nevertheless.
+
+    Raises:
+        UsageError: a size is below 1, or the stride is longer than a window.
     """
 
-    def __init__(self, store: Store, rows: Tensor, batch_size: int, *, seed: int | None = None):
+    def __init__(
+        self, store: Store, rows: Tensor, batch_size: int, *, seed: int | None = None, stride: int | None = None
+    ):
         require(batch_size >= 1, f"a batch size of {batch_size}", "1 or more")
         self.store, self.rows, self.batch_size, self.seed = store, rows.to(torch.int64), batch_size, seed
         (self._name,) = (name for name in store.inputs if name in store.columns)
@@ -45,7 +52,11 @@ class PackedBatches:
         """Tokens of all documents."""
         self.length = max(1, min(store.window, self.total - 1))
         """Tokens that a window foretells: it has one more."""
-        self.windows = max(1, self.total // self.length if seed is not None else -(-(self.total - 1) // self.length))
+        if stride is not None:
+            require(1 <= stride <= store.window, f"a stride of {stride} tokens", f"1 to {store.window}")
+        self.stride = self.length if stride is None or seed is not None else min(stride, self.length)
+        behind = max(0, self.total - 1 - self.length)
+        self.windows = max(1, self.total // self.length) if seed is not None else 1 + -(-behind // self.stride)
 
     def count(self, epoch: int = 0) -> int:
         """How many batches an epoch has."""
@@ -66,8 +77,10 @@ class PackedBatches:
         documents, lengths = self.rows[order].to(device), self._lengths[order].to(device)
         ends, firsts = lengths.cumsum(0), self._column.offsets[documents]
         for chosen in windows.to(device).split(self.batch_size)[start:]:
-            packed = self._gathered(chosen * self.length + shift, documents, lengths, ends, firsts)
-            assert packed.rows is not None
+            packed = self._gathered(chosen * self.stride + shift, documents, lengths, ends, firsts)
+            assert packed.rows is not None and packed.counted is not None
+            if self.stride < self.length:  # the window before foretold the others
+                packed.counted[chosen > 0, : self.length + 1 - self.stride] = False
             yield packed.rows[:, 0], {self._name: packed}
 
     def _gathered(self, starts: Tensor, documents: Tensor, lengths: Tensor, ends: Tensor, firsts: Tensor) -> Packed:
@@ -87,9 +100,16 @@ class PackedBatches:
 
 def batches(
     store: Store, rows: Tensor, batch_size: int, *, seed: int | None = None, tokens: int | None = None,
-    drop_single: bool = False, sampler: Sampler | None = None,
+    drop_single: bool = False, sampler: Sampler | None = None, stride: int | None = None,
 ) -> Batches | PackedBatches:  # fmt: skip
-    """What goes through rows of a store: samples, as `Batches` takes them, or windows where its input has such."""
+    """What goes through rows of a store: samples, as `Batches` takes them, or windows where its input has such.
+
+    Raises:
+        UsageError: a stride is given, and its input has no windows.
+    """
     if store.window:
-        return PackedBatches(store, rows, batch_size, seed=seed)
+        return PackedBatches(store, rows, batch_size, seed=seed, stride=stride)
+    if stride is not None:
+        raise UsageError("a stride is of the windows that texts are foretold in, and this run foretells none",
+                         fix="leave it out")  # fmt: skip
     return Batches(store, rows, batch_size, seed=seed, tokens=tokens, drop_single=drop_single, sampler=sampler)

@@ -19,6 +19,7 @@ from flambeau.fields.describing import spread
 from flambeau.fields.language.raw_texts import usable
 from flambeau.fields.text import Text
 
+READ = 4_096  # tokens that are read of a text and of a question about it, where nothing is said of it
 NOWHERE = -1
 HEAD = 5  # numbers before the places of an encoded answer
 NOTHING = -100  # behind the end

@@ -227,7 +227,7 @@ class _Planning:
         if not self.inputs:
             return Wanted()
         name = choice.get("name") or ModelChoice().name
-        return wanted(name, choice.get("pretrained"), self.data.rows, len(self.inputs))
+        return wanted(name, choice.get("pretrained"), self.data.rows, len(self.inputs), self.layout)
 
     def decide_augmentation(self) -> None:
         name = self.recipe.objective.name

@@ -34,6 +34,7 @@ from flambeau.models.own_loss import LossAndAnswers
 from flambeau.models.spec import IMAGENET, LAYOUTS, ON_BACKBONE, OWN, Adopts, Built, InputSpec, OutputSpec
 from flambeau.models.text.crf import Chain
 from flambeau.models.text.huggingface import PREFIX, build_huggingface, check_source, max_positions
+from flambeau.models.text.reader_pretrained import build_reader
 from flambeau.models.text.vectors import RESERVED, is_vectors, load_embeddings, put_vectors
 from flambeau.models.weights import find_head, load_weights, read_weights
 from flambeau.models.zoo import SHELVES, shelf_of
@@ -53,6 +54,7 @@ __all__ = [
 MAKERS, TEXT_SOURCE = {"timm": build_timm, "torchvision": build_torchvision}, PREFIX.rstrip(":")
 OF_TRANSFORMERS = {
     ("corpus", "tokens"): build_causal, ("corpus", "masked"): build_masked, ("text", "text"): build_seq2seq,
+    ("texts", "span"): build_reader,
 }  # fmt: skip
 """What makes a model of transformers that is no encoder, by the kind of the input and the layout of the output."""
 WORDY = ("text", "texts", "tokens")  # kinds of input that are made of tokens
@@ -195,12 +197,15 @@ def takes_several(name: str) -> bool:
     return compares(name) or name.startswith(PREFIX)
 
 
-def wanted(name: str, pretrained: bool | str | Path | None, rows: int = 0, num_inputs: int = 1) -> Wanted:
+def wanted(
+    name: str, pretrained: bool | str | Path | None, rows: int = 0, num_inputs: int = 1, layout: str = ""
+) -> Wanted:
     """What a model by its name, with its weights, wants of the fields that it is given.
 
     Args:
         rows: how many the data has.
         num_inputs: how many inputs it has.
+        layout: of the output, where that is known: a text whose places are asked about is read in windows.
 
     Raises as `build` where it is of a folder or hub repository that cannot be read.
     """
@@ -218,7 +223,7 @@ def wanted(name: str, pretrained: bool | str | Path | None, rows: int = 0, num_i
         size=_recommended_size(name, pretrained),
         waves=OWN.kinds.get(name) == ("audio",),
         tokenizer=tokenizer,
-        positions=None if shelf else max_positions(name),
+        positions=None if shelf or layout == "span" else max_positions(name),
         words=tokenizer is None and is_vectors(pretrained),
         characters=own.get("characters") if num_inputs == 1 else None,
         pieces=pieces,
@@ -300,7 +305,7 @@ def _source(name: str) -> tuple[str, str]:
 def _kinds(source: str, name: str) -> tuple[str, ...]:
     """The kinds of input that a model takes."""
     if source == TEXT_SOURCE:
-        return (*WORDY, *(kind for kind, _ in OF_TRANSFORMERS))
+        return tuple(dict.fromkeys((*WORDY, *(kind for kind, _ in OF_TRANSFORMERS))))
     return ("image",) if source else OWN.kinds[name]
 
 

@@ -36,6 +36,9 @@ def observers(
     task = objective.task
     found: list[Callable[[], Metric]] = []
     if asked and not task.tells_rows:
+        if dataset.target is None:
+            raise UsageError("without a target no row is right or wrong, so nothing can be sliced",
+                             fix="leave slices out; flambeau predict names the oddest rows")  # fmt: skip
         raise UsageError("this target has no measure of single rows, so nothing can be sliced", fix="leave slices out")
     if task.tells_rows:
         parts = slicings(dataset, rows, list(asked) or None)

@@ -233,7 +233,28 @@ def test_a_gradient_comes_to_the_weights_that_were_left_in() -> None:
     assert 0.3 < float((gradient == 0).float().mean()) < 0.7
 
 
+def test_large_states_and_states_that_jump_within_a_document_cost() -> None:
+    none = {"dropout": 0.0, "weight_dropout": 0.0, "token_dropout": 0.0}
+    tokens, segments = texts(8, 8, 8), torch.tensor([[0] * 8, [0] * 5 + [1] * 3, [0] * 8])
+    model = AWDLSTM(V, 16, 24, 2, **none).train()
+    scores = model(tokens, segments)
+    states = [model.states(part) for part in (tokens[:1], tokens[1:2, :5], tokens[1:2, 5:], tokens[2:])]
+    jumps = torch.cat([(part[:, 1:] - part[:, :-1]).flatten() for part in states])
+    size = torch.cat([part.flatten() for part in states]).square().mean()
+    assert model.penalty is not None
+    torch.testing.assert_close(model.penalty, 2 * size + jumps.square().mean())
+    free = AWDLSTM(V, 16, 24, 2, **none, activation_penalty=0.0, temporal_penalty=0.0).train()
+    free.load_state_dict(model.state_dict())
+    torch.testing.assert_close(free(tokens, segments), scores)
+    assert free.penalty is None
+    model.penalty = None
+    model.eval()(tokens, segments)
+    assert model.penalty is None
+
+
 def test_recurrent_sizes_that_do_not_fit_are_told() -> None:
+    with pytest.raises(UsageError, match="a temporal_penalty of -1"):
+        AWDLSTM(V, temporal_penalty=-1)
     with pytest.raises(UsageError, match=r"a dropout of 1\.5"):
         RecurrentLM(V, dropout=1.5)
 

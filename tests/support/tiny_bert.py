@@ -12,8 +12,12 @@ import flambeau  # noqa: F401  before transformers: it mends its import
 MARKS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
-def tiny_bert(folder: Path, texts: Iterable[str], *, positions: int = 64, width: int = 32, head: bool = True) -> Path:
-    """Writes the folder and returns it: with the head that names hidden tokens, or the encoder alone."""
+def tiny_bert(
+    folder: Path, texts: Iterable[str], *, positions: int = 64, width: int = 32, head: bool = True,
+    deviation: float = 0.02,
+) -> Path:  # fmt: skip
+    """Writes the folder and returns it: with the head that names hidden tokens, or the encoder alone. Fresh weights of
+    a larger deviation learn in fewer steps."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import BertConfig, BertForMaskedLM, BertModel
 
@@ -26,7 +30,7 @@ def tiny_bert(folder: Path, texts: Iterable[str], *, positions: int = 64, width:
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=tokenizer.get_vocab_size(), max_position_embeddings=positions, hidden_size=width,
-        num_hidden_layers=2, num_attention_heads=2, intermediate_size=2 * width,
+        num_hidden_layers=2, num_attention_heads=2, intermediate_size=2 * width, initializer_range=deviation,
     )  # fmt: skip
     (BertForMaskedLM if head else BertModel)(config).save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))

@@ -17,6 +17,7 @@ from flambeau.data.dataset import Dataset
 from flambeau.data.sources.base import SOURCES, Source, described
 from flambeau.data.split import LEAST, Split
 from flambeau.fields import Answer, Field, Text
+from flambeau.fields.answer import READ
 
 HEAD = 1 << 16  # bytes in which the first paragraph begins
 
@@ -66,7 +67,7 @@ def from_squad(
     source = described("squad", file, fields=fields, split=how)
     if how.method == "auto" and how.by is None and how.folds is None and number >= LEAST:
         how = replace(how, method="grouped", by="paragraph")
-    kinds: dict[str, Field] = {"context": Text(), "question": Text(), "answer": Answer()}
+    kinds: dict[str, Field] = {"context": Text(max_length=READ), "question": Text(max_length=READ), "answer": Answer()}
     return Dataset(columns, inputs=["context", "question"], target="answer", fields={**kinds, **(fields or {})},
                    split=how, source=source, keys=places, places=places.__getitem__)  # fmt: skip
 

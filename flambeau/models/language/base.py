@@ -36,11 +36,13 @@ class CausalLanguageModel(nn.Module, ABC):
     Attributes:
         vocabulary: V, how many different tokens there are.
         context: tokens that it can look back at; None where there is no end to it.
+        penalty: what its last pass in training adds to the loss, float (); None for nothing.
         scores_at_once: bytes of scores that are computed of a batch together; a larger one is taken in parts.
     """
 
     vocabulary: int
     context: int | None = None
+    penalty: Tensor | None = None
     scores_at_once: int = 1 << 29
 
     def undecayed(self) -> Iterable[nn.Parameter]:

@@ -2,7 +2,8 @@
 
 Merity, Keskar & Socher 2018, "Regularizing and optimizing LSTM language models", arXiv:1708.02182; the same dropout at
 each step: Gal & Ghahramani 2016, arXiv:1512.05287; weights left out: Wan et al. 2013; tied weights: Press & Wolf 2017,
-arXiv:1608.05859. Its penalties of activations are left out: an objective has one loss, which all models share.
+arXiv:1608.05859; penalties of activations: Merity, McCann & Socher 2017, "Revisiting activation regularization for
+language RNNs", arXiv:1708.01009.
 """
 
 from __future__ import annotations
@@ -72,23 +73,29 @@ class RecurrentLM(CausalLanguageModel):
         dropout: probability, of the vectors, between layers and before the scores; the same at each step.
         weight_dropout: that a weight between a step and the next is left out.
         token_dropout: that a token's vector is left out of all texts of a batch.
+        activation_penalty: what the mean square of the last layer's states, after dropout, costs in training (AR).
+        temporal_penalty: what that of how they change from one token of a document to the next costs, before it (TAR).
         cell: `nn.LSTM` or `nn.GRU`.
 
     Shapes: int64 (B, T) to (B, T, V).
 
     Raises:
-        UsageError: a size is below 1, or a probability is none.
+        UsageError: a size is below 1, a probability is none, or a penalty is below 0.
     """
 
     def __init__(
         self, num_outputs: int, embedding: int = 256, hidden_size: int = 512, layers: int = 2, dropout: float = 0.1,
-        weight_dropout: float = 0.0, token_dropout: float = 0.0, cell: Cell = nn.LSTM,
+        weight_dropout: float = 0.0, token_dropout: float = 0.0, activation_penalty: float = 0.0,
+        temporal_penalty: float = 0.0, cell: Cell = nn.LSTM,
     ):  # fmt: skip
         super().__init__()
         for what, size in (("embedding", embedding), ("hidden_size", hidden_size), ("layers", layers)):
             require(size >= 1, f"{what} of {size}", "1 or more")
         for what, p in (("dropout", dropout), ("weight_dropout", weight_dropout), ("token_dropout", token_dropout)):
             require(0 <= p < 1, f"a {what} of {p}", "0 or more, below 1")
+        for what, cost in (("activation_penalty", activation_penalty), ("temporal_penalty", temporal_penalty)):
+            require(cost >= 0, f"a {what} of {cost}", "0 or more")
+        self.activation_penalty, self.temporal_penalty = activation_penalty, temporal_penalty
         self.vocabulary, self.weight_dropout, self.token_dropout = num_outputs, weight_dropout, token_dropout
         self.embedding = nn.Embedding(num_outputs, embedding)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
@@ -100,7 +107,18 @@ class RecurrentLM(CausalLanguageModel):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, tokens: Tensor, segments: Tensor | None = None) -> Float[Tensor, "B T V"]:
-        return by_document(self._scores, tokens, segments)
+        if not self.training or not (self.activation_penalty or self.temporal_penalty):
+            return by_document(self._scores, tokens, segments)
+        raw, x = by_document(self._both, tokens, segments).chunk(2, 2)
+        same = torch.ones_like(tokens[:, 1:]) if segments is None else segments[:, 1:] == segments[:, :-1]
+        moved = ((raw[:, 1:] - raw[:, :-1]).square().mean(2) * same).sum() / same.sum().clamp_min(1)
+        self.penalty = self.activation_penalty * x.square().mean() + self.temporal_penalty * moved
+        return self.head(x)
+
+    def _both(self, tokens: Tensor) -> Tensor:
+        """The last layer's states before dropout, and after it, (B, T, 2 D)."""
+        raw, _ = self._read(tokens, drops_last=False)
+        return torch.cat([raw, self.dropout(raw)], 2)
 
     def _scores(self, tokens: Tensor) -> Tensor:
         return self.head(self.states(tokens))
@@ -110,7 +128,11 @@ class RecurrentLM(CausalLanguageModel):
         return x
 
     def _read(
-        self, tokens: Tensor, held: Sequence[tuple[Tensor, ...]] | None = None, counts: Tensor | None = None
+        self,
+        tokens: Tensor,
+        held: Sequence[tuple[Tensor, ...]] | None = None,
+        counts: Tensor | None = None,
+        drops_last: bool = True,
     ) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
         """(B, T) to (B, T, D), and what the layers hold behind the text's own tokens."""
         x, after = self.dropout(self._vectors(tokens)), list[tuple[Tensor, ...]]()
@@ -123,7 +145,7 @@ class RecurrentLM(CausalLanguageModel):
                 packed = pack_padded_sequence(x, counts.cpu(), batch_first=True, enforce_sorted=False)
                 packed, state = layer(packed, before)
                 x, _ = pad_packed_sequence(packed, batch_first=True, total_length=tokens.shape[1])
-            x = self.dropout(x)
+            x = self.dropout(x) if drops_last or i < len(self.layers) - 1 else x
             after.append(state if isinstance(state, tuple) else (state,))
         return x, after
 
@@ -161,14 +183,16 @@ class RecurrentLM(CausalLanguageModel):
 
 @OWN.register("awd-lstm", kinds=("corpus",), of=lambda spec: (), layout="tokens")
 class AWDLSTM(RecurrentLM):
-    """An LSTM with weights between steps, tokens and activations left out at random; see the top of the file. With
-    embedding=400 and hidden_size=1150 it is that of the paper.
+    """An LSTM with weights between steps, tokens and activations left out at random, whose large states and
+    sudden changes cost; see the top of the file. With embedding=400 and hidden_size=1150 it is that of the paper.
 
     Args, shapes and errors as `RecurrentLM`.
     """
 
     def __init__(
         self, num_outputs: int, embedding: int = 256, hidden_size: int = 512, layers: int = 3, dropout: float = 0.2,
-        weight_dropout: float = 0.2, token_dropout: float = 0.02,
+        weight_dropout: float = 0.2, token_dropout: float = 0.02, activation_penalty: float = 2.0,
+        temporal_penalty: float = 1.0,
     ):  # fmt: skip
-        super().__init__(num_outputs, embedding, hidden_size, layers, dropout, weight_dropout, token_dropout)
+        super().__init__(num_outputs, embedding, hidden_size, layers, dropout, weight_dropout, token_dropout,
+                         activation_penalty, temporal_penalty)  # fmt: skip

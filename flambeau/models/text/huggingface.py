@@ -153,8 +153,12 @@ def read_config(source: str, *, needs_weights: bool = True) -> Any:
 
 def _encoder(transformers: ModuleType, source: str | None, config: Any, where: str) -> nn.Module:
     """The encoder alone, in float32: with the weights of `source`, or fresh ones where it is None."""
-    encoder = loaded(transformers.AutoModel, source, config, where, unneeded="pooler.")
-    if getattr(config, "is_encoder_decoder", False):
+    return bare(loaded(transformers.AutoModel, source, config, where, unneeded="pooler."))
+
+
+def bare(encoder: Any) -> Any:
+    """A network of transformers that reads texts, without what would write and without its own pooling."""
+    if getattr(encoder.config, "is_encoder_decoder", False):
         encoder = encoder.get_encoder()
     elif "add_pooling_layer" in inspect.signature(type(encoder).__init__).parameters:
         encoder.pooler = None  # a layer that our own pooling stands in for: it would have no gradient
@@ -176,7 +180,8 @@ def loaded(
     """
     transformers = needed("transformers", "text", where)
     if auto._model_mapping.get(type(config), None) is None:
-        kinds = {transformers.AutoModel: "encoder", transformers.AutoModelForMaskedLM: "masked language model"}
+        kinds = {transformers.AutoModel: "encoder", transformers.AutoModelForMaskedLM: "masked language model",
+                 transformers.AutoModelForQuestionAnswering: "model that answers questions"}  # fmt: skip
         wanted = kinds.get(auto, "language model")
         raise ModelError(f"transformers has no {wanted} for models of type '{config.model_type}'", where=where)
     with one_line_errors(where.removeprefix(PREFIX)), quiet(transformers):

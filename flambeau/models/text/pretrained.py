@@ -76,10 +76,7 @@ class PretrainedText(Encoded):
 
     def forward(self, tokens: Ragged) -> Float[Tensor, "B K"]:
         values, mask = mask_padding(tokens)
-        return self._answer(values, mask)
-
-    def _answer(self, values: Tensor, mask: Tensor, **more: Tensor) -> Tensor:
-        return self.head(self.dropout(self.pool(self.states(values, mask, **more), mask)))
+        return self.head(self.dropout(self.pool(self.states(values, mask), mask)))
 
 
 class Joined(NamedTuple):
@@ -92,22 +89,16 @@ class Joined(NamedTuple):
     lengths: Tensor
 
 
-class PretrainedPair(PretrainedText):
-    """The same for two texts, which the encoder reads as one, with its own marks before, between and behind them: each
-    token of one sees all of the other. Devlin et al. 2018, "BERT", https://arxiv.org/abs/1810.04805, section 3.
+class Joining(Encoded):
+    """An encoder that reads two texts as one, with its own marks before, between and behind them: each token of one
+    sees all of the other. Devlin et al. 2018, "BERT", https://arxiv.org/abs/1810.04805, section 3.
 
     Args:
         joint: how the tokeniser puts two texts together, as `Text.joint` tells it; end to end if not given.
-
-    Shapes: two Ragged (B, T) int64, the first two of a dict, to (B, K). Where both are longer than the encoder can
-    take, the longer one loses its end.
     """
 
-    def __init__(
-        self, encoder: nn.Module, num_outputs: int, pooling: str = "mean", dropout: float = 0.1,
-        joint: Mapping[str, Any] | None = None,
-    ):  # fmt: skip
-        super().__init__(encoder, num_outputs, pooling, dropout)
+    def __init__(self, encoder: nn.Module, joint: Mapping[str, Any] | None):
+        super().__init__(encoder)
         joint = joint or {"order": [["first", 0], ["second", 1]], "strip": [0, 0]}
         self.order = [(item, int(segment)) for item, segment in joint["order"]]
         self.strip = tuple(joint["strip"])
@@ -116,28 +107,30 @@ class PretrainedPair(PretrainedText):
         has_segments = "token_type_ids" in inspect.signature(encoder.forward).parameters
         self.takes_segments = has_segments and segments > max(segment for _, segment in self.order)
 
-    def forward(self, texts: Mapping[str, Ragged]) -> Float[Tensor, "B K"]:  # type: ignore[override]
-        return self.read(self.together(*two(texts)))
+    @property
+    def marks(self) -> int:
+        """How many tokens stand about two texts."""
+        return sum(not isinstance(item, str) for item, _ in self.order)
 
-    def read(self, both: Joined) -> Tensor:
-        """The outputs for texts that are put together already."""
+    def states_of(self, both: Joined) -> tuple[Tensor, Tensor]:
+        """The last states (B, T, D) of two texts put together, and where there are tokens (B, T)."""
         more = {"token_type_ids": both.segments} if self.takes_segments else {}
         values, mask = mask_padding(Ragged(both.values, both.lengths))
-        return self._answer(values, mask, **more)
+        return self.states(values, mask, **more), mask
 
     def together(self, first: Ragged, second: Ragged) -> Joined:
-        """Two texts as the encoder reads them."""
+        """Two texts as the encoder reads them; where both are longer than it can take, the longer one loses its
+        end."""
         before, behind = self.strip
         counts = {n: (t.lengths - before - behind).clamp_min(0) for n, t in (("first", first), ("second", second))}
-        marks = sum(not isinstance(item, str) for item, _ in self.order)
         if self.most is not None:
-            room = self.most - marks
+            room = self.most - self.marks
             a, b = counts["first"], counts["second"]
             half = room // 2
             counts["first"] = torch.minimum(a, torch.clamp(room - b, min=room - half))
             counts["second"] = torch.minimum(b, room - counts["first"])
-        lengths = counts["first"] + counts["second"] + marks
-        shape = len(lengths), max(int(lengths.max()), 1)
+        lengths = counts["first"] + counts["second"] + self.marks
+        shape = lengths.shape[0], self._width(first, second, lengths)
         values = first.values.new_zeros(shape)
         segments, sources = torch.zeros_like(values), torch.full_like(values, -1)
         begins = {"first": 0, "second": first.values.shape[1]}
@@ -157,6 +150,42 @@ class PretrainedPair(PretrainedText):
             segments = torch.where(inside, segment, segments)
             at = at + count
         return Joined(values, segments, sources, lengths)
+
+    def _width(self, first: Ragged, second: Ragged, lengths: Tensor) -> int:
+        """How many tokens two texts have together at most; in a graph, which cannot look, as many as there may be."""
+        if not torch.compiler.is_exporting():
+            return max(int(lengths.max()), 1)
+        most = first.values.shape[1] + second.values.shape[1] + self.marks - 2 * sum(self.strip)
+        return most if self.most is None else torch.sym_min(most, self.most)
+
+
+class PretrainedPair(Joining):
+    """An encoder of transformers for two texts that it reads as one, pooled over the tokens, and a linear layer.
+
+    Args:
+        encoder, num_outputs, pooling, dropout: as for `PretrainedText`.
+        joint: as for `Joining`.
+
+    Shapes: two Ragged (B, T) int64, the first two of a dict, to (B, K). Where both are longer than the encoder can
+    take, the longer one loses its end.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, num_outputs: int, pooling: str = "mean", dropout: float = 0.1,
+        joint: Mapping[str, Any] | None = None,
+    ):  # fmt: skip
+        super().__init__(encoder, joint)
+        self.pool = Pooling(pooling, self.config.hidden_size)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(self.config.hidden_size, num_outputs)
+
+    def forward(self, texts: Mapping[str, Ragged]) -> Float[Tensor, "B K"]:
+        return self.read(self.together(*two(texts)))
+
+    def read(self, both: Joined) -> Tensor:
+        """The outputs for texts that are put together already."""
+        states, mask = self.states_of(both)
+        return self.head(self.dropout(self.pool(states, mask)))
 
 
 class PretrainedTagger(Encoded):

@@ -155,7 +155,9 @@ class LanguageModel(OfTexts):
 
     def loss(self, batch: Batch, phase: str = "train") -> Tensor:
         costs, counts = self.costs(batch.input)
-        return costs.sum() / counts.sum().clamp_min(1)
+        mean = costs.sum() / counts.sum().clamp_min(1)
+        penalty, self.model.penalty = self.model.penalty, None
+        return mean if penalty is None else mean + penalty
 
     def weight(self, batch: Batch) -> float:
         return max(1.0, float(batch.input.targets.sum()))

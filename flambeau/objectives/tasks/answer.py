@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from flambeau.data.batch import Batch
 from flambeau.fields import Answer, Field, Text
-from flambeau.fields.answer import trimmed
+from flambeau.fields.answer import READ, trimmed
 from flambeau.models.spec import OutputSpec
 from flambeau.objectives.base import OBJECTIVES
 from flambeau.objectives.classification import Worst
@@ -101,19 +102,19 @@ class QuestionAnswering(Supervised):
 
     @classmethod
     def fields_of(cls, target: str | None, inputs: Sequence[str]) -> dict[str, Field]:
-        return {**{name: Text() for name in inputs}, **({} if target is None else {target: Answer()})}
+        return {**{name: Text(max_length=READ) for name in inputs}, **({} if target is None else {target: Answer()})}
 
 
 def best(output: Tensor) -> Tensor:
     """Of logits (B, 2, 1 + T) the likeliest beginning and end, no more than LONGEST tokens apart, float32 (B, 3)."""
     chances = output.float().softmax(2)
-    begin, end = chances[:, 0, 1:], chances[:, 1, 1:]
-    spans = (begin[:, :, None] * end[:, None, :]).triu().tril(LONGEST - 1)  # (B, T, T)
+    begin, end = chances[:, 0, 1:], F.pad(chances[:, 1, 1:], (0, LONGEST - 1))
+    spans = begin[:, :, None] * end.unfold(1, LONGEST, 1)  # (B, T, LONGEST), by the tokens from one to the other
     sure, at = spans.flatten(1).max(1)
     none = chances[:, 0, 0] * chances[:, 1, 0]
-    length, there = max(begin.shape[1], 1), sure > none
-    first = torch.where(there, at // length, -1).float()
-    last = torch.where(there, at % length, -1).float()
+    there = sure > none
+    first = torch.where(there, at // LONGEST, -1).float()
+    last = torch.where(there, at // LONGEST + at % LONGEST, -1).float()
     return torch.stack([first, last, torch.where(there, sure, none)], 1)
 
 

@@ -79,6 +79,10 @@ def test_an_epoch_foretells_no_token_twice_and_an_evaluation_each_once(tmp_path,
 
     held_out = foretold(PackedBatches(store, rows, 4))
     np.testing.assert_array_equal(held_out, lengths.numpy() - 1)
+    for stride in (1 + context // 3, context):  # each once, whatever it looks back at
+        np.testing.assert_array_equal(foretold(PackedBatches(store, rows, 4, stride=stride)), lengths.numpy() - 1)
+    with pytest.raises(fb.FlambeauError, match=f"1 to {context}"):
+        PackedBatches(store, rows, 4, stride=context + 1)
     train = PackedBatches(store, rows, 4, seed=3)
     for epoch in range(3):
         assert (foretold(train, epoch) <= lengths.numpy() - 1).all()
@@ -86,6 +90,17 @@ def test_an_epoch_foretells_no_token_twice_and_an_evaluation_each_once(tmp_path,
     rest = [gathered["text"] for _, gathered in PackedBatches(store, rows, 4, seed=3).epoch(1, start=2)]
     assert len(whole) == train.count(1)
     assert all(torch.equal(a.tokens, b.tokens) for a, b in zip(whole[2:], rest, strict=True))
+
+
+def test_a_stride_lets_each_token_be_foretold_from_more(tmp_path):
+    field, store = stored([" ".join(TEXTS)], tmp_path, tokens="bytes", context=12)
+    back = [
+        (packed.targets * torch.arange(1, packed.tokens.shape[1]))[packed.targets].tolist()
+        for _, gathered in PackedBatches(store, torch.arange(1), 4, stride=3).epoch(0)
+        for packed in (gathered["text"],)
+    ]
+    looked = [count for batch in back for count in batch]
+    assert looked[:12] == [*range(1, 13)] and set(looked[12:]) == {10, 11, 12}
 
 
 def test_figures_are_those_of_all_tokens_whatever_the_windows_and_sums_of_batches_are_exact(tmp_path):
