@@ -66,7 +66,7 @@ def flambeau_train(folder: Path, run: str, *arguments: Any) -> float:
 def epochs_for(folder: Path, data: Path, name: str, minutes: float, seed: int) -> int:
     """As many as fit, by the time of two."""
     flambeau_train(folder, f"{name}-probe", data, "--objective", name, "--epochs", 2, "--seed", seed)
-    lines = [line for line in Run.open(folder / f"{name}-probe").metrics if "speed" in line]
+    lines = [line for line in Run.open(folder / f"{name}-probe").lines if "speed" in line]
     shutil.rmtree(folder / f"{name}-probe")
     return max(2, int(60 * minutes / (1.05 * lines[-1]["speed"]["seconds"])))
 
@@ -137,7 +137,7 @@ def compared(folder: Path, data: Path, name: str, asked: argparse.Namespace, cla
         pair = run, run.with_name(f"{run.name}-peer")
         found = [measured(one, features=classifier, count=asked.count) for one in pair]
         elbo = [evaluate_run(one)["metrics"].get("negative_elbo") for one in pair]
-        alarms = [one["check"] for line in Run.open(run).metrics for one in line.get("findings", ())]
+        alarms = [one["check"] for line in Run.open(run).lines for one in line.get("findings", ())]
         rounds.append({"ours": found[0], "theirs": found[1], "seconds": seconds, "peer_seconds": theirs, "elbo": elbo,
                        "alarms": alarms})  # fmt: skip
     return {"name": name, "epochs": epochs, "rounds": rounds}

@@ -9,33 +9,42 @@ import math
 import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import BaseModel, ValidationError
 from torch import nn
 
 from flambeau.contents import Attacked, Benched, Checked, Decision, Environment, Evaluation, Examples, Picture
+from flambeau.core.display import Pictured, as_html
 from flambeau.core.errors import RunError, nearest
 from flambeau.core.files import read_json, values_of, write_atomic, write_json
-from flambeau.core.findings import Finding
+from flambeau.core.findings import Finding, Findings
 from flambeau.data.grouping import PRESENT
 from flambeau.fields import Field
 from flambeau.models import make_room
 from flambeau.recipe import Recipe
 from flambeau.training import checkpoint
-from flambeau.training.logging import numbers, read
+from flambeau.training.logging import history_of, numbers, read
 from flambeau.training.sealed import calibration_in, seal, stated_digest, unseal
 from flambeau.training.state import State
 
+if TYPE_CHECKING:
+    import polars as pl
 
-class Run:
+
+class Run(Pictured):
     """A run folder: `recipe.yaml`, `fields.json`, `examples.json`, `model.safetensors`, `checkpoints/`,
     `metrics.jsonl`, `evaluation.json`, `decision.json`, `findings.json`, `environment.json`, `report.html`,
     `samples/`, TensorBoard events. No pickle anywhere."""
 
+    _repr_html_ = as_html
+
     def __init__(self, path: str | Path):
         self.path = Path(path)
+
+    def __repr__(self) -> str:
+        return f"Run('{self.path}')"
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
@@ -181,10 +190,27 @@ class Run:
         return State()
 
     @property
-    def metrics(self) -> list[dict[str, Any]]:
+    def lines(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl."""
         path = self.path / "metrics.jsonl"
         return read(path) if path.exists() else []
+
+    @property
+    def history(self) -> pl.DataFrame:
+        """The figures of the training, one a row: step, epoch, split, metric, value; a step's are of `step`."""
+        return history_of(self.lines)
+
+    @property
+    def metrics(self) -> pl.DataFrame:
+        """The figures of the evaluation, one a row: split, metric, value, and the 95 % interval low, high."""
+        import polars as pl
+
+        found = self.evaluation
+        intervals = found.get("intervals") or {}
+        rows = [(found.get("split"), name, value, *(intervals.get(name) or (None, None)))
+                for name, value in (found.get("metrics") or {}).items()]  # fmt: skip
+        kinds = {"split": pl.String, "metric": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64}
+        return pl.DataFrame(rows, kinds, orient="row")
 
     @property
     def evaluation(self) -> dict[str, Any]:
@@ -200,9 +226,9 @@ class Run:
         return found
 
     @property
-    def findings(self) -> list[Finding]:
+    def findings(self) -> Findings:
         """What the checks found."""
-        return [Finding.from_dict(f) for f in self._read("findings.json", Checked).get("findings", [])]
+        return Findings(Finding.from_dict(f) for f in self._read("findings.json", Checked).get("findings", []))
 
     @property
     def thumbnails(self) -> list[list[str]]:

@@ -51,7 +51,7 @@ def test_a_free_name_is_counted_up(run: Run) -> None:
 
 def test_a_young_run_is_neither_started_nor_finished_and_reads_as_empty(run: Run) -> None:
     assert not run.started and not run.finished
-    assert run.metrics == [] and run.evaluation == {} and run.findings == [] and run.environment == {}
+    assert run.lines == [] and run.evaluation == {} and run.findings == [] and run.environment == {}
     with pytest.raises(RunError, match="the run has no weights yet; finish it with: flambeau resume"):
         run.load_model(network())
 
@@ -197,11 +197,11 @@ def test_a_bad_line_of_the_log_is_named_and_last_ones_are_left_out(run: Run) -> 
     path = run.path / "metrics.jsonl"
     good = '{"step": 1, "epoch": 1, "loss": NaN}'
     path.write_text(f"{good}\n{good}\n\0\0")
-    assert str(run.metrics) == str([{"step": 1, "epoch": 1, "loss": float("nan")}] * 2)
+    assert str(run.lines) == str([{"step": 1, "epoch": 1, "loss": float("nan")}] * 2)
     for bad in ("nonsense", '{"step": "x"}', "[" * 20_000, '{"step": 1, "epoch": 1, "valid": {"loss": []}}'):
         path.write_text(f"{good}\n{bad}\n{good}\n")
         with pytest.raises(RunError, match=r"metrics.jsonl: line 2 is damaged .*; take that line out"):
-            _ = run.metrics
+            _ = run.lines
 
 
 def test_weights_that_do_not_fit_or_are_damaged_are_told(run: Run) -> None:

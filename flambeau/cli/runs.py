@@ -55,7 +55,7 @@ def _state(row: dict[str, Any]) -> str:
 
 
 def _describe(run: Any) -> dict[str, Any]:
-    recipe, lines = run.recipe, run.metrics
+    recipe, lines = run.recipe, run.lines
     epochs = [line for line in lines if "train_loss" in line]
     valid = epochs[-1].get("valid", {}) if epochs else {}
     metrics = run.evaluation.get("metrics") or valid

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
+import traceback
 from collections.abc import Collection, Iterable
+from pathlib import Path
 from types import ModuleType
 
 
@@ -29,6 +32,13 @@ class FlambeauError(Exception):
         if fix:
             text += f"; {fix}"
         super().__init__(text)
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows (a hook of IPython's): the lines of the user's own, then the message. The rest of the
+        way to it is still in `__traceback__`."""
+        inside = (str(Path(__file__).parents[1]), sys.prefix, sys.base_prefix)
+        own = [f for f in traceback.extract_tb(self.__traceback__) if not f.filename.startswith(inside)]
+        return [*(f"line {f.lineno}: {f.line}" for f in own), f"{type(self).__name__}: {self}"]
 
 
 class UsageError(FlambeauError):

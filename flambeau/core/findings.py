@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from flambeau.core.display import as_html
+
 
 class Severity(StrEnum):
     """How bad a finding is. Only an error makes `flambeau check` exit with 1."""
@@ -59,14 +61,20 @@ class Finding:
         return f"{self.severity}: {self.message}{places}{f'; {self.fix}' if self.fix else ''}"
 
 
+class Findings(list[Finding]):
+    """A list of them, which a notebook shows."""
+
+    _repr_html_ = as_html
+
+
 TELLS_LEFT_OUT = ("unequal-tags", "undecodable", "unreadable")
 """Findings of a dataset's source that have taken a value out of each of their rows."""
 
 
-def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+def worst_first(findings: Iterable[Finding]) -> Findings:
     """Findings sorted by severity, then by how many samples they concern."""
     order = list(Severity)
-    return sorted(findings, key=lambda f: (order.index(f.severity), -f.count))
+    return Findings(sorted(findings, key=lambda f: (order.index(f.severity), -f.count)))
 
 
 def has_errors(findings: Iterable[Finding]) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from flambeau.core.cell import Output, kernel
 from flambeau.core.printable import printable
 
 
@@ -30,12 +31,27 @@ class Bar:
             self._progress.update(self._task, completed=done, note=printable(note))
 
 
+class CellBar(Bar):
+    """A progress bar in a cell of a notebook."""
+
+    def __init__(self, output: Output, what: str, total: int | None):
+        super().__init__()
+        self._output, self._what, self._total, self.due = output, what, total, 0.0
+
+    def update(self, done: int, note: str = "") -> None:
+        now = time.perf_counter()
+        if now >= self.due:
+            self.due = now + 0.2
+            self._output.bar(id(self), self._what, done, self._total, printable(note))
+
+
 class Reporter:
     """Says lines and shows progress on stderr, or nothing where `quiet`."""
 
     def __init__(self, quiet: bool = False):
         self.quiet = quiet
         self._console: Any = None
+        self._output: Output | None = None
 
     @property
     def console(self) -> Any:
@@ -46,14 +62,35 @@ class Reporter:
             self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         return self._console
 
+    @property
+    def output(self) -> Output | None:
+        """That of the cell which runs, in a notebook; None anywhere else."""
+        shell = kernel()
+        if shell is None:
+            return None
+        if self._output is None or self._output.cell != shell.execution_count:
+            self._output = Output(shell)
+        return self._output
+
     def say(self, text: str, style: str | None = None) -> None:
         """A line, or several; what a terminal would obey is shown instead."""
-        if not self.quiet:
+        if self.quiet:
+            return
+        if (output := self.output) is not None:
+            output.say(printable(text, lines=True), style)
+        else:
             self.console.print(printable(text, lines=True), style=style, markup=False)
 
     @contextmanager
     def bar(self, what: str, total: int | None) -> Iterator[Bar]:
-        """A bar over `total` pieces; drawn on a terminal only, so that log files stay clean."""
+        """A bar over `total` pieces; drawn on a terminal and in a notebook only, so that log files stay clean."""
+        if not self.quiet and (output := self.output) is not None:
+            bar = CellBar(output, printable(what), total)
+            try:
+                yield bar
+            finally:
+                output.end(id(bar))
+            return
         if self.quiet or not self.console.is_terminal:
             yield Bar()
             return

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flambeau.core.display import as_html
 from flambeau.core.errors import DataError, UsageError, nearest, shown
-from flambeau.core.findings import Finding, Severity
+from flambeau.core.findings import Finding, Findings, Severity
 from flambeau.core.hints import check_options
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data import copies
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from flambeau.data.made import Made
     from flambeau.data.sources import arrays, folders, series, sharp, tabular, tagged
+    from flambeau.notebook.figures import Drawn
 
 Values = Sequence[Any]
 RECOGNISE_SAMPLE = 1000
@@ -83,6 +85,8 @@ class Dataset:
         findings: what the source noticed.
     """
 
+    _repr_html_ = as_html
+
     def __init__(
         self,
         columns: Mapping[str, Values],
@@ -119,7 +123,7 @@ class Dataset:
         self.target = target
         self.inputs = list(inputs) if inputs is not None else [c for c in columns if c != target]
         self.source = source or {"kind": "memory"}
-        self.findings = list(findings)
+        self.findings = Findings(findings)
         self._places = places
         self.keys = list(keys) if keys is not None else None
         self.examples: dict[str, str] = {}
@@ -187,7 +191,7 @@ class Dataset:
         if self.target and split.method in ("auto", "stratified") and self.fields[self.target].one_class:
             labels = self.columns[self.target]
         drawn = split.assign(self.keys or range(len(self)), labels, by)
-        self.findings = [finding for finding in self.findings if finding.check != KEPT]
+        self.findings = Findings(finding for finding in self.findings if finding.check != KEPT)
         if not split.together or split.method not in DRAWN:
             return drawn
         self.split = drawn
@@ -345,16 +349,30 @@ class Dataset:
             together = self.together if method in DRAWN else True
             split = Split(method, valid, by=by, seed=seed, folds=count, fold=fold, together=together)
             data = copy.copy(self)
-            data.findings = [*self.findings]
+            data.findings = Findings(self.findings)
             data.split = data._split(split, data.fields)
             data.source = {**self.source, "split": vars(split).copy()} if "split" in self.source else self.source
             yield data
 
-    def check(self, *, reporter: Reporter = QUIET, threads: int | None = None) -> list[Finding]:
+    def check(self, *, reporter: Reporter = QUIET, threads: int | None = None) -> Findings:
         """Looks for what is wrong with the data; see `flambeau.check.check`."""
         from flambeau.check import check
 
-        return check(self, reporter=reporter, threads=threads)
+        return Findings(check(self, reporter=reporter, threads=threads))
+
+    def show(self, count: int = 12, *, split: str | None = None, seed: int = 0) -> Drawn:
+        """A few rows with their targets, as a matplotlib Figure; `frame()` of it says which they are.
+
+        Args:
+            split: draw them from "train", "valid" or "test" only.
+            seed: another seed, other rows.
+
+        Raises:
+            UsageError: there is no such split. MissingExtra: matplotlib is not installed.
+        """
+        from flambeau.notebook import plots
+
+        return plots.samples(self, count, split, seed)
 
     def readings(self) -> list[dict[str, Any]]:
         """How each input and the target are read: the column, its `form` as `--read` takes it, what that means in

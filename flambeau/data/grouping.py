@@ -10,7 +10,7 @@ import numpy as np
 
 from flambeau.core.arrays import missing
 from flambeau.core.errors import DataError
-from flambeau.core.findings import Finding
+from flambeau.core.findings import Finding, Findings
 from flambeau.data.dataset import Dataset
 from flambeau.fields import Field, Number, Rows, Table
 
@@ -96,7 +96,7 @@ def regrouped(dataset: Dataset, fields: Mapping[str, Field], inputs: Sequence[st
             raise DataError(f"the data has no column '{column}'", expected=", ".join([*wanted, target or ""]))
     tables = {name: field.columns_of(name) for name, field in fields.items() if field.gathers}
     read_as = {column: field for table in tables.values() for column, field in table.items()}
-    out.findings = [*dataset.findings, *unseen(dataset.columns, read_as)]
+    out.findings = Findings([*dataset.findings, *unseen(dataset.columns, read_as)])
     rows = {name: Rows({column: dataset.columns[column] for column in table}) for name, table in tables.items()}
     out.columns, out.fields, out.inputs, out.target = {**dataset.columns, **rows}, dict(fields), list(inputs), target
     if PRESENT in inputs:

@@ -12,7 +12,7 @@ import numpy as np
 
 from flambeau.core.arrays import missing
 from flambeau.core.errors import DataError, shown
-from flambeau.core.findings import Finding, Severity
+from flambeau.core.findings import Finding, Findings, Severity
 from flambeau.data.reading import read_rows
 from flambeau.data.split import KEPT, TRAIN, UNUSED, Split
 from flambeau.fields import Field
@@ -37,7 +37,7 @@ class Made(NamedTuple):
         rows = copy.copy(self.of)
         drawn = rows._split(how, fields)
         kept = [finding for finding in rows.findings if finding.check == KEPT]
-        data.findings = [finding for finding in data.findings if finding.check != KEPT] + kept
+        data.findings = Findings([f for f in data.findings if f.check != KEPT] + kept)
         data.together, data.made = rows.together, self._replace(of=rows)
         return self.split(drawn)
 
@@ -88,7 +88,8 @@ def with_made(data: Dataset, path: str | Path) -> Dataset:
     unused = int((out.split[known:] == UNUSED).sum())
     said = f"{len(sources) - unused:,} rows of {name}, made of others or by a model, train beside these"
     said += f"; {unused:,} do not, for what they were made of is held out" if unused else ""
-    out.findings = [*data.findings, *table.findings, Finding("made-rows", Severity.NOTE, said, count=len(sources))]
+    made = Finding("made-rows", Severity.NOTE, said, count=len(sources))
+    out.findings = Findings([*data.findings, *table.findings, made])
     out.source = {**data.source, "also": str(Path(path).resolve())}
     return out
 

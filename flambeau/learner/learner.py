@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from flambeau import report
+from flambeau.core.display import Pictured, as_html
 from flambeau.core.errors import DataError, ModelError, TrainingError, UsageError
-from flambeau.core.findings import Finding, worst_first
+from flambeau.core.findings import Finding, Findings, worst_first
 from flambeau.core.randomness import mix
 from flambeau.core.registry import Asked
 from flambeau.core.reporter import QUIET, Reporter
@@ -43,7 +44,7 @@ from flambeau.training.own import OwnSteps
 DECIDED_BY_ENGINE = ("training.device", "training.precision")  # whose reasons the engine gives once it is made
 
 
-class Learner:
+class Learner(Pictured):
     """Trains a model on data and measures it.
 
     >>> import flambeau as fb, sklearn.datasets
@@ -71,6 +72,8 @@ class Learner:
         settings: of the recipe, such as `epochs=5`, `learning_rate=1e-3`, `pretrained="weights.safetensors"`, and
             `baseline=False` to fit no simple rival beside the model.
     """
+
+    _repr_html_ = as_html
 
     @spelled_out(Given)
     def __init__(
@@ -122,7 +125,7 @@ class Learner:
         self.run: Run | None = None
         self.trainer: Trainer | None = None
         self.processes = processes.ALONE
-        self.findings: list[Finding] = []
+        self.findings = Findings()
         self.began_with: Path | None = None  # the run of the stage before, see `stages`
         self.first_batch: Batch | None = None  # the one that `build` has tried, until the training begins
         self._checked, self._built, self.tried_for = False, False, 0.0  # seconds of that try
@@ -151,7 +154,7 @@ class Learner:
         with self.processes.wait_for_first():
             self.feed.open(looked.recipe, self.reporter, notes)
         if isinstance(self.feed, FieldFeed):
-            self.findings = records.with_left_out(self.findings, self.feed)
+            self.findings = Findings(records.with_left_out(self.findings, self.feed))
         planned = self.planned = self.feed.plan(asked).after(self.decided)  # anew: the rows that can be read are known
         planned.say(self.reporter)
         self.recipe, settings = planned.recipe, planned.recipe.training
@@ -248,7 +251,8 @@ class Learner:
             with engine.computing(compute_threads):
                 return self._fit(None, resume)
         resume = resume or processes.restarted()
-        run = self.run = records.choose_run(self.asked_run, self.recipe, resume)
+        stopped = self.run.path if resume and self.run is not None else None
+        run = self.run = records.choose_run(stopped or self.asked_run, self.recipe, resume)
         ours = not run.path.exists()
         with run.locked():
             records.check_free(run, resume)
@@ -287,7 +291,7 @@ class Learner:
         if not wanted or self._built:
             return
         loss = self.own_loss or self.recipe.objective.loss if self.own_objective is None else None
-        self.findings, self._checked = self.feed.check(self.recipe, self.reporter, loss), True
+        self.findings, self._checked = Findings(self.feed.check(self.recipe, self.reporter, loss)), True
         records.tell(self.findings, self.data.findings if self.data else (), self.reporter)
 
     def _fit(self, run: Run | None, resume: bool) -> dict[str, float]:

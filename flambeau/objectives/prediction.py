@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as default
 from typing import Any
 
 import numpy as np
 
+from flambeau.core.display import as_html
 from flambeau.fields import Field
 from flambeau.fields.tags import Span
 
 UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a prediction was made from: raw values by input, and how they are read."""
+
+    value: Mapping[str, Any]
+    fields: Mapping[str, Field]
+    inputs: Sequence[str]
+    target: str | None
 
 
 @dataclass
@@ -30,6 +42,7 @@ class Prediction:
         series: of a forecast, whose it is.
         place: of an answer that is a part of a text, its characters in it: from, and up to.
         field: of an answer that is a file, the target's, which makes JSON of it.
+        asked: what it was made from, where `Predictor.predict` made it.
     """
 
     label: Any
@@ -42,6 +55,9 @@ class Prediction:
     series: str | None = None
     place: tuple[int, int] | None = None
     field: Field | None = None
+    asked: Question | None = default(default=None, repr=False, compare=False)
+
+    _repr_html_ = as_html
 
     def top(self, k: int) -> dict[str, float]:
         """The k likeliest classes."""

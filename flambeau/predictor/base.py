@@ -31,7 +31,7 @@ from flambeau.fields import TTA, Field
 from flambeau.fields.placement import Frames, following, frames_of
 from flambeau.objectives import OBJECTIVES, Context, Objective
 from flambeau.objectives import made as made_objective
-from flambeau.objectives.prediction import Prediction
+from flambeau.objectives.prediction import Prediction, Question
 from flambeau.objectives.tasks import task_of
 from flambeau.predictor import embedding, generating, texts
 from flambeau.predictor.building import model_of, rows_of
@@ -304,7 +304,10 @@ class Predictor:
         out: list[Prediction] = []
         for asked, encoded in self.encoded(listed, many, batch_size):
             outputs = self.outputs(encoded)
-            out += [self.decode(output, reject_below, value) for output, value in zip(outputs, asked, strict=True)]
+            for output, value in zip(outputs, asked, strict=True):
+                prediction = self.decode(output, reject_below, value)
+                prediction.asked = Question(self.by_input(value), self.fields, self.inputs, self.target)
+                out.append(prediction)
         return out if many else out[0]
 
     def embed(self, values: Any, *, batch_size: int = 64) -> np.ndarray:

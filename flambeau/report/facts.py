@@ -49,7 +49,7 @@ class Facts:
         fields = run.path / "fields.json"
         self.fields: dict[str, Any] = read_json(fields) if fields.exists() else {}
         self.search = RateCurve.of_run(run.path)
-        lines = run.metrics
+        lines = run.lines
         self.steps = [line for line in lines if "loss" in line]
         self.epochs = [line for line in lines if "train_loss" in line]
         self.monitored = [{"step": line["step"], **line["monitors"]} for line in lines if "monitors" in line]

@@ -251,12 +251,12 @@ def _entry(entry: Entry, found: list[Answers], measured: list[dict[str, float]],
 
 def _seconds(run: Run) -> float:
     """The time of a run's training epochs."""
-    return sum(line.get("speed", {}).get("seconds", 0.0) for line in run.metrics if "train_loss" in line)
+    return sum(line.get("speed", {}).get("seconds", 0.0) for line in run.lines if "train_loss" in line)
 
 
 def _curve(run: Run, name: str) -> dict[str, list[list[float]]]:
     """[epoch, value] of the metric and of the loss on validation rows."""
-    lines = [line for line in run.metrics if "train_loss" in line]
+    lines = [line for line in run.lines if "train_loss" in line]
     return {n: [[line["epoch"], line["valid"][n]] for line in lines if n in line.get("valid", {})]
             for n in dict.fromkeys((name, "loss"))}  # fmt: skip
 

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 
+from flambeau.core.display import as_html
 from flambeau.core.errors import FlambeauError, TrainingError, UsageError, first_line
 from flambeau.core.files import read_json, values_of
 from flambeau.core.randomness import isolated
@@ -55,6 +56,8 @@ class RateCurve:
     steepest: float
     valley: float
     diverged: bool
+
+    _repr_html_ = as_html
 
     @classmethod
     def of(cls, rates: Sequence[float], losses: Sequence[float], diverged: bool) -> RateCurve:

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from flambeau.core.errors import RunError
 from flambeau.core.files import disk_full_named, parse_json, read_regular, to_json, write_atomic
 from flambeau.training.loggers import LOGGERS, Logger
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Numbers = dict[str, float | None]  # None: it was not finite
 
@@ -114,6 +117,28 @@ class Log:
                 closing.callback(logger.close)
             closing.callback(file.close)
             os.fsync(file.fileno())
+
+
+def history_of(lines: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """Lines of `metrics.jsonl` as a tidy frame: step, epoch, split (`step` for what a step measured, else `train`,
+    `valid` or what else an epoch has numbers of), metric, value.
+
+    >>> history_of([{"step": 4, "epoch": 1, "train_loss": 0.5, "valid": {"accuracy": 0.75}}]).rows()
+    [(4, 1, 'train', 'loss', 0.5), (4, 1, 'valid', 'accuracy', 0.75)]
+    """
+    import polars as pl
+
+    rows = []
+    for line in lines:
+        for tag, value in _flat({n: v for n, v in line.items() if n not in ("step", "epoch")}).items():
+            split, _, metric = tag.partition("/")
+            if metric == "train_loss":
+                metric = "loss"
+            elif split == "train":
+                split = "step"
+            rows.append((line["step"], line.get("epoch"), split, metric, value))
+    kinds = {"step": pl.Int64, "epoch": pl.Int64, "split": pl.String, "metric": pl.String, "value": pl.Float64}
+    return pl.DataFrame(rows, kinds, orient="row")
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, float]:

@@ -67,7 +67,7 @@ def road(corpus: str, run: str, *more: object) -> list[object]:
 def test_killed_in_any_stage_it_ends_with_the_same_weights(folder: Path, corpus: str, flambeau: Forkserver) -> None:
     whole = flambeau(*road(corpus, "whole"), cwd=folder)
     assert whole.status == 0 and "goes on with the texts of" in whole.err, whole.err
-    batches = {line["step"] for line in fb.Run.open(folder / "whole/language").metrics if "valid" in line}
+    batches = {line["step"] for line in fb.Run.open(folder / "whole/language").lines if "valid" in line}
     in_stage, in_training = max(batches), max(batches) + 10
     for when in (in_stage, in_training):
         (folder / "fuse").write_text(str(when))

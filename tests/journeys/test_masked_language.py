@@ -63,7 +63,7 @@ def test_hidden_tokens_cost_what_transformers_says_whatever_is_in_the_batch(
     folder: Path, corpus: str, flambeau: Forkserver
 ) -> None:
     run = fb.Run.open(folder / corpus)
-    losses = [line["valid"]["loss"] for line in run.metrics if "valid" in line]
+    losses = [line["valid"]["loss"] for line in run.lines if "valid" in line]
     assert losses[-1] < losses[0] - 1 and 0 < run.evaluation["metrics"]["accuracy"] <= 1
     done = flambeau("export", corpus, "--format", "hf", "--out", "hub", cwd=folder)
     assert done.status == 0, done.err

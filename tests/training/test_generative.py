@@ -15,7 +15,7 @@ TRAIN = ("--no-check", "--no-baseline", "--epochs", 3)
 
 
 def findings(run: Path) -> dict[str, dict[str, Any]]:
-    lines = fb.Run.open(run).metrics
+    lines = fb.Run.open(run).lines
     return {finding["check"]: finding for line in lines for finding in line.get("findings", ())}
 
 
@@ -49,7 +49,7 @@ def test_a_healthy_training_is_left_in_peace_and_as_it_is(
         for run, more in (("watched", ()), ("not", ("--set", "training.monitors=false")))
     )
     assert watched.status == not_watched.status == 0, watched.err
-    lines = fb.Run.open(tmp_path / "watched").metrics
+    lines = fb.Run.open(tmp_path / "watched").lines
     assert findings(tmp_path / "watched") == {}
     shown = [line["monitors"] for line in lines if "diversity" in line.get("monitors", {})]
     assert len(shown) == 3 and "moved" not in shown[0] and 0 < shown[-1]["moved"] < 1

@@ -24,7 +24,12 @@ PARTS = ("train", "valid", "test")
 def data(facts: Facts, words: Words) -> Markup:
     """The section."""
     seen = facts.overview
-    shown = [_parts(seen.get("rows", {}), words), _pictures(facts, words), _table(facts, words), _samples(seen, words)]
+    shown = [
+        parts_bar(seen.get("rows", {}), words),
+        _pictures(facts, words),
+        _table(facts, words),
+        sample_cards(seen, words),
+    ]
     if not facts.findings:
         key = "data.unchecked" if facts.checked is False else "data.none" if facts.checked else "data.no_findings"
         return section(words, "data", *shown, note(words(key)))
@@ -33,7 +38,7 @@ def data(facts: Facts, words: Words) -> Markup:
     return section(words, "data", *shown, *(findings if seen else findings[1:]))
 
 
-def _parts(rows: dict[str, int], words: Words) -> Markup | None:
+def parts_bar(rows: dict[str, int], words: Words) -> Markup | None:
     """How many rows train, validate and test, as a bar and in numbers."""
     total = sum(rows.values())
     if not total:
@@ -173,7 +178,7 @@ def _content(name: str, column: dict[str, Any], words: Words) -> str | None:
     return None
 
 
-def _samples(seen: dict[str, Any], words: Words) -> Markup | None:
+def sample_cards(seen: dict[str, Any], words: Words) -> Markup | None:
     """A few rows that it trained on."""
     if not seen.get("samples"):
         return None

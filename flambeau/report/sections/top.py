@@ -21,7 +21,7 @@ def top(facts: Facts, words: Words) -> Markup:
         tag("p", tag("span", "Flambeau", class_="brand"), " ", words("report"), class_="kicker"),
         tag("h1", facts.name),
         tag("p", _trained(facts, words), class_="lead"),
-        _figures(facts, words),
+        figures(facts, words),
         _measured(facts, words),
         _advice(facts, words),
     )
@@ -51,7 +51,7 @@ def _trained(facts: Facts, words: Words) -> str:
     return words("trained.fields", **values)
 
 
-def _figures(facts: Facts, words: Words) -> Markup:
+def figures(facts: Facts, words: Words) -> Markup:
     """The metrics, the measure of the model first and with its interval; then what the training was like."""
     main = facts.main[0]
     names = sorted(facts.metrics, key=lambda name: (name != main, name == "loss"))

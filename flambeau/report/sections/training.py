@@ -33,6 +33,14 @@ def curves(facts: Facts, words: Words) -> Markup:
                         _learning_rate(facts, words), _search(facts, words), _monitored(facts, words)))  # fmt: skip
 
 
+def charts(facts: Facts, words: Words, most: int = 3) -> list[Markup]:
+    """The loss and the first metrics alone, as far as there are curves of them."""
+    if not facts.steps and not facts.epochs:
+        return []
+    found = [_loss(facts, words), *_metrics(facts, words)]
+    return [chart for chart in found if chart is not None][:most]
+
+
 def _only_epoch(facts: Facts, words: Words) -> Markup | None:
     """Of one epoch there is no curve: its figures in words."""
     if len(facts.epochs) != 1:
