@@ -71,7 +71,8 @@ def rates(thing: Any) -> Drawn:
     facts = facts_of(thing)
     points = [(s["step"], s["learning_rate"]) for s in facts.steps if "learning_rate" in s]
     if not points:
-        raise UsageError("no learning rate was written down yet", where=facts.path, fix="train it further")
+        fix = "train further, or with a smaller log_every"
+        raise UsageError("no learning rate was written down yet", where=facts.path, fix=fix)
     search = facts.search
     figure = Drawn(pl.DataFrame(points, ["step", "learning_rate"], orient="row"),
                    figsize=(6.4 if search is None else 10, 3.4))  # fmt: skip
