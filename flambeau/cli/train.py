@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
@@ -102,6 +102,9 @@ def command(
     test: Annotated[
         float | None, option("Share of rows kept for the test; as many, from 200 rows on, if not given; 0 keeps none.")
     ] = None,
+    log_to: Annotated[
+        list[str] | None, option("Where figures go too: csv, `mlflow uri=http://…`, `wandb mode=offline`; repeatable.")
+    ] = None,
     technique: Annotated[list[str] | None, option("A trick: a name, then settings, as in `mixup alpha=0.4`.")] = None,
     objective: Annotated[str | None, option("A way of training by its name; supervised if not given.")] = None,
     loss: Annotated[str | None, option("A loss by its name; its options by --set objective.loss.OPTION=….")] = None,
@@ -188,6 +191,8 @@ def learner_of(asked: Mapping[str, Any]) -> Learner:
         settings["pretrained"] = True if pretrained.lower() in ("yes", "true") else pretrained
     added = {key: {**base.techniques.get(key, {}), **said} for key, said in keyed(asked["technique"]).items()}
     base = base.model_copy(update={"techniques": base.techniques | added})
+    if asked["log_to"]:
+        settings["loggers"] = [*base.training.loggers, *(loggers_of(asked["log_to"]))]
     base = base.with_settings(settings).model_copy(update={"reasons": []})
     beside: dict[str, Any] = {name: asked.get(name) for name in ("run", "threads", "size", "colour")}
     beside["cache_limit"] = parse_size(asked["cache_limit"])
@@ -205,6 +210,18 @@ def learner_of(asked: Mapping[str, Any]) -> Learner:
                              fix="give the data too")  # fmt: skip
         return Learner.from_recipe(base, **beside)
     return Learner(dataset_of(asked, base), recipe=base, **beside)
+
+
+def loggers_of(said: Sequence[str]) -> list[Any]:
+    """What `--log-to` says, as a recipe has it.
+
+    >>> loggers_of(["csv", "wandb mode=offline"])
+    ['csv', {'name': 'wandb', 'mode': 'offline'}]
+    """
+    from flambeau.core.settings import parse_part
+
+    parts = (parse_part(one, "logger") for one in said)
+    return [{"name": name, **options} if options else name for name, options in parts]
 
 
 def dataset_of(asked: Mapping[str, Any], base: Recipe) -> Dataset:

@@ -20,8 +20,7 @@ from flambeau.objectives.metrics import called
 from flambeau.objectives.tasks import task_of
 from flambeau.recipe import Recipe
 from flambeau.techniques import TECHNIQUES, adapters, made, name_of
-from flambeau.training import optimizers, schedule
-from flambeau.training.loggers import LOGGERS
+from flambeau.training import loggers, optimizers, schedule
 from flambeau.training.settings import AUTO, USUAL, Settings
 
 Listed = tuple[tuple[int, int], ...]
@@ -306,7 +305,7 @@ def check_names(recipe: Recipe, *, model: bool = True) -> None:
     if recipe.training.sampler is not None:
         samplers.sampler(recipe.training.sampler)
     for logger in recipe.training.loggers:
-        LOGGERS[logger]
+        loggers.check(logger)
     techniques = [made(name, settings) for name, settings in recipe.techniques.items()]
     start = recipe.model
     if model and starts_pretrained(start.name, start.pretrained):

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from flambeau.core.errors import RunError
 from flambeau.core.files import disk_full_named, parse_json, read_regular, to_json, write_atomic
-from flambeau.training.loggers import LOGGERS, Logger
+from flambeau.core.registry import Asked
+from flambeau.training.loggers import Logger, made
 
 if TYPE_CHECKING:
     import polars as pl
@@ -40,13 +41,13 @@ class Log:
 
     Args:
         folder: the run's folder; None to keep everything in memory only.
-        loggers: their names.
+        loggers: as a recipe asks for them.
         resume_step, resume_epoch: lines of later steps, and of epochs that were not ended by then, are dropped: a
             resume does them again.
     """
 
     def __init__(
-        self, folder: Path | None, resume_step: int | None = None, resume_epoch: int = 0, loggers: Sequence[str] = ()
+        self, folder: Path | None, resume_step: int | None = None, resume_epoch: int = 0, loggers: Sequence[Asked] = ()
     ):
         self.lines: list[dict[str, Any]] = []
         self._folder = folder or Path()
@@ -63,8 +64,7 @@ class Log:
             ]
             write_atomic(path, "".join(to_json(line, None) + "\n" for line in self.lines).encode())
         self._file = path.open("a" if resume_step is not None else "w", encoding="utf-8")
-        known = [LOGGERS[name] for name in loggers]
-        self._loggers = [logger(folder) for logger in known if logger.available()]
+        self._loggers = [logger for asked in loggers if (logger := made(asked, folder)) is not None]
 
     def write(self, step: int, **values: Any) -> None:
         """One line of plain JSON; its numbers, nested ones too, go to the loggers."""

@@ -45,7 +45,8 @@ class Settings:
         checkpoint_minutes: besides the end of each epoch, save after so many minutes.
         sampler: which training rows an epoch goes through, by a name or {name: …, setting: …}; all, shuffled, if not
             given.
-        loggers: besides `metrics.jsonl`, where figures go; those of packages that are not installed are left out.
+        loggers: besides `metrics.jsonl`, where figures go: tensorboard (left out where it is not installed), csv,
+            mlflow, wandb, or {name: …, option: …}.
         frozen_views: how many augmented views of each training row the frozen part of a model is computed for, once, an
             epoch seeing one of them in turn; 0 to compute it anew in each epoch.
         watch: layers whose activations, gradients and weights are written to the loggers at the end of each epoch, by
@@ -79,7 +80,7 @@ class Settings:
     keep: str = AUTO
     checkpoint_minutes: float = 5.0
     sampler: str | dict[str, Any] | None = None
-    loggers: list[str] = field(default_factory=lambda: ["tensorboard"])
+    loggers: list[str | dict[str, Any]] = field(default_factory=lambda: ["tensorboard"])
     frozen_views: int = 4
     watch: str | list[str] = field(default_factory=list)
     monitors: bool = True

@@ -77,9 +77,9 @@ def test_a_technique_trains_and_is_loaded_again(
 
 
 def test_a_sampler_a_logger_and_a_model(flambeau: Forkserver, photos: Path) -> None:
-    given = [x for name in ("thinned", "csv_logger", "strided") for x in ("--plugin", PLUGINS / f"{name}.py")]
-    settings = ("training.sampler={name: thinned, share: 0.5}", "training.loggers=[csv]", "training.log_every=1",
-                "model.options.width=8")  # fmt: skip
+    given = [x for name in ("thinned", "textfile_logger", "strided") for x in ("--plugin", PLUGINS / f"{name}.py")]
+    settings = ("training.sampler={name: thinned, share: 0.5}", "training.loggers=[textfile, csv]",
+                "training.log_every=1", "model.options.width=8")  # fmt: skip
     more = [x for setting in settings for x in ("--set", setting)]
     command = ("train", photos, *given, "--model", "strided", *SETTINGS[2:], *more)
     first, second = (flambeau(*command, "--run", run, cwd=photos.parent) for run in ("first", "second"))
@@ -88,6 +88,7 @@ def test_a_sampler_a_logger_and_a_model(flambeau: Forkserver, photos: Path) -> N
     assert second.status == 0 and all(tensor.equal(again[key]) for key, tensor in weights.items())
     assert weights["0.weight"].shape[0] == 8
     lines = (photos.parent / "first" / "figures.csv").read_text().splitlines()
+    assert "flambeau_valid_accuracy " in (photos.parent / "first" / "newest.prom").read_text()
     assert any(",valid/accuracy," in line for line in lines) and not (photos.parent / "first" / "tensorboard").exists()
     refused = flambeau(
         *command, "--set", "training.sampler={name: thinned, nome: 3}", "--run", "third", cwd=photos.parent

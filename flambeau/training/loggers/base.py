@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from flambeau.core.registry import Registry
+from flambeau.core.errors import MissingExtra
+from flambeau.core.registry import Asked, Registry, looked_up
 
 LOGGERS: Registry[type[Logger]] = Registry("logger")
 
 
 class Logger:
-    """Where the figures of a training go.
+    """Where the figures of a training go. Arguments of the constructor behind `folder` are options, with defaults.
 
     Args:
         folder: the run's; what a logger keeps is kept below it.
     """
+
+    extra: ClassVar[str] = ""
+    """That its package comes with, where a training that asks for it cannot do without."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -44,3 +48,17 @@ class Logger:
 
     def close(self) -> None:
         """Writes what is left."""
+
+
+def check(asked: Asked) -> None:
+    """Raises UsageError where there is no such logger or it has no such option, MissingExtra where it needs a package
+    that is not here."""
+    name, logger, _ = looked_up(LOGGERS, asked, 1)
+    if logger.extra and not logger.available():
+        raise MissingExtra(name, logger.extra, f"the logger {name}")
+
+
+def made(asked: Asked, folder: Path) -> Logger | None:
+    """The logger that a recipe asks for: a name, or {name: …, option: …}; None where it does without."""
+    _, logger, options = looked_up(LOGGERS, asked, 1)
+    return logger(folder, **options) if logger.available() else None
