@@ -28,7 +28,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_both_pass_the_checks_of_an_index(built: Path) -> None:
     (wheel,), (source,) = built.glob("*.whl"), built.glob("*.tar.gz")
     tools = environment(("release",))
-    for command in ([tools / "twine", "check", "--strict", wheel, source], [tools / "check-wheel-contents", wheel]):
+    contents = [tools / "check-wheel-contents", "--toplevel", "flambeau,flambeau_onnx", wheel]
+    for command in ([tools / "twine", "check", "--strict", wheel, source], contents):
         done = subprocess.run(command, capture_output=True, text=True, cwd=built)
         assert done.returncode == 0, done.stdout + done.stderr
 
