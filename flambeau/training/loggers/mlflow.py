@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +21,7 @@ from flambeau.training.loggers.base import LOGGERS, Logger
 
 KEPT = "mlflow.json"  # which run of the server a folder is, so that a resume goes on in it
 MOST_AT_ONCE = 1000  # figures that the server takes in one request
+PATIENCE = 10.0  # seconds that a server has for its first answer
 LONGEST = 500  # characters of a setting's value
 
 
@@ -35,14 +39,15 @@ class MLflow(Logger):
 
     def __init__(self, folder: Path, uri: str = "", experiment: str = "flambeau"):
         super().__init__(folder)
-        from mlflow import MlflowClient
+        from mlflow import MlflowClient, get_tracking_uri
         from mlflow.entities import Metric, Param
         from mlflow.exceptions import MlflowException
 
         self._metric, self._failed = Metric, MlflowException
         self._client = MlflowClient(tracking_uri=uri or None)
-        self._uri = uri or "MLflow"
+        self._uri = uri or str(get_tracking_uri())
         try:
+            reach(self._uri)
             if (folder / KEPT).exists():
                 self._run = str(read_json(folder / KEPT)["run"])
                 self._client.update_run(self._run, status="RUNNING")
@@ -79,6 +84,13 @@ class MLflow(Logger):
     def _told(self, error: Exception) -> RunError:
         return RunError(f"the figures cannot be written ({first_line(error)})", where=self._uri,
                         fix="start the server, or leave the logger out and resume")  # fmt: skip
+
+
+def reach(uri: str) -> None:
+    """Raises OSError where a server does not answer at all: MLflow's own client would try for minutes."""
+    if uri.startswith(("http://", "https://")):
+        with contextlib.suppress(urllib.error.HTTPError):  # it answers
+            urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PATIENCE).close()
 
 
 def tag_of(tag: str) -> str:
