@@ -91,10 +91,19 @@ def ours(work: str, run: str, port: int) -> None:
     run_server(run, port=port, limits=Limits(max_connections=4096, max_per_address=4096))
 
 
+def logged(work: str, run: str, port: int) -> None:
+    from flambeau.production.log import LogSettings, PredictionLog
+    from flambeau.production.tables import LogTables
+    from flambeau.serve import Limits, run_server
+
+    kept_in = PredictionLog(LogTables("predictions.db"), Path("waiting"), LogSettings(inputs=True))
+    run_server(run, port=port, limits=Limits(max_connections=4096, max_per_address=4096), kept_in=kept_in)
+
+
 WORKS: dict[str, Callable[[str], Work]] = {
     "pictures128": pictures, "pictures64": pictures, "photos": pictures, "sentences": sentences,
 }  # fmt: skip
-SIDES: dict[str, Callable[[str, str, int], None]] = {"ours": ours, "fastapi": fastapi}
+SIDES: dict[str, Callable[[str, str, int], None]] = {"ours": ours, "logged": logged, "fastapi": fastapi}
 
 if __name__ == "__main__":
     side, work, run, port = sys.argv[1:]

@@ -59,6 +59,9 @@ def command(
     log_waiting: Annotated[
         Path | None, option("Where what is to be logged waits for the database; log-waiting in the run if not given.")
     ] = None,
+    workers: Annotated[
+        int, typer.Option(help="Processes behind the port, each with the models; one that dies is replaced.", min=1)
+    ] = 1,
     access_log: Annotated[
         bool, typer.Option("--access-log", help="A line on stderr for each request; nothing of its contents.")
     ] = False,
@@ -73,7 +76,6 @@ def command(
     """
     from flambeau.run import Run
     from flambeau.serve import Doors, ModelFolder, run_server
-    from flambeau.serve.observing import write_logs
 
     if bool(runs) == bool(models):
         raise UsageError(
@@ -87,8 +89,6 @@ def command(
     waiting = log_waiting or next(iter(opened.values())).path / "log-waiting"
     kept_in = _log(log, waiting, log_inputs, log_sample, log_keep)
     reporter = common.reporter()
-    if access_log or log_json:
-        write_logs(as_json=log_json)
     shown = str(models or ", ".join(runs or []))
 
     def ready(actual: int) -> None:
@@ -98,7 +98,10 @@ def command(
         reporter.say(f"serving {shown} at {address} (Ctrl-C stops)")
 
     try:
-        run_server(folder or opened, host=host, port=port, doors=doors, ready=ready, kept_in=kept_in)
+        run_server(
+            folder or opened, host=host, port=port, doors=doors, ready=ready, kept_in=kept_in, workers=workers,
+            logs="json" if log_json else "text" if access_log else "",
+        )  # fmt: skip
     except SystemExit as stop:  # by a signal, as servers end: no error, and no second JSON document
         reporter.say("stopped")
         raise common.Ended(stop.code) from None

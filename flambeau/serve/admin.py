@@ -8,15 +8,15 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Path, Request
 from fastapi.responses import Response
 
+from flambeau.serve.changes import Operation, Whole
 from flambeau.serve.problems import Problem
 from flambeau.serve.protocol import MODEL, Change, ModelState, ModelStates, json_body, parse_body, read_json
-from flambeau.serve.registry import Registry
 
 CHANGES = {409: "it does not go with the versions that are loaded", 422: "it cannot be loaded or warmed"}
 Name = Annotated[str, Path(pattern=MODEL, description="what a model is called")]
 
 
-def add_routes(app: FastAPI, registry: Registry, refusals: Callable[..., dict[int | str, dict[str, Any]]]) -> None:
+def add_routes(app: FastAPI, whole: Whole, refusals: Callable[..., dict[int | str, dict[str, Any]]]) -> None:
     """The routes under `/admin/`; whoever gets here has an administrator's key.
 
     Args:
@@ -27,7 +27,12 @@ def add_routes(app: FastAPI, registry: Registry, refusals: Callable[..., dict[in
 
     @app.get("/admin/models", summary="The models and their versions", responses=refusals(401, 403))
     async def states() -> ModelStates:
-        return ModelStates(models=[model.state() for model in registry.models.values()])
+        return ModelStates(models=await whole.states())
+
+    async def changed(operation: Operation) -> ModelState:
+        state = await whole.change(operation)
+        assert state is not None
+        return state
 
     @app.post(
         "/admin/models/{name}",
@@ -40,10 +45,14 @@ def add_routes(app: FastAPI, registry: Registry, refusals: Callable[..., dict[in
     async def change(name: Name, request: Request) -> ModelState:
         asked = parse_body(await read_json(request), Change)
         if asked.source is not None:
-            return (await registry.load(name, asked.source, asked.version, asked.share, asked.shadow)).state()
+            loading = Operation(
+                what="load", name=name, source=asked.source, version=asked.version, share=asked.share,
+                shadow=asked.shadow,
+            )  # fmt: skip
+            return await changed(loading)
         if "share" not in asked.model_fields_set or asked.version is not None or asked.shadow:
             raise Problem(422, "no-source", 'nothing says what to load; expected {"source": "runs/…"} or {"share": 1}')
-        return (await registry.set_share(name, asked.share)).state()
+        return await changed(Operation(what="share", name=name, share=asked.share))
 
     @app.post(
         "/admin/models/{name}/rollback",
@@ -51,9 +60,9 @@ def add_routes(app: FastAPI, registry: Registry, refusals: Callable[..., dict[in
         responses=about,
     )
     async def roll_back(name: Name) -> ModelState:
-        return (await registry.roll_back(name)).state()
+        return await changed(Operation(what="rollback", name=name))
 
     @app.delete("/admin/models/{name}", summary="Take a model away", status_code=204, responses=about)
     async def unload(name: Name) -> Response:
-        await registry.unload(name)
+        await whole.change(Operation(what="unload", name=name))
         return Response(status_code=204)

@@ -8,7 +8,6 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import FastAPI, Query, Request
@@ -18,7 +17,8 @@ from starlette.exceptions import HTTPException
 
 from flambeau.core.errors import UsageError
 from flambeau.predictor import Predictor
-from flambeau.serve import admin, feedback, oip, openai
+from flambeau.serve import admin, feedback, heap, oip, openai
+from flambeau.serve.changes import Alone, Whole
 from flambeau.serve.feedback import log_readings
 from flambeau.serve.folder import ModelFolder
 from flambeau.serve.generated import PNG, GenerateBody
@@ -52,6 +52,7 @@ from flambeau.version import __version__
 
 if TYPE_CHECKING:
     from flambeau.production.log import PredictionLog
+    from flambeau.serve.worker import Joined
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ def create_app(
     predictor: Predictor | Mapping[str, Predictor], *, limits: Limits = Limits(), title: str = "Flambeau",
     keys: Keys = Keys(), sources: Mapping[str, str] = {}, kept_in: PredictionLog | None = None,
     folder: ModelFolder | None = None, beside: Callable[[Registry], AbstractAsyncContextManager[None]] | None = None,
-    metrics: Metrics | None = None,
+    metrics: Metrics | None = None, versions: Mapping[str, str] = {}, joined: Joined | None = None,
 ) -> FastAPI:  # fmt: skip
     """One or several models as a web application.
 
@@ -101,6 +102,8 @@ def create_app(
         kept_in: a log of its predictions, which starts and ends with the application; `POST /v1/feedback/{id}` takes
             right answers for it.
         metrics: where requests are counted; `GET /metrics` tells them.
+        versions: what the versions of the models are called, where it is not 1.
+        joined: the place of this process among several that answer together.
 
     Raises:
         UsageError: a predictor has no fields, so it cannot read raw values; or there is no predictor.
@@ -112,7 +115,6 @@ def create_app(
         raise UsageError("there is no model to serve", expected="one or several runs or exports")
     metrics = metrics or Metrics()
     services = {name: Service(one, limits, name, kept_in) for name, one in predictors.items()}
-    versions = {name: Path(source).name for name, source in sources.items()} if folder is not None else {}
     registry = Registry(
         services, lambda name, path: Service(Predictor.load(path), limits, name, kept_in), sources, versions, metrics
     )
@@ -122,11 +124,17 @@ def create_app(
         if kept_in is not None:
             await asyncio.to_thread(kept_in.start)
         await registry.start()
+        watching = None
+        tidying = asyncio.create_task(heap.give_back(registry.answered))
         try:
-            watching = asyncio.create_task(folder.watch(registry)) if folder is not None else None
+            if joined is not None:
+                await joined.join(registry, metrics)
+            if folder is not None:
+                watching = asyncio.create_task(folder.watch(registry.load, registry.sources))
             async with beside(registry) if beside is not None else nullcontext():
                 yield
         finally:
+            tidying.cancel()
             if watching is not None:
                 watching.cancel()
             await registry.stop()
@@ -140,22 +148,23 @@ def create_app(
         openapi_url="/openapi.json", responses=refusals(401, 500) if keys.needed else refusals(500),
     )  # fmt: skip
     app.state.registry = registry
-    app.add_middleware(Guard, limits=limits, keys=keys, metrics=metrics)
+    app.add_middleware(Guard, limits=limits, keys=keys, metrics=metrics, refusal=registry.late)
     app.add_middleware(Observed, metrics=metrics)
     app.add_middleware(SafeHeaders)
     _add_handlers(app)
     _add_routes(app, registry, limits)
-    _add_metrics(app, metrics)
+    whole: Whole = joined or Alone(registry, metrics)
+    _add_metrics(app, whole)
     oip.add_routes(app, registry, limits, refusals())
     if kept_in is not None:
         feedback.add_routes(app, registry, kept_in, refusals())
-    changing = keys.administered or folder is not None
+    changing = keys.administered or folder is not None or joined is not None
     if changing or any(service.maker is not None for service in services.values()):
         _add_generate(app, registry)
     if changing or any(service.writer is not None for service in services.values()):
         openai.add_routes(app, registry, limits)
     if keys.administered:
-        admin.add_routes(app, registry, refusals)
+        admin.add_routes(app, whole, refusals)
     return app
 
 
@@ -234,12 +243,12 @@ def _add_routes(app: FastAPI, registry: Registry, limits: Limits) -> None:
         return Response(page, media_type="text/html", headers={"Content-Security-Policy": policy})
 
 
-def _add_metrics(app: FastAPI, metrics: Metrics) -> None:
+def _add_metrics(app: FastAPI, whole: Whole) -> None:
     told = {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "in Prometheus' text format"}
 
     @app.get("/metrics", summary="What the server has counted", response_class=Response, responses={200: told})
     async def scraped() -> Response:
-        return Response(exposition(metrics.told()), media_type=CONTENT_TYPE)
+        return Response(exposition(await whole.told()), media_type=CONTENT_TYPE)
 
 
 def _add_generate(app: FastAPI, registry: Registry) -> None:

@@ -19,6 +19,10 @@ IDLE, HEAD, BODY, WHOLE = "idle", "head", "body", "whole"
 """What a connection waits for: a request, the rest of its head, the rest of its body, or (WHOLE) our answer."""
 
 
+DRAIN_SECONDS = 0.5
+"""That a connection has for one more request when the server stops."""
+
+
 class Connection(H11Protocol):
     """uvicorn's HTTP/1.1 with a deadline for everything that a client can be slow with.
 
@@ -108,7 +112,14 @@ class Connection(H11Protocol):
             self._unread.cancel()
 
     def shutdown(self) -> None:
-        """Ends; a request that is not whole is not waited for."""
+        """Ends after the answer that is underway; where none is, a request that comes within a moment is answered yet:
+        its client cannot have known."""
+        if self.phase == WHOLE:
+            super().shutdown()
+        else:
+            self.loop.call_later(DRAIN_SECONDS, self._end)
+
+    def _end(self) -> None:
         if self.phase in (HEAD, BODY):
             self.transport.abort()
         else:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flambeau.core.errors import UsageError
 from flambeau.serve.problems import Problem
-from flambeau.serve.registry import Registry
 
 log = logging.getLogger(__name__)
 SECONDS = 1.0
@@ -55,19 +55,23 @@ class ModelFolder:
             raise UsageError("there is no model", where=self.path, expected="folders such as photos/1, runs or exports")
         return newest
 
-    async def watch(self, registry: Registry) -> None:
-        """Loads what is newer than the models of now, until it is cancelled."""
-        self._loaded |= {Path(version.source) for model in registry.models.values()
-                         for version in model.roles.values() if version.source}  # fmt: skip
+    async def watch(self, load: Callable[[str, str, str], Awaitable[Any]], loaded: Iterable[str]) -> None:
+        """Loads what is newer than the models of now, until it is cancelled.
+
+        Args:
+            load: what a model's name, a path and a version's name are given to; raises Problem.
+            loaded: paths that are loaded already.
+        """
+        self._loaded |= {Path(source) for source in loaded}
         while True:
             await asyncio.sleep(SECONDS)
             try:
                 for name, (version, path) in (await asyncio.to_thread(self.newest)).items():
-                    await self._load(registry, name, version, path)
+                    await self._load(load, name, version, path)
             except UsageError as error:
                 log.error("%s", error)
 
-    async def _load(self, registry: Registry, name: str, version: str, path: Path) -> None:
+    async def _load(self, load: Callable[[str, str, str], Awaitable[Any]], name: str, version: str, path: Path) -> None:
         if path in self._loaded:
             return
         try:
@@ -75,7 +79,7 @@ class ModelFolder:
             if self._failed.get(path) == changed:
                 return
             self._failed[path] = changed
-            await registry.load(name, str(path), version)
+            await load(name, str(path), version)
             self._loaded.add(path)
         except (OSError, Problem) as error:
             log.error("version %s of '%s' is not served: %s", version, name, error)

@@ -18,12 +18,14 @@ from flambeau.serve.metrics import Metrics, gauge
 from flambeau.serve.problems import Problem, body_too_large, busy, overloaded
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
     from prometheus_client.metrics_core import Metric
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LINGER_SECONDS = 5.0
+SMALL = 256 * 2**10
+"""Bytes of a body that is read though its request is refused, so that the connection can be kept."""
 TIMEOUT_HEADER = b"x-request-timeout"
 DEADLINE: ContextVar[float] = ContextVar("deadline", default=math.inf)
 """Until when whoever asked waits, as `time.monotonic()` has it."""
@@ -55,7 +57,8 @@ class Limits:
         max_batch: inputs in a forward pass.
         max_wait: seconds that a forward pass waits at most for inputs that are still being decoded.
         header_timeout: seconds for the head of a request, from its first byte; then 408.
-        keep_alive: seconds that a connection may be silent between requests.
+        keep_alive: seconds that a connection may be silent between requests. Longer than proxies and clients keep one
+            (often 60), so that none is closed while they send on it.
         timeout: seconds for a request, the upload included; then 504. As many for the client to take the answer. A
             request may ask for fewer by the header `X-Request-Timeout`.
         text_timeout: seconds for texts to come to an end, in place of `timeout`.
@@ -83,7 +86,7 @@ class Limits:
     max_batch: int = 32
     max_wait: float = 0.004
     header_timeout: float = 10.0
-    keep_alive: float = 5.0
+    keep_alive: float = 75.0
     timeout: float = 30.0
     text_timeout: float = 300.0
     decode_threads: int = 2
@@ -112,10 +115,16 @@ class Guard:
 
     A body is refused by its Content-Length before any of it is read, and one without a length as soon as it has
     passed the limit. The application gets a body when it is whole, and only then does the request take a place.
+
+    Args:
+        refusal: why a request would wait too long, told from its head.
     """
 
-    def __init__(self, app: ASGIApp, limits: Limits, keys: Keys = Keys(), metrics: Metrics | None = None):
-        self.app, self.limits, self.keys = app, limits, keys
+    def __init__(
+        self, app: ASGIApp, limits: Limits, keys: Keys = Keys(), metrics: Metrics | None = None,
+        refusal: Callable[[Scope], Problem | None] = lambda scope: None,
+    ):  # fmt: skip
+        self.app, self.limits, self.keys, self.refusal = app, limits, keys, refusal
         self.in_flight = 0
         self._held = 0
         if metrics is not None:
@@ -149,7 +158,12 @@ class Guard:
         try:
             async with upload.limit:
                 if scope["method"] == "POST":
+                    refusal = self._no_room(scope)
+                    if refusal is not None and _length(scope) > SMALL:
+                        raise refusal
                     body = await self._read(upload, receive)
+                    if refusal is not None:  # the connection is kept: a new one would cost more than this body
+                        raise refusal
                     if scope["path"].startswith(PATIENT):  # whoever answers keeps to it; this is for all that may hang
                         patience = self.limits.text_timeout + LINGER_SECONDS
                         upload.limit.reschedule(asyncio.get_running_loop().time() + patience)
@@ -161,8 +175,8 @@ class Guard:
             return
         except ClientDisconnect:
             return
-        except Problem as refusal:
-            problem = refusal
+        except Problem as raised:
+            problem = raised
         except TimeoutError:
             if not upload.limit.expired():
                 raise
@@ -173,6 +187,12 @@ class Guard:
             self._held -= upload.size
         if not started:
             await self._refuse(problem, scope, receive, send, upload.whole)
+
+    def _no_room(self, scope: Scope) -> Problem | None:
+        """Why a request need not be read: the queue is full, or it would wait too long."""
+        if self.in_flight >= self.limits.max_queue:
+            return busy("the server is busy: too many requests are waiting")
+        return self.refusal(scope)
 
     async def _in_queue(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.in_flight >= self.limits.max_queue:
@@ -273,6 +293,12 @@ def _once(body: bytes, receive: Receive | None = None) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return receive_body
+
+
+def _length(scope: Scope) -> float:
+    """Bytes of the body, as the head says; without end where it does not say."""
+    length = dict(scope["headers"]).get(b"content-length", b"")
+    return int(length) if length.isdigit() else math.inf
 
 
 def _seconds(scope: Scope, limits: Limits) -> float:

@@ -11,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 from flambeau.core.errors import FlambeauError
 from flambeau.serve.metrics import Metrics, gauge
@@ -23,8 +25,11 @@ from flambeau.serve.service import Service
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
+    from starlette.types import Scope
 
 log = logging.getLogger(__name__)
+ASKING = re.compile(r"/(?:v1/)?predict|/v2/models/(?P<model>[^/]+)(?:/versions/[^/]+)?/infer")
+"""The paths at which a model is asked."""
 MOST_SHADOWED = 64
 """Requests that a shadow is asked beside others at a time; further ones it does not see."""
 
@@ -178,6 +183,16 @@ class Registry:
         """Whether each model has made its first forward pass."""
         return all(model.current.service.ready for model in self.models.values())
 
+    def answered(self) -> int:
+        """How many requests the loaded versions have answered."""
+        return sum(version.answered for model in self.models.values() for version in model.roles.values())
+
+    @property
+    def sources(self) -> list[str]:
+        """Where the loaded versions came from."""
+        versions = [version for model in self.models.values() for version in model.roles.values()]
+        return [version.source for version in versions if version.source]
+
     @property
     def services(self) -> list[Service]:
         """Those that answer."""
@@ -195,6 +210,14 @@ class Registry:
             told = f"there is no model '{name}' here; expected {', '.join(map(repr, self.models))}"
             raise Problem(404, "unknown-model", told)
         return self.models[name]
+
+    def late(self, scope: Scope) -> Problem | None:
+        """Why a request that asks a model would be answered too late, told from its path and query alone."""
+        if not (asking := ASKING.fullmatch(scope["path"])):
+            return None
+        name = asking["model"] or parse_qs(scope["query_string"].decode("latin-1")).get("model", [None])[0]
+        model = self.models.get(name) if name else next(iter(self.models.values()))
+        return model.current.service.late() if model else None
 
     @contextlib.asynccontextmanager
     async def answering(self, name: str | None = None, version: str | None = None) -> AsyncIterator[Version]:

@@ -193,12 +193,13 @@ def _parameters(sent: Mapping[str, Any]) -> dict[str, Any]:
 @contextlib.asynccontextmanager
 async def serving(
     registry: Registry, keys: Keys, limits: Limits, metrics: Metrics, host: str, port: int,
-    tls: tuple[Path, Path | None] | None = None,
+    tls: tuple[Path, Path | None] | None = None, shared: bool = False,
 ) -> AsyncIterator[None]:  # fmt: skip
     """Answers calls while the block runs, in the event loop that runs it.
 
     Args:
         tls: PEM files of the certificate and of its key, which may be in the same.
+        shared: whether other processes listen there too.
 
     Raises:
         UsageError: the port is taken. MissingExtra: grpcio is not installed.
@@ -261,7 +262,7 @@ async def serving(
     }  # fmt: skip
     server = grpc.aio.server(
         options=[("grpc.max_receive_message_length", limits.max_body), ("grpc.max_send_message_length", -1),
-                 ("grpc.so_reuseport", 0)],
+                 ("grpc.so_reuseport", int(shared))],
         maximum_concurrent_rpcs=2 * limits.max_queue,
     )  # fmt: skip
     handlers = {method: handler(method, call) for method, call in methods.items()}

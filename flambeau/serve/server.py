@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import ipaddress
@@ -12,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import uvicorn
 
@@ -20,20 +21,28 @@ from flambeau.core.errors import UsageError
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.predictor import Predictor
 from flambeau.run import Run
+from flambeau.serve import heap
 from flambeau.serve.app import create_app
 from flambeau.serve.connection import connections
 from flambeau.serve.folder import ModelFolder
 from flambeau.serve.keys import Keys
 from flambeau.serve.limits import Limits
 from flambeau.serve.metrics import Metrics
+from flambeau.serve.observing import write_logs
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from flambeau.production.log import PredictionLog
+    from flambeau.serve.worker import Joined
 
 OTHER_FILES = 256
 """File descriptors that are kept for all but connections."""
 Served = Predictor | Run | str | Path
 Models = Served | Mapping[str, Served] | ModelFolder
+Logs = Literal["", "text", "json"]
+BACKLOG = 2048
+"""Connections that the system holds until they are accepted."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +102,30 @@ class Server(uvicorn.Server):
         if self.started:
             self._listening()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stops: what has connected before is answered, and told to come no more; see `Connection.shutdown`."""
+        crowd = [connection for one in sockets or () for connection in _accepted(one)]
+        for server in self.servers:
+            server.close()
+        config, loop = self.config, asyncio.get_running_loop()
+        kind: Any = config.http_protocol_class
+        made = partial(kind, config=config, server_state=self.server_state,
+                       app_state=self.lifespan.state)  # fmt: skip
+        greeted = (loop.connect_accepted_socket(made, one, ssl=config.ssl) for one in crowd)
+        await asyncio.gather(*greeted, return_exceptions=True)
+        state = self.server_state
+        state.default_headers = [*state.default_headers, (b"connection", b"close")]
+        await super().shutdown(sockets)
+
+
+def _accepted(listener: socket.socket) -> Iterator[socket.socket]:
+    """The connections that wait to be accepted."""
+    with contextlib.suppress(OSError):  # none waits
+        while True:
+            connection, _ = listener.accept()
+            connection.setblocking(False)
+            yield connection
+
 
 def run_server(
     predictor: Models,
@@ -105,6 +138,8 @@ def run_server(
     kept_in: PredictionLog | None = None,
     ready: Callable[[int], None] | None = None,
     reporter: Reporter | None = None,
+    workers: int = 1,
+    logs: Logs = "",
 ) -> None:
     """Serves one or several models until SIGINT or SIGTERM; requests that are being computed get their answers first.
 
@@ -121,12 +156,24 @@ def run_server(
         kept_in: a log of its predictions; see `flambeau.production.log`.
         ready: called with the port as soon as the server listens.
         reporter: where the warning goes; stderr if not given.
+        workers: processes that answer at one address; each loads the models and has these limits of its own. One that
+            dies is replaced. A script asks for several under `if __name__ == "__main__":`.
+        logs: lines to stderr of each request, of warnings and errors: none, as text, or as JSON.
 
     Raises:
         RunError: there is no such run, or it has no weights.
         UsageError: the address cannot be listened at, or the model cannot be served.
     """
-    server, listener = _prepare(predictor, host, port, limits, title, doors, ready, reporter or Reporter(), kept_in)
+    reporter = reporter or Reporter()
+    if logs:
+        write_logs(as_json=logs == "json")
+    if workers < 1:
+        raise UsageError(f"there are {workers} workers", expected="1 or more")
+    if workers > 1:
+        _run_workers(workers, predictor, host, port, limits, title, doors, ready, reporter, kept_in, logs)
+        return
+    heap.limit_arenas()
+    server, listener = _prepare(predictor, host, port, limits, title, doors, ready, reporter, kept_in)
     server.run(sockets=[listener])
 
 
@@ -164,19 +211,82 @@ def background_server(
         thread.join()
 
 
-def _load(served: Models, title: str | None) -> tuple[dict[str, Predictor], dict[str, str]]:
-    """Predictors by name, and where they came from."""
+@dataclasses.dataclass(frozen=True)
+class Building:
+    """What a server's process is made of.
+
+    Attributes:
+        sources: where the models came from, by name.
+        versions: what they are called, where it is not 1.
+        folder: where new versions come from, if this process is to look.
+        joined: the place of this process among several; None where it is alone.
+    """
+
+    predictors: Mapping[str, Predictor]
+    sources: Mapping[str, str]
+    limits: Limits
+    title: str
+    doors: Doors
+    host: str
+    kept_in: PredictionLog | None = None
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    folder: ModelFolder | None = None
+    joined: Joined | None = None
+
+
+def build(of: Building) -> tuple[FastAPI, uvicorn.Config]:
+    """The application, and how uvicorn is to run it.
+
+    Raises:
+        UsageError: a model cannot be served. MissingExtra: gRPC is asked for, and not installed.
+    """
+    limits, doors = of.limits, of.doors
+    keys, metrics = Keys(doors.api_keys, doors.admin_keys), Metrics()
+    beside = None
+    if doors.grpc_port is not None:
+        from flambeau.serve import rpc
+
+        rpc.check_installed()
+        tls = (doors.tls_cert, doors.tls_key) if doors.tls_cert is not None else None
+        beside = partial(
+            rpc.serving, keys=keys, limits=limits, metrics=metrics, host=of.host, port=doors.grpc_port, tls=tls,
+            shared=of.joined is not None,
+        )  # fmt: skip
+    app = create_app(
+        of.predictors, limits=limits, title=of.title, keys=keys, sources=of.sources, versions=of.versions,
+        kept_in=of.kept_in, beside=beside, folder=of.folder, metrics=metrics, joined=of.joined,
+    )  # fmt: skip
+    config = uvicorn.Config(
+        app, http=connections(limits, metrics), ws="none", lifespan="on", log_config=None, access_log=False,
+        server_header=False, proxy_headers=False, timeout_graceful_shutdown=int(limits.timeout) + 1,
+        timeout_keep_alive=int(limits.keep_alive) + 1,  # ours comes first
+        ssl_certfile=doors.tls_cert, ssl_keyfile=doors.tls_key,
+    )  # fmt: skip
+    return app, config
+
+
+def _named(served: Models, title: str | None) -> tuple[dict[str, Served], dict[str, str]]:
+    """What is served by name, and where it comes from."""
     if isinstance(served, ModelFolder):
         served = {name: newest.path for name, newest in served.newest().items()}
     if not isinstance(served, Mapping):
         name = "Flambeau" if isinstance(served, Predictor) else _path_of(served).resolve().name
         served = {title or name: served}
-    predictors = {name: one if isinstance(one, Predictor) else Predictor.load(one) for name, one in served.items()}
-    return predictors, {name: str(_path_of(one)) for name, one in served.items() if not isinstance(one, Predictor)}
+    named = dict(served)
+    return named, {name: str(_path_of(one)) for name, one in named.items() if not isinstance(one, Predictor)}
 
 
 def _path_of(run: Run | str | Path) -> Path:
     return run.path if isinstance(run, Run) else Path(run)
+
+
+def _versions(served: Models, sources: Mapping[str, str]) -> dict[str, str]:
+    """Of a folder of models the names of their versions; of others they are numbered."""
+    return {name: Path(source).name for name, source in sources.items()} if isinstance(served, ModelFolder) else {}
+
+
+def _titled(title: str | None, named: Mapping[str, Served]) -> str:
+    return title or (next(iter(named)) if len(named) == 1 else "Flambeau")
 
 
 def _prepare(
@@ -184,46 +294,63 @@ def _prepare(
     ready: Callable[[int], None] | None, reporter: Reporter, kept_in: PredictionLog | None,
 ) -> tuple[Server, socket.socket]:  # fmt: skip
     limits = _with_room(limits)
-    predictors, sources = _load(served, title)
-    title = title or (next(iter(predictors)) if len(predictors) == 1 else "Flambeau")
-    keys, metrics = Keys(doors.api_keys, doors.admin_keys), Metrics()
-    beside, folder = None, served if isinstance(served, ModelFolder) else None
+    named, sources = _named(served, title)
     if doors.grpc_port is not None:
-        from flambeau.serve import rpc
-
-        rpc.check_installed()
         _listen(host, doors.grpc_port).close()  # so that a port that is taken is told before anything is loaded
-        tls = (doors.tls_cert, doors.tls_key) if doors.tls_cert is not None else None
-        beside = partial(
-            rpc.serving, keys=keys, limits=limits, metrics=metrics, host=host, port=doors.grpc_port, tls=tls
-        )
-    app = create_app(
-        predictors,
-        limits=limits,
-        title=title,
-        keys=keys,
-        sources=sources,
-        kept_in=kept_in,
-        beside=beside,
-        folder=folder,
-        metrics=metrics,
-    )
+    predictors = {name: one if isinstance(one, Predictor) else Predictor.load(one) for name, one in named.items()}
+    building = Building(
+        predictors, sources, limits, _titled(title, named), doors, host, kept_in, _versions(served, sources),
+        served if isinstance(served, ModelFolder) else None,
+    )  # fmt: skip
+    _, config = build(building)
     doors.check()
     listener = _listen(host, port)
-    address, number = listener.getsockname()[:2]
-    if not keys.needed and not ipaddress.ip_address(address.split("%")[0]).is_loopback:
+    _warn(listener, doors, reporter)
+    number = listener.getsockname()[1]
+    return Server(config, lambda: ready(number) if ready else None), listener
+
+
+def _run_workers(
+    workers: int, served: Models, host: str, port: int, limits: Limits, title: str | None, doors: Doors,
+    ready: Callable[[int], None] | None, reporter: Reporter, kept_in: PredictionLog | None, logs: Logs,
+) -> None:  # fmt: skip
+    from flambeau.serve import changes, worker
+    from flambeau.serve.workers import Workers, threads_each
+
+    limits = _with_room(limits)
+    named, sources = _named(served, title)
+    if loaded := [name for name in named if name not in sources]:
+        raise UsageError(f"the model '{loaded[0]}' is in this process only", expected="runs or exports, which each "
+                         "worker loads", fix="save it, or serve it without workers")  # fmt: skip
+    for path in sources.values():
+        Run.open(Path(path))
+    if doors.grpc_port is not None:
+        _listen(host, doors.grpc_port).close()
+    doors.check()
+    versions = _versions(served, sources)
+    states = [changes.first_state(name, versions.get(name, "1"), source) for name, source in sources.items()]
+    place = None
+    if kept_in is not None:
+        url = kept_in.tables.url.render_as_string(hide_password=False)
+        place = (url, kept_in.folder, kept_in.settings)
+        kept_in.tables.engine.dispose()
+    plan = worker.Plan(limits, _titled(title, named), doors, host, threads_each(workers), logs, place)
+    listener = _listen(host, port)
+    _warn(listener, doors, reporter)
+    number = listener.getsockname()[1]
+    folder = served if isinstance(served, ModelFolder) else None
+    Workers(workers, plan, states, listener, folder).run(lambda: ready(number) if ready else None)
+
+
+def _warn(listener: socket.socket, doors: Doors, reporter: Reporter) -> None:
+    """Says so where anybody may ask."""
+    address = listener.getsockname()[0]
+    if not doors.api_keys and not ipaddress.ip_address(address.split("%")[0]).is_loopback:
         reporter.say(
             f"warning: {address} can be reached from other machines, and nothing asks who they are; "
             "give --api-keys, put it behind something that does, or leave --host out",
             style="yellow",
         )
-    config = uvicorn.Config(
-        app, http=connections(limits, metrics), ws="none", lifespan="on", log_config=None, access_log=False,
-        server_header=False,
-        proxy_headers=False, timeout_graceful_shutdown=int(limits.timeout) + 1,
-        ssl_certfile=doors.tls_cert, ssl_keyfile=doors.tls_key,
-    )  # fmt: skip
-    return Server(config, lambda: ready(number) if ready else None), listener
 
 
 def _with_room(limits: Limits) -> Limits:
@@ -255,7 +382,7 @@ def _listen(host: str, port: int) -> socket.socket:
             on_failure.callback(listener.close)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address[4])
-            listener.listen(128)
+            listener.listen(BACKLOG)
             on_failure.pop_all()
         return listener
     except OSError as error:

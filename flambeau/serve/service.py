@@ -149,6 +149,14 @@ class Service:
                 entries.append(result)
         return entries
 
+    def late(self, inputs: int = 1) -> Problem | None:
+        """Why so many inputs need not be asked now: by what the last ones took they would wait too long."""
+        wait = HEADROOM * self.pace * (self.underway + inputs)
+        late = time.monotonic() + wait - DEADLINE.get()
+        if not self.underway or late <= 0:
+            return None
+        return busy(f"the server is busy: an answer would take about {wait:.1f} seconds", late)
+
     @contextlib.contextmanager
     def _in_line(self, inputs: int, plain: bool) -> Iterator[None]:
         """Holds places for so many inputs while they are answered, and learns from plain ones how long that takes.
@@ -157,9 +165,8 @@ class Service:
             Problem: by what the last ones took they would wait longer than whoever asks does.
         """
         began, before = time.monotonic(), self.underway
-        wait = HEADROOM * self.pace * (before + inputs)
-        if before and (late := began + wait - DEADLINE.get()) > 0:
-            raise busy(f"the server is busy: an answer would take about {wait:.1f} seconds", late)
+        if refusal := self.late(inputs):
+            raise refusal
         self.underway += inputs
         ended = False
         try:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -191,3 +193,25 @@ def test_json_alone_and_what_is_no_tensor(places: dict[str, str], rows_predictor
     assert ready.json() == {"ready": True}
     index = httpx.post(f"http://{places['http']}/v2/repository/index", headers=headers).json()
     assert {one["name"]: one["state"] for one in index} == dict.fromkeys(("digits", "wines", "tones", "homes"), "READY")
+
+
+def test_grpc_over_tls(predictor: fb.Predictor, pictures: list[bytes], tmp_path: Path) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out", str(cert),
+               "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    doors = Doors(api_keys=[KEY], grpc_port=port, tls_cert=cert, tls_key=key)
+    with background_server({"digits": predictor}, doors=doors):
+        address = f"localhost:{port}"
+        with tritonclient.grpc.InferenceServerClient(address, ssl=True, root_certificates=str(cert)) as client:
+            assert client.is_server_ready()
+            picture = tritonclient.grpc.InferInput(predictor.inputs[0], [1, 1], "BYTES")
+            picture.set_data_from_numpy(elements(pictures[:1]))
+            answer = client.infer("digits", [picture], headers={"x-api-key": KEY})
+            assert answer.as_numpy("label")[0, 0].decode() == predictor.predict(pictures[0]).label
+            with pytest.raises(InferenceServerException, match="UNAUTHENTICATED"):
+                client.get_model_metadata("digits")
+        with tritonclient.grpc.InferenceServerClient(address) as plain, pytest.raises(InferenceServerException):
+            plain.is_server_live(client_timeout=2)

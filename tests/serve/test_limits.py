@@ -131,6 +131,14 @@ def test_a_full_queue_answers_429_and_then_goes_on(braked: Any, pictures: list[b
         refused = post(url, pictures[3])
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "overloaded")
         assert int(refused.headers["Retry-After"]) > 0
+        with httpx.Client(base_url=url, headers={"Content-Type": "image/png"}) as client:
+            refused = client.post("/predict", content=pictures[3])
+            assert refused.status_code == 429 and "connection" not in refused.headers  # it may ask again on it
+        place = urlsplit(url)
+        with socket.create_connection((place.hostname, place.port), timeout=30) as connection:
+            # of a large body nothing need come
+            connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n")
+            assert connection.recv(4096).startswith(b"HTTP/1.1 429 ")
         assert httpx.get(f"{url}/healthz").status_code == 200
         braked.gate.set()
         assert [w.result().status_code for w in waiting] == [200, 200, 200]
