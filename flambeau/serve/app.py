@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 
 from flambeau.core.errors import UsageError
 from flambeau.predictor import Predictor
-from flambeau.serve import admin, feedback, heap, oip, openai
+from flambeau.serve import admin, feedback, heap, oip, openai, watched
 from flambeau.serve.changes import Alone, Whole
 from flambeau.serve.feedback import log_readings
 from flambeau.serve.folder import ModelFolder
@@ -143,6 +143,8 @@ def create_app(
 
     if kept_in is not None:
         metrics.readings.append(lambda: log_readings(kept_in))
+    if joined is None:  # of several processes the parent tells them, once
+        metrics.readings.append(lambda: watched.readings(registry.sources))
     app = FastAPI(
         title=title, version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
         openapi_url="/openapi.json", responses=refusals(401, 500) if keys.needed else refusals(500),

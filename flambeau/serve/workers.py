@@ -20,7 +20,7 @@ from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 from flambeau.core.errors import UsageError
-from flambeau.serve import worker
+from flambeau.serve import watched, worker
 from flambeau.serve.changes import Operation, added
 from flambeau.serve.channel import Channel
 from flambeau.serve.folder import ModelFolder
@@ -73,7 +73,7 @@ class Workers:
         self._names = {state.name: {one.version for one in state.versions} for state in states}
         self._past: list[Family] = []
         self._metrics = Metrics()
-        self._metrics.readings.append(self._readings)
+        self._metrics.readings += [self._readings, lambda: watched.readings(self._sources())]
         self._changing = asyncio.Lock()
         self._stopped: asyncio.Future[int] | None = None
         self._missing = asyncio.Event()

@@ -199,6 +199,32 @@ def test_spans_are_parts_of_the_callers_trace(predictor: fb.Predictor, blank: by
         assert f"{made[stage].context.trace_id:032x}" == parent.split("-")[1]
 
 
+WATCHED = {
+    "model": "digits", "version": "0123", "predictions": 50, "feedback": {"rows": 40, "name": "accuracy", "value": 0.75,
+    "low": 0.6, "high": 0.9}, "alerts": ["drift"],
+    "drift": [{"name": "brightness", "test": "ks", "size": 0.4, "alert": True}],
+}  # fmt: skip
+
+
+def test_what_watch_has_found_is_told_too(predictor: fb.Predictor, tmp_path: Path) -> None:
+    from flambeau.production.watching import gauges
+    from flambeau.serve import watched
+
+    assert not [*watched.readings([str(tmp_path / "none")])]
+    (tmp_path / "watch.prom").write_text(gauges(WATCHED))
+    with background_server(predictor, title="digits") as url:
+        assert not value(scrape(url), "flambeau_watch_alerts")
+    metrics = Metrics()
+    metrics.readings.append(lambda: watched.readings([str(tmp_path), str(tmp_path)]))
+    seen = samples_of(exposition(metrics.told()).decode())
+    assert value(seen, "flambeau_watch_alerts", model="digits") == 1
+    assert value(seen, "flambeau_watch_drift", model="digits", signal="brightness", test="ks") == 0.4
+    assert value(seen, "flambeau_watch_score", model="digits", metric="accuracy", bound="low") == 0.6
+    assert 0 <= value(seen, "flambeau_watch_age_seconds", model="digits") < 3600
+    (tmp_path / "watch.prom").write_bytes(b"\xff nonsense {")
+    assert not [*watched.readings([str(tmp_path)])]
+
+
 NAME = re.compile(r"\b(?:flambeau|process)_[a-z_]+\b")
 LATER = {"flambeau_workers", "flambeau_worker_restarts_total"}
 
@@ -206,6 +232,8 @@ LATER = {"flambeau_workers", "flambeau_worker_restarts_total"}
 def test_the_dashboard_asks_for_nothing_that_is_not_told(
     predictor: fb.Predictor, pictures: list[bytes], post: Callable[..., httpx.Response]
 ) -> None:
+    from flambeau.production.watching import gauges
+
     board = json.loads(DASHBOARD.read_text())
     queries = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
     queries += [one["query"]["query"] for one in board["templating"]["list"] if one["type"] == "query"]
@@ -215,5 +243,6 @@ def test_the_dashboard_asks_for_nothing_that_is_not_told(
         post(url, b"no picture")
         told = {name for name, _ in scrape(url)}
     assert len(asked) > 15
-    asked = {one for one in asked if not one.startswith(("flambeau_watch", "flambeau_log"))}
+    told |= {name for name, _ in samples_of(gauges(WATCHED))}
+    asked = {one for one in asked if not one.startswith("flambeau_log")}
     assert not asked - told - LATER
