@@ -44,6 +44,7 @@ WORKS = ("pictures128", "pictures64", "photos", "sentences")
 SIZES = {"pictures128": 128, "pictures64": 64, "photos": 128}
 PEERS = Path(__file__).with_name("_serving_peers.py")
 PATIENCE = 120  # seconds until a server answers
+AT_REST = 12.0  # seconds until what is free has been given back: memory is compared where nothing is computed
 
 
 def prepare(work: str) -> tuple[Path, list[Any]]:
@@ -364,6 +365,7 @@ def memory(work: str, options: Any, folder: Path) -> dict[str, Any]:
         for stage, wanted in (("warm", max(200, options.memory // 5)), ("measured", options.memory)):
             while answered[stage] < wanted:
                 answered[stage] += side.load(options.clients, 2.0)["statuses"].get("200", 0)
+            time.sleep(AT_REST)
             sizes.append(side.resident())
     finally:
         side.end()
