@@ -66,7 +66,8 @@ def seen_firsts(dataset: Dataset, first: np.ndarray) -> tuple[np.ndarray, str]:
         pairs = np.concatenate([pairs, *(np.asarray([(rows[0], row) for row in rows[1:]]) for rows in groups)])
     else:
         pairs = alike_texts(dataset, inputs, np.flatnonzero(first == np.arange(count)), QUIET)
-    return joined(count, first, [pairs]), ""
+    found = joined(count, first, [pairs])
+    return first if np.array_equal(found, first) else found, ""
 
 
 def alike_firsts(dataset: Dataset, first: np.ndarray, *, reporter: Reporter = QUIET) -> np.ndarray:

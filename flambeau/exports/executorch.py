@@ -22,16 +22,21 @@ from flambeau.exports.deployed import Deployed
 from flambeau.exports.program import outputs_of, traced
 from flambeau.objectives.programs import Port, Runtime
 
-LARGEST, LONGEST = 64, 512
+LARGEST, LONGEST, AT_ONCE = 64, 512, 8
+"""Rows and lengths that a program is traced for, and how many rows it is given at once: for as many it was verified,
+and of graphs that resize pictures its planner reserves too little for more."""
 
 
 @EXPORTERS.register("executorch")
 class ExecuTorchExporter(Exporter):
     ending: ClassVar[str] = ".pte"
-    note: ClassVar[str] = f"for at most {LARGEST} rows at once, and lengths up to {LONGEST}"
+    note: ClassVar[str] = f"for at most {LARGEST} rows at once, of pictures {AT_ONCE}, and lengths up to {LONGEST}"
 
     def write(self, deployed: Deployed, path: Path, *, precision: str, calibration: Rows = ()) -> list[Port]:
         exir = needed("executorch.exir", "executorch", "the format executorch")
+        for value in (*deployed.model.parameters(), *deployed.model.buffers()):
+            # its convolutions take weights in the plain order alone, which `contiguous` leaves to sides of length 1
+            value.data = value.data.clone(memory_format=torch.contiguous_format)
         program = traced(deployed, largest=LARGEST, longest=min(LONGEST, deployed.program.longest or LONGEST))
         try:
             with warnings.catch_warnings():
@@ -62,7 +67,7 @@ class ExecuTorchExporter(Exporter):
 
         def run(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             fed = [torch.from_numpy(np.ascontiguousarray(arrays[port.name])) for port in inputs]
-            parts = [answered(list(part)) for part in zip(*(one.split(LARGEST) for one in fed), strict=True)]
+            parts = [answered(list(part)) for part in zip(*(one.split(AT_ONCE) for one in fed), strict=True)]
             return {
                 port.name: np.concatenate(given) for port, given in zip(outputs, zip(*parts, strict=True), strict=True)
             }

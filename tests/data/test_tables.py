@@ -39,7 +39,7 @@ def write_csv(path: Path, encoding: str, header: bool = True, separator: str = "
 @pytest.mark.parametrize("suffix", [".csv", ".tsv"])
 def test_texts_come_back_as_they_were(tmp_path: Path, encoding: str, suffix: str) -> None:
     file = write_csv(tmp_path / f"reviews{suffix}", encoding, separator="\t" if suffix == ".tsv" else ",")
-    data = fb.Dataset.from_table(file)
+    data = fb.Dataset.from_table(file, split="none")  # the texts are of a few moulds
     assert data.fields["text"].kind == "text" and data.fields["label"].kind == "category"
     assert list(data.columns["text"]) == [text for text, _ in ROWS]
     assert [f.check for f in data.findings] == ([] if encoding.startswith("utf-8") else ["encoding"])

@@ -25,6 +25,14 @@ def test_its_runtime_answers_as_the_run_does_however_many_rows_there_are(tmp_pat
     np.testing.assert_allclose(exported.outputs(encoded), run.outputs(encoded), atol=1e-4)
 
 
+@pytest.mark.skipif(not HERE, reason="executorch is not installed")
+def test_of_pictures_too(photos: Path, tmp_path: Path) -> None:
+    exported = fb.load(fb.export(photos, format="executorch", out=tmp_path / "small").path)
+    files = sorted((photos.parent / "data").rglob("*.png"))[:20]
+    for ours, theirs in zip(exported.predict(files), fb.load(photos, device="cpu").predict(files), strict=True):
+        assert ours.probabilities == pytest.approx(theirs.probabilities, abs=1e-4)
+
+
 @pytest.mark.skipif(HERE, reason="executorch is installed")
 def test_without_its_extra_it_is_named(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(MissingExtra, match=r"flambeau\[executorch\]"):
