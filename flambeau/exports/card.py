@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ def card(run: Run, manifest: Manifest) -> dict[str, Any]:
     recipe, measured = run.recipe, run.evaluation
     told, intervals = measured.get("metrics") or {}, measured.get("intervals") or {}
     data = {name: recipe.data.get(name) for name in ("kind", "path", "target", "inputs", "split", "fingerprint")}
+    data["target"] = data["target"] or manifest.target.get("column")
+    data["path"] = Path(data["path"]).name if isinstance(data["path"], str) else data["path"]  # not where it lies
     slices = [
         {"slice": f"{by['name']}: {part['value']}", "rows": part["count"], "score": part["score"],
          "interval": part["interval"], "worse": part.get("worse", False)}
@@ -45,6 +48,14 @@ def card(run: Run, manifest: Manifest) -> dict[str, Any]:
         "weights": digest(weights) if weights.exists() else None,
         "versions": manifest.versions,
     }  # fmt: skip
+
+
+def _split_in_words(split: Any) -> str:
+    if not isinstance(split, Mapping):
+        return "as the data says" if split is None else str(split)
+    shares = [f"{share:.0%} {name}" for name in ("valid", "test") if (share := split.get(name)) is not None]
+    return ", ".join([str(split.get("method", "auto")), *shares, *([f"by {split['by']}"] if split.get("by") else []),
+                      f"seed {split.get('seed', 0)}"])  # fmt: skip
 
 
 def limits(manifest: Manifest, measured: dict[str, Any]) -> list[str]:
@@ -74,7 +85,7 @@ def in_markdown(told: dict[str, Any]) -> str:
     lines += [f"- Answers with: {', '.join(map(str, labels))}"] if labels else []
     lines += [
         f"- Data: {data['kind']} `{data['path']}`, target `{data['target']}`, fingerprint `{data['fingerprint']}`",
-        f"- Split: {data['split']}",
+        f"- Split: {_split_in_words(data['split'])}",
         f"- Licence: {told['licence']}",
         f"- Weights: SHA-256 `{told['weights']}`",
     ]

@@ -129,6 +129,8 @@ def test_the_card_says_what_the_model_is_worth_and_what_it_is_not_known_to_do(ru
     assert told["metrics"]["accuracy"]["interval"] == fb.Run(run).evaluation["intervals"]["accuracy"]
     assert "kind 0, kind 1, kind 2" in (page := (exported / "card.md").read_text())
     assert all(line in page for line in told["limits"])
+    assert f"target `{told['task']['column']}`" in page and "- Split: auto, seed 0" in page
+    assert told["data"]["path"] is None or "/" not in told["data"]["path"]  # a stranger need not know where it lay
     assert "card.md" in Manifest.read(exported).files
 
 
