@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from pathlib import Path
 
 import httpx
@@ -19,6 +20,7 @@ from flambeau.fields.answer import part_of
 from flambeau.objectives.tasks.answer import Overlap, best, f1, plain
 from flambeau.run import Run
 from flambeau.serve import background_server
+from tests.support.tiny_bert import tiny_bert
 
 NAMES = ["Anna", "Boris", "Clara", "David", "Emma", "Felix", "Greta", "Hugo", "Ida", "Jonas"]
 TOLD = "Clara was born in Oslo in 1931. Felix was born in Rome in 1977."
@@ -138,3 +140,45 @@ def test_answers_are_compared_as_squad_does() -> None:
     logits[0, 0, 3] = logits[0, 1, 1] = 5.0  # an end before its beginning is none
     logits[0, 1, 3] = 4.0
     assert best(logits)[0, :2].tolist() == [2, 2]
+
+
+# -- an encoder of transformers ---------------------------------------------------------------------------------------
+
+RAIN = ["it", "rained", "all", "day", "and", "nobody", "came", "to", "see", "the", "house", "by", "the", "river"]
+
+
+def lived(count: int, seed: int = 0) -> list[dict[str, str]]:
+    """A sentence within longer texts than the encoder can take: asked is where, when, or why, which it does not say."""
+    draw = random.Random(seed)
+    rows = []
+    for _ in range(count):
+        answers = (draw.choice(TOWNS), str(draw.randint(1960, 1979)), "")
+        before, behind = (" ".join(draw.choices(RAIN, k=draw.randint(0, 25))) for _ in range(2))
+        which = draw.randrange(3)
+        question = ("Where did she live?", "When did she move?", "Why did she move?")[which]
+        text = f"{before} She lived in {answers[0]} from {answers[1]} on. {behind}"
+        rows.append({"context": text, "question": question, "answer": answers[which]})
+    return rows
+
+
+def test_a_pretrained_encoder_reads_texts_that_are_longer_than_it_can_take(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = lived(400)
+    words = [row[column] for row in rows for column in ("context", "question")]
+    encoder = tiny_bert(tmp_path / "bert", words, positions=40, head=False, deviation=0.15)
+    pl.DataFrame(rows).write_csv(tmp_path / "rows.csv")
+    columns = ["--input", "question", "--input", "context", "--target", "answer", "--objective", "question-answering"]
+    model = ["--model", f"hf:{encoder}", "--set", "model.pretrained=false", "--set", "model.options.dropout=0"]
+    settings = ["--epochs", "12", "--lr", "0.002", "--set", "batch_size=16", "--run", str(tmp_path / "run")]
+    assert flambeau(["train", str(tmp_path / "rows.csv"), *columns, *model, *settings]) == 0
+    evaluation = Run.open(tmp_path / "run").evaluation
+    assert evaluation["metrics"]["f1"] > 0.5 > 0.2 > evaluation["baselines"][0]["metrics"]["f1"]
+    shutil.rmtree(encoder)  # a run needs it no more
+    text = f"{' '.join(RAIN * 8)} She lived in Vienna from 1966 on."
+    told = fb.load(tmp_path / "run").predict({"context": text, "question": "Where did she live?"})
+    assert told.label == "Vienna" and text[slice(*told.place)] == "Vienna"
+    with background_server(tmp_path / "run") as url:
+        asked = {"context": text, "question": "Why did she move?"}
+        (answer,) = httpx.post(f"{url}/predict", json={"inputs": [asked]}).json()["predictions"]
+    assert answer["label"] == ""
