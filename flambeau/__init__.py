@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from flambeau.core.reporter import Reporter
     from flambeau.data.dataset import Dataset
     from flambeau.data.split import Split
+    from flambeau.deployment import deploy
     from flambeau.diagnosis import doctor
     from flambeau.diagnosis.watch import watch
     from flambeau.ensembles import ensemble
@@ -51,6 +52,7 @@ _LAZY = {
     "Technique": "flambeau.techniques",
     "attack": "flambeau.studies",
     "compare": "flambeau.studies",
+    "deploy": "flambeau.deployment",
     "doctor": "flambeau.diagnosis",
     "export": "flambeau.exports",
     "cross_validate": "flambeau.studies",
@@ -75,6 +77,7 @@ __all__ = [
     "attack",
     "compare",
     "cross_validate",
+    "deploy",
     "doctor",
     "ensemble",
     "export",

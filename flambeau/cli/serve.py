@@ -25,7 +25,8 @@ def command(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME=]RUN…", help="Run folders or exports: runs/photos, or photos=runs/a for another name.",
+            metavar="[NAME=]RUN…", help="Run folders or exports: runs/photos, or photos=runs/a for another name; or "
+            "archives that are fetched: https://…/photos.tar#sha256=… (s3, gs, file).",
             show_default=False,
         ),
     ] = None,
@@ -130,11 +131,19 @@ def _named(runs: Sequence[str]) -> dict[str, Path]:
     Raises:
         UsageError: two have one name.
     """
+    from flambeau.deployment.fetching import Address, fetch
+
     named: dict[str, Path] = {}
     for run in runs:
         name, equals, path = run.partition("=")
         if not equals or "/" in name or Path(run).exists():
             name, path = Path(run).resolve().name, run
+            if (address := Address.of(run)) is not None:
+                name = address.name
+        else:
+            address = Address.of(path)
+        if address is not None:
+            path = str(fetch(address, reporter=common.reporter()))
         if not name or not path:
             raise UsageError(f"'{run}' is no run", expected="RUN or NAME=RUN")
         if name in named:

@@ -81,3 +81,8 @@ def at_fault(error: BaseException) -> str | None:
 def names() -> list[str]:
     """The files that plug-ins were loaded from, by their names."""
     return list(_loaded.values())
+
+
+def places() -> list[str]:
+    """Those files, with their paths."""
+    return list(_loaded)

@@ -1,0 +1,283 @@
+"""`deploy`: a folder that servers of a run are made from, by a target."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import re
+import shutil
+import sys
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flambeau.core import plugins
+from flambeau.core.errors import RunError, UsageError, check_known, require
+from flambeau.core.files import disk_full_named
+from flambeau.core.reporter import QUIET, Reporter
+from flambeau.deployment import docker
+from flambeau.deployment.fetching import Address
+from flambeau.deployment.package import FROM_TORCH, NEVER, optional, pinned, pins, wheel
+from flambeau.deployment.plan import MIB, TARGETS, Plan, Target
+from flambeau.deployment.probe import RUNTIMES, probe
+from flambeau.exports.manifest import Manifest, digest
+from flambeau.run import Run
+
+LEFT_OUT = ("checkpoints", "exports", "deploy", "samples", "tensorboard", "log-waiting", "report.html", "watch.html",
+            "comparison.html", "metrics.jsonl", "findings.json", "statistics.json", "statistics.safetensors",
+            "embedding.json", "attack.json", "bench.json", "environment.json")  # fmt: skip
+"""Of a run, what serving it needs not; some of it shows data."""
+NAME = r"[a-z]([-a-z0-9]{0,51}[a-z0-9])?"
+IMAGE = r"[a-z0-9]+([._/:-]+[A-Za-z0-9]+)*(@sha256:[0-9a-f]{64})?"
+MARK = ".flambeau-deployment"
+"""A file in the folders that are made, which therefore may be made again."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a person may choose of a deployment; the rest is taken from the run.
+
+    Attributes:
+        name: of the model; by the run's folder if not given.
+        image: of its container, as a registry has it; NAME:VERSION if not given.
+        replicas: servers that there are at least.
+        port: that a server listens at.
+        cpus: cores that a server has.
+        runtime: `torch`; `onnx` for ONNX Runtime without torch, for exports in the format onnx.
+        model_at: an address (file, https, s3, gs) that a server fetches the model from at its start, which is then not
+            in the image: an archive is written to be put there.
+        scale_by: what there are more servers by on Kubernetes: `cpu` or `queue`.
+    """
+
+    name: str | None = None
+    image: str | None = None
+    replicas: int = 2
+    port: int = 8000
+    cpus: int = 1
+    runtime: str = "torch"
+    model_at: str | None = None
+    scale_by: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.name is not None and not re.fullmatch(NAME, self.name):
+            raise UsageError(f"the name '{self.name}' does not fit",
+                             expected="small letters, digits and -, a letter first, at most 53")  # fmt: skip
+        if self.image is not None and not re.fullmatch(IMAGE, self.image):
+            raise UsageError(f"'{self.image}' is no name of an image", expected="such as registry.example/photos:1")
+        bounds = {"replicas": (self.replicas, 1, 1000), "cpus": (self.cpus, 1, 1024), "port": (self.port, 1024, 65535)}
+        for what, (value, least, most) in bounds.items():  # lower ports are for the system's own
+            require(least <= value <= most, f"{what} {value}", f"{least} to {most}")
+        check_known("there is no runtime", [self.runtime], RUNTIMES)
+        check_known("nothing is scaled by", [self.scale_by], ("cpu", "queue"))
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What was written.
+
+    Attributes:
+        out: the folder.
+        files: by name, without the model's own.
+        plan: what they hold.
+        archive: the model to be put at its address; None where it is in the image.
+        next: the commands that come next.
+    """
+
+    out: Path
+    files: list[str]
+    plan: Plan
+    archive: Path | None
+    next: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON."""
+        plan = self.plan
+        return {
+            "out": str(self.out), "files": self.files, "name": plan.name, "version": plan.version, "image": plan.image,
+            "measured": plan.measured, "memory": {"request": plan.request * MIB, "limit": plan.limit * MIB},
+            "archive": str(self.archive) if self.archive else None,
+            "model_at": str(plan.address) if plan.address else None, "next": self.next,
+        }  # fmt: skip
+
+
+def deploy(
+    run: str | Path | Run, target: str, out: str | Path | None = None, *, wishes: Wishes = Wishes(),
+    overwrite: bool = False, reporter: Reporter = QUIET,
+) -> Deployment:  # fmt: skip
+    """Writes all that servers of a run, or of an export, are made from, into a folder. Nothing is built or sent
+    anywhere. The run is loaded once, in a process of its own, to see what memory and which packages that takes.
+
+    Args:
+        target: docker, compose, kubernetes, kserve or systemd.
+        out: the folder; `deploy/TARGET` within the run if not given.
+        overwrite: whether a folder that was made so before may be made anew.
+
+    Raises:
+        RunError: there is no such run, it has no weights, it cannot be loaded, or something lies in the folder.
+        UsageError: there is no such target, or a wish that does not go with it.
+    """
+    run, way = run if isinstance(run, Run) else Run.open(run), TARGETS[target]
+    if not run.finished:
+        raise RunError("the run is not finished", where=run.path, fix=f"finish it: flambeau resume {run.path}")
+    _check(run, target, way, wishes)
+    folder = Path(out) if out is not None else run.path / "deploy" / target
+    if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
+        if not (folder / MARK).is_file():
+            raise RunError("something lies there already", where=folder, fix="give another folder with --out")
+        if not overwrite:
+            raise RunError("a deployment lies there already", where=folder, fix="say --overwrite to make it anew")
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        with disk_full_named(folder):
+            temporary.mkdir(parents=True)
+            plan, archive, names = _write(run, way, wishes, temporary, reporter)
+            shutil.rmtree(folder, ignore_errors=True)
+            temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    steps = [step.format(out=folder) for step in way.next(plan)]
+    if archive is not None:
+        assert plan.address is not None
+        steps.insert(0, _upload(folder / archive, plan.address))
+    return Deployment(folder, names, plan, folder / archive if archive else None, steps)
+
+
+def _check(run: Run, target: str, way: Target, wishes: Wishes) -> None:
+    if wishes.runtime not in way.runtimes:
+        raise UsageError(
+            f"{target} needs what the runtime {wishes.runtime} has not", expected=" or ".join(way.runtimes)
+        )
+    if wishes.runtime == "onnx":
+        if not run.exported or Manifest.read(run.path).format != "onnx":
+            raise UsageError("ONNX Runtime serves exports in the format onnx", where=run.path,
+                             fix=f"flambeau export {run.path} --format onnx")  # fmt: skip
+        if wishes.model_at is not None:
+            raise UsageError("the server of ONNX Runtime fetches no model", fix="leave --model-at or --runtime out")
+    if wishes.model_at is not None:
+        _address(wishes.model_at)
+    if wishes.scale_by == "queue" and (target != "kubernetes" or wishes.runtime == "onnx"):
+        raise UsageError("the length of a queue is told to Kubernetes only, by the runtime torch", fix="leave it out")
+
+
+def _write(
+    run: Run, way: Target, wishes: Wishes, folder: Path, reporter: Reporter
+) -> tuple[Plan, str | None, list[str]]:
+    """Everything, into an empty folder: the plan, the archive's name, and those of the files."""
+    named = wishes.name or _name(run.path.resolve().name)
+    model = folder / "model"
+    _copy(run, model)
+    own = [Path(place) for place in plugins.places()]
+    for file in own:
+        (folder / "plugins").mkdir(exist_ok=True)
+        shutil.copy(file, folder / "plugins" / file.name)
+    reporter.say("looking at what serving it takes")
+    seen = probe(model, own, wishes.runtime)
+    address: Address | None = None
+    archive: str | None = None
+    if wishes.model_at is not None:
+        archive = _archive(model, folder, _address(wishes.model_at))
+        address = Address.of(f"{wishes.model_at}#sha256={digest(folder / archive)}")
+        shutil.rmtree(model)
+    package, content = wheel(runtime=wishes.runtime)
+    (folder / package).write_bytes(content)
+    plan = _plan(run, way, wishes, named, seen, package, address, tuple(path.name for path in own))
+    known = pins([*(("flambeau",) if wishes.runtime == "torch" else ()), *seen["packages"]], plan.extras)
+    files = {"constraints.txt": "".join(f"{n}=={v}\n" for n, v in known.items()), MARK: "", **way.files(plan)}
+    if way.image:
+        files |= docker.dockerfile(plan)
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+        if name == ".env":
+            path.chmod(0o600)
+    return plan, archive, sorted(name for name in (*files, package) if name != MARK)
+
+
+def _plan(
+    run: Run, way: Target, wishes: Wishes, name: str, seen: dict[str, Any], file: str, address: Address | None,
+    parts: tuple[str, ...],
+) -> Plan:  # fmt: skip
+    slim = wishes.runtime == "onnx"
+    extras = () if slim else ("serve", "watch")
+    if address is not None and address.scheme in ("s3", "gs"):
+        extras = (*extras, address.scheme)
+    base = {} if slim else pins(["flambeau"], extras)
+    known = {*base, *NEVER, *FROM_TORCH}
+    own = {*seen["packages"]} if parts or slim else optional() & {*seen["packages"]}  # a plug-in's are any
+    more = sorted(own - known)
+    torch = () if slim else tuple(pinned(one) for one in FROM_TORCH if one == "torch" or one in seen["packages"])
+    return Plan(
+        name=name, version=run.version, image=wishes.image or f"{name}:{run.version}", replicas=wishes.replicas,
+        port=wishes.port, cpus=wishes.cpus, runtime=wishes.runtime, address=address, measured=seen["memory"],
+        slow=seen["slow"], wheel=file, extras=extras, packages=tuple(pinned(one) for one in more), torch=torch,
+        plugins=parts, python=f"{sys.version_info.major}.{sys.version_info.minor}", scale_by=wishes.scale_by,
+    )  # fmt: skip
+
+
+def _name(folder: str) -> str:
+    """A folder's name as one that everything takes.
+
+    >>> _name("Photos_v2"), _name("2024")
+    ('photos-v2', 'model-2024')
+    """
+    name = re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-")[:40].strip("-")
+    return name if re.fullmatch(NAME, name) else f"model-{name}".strip("-")
+
+
+def _files(run: Run) -> Iterator[Path]:
+    """What serving a run needs, by its place in it."""
+    for path in sorted(run.path.rglob("*")):
+        place = path.relative_to(run.path)
+        top = place.parts[2] if place.parts[0] == "members" and len(place.parts) > 2 else place.parts[0]
+        if path.is_file() and not path.is_symlink() and top not in LEFT_OUT and not top.startswith("."):
+            yield place
+
+
+def _copy(run: Run, model: Path) -> None:
+    for place in _files(run):
+        (model / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(run.path / place, model / place)
+
+
+def _address(place: str) -> Address:
+    """Where a model will lie, whose digest is not known yet.
+
+    Raises:
+        UsageError: the address is none that a model can be fetched from.
+    """
+    address = Address.of(f"{place}#sha256={'0' * 64}")
+    if address is None:
+        raise UsageError(f"'{place}' is no address", expected="such as s3://bucket/photos.tar")
+    if not address.file.endswith((".tar", ".tar.gz", ".tgz")):
+        raise UsageError(f"'{address.file}' is not written here", expected="a name in .tar or .tar.gz")
+    return address
+
+
+def _archive(model: Path, folder: Path, address: Address) -> str:
+    """The model as a tar file whose bytes hang on its files alone; its name."""
+    compressed = not address.file.endswith(".tar")
+    with (folder / address.file).open("wb") as file:
+        outer: Any = gzip.GzipFile("", "wb", 6, file, mtime=0) if compressed else file
+        with tarfile.open(fileobj=outer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+            for path in sorted(path for path in model.rglob("*") if path.is_file()):
+                data = path.read_bytes()
+                entry = tarfile.TarInfo(f"{address.name}/{path.relative_to(model)}")
+                entry.size, entry.mode = len(data), 0o644
+                archive.addfile(entry, io.BytesIO(data))
+        if compressed:
+            outer.close()
+    return address.file
+
+
+def _upload(archive: Path, address: Address) -> str:
+    """The command that puts the archive where it is fetched from."""
+    path = address.place.removeprefix("file://")
+    return {"s3": f"aws s3 cp {archive} {address.place}", "gs": f"gcloud storage cp {archive} {address.place}",
+            "file": f"cp {archive} {path}"}.get(address.scheme, f"put {archive} at {address.place}")  # fmt: skip
+
+
+__all__ = ["Deployment", "Wishes", "deploy"]

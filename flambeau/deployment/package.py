@@ -1,0 +1,123 @@
+"""What a server is installed from: a wheel of the Flambeau that is here, and the versions of what it stands on."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import re
+import zipfile
+from collections.abc import Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, distribution, version
+from pathlib import Path
+
+from flambeau.core.errors import RunError
+from flambeau.version import __version__
+
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The time of each file of a wheel, so that the same package is the same wheel."""
+SKIPPED = "__pycache__"
+FROM_TORCH = ("torch", "torchvision")
+"""What PyTorch's own index has without CUDA."""
+NEVER = ("pip", "setuptools", "wheel", "flambeau", "flambeau-onnx")
+
+
+def wheel(*, runtime: str = "torch") -> tuple[str, bytes]:
+    """(file name, content): the package as it is imported here, installed or from a checkout, its changes included.
+
+    Args:
+        runtime: `onnx` for the predictor without torch alone.
+
+    Raises:
+        RunError: nothing says what Flambeau needs, since it is not installed but only on the path.
+    """
+    home = Path(__file__).parents[1]
+    if runtime == "onnx":
+        name, rooms = "flambeau_onnx", [home.parent / "flambeau_onnx"]
+        metadata = f"Metadata-Version: 2.1\nName: flambeau-onnx\nVersion: {__version__}\n"
+    else:
+        name, rooms = "flambeau", [home, home.parent / "flambeau_onnx"]
+        try:
+            metadata = distribution("flambeau").read_text("METADATA") or ""
+        except PackageNotFoundError:
+            raise RunError("flambeau is not installed but only on the path, so nothing says what it needs",
+                           where=home, fix="pip install -e '.[serve]' in its checkout") from None  # fmt: skip
+        metadata = re.sub(r"(?m)^Version: .*$", f"Version: {__version__}", metadata, count=1)
+    info = f"{name}-{__version__}.dist-info"
+    files = {
+        str(path.relative_to(room.parent)): path.read_bytes()
+        for room in rooms
+        for path in sorted(room.rglob("*"))
+        if path.is_file() and SKIPPED not in path.parts and path.name != "pyproject.toml"
+    }
+    files |= {
+        f"{info}/METADATA": metadata.encode(),
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: flambeau\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    if runtime == "torch":
+        files[f"{info}/entry_points.txt"] = b"[console_scripts]\nflambeau = flambeau.cli.main:main\n"
+    record = "".join(f"{file},sha256={_digest(data)},{len(data)}\n" for file, data in files.items())
+    files[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n".encode()
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file, data in files.items():
+            archive.writestr(zipfile.ZipInfo(file, EPOCH), data, zipfile.ZIP_DEFLATED)
+    return f"{name}-{__version__}-py3-none-any.whl", stream.getvalue()
+
+
+def pins(names: Iterable[str], extras: Sequence[str] = ()) -> dict[str, str]:
+    """The version that is installed here of each of these packages and of all that they ask for, by name: what was seen
+    to work together. What is not installed is left out.
+
+    Args:
+        extras: of Flambeau, where it is among the names.
+    """
+    found: dict[str, str] = {}
+    waiting = [normal(name) for name in names]
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        try:
+            one = distribution(name)
+        except PackageNotFoundError:
+            continue
+        found[name] = one.version.partition("+")[0]  # the build of torch for CPUs has the version of the others
+        wanted = extras if name == "flambeau" else ()
+        asked = [line for line in one.requires or [] if "extra ==" not in line or any(f'"{e}"' in line for e in wanted)]
+        waiting += [normal(_name_of(line)) for line in asked]
+    return {name: found[name] for name in sorted(found) if name not in NEVER}
+
+
+def optional() -> set[str]:
+    """Packages that parts of Flambeau need and others do not, by name: what comes with its extras."""
+    asked = [line for line in distribution("flambeau").requires or [] if "extra ==" in line]
+    named = {normal(_name_of(line)) for line in asked if '"test"' not in line and '"lint"' not in line}
+    return named - {"flambeau"}
+
+
+def pinned(name: str) -> str:
+    """A requirement of the version that is here."""
+    return f"{name}=={version(name).partition('+')[0]}"
+
+
+def normal(name: str) -> str:
+    """A package's name as an index has it.
+
+    >>> normal("typing_extensions")
+    'typing-extensions'
+    """
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _name_of(requirement: str) -> str:
+    """The package of a requirement.
+
+    >>> _name_of('psycopg[binary]>=3.2; extra == "watch"')
+    'psycopg'
+    """
+    return re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+
+
+def _digest(data: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()

@@ -1,0 +1,84 @@
+"""`python -m flambeau.deployment.probe RUN [PLUGIN…]`: what serving a run takes, measured in a process that does only
+that: the most memory that it had, and the packages that were imported. JSON on stdout."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+from flambeau.core.errors import RunError
+
+RUNTIMES = ("torch", "onnx")
+OWN = ("flambeau", "flambeau-onnx")
+
+
+def probe(run: Path, plugins: Sequence[Path] = (), runtime: str = "torch") -> dict[str, Any]:
+    """{memory, packages, slow}: bytes at most after a forward pass of the largest batch; distributions by name; whether
+    it writes texts, which take long.
+
+    Raises:
+        RunError: the model cannot be loaded as it will be where it is deployed.
+    """
+    command = [sys.executable, "-m", "flambeau.deployment.probe", runtime, str(run), *map(str, plugins)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise RunError(f"a process of its own cannot serve it: {said[-1]}", where=run,
+                       fix="see that flambeau serve does")  # fmt: skip
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def main(runtime: str, run: str, *plugins: str) -> None:
+    """Loads the run, makes a forward pass and prints what that took."""
+    slow = False
+    if runtime == "onnx":
+        model: Any = importlib.import_module("flambeau_onnx.serving").Served(Path(run))
+        model.warm_up()
+    else:
+        from flambeau.core import plugins as parts
+        from flambeau.predictor import Predictor
+        from flambeau.serve import server as _all_that_it_imports  # noqa: F401
+        from flambeau.serve.limits import Limits
+        from flambeau.serve.writing import Writer
+
+        parts.load(plugins)
+        predictor = Predictor.load(run, device="cpu")
+        limits = Limits()
+        predictor.outputs([predictor.blank()] * limits.max_batch)
+        slow = Writer.of(predictor, limits) is not None
+    print(json.dumps({"memory": peak(), "packages": imported(), "slow": slow}))  # noqa: T201
+
+
+def peak() -> int:
+    """Bytes of memory that this process had at the most."""
+    import resource
+
+    try:
+        told = Path("/proc/self/status").read_text()
+        return 1024 * int(next(line for line in told.splitlines() if line.startswith("VmHWM")).split()[1])
+    except (OSError, StopIteration):
+        scale = 1 if sys.platform == "darwin" else 1024
+        return scale * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def imported() -> list[str]:
+    """Installed packages of which modules are imported here, by the names that they are installed by."""
+    modules = {name.partition(".")[0] for name in sys.modules}
+    named = {one for top, all_ in packages_distributions().items() if top in modules for one in all_}
+    return sorted({name.lower().replace("_", "-") for name in named} - {*OWN})
+
+
+if __name__ == "__main__":
+    from flambeau.core.errors import FlambeauError
+
+    try:
+        main(*sys.argv[1:])
+    except FlambeauError as error:
+        sys.exit(str(error))
