@@ -32,4 +32,4 @@ def header(lines: Sequence[str]) -> str:
 
 def dashboard() -> str:
     """What Grafana shows of a server."""
-    return (files("flambeau.serve") / "grafana.json").read_text("utf-8")
+    return (files("flambeau.deployment") / "grafana.json").read_text("utf-8")

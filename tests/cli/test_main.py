@@ -21,7 +21,7 @@ VERBS = sorted(command.name or "" for command in app.registered_commands)
 def test_the_verbs_are_those_of_the_readme() -> None:
     of_readme = "demo ablate check clean compare convert cv ensemble find-lr train resume evaluate predict report runs"
     of_readme += " models techniques serve tune launch stress embed attack explain profile doctor memory generate"
-    of_readme += " interpolate reconstruct encode merge export augment bench watch dataset"
+    of_readme += " interpolate reconstruct encode merge export augment bench watch dataset deploy"
     assert sorted(of_readme.split()) == VERBS
 
 
@@ -47,6 +47,7 @@ def test_errors_are_one_json_document_and_one_line(flambeau: Forkserver, tmp_pat
         "clean": ["--from", "nowhere"],
         "augment": ["--forth", "nowhere", "--back", "nowhere"],
         "launch": ["--target", "slurm"],
+        "deploy": ["--target", "docker"],
         "convert": ["out", "--to", "coco"],
         "encode": ["--out", "codes.csv"],
         "generate": ["--out", "new"],

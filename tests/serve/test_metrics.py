@@ -19,7 +19,7 @@ from flambeau.serve.metrics import STAGES, Metrics, exposition, lasting, summed
 from flambeau.serve.observing import JsonLines, Lines
 
 PNG = {"Content-Type": "image/png"}
-DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana" / "flambeau.json"
+DASHBOARD = Path(__file__).parents[2] / "flambeau" / "deployment" / "grafana.json"
 
 
 @pytest.fixture(scope="module")
