@@ -28,6 +28,7 @@ class What(StrEnum):
     AUDIO = "audio"
     TABLE = "table"
     SERIES = "series"
+    SERVE = "serve"
 
 
 def command(
@@ -43,7 +44,12 @@ def command(
     hour of 2014, a day ahead; `tags` and `audio` are downloaded once. `audio` needs flambeau[audio], and serving
     flambeau[serve]; without it that step is left out.
 
+    `serve` is a model in use: digits are served, with right answers for some and a scanner that begins to turn black
+    and white; what is amiss is seen, the model trained again on what it met, and swapped while it answers.
+
     Example: `flambeau demo text`
+
+    Example: `flambeau demo serve`
     """
     from flambeau import report
     from flambeau.core.errors import MissingExtra
@@ -54,6 +60,15 @@ def command(
 
     began = time.perf_counter()
     reporter = common.reporter()
+    if what is What.SERVE:
+        from flambeau.cli.demo_serving import circle
+
+        done = circle(folder, reporter)
+        seconds = time.perf_counter() - began
+        reporter.say(f"done in {seconds:.0f} s", style="bold green")
+        if json:
+            common.emit({**done, "seconds": round(seconds, 1)})
+        return
     reporter.say(f"1. real {what.value} in {folder}", style="bold")
     data = _dataset(what, folder)
     reporter.say("2. check", style="bold")

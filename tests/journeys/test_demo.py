@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from forkserver import Forkserver
 
+import flambeau as fb
 from flambeau.cli import demo_data
 from flambeau.core.errors import DataError
 
@@ -87,3 +88,16 @@ def test_an_interrupted_writing_leaves_no_half_of_a_folder(tmp_path: Path, monke
     with pytest.raises(DataError, match="cannot be unpacked"):
         demo_data.write_speech(tmp_path / "speech")
     assert not (tmp_path / "speech").exists()
+
+
+@pytest.mark.slow
+def test_a_model_in_use_learns_from_what_it_meets(flambeau: Forkserver, tmp_path: Path) -> None:
+    command = flambeau("demo", "serve", "--json", cwd=tmp_path)
+    assert command.status == 0, command.err
+    done = command.json
+    assert done["quiet"] == [] and "brightness of image has drifted" in " ".join(done["loud"])
+    assert done["answered"] == 230 and done["version"] == "2" and fb.Run(tmp_path / done["again"]).finished
+    (ordinary, dark), (ordinary_now, dark_now) = done["before"], done["after"]
+    assert ordinary > 0.85 and dark < 0.5, "what is turned round is not known before"
+    assert dark_now > dark + 0.25 and ordinary_now > 0.8, "and then it is, and the rest is not forgotten"
+    assert "next: flambeau deploy" in command.err

@@ -1,0 +1,107 @@
+"""What is deployed, run: the Dockerfile's steps without Docker, and a service installed as `install.sh` does."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import dockerfile
+import pytest
+import yaml
+from pip._internal.models.index import PyPI
+
+import flambeau as fb
+from flambeau.deployment import TARGETS, Wishes
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 300.0
+pytestmark = pytest.mark.extras
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    columns = {"size": [float(i % 10) for i in range(60)], "kind": [("low", "high")[i % 10 > 4] for i in range(60)]}
+    folder = tmp_path_factory.mktemp("runs") / "sizes"
+    fb.Learner(fb.Dataset(columns, target="kind"), run=folder, epochs=1, baseline=False, quiet=True).fit(check=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    """A folder that another user may enter, unlike those of pytest."""
+    folder = Path(mkdtemp(prefix="flambeau-image-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def predicted(port: int, value: float) -> dict[str, Any]:
+    body = json.dumps({"inputs": [value]}).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/predict", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        told: dict[str, Any] = json.loads(answer.read())
+        return told
+
+
+def test_the_steps_of_the_dockerfile_make_a_server_that_answers_as_nobody(run: Path, place: Path) -> None:
+    port = free_port()
+    done = fb.deploy(run, "docker", place / "context", wishes=Wishes(port=port))
+    image = dockerfile.build(done.out, place / "image", {"TORCH_INDEX": PyPI.simple_url})
+    assert image.user == 10001 and not (image.root / "build").exists()
+    before = {path for path in image.root.rglob("*") if not path.is_relative_to(image.root / "var")}
+    server = image.start(image.command)
+    try:
+        end = time.monotonic() + PATIENCE
+        while image.start(image.health, stderr=subprocess.DEVNULL).wait() != 0:
+            assert server.poll() is None and time.monotonic() < end
+        told = predicted(port, 8.0)
+    finally:
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(60) == 143
+    (expected,) = fb.load(run).predict([8.0])
+    assert told["model"]["name"] == "sizes" and told["predictions"][0]["label"] == expected.label
+    after = {path for path in image.root.rglob("*") if not path.is_relative_to(image.root / "var")}
+    assert after == before, "the root may be read-only: nothing is written but in its own folder"
+    if os.getuid() == 0:
+        assert all(path.stat().st_uid == 0 for path in (image.root / "srv").rglob("*"))
+    torch = next((image.root / "opt").rglob("site-packages/torch"))
+    assert not list(torch.parent.glob("nvidia*")), "no CUDA"
+
+
+def test_an_inference_service_is_one_of_kserves_own_models(run: Path, place: Path) -> None:
+    environment = place / "kserve"
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    subprocess.run([environment / "bin" / "pip", "install", "--quiet", "kserve==0.21.0"], check=True)
+    done = fb.deploy(run, "kserve", place / "service")
+    (document,) = yaml.safe_load_all(TARGETS["kserve"].files(done.plan)["kserve.yaml"])
+    # read into the models, and told again: a key that they do not know would be missing then
+    code = """
+import json, sys
+from kserve.api_client import ApiClient
+from kserve import models
+class Response: data = sys.stdin.read()
+client = ApiClient()
+read = client.deserialize(Response, models.V1beta1InferenceService)
+print(json.dumps(client.sanitize_for_serialization(read)))
+"""
+    told = subprocess.run([environment / "bin" / "python", "-c", code], input=json.dumps(document), text=True,
+                          capture_output=True, check=False, cwd=place)  # fmt: skip
+    assert told.returncode == 0, told.stderr[-2000:]
+    assert json.loads(told.stdout.splitlines()[-1]) == document
