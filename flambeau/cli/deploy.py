@@ -24,9 +24,6 @@ def command(
     replicas: Annotated[int, typer.Option(help="Kubernetes, KServe: servers that there are at least.")] = 2,
     port: Annotated[int, typer.Option(help="That a server listens at.")] = 8000,
     cpus: Annotated[int, typer.Option(help="Cores that a server has.")] = 1,
-    runtime: Annotated[
-        str, typer.Option(help="torch; or onnx: ONNX Runtime without torch, for exports in the format onnx.")
-    ] = "torch",
     model_at: Annotated[
         str | None,
         option("Where a server fetches the model from: s3://bucket/photos.tar (gs, https, file); else in the image."),
@@ -47,7 +44,7 @@ def command(
     from flambeau.deployment import Wishes, deploy
     from flambeau.deployment.plan import MIB
 
-    wishes = Wishes(name, image, replicas, port, cpus, runtime, model_at, scale_by)
+    wishes = Wishes(name, image, replicas, port, cpus, model_at, scale_by)
     done = deploy(run, target, out, wishes=wishes, overwrite=overwrite, reporter=common.reporter())
     if json:
         common.emit(done.to_dict())

@@ -83,5 +83,5 @@ def grafana_files(prometheus: str) -> Files:
 
 
 TARGETS.register("compose")(
-    Target(compose, lambda plan: ["docker compose --project-directory {out} up --build --detach"], runtimes=("torch",))
+    Target(compose, lambda plan: ["docker compose --project-directory {out} up --build --detach"])
 )

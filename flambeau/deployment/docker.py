@@ -12,18 +12,17 @@ def dockerfile(plan: Plan) -> Files:
     """Dockerfile and .dockerignore; see https://docs.docker.com/reference/dockerfile."""
     base = f"python:{plan.python}-slim-bookworm"
     pip = f"{HOME}/bin/pip install --no-cache-dir"
-    torch = [f'    && {pip} --index-url "$TORCH_INDEX" {" ".join(plan.torch)} \\'] if plan.torch else []
     lines = [
         f"# {plan.name}, version {plan.version}: docker build -t {plan.image} .",
         f"# docker run --read-only --tmpfs /tmp --tmpfs {STATE}:uid={USER} -p 127.0.0.1:{plan.port}:{plan.port} "
         f"{plan.image}",
         f"FROM {base} AS build",
-        *(["# PyTorch's builds for CPUs; PyPI's bring CUDA with them",
-           "ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu"] if torch else []),
+        "# PyTorch's builds for CPUs; PyPI's bring CUDA with them",
+        "ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu",
         "WORKDIR /build",
         "COPY constraints.txt *.whl ./",
         f"RUN python -m venv {HOME} \\",
-        *torch,
+        f"    && {pip} --index-url \"$TORCH_INDEX\" {' '.join(plan.torch)} \\",
         f"    && {pip} -c constraints.txt {' '.join(_quoted(one) for one in plan.installs)} \\",
         "    && mkdir -p /state",
         "",

@@ -30,9 +30,5 @@ def kserve(plan: Plan) -> Files:
 
 
 TARGETS.register("kserve")(
-    Target(
-        kserve,
-        lambda plan: [*build(plan), f"docker push {plan.image}", "kubectl apply -f {out}/kserve.yaml"],
-        runtimes=("torch",),
-    )
+    Target(kserve, lambda plan: [*build(plan), f"docker push {plan.image}", "kubectl apply -f {out}/kserve.yaml"])
 )

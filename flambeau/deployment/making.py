@@ -22,8 +22,8 @@ from flambeau.deployment import docker
 from flambeau.deployment.fetching import Address
 from flambeau.deployment.package import FROM_TORCH, NEVER, optional, pinned, pins, wheel
 from flambeau.deployment.plan import MIB, TARGETS, Plan, Target
-from flambeau.deployment.probe import RUNTIMES, probe
-from flambeau.exports.manifest import Manifest, digest
+from flambeau.deployment.probe import probe
+from flambeau.exports.manifest import digest
 from flambeau.run import Run
 
 LEFT_OUT = ("checkpoints", "exports", "deploy", "samples", "tensorboard", "log-waiting", "report.html", "watch.html",
@@ -46,7 +46,6 @@ class Wishes:
         replicas: servers that there are at least.
         port: that a server listens at.
         cpus: cores that a server has.
-        runtime: `torch`; `onnx` for ONNX Runtime without torch, for exports in the format onnx.
         model_at: an address (file, https, s3, gs) that a server fetches the model from at its start, which is then not
             in the image: an archive is written to be put there.
         scale_by: what there are more servers by on Kubernetes: `cpu` or `queue`.
@@ -57,7 +56,6 @@ class Wishes:
     replicas: int = 2
     port: int = 8000
     cpus: int = 1
-    runtime: str = "torch"
     model_at: str | None = None
     scale_by: str = "cpu"
 
@@ -70,7 +68,6 @@ class Wishes:
         bounds = {"replicas": (self.replicas, 1, 1000), "cpus": (self.cpus, 1, 1024), "port": (self.port, 1024, 65535)}
         for what, (value, least, most) in bounds.items():  # lower ports are for the system's own
             require(least <= value <= most, f"{what} {value}", f"{least} to {most}")
-        check_known("there is no runtime", [self.runtime], RUNTIMES)
         check_known("nothing is scaled by", [self.scale_by], ("cpu", "queue"))
 
 
@@ -122,7 +119,7 @@ def deploy(
     run, way = run if isinstance(run, Run) else Run.open(run), TARGETS[target]
     if not run.finished:
         raise RunError("the run is not finished", where=run.path, fix=f"finish it: flambeau resume {run.path}")
-    _check(run, target, way, wishes)
+    _check(target, wishes)
     folder = Path(out) if out is not None else run.path / "deploy" / target
     if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
         if not (folder / MARK).is_file():
@@ -145,21 +142,11 @@ def deploy(
     return Deployment(folder, names, plan, folder / archive if archive else None, steps)
 
 
-def _check(run: Run, target: str, way: Target, wishes: Wishes) -> None:
-    if wishes.runtime not in way.runtimes:
-        raise UsageError(
-            f"{target} needs what the runtime {wishes.runtime} has not", expected=" or ".join(way.runtimes)
-        )
-    if wishes.runtime == "onnx":
-        if not run.exported or Manifest.read(run.path).format != "onnx":
-            raise UsageError("ONNX Runtime serves exports in the format onnx", where=run.path,
-                             fix=f"flambeau export {run.path} --format onnx")  # fmt: skip
-        if wishes.model_at is not None:
-            raise UsageError("the server of ONNX Runtime fetches no model", fix="leave --model-at or --runtime out")
+def _check(target: str, wishes: Wishes) -> None:
     if wishes.model_at is not None:
         _address(wishes.model_at)
-    if wishes.scale_by == "queue" and (target != "kubernetes" or wishes.runtime == "onnx"):
-        raise UsageError("the length of a queue is told to Kubernetes only, by the runtime torch", fix="leave it out")
+    if wishes.scale_by == "queue" and target != "kubernetes":
+        raise UsageError("the length of a queue is told to Kubernetes only", fix="leave --scale-by out")
 
 
 def _write(
@@ -174,17 +161,17 @@ def _write(
         (folder / "plugins").mkdir(exist_ok=True)
         shutil.copy(file, folder / "plugins" / file.name)
     reporter.say("looking at what serving it takes")
-    seen = probe(model, own, wishes.runtime)
+    seen = probe(model, own)
     address: Address | None = None
     archive: str | None = None
     if wishes.model_at is not None:
         archive = _archive(model, folder, _address(wishes.model_at))
         address = Address.of(f"{wishes.model_at}#sha256={digest(folder / archive)}")
         shutil.rmtree(model)
-    package, content = wheel(runtime=wishes.runtime)
+    package, content = wheel()
     (folder / package).write_bytes(content)
     plan = _plan(run, way, wishes, named, seen, package, address, tuple(path.name for path in own))
-    known = pins([*(("flambeau",) if wishes.runtime == "torch" else ()), *seen["packages"]], plan.extras)
+    known = pins(["flambeau", *seen["packages"]], plan.extras)
     files = {"constraints.txt": "".join(f"{n}=={v}\n" for n, v in known.items()), MARK: "", **way.files(plan)}
     if way.image:
         files |= docker.dockerfile(plan)
@@ -201,18 +188,16 @@ def _plan(
     run: Run, way: Target, wishes: Wishes, name: str, seen: dict[str, Any], file: str, address: Address | None,
     parts: tuple[str, ...],
 ) -> Plan:  # fmt: skip
-    slim = wishes.runtime == "onnx"
-    extras = () if slim else ("serve", "watch")
+    extras: tuple[str, ...] = ("serve", "watch")
     if address is not None and address.scheme in ("s3", "gs"):
         extras = (*extras, address.scheme)
-    base = {} if slim else pins(["flambeau"], extras)
-    known = {*base, *NEVER, *FROM_TORCH}
-    own = {*seen["packages"]} if parts or slim else optional() & {*seen["packages"]}  # a plug-in's are any
+    known = {*pins(["flambeau"], extras), *NEVER, *FROM_TORCH}
+    own = {*seen["packages"]} if parts else optional() & {*seen["packages"]}  # a plug-in's are any
     more = sorted(own - known)
-    torch = () if slim else tuple(pinned(one) for one in FROM_TORCH if one == "torch" or one in seen["packages"])
+    torch = tuple(pinned(one) for one in FROM_TORCH if one == "torch" or one in seen["packages"])
     return Plan(
         name=name, version=run.version, image=wishes.image or f"{name}:{run.version}", replicas=wishes.replicas,
-        port=wishes.port, cpus=wishes.cpus, runtime=wishes.runtime, address=address, measured=seen["memory"],
+        port=wishes.port, cpus=wishes.cpus, address=address, measured=seen["memory"],
         slow=seen["slow"], wheel=file, extras=extras, packages=tuple(pinned(one) for one in more), torch=torch,
         plugins=parts, python=f"{sys.version_info.major}.{sys.version_info.minor}", scale_by=wishes.scale_by,
     )  # fmt: skip

@@ -22,27 +22,20 @@ FROM_TORCH = ("torch", "torchvision")
 NEVER = ("pip", "setuptools", "wheel", "flambeau", "flambeau-onnx")
 
 
-def wheel(*, runtime: str = "torch") -> tuple[str, bytes]:
+def wheel() -> tuple[str, bytes]:
     """(file name, content): the package as it is imported here, installed or from a checkout, its changes included.
-
-    Args:
-        runtime: `onnx` for the predictor without torch alone.
 
     Raises:
         RunError: nothing says what Flambeau needs, since it is not installed but only on the path.
     """
-    home = Path(__file__).parents[1]
-    if runtime == "onnx":
-        name, rooms = "flambeau_onnx", [home.parent / "flambeau_onnx"]
-        metadata = f"Metadata-Version: 2.1\nName: flambeau-onnx\nVersion: {__version__}\n"
-    else:
-        name, rooms = "flambeau", [home, home.parent / "flambeau_onnx"]
-        try:
-            metadata = distribution("flambeau").read_text("METADATA") or ""
-        except PackageNotFoundError:
-            raise RunError("flambeau is not installed but only on the path, so nothing says what it needs",
-                           where=home, fix="pip install -e '.[serve]' in its checkout") from None  # fmt: skip
-        metadata = re.sub(r"(?m)^Version: .*$", f"Version: {__version__}", metadata, count=1)
+    home, name = Path(__file__).parents[1], "flambeau"
+    rooms = [home, home.parent / "flambeau_onnx"]
+    try:
+        metadata = distribution(name).read_text("METADATA") or ""
+    except PackageNotFoundError:
+        raise RunError("flambeau is not installed but only on the path, so nothing says what it needs",
+                       where=home, fix="pip install -e '.[serve]' in its checkout") from None  # fmt: skip
+    metadata = re.sub(r"(?m)^Version: .*$", f"Version: {__version__}", metadata, count=1)
     info = f"{name}-{__version__}.dist-info"
     files = {
         str(path.relative_to(room.parent)): path.read_bytes()
@@ -53,9 +46,8 @@ def wheel(*, runtime: str = "torch") -> tuple[str, bytes]:
     files |= {
         f"{info}/METADATA": metadata.encode(),
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: flambeau\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": b"[console_scripts]\nflambeau = flambeau.cli.main:main\n",
     }
-    if runtime == "torch":
-        files[f"{info}/entry_points.txt"] = b"[console_scripts]\nflambeau = flambeau.cli.main:main\n"
     record = "".join(f"{file},sha256={_digest(data)},{len(data)}\n" for file, data in files.items())
     files[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n".encode()
     stream = io.BytesIO()

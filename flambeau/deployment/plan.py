@@ -34,7 +34,6 @@ class Plan:
         replicas: servers that there are at least.
         port: that a server listens at.
         cpus: cores that a server has.
-        runtime: `torch`, or `onnx` for ONNX Runtime without torch.
         address: where a server fetches the model at its start; None where it is in the image.
         measured: bytes of memory that a process took to load it and answer the largest batch.
         slow: it writes texts, which a server that stops waits for.
@@ -53,7 +52,6 @@ class Plan:
     replicas: int
     port: int
     cpus: int
-    runtime: str
     address: Address | None
     measured: int
     slow: bool
@@ -102,9 +100,6 @@ class Plan:
             plugins: the folder of plug-ins.
         """
         source = str(self.address) if self.address else model
-        if self.runtime == "onnx":
-            return ["python", "-m", "flambeau_onnx.serving", f"{self.name}={source}", "--host", "0.0.0.0",
-                    "--port", str(self.port)]  # fmt: skip
         parts = [word for file in self.plugins for word in ("--plugin", f"{plugins}/{file}")]
         return ["flambeau", "serve", f"{self.name}={source}", "--host", "0.0.0.0", "--port", str(self.port),
                 "--log-waiting", f"{state}/log-waiting", *parts]  # fmt: skip
@@ -112,8 +107,7 @@ class Plan:
     @property
     def installs(self) -> list[str]:
         """What pip is told to install, but for what comes from PyTorch's index."""
-        extras = f"[{','.join(self.extras)}]" if self.extras else ""
-        return [f"./{self.wheel}{extras}", *self.packages]
+        return [f"./{self.wheel}[{','.join(self.extras)}]", *self.packages]
 
 
 Files = Mapping[str, str]
@@ -127,14 +121,12 @@ class Target:
     Attributes:
         files: what it needs beside the wheel, the model and the pins.
         image: whether it runs images, so that a Dockerfile is written too.
-        runtimes: those that it can have.
         next: the commands that come next, in the folder's words `{out}`.
     """
 
     files: Callable[[Plan], Files]
     next: Callable[[Plan], list[str]]
     image: bool = True
-    runtimes: tuple[str, ...] = ("torch", "onnx")
 
 
 TARGETS: Registry[Target] = Registry("target of a deployment")

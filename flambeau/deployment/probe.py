@@ -1,9 +1,8 @@
-"""`python -m flambeau.deployment.probe RUN [PLUGIN…]`: what serving a run takes, measured in a process that does only
-that: the most memory that it had, and the packages that were imported. JSON on stdout."""
+"""What serving a run takes, measured in a process that does only that: the most memory that it had, and the packages
+that were imported."""
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
@@ -12,20 +11,20 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
-from flambeau.core.errors import RunError
+from flambeau.core.errors import FlambeauError, RunError
 
-RUNTIMES = ("torch", "onnx")
+PROGRAM = "import sys; from flambeau.deployment import probe; probe.alone(sys.argv[1:])"
 OWN = ("flambeau", "flambeau-onnx")
 
 
-def probe(run: Path, plugins: Sequence[Path] = (), runtime: str = "torch") -> dict[str, Any]:
+def probe(run: Path, plugins: Sequence[Path] = ()) -> dict[str, Any]:
     """{memory, packages, slow}: bytes at most after a forward pass of the largest batch; distributions by name; whether
     it writes texts, which take long.
 
     Raises:
         RunError: the model cannot be loaded as it will be where it is deployed.
     """
-    command = [sys.executable, "-m", "flambeau.deployment.probe", runtime, str(run), *map(str, plugins)]
+    command = [sys.executable, "-c", PROGRAM, str(run), *map(str, plugins)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
@@ -35,24 +34,19 @@ def probe(run: Path, plugins: Sequence[Path] = (), runtime: str = "torch") -> di
     return result
 
 
-def main(runtime: str, run: str, *plugins: str) -> None:
+def main(run: str, *plugins: str) -> None:
     """Loads the run, makes a forward pass and prints what that took."""
-    slow = False
-    if runtime == "onnx":
-        model: Any = importlib.import_module("flambeau_onnx.serving").Served(Path(run))
-        model.warm_up()
-    else:
-        from flambeau.core import plugins as parts
-        from flambeau.predictor import Predictor
-        from flambeau.serve import server as _all_that_it_imports  # noqa: F401
-        from flambeau.serve.limits import Limits
-        from flambeau.serve.writing import Writer
+    from flambeau.core import plugins as parts
+    from flambeau.predictor import Predictor
+    from flambeau.serve import server as _all_that_it_imports  # noqa: F401
+    from flambeau.serve.limits import Limits
+    from flambeau.serve.writing import Writer
 
-        parts.load(plugins)
-        predictor = Predictor.load(run, device="cpu")
-        limits = Limits()
-        predictor.outputs([predictor.blank()] * limits.max_batch)
-        slow = Writer.of(predictor, limits) is not None
+    parts.load(plugins)
+    predictor = Predictor.load(run, device="cpu")
+    limits = Limits()
+    predictor.outputs([predictor.blank()] * limits.max_batch)
+    slow = Writer.of(predictor, limits) is not None
     print(json.dumps({"memory": peak(), "packages": imported(), "slow": slow}))  # noqa: T201
 
 
@@ -75,10 +69,9 @@ def imported() -> list[str]:
     return sorted({name.lower().replace("_", "-") for name in named} - {*OWN})
 
 
-if __name__ == "__main__":
-    from flambeau.core.errors import FlambeauError
-
+def alone(arguments: Sequence[str]) -> None:
+    """`main` in a process of its own, whose errors are a line on stderr."""
     try:
-        main(*sys.argv[1:])
+        main(*arguments)
     except FlambeauError as error:
         sys.exit(str(error))

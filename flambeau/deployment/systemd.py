@@ -86,7 +86,7 @@ def systemd(plan: Plan) -> Files:
     command = " ".join([f"{place}/venv/bin/{program}", *(_escaped(word) for word in given)])
     pip = '"$place/venv/bin/pip" install --no-cache-dir'
     index = '--index-url "${TORCH_INDEX:-https://download.pytorch.org/whl/cpu}"'
-    torch = f"{pip} {index} {' '.join(plan.torch)}\n" if plan.torch else ""
+    torch = f"{pip} {index} {' '.join(plan.torch)}\n"
     copied = (["model"] if plan.address is None else []) + (["plugins"] if plan.plugins else [])
     # a folder takes the place of another whole, which the server that still runs has read already
     copies = "".join(f'rm -rf "$place/{one}.new"; cp -r {one} "$place/{one}.new"; chmod -R a+rX "$place/{one}.new"\n'
