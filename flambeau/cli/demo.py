@@ -122,6 +122,7 @@ def _dataset(what: What, folder: Path) -> Dataset:
         case What.SERIES:
             table = demo_data.write_packed("demand", folder / "demand.csv")
             return Dataset.from_series(table, time="Time", target="Demand", horizon=48)
+    raise AssertionError(f"{what} has its own way")
 
 
 def _latest(folder: Path) -> list[dict[str, Any]]:
