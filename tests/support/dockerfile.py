@@ -66,7 +66,9 @@ def build(context: Path, root: Path, arguments: dict[str, str]) -> Image:
                     root.rename(stages[name])
                 assert re.match(r"python:3\.\d+-slim", rest)
                 name = rest.partition(" AS ")[2] or "last"
-                image, given = Image(root, {"PATH": f"{python}:/usr/bin:/bin"}), {}
+                # where its own libpython is, which is not the system's
+                own = {"PATH": f"{python}:/usr/bin:/bin", "LD_LIBRARY_PATH": str(python.resolve().parent / "lib")}
+                image, given = Image(root, own), {}
                 root.mkdir(mode=0o755)
             case "ARG":
                 key, _, value = rest.partition("=")
