@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,13 @@ def test_every_verb_has_an_example(verb: str) -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for link in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
         assert (page.parent / link).exists(), f"{name(page)} links to {link}"
+
+
+@pytest.mark.parametrize("page", ["docs/README.md", "docs/zh-CN/README.md"])
+def test_every_extra_is_told(page: str) -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    told = set(re.findall(r"`'flambeau\[(\w+)\]'`", (ROOT / page).read_text(encoding="utf-8")))
+    assert told == set(extras) - {"test", "lint", "release"}
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if original(page)], ids=name)
