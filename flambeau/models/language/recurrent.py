@@ -96,6 +96,7 @@ class RecurrentLM(CausalLanguageModel):
         for what, cost in (("activation_penalty", activation_penalty), ("temporal_penalty", temporal_penalty)):
             require(cost >= 0, f"a {what} of {cost}", "0 or more")
         self.activation_penalty, self.temporal_penalty = activation_penalty, temporal_penalty
+        self.penalty = None
         self.vocabulary, self.weight_dropout, self.token_dropout = num_outputs, weight_dropout, token_dropout
         self.embedding = nn.Embedding(num_outputs, embedding)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
