@@ -149,9 +149,8 @@ def test_pictures_models_take_no_texts_and_the_other_way_round() -> None:
         net("resnet18", TEXTS, 2)
     with pytest.raises(UsageError, match="mlp takes pictures or numbers, the input is text"):
         net("mlp", TEXTS, 2)
-    with pytest.raises(
-        UsageError, match="lstm takes texts, the input is number 4; use one of: mlp, linear, resmlp, tabm"
-    ):
+    message = "lstm takes texts, the input is number 4; use one of: mlp, nearest, ridge, boosted-trees, linear, resmlp"
+    with pytest.raises(UsageError, match=message):
         net("lstm", InputSpec("number", (4,)), 2)
     with pytest.raises(UsageError, match="gru takes texts, the input is image"):
         net("gru", InputSpec("image", (3, 32, 32)), 2)
