@@ -121,7 +121,7 @@ def _inverted(picture: bytes) -> bytes:
     from PIL import Image, ImageOps
 
     file = io.BytesIO()
-    with Image.open(io.BytesIO(picture)) as image:
+    with Image.open(io.BytesIO(picture), formats=["PNG"]) as image:
         ImageOps.invert(image.convert("L")).save(file, "PNG")
     return file.getvalue()
 

@@ -172,7 +172,7 @@ def _gallery(pieces: Sequence[str], titles: Sequence[str], frame: pl.DataFrame, 
         axes.axis("off")
         axes.set_title(_plain(textwrap.shorten(name, 2 * LINE, placeholder=" …")), fontsize=9, wrap=True)
         if picture := PICTURE.search(piece):
-            with Image.open(io.BytesIO(base64.b64decode(picture[1]))) as opened:
+            with Image.open(io.BytesIO(base64.b64decode(picture[1])), formats=["PNG", "JPEG", "WEBP"]) as opened:
                 axes.imshow(np.asarray(opened.convert("RGB")), interpolation="nearest")
         else:
             text = html.unescape(re.sub(r"<[^>]*>", " ", piece))

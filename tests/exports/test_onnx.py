@@ -41,7 +41,10 @@ def test_every_model_gives_its_numbers_in_onnx_runtime(name: str, kind: str) -> 
         arrays = [leaf.numpy() for leaf in pytree.tree_leaves(value)]
         answers = session.run(None, dict(zip(names, arrays, strict=True)))[0]
         with torch.no_grad():
-            torch.testing.assert_close(torch.from_numpy(answers), scores(model(value)), rtol=1e-5, atol=1e-6)
+            expected = scores(model(value))
+        # an answer that is nearly 0 is a sum of larger ones
+        close = 1e-5 * float(expected.abs().max()) + 1e-6
+        torch.testing.assert_close(torch.from_numpy(answers), expected, rtol=1e-5, atol=close)
 
 
 @pytest.fixture(scope="module")

@@ -75,7 +75,7 @@ class MLflow(Logger):
             raise self._told(error) from None
 
     def picture(self, step: int, tag: str, size: tuple[int, int], png: bytes) -> None:
-        with Image.open(io.BytesIO(png)) as opened:
+        with Image.open(io.BytesIO(png), formats=["PNG"]) as opened:
             self._client.log_image(self._run, opened.convert("RGB"), artifact_file=f"{tag_of(tag)}/{step}.png")
 
     def close(self) -> None:

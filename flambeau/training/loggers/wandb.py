@@ -54,7 +54,7 @@ class WandB(Logger):
         self._run.log(dict(numbers), step=step)
 
     def picture(self, step: int, tag: str, size: tuple[int, int], png: bytes) -> None:
-        with Image.open(io.BytesIO(png)) as opened:
+        with Image.open(io.BytesIO(png), formats=["PNG"]) as opened:
             self._run.log({tag: self._image(opened.convert("RGB"))}, step=step)
 
     def close(self) -> None:
