@@ -13,6 +13,7 @@ from PIL import Image as PIL
 
 import flambeau as fb
 from flambeau.data.prepare import Preparer
+from flambeau.data.split import Split
 from flambeau.data.store.encode import encode
 from flambeau.fields import Image, Ragged
 from flambeau.fields.boxes import COLUMNS, Boxes
@@ -251,7 +252,7 @@ def test_lists_of_boxes_beside_pictures_are_a_dataset_and_pictures_in_two_splits
     generator = np.random.default_rng(0)
     pictures = [generator.integers(0, 255, (40, 50, 3)).astype(np.uint8) for _ in range(30)]
     boxes = [[{"x1": 4, "y1": 5, "x2": 20, "y2": 30, "label": "cat"}]] * 29 + [[]]
-    data = fb.Dataset.from_arrays(pictures, boxes)
+    data = fb.Dataset.from_arrays(pictures, boxes, split=Split(together=True))
     assert data.fields["y"].kind == "boxes"
     train, valid = (int(data.rows(split)[0]) for split in ("train", "valid"))
     data.columns["x"][valid] = data.columns["x"][train]

@@ -34,6 +34,8 @@ def test_a_forecast_follows_the_level_and_the_spread(name: str) -> None:
     torch.testing.assert_close(model(PastFuture(past, x.future)).view(3, 6, 3), 7 * there + 100, rtol=1e-4, atol=1e-3)
     alone = torch.cat([model(PastFuture(p[None], f[None])) for p, f in zip(*x, strict=True)])
     torch.testing.assert_close(alone.view(3, 6, 3), there, rtol=1e-4, atol=1e-4)
+    if name in OWN.fitted:
+        return  # it knows nothing before it is fitted
     assert not torch.allclose(model(PastFuture(x.past, x.future + 1)).view(3, 6, 3), there), (
         "what is known ahead counts"
     )
