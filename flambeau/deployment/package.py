@@ -8,7 +8,7 @@ import io
 import re
 import zipfile
 from collections.abc import Iterable, Sequence
-from importlib.metadata import PackageNotFoundError, distribution, version
+from importlib.metadata import PackageNotFoundError, distribution, distributions, version
 from pathlib import Path
 
 from flambeau.core.errors import RunError
@@ -30,12 +30,7 @@ def wheel() -> tuple[str, bytes]:
     """
     home, name = Path(__file__).parents[1], "flambeau"
     rooms = [home, home.parent / "flambeau_onnx"]
-    try:
-        metadata = distribution(name).read_text("METADATA") or ""
-    except PackageNotFoundError:
-        raise RunError("flambeau is not installed but only on the path, so nothing says what it needs",
-                       where=home, fix="pip install -e '.[serve]' in its checkout") from None  # fmt: skip
-    metadata = re.sub(r"(?m)^Version: .*$", f"Version: {__version__}", metadata, count=1)
+    metadata = re.sub(r"(?m)^Version: .*$", f"Version: {__version__}", _said(), count=1)
     info = f"{name}-{__version__}.dist-info"
     files = {
         str(path.relative_to(room.parent)): path.read_bytes()
@@ -55,6 +50,15 @@ def wheel() -> tuple[str, bytes]:
         for file, data in files.items():
             archive.writestr(zipfile.ZipInfo(file, EPOCH), data, zipfile.ZIP_DEFLATED)
     return f"{name}-{__version__}-py3-none-any.whl", stream.getvalue()
+
+
+def _said() -> str:
+    """What an installation says of this package. A checkout that one is in is found first, and says less."""
+    for one in distributions(name="flambeau"):
+        if text := one.read_text("METADATA"):
+            return text
+    raise RunError("flambeau is not installed but only on the path, so nothing says what it needs",
+                   where=Path(__file__).parents[1], fix="pip install -e '.[serve]' in its checkout")  # fmt: skip
 
 
 def pins(names: Iterable[str], extras: Sequence[str] = ()) -> dict[str, str]:
@@ -83,7 +87,7 @@ def pins(names: Iterable[str], extras: Sequence[str] = ()) -> dict[str, str]:
 
 def optional() -> set[str]:
     """Packages that parts of Flambeau need and others do not, by name: what comes with its extras."""
-    asked = [line for line in distribution("flambeau").requires or [] if "extra ==" in line]
+    asked = [line for line in re.findall(r"(?m)^Requires-Dist: (.*)$", _said()) if "extra ==" in line]
     named = {normal(_name_of(line)) for line in asked if '"test"' not in line and '"lint"' not in line}
     return named - {"flambeau"}
 

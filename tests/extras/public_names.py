@@ -41,6 +41,7 @@ def use(run: fb.Run, recipe: fb.Recipe) -> None:
     print(run.finished, run.metrics, run.evaluation, run.findings, recipe.with_settings({"epochs": 2}).to_yaml())
     print(fb.export(run, format="onnx"), fb.attack(run, epsilon=[0.1]), fb.stress(run), fb.compare([run, run]))
     fb.ensemble([run, run])
+    print(fb.deploy(run, "docker", "image").out)
     fb.tune(fb.Dataset({"x": [1.0], "y": [1.0]}, target="y"), {"learning_rate": "1e-4..1e-2:log"}, trials=2)
 
 

@@ -47,7 +47,17 @@ def test_the_wheel_alone_trains_and_predicts(built: Path, tmp_path: Path) -> Non
     (wheel,) = built.glob("*.whl")
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "clean"], check=True)
     python = tmp_path / "clean" / "bin" / "python"
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", ROOT / "constraints.txt"]
+    pip = [
+        python,
+        "-I",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "-c",
+        ROOT / "constraints.txt",
+    ]
     subprocess.run([*pip, wheel], check=True)
     rows = [f"{i},{'low' if i < 50 else 'high'}" for i in range(100)]
     (tmp_path / "data.csv").write_text("\n".join(["a,label", *rows]))
