@@ -166,7 +166,10 @@ def main(arguments: list[str] | None = None) -> None:
         signal.signal(number, _stop)  # outside the training loop, which saves first
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for file names that are not UTF-8; JSON's escape too
-    sys.exit(run(arguments))
+    status = run(arguments)
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_DFL)  # all is said: one that comes while the interpreter ends shall not raise there
+    sys.exit(status)
 
 
 def run(arguments: list[str]) -> int:
