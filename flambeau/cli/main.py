@@ -167,8 +167,8 @@ def main(arguments: list[str] | None = None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for file names that are not UTF-8; JSON's escape too
     status = run(arguments)
-    for number in STOPPING:
-        signal.signal(number, signal.SIG_DFL)  # all is said: one that comes while the interpreter ends shall not raise there
+    for number in STOPPING:  # all is said: one that comes while the interpreter ends shall not raise there
+        signal.signal(number, signal.SIG_DFL)
     sys.exit(status)
 
 
