@@ -60,3 +60,14 @@ def unchecked() -> Iterator[None]:
     """Shapes are not executed: for tensors that are wrong on purpose, so that they reach what says so to a person."""
     with typed.unchecked():
         yield
+
+
+@pytest.fixture(autouse=True)
+def forgotten_plugins() -> Iterator[None]:
+    """What a test loads is not recorded by the runs of later ones."""
+    from flambeau.core import plugins
+
+    before = dict(plugins._loaded)
+    yield
+    plugins._loaded.clear()
+    plugins._loaded.update(before)

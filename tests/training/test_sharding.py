@@ -15,7 +15,6 @@ from several import FLAMBEAU, SUPPORT, TORCHRUN, ran
 from torch import nn
 
 from flambeau.cli.main import run
-from flambeau.core import plugins
 from flambeau.core.errors import RunError
 from flambeau.training import checkpoint
 from flambeau.training.logging import read
@@ -102,7 +101,6 @@ def test_whole_weights_are_divided_by_a_resume(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RANK", "0")  # which the strike looks for
-    monkeypatch.setattr(plugins, "_loaded", {})  # else runs of later tests say that they need it
     strike = ("--plugin", STRIKE, "--technique", f"strike at=12 number={signal.SIGINT:d}")
     assert run([*map(str, (*training, *strike)), "--run", "stopped"]) == 130
     monkeypatch.delenv("RANK")
