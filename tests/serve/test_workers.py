@@ -192,7 +192,9 @@ def test_a_signal_lets_all_drain(serving: Serving, blank: bytes) -> None:
     serving.process.send_signal(signal.SIGTERM)
     serving.process.wait(PATIENCE)
     outcomes = load.stop()
-    assert set(outcomes) == {(200, "1")} and load.refused.is_set(), outcomes
+    # a request may be written to an idle connection while that is closed: one of each client's, at most
+    assert set(outcomes) <= {(200, "1"), "ReadError"} and outcomes["ReadError"] <= CLIENTS, outcomes
+    assert load.refused.is_set()
     assert not any(psutil.pid_exists(pid) for pid in workers)
     assert {line["request"] for line in serving.lines() if line["logger"] == "flambeau.access"}
     assert not [line for line in serving.lines() if "traceback" in line]
