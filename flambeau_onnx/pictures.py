@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +16,21 @@ from PIL import ImageOps
 ORIENTATION = 0x0112  # the EXIF tag
 TURNED = (5, 6, 7, 8)  # its values where height and width change places
 MOST_PIXELS = 1 << 30  # a side
+
+SERVED = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+"""Formats that are read from strangers: each has a mark of its own, and says in its head how large it is."""
+FORMATS = (*SERVED, "DIB", "PPM", "JPEG2000", "ICO", "DDS", "QOI", "SGI", "PCX", "TGA")
+"""Formats that are read from files. Pillow knows more, some by starting another program (EPS starts Ghostscript)."""
+DAMAGES = (OSError, ValueError, SyntaxError, EOFError, LookupError, ArithmeticError, TypeError, RuntimeError,
+           MemoryError, struct.error, zlib.error)  # fmt: skip
+"""What Pillow's plugins raise over damaged files."""
+
+
+@cache
+def readable(formats: tuple[str, ...] = FORMATS) -> tuple[str, ...]:
+    """Those of some formats that this Pillow has."""
+    PILImage.init()
+    return tuple(name for name in formats if name in PILImage.OPEN)
 
 
 def decode(source: Any, channels: int, size: tuple[int, int] | None, background: int = 255) -> np.ndarray:
@@ -25,9 +43,18 @@ def decode(source: Any, channels: int, size: tuple[int, int] | None, background:
     Raises:
         OSError: it cannot be read, is no picture, is damaged, or has more than 8 bits.
     """
+    try:
+        return _decoded(source, channels, size, background)
+    except OSError:
+        raise
+    except (*DAMAGES, PILImage.DecompressionBombError) as error:
+        raise OSError(str(error) or type(error).__name__) from None
+
+
+def _decoded(source: Any, channels: int, size: tuple[int, int] | None, background: int) -> np.ndarray:
     if isinstance(source, (str, Path, bytes)):
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
-        picture: PILImage.Image = PILImage.open(io.BytesIO(data))
+        picture: PILImage.Image = PILImage.open(io.BytesIO(data), formats=readable())
         if (
             picture.format == "JPEG"
             and picture.mode in ("RGB", "L")
@@ -36,11 +63,8 @@ def decode(source: Any, channels: int, size: tuple[int, int] | None, background:
             import simplejpeg
 
             wanted = {"min_height": size[0], "min_width": size[1], "min_factor": 1} if size else {}
-            try:
-                colours = "RGB" if channels == 3 else "GRAY"
-                return simplejpeg.decode_jpeg(data, colorspace=colours, fastdct=False, **wanted)
-            except ValueError as error:
-                raise OSError(str(error)) from None
+            colours = "RGB" if channels == 3 else "GRAY"
+            return simplejpeg.decode_jpeg(data, colorspace=colours, fastdct=False, **wanted)
         if size is not None and picture.format == "JPEG":
             picture.draft("RGB" if channels == 3 else "L", size[::-1])
     else:
@@ -69,13 +93,13 @@ def frame(source: Any, size: tuple[int, int], how: str) -> np.ndarray:
         sides = np.shape(source)[0], np.shape(source)[1]
         return framed(sides, sides, 1, 1, size, how)
     wanted = (MOST_PIXELS, MOST_PIXELS) if how == "keep" else size  # what keeps its pixels is decoded at its own size
-    picture = PILImage.open(io.BytesIO(source) if isinstance(source, bytes) else source)
-    (w, h), orientation = picture.size, picture.getexif().get(ORIENTATION, 1)
-    if picture.format == "JPEG" and picture.mode in ("RGB", "L") and orientation in (0, 1):
-        return framed((h, w), *scaled_jpeg((h, w), wanted), 1, size, how)
-    drafted = picture.draft("RGB", wanted[::-1]) if picture.format == "JPEG" else None
-    reduced = round(w / drafted[1][2]) if drafted else 1
-    sides, decoded = (h, w), picture.size[::-1]
+    with PILImage.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=readable()) as picture:
+        (w, h), orientation = picture.size, picture.getexif().get(ORIENTATION, 1)
+        if picture.format == "JPEG" and picture.mode in ("RGB", "L") and orientation in (0, 1):
+            return framed((h, w), *scaled_jpeg((h, w), wanted), 1, size, how)
+        drafted = picture.draft("RGB", wanted[::-1]) if picture.format == "JPEG" else None
+        reduced = round(w / drafted[1][2]) if drafted else 1
+        sides, decoded = (h, w), picture.size[::-1]
     if orientation in TURNED:
         sides, decoded = sides[::-1], decoded[::-1]
     return framed(sides, decoded, reduced, orientation, size, how)

@@ -19,7 +19,8 @@ from flambeau.core.reporter import Bar
 from flambeau.core.threads import in_order
 from flambeau.fields.decoding import decode, read_bytes
 from flambeau.fields.image import suited
-from flambeau.fields.picture.pixels import DAMAGES, MAX_PIXELS, Range, from_pil, open_picture
+from flambeau.fields.picture.pixels import MAX_PIXELS, Range, from_pil, open_picture
+from flambeau_onnx.pictures import DAMAGES
 
 SIDE = 24
 """Side of a signature's grey picture, in pixels: fine enough to tell two pairs of trousers apart."""

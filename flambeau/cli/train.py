@@ -94,7 +94,7 @@ def command(
             help="Rows that are alike stay together, of any kind and number; costs a check of the data. Unasked, "
             "pictures and texts do, of not too many. --no-split-near: copies alone."
         ),
-    ] = False,
+    ] = None,
     valid: Annotated[
         float | None,
         option("Share of rows that validate and choose the epoch; 0.15 or less by their number if not given."),
@@ -192,7 +192,8 @@ def learner_of(asked: Mapping[str, Any]) -> Learner:
     added = {key: {**base.techniques.get(key, {}), **said} for key, said in keyed(asked["technique"]).items()}
     base = base.model_copy(update={"techniques": base.techniques | added})
     if asked["log_to"]:
-        settings["loggers"] = [*base.training.loggers, *(loggers_of(asked["log_to"]))]
+        further = [one for one in loggers_of(asked["log_to"]) if one not in base.training.loggers]
+        settings["loggers"] = [*base.training.loggers, *further]
     base = base.with_settings(settings).model_copy(update={"reasons": []})
     beside: dict[str, Any] = {name: asked.get(name) for name in ("run", "threads", "size", "colour")}
     beside["cache_limit"] = parse_size(asked["cache_limit"])

@@ -15,7 +15,6 @@ from flambeau.core import files
 from flambeau.core.arrays import as_array
 from flambeau.core.errors import DataError, shown
 from flambeau.fields.picture.pixels import (
-    DAMAGES,
     MAX_PIXELS,
     ORIENTATION,
     TURNED,
@@ -25,7 +24,7 @@ from flambeau.fields.picture.pixels import (
     open_picture,
     scaled,
 )
-from flambeau_onnx.pictures import framed, resize, scaled_jpeg
+from flambeau_onnx.pictures import DAMAGES, framed, resize, scaled_jpeg
 
 __all__ = ["MAX_PIXELS", "SUFFIXES", "check_pixels", "decode", "from_pil", "read_bytes", "resize"]
 

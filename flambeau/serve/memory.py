@@ -12,11 +12,12 @@ from PIL import Image as PILImage
 
 from flambeau.core.errors import DataError
 from flambeau.fields import Audio, Field, Image
-from flambeau.fields.picture.pixels import DAMAGES, SERVED, bytes_a_pixel, readable
+from flambeau.fields.picture.pixels import bytes_a_pixel
 from flambeau.fields.sound import looks_like_sound, sound_info
 from flambeau.fields.sound.files import MOST_SECONDS
 from flambeau.serve.limits import Limits
 from flambeau.serve.problems import Problem
+from flambeau_onnx.pictures import DAMAGES, SERVED, readable
 
 
 @functools.cache

@@ -31,8 +31,9 @@ from flambeau.data.annotations.form import (
 )
 from flambeau.data.sources.base import SOURCES
 from flambeau.data.sources.walk import walk
-from flambeau.fields.picture.pixels import DAMAGES, MAX_PIXELS, open_picture
+from flambeau.fields.picture.pixels import MAX_PIXELS, open_picture
 from flambeau.fields.picture.segments import bounds, filled, packed
+from flambeau_onnx.pictures import DAMAGES
 
 Points = list[list[float]]
 

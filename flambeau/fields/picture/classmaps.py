@@ -13,7 +13,8 @@ from PIL import ImageOps, UnidentifiedImageError
 
 from flambeau.core.errors import DataError, UsageError, shown
 from flambeau.fields.decoding import read_bytes
-from flambeau.fields.picture.pixels import DAMAGES, check_pixels, open_picture
+from flambeau.fields.picture.pixels import check_pixels, open_picture
+from flambeau_onnx.pictures import DAMAGES
 
 UNKNOWN = 255
 MOST_CLASSES = 255

@@ -15,7 +15,6 @@ from flambeau.core.errors import DataError
 from flambeau.fields.base import Recognition
 from flambeau.fields.decoding import SUFFIXES, check_pixels, decode, read_bytes
 from flambeau.fields.picture.pixels import (
-    DAMAGES,
     Range,
     bytes_a_pixel,
     extremes,
@@ -25,6 +24,7 @@ from flambeau.fields.picture.pixels import (
     range_of,
     suits,
 )
+from flambeau_onnx.pictures import DAMAGES
 
 FEW = 0.1  # of pictures, that are not like the others
 LARGEST_NATIVE = 64

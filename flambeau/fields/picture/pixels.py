@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import struct
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
@@ -14,11 +12,8 @@ import numpy as np
 from PIL import Image as PILImage
 
 from flambeau.core.errors import DataError, UsageError, shown
+from flambeau_onnx.pictures import readable
 
-SERVED = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-"""Formats that are read from strangers: each has a mark of its own, and says in its head how large it is."""
-FORMATS = (*SERVED, "DIB", "PPM", "JPEG2000", "ICO", "DDS", "QOI", "SGI", "PCX", "TGA")
-"""Formats that are read from files. Pillow knows more, some by starting another program (EPS starts Ghostscript)."""
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis")
 
 MAX_PIXELS = 178_956_970
@@ -41,19 +36,8 @@ TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     8: lambda a: a[::-1].swapaxes(0, 1),
 }
 
-DAMAGES = (OSError, ValueError, SyntaxError, EOFError, LookupError, ArithmeticError, TypeError, RuntimeError,
-           MemoryError, struct.error, zlib.error)  # fmt: skip
-"""What Pillow's plugins raise over damaged files."""
-
 Range = tuple[float, float]
 """The values that become black and white."""
-
-
-@cache
-def readable(formats: tuple[str, ...] = FORMATS) -> tuple[str, ...]:
-    """Those of some formats that this Pillow has."""
-    PILImage.init()
-    return tuple(name for name in formats if name in PILImage.OPEN)
 
 
 def looks_like_picture(head: bytes) -> bool:
