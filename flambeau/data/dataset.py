@@ -206,7 +206,8 @@ class Dataset:
             kept, firsts = split.with_copies(drawn, self.firsts, labels), self.firsts
             unseen = "too many rows look alike for them to be in one part of the split"
         if unseen:
-            fix = "say what belongs together: by= (--by); or together='near' (--split-near)"
+            fix = "say what belongs together: by= (--by)"
+            fix += "" if split.together == NEAR else "; or together='near' (--split-near)"
             self.findings.append(Finding(KEPT, Severity.NOTE, unseen, fix=fix))
         count, moved = int((firsts != np.arange(len(self))).sum()), int((kept != drawn).sum())
         alike = firsts is not self.firsts

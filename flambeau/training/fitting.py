@@ -28,10 +28,19 @@ class Fitting(Trainer):
         Args:
             resume: means nothing: a fit is whole or absent.
         """
-        objective, model, reporter = self.objective, self.objective.model, self.reporter
+        self.processes.start(self.objective, self.settings.seed)
+        self.log = Log(self.folder if self.processes.first else None, None, 0, self.settings.loggers)
+        try:
+            self._fit()
+        finally:
+            self.processes.end(self.objective.model)
+            self.observer.close()
+            self.log.close()
+        return self.state
+
+    def _fit(self) -> None:
+        model, reporter = self.objective.model, self.reporter
         assert isinstance(model, FittedModel)
-        self.processes.start(objective, self.settings.seed)
-        self.log = Log(self.folder, None, 0, self.settings.loggers)
         train = self._examples(self.train)
         valid = None if self.valid is None else self._examples(self.valid)
         reporter.say(f"fitting it to {train.count:,} training samples at once")
@@ -39,7 +48,9 @@ class Fitting(Trainer):
         began = time.perf_counter()
         self.note(model.fit(train, valid))
         seconds = time.perf_counter() - began
-        line: dict[str, Any] = {"epoch": 1, "train_loss": self._measured(self.train)["loss"]}
+        line: dict[str, Any] = {"epoch": 1}
+        if "loss" in (measured := self._measured(self.train)):
+            line["train_loss"] = measured["loss"]
         if self.valid is not None:
             line["valid"] = self.state.metrics = self._measured(self.valid)
         line["speed"] = {"seconds": round(seconds, 2), "samples_per_second": round(train.count / max(seconds, 1e-6), 1)}
@@ -48,9 +59,6 @@ class Fitting(Trainer):
         told = "  ".join(f"{name} {value:.4f}" for name, value in self.state.metrics.items() if name != "loss")
         reporter.say(f"fitted in {seconds:.1f} s  {told}")
         self.state.epoch = 1
-        self.observer.close()
-        self.log.close()
-        return self.state
 
     def note(self, text: str) -> None:
         self.notes.append(text)
@@ -71,5 +79,6 @@ class Fitting(Trainer):
                     weights = weights * technique.row_weights(target)
                 yield inputs, target, weights
 
-        count = sum(len(rows) for rows, _ in source.epoch(0))
+        # of a row with windows each is a sample
+        count = sum(len(target) for _, target, _ in batches())
         return Examples(batches, count, task.numbers, task.levels)

@@ -299,6 +299,16 @@ def test_what_is_of_steps_is_refused(settings: dict[str, Any], found: str, tmp_p
         fb.Learner(data, model="ridge", run=False, quiet=True, **settings).fit(check=False)
 
 
+@pytest.mark.parametrize("name", ["ridge", "nearest", "boosted-trees"])
+def test_rows_count_by_their_weights(name: str) -> None:
+    """Two rows to one, of the one that stands at the same place: who weighs more is right."""
+    x, y = torch.tensor([[0.0], [0.0], [1.0]] * 30), np.asarray([0, 1, 1] * 30)
+    for heavy in (0, 1):
+        model = build(name, InputSpec("number", (1,)), 2, **({"neighbours": 60} if name == "nearest" else {})).model
+        model.fit(examples(x, y, weights=np.where(y == heavy, 9.0, 1.0)), None)
+        assert int(model(torch.zeros(1, 1)).argmax()) == heavy
+
+
 def test_rare_classes_may_count_more(tmp_path: Path) -> None:
     data = fb.Dataset.from_table(wine(tmp_path), target="y")
     learners = [fb.Learner(data, model="ridge", run=False, quiet=True, techniques=t) for t in ([], ["class_weights"])]
@@ -306,6 +316,26 @@ def test_rare_classes_may_count_more(tmp_path: Path) -> None:
         learner.fit(check=False)
     first, second = (learner.objective.model.state_dict()["matrix"] for learner in learners)
     assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("name", ["ridge", "boosted-trees"])
+def test_a_class_that_alone_was_learned_is_certain(name: str) -> None:
+    x = torch.rand(20, 1)
+    model = build(name, InputSpec("number", (1,)), 3).model
+    for only in (0, 2):
+        model.fit(examples(x, np.full(20, only)), None)
+        assert float(model(x).softmax(1)[:, only].min()) > 0.999
+
+
+def test_the_middle_of_a_forecast_is_the_forecast_itself() -> None:
+    """Where it errs to one side alone, too: the season before, of what rises."""
+    model = build("seasonal-naive", InputSpec("history", (1, 12, 0, 2)), 6, season=4).model
+    rising = torch.arange(40.0).unfold(0, 14, 1)
+    x = PastFuture(rising[:, None, :12], torch.zeros(len(rising), 0, 2))
+    model.fit(examples(x, rising[:, 12:].numpy(), True, levels=(0.1, 0.5, 0.9)), None)
+    said = model(x).view(len(rising), 2, 3)
+    torch.testing.assert_close(said[:, :, 1], model.steps(x).float())
+    assert bool((said[:, :, 0] <= said[:, :, 1]).all()) and bool((said[:, :, 1] < said[:, :, 2]).all())
 
 
 def test_several_labels(tmp_path: Path) -> None:

@@ -100,12 +100,12 @@ def make_room(model: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 
 def flat(inputs: Any) -> Float[Tensor, "B D"]:
-    """A prepared batch as one vector a sample: of rows of tables the numbers, then 1 at each category's code."""
+    """A prepared batch as one vector a sample: of rows of tables the numbers."""
     return inputs.flatten(1) if isinstance(inputs, Tensor) else inputs.numbers
 
 
 def with_codes(inputs: Any, sizes: tuple[int, ...]) -> Float[Tensor, "B D2"]:
-    """The same of rows of tables, with a 1 at the code of each category, which has so many codes as `sizes` says."""
+    """The same, and of rows of tables a 1 at the code of each category too, which has so many as `sizes` says."""
     if not isinstance(inputs, Row) or not sizes:
         return flat(inputs)
     parts = [inputs.numbers]

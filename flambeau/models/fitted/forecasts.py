@@ -73,8 +73,10 @@ class Ahead(FittedModel):
         levels = np.asarray(examples.levels)
         with np.errstate(all="ignore"):
             found = np.nan_to_num(np.nanquantile(errors, levels, axis=0)).T
-        found[:, np.abs(levels - 0.5).argmin()] = 0.0  # the middle is the forecast itself
-        self.keep(offsets=np.sort(found, 1))
+        middle = int(np.abs(levels - 0.5).argmin())  # the forecast itself, which lies between the others
+        found[:, :middle], found[:, middle + 1 :] = found[:, :middle].clip(max=0), found[:, middle + 1 :].clip(min=0)
+        found[:, middle] = 0.0
+        self.keep(offsets=found)
 
 
 @OWN.register("seasonal-naive", kinds=("history",), fitted=True)
@@ -111,7 +113,8 @@ class SeasonalNaive(Ahead):
         if self.season is not None:
             return f"a season of {self.season} steps"
         tried = [season for season in SEASONS if season <= self.length]
-        said, truth, _ = train.gathered(lambda x: torch.stack([self._ahead(x, s) for s in tried], 1), MOST_WINDOWS)
+        most = min(MOST_WINDOWS, max(1000, MOST_CELLS // (len(tried) * self.horizon)))
+        said, truth, _ = train.gathered(lambda x: torch.stack([self._ahead(x, s) for s in tried], 1), most)
         errors = np.nanmean(np.abs(said - truth[:, None]), axis=(0, 2))
         best = tried[int(np.argmin(errors))]
         self.keep(cycle=np.zeros(best))
@@ -167,17 +170,15 @@ class RidgeLags(Ahead):
         x, y, level = self._known(train, most)
         mean, deviation = x.mean(0), x.std(0)
         scale = np.where(deviation > 1e-9, deviation, np.inf)
-        held = None if valid is None else self._known(valid, most)
+        x, bias = (x - mean) / scale, (y - level).mean(0)
+        held = (x[:0], y[:0], level[:0]) if valid is None else self._known(valid, most)
+        held_x = (held[0] - mean) / scale
         best: tuple[float, Any] = (np.inf, None)
-        gram = ((x - mean) / scale).T @ ((x - mean) / scale)
-        bias, values = (y - level).mean(0), None
-        values, vectors = np.linalg.eigh(gram)
-        rotated = vectors.T @ (((x - mean) / scale).T @ (y - level - bias))
-        for penalty in PENALTIES if held is not None and len(held[0]) else (1.0,):
+        values, vectors = np.linalg.eigh(x.T @ x)
+        rotated = vectors.T @ (x.T @ (y - level - bias))
+        for penalty in PENALTIES if len(held_x) else (1.0,):
             matrix = vectors @ (rotated / (values.clip(0)[:, None] + penalty))
-            error = 0.0
-            if held is not None and len(held[0]):
-                error = float(np.abs((held[0] - mean) / scale @ matrix + bias + held[2] - held[1]).mean())
+            error = float(np.abs(held_x @ matrix + bias + held[2] - held[1]).mean()) if len(held_x) else 0.0
             if error < best[0]:
                 best = error, (penalty, matrix)
         penalty, matrix = best[1]

@@ -23,7 +23,7 @@ AT_ONCE = 256
 @OWN.register("nearest", kinds=("table", "number", "series"), fitted=True)
 class Nearest(FittedModel):
     """What the nearest training rows are, by Euclidean distance of their numbers and of the codes of their categories:
-    the mean of their numbers, or their share of each class or label.
+    the mean of their numbers, or their share of each class or label, by the weights of the rows.
 
     Args:
         spec: a table (D, K1, …), numbers (D,) or series (C, T).
@@ -31,7 +31,7 @@ class Nearest(FittedModel):
         neighbours: how many; chosen by validation rows if not given.
 
     Attributes:
-        rows: float32 (N, D); answers: float32 (N, K).
+        rows: float32 (N, D); answers: float32 (N, K); weights: float32 (N).
         asked: of its length, how many neighbours.
         kind: int64 (1), 0 for numbers, 1 for classes, 2 for labels.
 
@@ -43,6 +43,7 @@ class Nearest(FittedModel):
 
     rows: Tensor
     answers: Tensor
+    weights: Tensor
     asked: Tensor
     kind: Tensor
 
@@ -55,6 +56,7 @@ class Nearest(FittedModel):
         self.sizes, self.num_outputs, self.neighbours = tuple(sizes), num_outputs, neighbours
         self.register_buffer("rows", torch.zeros(1, width))
         self.register_buffer("answers", torch.zeros(1, num_outputs))
+        self.register_buffer("weights", torch.ones(1))
         self.register_buffer("asked", torch.zeros(1))
         self.register_buffer("kind", torch.zeros(1, dtype=torch.int64))
 
@@ -77,14 +79,15 @@ class Nearest(FittedModel):
         known, asked = self.rows.double(), x.double()
         distance = known.square().sum(1) - 2 * (asked @ known.T)  # and the square of what is asked, alike for all
         nearest = distance.topk(count, dim=1, largest=False).indices
-        return self.answers[nearest].double().mean(1)
+        weights = self.weights[nearest].double()[..., None]
+        return (self.answers[nearest].double() * weights).sum(1) / weights.sum(1)
 
     def fit(self, train: Examples, valid: Examples | None) -> str:
         most = min(MOST_ROWS, max(1000, MOST_CELLS // self.rows.shape[1]))
-        x, y, _ = train.gathered(self.vectors, most)
+        x, y, w = train.gathered(self.vectors, most)
         kind = 0 if train.numbers else 1 if y.ndim == 1 else 2
         answers = np.eye(self.num_outputs, dtype=np.float32)[y] if kind == 1 else y.reshape(len(y), -1)
-        self.keep(rows=x, answers=answers, kind=np.asarray([kind]))
+        self.keep(rows=x, answers=answers, weights=w, kind=np.asarray([kind]))
         count = min(self.neighbours or (1 if valid is None else self._chosen(valid, kind)), len(x))
         self.keep(asked=np.zeros(count))
         drawn = f", of {len(x):,} of {train.count:,} rows" if len(x) < train.count else ""

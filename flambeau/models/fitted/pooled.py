@@ -158,7 +158,7 @@ class HogLinear(OnFeatures):
 
 @OWN.register("rocket", kinds=("series",), fitted=True)
 class Rocket(OnFeatures):
-    """Random convolutions of many lengths and steps; of each the highest value and how much of it is above zero:
+    """Random convolutions of nine weights, at many steps; of each the highest value and how much of it is above zero:
     Dempster, Petitjean, Webb, "ROCKET: exceptionally fast and accurate time series classification using random
     convolutional kernels", 2020, arXiv:1910.13051.
 

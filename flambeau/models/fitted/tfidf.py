@@ -93,7 +93,7 @@ class TfidfLinear(FittedModel):
         from sklearn.linear_model import Ridge
 
         texts = _Texts(self, train)
-        x, y, w = texts.matrix(train, MOST_TEXTS)
+        x, y, w = texts.matrix()
         if train.numbers:
             fitted = Ridge(alpha=1 / self.strength, solver="sparse_cg").fit(x, y.reshape(len(y), -1), sample_weight=w)
             matrix, bias = np.atleast_2d(fitted.coef_).T, np.ravel(fitted.intercept_)
@@ -130,10 +130,9 @@ class _Texts:
 
     def __init__(self, model: TfidfLinear, train: Examples):
         self.model = model
-        held = self._counted(train, MOST_TEXTS)
-        self._held = train, held
-        phrases, texts = np.unique(held[1], return_counts=True)
-        number = int(held[3][-1]) if len(held[3]) else 0
+        self._counts = self._counted(train, MOST_TEXTS)
+        phrases, texts = np.unique(self._counts[1], return_counts=True)
+        number = int(self._counts[3][-1])
         kept = texts >= (2 if number > MANY else 1)
         phrases, texts = phrases[kept], texts[kept]
         if len(phrases) > MOST_PHRASES:
@@ -141,12 +140,11 @@ class _Texts:
             phrases, texts = phrases[most], texts[most]
         self.keys, self.rarity = phrases, np.log((1 + number) / (1 + texts)) + 1
 
-    def matrix(self, examples: Examples, most: int) -> tuple[Any, np.ndarray, np.ndarray]:
+    def matrix(self) -> tuple[Any, np.ndarray, np.ndarray]:
         """Rows (N, S) of scipy, targets and weights."""
         from scipy.sparse import csr_matrix
 
-        known = self._held[0] is examples
-        rows, phrases, counts, total, y, w = self._held[1] if known else self._counted(examples, most)
+        rows, phrases, counts, total, y, w = self._counts
         places = np.searchsorted(self.keys, phrases).clip(0, max(0, len(self.keys) - 1))
         good = self.keys[places] == phrases if len(self.keys) else np.zeros(len(phrases), bool)
         rows, places, counts = rows[good], places[good], counts[good]

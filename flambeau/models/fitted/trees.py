@@ -157,7 +157,8 @@ class BoostedTrees(FittedModel):
         for one, of in grown:
             # of two classes one number speaks for the second
             start[of] = 0.0 if single else start[of]
-            start[of[-len(one.start) :]] = one.start
+            if one.trees or not single:  # a single class that has no rival is certain
+                start[of[-len(one.start) :]] = one.start
             for trees in one.trees:
                 for output, tree in zip(of[-len(trees) :], trees, strict=True):
                     shifted = {**tree, "left": tree["left"] + count, "right": tree["right"] + count}

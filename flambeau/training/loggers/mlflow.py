@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import io
 import re
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -46,7 +48,7 @@ class MLflow(Logger):
         self._metric, self._failed = Metric, MlflowException
         self._client = MlflowClient(tracking_uri=uri or None)
         self._uri = uri or str(get_tracking_uri())
-        try:
+        with self._telling():
             reach(self._uri)
             if (folder / KEPT).exists():
                 self._run = str(read_json(folder / KEPT)["run"])
@@ -57,8 +59,6 @@ class MLflow(Logger):
             self._run = self._client.create_run(of, run_name=folder.resolve().name).info.run_id
             params = [Param(name, value[:LONGEST]) for name, value in settings_of(folder).items()]
             self._client.log_batch(self._run, params=params[:100])
-        except (MlflowException, OSError) as error:
-            raise self._told(error) from None
         write_json(folder / KEPT, {"run": self._run})
 
     @classmethod
@@ -68,29 +68,42 @@ class MLflow(Logger):
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
         now = int(time.time() * 1000)
         metrics = [self._metric(tag_of(tag), value, now, step) for tag, value in numbers.items()]
-        try:
+        with self._telling():
             for start in range(0, len(metrics), MOST_AT_ONCE):
                 self._client.log_batch(self._run, metrics=metrics[start : start + MOST_AT_ONCE])
-        except (self._failed, OSError) as error:
-            raise self._told(error) from None
 
     def picture(self, step: int, tag: str, size: tuple[int, int], png: bytes) -> None:
-        with Image.open(io.BytesIO(png), formats=["PNG"]) as opened:
+        with self._telling(), Image.open(io.BytesIO(png), formats=["PNG"]) as opened:
             self._client.log_image(self._run, opened.convert("RGB"), artifact_file=f"{tag_of(tag)}/{step}.png")
 
     def close(self) -> None:
-        self._client.set_terminated(self._run)
+        with self._telling():
+            self._client.set_terminated(self._run)
 
-    def _told(self, error: Exception) -> RunError:
-        return RunError(f"the figures cannot be written ({first_line(error)})", where=self._uri,
-                        fix="start the server, or leave the logger out and resume")  # fmt: skip
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except (self._failed, OSError, http.client.HTTPException) as error:
+            raise RunError(f"the figures cannot be written ({first_line(error)})", where=shown_uri(self._uri),
+                           fix="start the server, or leave the logger out and resume") from None  # fmt: skip
+
+
+def shown_uri(uri: str) -> str:
+    """An address without the name and the password in it.
+
+    >>> shown_uri("https://me:secret@figures.example/mlflow")
+    'https://figures.example/mlflow'
+    """
+    parts = urllib.parse.urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.netloc else uri
 
 
 def reach(uri: str) -> None:
     """Raises OSError where a server does not answer at all: MLflow's own client would try for minutes."""
     if uri.startswith(("http://", "https://")):
         with contextlib.suppress(urllib.error.HTTPError):  # it answers
-            urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PATIENCE).close()
+            urllib.request.urlopen(f"{shown_uri(uri).rstrip('/')}/health", timeout=PATIENCE).close()
 
 
 def tag_of(tag: str) -> str:
@@ -99,7 +112,7 @@ def tag_of(tag: str) -> str:
     >>> tag_of("valid/f1:cat")
     'valid/f1_cat'
     """
-    return re.sub(r"[^\w ./-]", "_", tag, flags=re.ASCII)
+    return re.sub(r"[^\w ./-]", "_", tag)
 
 
 def settings_of(folder: Path) -> dict[str, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -35,15 +36,12 @@ class WandB(Logger):
 
         kept = folder / KEPT
         known: Any = read_json(kept)["run"] if kept.exists() else None
-        try:
+        self._failed, self._image = wandb.Error, wandb.Image
+        with self._telling():
             self._run = wandb.init(
                 project=project, name=folder.resolve().name, dir=str(folder), id=known, mode=mode or None,
                 resume="allow" if known else None, config=settings_of(folder), settings=wandb.Settings(silent=True),
             )  # fmt: skip
-        except (wandb.Error, OSError) as error:
-            raise RunError(f"the figures cannot be written ({first_line(error)})", where="wandb",
-                           fix="log in by `wandb login`, or say mode=offline") from None  # fmt: skip
-        self._image = wandb.Image
         write_json(kept, {"run": self._run.id})
 
     @classmethod
@@ -51,11 +49,21 @@ class WandB(Logger):
         return find_spec("wandb") is not None
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
-        self._run.log(dict(numbers), step=step)
+        with self._telling():
+            self._run.log(dict(numbers), step=step)
 
     def picture(self, step: int, tag: str, size: tuple[int, int], png: bytes) -> None:
-        with Image.open(io.BytesIO(png), formats=["PNG"]) as opened:
+        with self._telling(), Image.open(io.BytesIO(png), formats=["PNG"]) as opened:
             self._run.log({tag: self._image(opened.convert("RGB"))}, step=step)
 
     def close(self) -> None:
-        self._run.finish()
+        with self._telling():
+            self._run.finish()
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except (self._failed, OSError) as error:
+            raise RunError(f"the figures cannot be written ({first_line(error)})", where="wandb",
+                           fix="log in by `wandb login`, or say mode=offline") from None  # fmt: skip
