@@ -7,7 +7,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends g++ && rm -rf /
 WORKDIR /opt/flambeau
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 # torch first and apart: the layer that is large and seldom changes
-RUN pip install --index-url "$TORCH_INDEX" torch==2.13.0
+RUN pip install --index-url "$TORCH_INDEX" torch==2.13.0 torchvision==0.28.0
 COPY flambeau flambeau
 COPY flambeau_onnx flambeau_onnx
 RUN pip install -c constraints.txt '.[all]' && useradd --create-home flambeau

@@ -9,6 +9,7 @@ import numpy as np
 
 LEAST = 1e-38  # a probability of 0 has a logit, too
 UNKNOWN = "unknown"  # the answer where none is sure enough
+SURE = 0.3  # score that a box has at least which is said
 
 
 def logits(p: np.ndarray) -> np.ndarray:

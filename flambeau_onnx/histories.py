@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from flambeau_onnx.errors import ExportError
-from flambeau_onnx.steps import Layout, Unfit, clock_of, last_known, places, standardised, with_future
+from flambeau_onnx.steps import Layout, Unfit, by_series, clock_of, last_known, places, standardised, with_future
 from flambeau_onnx.times import read
 
 
@@ -37,15 +37,14 @@ class History:
 
     def apart(self, values: Any) -> tuple[list[Any], bool]:
         """Rows of observations, or columns of them, as a tuple of rows a series; and whether several were meant."""
-        if isinstance(values, Mapping):
-            values = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
-        if not (isinstance(values, list) and values and isinstance(values[0], Mapping)):
-            return (values, True) if isinstance(values, list) else ([values], False)
-        id = self.layout.id
-        groups: dict[Any, list[Mapping[str, Any]]] = {}
-        for row in values:
-            groups.setdefault(row.get(id) if id else None, []).append(row)
-        return [tuple(group) for group in groups.values()], id is not None
+        if isinstance(values, list) and not (values and isinstance(values[0], Mapping)):
+            return values, True
+        if not isinstance(values, (list, Mapping)):
+            return [values], False
+        try:
+            return [*by_series(values, self.layout.id)], self.layout.id is not None
+        except Unfit as error:
+            raise ExportError(str(error)) from None
 
     def ahead(self, value: Any) -> tuple[str | None, list[str] | None]:
         """Whose forecast it is, and when its steps are; unknown of a window."""

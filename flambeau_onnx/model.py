@@ -18,7 +18,6 @@ from flambeau_onnx.histories import History
 
 LENGTHS = "_lengths"
 CORNERS = ("x1", "y1", "x2", "y2")
-SURE = 0.3  # score that a box has at least which is said
 
 
 @dataclass(frozen=True)
@@ -175,7 +174,7 @@ class Model:
             if self._suppress is None:
                 raise ExportError(f"{self.folder} has no program that keeps the best boxes; export the run again")
             found = self._suppress.run(None, {"candidates": outputs["candidates"][None]})[0][0]
-        kept = found[found[:, 4] > SURE]
+        kept = found[found[:, 4] > (self.decision.get("reject_below") or deciding.SURE)]
         name, encoder = next((n, one) for n, one in self.encoders.items() if isinstance(one, Image))
         corners = encoder.corners(self._by_input(value)[name], kept[:, :4])
         labels = self.target["labels"]

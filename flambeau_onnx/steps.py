@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,26 @@ class Unfit(ValueError):
         self.found, self.where, self.expected, self.fix = found, where, expected, fix
         super().__init__("; ".join(filter(None, [f"{where}: {found}" if where else found, expected and
                                                  f"expected {expected}", fix])))  # fmt: skip
+
+
+def by_series(rows: Any, id: str | None) -> list[tuple[Mapping[str, Any], ...]]:
+    """Rows of observations (mappings, or columns by name), those of each series together, as a tuple.
+
+    Raises:
+        Unfit: they are none.
+    """
+    if isinstance(rows, Mapping):
+        lengths = {len(c) if isinstance(c, Sized) and not isinstance(c, str) else None for c in rows.values()}
+        if len(lengths) == 1 and None not in lengths:
+            rows = [dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)]
+    if not rows or not isinstance(rows, (list, tuple)) or not all(isinstance(row, Mapping) for row in rows):
+        raise Unfit(
+            f"a {type(rows).__name__} is no history", expected="rows of observations in time, or a frame of them"
+        )
+    groups: dict[Any, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row.get(id) if id else None, []).append(row)
+    return [tuple(group) for group in groups.values()]
 
 
 @dataclass

@@ -53,7 +53,7 @@ def facts() -> dict[str, Any]:
 
 def packages() -> dict[str, str]:
     """Versions of those packages that Flambeau or an extra of it names, as far as they are here."""
-    named = sorted({re.split(r"[^\w.-]", one, maxsplit=1)[0].lower() for one in requires("flambeau") or ()})
+    named = sorted({re.split(r"[^\w.-]", one, maxsplit=1)[0].lower() for one in _needed()})
     found = {}
     for name in named:
         try:
@@ -61,6 +61,13 @@ def packages() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return {name: number for name, number in found.items() if name != "flambeau"}
+
+
+def _needed() -> list[str]:
+    try:
+        return requires("flambeau") or []
+    except PackageNotFoundError:  # a checkout that is not installed
+        return []
 
 
 def memory() -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Collection, Iterable
@@ -36,7 +37,7 @@ class FlambeauError(Exception):
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows (a hook of IPython's): the lines of the user's own, then the message. The rest of the
         way to it is still in `__traceback__`."""
-        inside = (str(Path(__file__).parents[1]), sys.prefix, sys.base_prefix)
+        inside = tuple(f"{place}{os.sep}" for place in (Path(__file__).parents[1], sys.prefix, sys.base_prefix))
         own = [f for f in traceback.extract_tb(self.__traceback__) if not f.filename.startswith(inside)]
         return [*(f"line {f.lineno}: {f.line}" for f in own), f"{type(self).__name__}: {self}"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from flambeau.fields.time.layout import Layout
 from flambeau.fields.time.timeline import Timeline, timeline
 from flambeau.robustness import Corruption
 from flambeau.robustness.numbers import STEPS, spread_of
-from flambeau_onnx.steps import last_known, standardised, times_after
+from flambeau_onnx.steps import Unfit, by_series, last_known, standardised, times_after
 
 SHOWN_SERIES, SHOWN_STEPS = 3, 600
 
@@ -92,7 +92,10 @@ class History(Field):
     def apart(self, values: Any) -> tuple[list[Any], bool]:
         parted = isinstance(values, (list, tuple)) and values and isinstance(values[0], (list, tuple, np.ndarray))
         if not parted and not isinstance(values, np.ndarray):
-            values = _by_series(values, self.apart_by)
+            try:
+                values = by_series(values, self.apart_by)
+            except Unfit as error:
+                raise DataError(f"{shown(values)} is no history", expected=error.expected) from None
             values = values if self.apart_by else values[0]
         return super().apart(values)
 
@@ -252,17 +255,3 @@ class History(Field):
     def render(self, value: Any) -> str:
         """The target's course as a small curve."""
         return Series().render(value[: self.length, 0]) if isinstance(value, np.ndarray) else super().render(value)
-
-
-def _by_series(rows: Any, id: str | None) -> list[tuple[Mapping[str, Any], ...]]:
-    """Rows of observations (mappings, or columns by name), those of each series together, as a tuple."""
-    if isinstance(rows, Mapping):
-        lengths = {len(c) if isinstance(c, Sized) and not isinstance(c, str) else None for c in rows.values()}
-        if len(lengths) == 1 and None not in lengths:
-            rows = [dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)]
-    if not rows or not isinstance(rows, (list, tuple)) or not all(isinstance(row, Mapping) for row in rows):
-        raise DataError(f"{shown(rows)} is no history", expected="rows of observations in time, or a frame of them")
-    groups: dict[Any, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault(row.get(id) if id else None, []).append(row)
-    return [tuple(group) for group in groups.values()]

@@ -61,7 +61,7 @@ def losses(thing: Any) -> Drawn:
         axes.plot(*zip(*epochs, strict=True), "o-", color="C0", label="train")
     if valid:
         axes.plot(*zip(*valid, strict=True), "o-", color="C1", label="valid")
-    axes.set(xlabel="step", ylabel="loss", title=facts.name)
+    axes.set(xlabel="step", ylabel="loss", title=_plain(facts.name))
     axes.legend()
     return figure
 
@@ -101,7 +101,7 @@ def confusion(thing: Any) -> Drawn:
     axes = figure.add_subplot()
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     figure.colorbar(axes.imshow(shares, cmap="Blues", vmin=0, vmax=1), ax=axes, label="share of the true class")
-    axes.set(xlabel="predicted", ylabel="true", title=facts.name)
+    axes.set(xlabel="predicted", ylabel="true", title=_plain(facts.name))
     if len(classes) <= MOST_NAMED:
         ticks, names = range(len(classes)), [_plain(name) for name in classes]
         axes.set_xticks(ticks, names, rotation=90 if max(map(len, names)) > 3 else 0)
@@ -125,7 +125,7 @@ def calibration(thing: Any) -> Drawn:
     axes.plot([0, 1], [0, 1], "--", color="grey", linewidth=1)
     axes.bar(frame["confidence"], frame["accuracy"], width=0.8 / len(bins["count"]), alpha=0.8)
     axes.set(xlabel="confidence", ylabel="share of right answers", xlim=(0, 1), ylim=(0, 1),
-             title=f"{facts.name}: calibration error {bins['error']:.1%}")  # fmt: skip
+             title=f"{_plain(facts.name)}: calibration error {bins['error']:.1%}")  # fmt: skip
     return figure
 
 

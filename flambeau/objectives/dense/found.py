@@ -15,9 +15,9 @@ from flambeau.fields import Ragged
 from flambeau.fields.boxes import Boxes
 from flambeau.objectives.dense.precision import AREAS, AveragePrecision, Found, Truth, area, overlaps
 from flambeau.objectives.intervals import Grouped, groups_of
+from flambeau_onnx.deciding import SURE
 
 PICTURES, MISTAKES, DRAWN = 10, 50, 12  # that a report shows; tells of each kind; and draws of these
-SURE = 0.3  # score that a box has at least which is said
 RIGHT, BESIDE = 0.5, 0.1  # IoU from which a box is about a thing, and from which it is near one
 KINDS = ("missed", "invented", "confused", "misplaced", "twice")
 """After Bolya et al. 2020, "TIDE", arXiv:2008.08115: a thing of which nothing sure was said; a box where no thing is;

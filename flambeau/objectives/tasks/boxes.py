@@ -22,12 +22,13 @@ from flambeau.fields.placement import Placement
 from flambeau.models.detection.nms import Suppression
 from flambeau.models.spec import OutputSpec
 from flambeau.objectives.dense.aligned import aligned, counted
-from flambeau.objectives.dense.found import SURE, BoxMetric
+from flambeau.objectives.dense.found import BoxMetric
 from flambeau.objectives.losses import Loss
 from flambeau.objectives.metrics import Metric
 from flambeau.objectives.prediction import Prediction
 from flambeau.objectives.programs import BATCH, Port, Program
 from flambeau.objectives.tasks.base import TASKS, Task
+from flambeau_onnx.deciding import SURE
 
 ANSWER = 6  # numbers of an answer before its mask: corners, score, class
 FINAL = Suppression()
