@@ -97,7 +97,8 @@ def command(
         return
     recipe = Run.open(run).recipe
     kind = OBJECTIVES[recipe.objective.name]
-    reporter.say(verdicts.measured_on(result, recipe.training.keep != "last") + (f" of {data}" if data else ""))
+    chose = "the epoch" if recipe.training.keep != "last" else None
+    reporter.say(verdicts.measured_on(result, chose) + (f" of {data}" if data else ""))
     common.echo(verdicts.figures(result))
     for stage in result["stages"]:
         figures = verdicts.figures({"metric": "perplexity", "metrics": stage["metrics"]})

@@ -34,10 +34,12 @@ MEASURED = {
 """What an evaluation was made on, by split."""
 
 
-def measured_on(result: Mapping[str, Any], chose: bool = True) -> str:
-    """What an evaluation was made on: "150 test rows". `chose`: whether validation rows chose the epoch."""
+def measured_on(result: Mapping[str, Any], chose: str | None = "the epoch") -> str:
+    """What an evaluation was made on: "150 test rows". `chose`: what validation rows chose, if anything."""
     count = f"{result['samples']:,} " if result.get("samples") else ""
-    return f"{count}{MEASURED[result['split']] if chose or result['split'] != 'valid' else 'validation rows'}"
+    if result["split"] != "valid" or chose == "the epoch":
+        return f"{count}{MEASURED[result['split']]}"
+    return f"{count}validation rows" + (f", which chose {chose}, so this is optimistic" if chose else "")
 
 
 def figures(result: Mapping[str, Any]) -> str:
@@ -53,10 +55,12 @@ def figures(result: Mapping[str, Any]) -> str:
     return "  ".join(parts)
 
 
-def headline(result: Mapping[str, Any], epoch: int | None = None) -> str:
-    """Which epoch's weights are kept, and what was measured on what: the last line of a training."""
+def headline(result: Mapping[str, Any], epoch: int | None = None, fitted: bool = False) -> str:
+    """Which epoch's weights are kept, and what was measured on what: the last line of a training. `fitted`: at once,
+    where validation rows chose how far it goes."""
     kept = "" if epoch is None else f"epoch {epoch} is kept; "
-    return f"{kept}{measured_on(result, epoch is not None)}: {figures(result)}"
+    chose = "the epoch" if epoch is not None else "its settings" if fitted else None
+    return f"{kept}{measured_on(result, chose)}: {figures(result)}"
 
 
 def verdict(rivals: list[dict[str, Any]], metrics: Mapping[str, float], metric: str) -> str | None:

@@ -156,7 +156,7 @@ def samples(data: Dataset, count: int, split: str | None, seed: int) -> Drawn:
     chosen = np.sort(np.random.default_rng(seed).permutation(rows)[:count]).tolist()
     target = data.target
     labels = [data.fields[target].caption(data.columns[target][row]) if target else "" for row in chosen]
-    frame = pl.DataFrame({"row": chosen, "place": [data.place(row) for row in chosen], target or "target": labels})
+    frame = pl.DataFrame({"row": chosen, "place": [data.place(row) for row in chosen], "target": labels})
     return _gallery([render(data, row) for row in chosen], labels, frame, None)
 
 

@@ -53,6 +53,11 @@ def _each(techniques: str | Sequence[Any] | Mapping[str, Any] | None) -> Iterato
 
 def _named(technique: Any) -> Iterable[tuple[str, Any]]:
     if isinstance(technique, Technique):
+        if not hasattr(technique, "name"):
+            kind = type(technique).__name__
+            raise UsageError(
+                f"{kind} is a technique without a name", fix=f'put @TECHNIQUES.register("…") before class {kind}'
+            )
         return [(technique.name, technique)]
     if isinstance(technique, Mapping):
         return _each(technique)

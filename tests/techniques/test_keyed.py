@@ -35,6 +35,7 @@ def test_any_form_is_read_in_its_order() -> None:
         ("alpha=0.4", "expected a name, then its settings"),
         ("mixup alpha=[", "is not YAML"),
         (3, "expected a name, a Technique"),
+        (Technique(), "Technique is a technique without a name"),
     ],
 )
 def test_what_is_no_technique_is_told(technique: object, told: str) -> None:
