@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from flambeau.deployment.plan import HOME, MODEL, STATE, TARGETS, USER, Files, Plan, Target, words
 
-READY = "import urllib.request as web; web.urlopen('http://127.0.0.1:{port}/readyz', timeout=4)"
+READY = (
+    "import urllib.request as web; "
+    "web.build_opener(web.ProxyHandler({{}})).open('http://127.0.0.1:{port}/readyz', timeout=4)"
+)
+"""Without the proxies of its environment, which are for the way out."""
 IGNORED = "*\n!*.whl\n!constraints.txt\n!model\n!plugins\n"
 
 

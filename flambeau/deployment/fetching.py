@@ -60,14 +60,26 @@ class Address:
         if not mark:
             return None
         if scheme not in cls.SCHEMES:
-            raise UsageError(f"nothing is fetched by {scheme}://", where=text, expected=", ".join(cls.SCHEMES))
-        if not is_archive(urlsplit(place).path):
-            raise UsageError("this is no archive of a run", where=place, expected=f"a name in {', '.join(SUFFIXES)}")
+            raise UsageError(f"nothing is fetched by {scheme}://", where=_shown(place), expected=", ".join(cls.SCHEMES))
+        try:
+            path, _ = urlsplit(place).path, urlsplit(place).port
+        except ValueError as error:
+            raise UsageError(f"this is no address ({error})", where=_shown(place),
+                             expected="such as https://models.example:8443/photos.tar") from None  # fmt: skip
+        if not is_archive(path):
+            raise UsageError(
+                "this is no archive of a run", where=_shown(place), expected=f"a name in {', '.join(SUFFIXES)}"
+            )
         found = re.fullmatch(r"sha256=([0-9a-fA-F]{64})", said)
         if found is None:
-            raise UsageError("the address does not say what the archive must be", where=place,
+            raise UsageError("the address does not say what the archive must be", where=_shown(place),
                              expected="its digest behind it: ADDRESS#sha256=… (sha256sum tells it)")  # fmt: skip
         return cls(place, found[1].lower())
+
+    @property
+    def shown(self) -> str:
+        """Its place as it is told of, without what may let people in: names, passwords and signatures."""
+        return _shown(self.place)
 
     @property
     def scheme(self) -> str:
@@ -91,6 +103,15 @@ class Address:
 
     def __str__(self) -> str:
         return f"{self.place}#sha256={self.sha256}"
+
+
+def _shown(place: str) -> str:
+    """A place without its query and user.
+
+    >>> _shown("https://me:secret@models.example/photos.tar?X-Amz-Signature=12")
+    'https://models.example/photos.tar'
+    """
+    return re.sub(r"://[^/]*@", "://", place.partition("?")[0])
 
 
 def fetch(address: Address, folder: Path = FETCHED, reporter: Reporter = QUIET) -> Path:
@@ -120,6 +141,8 @@ def fetch(address: Address, folder: Path = FETCHED, reporter: Reporter = QUIET) 
 
 def _download(address: Address, part: Path, reporter: Reporter) -> None:
     """The archive at an address as a file, which is what its digest says."""
+    if part.exists() and digest(part) == address.sha256:
+        return  # whole before: only the unpacking was interrupted
     for attempt in range(TRIES):
         begun = part.stat().st_size if part.exists() else 0
         try:
@@ -128,9 +151,9 @@ def _download(address: Address, part: Path, reporter: Reporter) -> None:
         except (OSError, HTTPException) as error:
             refused = isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code not in (408, 429)
             if refused or isinstance(error, FileNotFoundError | PermissionError) or attempt == TRIES - 1:
-                raise RunError(f"the model cannot be fetched ({first_line(error)})", where=address.place,
+                raise RunError(f"the model cannot be fetched ({first_line(error)})", where=address.shown,
                                fix="see that the address is right and can be reached from here") from None  # fmt: skip
-            reporter.say(f"{address.place}: {first_line(error)}; going on in {WAIT * 2**attempt:g} s", style="yellow")
+            reporter.say(f"{address.shown}: {first_line(error)}; going on in {WAIT * 2**attempt:g} s", style="yellow")
             time.sleep(WAIT * 2**attempt)
             continue
         found = digest(part)
@@ -139,7 +162,7 @@ def _download(address: Address, part: Path, reporter: Reporter) -> None:
         part.unlink()
         # what lay here of before may have been another's beginning: then it is got anew
         if not begun or attempt == TRIES - 1:
-            raise RunError(f"this is not the model that is wanted: its sha256 is {found}", where=address.place,
+            raise RunError(f"this is not the model that is wanted: its sha256 is {found}", where=address.shown,
                            expected=address.sha256, fix="nothing of it was kept; see who has changed it")  # fmt: skip
     raise AssertionError
 
@@ -148,7 +171,7 @@ def _append(address: Address, part: Path, begun: int, reporter: Reporter) -> Non
     """Downloads what is missing of a file."""
     with _opened(address, begun) as (source, start, total):
         if total is not None and total - start > (free := shutil.disk_usage(part.parent).free):
-            raise RunError(f"the archive has {total / 2**20:,.0f} MiB", where=address.place,
+            raise RunError(f"the archive has {total / 2**20:,.0f} MiB", where=address.shown,
                            expected=f"at most {free / 2**20:,.0f} MiB, which are free in {part.parent}")  # fmt: skip
         with part.open("r+b" if start else "wb") as file, reporter.bar(f"fetching {address.file}", total) as bar:
             file.seek(start)

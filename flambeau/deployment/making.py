@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import os
 import re
 import shutil
@@ -23,15 +22,15 @@ from flambeau.deployment.fetching import Address
 from flambeau.deployment.package import FROM_TORCH, NEVER, optional, pinned, pins, wheel
 from flambeau.deployment.plan import MIB, TARGETS, Plan, Target
 from flambeau.deployment.probe import probe
-from flambeau.exports.manifest import digest
+from flambeau.exports.manifest import Manifest, digest
 from flambeau.run import Run
 
-LEFT_OUT = ("checkpoints", "exports", "deploy", "samples", "tensorboard", "log-waiting", "report.html", "watch.html",
-            "comparison.html", "metrics.jsonl", "findings.json", "statistics.json", "statistics.safetensors",
-            "embedding.json", "attack.json", "bench.json", "environment.json")  # fmt: skip
-"""Of a run, what serving it needs not; some of it shows data."""
+SERVED = ("recipe.yaml", "fields.json", "model.safetensors", "export.json", "decision.json", "examples.json",
+          "evaluation.json")  # fmt: skip
+"""Of a run, what is read to serve it; whatever else lies there may show data."""
 NAME = r"[a-z]([-a-z0-9]{0,51}[a-z0-9])?"
 IMAGE = r"[a-z0-9]+([._/:-]+[A-Za-z0-9]+)*(@sha256:[0-9a-f]{64})?"
+SECRETS = ".env"
 MARK = ".flambeau-deployment"
 """A file in the folders that are made, which therefore may be made again."""
 
@@ -110,7 +109,7 @@ def deploy(
     Args:
         target: docker, compose, kubernetes, kserve or systemd.
         out: the folder; `deploy/TARGET` within the run if not given.
-        overwrite: whether a folder that was made so before may be made anew.
+        overwrite: whether a folder that was made so before may be made anew; its `.env` is kept.
 
     Raises:
         RunError: there is no such run, it has no weights, it cannot be loaded, or something lies in the folder.
@@ -127,13 +126,20 @@ def deploy(
         if not overwrite:
             raise RunError("a deployment lies there already", where=folder, fix="say --overwrite to make it anew")
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    before = temporary.with_suffix(".before")
     try:
         with disk_full_named(folder):
             temporary.mkdir(parents=True)
             plan, archive, names = _write(run, way, wishes, temporary, reporter)
-            shutil.rmtree(folder, ignore_errors=True)
+            if SECRETS in names and (folder / SECRETS).is_file():  # the volumes of what runs keep its first passwords
+                shutil.copyfile(folder / SECRETS, temporary / SECRETS)
+            if folder.exists():
+                folder.rename(before)
             temporary.rename(folder)
+            shutil.rmtree(before, ignore_errors=True)
     finally:
+        if before.exists() and not folder.exists():
+            before.rename(folder)
         shutil.rmtree(temporary, ignore_errors=True)
     steps = [step.format(out=folder) for step in way.next(plan)]
     if archive is not None:
@@ -157,6 +163,8 @@ def _write(
     model = folder / "model"
     _copy(run, model)
     own = [Path(place) for place in plugins.places()]
+    if twice := [file for i, file in enumerate(own) if file.name in {one.name for one in own[:i]}]:
+        raise UsageError(f"two plug-ins are called {twice[0].name}", where=twice[0], fix="rename one of them")
     for file in own:
         (folder / "plugins").mkdir(exist_ok=True)
         shutil.copy(file, folder / "plugins" / file.name)
@@ -178,9 +186,12 @@ def _write(
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
+        if name == SECRETS:
+            path.touch(0o600)
         path.write_text(text, "utf-8")
-        if name == ".env":
-            path.chmod(0o600)
+    for path in (folder, *folder.rglob("*")):  # whatever the umask: a server that is nobody reads them
+        if path.name != SECRETS:
+            path.chmod(0o755 if path.is_dir() else 0o644)
     return plan, archive, sorted(name for name in (*files, package) if name != MARK)
 
 
@@ -215,11 +226,17 @@ def _name(folder: str) -> str:
 
 def _files(run: Run) -> Iterator[Path]:
     """What serving a run needs, by its place in it."""
-    for path in sorted(run.path.rglob("*")):
-        place = path.relative_to(run.path)
-        top = place.parts[2] if place.parts[0] == "members" and len(place.parts) > 2 else place.parts[0]
-        if path.is_file() and not path.is_symlink() and top not in LEFT_OUT and not top.startswith("."):
-            yield place
+    names = [*SERVED]
+    if run.exported:
+        programs = tuple(said["file"] for said in Manifest.read(run.path).programs.values())
+        here = sorted(path.name for path in run.path.iterdir())
+        names += [name for name in here if name.startswith(programs)]  # one may have weights beside it
+    for name in names:
+        path = run.path / name
+        if path.is_file() and not path.is_symlink():
+            yield Path(name)
+    for member in run.members:
+        yield from (Path("members", member.path.name, place) for place in _files(member))
 
 
 def _copy(run: Run, model: Path) -> None:
@@ -249,10 +266,10 @@ def _archive(model: Path, folder: Path, address: Address) -> str:
         outer: Any = gzip.GzipFile("", "wb", 6, file, mtime=0) if compressed else file
         with tarfile.open(fileobj=outer, mode="w", format=tarfile.PAX_FORMAT) as archive:
             for path in sorted(path for path in model.rglob("*") if path.is_file()):
-                data = path.read_bytes()
                 entry = tarfile.TarInfo(f"{address.name}/{path.relative_to(model)}")
-                entry.size, entry.mode = len(data), 0o644
-                archive.addfile(entry, io.BytesIO(data))
+                entry.size, entry.mode = path.stat().st_size, 0o644
+                with path.open("rb") as content:
+                    archive.addfile(entry, content)
         if compressed:
             outer.close()
     return address.file
@@ -260,9 +277,10 @@ def _archive(model: Path, folder: Path, address: Address) -> str:
 
 def _upload(archive: Path, address: Address) -> str:
     """The command that puts the archive where it is fetched from."""
-    path = address.place.removeprefix("file://")
-    return {"s3": f"aws s3 cp {archive} {address.place}", "gs": f"gcloud storage cp {archive} {address.place}",
-            "file": f"cp {archive} {path}"}.get(address.scheme, f"put {archive} at {address.place}")  # fmt: skip
+    place = address.shown
+    path = place.removeprefix("file://")
+    return {"s3": f"aws s3 cp {archive} {place}", "gs": f"gcloud storage cp {archive} {place}",
+            "file": f"cp {archive} {path}"}.get(address.scheme, f"put {archive} at {place}")  # fmt: skip
 
 
 __all__ = ["Deployment", "Wishes", "deploy"]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flambeau.core.errors import FlambeauError, RunError
+from flambeau.deployment.package import normal
 
 PROGRAM = "import sys; from flambeau.deployment import probe; probe.alone(sys.argv[1:])"
 OWN = ("flambeau", "flambeau-onnx")
@@ -66,7 +67,7 @@ def imported() -> list[str]:
     """Installed packages of which modules are imported here, by the names that they are installed by."""
     modules = {name.partition(".")[0] for name in sys.modules}
     named = {one for top, all_ in packages_distributions().items() if top in modules for one in all_}
-    return sorted({name.lower().replace("_", "-") for name in named} - {*OWN})
+    return sorted({normal(name) for name in named} - {*OWN})
 
 
 def alone(arguments: Sequence[str]) -> None:

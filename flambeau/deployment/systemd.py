@@ -72,6 +72,8 @@ place="${{PREFIX:-}}{place}"
 mkdir -p "$place"
 {python} -m venv "$place/venv"
 {torch}"$place/venv/bin/pip" install --no-cache-dir -c constraints.txt {installs}
+# of a wheel of the same version pip takes the one that is there
+"$place/venv/bin/pip" install --no-cache-dir --no-deps --force-reinstall {wheel}
 {copies}mkdir -p "${{PREFIX:-}}/etc/systemd/system"
 cp {name}.service "${{PREFIX:-}}/etc/systemd/system/{name}.service"
 echo "next: systemctl daemon-reload && systemctl enable {name} && systemctl restart {name}"
@@ -96,7 +98,7 @@ def systemd(plan: Plan) -> Files:
     return {
         f"{plan.name}.service": UNIT.format(**common, **bounds, command=command),
         "install.sh": INSTALL.format(**common, place=place, python=f"python{plan.python}", torch=torch, copies=copies,
-                                     installs=shlex.join(plan.installs)),
+                                     installs=shlex.join(plan.installs), wheel=shlex.quote(f"./{plan.wheel}")),
     }  # fmt: skip
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
-import io
+import dataclasses
+import heapq
+import itertools
 import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from flambeau.core.errors import DataError, UsageError
-from flambeau.core.files import write_atomic
+from flambeau.core.files import disk_full_named, write_atomic
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data.grouping import PRESENT
 from flambeau.fields import Field
@@ -24,6 +30,8 @@ from flambeau.run import Run
 
 STRANGE = 0.99
 """Rows that are stranger than this share of the training's are drifted."""
+CHUNK = 256
+"""Rows whose inputs are held at one time, beside those that are chosen so far."""
 ENDINGS = ((b"\x89PNG", ".png"), (b"\xff\xd8\xff", ".jpg"), (b"GIF8", ".gif"), (b"BM", ".bmp"), (b"RIFF", ".wav"),
            (b"fLaC", ".flac"), (b"OggS", ".ogg"), (b"ID3", ".mp3"), (b"II*\0", ".tif"), (b"MM\0*", ".tif"))  # fmt: skip
 
@@ -44,58 +52,97 @@ def collect(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError("the folder is not empty", where=out, fix="give another --out")
     name, version = named(run, tables, model)
-    rows = [*tables.read(name, version, since, inputs=True)]
+    stream = tables.read(name, version, since, inputs=True)
+    rows = [*itertools.islice(stream, CHUNK)]
     if not rows:
         raise DataError("the log has no inputs of this run", where=str(tables),
                         fix="serve it with --log … --log-inputs")  # fmt: skip
     predictor = Predictor.load(run, reporter=reporter)
-    readable: list[tuple[Logged, dict[str, Any]]] = []
-    for row in rows:
-        try:
-            readable.append((row, raw_of(predictor, row.input)))
-        except DataError:
-            continue
-    answered = [(row, values) for row, values in readable if row.answered]
-    others = [(row, values) for row, values in readable if not row.answered]
-    reasons: dict[str, str] = {}
-    sure = sorted((row for row, _ in others if row.confidence is not None), key=lambda row: row.confidence or 0)
-    for row in sure[:unsure]:
-        reasons[row.id] = "unsure"
-    for id in _strangest(run, predictor, others, drifted, reporter):
-        reasons[id] = f"{reasons[id]}, drifted" if id in reasons else "drifted"
-    chosen = [(row, values) for row, values in others if row.id in reasons]
-    columns = predictor.columns
-    target = predictor.target or "target"
-    (out / "files").mkdir(parents=True)
-    head = [*columns, target]
-    _write(out / "train.csv", head, [[*_cells(predictor, v, out, row.id), _cell(row.target)] for row, v in answered])
-    guesses = [[_cell(row.output.get("label")), row.confidence, reasons[row.id], row.id] for row, _ in chosen]
-    cells = [_cells(predictor, values, out, row.id) for row, values in chosen]
-    _write(
-        out / "label.csv",
-        [*columns, "guess", "confidence", "why", "id"],
-        [[*a, *b] for a, b in zip(cells, guesses, strict=True)],
-    )
-    if not any((out / "files").iterdir()):
-        (out / "files").rmdir()
+    columns, target = predictor.columns, predictor.target or "target"
+    strange = _strangeness(run, predictor, reporter) if drifted > 0 else None
+    read, answered = 0, 0
+    surest, strangest = _Few(unsure), _Few(drifted)
+    with _table(out, "train.csv", [*columns, target]) as train:
+        while rows:
+            others: list[_Row] = []
+            for row in rows:
+                read += 1
+                try:
+                    values = raw_of(predictor, row.input)
+                except DataError:
+                    continue
+                if row.answered:
+                    train.writerow([*_cells(predictor, values, out, row.id), _cell(row.target)])
+                    answered += 1
+                else:
+                    others.append(_Row(read, dataclasses.replace(row, input=None), values))
+            for one in others:
+                if one.row.confidence is not None:
+                    surest.offer(-one.row.confidence, one)
+            if others and strange is not None:
+                for one, how in zip(others, strange([one.values for one in others]), strict=True):
+                    if how >= STRANGE:
+                        strangest.offer(float(how), one)
+            rows = [*itertools.islice(stream, CHUNK)]
+    chosen: dict[int, tuple[_Row, list[str]]] = {}
+    for few, reason in ((surest, "unsure"), (strangest, "drifted")):
+        for one in few.rows:
+            chosen.setdefault(one.number, (one, []))[1].append(reason)
+    with _table(out, "label.csv", [*columns, "guess", "confidence", "why", "id"]) as label:
+        for _, (one, reasons) in sorted(chosen.items()):
+            row = one.row
+            guess = [_cell(row.output.get("label")), row.confidence, ", ".join(reasons), row.id]
+            label.writerow([*_cells(predictor, one.values, out, row.id), *guess])
     return {"out": str(out), "train": str(out / "train.csv"), "label": str(out / "label.csv"), "target": target,
-            "inputs": columns, "answered": len(answered), "unsure": sum("unsure" in r for r in reasons.values()),
-            "drifted": sum("drifted" in r for r in reasons.values())}  # fmt: skip
+            "inputs": columns, "answered": answered, "unsure": len(surest.rows),
+            "drifted": len(strangest.rows)}  # fmt: skip
 
 
-def _strangest(
-    run: Run, predictor: Predictor, rows: list[tuple[Logged, dict[str, Any]]], most: int, reporter: Reporter
-) -> list[str]:
-    """The rows that the model sees least like those of the training."""
+@dataclass
+class _Row:
+    """A logged row that nobody has answered, by its place in the log, and its raw values."""
+
+    number: int
+    row: Logged
+    values: dict[str, Any]
+
+
+class _Few:
+    """Of all rows that are offered the `most` with the largest keys, the earlier of equal ones."""
+
+    def __init__(self, most: int):
+        self.most = most
+        self._heap: list[tuple[float, int, _Row]] = []
+
+    def offer(self, key: float, row: _Row) -> None:
+        """Takes a row, if it is among them."""
+        if self.most > 0:
+            heapq.heappush(self._heap, (key, -row.number, row))
+            if len(self._heap) > self.most:
+                heapq.heappop(self._heap)
+
+    @property
+    def rows(self) -> list[_Row]:
+        """Those."""
+        return [row for _, _, row in self._heap]
+
+
+def _strangeness(
+    run: Run, predictor: Predictor, reporter: Reporter
+) -> Callable[[list[dict[str, Any]]], np.ndarray] | None:
+    """What tells of raw values how little the model sees them like rows of the training; None where nothing can."""
     before = reference(run, predictor, reporter)
-    if before is None or before.embedding is None or not rows or predictor.parts != [predictor]:
-        return []
-    vectors = np.asarray(predictor.embed([values for _, values in rows]))
-    if vectors.shape[1] != before.embedding.shape[1]:
-        return []
-    strange = strangeness(before.embedding, vectors)
-    order = np.argsort(-strange, kind="stable")[:most]
-    return [rows[i][0].id for i in order.tolist() if strange[i] >= STRANGE]
+    if before is None or before.embedding is None or predictor.parts != [predictor]:
+        return None
+    ours = before.embedding
+
+    def strange(values: list[dict[str, Any]]) -> np.ndarray:
+        vectors = np.asarray(predictor.embed(values))
+        if vectors.shape[1] != ours.shape[1]:
+            return np.zeros(len(values))
+        return strangeness(ours, vectors)
+
+    return strange
 
 
 def _cells(predictor: Predictor, values: dict[str, Any], out: Path, id: str) -> list[Any]:
@@ -109,6 +156,7 @@ def _cells(predictor: Predictor, values: dict[str, Any], out: Path, id: str) -> 
             if field.reads_files and isinstance(value, bytes):
                 ending = next((e for magic, e in ENDINGS if value.startswith(magic)), min(field.suffixes))
                 path = Path("files") / f"{id}{ending}"
+                (out / "files").mkdir(exist_ok=True)
                 write_atomic(out / path, value)
                 value = str(path)
             cells.append(_cell(value))
@@ -119,9 +167,16 @@ def _cell(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else value
 
 
-def _write(path: Path, head: list[str], rows: list[list[Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(head)
-    writer.writerows(rows)
-    write_atomic(path, text.getvalue().encode())
+@contextlib.contextmanager
+def _table(out: Path, name: str, head: list[str]) -> Iterator[Any]:
+    """Writes a CSV file row by row, which has its name once it is whole."""
+    out.mkdir(parents=True, exist_ok=True)
+    temporary = out / f".{name}.tmp"
+    with disk_full_named(out / name):
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(head)
+            yield writer
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(out / name)

@@ -44,9 +44,13 @@ class Channel:
             Problem: it refuses, or has ended.
         """
         self._count += 1
-        future = self._open[self._count] = asyncio.get_running_loop().create_future()
-        self._send({"ask": what, "id": self._count, "about": about})
-        return await future
+        number = self._count
+        self._send({"ask": what, "id": number, "about": about})
+        future = self._open[number] = asyncio.get_running_loop().create_future()
+        try:
+            return await future
+        finally:
+            self._open.pop(number, None)
 
     def close(self) -> None:
         """Ends this end."""
@@ -59,22 +63,27 @@ class Channel:
         self._writer.write(json.dumps(told).encode() + b"\n")
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            while line := await reader.readline():
-                told = json.loads(line)
-                if "ask" in told:
-                    task = asyncio.create_task(self._reply(told))
-                    self._tasks.add(task)
-                    task.add_done_callback(self._tasks.discard)
-                elif (future := self._open.pop(told["id"], None)) and not future.done():
-                    if problem := told.get("problem"):
-                        future.set_exception(Problem(*problem))
-                    else:
-                        future.set_result(told["value"])
-        self._ended = True
-        for future in self._open.values():
-            if not future.done():
-                future.set_exception(overloaded("a process of the server has ended"))
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                while line := await reader.readline():
+                    told = json.loads(line)
+                    if "ask" in told:
+                        task = asyncio.create_task(self._reply(told))
+                        self._tasks.add(task)
+                        task.add_done_callback(self._tasks.discard)
+                    elif (future := self._open.pop(told["id"], None)) and not future.done():
+                        if problem := told.get("problem"):
+                            future.set_exception(Problem(*problem))
+                        else:
+                            future.set_result(told["value"])
+        except ValueError:
+            log.exception("another process has sent what is no line of JSON, or too long a one")
+        finally:
+            self._ended = True
+            self.close()  # so that the other learns of it too
+            for future in [*self._open.values()]:
+                if not future.done():
+                    future.set_exception(overloaded("a process of the server has ended"))
 
     async def _reply(self, told: dict[str, Any]) -> None:
         reply: dict[str, Any] = {"id": told["id"]}

@@ -133,17 +133,17 @@ class Connection(H11Protocol):
     def _answer(self, problem: Problem) -> None:
         """Answers without the application, if nothing has been said yet, and closes."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            body = problem.body()
+            body, id = problem.body(), request_id(None)
             lines = [
                 f"HTTP/1.1 {problem.status} {STATUS_PHRASES[problem.status].decode()}",
                 "content-type: application/json", f"content-length: {len(body)}", "connection: close",
-                f"{ID_HEADER}: {request_id(None)}",
+                f"{ID_HEADER}: {id}",
                 *(f"{name.lower()}: {value}" for name, value in problem.headers.items()),
             ]  # fmt: skip
             self.transport.write("\r\n".join([*lines, "", ""]).encode() + body)
             self.metrics.request("", "", "", problem.status, seconds := self.loop.time() - self.since)
             self.metrics.rejection(problem.code, problem.status)
-            note_access("-", "-", problem.status, seconds, client=self.address)
+            note_access("-", "-", problem.status, seconds, client=self.address, id=id)
         self.transport.close()
 
     def _unsupported_upgrade_warning(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from flambeau.production.log import PredictionLog
 
 ID = r"^[0-9a-f]{32}$"
+WRITTEN_SECONDS, LOOK_SECONDS = 1.0, 0.1
+"""So much later a prediction of another process may be known, which writes in batches; between two looks."""
 
 
 class FeedbackBody(BaseModel):
@@ -55,8 +59,11 @@ def add_routes(app: FastAPI, registry: Registry, kept_in: PredictionLog, refusal
     ) -> Taken:
         service = registry.model(model).current.service
         target = await service.in_thread(_target, service, await read_json(request))
-        if not await service.in_thread(kept_in.knows, id):
-            raise Problem(404, "not-found", f"no prediction {id} is in the log")
+        end = time.monotonic() + WRITTEN_SECONDS
+        while not await service.in_thread(kept_in.knows, id):  # another process may have answered, and write it yet
+            if time.monotonic() > end:
+                raise Problem(404, "not-found", f"no prediction {id} is in the log")
+            await asyncio.sleep(LOOK_SECONDS)
         kept_in.answer(id, target)
         return Taken(id=id)
 

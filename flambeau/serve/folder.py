@@ -14,6 +14,8 @@ from flambeau.serve.problems import Problem
 log = logging.getLogger(__name__)
 SECONDS = 1.0
 """Between two looks."""
+PASSING = (429, 503, 504)
+"""What says nothing against a version: such as that no worker is ready."""
 
 
 class Newest(NamedTuple):
@@ -25,7 +27,8 @@ class Newest(NamedTuple):
 
 class ModelFolder:
     """Versions are numbers; a new one is put there under another name and renamed, so that it is whole when it is seen.
-    What cannot be loaded is named in the log, and looked at again when it has changed. Nothing is unloaded.
+    What cannot be loaded is named in the log, and looked at again when it has changed, or at once where the server was
+    only too busy for it. Nothing is unloaded.
 
     Args:
         path: the folder; a model each in a folder of its name.
@@ -35,6 +38,7 @@ class ModelFolder:
         self.path = path
         self._loaded: set[Path] = set()
         self._failed: dict[Path, int] = {}
+        self._postponed: set[Path] = set()
 
     def newest(self) -> dict[str, Newest]:
         """The newest version of each model, by name.
@@ -70,6 +74,8 @@ class ModelFolder:
                     await self._load(load, name, version, path)
             except UsageError as error:
                 log.error("%s", error)
+            except Exception:
+                log.exception("the folder of models could not be looked at; it is again")
 
     async def _load(self, load: Callable[[str, str, str], Awaitable[Any]], name: str, version: str, path: Path) -> None:
         if path in self._loaded:
@@ -82,4 +88,9 @@ class ModelFolder:
             await load(name, str(path), version)
             self._loaded.add(path)
         except (OSError, Problem) as error:
+            if isinstance(error, Problem) and error.status in PASSING:
+                del self._failed[path]
+                if path in self._postponed:
+                    return
+                self._postponed.add(path)
             log.error("version %s of '%s' is not served: %s", version, name, error)

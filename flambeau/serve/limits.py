@@ -98,6 +98,11 @@ class Limits:
             if not value > 0:
                 raise UsageError(f"the limit {entry.name} is {value}", expected="a number above 0")
 
+    @property
+    def drain(self) -> float:
+        """Seconds that what is being answered when the server stops may still take."""
+        return max(self.timeout, self.text_timeout)
+
 
 @dataclass(eq=False)
 class _Upload:

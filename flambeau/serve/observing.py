@@ -88,15 +88,20 @@ class Observed:
 
 
 def note_access(
-    method: str, path: str, status: int, seconds: float, model: str = "", version: str = "", client: str = ""
-) -> None:
-    """A line of a request that has been answered, to whoever wants such lines."""
+    method: str, path: str, status: int, seconds: float, model: str = "", version: str = "", client: str = "",
+    id: str = "",
+) -> None:  # fmt: skip
+    """A line of a request that has been answered, to whoever wants such lines.
+
+    Args:
+        id: of the request, where it is not REQUEST_ID.
+    """
     if access.isEnabledFor(logging.INFO):
         fields = {"client": client, "method": method, "path": path, "status": status,
                   "ms": round(1e3 * seconds, 1), "model": model, "version": version}  # fmt: skip
         access.info(
             '%s "%s %s" %d %.1f ms %s', client or "-", method, path, status, 1e3 * seconds,
-            f"{model}/{version}" if model else "-", extra={"fields": fields},
+            f"{model}/{version}" if model else "-", extra={"fields": fields, "request": id},
         )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
 log = logging.getLogger(__name__)
-ASKING = re.compile(r"/(?:v1/)?predict|/v2/models/(?P<model>[^/]+)(?:/versions/[^/]+)?/infer")
+ASKING = re.compile(r"/(?:v1/)?predict|/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?/infer")
 """The paths at which a model is asked."""
 MOST_SHADOWED = 64
 """Requests that a shadow is asked beside others at a time; further ones it does not see."""
@@ -215,9 +215,13 @@ class Registry:
         """Why a request that asks a model would be answered too late, told from its path and query alone."""
         if not (asking := ASKING.fullmatch(scope["path"])):
             return None
-        name = asking["model"] or parse_qs(scope["query_string"].decode("latin-1")).get("model", [None])[0]
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        name, version = (asking[key] or query.get(key, [None])[0] for key in ("model", "version"))
         model = self.models.get(name) if name else next(iter(self.models.values()))
-        return model.current.service.late() if model else None
+        if model is None:
+            return None
+        asked = next((one for one in model.roles.values() if one.name == version), None if version else model.current)
+        return asked.service.late() if asked else None
 
     @contextlib.asynccontextmanager
     async def answering(self, name: str | None = None, version: str | None = None) -> AsyncIterator[Version]:

@@ -280,7 +280,7 @@ async def serving(
     try:
         yield
     finally:
-        await server.stop(limits.timeout)
+        await server.stop(limits.drain)
 
 
 def check_installed() -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import uvicorn
 
+from flambeau.core import plugins
 from flambeau.core.errors import UsageError
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.predictor import Predictor
@@ -26,7 +27,7 @@ from flambeau.serve.app import create_app
 from flambeau.serve.connection import connections
 from flambeau.serve.folder import ModelFolder
 from flambeau.serve.keys import Keys
-from flambeau.serve.limits import Limits
+from flambeau.serve.limits import LINGER_SECONDS, Limits
 from flambeau.serve.metrics import Metrics
 from flambeau.serve.observing import write_logs
 
@@ -111,7 +112,10 @@ class Server(uvicorn.Server):
         kind: Any = config.http_protocol_class
         made = partial(kind, config=config, server_state=self.server_state,
                        app_state=self.lifespan.state)  # fmt: skip
-        greeted = (loop.connect_accepted_socket(made, one, ssl=config.ssl) for one in crowd)
+        patience = LINGER_SECONDS if config.ssl else None  # one that never begins its handshake holds nobody up
+        greeted = (
+            loop.connect_accepted_socket(made, one, ssl=config.ssl, ssl_handshake_timeout=patience) for one in crowd
+        )
         await asyncio.gather(*greeted, return_exceptions=True)
         state = self.server_state
         state.default_headers = [*state.default_headers, (b"connection", b"close")]
@@ -258,7 +262,8 @@ def build(of: Building) -> tuple[FastAPI, uvicorn.Config]:
     )  # fmt: skip
     config = uvicorn.Config(
         app, http=connections(limits, metrics), ws="none", lifespan="on", log_config=None, access_log=False,
-        server_header=False, proxy_headers=False, timeout_graceful_shutdown=int(limits.timeout) + 1,
+        server_header=False, proxy_headers=False, timeout_graceful_shutdown=int(limits.drain) + 1,
+        loop="asyncio",  # uvloop does not share a listening socket among processes as `Shared` does
         timeout_keep_alive=int(limits.keep_alive) + 1,  # ours comes first
         ssl_certfile=doors.tls_cert, ssl_keyfile=doors.tls_key,
     )  # fmt: skip
@@ -334,7 +339,8 @@ def _run_workers(
         url = kept_in.tables.url.render_as_string(hide_password=False)
         place = (url, kept_in.folder, kept_in.settings)
         kept_in.tables.engine.dispose()
-    plan = worker.Plan(limits, _titled(title, named), doors, host, threads_each(workers), logs, place)
+    plan = worker.Plan(limits, _titled(title, named), doors, host, threads_each(workers), logs, place,
+                       tuple(plugins.places()))  # fmt: skip
     listener = _listen(host, port)
     _warn(listener, doors, reporter)
     number = listener.getsockname()[1]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from flambeau.core import plugins
 from flambeau.core.errors import FlambeauError, UsageError
 from flambeau.predictor import Predictor
 from flambeau.serve import heap
@@ -39,6 +40,7 @@ class Plan:
     Attributes:
         threads: that torch computes with.
         log: the place of the log of predictions with its password, the folder where it waits, its settings.
+        plugins: files of plug-ins, which a process of its own has not loaded.
     """
 
     limits: Limits
@@ -48,6 +50,7 @@ class Plan:
     threads: int
     logs: Literal["", "text", "json"] = ""
     log: tuple[str, Path, LogSettings] | None = None
+    plugins: tuple[str, ...] = ()
 
 
 class Shared(socket.socket):
@@ -125,6 +128,7 @@ def main(plan: Plan, states: list[dict[str, Any]], listener: socket.socket, end:
     torch.set_num_threads(plan.threads)
     joined = Joined(end, [ModelState(**state) for state in states])
     try:
+        plugins.load(plan.plugins)
         first = {state.name: rebuilding(state)[0] for state in joined._states}
         building = Building(
             predictors={name: Predictor.load(one.source) for name, one in first.items()},

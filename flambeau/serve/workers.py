@@ -34,7 +34,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 QUICK, LONGEST_PAUSE = 10.0, 30.0
 """A worker that dies before so many seconds is replaced after a pause, which doubles up to the other."""
 SCRAPE_SECONDS = 2.0
-"""That a worker has to tell its figures; then what it told last counts."""
+"""That a worker has to tell its figures, then what it told last counts; or its models."""
 
 
 class Member:
@@ -69,7 +69,7 @@ class Workers:
         self.number, self.plan, self.listener, self.folder = number, plan, listener, folder
         self.models = [*states]
         self.members: list[Member] = []
-        self.restarts = 0
+        self._started = 0
         self._names = {state.name: {one.version for one in state.versions} for state in states}
         self._past: list[Family] = []
         self._metrics = Metrics()
@@ -132,7 +132,8 @@ class Workers:
         members = [*self.members]
         for member in members:
             member.process.terminate()
-        patience = max(self.plan.limits.timeout, LINGER_SECONDS) + LINGER_SECONDS
+        limits, over_grpc = self.plan.limits, self.plan.doors.grpc_port is not None
+        patience = max(limits.drain, LINGER_SECONDS) + LINGER_SECONDS + over_grpc * limits.drain  # which stops last
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 for member in members:
@@ -146,10 +147,20 @@ class Workers:
     # -- the workers --------------------------------------------------------------------------------------------------
 
     async def _fill(self) -> None:
-        """Starts as many as are missing, and waits until each is ready or has ended."""
-        fresh = [await self._spawn() for _ in range(self.number - len(self.members))]
-        for member in fresh:
-            await member.settled.wait()
+        """Starts as many as are missing, and waits until each is ready or has ended. Nothing is changed meanwhile: it
+        would pass those by that are not ready yet.
+
+        Raises:
+            OSError: one cannot be started, such as for want of memory or files.
+        """
+        async with self._changing:
+            fresh: list[Member] = []
+            try:
+                for _ in range(self.number - len(self.members)):
+                    fresh.append(await self._spawn())
+            finally:
+                for member in fresh:
+                    await member.settled.wait()
 
     async def _spawn(self) -> Member:
         ours, theirs = socket.socketpair()
@@ -157,8 +168,17 @@ class Workers:
         process = self._context.Process(
             target=worker.main, args=(self.plan, states, self.listener, theirs), name="flambeau-worker", daemon=True
         )
-        process.start()
-        theirs.close()
+        try:
+            process.start()
+        except EOFError:  # the process that forks them is gone; the next try starts another
+            ours.close()
+            raise OSError("it has not been forked") from None
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self._started += 1
         member = Member(process, self._answer)
         self.members.append(member)
         asyncio.get_running_loop().add_reader(process.sentinel, self._ended, member)
@@ -175,10 +195,7 @@ class Workers:
         member.ended.set()
         if self._stopped is not None and not self._stopped.done() and member.ready:
             log.error("worker %s has died (%s) and is replaced", member.process.pid, member.process.exitcode)
-        if time.monotonic() - member.born < QUICK:
-            self._pause = min(max(1.0, 2 * self._pause), LONGEST_PAUSE)
-        else:
-            self._pause = 0.0
+        self._pause = self._longer() if time.monotonic() - member.born < QUICK else 0.0
         self._last = member
         self._missing.set()
 
@@ -188,9 +205,15 @@ class Workers:
             self._missing.clear()
             while len(self.members) < self.number:
                 await asyncio.sleep(self._pause)
-                async with self._changing:
-                    self.restarts += self.number - len(self.members)
+                try:
                     await self._fill()
+                except OSError as error:
+                    self._pause = self._longer()
+                    log.error("a worker cannot be started (%s); again in %g s", error, self._pause)
+
+    def _longer(self) -> float:
+        """The next pause."""
+        return min(max(1.0, 2 * self._pause), LONGEST_PAUSE)
 
     def _failure(self) -> UsageError:
         about = self._last.failure if self._last is not None else None
@@ -262,8 +285,7 @@ class Workers:
 
         async def one(member: Member) -> list[Family]:
             with contextlib.suppress(TimeoutError, Problem):
-                async with asyncio.timeout(SCRAPE_SECONDS):
-                    member.told = await member.channel.ask("told")
+                member.told = await _asked(member, "told")
             return member.told
 
         ready = [member for member in self.members if member.ready]
@@ -271,13 +293,24 @@ class Workers:
 
     async def _of_all(self, what: str) -> list[Any]:
         ready = [member for member in self.members if member.ready]
-        answers = await asyncio.gather(*(one.channel.ask(what) for one in ready), return_exceptions=True)
+        answers = await asyncio.gather(*(_asked(one, what) for one in ready), return_exceptions=True)
         return [answer for answer in answers if not isinstance(answer, BaseException)]
 
     def _readings(self) -> Iterable[Any]:
         ready = sum(member.ready for member in self.members)
         yield gauge("flambeau_workers", "Processes that answer.", (), [((), ready)])
-        yield count("flambeau_worker_restarts", "Workers that were started in place of others.", self.restarts)
+        yield count("flambeau_worker_restarts", "Workers that were started in place of others.",
+                    max(0, self._started - self.number))  # fmt: skip
+
+
+async def _asked(member: Member, what: str) -> Any:
+    """What a worker tells.
+
+    Raises:
+        TimeoutError: it does not within SCRAPE_SECONDS. Problem: it refuses, or has ended.
+    """
+    async with asyncio.timeout(SCRAPE_SECONDS):
+        return await member.channel.ask(what)
 
 
 def threads_each(number: int) -> int:

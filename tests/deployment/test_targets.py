@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shutil
+import socket
+import stat
 import subprocess
 import sys
 from importlib.resources import files
@@ -14,11 +17,13 @@ from typing import Any
 
 import pytest
 import yaml
+from forkserver import Forkserver
 
-from flambeau.cli.main import run as flambeau
+import flambeau as fb
+from flambeau.cli.main import run as command
 from flambeau.deployment import TARGETS, Plan
 from flambeau.deployment.docker import dockerfile
-from flambeau.deployment.making import Deployment
+from flambeau.deployment.making import SERVED, Deployment
 
 VERSIONS = ("1.29", "1.33", "1.36")
 """Of Kubernetes: of some years ago, and new."""
@@ -166,7 +171,9 @@ def test_a_service_of_systemd_is_verified_and_exposes_little(plan: Plan, tmp_pat
     assert (
         '"/opt/small/plugins/own part.py"' in made["small.service"] and "SuccessExitStatus=143" in made["small.service"]
     )
-    assert subprocess.run(["sh", "-n"], input=made["install.sh"], text=True).returncode == 0
+    script = made["install.sh"]
+    assert subprocess.run(["sh", "-n"], input=script, text=True).returncode == 0
+    assert f'pip" install --no-cache-dir --no-deps --force-reinstall ./{plan.wheel}\n' in script
 
 
 def test_what_is_written_holds_what_serving_needs_and_no_data(deployment: Deployment, composed: dict[str, Any]) -> None:
@@ -178,6 +185,53 @@ def test_what_is_written_holds_what_serving_needs_and_no_data(deployment: Deploy
     assert not any(pin.startswith("pytest==") for pin in pins)
     assert deployment.archive is not None and not (deployment.out / "model").exists()
     assert deployment.next[0] == f"aws s3 cp {deployment.archive} s3://models/small.tar.gz"
+
+
+def test_a_folder_is_made_anew_with_its_passwords_and_without_what_lies_in_the_run(
+    small_run: Path, tmp_path: Path
+) -> None:
+    run, out = tmp_path / "run", tmp_path / "out"
+    shutil.copytree(small_run, run, ignore=shutil.ignore_patterns("deploy"))
+    for name in ("watch.prom", "predictions.db"):
+        (run / name).write_text("secret")
+    before = os.umask(0o077)
+    try:
+        first = fb.deploy(run, "compose", out)
+        (out / ".env").write_text("POSTGRES_PASSWORD=mine\n")
+        (out / "prometheus.yml").unlink()
+        fb.deploy(run, "compose", out, overwrite=True)
+    finally:
+        os.umask(before)
+    assert (out / ".env").read_text() == "POSTGRES_PASSWORD=mine\n" and (out / "prometheus.yml").exists()
+    assert {path.name for path in (out / "model").iterdir()} <= {*SERVED}
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (out, *out.rglob("*"))}
+    assert modes.pop(out / ".env") == 0o600
+    assert all(mode == (0o755 if path.is_dir() else 0o644) for path, mode in modes.items())
+    assert ".env" in first.files
+
+
+def test_two_plug_ins_of_one_name_are_refused(flambeau: Forkserver, small_run: Path, tmp_path: Path) -> None:
+    words = []
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "own.py").touch()
+        words += ["--plugin", tmp_path / folder / "own.py"]
+    refused = flambeau("deploy", small_run, "--target", "docker", "--out", "out", *words, cwd=tmp_path)
+    assert refused.status == 2 and "two plug-ins are called own.py" in refused.told
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_health_check_asks_no_proxy(plan: Plan) -> None:
+    check = json.loads(re.findall(r"(?m)^    CMD (.*)$", dockerfile(plan)["Dockerfile"])[0])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        code = check[2].replace(f":{plan.port}/", f":{listener.getsockname()[1]}/")
+        asking = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "http_proxy": "http://127.0.0.1:9"})
+        listener.settimeout(60)
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.recv(1024).startswith(b"GET /readyz ")
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        assert asking.wait(60) == 0
 
 
 @pytest.mark.parametrize(
@@ -200,7 +254,7 @@ def test_what_cannot_be_deployed_is_told_in_a_line(
 ) -> None:
     before = sorted(small_run.rglob("*"))
     words = [word.replace("{run}", str(small_run)) for word in given]
-    assert flambeau(["deploy", str(small_run), *words]) == 2
+    assert command(["deploy", str(small_run), *words]) == 2
     said = capsys.readouterr().err.strip().splitlines()
     assert told in said[-1] and len(said) <= 2
     assert sorted(small_run.rglob("*")) == before, "nothing is left of it"

@@ -71,6 +71,17 @@ def test_each_prediction_and_its_feedback_is_in_the_log(wine: Path, tmp_path: Pa
     assert log.counts == logs.Counts(written=3)
 
 
+def test_feedback_finds_what_another_process_has_just_answered(wine: Path, tmp_path: Path) -> None:
+    one, other = (PredictionLog(LogTables(str(tmp_path / "log.db")), tmp_path / name) for name in "ab")
+    with background_server(wine, kept_in=one) as url:
+        ask(url, [13.2, 1.8])
+        other.start()
+        id = other.note("wine", "v", [13.2, 1.8], {"label": "grower 1"}, 0.1)  # which it writes in half a second
+        assert httpx.post(f"{url}/v1/feedback/{id}", json={"target": "grower 1"}, timeout=60).status_code == 202
+        other.close()
+    assert [row.target for row in kept(str(tmp_path / "log.db")) if row.id == id] == ["grower 1"]
+
+
 def test_without_a_log_there_are_no_ids(wine: Path) -> None:
     with background_server(wine) as url:
         assert "id" not in ask(url, [13.2, 1.8])[0]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +15,12 @@ import numpy as np
 import pytest
 
 import flambeau as fb
-from flambeau.serve import Doors, ModelFolder, background_server
+from flambeau.serve import Doors, Limits, ModelFolder, background_server
+from flambeau.serve.limits import DEADLINE
+from flambeau.serve.metrics import Metrics
+from flambeau.serve.problems import Problem
+from flambeau.serve.registry import Registry, Version
+from flambeau.serve.service import Service
 
 KEY = "a" * 20
 ADMIN = {"X-API-Key": KEY}
@@ -164,3 +171,38 @@ def test_a_folder_of_models_is_watched(runs: list[Path], tmp_path: Path, blank: 
             if seen == {(200, "10"), (200, "2")}:
                 break
         assert seen == {(200, "10"), (200, "2")}
+
+
+def test_a_version_is_tried_again_where_the_server_was_only_busy(tmp_path: Path) -> None:
+    (tmp_path / "m" / "2").mkdir(parents=True)
+    outcomes = [Problem(503, "overloaded", "no worker is ready"), None, Problem(422, "not-loaded", "damaged")]
+    asked = []
+
+    async def load(name: str, source: str, version: str) -> None:
+        asked.append((name, version))
+        if outcome := outcomes[len(asked) - 1]:
+            raise outcome
+
+    async def looks() -> None:
+        folder = ModelFolder(tmp_path)
+        for version in ("2", "2", "2", "3", "3"):
+            (place := tmp_path / "m" / version).mkdir(exist_ok=True)
+            await folder._load(load, "m", version, place)
+
+    asyncio.run(looks())
+    assert asked == [("m", "2"), ("m", "2"), ("m", "3")]
+
+
+def test_a_request_is_refused_by_the_pace_of_the_version_that_it_asks(predictor: fb.Predictor) -> None:
+    slow, quick = (Service(predictor, Limits(), "m") for _ in range(2))
+    registry = Registry({"m": slow}, lambda name, source: quick, {}, {}, Metrics())
+    registry.models["m"].previous = Version("m", "2", quick)
+    slow.pace, slow.underway = 60.0, 8
+
+    def late(query: str, path: str = "/v1/predict") -> bool:
+        return registry.late({"path": path, "query_string": query.encode()}) is not None
+
+    token = DEADLINE.set(time.monotonic() + 30)
+    assert late("") and late("model=m&version=1") and not late("version=2") and not late("version=none")
+    assert late("", "/v2/models/m/infer") and not late("", "/v2/models/m/versions/2/infer")
+    DEADLINE.reset(token)

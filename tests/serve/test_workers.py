@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,14 +21,18 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+from forkserver import Forkserver
 from scraping import scrape, value
 
 import flambeau as fb
 from flambeau.core.errors import UsageError
 from flambeau.serve import run_server
+from flambeau.serve.channel import Channel
+from flambeau.serve.problems import Problem
 
 WORKERS, CLIENTS = 2, 4
 KEY = "a" * 20
+PLUGINS = Path(__file__).parents[2] / "examples" / "plugins"
 PNG = {"Content-Type": "image/png"}
 PATIENCE = 60
 
@@ -46,10 +52,10 @@ def runs(digits: tuple[np.ndarray, list[str]], tmp_path_factory: pytest.TempPath
 class Serving:
     """A server of several workers, as the command line starts it."""
 
-    def __init__(self, run: Path, log: Path):
+    def __init__(self, run: Path, log: Path, *more: str):
         self.said = log.open("w+")
         command = [sys.executable, "-m", "flambeau", "serve", f"m={run}", "--workers", str(WORKERS), "--port", "0",
-                   "--log-json", "--json"]  # fmt: skip
+                   "--log-json", "--json", *more]  # fmt: skip
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.said, text=True,
                                         env={**os.environ, "FLAMBEAU_ADMIN_KEYS": KEY})  # fmt: skip
         assert self.process.stdout is not None
@@ -155,9 +161,14 @@ def test_a_change_reaches_all_and_those_that_come_later(serving: Serving, runs: 
     missing = httpx.post(f"{serving.url}/admin/models/m", json={"source": "nowhere"}, headers={"X-API-Key": KEY})
     assert (missing.status_code, missing.json()["error"]["code"]) == (422, "not-loaded")
     assert versions() == {("2", "b")}
-    for pid in serving.workers:
+    before = scrape(serving.url)
+    for pid in (killed := serving.workers):
         os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: len(serving.workers - killed) == WORKERS)
     wait_for(lambda: value(scrape(serving.url), "flambeau_workers") == WORKERS)
+    # a counter never falls: what the dead had told is kept
+    counted = {"name": "flambeau_requests_total", "path": "/v1/predict"}
+    assert value(scrape(serving.url), **counted) == value(before, **counted) > 60
     assert versions() == {("2", "b")}
     assert change("/rollback") == {"current": "1", "previous": "2"}
     assert versions() == {("1", "a")}
@@ -179,9 +190,6 @@ def test_only_what_a_killed_worker_was_answering_is_lost(serving: Serving, blank
     after = scrape(serving.url)
     restarts = "flambeau_worker_restarts_total"
     assert value(after, restarts) == value(before, restarts) + 1
-    # a counter never falls: what the dead had told is kept
-    counted = {"name": "flambeau_requests_total", "path": "/v1/predict"}
-    assert value(after, **counted) >= value(before, **counted)
     assert any(f"worker {killed} has died (-9)" in line["message"] for line in serving.lines())
 
 
@@ -198,6 +206,44 @@ def test_a_signal_lets_all_drain(serving: Serving, blank: bytes) -> None:
     assert not any(psutil.pid_exists(pid) for pid in workers)
     assert {line["request"] for line in serving.lines() if line["logger"] == "flambeau.access"}
     assert not [line for line in serving.lines() if "traceback" in line]
+
+
+def test_workers_have_the_plug_ins_of_their_parent(
+    digits_folder: Path, flambeau: Forkserver, blank: bytes, tmp_path: Path
+) -> None:
+    plugin, run = ("--plugin", str(PLUGINS / "strided.py")), tmp_path / "run"
+    settings = ("--epochs", 1, "--no-check", "--no-baseline")
+    trained = flambeau("train", digits_folder, *plugin, "--model", "strided", *settings, "--run", run, cwd=tmp_path)
+    assert trained.status == 0, trained.err
+    made = Serving(run, tmp_path / "log", *plugin)
+    try:
+        assert ask(made.url, blank)["predictions"][0]["label"] in {path.name for path in digits_folder.iterdir()}
+    finally:
+        made.process.terminate()
+        made.process.wait(PATIENCE)
+
+
+def test_a_channel_ends_for_both_when_one_sends_nonsense() -> None:
+    async def nothing(what: str, about: Any) -> None:
+        await asyncio.Event().wait()
+
+    async def asked() -> None:
+        ours, theirs = socket.socketpair()
+        one, other = Channel(nothing), Channel(nothing)
+        listening = [await one.connect(ours), await other.connect(theirs)]
+        waiting = asyncio.create_task(one.ask("states"))
+        await asyncio.sleep(0)
+        assert other._writer is not None
+        other._writer.write(b"{no json\n")
+        with pytest.raises(Problem, match="has ended"):
+            await waiting
+        await asyncio.gather(*listening)
+        for end in (one, other):
+            with pytest.raises(Problem, match="has ended"):
+                await end.ask("states")
+            assert not end._open
+
+    asyncio.run(asyncio.wait_for(asked(), PATIENCE))
 
 
 def test_what_cannot_be_served_by_workers_is_told(predictor: fb.Predictor, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 def scrape(url: str, **headers: str) -> Samples:
     """Every sample of a server by its name and labels, as Prometheus' own parser reads them."""
-    answer = httpx.get(f"{url}/metrics", headers=headers)
+    answer = httpx.get(f"{url}/metrics", headers=headers, timeout=60)
     assert answer.status_code == 200 and answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     return samples_of(answer.text)
 
