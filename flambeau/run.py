@@ -162,6 +162,12 @@ class Run(Pictured):
         """Whether there is a report."""
         return (self.path / "report.html").exists()
 
+    @property
+    def holder(self) -> int | None:
+        """The process that trains in the folder; None where none does, or it is not known."""
+        held, holder = self._lock()
+        return int(holder) if held and holder.isdecimal() else None
+
     def _lock(self) -> tuple[bool, str]:
         """Whether a training is in the folder, and the process that is or was killed in it."""
         try:

@@ -20,14 +20,15 @@ def command(
     Example: `flambeau runs`
     """
     from flambeau.core.errors import FlambeauError, RunError
+    from flambeau.report import listing
     from flambeau.run import Run
 
     if not folder.is_dir():
         raise RunError("there is no such folder", where=folder, fix="train something first: flambeau train DATA")
     rows: list[dict[str, Any]] = []
-    for path in sorted(p.parent for p in folder.glob("*/recipe.yaml")):
+    for path in listing.paths(folder):
         try:
-            rows.append(_describe(Run(path)))
+            rows.append(listing.describe(Run(path)))
         except FlambeauError as error:
             rows.append({"run": str(path), "error": str(error)})
     if json:
@@ -52,16 +53,3 @@ def _state(row: dict[str, Any]) -> str:
         "unmeasured": f"trained, killed before it was measured ({resume})", "stopped": f"stopped {done} ({resume})",
         "killed": f"killed {done} ({resume})", "begun": f"begun, nothing saved ({resume})",
     }[row["status"]]  # fmt: skip
-
-
-def _describe(run: Any) -> dict[str, Any]:
-    recipe, lines = run.recipe, run.lines
-    epochs = [line for line in lines if "train_loss" in line]
-    valid = epochs[-1].get("valid", {}) if epochs else {}
-    metrics = run.evaluation.get("metrics") or valid
-    return {
-        "run": str(run.path), "data": recipe.data.get("path") or recipe.own_parts.get("data") or "data in memory",
-        "model": recipe.trains, "epochs": recipe.training.epochs,
-        "epochs_done": epochs[-1]["epoch"] if epochs else 0, "finished": run.finished, "status": run.status,
-        "metrics": metrics,
-    }  # fmt: skip

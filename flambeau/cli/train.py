@@ -204,7 +204,10 @@ def learner_of(asked: Mapping[str, Any]) -> Learner:
     if data is None:
         if recipe is None:
             raise UsageError("what is to be trained on?", fix="give a folder, a table, or --recipe")
-        usual = {name: inspect.signature(command).parameters[name].default for name in (*READING, *SPLIT)}
+        if corrections := asked.get("corrections"):  # which change labels, and neither how data is read nor its split
+            base = base.model_copy(update={"data": {**base.data, "corrections": str(Path(corrections).resolve())}})
+        told = [name for name in (*READING, *SPLIT) if name != "corrections"]
+        usual = {name: inspect.signature(command).parameters[name].default for name in told}
         if odd := next((name for name, one in usual.items() if asked.get(name, one) not in (one, [])), None):
             what = "read" if odd in READING else "split"
             raise UsageError(f"{option_of(odd)} says how data is {what}, and a recipe has its own",

@@ -48,11 +48,11 @@ def corrected(data: Dataset, path: str | Path) -> Dataset:
     for number, line in enumerate(rows, 2):
         if (line.get("keep") or "").strip():
             continue
-        name = _plain(line["place"])
+        name = plain(line["place"])
         row, where = places.get(name), f"{path}, line {number}"
         if row is None:
             raise DataError(f"there is no {shown(name)} in the data", where=where, fix=nearest(name, places))
-        suggested, given = _plain(line["suggested"] or ""), _plain(line["given"] or "")
+        suggested, given = plain(line["suggested"] or ""), plain(line["given"] or "")
         now = written(field.portable(values[row]))
         if given != now and not _same_number(given, now):
             raise DataError(f"{name} is labelled {shown(now)}", where=where,
@@ -82,8 +82,9 @@ def _same_number(one: str, other: str) -> bool:
         return False
 
 
-def _plain(text: str) -> str:
-    return text[1:] if text[:1] == "'" and text[1:2] in ("=", "+", "-", "@") else text  # guarded against spreadsheets
+def plain(text: str) -> str:
+    """A cell without what guards it against spreadsheets."""
+    return text[1:] if text[:1] == "'" and text[1:2] in ("=", "+", "-", "@") else text
 
 
 def _read(text: str, like: Any, where: str) -> Any:

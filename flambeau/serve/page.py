@@ -22,7 +22,11 @@ def load_page() -> tuple[bytes, str]:
     Names and messages reach the page as JSON and are shown as text, so none of them is in the document.
     """
     folder = files("flambeau.serve")
-    html, style, *scripts = (folder.joinpath(name).read_text(encoding="utf-8") for name in FILES)
+    return put_together(*(folder.joinpath(name).read_text(encoding="utf-8") for name in FILES))
+
+
+def put_together(html: str, style: str, *scripts: str) -> tuple[bytes, str]:
+    """A page of its parts, and its Content-Security-Policy."""
     script = "\n".join(scripts)
     page = html.replace("/*STYLE*/", style).replace("/*SCRIPT*/", script)
     policy = (

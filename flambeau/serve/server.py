@@ -192,7 +192,17 @@ def background_server(
     """
     listening = threading.Event()
     server, listener = _prepare(predictor, host, port, limits, title, doors, lambda _: listening.set(), QUIET, kept_in)
-    address = _address(listener, doors.scheme)
+    with in_background(server, listener, listening):
+        yield address_of(listener, doors.scheme)
+
+
+@contextlib.contextmanager
+def in_background(server: uvicorn.Server, listener: socket.socket, listening: threading.Event) -> Iterator[None]:
+    """Runs a server in a thread while the block runs.
+
+    Args:
+        listening: set by the server as soon as it listens.
+    """
     failure: list[BaseException] = []
 
     def run() -> None:
@@ -209,7 +219,7 @@ def background_server(
     try:
         if failure:
             raise failure[0]
-        yield address
+        yield
     finally:
         server.should_exit = True
         thread.join()
@@ -301,7 +311,7 @@ def _prepare(
     limits = _with_room(limits)
     named, sources = _named(served, title)
     if doors.grpc_port is not None:
-        _listen(host, doors.grpc_port).close()  # so that a port that is taken is told before anything is loaded
+        listen(host, doors.grpc_port).close()  # so that a port that is taken is told before anything is loaded
     predictors = {name: one if isinstance(one, Predictor) else Predictor.load(one) for name, one in named.items()}
     building = Building(
         predictors, sources, limits, _titled(title, named), doors, host, kept_in, _versions(served, sources),
@@ -309,7 +319,7 @@ def _prepare(
     )  # fmt: skip
     _, config = build(building)
     doors.check()
-    listener = _listen(host, port)
+    listener = listen(host, port)
     _warn(listener, doors, reporter)
     number = listener.getsockname()[1]
     return Server(config, lambda: ready(number) if ready else None), listener
@@ -330,7 +340,7 @@ def _run_workers(
     for path in sources.values():
         Run.open(Path(path))
     if doors.grpc_port is not None:
-        _listen(host, doors.grpc_port).close()
+        listen(host, doors.grpc_port).close()
     doors.check()
     versions = _versions(served, sources)
     states = [changes.first_state(name, versions.get(name, "1"), source) for name, source in sources.items()]
@@ -341,7 +351,7 @@ def _run_workers(
         kept_in.tables.engine.dispose()
     plan = worker.Plan(limits, _titled(title, named), doors, host, threads_each(workers), logs, place,
                        tuple(plugins.places()))  # fmt: skip
-    listener = _listen(host, port)
+    listener = listen(host, port)
     _warn(listener, doors, reporter)
     number = listener.getsockname()[1]
     folder = served if isinstance(served, ModelFolder) else None
@@ -372,7 +382,7 @@ def _with_room(limits: Limits) -> Limits:
     return dataclasses.replace(limits, max_connections=max(1, min(limits.max_connections, soft - OTHER_FILES)))
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """A listening socket.
 
     Raises:
@@ -398,6 +408,6 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def _address(listener: socket.socket, scheme: str) -> str:
+def address_of(listener: socket.socket, scheme: str) -> str:
     host, port = listener.getsockname()[:2]
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +14,11 @@ import numpy as np
 from flambeau.core.errors import DataError, RunError
 from flambeau.core.files import read_json, to_json
 from flambeau.core.printable import cell
+from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data.corrections import COLUMNS
 from flambeau.data.dataset import Dataset
-from flambeau.evaluation import render
+from flambeau.data.split import TEST, TRAIN
+from flambeau.evaluation import render, trained_on
 from flambeau.fields.category import natural
 from flambeau.objectives.tasks import task_of
 from flambeau.report.markup import fragment, tag
@@ -25,6 +28,7 @@ from flambeau.report.words import Words
 from flambeau.run import Run
 from flambeau.studies.base import Study
 from flambeau.studies.folds import OUT_OF_FOLD
+from flambeau.studies.rows import answers
 
 
 class Suspect(NamedTuple):
@@ -89,6 +93,55 @@ def suspects(path: str | Path) -> list[Suspect]:
     found = task_of(field).doubts([one["true"] for one in ones], predicted, outputs)
     return [Suspect(ones[d.at]["row"], ones[d.at]["place"], ones[d.at]["true"], d.suggested, d.confidence)
             for d in found]  # fmt: skip
+
+
+def held_out(
+    run: Run, unsure: int = 0, *, device: str = "auto", reporter: Reporter = QUIET
+) -> tuple[Dataset, list[Suspect], list[Suspect]]:
+    """Of the rows that a run did not train on, validation rows too: the data, suspected labels, and of the others those
+    that it is least sure of, `suggested` being its answer and `confidence` that answer's.
+
+    Args:
+        unsure: of how many rows at most.
+
+    Raises:
+        RunError: it has no weights. UsageError: its answers are not looked at row by row. DataError: it holds no rows
+        out, or its data is gone.
+    """
+    data = copy.copy(trained_on(run))
+    data.split = np.where(data.split == TRAIN, TRAIN, TEST).astype(np.int8)
+    if (data.split == TRAIN).all():
+        raise DataError("the run held no rows out, and labels that it learned it does not doubt", where=run.path,
+                        fix="make a cross-validation: flambeau cv")  # fmt: skip
+    ((found,), *_) = answers([run], data, device=device, reporter=reporter)
+    rows, target = found.rows.tolist(), data.target or ""
+    told = [found.predictor.decode(output.numpy()) for output in found.output]
+    given = [data.columns[target][row] for row in rows]
+    doubts = found.task.doubts(given, [one.label for one in told], [output.numpy() for output in found.output])
+    suspected = [Suspect(rows[d.at], data.place(rows[d.at]), given[d.at], d.suggested, d.confidence) for d in doubts]
+    known = {one.row for one in suspected}
+    sure = [(one.confidence, at) for at, one in enumerate(told) if one.confidence is not None and rows[at] not in known]
+    least = [Suspect(rows[at], data.place(rows[at]), given[at], told[at].label, confidence)
+             for confidence, at in sorted(sure)[:unsure]]  # fmt: skip
+    return found.dataset, suspected, least
+
+
+def samples(data: Dataset, suspected: Sequence[Suspect], unsure: Sequence[Suspect]) -> dict[str, Any]:
+    """What a person looks through, as plain JSON: {classes, samples: [{row, place, given, suggested, confidence, why,
+    html}]}, where `why` is `suspected` or `unsure`."""
+    field = data.fields[data.target or ""]
+    classes: list[str] = [*field.classes]
+    if field.has_classes and not classes:
+        classes = sorted(
+            {name for value in data.columns[data.target or ""] for name in field.names(value)}, key=natural
+        )
+    listed = [(one, why) for found, why in ((suspected, "suspected"), (unsure, "unsure")) for one in found]
+    return {
+        "classes": classes,
+        "samples": [{"row": one.row, "place": one.place, "given": as_text(one.given),
+                     "suggested": as_text(one.suggested), "confidence": one.confidence, "why": why,
+                     "html": render(data, one.row)} for one, why in listed],
+    }  # fmt: skip
 
 
 def check_same(data: Dataset, found: Iterable[Suspect]) -> None:
