@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -23,15 +24,18 @@ READ = 4_096  # tokens that are read of a text and of a question about it, where
 NOWHERE = -1
 HEAD = 5  # numbers before the places of an encoded answer
 NOTHING = -100  # behind the end
+ANOTHER = -10  # before each further answer
 MARKS = ".,;:!?"
 
 
 class Part(NamedTuple):
-    """A part of a text, by its characters from `start` up to, not including, `end`; both -1 for no part of it."""
+    """A part of a text, by its characters from `start` up to, not including, `end`; both -1 for no part of it. `others`
+    are the words of answers that are as good."""
 
     text: str
     start: int
     end: int
+    others: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.text[max(self.start, 0) : max(self.end, 0)]
@@ -40,11 +44,14 @@ class Part(NamedTuple):
 @FIELDS.register("answer")
 class Answer(Field):
     """A part of a text. Raw values are the words of it, "" where the text has no answer, or {"text", "start"} where it
-    has these words several times; a Dataset makes a `Part` of each, of the input that has most of them.
+    has these words several times; or a list of such, answers that are as good: the first that is in the text is
+    learned, and what is said is measured by the one that it is nearest to. A Dataset makes a `Part` of each, of the
+    input that has most of them.
 
     Encoded as int32 (L): the tokens that begin and end it, both -1 for none and -2 where the model does not read so
-    far, its characters, how many tokens the text has, where each of them stands, and the text's characters; prepared as
-    int64 (B, L), -100 behind the end. So an answer comes back as it is written.
+    far, its characters, how many tokens the text has, where each of them stands, the text's characters, and -10 and the
+    characters of each further answer; prepared as int64 (B, L), -100 behind the end. So an answer comes back as it is
+    written.
     """
 
     task = "answer"
@@ -64,8 +71,13 @@ class Answer(Field):
         if len(names) != 2 or len(dataset.inputs) != 2:
             raise UsageError(f"'{target}' holds answers, and the inputs are {', '.join(dataset.inputs)}",
                              expected="two columns of texts: of questions, and of what answers them")  # fmt: skip
-        having = {name: sum(_words(v) in (usable(t) or "") for v, t in zip(values, dataset.columns[name], strict=True))
-                  for name in names}  # fmt: skip
+        having = {
+            name: sum(
+                any(words in (usable(text) or "") for words, _ in answers_of(value))
+                for value, text in zip(values, dataset.columns[name], strict=True)
+            )
+            for name in names
+        }
         text = max(names, key=lambda name: (having[name], _length(dataset.columns[name])))
         dataset.inputs = [text, *(name for name in names if name != text)]
         parts, lost = [], []
@@ -76,7 +88,7 @@ class Answer(Field):
                 lost.append(row)
         dataset.columns[target] = parts
         if lost:
-            first = f"{shown(_words(values[lost[0]]))} ({dataset.place(lost[0])})"
+            first = f"{shown(answers_of(values[lost[0]])[0][0])} ({dataset.place(lost[0])})"
             told = f"{len(lost)} answer{'s' * (len(lost) > 1)} not in '{text}' as written, left out; the first: {first}"
             dataset.findings.append(
                 Finding("answer-elsewhere", Severity.WARNING, told, places=[dataset.place(row) for row in lost],
@@ -125,7 +137,8 @@ class Answer(Field):
             first, last = (over[0], over[-1]) if over else (-2, -2)
         flat = [number for place in places for number in place]
         letters = [ord(letter) for letter in value.text]
-        return np.asarray([first, last, value.start, value.end, len(places), *flat, *letters], np.int32)
+        others = [number for words in value.others for number in (ANOTHER, *map(ord, words))]
+        return np.asarray([first, last, value.start, value.end, len(places), *flat, *letters, *others], np.int32)
 
     def places(self, text: str) -> list[tuple[int, int]]:
         """Where each token that a model reads of a text stands in it."""
@@ -136,18 +149,20 @@ class Answer(Field):
     ) -> Int64[Tensor, "B L"]:
         return gathered.values.long().masked_fill(~gathered.there, NOTHING)
 
-    def both(self, answers: Tensor, target: Tensor) -> list[tuple[str, str]]:
+    def both(self, answers: Tensor, target: Tensor) -> list[tuple[str, tuple[str, ...]]]:
         """What answers (B, 3), tokens that begin and end them, say of the texts of prepared targets (B, L), and what
-        was to be said."""
+        may be said: the answer that is learned first."""
         found = []
         for (first, last, _), row in zip(answers.tolist(), target.tolist(), strict=True):
             count = row[4]
             places = row[HEAD : HEAD + 2 * count]
-            text = "".join(map(chr, (n for n in row[HEAD + 2 * count :] if n != NOTHING)))
+            letters = [n for n in row[HEAD + 2 * count :] if n != NOTHING]
+            ends = [*(i for i, n in enumerate(letters) if n == ANOTHER), len(letters)]
+            text = "".join(map(chr, letters[: ends[0]]))
+            others = ["".join(map(chr, letters[i + 1 : j])) for i, j in itertools.pairwise(ends)]
             first, last = int(first), min(int(last), count - 1)
             start, end = trimmed(text, places[2 * first], places[2 * last + 1]) if 0 <= first <= last else (0, 0)
-            said = text[start:end]
-            found.append((said, text[max(row[2], 0) : max(row[3], 0)]))
+            found.append((text[start:end], (text[max(row[2], 0) : max(row[3], 0)], *others)))
         return found
 
     def describe(self, values: Sequence[Any]) -> dict[str, Any]:
@@ -159,11 +174,12 @@ class Answer(Field):
     def portable(self, value: Any) -> Any:
         if not isinstance(value, Part):
             return super().portable(value)
-        return {"passage": value.text, "start": value.start, "end": value.end}
+        more = {"others": list(value.others)} if value.others else {}
+        return {"passage": value.text, "start": value.start, "end": value.end, **more}
 
     def from_portable(self, value: Any) -> Any:
         known = isinstance(value, Mapping) and "passage" in value
-        return Part(value["passage"], value["start"], value["end"]) if known else value
+        return Part(value["passage"], value["start"], value["end"], tuple(value.get("others", ()))) if known else value
 
 
 def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
@@ -173,26 +189,43 @@ def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def part_of(text: str, value: Any) -> Part | None:
-    """The part of a text that a raw value names: the first with these words, or that nearest to where it says. None
-    where there is no such."""
-    words = _words(value)
-    if not words:
-        return Part(text, NOWHERE, NOWHERE)
-    about = value.get("start") if isinstance(value, Mapping) else None
-    about = about if isinstance(about, int) else 0
-    starts, at = [], text.find(words)
-    while at >= 0:
-        starts.append(at)
-        at = text.find(words, at + 1)
-    if not starts:
-        return None
-    start = min(starts, key=lambda at: abs(at - about))
-    return Part(text, start, start + len(words))
+    """The part of a text that a raw value names: the first with these words, or that nearest to where it says; of
+    several answers that of the first that is in the text, beside the others. None where there is no such.
+
+    >>> part_of("Rome, the old town", ["Roma", "old town", "the old town"])
+    Part(text='Rome, the old town', start=10, end=18, others=('Roma', 'the old town'))
+    """
+    answers = answers_of(value)
+    for words, about in answers:
+        if not words:
+            return Part(text, NOWHERE, NOWHERE)
+        starts, at = [], text.find(words)
+        while at >= 0:
+            starts.append(at)
+            at = text.find(words, at + 1)
+        if starts:
+            start = min(starts, key=lambda at: abs(at - about))
+            others = dict.fromkeys(other for other, _ in answers if other != words)
+            return Part(text, start, start + len(words), tuple(others))
+    return None
 
 
-def _words(value: Any) -> str:
-    value = value.get("text") if isinstance(value, Mapping) else value
-    return "" if missing(value) else str(value).strip()
+def answers_of(value: Any) -> list[tuple[str, int]]:
+    """The words of each answer that a raw value names, and about where they stand; ("", 0) alone where there is none.
+
+    >>> answers_of({"text": ["in Rome", "Rome"], "answer_start": [7, 10]}), answers_of([])
+    ([('in Rome', 7), ('Rome', 10)], [('', 0)])
+    """
+    start: Any = 0
+    if isinstance(value, Mapping):
+        value, start = value.get("text"), value.get("start", value.get("answer_start"))
+    if isinstance(value, list | tuple):
+        starts = start if isinstance(start, list | tuple) else [start] * len(value)
+        pairs = zip(value, starts, strict=False)
+        each = (one if isinstance(one, Mapping) else {"text": one, "start": at} for one, at in pairs)
+        return [answer for one in each for answer in answers_of(one) if answer[0]] or [("", 0)]
+    words = "" if missing(value) else str(value).strip()
+    return [(words, start if isinstance(start, int) else 0)]
 
 
 def _length(values: Sequence[Any]) -> int:

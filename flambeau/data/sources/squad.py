@@ -25,7 +25,7 @@ HEAD = 1 << 16  # bytes in which the first paragraph begins
 def from_squad(
     path: str | Path, *, fields: Mapping[str, Field] | None = None, split: Split | str = "auto"
 ) -> Dataset:  # fmt: skip
-    """A row for each question: its paragraph, the question, the first of its answers, and "" where it has none.
+    """A row for each question: its paragraph, the question and its answers, none where the paragraph does not say.
 
     Args:
         split: as for `Dataset`; by auto all questions about a paragraph are in one part, where there are ten or more.
@@ -51,11 +51,11 @@ def from_squad(
                     place = str(question.get("id") or f"question {len(places) + 1}")
                     if not isinstance(paragraph.get("context"), str) or not isinstance(question.get("question"), str):
                         raise DataError("a text is missing", where=f"{path}, {place}", expected="context and question")
-                    answers = question.get("answers") or [{"text": ""}]
-                    first = answers[0] if not question.get("is_impossible") else {"text": ""}
+                    answers = [] if question.get("is_impossible") else question.get("answers") or []
                     columns["context"].append(paragraph["context"])
                     columns["question"].append(question["question"])
-                    columns["answer"].append({"text": first.get("text", ""), "start": first.get("answer_start")})
+                    gold = [{"text": one.get("text", ""), "start": one.get("answer_start")} for one in answers]
+                    columns["answer"].append(gold)
                     columns["paragraph"].append(number)
                     places.append(place)
     except ODD as error:

@@ -89,8 +89,8 @@ class Answered(Task):
         return [Overlap(self.field, detail)]
 
     def row_errors(self, answers: Tensor, target: Tensor) -> Tensor:
-        """An answer is as wrong as its words and those of the target differ."""
-        return answers.new_tensor([1 - f1(said, true) for said, true in self.field.both(answers, target)])
+        """An answer is as wrong as its words and those of the nearest answer of the target differ."""
+        return answers.new_tensor([1 - nearest(said, true)[1] for said, true in self.field.both(answers, target)])
 
 
 @OBJECTIVES.register("question-answering")
@@ -141,9 +141,20 @@ def f1(said: str, true: str) -> float:
     return 2 * shared / (len(one) + len(other))
 
 
+def nearest(said: str, answers: Sequence[str]) -> tuple[float, float]:
+    """The best exact match and the best F1 of an answer to several that are as good, each by itself, as SQuAD's script
+    takes them; those of nothing but articles and punctuation are none.
+
+    >>> nearest("the old town", ["Roma", "old town of Rome", "Old Town"]), nearest("", ["the"])
+    ((1.0, 1.0), (1.0, 1.0))
+    """
+    valid = [answer for answer in answers if plain(answer)] or [""]
+    return max(float(plain(said) == plain(answer)) for answer in valid), max(f1(said, answer) for answer in valid)
+
+
 class Overlap(Grouped):
-    """SQuAD's exact match and F1 of answers (B, 3) to targets (B, L), and of how many it is right whether there is
-    an answer."""
+    """SQuAD's exact match and F1 of answers (B, 3) to targets (B, L), of the best of several, and of how many it is
+    right whether there is an answer."""
 
     proportions = ("exact_match",)
 
@@ -154,14 +165,15 @@ class Overlap(Grouped):
 
     def update(self, output: Tensor, target: Tensor, rows: Tensor) -> None:
         pairs = self.field.both(output, target)
-        terms = [[1.0, plain(a) == plain(b), f1(a, b), (a == "") == (b == "")] for a, b in pairs]
+        terms = [[1.0, *nearest(said, true), (said == "") == (not any(true))] for said, true in pairs]
         told = torch.tensor(terms, dtype=torch.float64)
         self.sums.index_add_(0, groups_of(rows), told)
         if self.keep:
             wrong = (1 - told[:, 2]) * (1 + output[:, 2].double().cpu())
 
             def tell(i: int) -> dict[str, Any]:
-                return {"true": pairs[i][1] or "(none)", "predicted": pairs[i][0] or "(none)"}
+                said, true = pairs[i]
+                return {"true": " / ".join(filter(None, true)) or "(none)", "predicted": said or "(none)"}
 
             self.worst.offer(wrong, rows, tell)
 

@@ -101,7 +101,8 @@ def test_squad_is_read_and_its_paragraphs_stay_together(tmp_path: Path, capsys: 
     paragraphs = []
     for number, row in enumerate(rows):
         text, start = row["context"], row["context"].rfind(row["answer"])
-        gold = [{"text": row["answer"], "answer_start": start}] if row["answer"] else []
+        gold = [{"text": row["answer"], "answer_start": start}, {"text": "in truth", "answer_start": 0}]
+        gold = gold if row["answer"] else []
         qas = [{"id": f"q{number}-{i}", "question": row["question"], "answers": gold, "is_impossible": not gold}
                for i in range(2)]  # fmt: skip
         paragraphs.append({"context": text, "qas": qas})
@@ -113,6 +114,7 @@ def test_squad_is_read_and_its_paragraphs_stay_together(tmp_path: Path, capsys: 
     for part, row in zip(data.columns["answer"][::2], rows, strict=True):
         assert str(part) == row["answer"]
         assert part.start == (row["context"].rfind(row["answer"]) if row["answer"] else -1)
+        assert part.others == (("in truth",) if row["answer"] else ())
     file.write_text('{"data": [{"paragraphs": [{"context": 5, "qas": [{"question": "?"}]}]}]}')
     assert flambeau(["train", str(file)]) == 2
     assert "a text is missing" in capsys.readouterr().err
@@ -132,10 +134,17 @@ def test_answers_are_compared_as_squad_does() -> None:
     assert parts[0] is not None and parts[0].start == 9 and part_of("So it is.", "never") is None
     target = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(field.encode(p)).long() for p in parts], True, -100)
     answers = torch.tensor([[2.0, 4.0, 0.5], [-1, -1, 0.9]])
-    assert field.both(answers, target) == [("Anna in Rome", "Anna"), ("", "")]
+    assert field.both(answers, target) == [("Anna in Rome", ("Anna",)), ("", ("",))]
     metric = Overlap(field, True)
     metric.update(answers, target, torch.arange(2))
     assert metric.values() == {"f1": pytest.approx(0.75), "exact_match": 0.5, "answerable": 1.0}
+    several = part_of("Anna met Anna in Rome.", ["Rome, Italy", {"text": "Anna", "start": 8}, "the Anna in  Rome"])
+    assert several is not None and (several.start, several.others) == (9, ("Rome, Italy", "the Anna in  Rome"))
+    assert field.from_portable(json.loads(json.dumps(field.portable(several)))) == several
+    target = torch.from_numpy(field.encode(several)).long()[None]
+    metric = Overlap(field, True)  # the best of all: with the first alone it would be 0.5
+    metric.update(answers[:1], target, torch.arange(1))
+    assert metric.values() == {"f1": 1.0, "exact_match": 1.0, "answerable": 1.0}
     logits = torch.full((1, 2, 4), -9.0)
     logits[0, 0, 3] = logits[0, 1, 1] = 5.0  # an end before its beginning is none
     logits[0, 1, 3] = 4.0
