@@ -46,6 +46,10 @@ def command(
     grpc_port: Annotated[
         int | None, common.option("A port for the Open Inference Protocol over gRPC; REST has it under /v2 always.")
     ] = None,
+    fetch_from: Annotated[
+        str | None,
+        common.option("Take inputs by URL from these hosts: HOST[:PORT][,HOST]; public addresses only. Else none are."),
+    ] = None,
     log: Annotated[
         str | None,
         option(
@@ -86,7 +90,8 @@ def command(
     folder = ModelFolder(models) if models is not None else None
     named = {name: newest.path for name, newest in folder.newest().items()} if folder else _named(runs or [])
     opened = {name: Run.open(path) for name, path in named.items()}
-    doors = Doors(_keys(api_keys, API_KEYS), _keys(admin_keys, ADMIN_KEYS), tls_cert, tls_key, grpc_port)
+    hosts = [host for host in (fetch_from or "").split(",") if host.strip()]
+    doors = Doors(_keys(api_keys, API_KEYS), _keys(admin_keys, ADMIN_KEYS), tls_cert, tls_key, grpc_port, hosts)
     waiting = log_waiting or next(iter(opened.values())).path / "log-waiting"
     kept_in = _log(log, waiting, log_inputs, log_sample, log_keep)
     reporter = common.reporter()

@@ -1,7 +1,8 @@
 """Serving: a model behind HTTP, with a page to try it on.
 
 `create_app` makes the application, `run_server` runs it until it is stopped, `background_server` runs it beside
-other code. Every size, queue and time is bounded by `Limits`; nothing is fetched, and no file is read, for a request.
+other code. Every size, queue and time is bounded by `Limits`; no file is read for a request, and nothing
+fetched but from hosts that `Doors` names.
 """
 
 from __future__ import annotations

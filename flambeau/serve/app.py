@@ -6,8 +6,8 @@ import asyncio
 import base64
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import FastAPI, Query, Request
@@ -31,6 +31,7 @@ from flambeau.serve.problems import Problem, overloaded
 from flambeau.serve.protocol import (
     Answer,
     ErrorBody,
+    Failed,
     Health,
     Made,
     ModelCard,
@@ -38,15 +39,19 @@ from flambeau.serve.protocol import (
     ModelDescription,
     ModelName,
     Predicted,
+    Raw,
+    content_type,
     json_body,
     parse_body,
     parse_rows,
+    parse_urls,
     read_files,
     read_json,
     request_body,
     validation_problem,
 )
 from flambeau.serve.registry import Registry, Version
+from flambeau.serve.remote import Fetching
 from flambeau.serve.service import Service
 from flambeau.version import __version__
 
@@ -59,7 +64,7 @@ log = logging.getLogger(__name__)
 REFUSALS = {
     400: "the body cannot be parsed",
     401: "a key is needed",
-    403: "a page of another site has sent it",
+    403: "a page of another site has sent it, or it names a URL that is not fetched",
     404: "there is no such model or version",
     406: "a picture is asked for, and the answers are several",
     413: "too many bytes, pixels, files, rows or values",
@@ -84,6 +89,7 @@ def create_app(
     keys: Keys = Keys(), sources: Mapping[str, str] = {}, kept_in: PredictionLog | None = None,
     folder: ModelFolder | None = None, beside: Callable[[Registry], AbstractAsyncContextManager[None]] | None = None,
     metrics: Metrics | None = None, versions: Mapping[str, str] = {}, joined: Joined | None = None,
+    fetching: Fetching | None = None,
 ) -> FastAPI:  # fmt: skip
     """One or several models as a web application.
 
@@ -104,6 +110,7 @@ def create_app(
         metrics: where requests are counted; `GET /metrics` tells them.
         versions: what the versions of the models are called, where it is not 1.
         joined: the place of this process among several that answer together.
+        fetching: fetches inputs that a request names by their URLs; None for no such.
 
     Raises:
         UsageError: a predictor has no fields, so it cannot read raw values; or there is no predictor.
@@ -154,7 +161,7 @@ def create_app(
     app.add_middleware(Observed, metrics=metrics)
     app.add_middleware(SafeHeaders)
     _add_handlers(app)
-    _add_routes(app, registry, limits)
+    _add_routes(app, registry, limits, fetching)
     whole: Whole = joined or Alone(registry, metrics)
     _add_metrics(app, whole)
     oip.add_routes(app, registry, limits, refusals())
@@ -170,7 +177,7 @@ def create_app(
     return app
 
 
-def _add_routes(app: FastAPI, registry: Registry, limits: Limits) -> None:
+def _add_routes(app: FastAPI, registry: Registry, limits: Limits, fetching: Fetching | None) -> None:
     page, policy = load_page()
     started = int(time.time())
 
@@ -189,10 +196,14 @@ def _add_routes(app: FastAPI, registry: Registry, limits: Limits) -> None:
             bool, Query(description="give back too what comes of each input's code, of a model that has codes")
         ] = False,
     ) -> Answer | Response:
-        async with registry.answering(model, version) as answering:
+        async with registry.answering(model, version) as answering, AsyncExitStack() as held:
             request.scope["answered_by"] = answering
             service = answering.service
-            if service.accepts_files:
+            inputs: Sequence[Raw | Failed]
+            if service.accepts_files and fetching is not None and content_type(request) == "application/json":
+                urls = await service.in_thread(parse_urls, await read_json(request), limits)
+                inputs = await held.enter_async_context(fetching.inputs(urls))
+            elif service.accepts_files:
                 inputs = await read_files(request, limits)
             else:
                 inputs = await service.in_thread(parse_rows, await read_json(request), limits)
@@ -201,7 +212,8 @@ def _add_routes(app: FastAPI, registry: Registry, limits: Limits) -> None:
             if as_file and len(inputs) > 1:
                 told = f"{len(inputs)} files were sent, and one picture is asked for; ask for JSON"
                 raise Problem(406, "one-file", told)
-            predictions = await registry.predict(answering, inputs, top, reject_below, explain, reconstruct)
+            options = (top, reject_below, explain, reconstruct)
+            predictions = await _predicted(registry, answering, inputs, *options)
         if as_file and isinstance(predictions[0], Predicted):
             return Response(base64.b64decode(str(predictions[0].label)), media_type=PNG)
         return Answer(predictions=predictions, model=named(answering))
@@ -210,7 +222,9 @@ def _add_routes(app: FastAPI, registry: Registry, limits: Limits) -> None:
         app.add_api_route(
             path, predict, methods=["POST"], summary="Predict one or several inputs", response_model=Answer,
             response_model_exclude_unset=True, responses=refusals(), include_in_schema=path != "/predict",
-            openapi_extra={"requestBody": request_body([service.accepts_files for service in registry.services])},
+            openapi_extra={"requestBody": request_body(
+                [service.accepts_files for service in registry.services], fetching is not None
+            )},
         )  # fmt: skip
 
     @app.get("/model", summary="A model, what it takes and what it gives", responses=refusals(404, 422))
@@ -243,6 +257,26 @@ def _add_routes(app: FastAPI, registry: Registry, limits: Limits) -> None:
     @app.get("/", include_in_schema=False)
     async def index() -> Response:
         return Response(page, media_type="text/html", headers={"Content-Security-Policy": policy})
+
+
+async def _predicted(
+    registry: Registry, version: Version, inputs: Sequence[Raw | Failed], *options: Any
+) -> list[Predicted | Failed]:
+    """An entry for each input, those that could not be had among them."""
+    if not any(isinstance(one, Failed) for one in inputs):
+        return await registry.predict(version, [one for one in inputs if isinstance(one, Raw)], *options)
+    entries: list[Predicted | Failed] = []
+    for one in inputs:
+        if isinstance(one, Failed):
+            entries.append(one)
+            continue
+        try:
+            entries += await registry.predict(version, [one], *options)
+        except Problem as problem:
+            if problem.status != 422:
+                raise
+            entries.append(Failed(file=one.name, error=problem.message, code=problem.code))
+    return entries
 
 
 def _add_metrics(app: FastAPI, whole: Whole) -> None:

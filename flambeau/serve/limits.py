@@ -62,6 +62,7 @@ class Limits:
         timeout: seconds for a request, the upload included; then 504. As many for the client to take the answer. A
             request may ask for fewer by the header `X-Request-Timeout`.
         text_timeout: seconds for texts to come to an end, in place of `timeout`.
+        fetch_timeout: seconds for an input to be fetched in, where a request names it by its URL.
         decode_threads: threads that decode pictures.
         forward_threads: threads that the model is computed in at most, on a processor; together they have as many cores
             as torch has.
@@ -89,6 +90,7 @@ class Limits:
     keep_alive: float = 75.0
     timeout: float = 30.0
     text_timeout: float = 300.0
+    fetch_timeout: float = 10.0
     decode_threads: int = 2
     forward_threads: int = 8
 

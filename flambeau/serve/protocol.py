@@ -164,6 +164,12 @@ class InputsBody(BaseModel):
     inputs: list[Any]
 
 
+class UrlsBody(BaseModel):
+    """The request to a model whose input is a file, of a server that fetches: where each file lies."""
+
+    urls: list[str]
+
+
 class InputColumn(BaseModel):
     """One column that the model reads."""
 
@@ -232,8 +238,12 @@ def json_body(shape: type[BaseModel]) -> dict[str, Any]:
     return {"required": True, "content": {"application/json": {"schema": shape.model_json_schema()}}}
 
 
-def request_body(accepts_files: Collection[bool]) -> dict[str, Any]:
-    """The request body of POST /v1/predict, as OpenAPI has it, of models that are asked by files, by JSON, or both."""
+def request_body(accepts_files: Collection[bool], fetches: bool = False) -> dict[str, Any]:
+    """The request body of POST /v1/predict, as OpenAPI has it, of models that are asked by files, by JSON, or both.
+
+    Args:
+        fetches: whether files are taken by their URLs too.
+    """
     if not any(accepts_files):
         return json_body(InputsBody)
     binary = {"type": "string", "format": "binary"}
@@ -244,7 +254,10 @@ def request_body(accepts_files: Collection[bool]) -> dict[str, Any]:
     }
     content = {"multipart/form-data": {"schema": form}}
     content |= {raw: {"schema": binary} for raw in RAW_TYPES.split(", ")}
-    content |= {} if all(accepts_files) else json_body(InputsBody)["content"]
+    shapes = ([] if all(accepts_files) else [InputsBody]) + ([UrlsBody] if fetches else [])
+    if shapes:
+        schemas = [shape.model_json_schema() for shape in shapes]
+        content["application/json"] = {"schema": schemas[0] if len(schemas) == 1 else {"oneOf": schemas}}
     return {"required": True, "content": content}
 
 
@@ -254,7 +267,7 @@ async def read_files(request: Request, limits: Limits) -> list[Raw]:
     Raises:
         Problem: the content type is another, the form is damaged, has none, or too many.
     """
-    sent = _content_type(request)
+    sent = content_type(request)
     if sent.startswith(("image/", "audio/")) or sent == "application/octet-stream":
         return [Raw(None, await request.body())]
     if sent != "multipart/form-data":
@@ -286,7 +299,7 @@ async def read_json(request: Request) -> bytes:
     Raises:
         Problem: the content type is another.
     """
-    sent = _content_type(request)
+    sent = content_type(request)
     if sent != "application/json":
         raise Problem(415, "content-type", f"the content type is {sent or 'missing'}; expected application/json")
     return await request.body()
@@ -322,6 +335,21 @@ def parse_rows(body: bytes, limits: Limits) -> list[Raw]:
     if len(rows) > limits.max_rows:
         raise too_many(limits.max_rows, "rows")
     return [Raw(None, row) for row in rows]
+
+
+def parse_urls(body: bytes, limits: Limits) -> list[str]:
+    """The URLs of `{"urls": [...]}`.
+
+    Raises:
+        Problem: it is not JSON, not of this shape, or has too many of them.
+    """
+    parsed = parse_json(body, limits)
+    urls = parsed.get("urls") if isinstance(parsed, dict) else None
+    if not isinstance(urls, list) or not urls or not all(isinstance(url, str) for url in urls):
+        raise Problem(422, "no-inputs", 'the body has no URLs; expected {"urls": ["https://…"]} with at least one')
+    if len(urls) > limits.max_files:
+        raise too_many(limits.max_files, "files")
+    return urls
 
 
 def parse_json(body: bytes, limits: Limits) -> Any:
@@ -366,5 +394,6 @@ def validation_problem(errors: Sequence[Any]) -> Problem:
     return Problem(422, "bad-parameter", f"{where}={first.get('input')!r} does not fit: {first['msg'].lower()}")
 
 
-def _content_type(request: Request) -> str:
+def content_type(request: Request) -> str:
+    """What a request says that its body is, without parameters."""
     return request.headers.get("content-type", "").split(";")[0].strip().lower()

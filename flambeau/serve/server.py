@@ -30,6 +30,7 @@ from flambeau.serve.keys import Keys
 from flambeau.serve.limits import LINGER_SECONDS, Limits
 from flambeau.serve.metrics import Metrics
 from flambeau.serve.observing import write_logs
+from flambeau.serve.remote import Fetching
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -56,6 +57,8 @@ class Doors:
         tls_cert: a PEM file of the certificate and those that sign it: the server then speaks HTTPS.
         tls_key: a PEM file of its key; in the same file if not given.
         grpc_port: where the Open Inference Protocol is spoken over gRPC, at the same address; nowhere if not given.
+        fetch_from: hosts that inputs are fetched from, where a request names them by URL: `pictures.example`,
+            `store.example:8443`. Only from public addresses; see `flambeau.serve.remote`.
     """
 
     api_keys: Sequence[str] = ()
@@ -63,6 +66,7 @@ class Doors:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     grpc_port: int | None = None
+    fetch_from: Sequence[str] = ()
 
     @property
     def scheme(self) -> str:
@@ -269,6 +273,7 @@ def build(of: Building) -> tuple[FastAPI, uvicorn.Config]:
     app = create_app(
         of.predictors, limits=limits, title=of.title, keys=keys, sources=of.sources, versions=of.versions,
         kept_in=of.kept_in, beside=beside, folder=of.folder, metrics=metrics, joined=of.joined,
+        fetching=Fetching(doors.fetch_from, limits) if doors.fetch_from else None,
     )  # fmt: skip
     config = uvicorn.Config(
         app, http=connections(limits, metrics), ws="none", lifespan="on", log_config=None, access_log=False,
