@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test extras lint install clean
+.PHONY: demo test extras lint docs install clean
 
 demo: $(VENV)/.installed
 	$(BIN)/flambeau demo
@@ -16,6 +16,10 @@ test: $(VENV)/.tools
 # each page and demo in an environment with the extras that it names, and no others
 extras: $(VENV)/.tools
 	$(BIN)/python -m pytest -n 2 tests/extras -m extras
+
+# the site, English and 简体中文, into site/; a link that leads nowhere ends it
+docs: $(VENV)/.tools
+	$(BIN)/python docs/build.py site
 
 lint: $(VENV)/.tools
 	$(BIN)/ruff check .
@@ -31,8 +35,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.tools: $(VENV)/.installed
-	$(PIP) -e '.[all,test,lint]'
+	$(PIP) -e '.[all,test,lint,docs]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-extras .pytest_cache .mypy_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) .venv-extras .pytest_cache .mypy_cache .ruff_cache build site *.egg-info
