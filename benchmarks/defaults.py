@@ -1,13 +1,14 @@
 """The defaults, with no flags, beside the simple models of the catalogue on the same rows: who wins, and by how much.
+A tournament (`auto`: what `flambeau train` does) and the network alone that takes part in it.
 
     python benchmarks/defaults.py --quick
     python benchmarks/defaults.py --only wine,titanic,bbc
 
-Each set is split as `fb.Dataset` splits it or as its makers did, and nothing is set. The rivals are models too
-(`--model NAME`), fitted at once; the one that stands beside the default is that which its validation rows prefer, so
-that no test row chooses. What is told are the test rows' figures (the validation rows' where a set has no test rows),
-and the default's less the rival's with its 95 % interval, above 0 where the default is better: paired, as `flambeau
-compare` has it. A tie is a difference whose interval holds 0.
+Each set is split as `fb.Dataset` splits it or as its makers did, and nothing is set. The rivals are the simple models
+that take part, alone (`--model NAME`); the one that is told is that which its validation rows prefer, so that no test
+row chooses. What is told are the test rows' figures (the validation rows' where a set has no test rows), and ours less
+the rival's with its 95 % interval, above 0 where ours is better: paired, as `flambeau compare` has it. A tie is a
+difference whose interval holds 0.
 """
 
 from __future__ import annotations
@@ -24,13 +25,6 @@ from typing import Any
 import _data  # noqa: F401
 from _timing import table, verdict
 
-TABLES, TEXTS, SOUNDS, PICTURES = (
-    ["boosted-trees", "ridge", "nearest"],
-    ["tfidf-linear"],
-    ["mel-linear"],
-    ["hog-linear"],
-)
-SERIES, FORECASTS = ["rocket", "nearest"], ["ridge-lags", "seasonal-naive"]
 SPLIT = {"valid": 0.2, "test": 0.25}
 
 
@@ -136,58 +130,60 @@ def passengers(folder: Path) -> Any:
     return fb.Dataset.from_series(frame, time=frame.columns[-2], target=frame.columns[-1], length=24, horizon=6)
 
 
-SETS: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
-    "wine": (of_sklearn("wine"), TABLES),
-    "cancer": (of_sklearn("breast_cancer"), TABLES),
-    "diabetes": (of_sklearn("diabetes"), TABLES),
-    "boston": (of_r("boston", "medv", "random"), TABLES),
-    "titanic": (of_r("titanic", "survived", "stratified"), TABLES),
-    "sentences": (sentences, TEXTS),
-    "bbc": (bbc, TEXTS),
-    "spoken": (spoken, SOUNDS),
-    "samples": (samples, SOUNDS),
-    "digits": (digits, PICTURES),
-    "mnist5k": (mnist5k, PICTURES),
-    "gunpoint": (outlines("GunPoint"), SERIES),
-    "italypower": (outlines("ItalyPowerDemand"), SERIES),
-    "arrowhead": (outlines("ArrowHead"), SERIES),
-    "passengers": (passengers, FORECASTS),
+SETS: dict[str, Callable[[Path], Any]] = {
+    "wine": of_sklearn("wine"),
+    "cancer": of_sklearn("breast_cancer"),
+    "diabetes": of_sklearn("diabetes"),
+    "boston": of_r("boston", "medv", "random"),
+    "titanic": of_r("titanic", "survived", "stratified"),
+    "sentences": sentences,
+    "bbc": bbc,
+    "spoken": spoken,
+    "samples": samples,
+    "digits": digits,
+    "mnist5k": mnist5k,
+    "gunpoint": outlines("GunPoint"),
+    "italypower": outlines("ItalyPowerDemand"),
+    "arrowhead": outlines("ArrowHead"),
+    "passengers": passengers,
 }
 QUICK = ("wine", "diabetes", "titanic", "sentences", "digits", "passengers")
 
 
 def run(name: str) -> dict[str, Any]:
     import flambeau as fb
+    from flambeau.objectives.names import higher_is_better
 
-    load, rivals = SETS[name]
     with tempfile.TemporaryDirectory(prefix="flambeau-defaults-") as at:
-        folder, preferred = Path(at), dict[str, float]()
-        data = load(folder)
-        spent, better = {}, 1
-        for model in (None, *rivals):
-            began = time.perf_counter()
-            learner = fb.Learner(data, model=model, run=folder / (model or "default"), quiet=True, baseline=False,
-                                 cache=folder / "cache")  # fmt: skip
-            learner.fit(check=False)
-            spent[model or "default"] = time.perf_counter() - began
-            better = 1 if learner.objective.higher_is_better else -1
-            if model is not None:
-                preferred[model] = better * learner.evaluate("valid")["metrics"][learner.objective.monitor]
-        rival = max(preferred, key=lambda model: preferred[model])
-        facts = fb.compare([folder / "default", folder / rival], data).facts
-        mine, theirs = facts["entries"]
-        if mine["name"] != "default":
-            mine, theirs = theirs, mine
-        (difference,) = facts["differences"]
-        sign = 1 if difference["first"] == "default" else -1
-        low, high = sorted((sign * difference["low"], sign * difference["high"]))
-        metric = facts["metric"]
-        return {
-            "metric": metric, "rows": facts["samples"], "split": facts["split"], "default": mine["metrics"][metric],
-            "rival": rival, "of_rival": theirs["metrics"][metric], "difference": sign * difference["value"],
-            "low": low, "high": high, "seconds": [round(spent["default"], 1), round(spent[rival], 1)],
-            "wins": "default" if low > 0 else "rival" if high < 0 else "tie",
-        }  # fmt: skip
+        folder = Path(at)
+        data = SETS[name](folder)
+        began = time.perf_counter()
+        learner = fb.Learner(data, run=folder / "auto", quiet=True, cache=folder / "cache")
+        auto = fb.tournament(learner, check=False)
+        spent = time.perf_counter() - began
+        held = auto.evaluation["tournament"]
+        metric, sign = held["metric"], 1 if higher_is_better(held["metric"]) else -1
+        *simple, network = [one for one in held["candidates"] if "value" in one]
+        rival = max(simple, key=lambda one: sign * one["value"])
+        found: dict[str, Any] = {"metric": metric, "winner": held["winner"], "seconds": spent,
+                                 "rival": rival["name"], "network": network["name"],
+                                 "of_network": network["seconds"]}  # fmt: skip
+        for ours, place in (("auto", auto.path), ("network", auto.path / "candidates" / "network")):
+            facts = fb.compare([place, auto.path / "candidates" / rival["name"]], data, metric=metric).facts
+            mine, theirs = facts["entries"]
+            (difference,) = facts["differences"]
+            turned = 1 if difference["first"] == mine["name"] else -1
+            low, high = sorted((turned * difference["low"], turned * difference["high"]))
+            found |= {"rows": facts["samples"], "split": facts["split"], "theirs": theirs["metrics"][metric]}
+            found[ours + "_beside"] = {
+                "figure": mine["metrics"][metric], "difference": turned * difference["value"], "low": low, "high": high,
+                "wins": ours if low > 0 else "rival" if high < 0 else "tie",
+            }  # fmt: skip
+        return found
+
+
+def told(one: dict[str, Any]) -> str:
+    return f"{one['difference']:+.4f} ({one['low']:+.4f} to {one['high']:+.4f})"
 
 
 def main() -> int:
@@ -200,20 +196,24 @@ def main() -> int:
     found = {}
     for name in names:
         found[name] = one = run(name)
-        print(f"{name}: default {one['default']:.4f}, {one['rival']} {one['of_rival']:.4f} ({one['metric']}): "
-              f"{one['wins']}", file=sys.stderr, flush=True)  # fmt: skip
+        auto, network = one["auto_beside"], one["network_beside"]
+        print(f"{name}: auto ({one['winner']}) {auto['figure']:.4f}, {one['network']} {network['figure']:.4f}, "
+              f"{one['rival']} {one['theirs']:.4f} ({one['metric']}): {auto['wins']}; {network['wins']}",
+              file=sys.stderr, flush=True)  # fmt: skip
     if options.json:
         print(json.dumps(found))
     else:
-        rows = [["", "metric", "rows", "default", "rival", "", "default is better by", "wins", "s"]]
-        rows += [
-            [name, f["metric"], f"{f['rows']:,} {f['split']}", f"{f['default']:.4f}", f["rival"],
-             f"{f['of_rival']:.4f}", f"{f['difference']:+.4f} ({f['low']:+.4f} to {f['high']:+.4f})", f["wins"],
-             f"{f['seconds'][0]:.0f} / {f['seconds'][1]:.0f}"]
-            for name, f in found.items()
-        ]  # fmt: skip
+        rows = [["", "metric", "rows", "auto", "is", "rival", "", "auto is better by", "wins", "network", "", "by",
+                 "wins", "s"]]  # fmt: skip
+        for name, f in found.items():
+            auto, network = f["auto_beside"], f["network_beside"]
+            rows.append([
+                name, f["metric"], f"{f['rows']:,} {f['split']}", f"{auto['figure']:.4f}", f["winner"], f["rival"],
+                f"{f['theirs']:.4f}", told(auto), auto["wins"], f["network"], f"{network['figure']:.4f}",
+                told(network), network["wins"], f"{f['seconds']:.0f}",
+            ])  # fmt: skip
         print(table(rows))
-    lost = [name for name, one in found.items() if one["wins"] == "rival"]
+    lost = [name for name, one in found.items() if one["auto_beside"]["wins"] == "rival"]
     print(verdict(not lost, f"never below its rival by more than the interval{': ' + ', '.join(lost) if lost else ''}"))
     return 1 if lost else 0
 

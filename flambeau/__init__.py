@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from flambeau.recipe import Recipe
     from flambeau.run import Run
     from flambeau.studies import attack, compare, cross_validate, stress
+    from flambeau.studies.tournament import tournament
     from flambeau.studies.tune import tune
     from flambeau.techniques import Technique
 
@@ -58,6 +59,7 @@ _LAZY = {
     "cross_validate": "flambeau.studies",
     "ensemble": "flambeau.ensembles",
     "stress": "flambeau.studies",
+    "tournament": "flambeau.studies",
     "tune": "flambeau.studies",
     "watch": "flambeau.diagnosis.watch",
 }
@@ -86,6 +88,7 @@ __all__ = [
     "sklearn",
     "stress",
     "testing",
+    "tournament",
     "tune",
     "watch",
 ]

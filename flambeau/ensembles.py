@@ -39,7 +39,7 @@ MOST_NUMBERS = 20_000_000
 def ensemble(
     runs: Sequence[str | Path | Run], out: str | Path | None = None, *, how: str = "mean", data: Dataset | None = None,
     options: EncodeOptions | None = None, device: str = "auto", reporter: Reporter = QUIET,
-    measured: dict[str, Any] | None = None,
+    measured: dict[str, Any] | None = None, weights: Sequence[float] | None = None,
 ) -> Run:  # fmt: skip
     """A run whose answer is the joint one of several. They may read other columns of the same rows, or the same ones in
     another way: other sizes, other colour spaces, waves and pictures of a sound.
@@ -52,6 +52,7 @@ def ensemble(
         data: where they were trained on data in memory, that data.
         measured: of members that were trained on other rows of the same data, so that none of it is held out from all:
             an evaluation, as `evaluation.json` has it, that stands for the ensemble's own.
+        weights: of the members, a sum of 1, where they are known: for `weighted`.
 
     Raises:
         RunError: one is unfinished or itself an ensemble, or there is a run in `out`.
@@ -80,7 +81,7 @@ def ensemble(
     reading = None if data is None else joint.read(data, options, reporter)
     reasons = [f"ensemble of {len(members)}: {how} of their answers"]
     if reading is not None:
-        reasons += _fit(joint, reading, members[0].recipe.training.batch_size or 32, reporter)
+        reasons += _fit(joint, reading, members[0].recipe.training.batch_size or 32, reporter, weights)
     recipe = _recipe(members, joint, choice, how, reasons)
     if measured is not None and "split" in recipe.data:
         recipe.data = {**recipe.data, "split": vars(Split("none")).copy()}  # no row is held out from every member
@@ -198,8 +199,14 @@ def _objective(members: Sequence[Run], loaded: Sequence[Predictor]) -> Objective
     return ObjectiveChoice(loss=loss, metric=loaded[0].objective.monitor)
 
 
-def _fit(joint: EnsemblePredictor, reading: Reading, batch_size: int, reporter: Reporter) -> list[str]:
+def _fit(
+    joint: EnsemblePredictor, reading: Reading, batch_size: int, reporter: Reporter,
+    weights: Sequence[float] | None = None,
+) -> list[str]:  # fmt: skip
     """Finds what the combination needs by validation rows, and how sure it may be; what was found, in clauses.
+
+    Args:
+        weights: that are known.
 
     Raises:
         DataError: there are no validation rows, and it needs some.
@@ -213,7 +220,9 @@ def _fit(joint: EnsemblePredictor, reading: Reading, batch_size: int, reporter: 
     every = -(-len(rows) * len(joint.members) * objective.task.output_spec.size // MOST_NUMBERS)
     source = Batches(reading.store, torch.from_numpy(rows[:: max(1, every)]), batch_size)
     found: list[str] = []
-    if combination.how != HOW[0]:
+    if weights is not None:
+        combination.weights.copy_(torch.tensor(weights))
+    elif combination.how != HOW[0]:
         answers, targets = _answers(objective, source, reading)
         combination.fit(answers, lambda joint: objective.loss_function(objective.of_members.deactivate(joint), targets))
     if combination.how == "weighted":

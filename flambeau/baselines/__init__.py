@@ -87,6 +87,7 @@ class Baseline:
 def baselines(
     dataset: Dataset, store: Store, train: np.ndarray, held_out: np.ndarray, reporter: Reporter = QUIET, *,
     metric: str = "auto", other: tuple[Dataset, Store] | None = None, limit: float = LIMIT, task: Task | None = None,
+    constant: bool = False,
 ) -> list[Baseline]:  # fmt: skip
     """What the rivals reach, the simplest first; none where the target has no rival here.
 
@@ -98,6 +99,7 @@ def baselines(
         other: the data that `held_out` are rows of, where it is not this.
         limit: seconds that each may be fitted for; it is stopped then, and that is noted.
         task: what is learned; what follows from the target if not given.
+        constant: only those that say the same whatever they are asked.
     """
     target = dataset.fields.get(dataset.target or dataset.inputs[0])  # a text is its own
     task = task or task_of(dataset.fields.get(dataset.target or ""))
@@ -107,13 +109,15 @@ def baselines(
     rows = Rows(dataset, store, train, target, task)
     of = rows if other is None else Rows(*other, np.zeros(0, np.int64), target, task)
     found = []
-    for name, measure, constant in FAMILIES[task.rivals](rows, of, held_out, metric):
+    for name, measure, same in FAMILIES[task.rivals](rows, of, held_out, metric):
+        if constant and not same:
+            continue
         if len(train) >= MANY:
             reporter.say(f"baseline: {name}, of {len(train):,} training rows, {limit:.0f} s at most")
         with reporter.bar(f"baseline: {name}", int(limit)) as bar, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # scikit-learn's, on a fit that was stopped early on purpose
             budget = Budget(limit, bar)
-            rival = Baseline(name, 0.0, {}, constant=constant)
+            rival = Baseline(name, 0.0, {}, constant=same)
             for measured in measure(budget):
                 rival.metrics |= measured.values()
                 rival.without |= measured.without_groups() if isinstance(measured, Grouped) else {}

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from flambeau.cli import common, launch, ray_train
 from flambeau.cli.common import option
-from flambeau.cli.train import finish
+from flambeau.cli.train import finish, tell_winner
 
 NAME = "resume"
 
@@ -35,6 +35,7 @@ def command(
     from flambeau.learner import Learner
     from flambeau.models import OWN
     from flambeau.run import Run
+    from flambeau.studies import asked_in, resumed
 
     opened = Run.open(run)
     if opened.measured and not opened.reported:
@@ -44,6 +45,9 @@ def command(
             common.emit({"run": str(run), "report": str(path), "metrics": opened.evaluation.get("metrics", {})})
         else:
             common.reporter().say(f"the training is finished; its report was left: {path}")
+        return
+    if asked_in(opened) is not None and not opened.measured:
+        tell_winner(resumed(opened, reporter=common.reporter(), compute_threads=compute_threads), json)
         return
     if opened.finished and opened.measured:
         epochs, name = opened.recipe.training.epochs, opened.recipe.model.name

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flambeau.data.dataset import Dataset
     from flambeau.learner import Learner
     from flambeau.recipe import Recipe
+    from flambeau.run import Run
 
 NAME = "train"
 SAME = ("epochs", "batch_size", "learning_rate", "weight_decay", "precision", "seed", "device", "metric")
@@ -39,7 +40,10 @@ def command(
         Path | None,
         typer.Argument(help="Of a file of texts: that of their translations, line by line.", show_default=False),
     ] = None,
-    model: Annotated[str | None, option("A name; see `flambeau models`. Chosen by size if not given.")] = None,
+    model: Annotated[
+        str | None,
+        option("A name; see `flambeau models`. Chosen by size if not given; `tournament`: simple ones too, the best."),
+    ] = None,
     pretrained: Annotated[str | None, option("Weights: a file, a hub name, or `yes` for the model's own.")] = None,
     epochs: Annotated[int | None, option("Passes over the training rows.")] = None,
     batch_size: Annotated[str | None, option("Samples in a batch; `largest` for as many as fit into memory.")] = None,
@@ -139,13 +143,21 @@ def command(
     Example: `flambeau train photos/ --processes 2`
     """
     began = perf_counter()
-    from flambeau.studies import within
+    from flambeau.studies import KIND, within
 
     if budget is not None and (processes not in (None, 1) or ray):
         raise UsageError("a budget is planned by one process", fix="find the epochs with one, by --dry-run")
+    held = model == KIND
+    if held:
+        if processes not in (None, 1) or ray:
+            raise UsageError("a tournament is held by one process", fix="name a model, and train that with several")
+        model = None
     if not dry_run and (ray_train.several(ray, run) or launch.several(processes)):
         return
     learner = learner_of(dict(locals()))
+    if held:
+        hold(learner, json, dry_run, budget=budget, check=not no_check, began=began)
+        return
     if budget is not None:
         learner = within(learner, budget, began)
     if dry_run:
@@ -308,6 +320,33 @@ def finish(learner: Any, as_json: bool, **options: Any) -> None:
         state = learner.trainer.state
         common.emit({"run": str(learner.run.path), "report": str(path), "metrics": metrics, "epochs": state.epoch,
                      "steps": state.step, "best": state.best})  # fmt: skip
+
+
+def hold(learner: Learner, as_json: bool, dry_run: bool, **options: Any) -> None:
+    """Holds a tournament, or tells its plan, and tells what came out."""
+    from flambeau.studies import planned, tournament
+
+    if learner.data is not None:
+        learner.reporter.say(learner.data.describe())
+    if dry_run:
+        tell(planned(learner), as_json)
+    else:
+        tell_winner(tournament(learner, **options), as_json)
+
+
+def tell_winner(run: Run, as_json: bool) -> None:
+    """What a tournament ended with."""
+    from flambeau.learner import verdicts
+
+    reporter, result = common.reporter(), run.evaluation
+    held = result["tournament"]
+    reporter.say(verdicts.headline(result), style="bold")
+    reporter.say(f"run: {run.path}, {held['winner']}")
+    reporter.say(f"report: {run.path / 'report.html'}")
+    reporter.say(f"next: flambeau predict {run.path} FILE, or flambeau serve {run.path}")
+    if as_json:
+        common.emit({"run": str(run.path), "report": str(run.path / "report.html"), "metrics": result["metrics"],
+                     "tournament": held})  # fmt: skip
 
 
 def parse_size(text: str | None) -> int | None:

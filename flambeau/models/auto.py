@@ -51,6 +51,8 @@ SIZES = {"gpt": Sizes("tiny", "nano", ("layers", "heads", "width"))}
 PRETRAINED_BY_KIND = {"text": ("bag", "it takes word vectors, and trains in seconds")}
 MADE_FOR = {"audio": (16, "melcnn", "it was made for log-mel pictures and keeps their bands apart")}
 """The model of pictures that are made of fields of a kind: the least pixels a side, its name, and why."""
+ONLY_OF = {"mel-linear": "audio", "hog-linear": "image"}
+"""Of models that are fitted to pictures, the kind of field that these must be made of."""
 
 
 def by_kind(kind: str, pretrained: bool | str | object | None = None) -> tuple[str, str] | None:
@@ -107,3 +109,13 @@ def choose(
     if num_samples >= 200_000:
         return "resnet50", f"{num_samples:,} pictures of {side} can feed a large model"
     return "resnet18", f"it suits {num_samples:,} pictures of {side}"
+
+
+def fitted(spec: InputSpec, made_of: str, output: OutputSpec) -> list[str]:
+    """Names of the models that are fitted at once to such an input, the cheapest first.
+
+    Args:
+        made_of, output: as for `choose`.
+    """
+    suited = [name for name in OWN.kinds if name in OWN.fitted and name in OWN.suited(spec.kind, output)]
+    return [name for name in suited if ONLY_OF.get(name, made_of) == made_of]

@@ -47,14 +47,22 @@ def wilson(right: float, total: float, z: float = Z) -> Interval:
     return middle - half if right > 0 else 0.0, middle + half if right < 1 else 1.0  # which rounding misses
 
 
-def half_width(without: np.ndarray) -> float:
-    """Half of the 95 % interval of a metric, from its values without each group in turn, float (G)."""
+def standard_error(without: np.ndarray) -> float:
+    """That of a metric, from its values without each group in turn, float (G)."""
     groups = len(without)
     if groups < 2:
         return math.inf
-    error = math.sqrt((groups - 1) / groups * float(np.square(without - without.mean()).sum()))
-    free = groups - 1
-    return error * (Z + (Z**3 + Z) / (4 * free) + (5 * Z**5 + 16 * Z**3 + 3 * Z) / (96 * free**2))  # Student's t
+    return math.sqrt((groups - 1) / groups * float(np.square(without - without.mean()).sum()))
+
+
+def half_width(without: np.ndarray) -> float:
+    """Half of the 95 % interval of a metric, from its values without each group in turn, float (G)."""
+    free = len(without) - 1
+    if free < 1:
+        return math.inf
+    return standard_error(without) * (
+        Z + (Z**3 + Z) / (4 * free) + (5 * Z**5 + 16 * Z**3 + 3 * Z) / (96 * free**2)
+    )  # Student's t
 
 
 class Grouped:
