@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 import time
@@ -46,13 +47,13 @@ def of_sklearn(name: str) -> Callable[[Path], Any]:
 
 def of_r(name: str, target: str, kind: str) -> Callable[[Path], Any]:
     def load(folder: Path) -> Any:
-        from realdata.tables import write_r_frame
+        from realdata.tables import r_frame
 
         import flambeau as fb
 
-        return fb.Dataset.from_table(
-            write_r_frame(name, folder / f"{name}.csv"), target=target, split=fb.Split(kind, **SPLIT)
-        )
+        frame = r_frame(name).drop("rownames")
+        frame.write_csv(folder / f"{name}.csv")
+        return fb.Dataset.from_table(folder / f"{name}.csv", target=target, split=fb.Split(kind, **SPLIT))
 
     return load
 
@@ -173,7 +174,8 @@ def run(name: str) -> dict[str, Any]:
             mine, theirs = facts["entries"]
             (difference,) = facts["differences"]
             turned = 1 if difference["first"] == mine["name"] else -1
-            low, high = sorted((turned * difference["low"], turned * difference["high"]))
+            ends = [math.nan if difference[end] is None else turned * difference[end] for end in ("low", "high")]
+            low, high = sorted(ends)
             found |= {"rows": facts["samples"], "split": facts["split"], "theirs": theirs["metrics"][metric]}
             found[ours + "_beside"] = {
                 "figure": mine["metrics"][metric], "difference": turned * difference["value"], "low": low, "high": high,

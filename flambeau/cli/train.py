@@ -42,7 +42,9 @@ def command(
     ] = None,
     model: Annotated[
         str | None,
-        option("A name; see `flambeau models`. Chosen by size if not given; `tournament`: simple ones too, the best."),
+        option(
+            "A name; see `flambeau models`. Chosen if not given: the best of simple ones and a network, `tournament`."
+        ),
     ] = None,
     pretrained: Annotated[str | None, option("Weights: a file, a hub name, or `yes` for the model's own.")] = None,
     epochs: Annotated[int | None, option("Passes over the training rows.")] = None,
@@ -143,7 +145,7 @@ def command(
     Example: `flambeau train photos/ --processes 2`
     """
     began = perf_counter()
-    from flambeau.studies import KIND, within
+    from flambeau.studies import KIND, is_usual, within
 
     if budget is not None and (processes not in (None, 1) or ray):
         raise UsageError("a budget is planned by one process", fix="find the epochs with one, by --dry-run")
@@ -155,7 +157,8 @@ def command(
     if not dry_run and (ray_train.several(ray, run) or launch.several(processes)):
         return
     learner = learner_of(dict(locals()))
-    if held:
+    alone = processes in (None, 1) and not ray and not shard
+    if held or (model is None and recipe is None and alone and is_usual(learner)):
         hold(learner, json, dry_run, budget=budget, check=not no_check, began=began)
         return
     if budget is not None:

@@ -6,11 +6,11 @@ from flambeau.studies.budget import within
 from flambeau.studies.comparison import Comparison, compare
 from flambeau.studies.corrupted import stress
 from flambeau.studies.folds import CrossValidation, cross_validate
-from flambeau.studies.tournament import KIND, asked_in, planned, resumed, tournament
+from flambeau.studies.tournament import KIND, asked_in, is_usual, planned, resumed, tournament
 from flambeau.studies.tune import tune
 from flambeau.studies.variants import ablate, compare_settings
 
 __all__ = [
     "KIND", "Comparison", "CrossValidation", "Study", "ablate", "asked_in", "attack", "compare", "compare_settings",
-    "cross_validate", "planned", "resumed", "stress", "tournament", "tune", "variant", "within",
+    "cross_validate", "is_usual", "planned", "resumed", "stress", "tournament", "tune", "variant", "within",
 ]  # fmt: skip

@@ -86,13 +86,16 @@ class _Judge:
         return (sums.sum() - sums[there]) / np.maximum(1, counts.sum() - counts[there])
 
 
-def select(found: Sequence[Answers], names: Sequence[str], metric: str) -> Selection:
+def select(
+    found: Sequence[Answers], names: Sequence[str], metric: str, judged_on: str = "validation rows"
+) -> Selection:
     """What is taken of some models.
 
     Args:
         found: what each answers to the same rows.
         names: what each is called.
         metric: what they are judged by.
+        judged_on: what the rows are, in words.
     """
     judge, outputs = _Judge(found[0], metric), [one.output for one in found]
     measured, rows = [judge.measured(output) for output in outputs], [judge.losses(output) for output in outputs]
@@ -100,7 +103,7 @@ def select(found: Sequence[Answers], names: Sequence[str], metric: str) -> Selec
     best = _best([value for value, _ in measured], [without for _, without in measured], losses)
     values = [judge.sign * value for value, _ in measured]
     weights = _greedy(outputs, best, judge)
-    said = f"{names[best]} is the best of {len(names)} on {len(outputs[0]):,} validation rows"
+    said = f"{names[best]} is the best of {len(names)} on {len(outputs[0]):,} {judged_on}"
     if np.count_nonzero(weights) > 1:
         joint = blended(outputs, weights)
         value, without = judge.measured(joint)
@@ -110,7 +113,7 @@ def select(found: Sequence[Answers], names: Sequence[str], metric: str) -> Selec
         better = value - measured[best][0]
         if better >= 0 and gain > SURE * error:
             mixed = ", ".join(f"{w:.2f} {n}" for n, w in zip(names, weights, strict=True) if w)
-            why = (f"a blend ({mixed}) has less loss than {names[best]} alone on {len(joint):,} validation rows, by "
+            why = (f"a blend ({mixed}) has less loss than {names[best]} alone on {len(joint):,} {judged_on}, by "
                    f"{gain:.3g} ± {error:.2g}")  # fmt: skip
             return Selection(weights, values, losses, judge.sign * value, float(np.nanmean(of_joint)), why)
         said += "; no blend gains more than may be chance"

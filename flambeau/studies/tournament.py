@@ -2,77 +2,156 @@
 them, or a blend of a few, is the run.
 
 Each candidate is a training like any other, in `candidates/` of the run: killed, it goes on where it was. They are
-judged on validation rows, never on the test rows; see `flambeau.studies.selection`.
+judged on validation rows, never on the test rows; see `flambeau.studies.selection`. Few rows say little, and the less
+as they have chosen an epoch or a penalty too: so where there are few, each candidate is trained again on folds of the
+rows that are not for the test, and judged on those that it did not see.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
 import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from flambeau import report
 from flambeau.baselines import Baseline, baselines
 from flambeau.core.errors import FlambeauError, MissingExtra, ModelError, RunError, TrainingError, UsageError
 from flambeau.core.files import read_json, write_json
 from flambeau.core.findings import Findings
-from flambeau.core.reporter import QUIET
+from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import PRESENT
-from flambeau.data.split import TEST, UNUSED, VALID
+from flambeau.data.split import NEAR, TRAIN, UNUSED, VALID, Split
 from flambeau.ensembles import ensemble
+from flambeau.fields import Views
 from flambeau.learner import Learner, choices, records, verdicts
 from flambeau.learner.feeds import FieldFeed
 from flambeau.learner.plan import Decision, Plan, given
 from flambeau.models import InputSpec, auto
 from flambeau.objectives.intervals import Grouped
 from flambeau.objectives.tasks import task_of
-from flambeau.recipe import Recipe
+from flambeau.recipe import ModelChoice, ObjectiveChoice, Recipe
 from flambeau.report.parts import duration
 from flambeau.run import Run
 from flambeau.studies.base import Study, variant
 from flambeau.studies.budget import seconds_of, within
 from flambeau.studies.rows import Answers, answers
 from flambeau.studies.selection import Selection, select
+from flambeau.techniques import TECHNIQUES, name_of
 from flambeau.training.interrupts import Interrupted
+from flambeau.training.settings import Settings
 
-KIND, CANDIDATES, BLEND = "tournament", "candidates", "blend"
+KIND, CANDIDATES, FOLDED, BLEND, NETWORK = "tournament", "candidates", "folds", "blend", "network"
+USUAL = {"number", "category", "date", "text", "audio", "history"}
+"""Kinds of inputs on which simple models are strong, and cheap beside a network."""
+FOLDS, FEW = 4, 500
+"""How many folds there are, and the most rows that are dealt into them."""
+MOST_PIXELS = 8_000_000
+"""Of all pictures, that are trained on in folds."""
 NOT_OF_WINNER = (".lock", "checkpoints", "model.safetensors", "evaluation.json", "recipe.yaml", "report.html")
 """Of a winner's folder, what is not taken over as it is."""
 
 
-def entrants(learner: Learner) -> tuple[list[str], str]:
-    """The simple models that stand beside the network which a learner would train, the cheapest first; none where
-    there are none, and then why."""
+class Entrants(NamedTuple):
+    """Who takes part.
+
+    Attributes:
+        names: the simple models that stand beside the network, the cheapest first.
+        folds: the data once for each fold, where they are judged on folds.
+        why: where there are none: why.
+    """
+
+    names: list[str]
+    folds: list[Dataset]
+    why: str = ""
+
+
+def entrants(learner: Learner) -> Entrants:
+    """Who takes part beside the network that a learner would train."""
     recipe, data = learner.recipe, learner.data
     if data is None or recipe.own_parts or recipe.objective.name != "supervised" or data.target is None:
-        return [], "it is of labelled data with fields, a named loss and no parts of your own"
-    if recipe.model.name != "auto" or recipe.model.pretrained:
-        return [], "a model is named"
-    if not (data.split == VALID).any():
-        return [], "there are no validation rows to judge by"
+        return Entrants([], [], "it is of labelled data with fields, learned without parts of your own")
+    if recipe.model.name != "auto":
+        return Entrants([], [], f"the model {recipe.model.name} is named")
     feed = learner.feed.unfitted()
     assert isinstance(feed, FieldFeed)
     feed.look(recipe)
     fields = [feed.dataset.fields[name] for name in feed.dataset.inputs if name != PRESENT]
     if len(fields) > 1:
-        return [], "the inputs are of several kinds, which only a network takes together"
-    output = task_of(feed.dataset.fields[data.target]).output_spec
-    names = auto.fitted(InputSpec.of(fields), fields[0].kind, output)
+        return Entrants([], [], "the inputs are of several kinds, which only a network takes together")
+    spec, output = InputSpec.of(fields), task_of(feed.dataset.fields[data.target]).output_spec
+    names = auto.fitted(spec, fields[0].kind, output)
     if not names:
-        return [], "no simple model takes such an input and gives such an answer"
+        return Entrants([], [], "no simple model takes such an input and gives such an answer")
+    large = spec.form.pictures and len(data) * int(np.prod(spec.size)) > MOST_PIXELS
+    folds = [] if large else dealt(data)
+    if not folds and not (data.split == VALID).any():
+        found = "there are no validation rows to judge by, and these rows are too many, or too large, for folds"
+        return Entrants([], [], found)
+    return Entrants(names, folds)
+
+
+def dealt(data: Dataset) -> list[Dataset]:
+    """The data once for each fold of the rows that train and validate, where these are few: the fold is its test then,
+    and of the others as large a share validates as before. None of many rows, of large pictures, and of rows that hang
+    together in time or by groups."""
+    said = data.source.get("split") or {}
+    rows = np.flatnonzero(np.isin(data.split, (TRAIN, VALID)))
+    hang = said.get("by") or said.get("method") == "time" or data.source.get("made") == "rewritten"
+    if hang or any(isinstance(data.columns[name], Views) for name in data.inputs):
+        return []
+    if not 2 * FOLDS <= len(rows) <= FEW:
+        return []
+    firsts = data.firsts_alike if data.together == NEAR else data.firsts_seen[0]
+    _, index, inverse = np.unique(firsts[rows], return_index=True, return_inverse=True)
+    keys = [(data.keys or range(len(data)))[row] for row in rows.tolist()]
+    one_class = data.target is not None and data.fields[data.target].one_class
+    labels = [data.columns[data.target or ""][row] for row in rows.tolist()] if one_class else None
+    share = float((data.split[rows] == VALID).mean())
+    found = []
+    for number in range(FOLDS):
+        split = Split("auto", share, folds=FOLDS, fold=number)
+        fold = copy.copy(data)
+        fold.split = np.full(len(data), UNUSED, np.int8)
+        fold.split[rows] = split.with_copies(split.assign(keys, labels), index[inverse], labels)
+        found.append(fold)
+    return found
+
+
+def is_usual(learner: Learner) -> bool:
+    """Whether a tournament is what a learner's settings mean where nothing is said of a model: the data is of a kind
+    that simple models are strong on, rivals are wanted, and nothing that is asked for is of a network's steps."""
+    recipe, data = learner.recipe, learner.data
+    if data is None or not recipe.baseline or recipe.own_parts:
+        return False
+    if not {data.fields[name].kind for name in data.inputs} <= USUAL:
+        return False
     try:
-        choices.check_fitted(recipe.with_settings({"model.name": names[0]}), given(recipe).keys())
-    except UsageError as error:
-        return [], error.found
-    return names, ""
+        choices.check_fitted(recipe, given(recipe).keys())
+        return bool(entrants(learner).names)
+    except FlambeauError:  # a training tells what is wrong, in its own order
+        return False
+
+
+def _simple(recipe: Recipe, name: str) -> Recipe:
+    """A recipe for a simple model: with what has a meaning there; the rest is the network's."""
+    training = Settings(**{setting: getattr(recipe.training, setting) for setting in choices.OF_FITTED})
+    weighing = {key: s for key, s in recipe.techniques.items() if TECHNIQUES[name_of(key)].overridden("row_weights")}
+    objective = ObjectiveChoice(metric=recipe.objective.metric, metrics=recipe.objective.metrics)
+    return recipe.model_copy(
+        update={"model": ModelChoice(name=name), "training": training, "techniques": weighing, "augment": "auto",
+                "objective": objective, "baseline": False}
+    )  # fmt: skip
 
 
 def tournament(
@@ -83,7 +162,7 @@ def tournament(
     of a blend of a few. What was tried is in its evaluation, as `tournament`.
 
     Args:
-        learner: whose model is left open.
+        learner: whose model is left open; what it is told of steps, such as epochs, is the network's.
         budget: the time for all, such as `10m`: what the simple models leave of it is the network's, see `within`.
         resume: go on with the one that was stopped in the run's folder.
         check: look for mistakes in the data first.
@@ -95,9 +174,9 @@ def tournament(
     """
     began = time.perf_counter() if began is None else began
     seconds = None if budget is None else seconds_of(budget)
-    names, why = entrants(learner)
-    if not names:
-        raise UsageError(f"there is no tournament here: {why}", fix="leave it out, or name a model")
+    if learner.asked_run is False:
+        raise UsageError("a tournament leaves a run, and run=False was given", fix="name a folder, or leave it out")
+    known = _known(learner)
     run = records.choose_run(learner.asked_run, learner.recipe, resume)
     ours = not run.path.exists()
     with run.locked():
@@ -106,7 +185,7 @@ def tournament(
             raise RunError("a training was begun here already", where=run.path,
                            fix=f"go on with: flambeau resume {run.path}; or give another run folder")  # fmt: skip
         try:
-            held = _Held(learner, run, names, seconds, began, compute_threads)
+            held = _Held(learner, run, known, seconds, began, compute_threads)
             held.begin(check)
             return held.end(held.all())
         except Interrupted as error:
@@ -119,14 +198,20 @@ def tournament(
             raise
 
 
+def _known(learner: Learner) -> Entrants:
+    known = entrants(learner)
+    if not known.names:
+        raise UsageError(f"there is no tournament here: {known.why}", fix="leave it out, or name a model")
+    return known
+
+
 def planned(learner: Learner) -> Plan:
     """What a tournament would do: the network's plan, and before it what else is tried. Raises as `tournament`."""
-    names, why = entrants(learner)
-    if not names:
-        raise UsageError(f"there is no tournament here: {why}", fix="leave it out, or name a model")
+    known = _known(learner)
     plan = learner.plan()
-    network = plan.recipe.model.name
-    tried = Decision("model", [*names, network], "the best of them on validation rows, or a blend of a few, is the run")
+    judged = f"{FOLDS} folds of the rows that are not for the test" if known.folds else "validation rows"
+    why = f"judged on {judged}: the best of them, or a blend of a few, is the run"
+    tried = Decision("model", [*known.names, plan.recipe.model.name], why)
     return replace(plan, decisions=(tried, *plan.decisions))
 
 
@@ -154,10 +239,11 @@ class _Held:
     """A tournament while it is held."""
 
     def __init__(
-        self, learner: Learner, run: Run, names: list[str], seconds: float | None, began: float, threads: int | None
+        self, learner: Learner, run: Run, known: Entrants, seconds: float | None, began: float, threads: int | None
     ):
         assert learner.data is not None and isinstance(learner.feed, FieldFeed)
-        self.learner, self.run, self.names, self.seconds, self.began = learner, run, names, seconds, began
+        self.learner, self.run, self.seconds, self.began = learner, run, seconds, began
+        self.names, self.folds = known.names, known.folds
         self.data, self.options, self.threads = learner.data, learner.feed.encoding, threads
         self.say = learner.reporter.say
         asked = asked_in(run) or {"recipe": learner.recipe.model_dump(mode="json"), "budget": seconds}
@@ -175,76 +261,105 @@ class _Held:
             learner._write_findings(self.run)
         self.learner.recipe.save(self.run.path / "recipe.yaml")  # as asked, until there is a winner
 
-    def all(self) -> list[Run]:
-        """The runs of the candidates, trained."""
-        done: list[Run] = []
+    def all(self) -> dict[str, Answers]:
+        """What the candidates, trained, answer to the rows that they are judged on, by their folders."""
+        judged: dict[str, Answers] = {}
         for name in self.names:
-            self.say(f"{name} is fitted")
+            self.say(f"{name} is fitted" + (f", and on {FOLDS} folds" if self.folds else ""))
             try:
-                done.append(self._trained(name, {"model.name": name}))
+                recipe = _simple(self.learner.recipe, name)
+                judged[name] = self._judged(name, self._trained(name, recipe, QUIET), recipe)
             except (ModelError, UsageError, TrainingError, MissingExtra) as error:
                 self.notes[name] = str(error)
                 self.say(f"{name} is left out: {error}", style="yellow")
-        network = self._network(done)
-        return [*done, *([network] if network is not None else [])]
+        self.say(self._early(judged), style="bold")
+        try:
+            judged[NETWORK] = self._network()
+        except (UsageError, TrainingError) as error:
+            if not judged:
+                raise
+            self.notes[NETWORK] = str(error)
+            self.say(f"no network stands beside them: {error}", style="yellow")
+        return judged
 
-    def _trained(self, name: str, settings: Mapping[str, Any], learner: Learner | None = None) -> Run:
-        run = self.study.run(f"{CANDIDATES}/{name}")
-        if run.measured:
-            return run
-        one = variant(learner or self.learner, {**settings, "baseline": False}, run.path)
-        one.decided = (learner or self.learner).decided
-        one.findings, one._checked = Findings(self.learner.findings), self.learner._checked
-        one.reporter = QUIET if "model.name" in settings else self.learner.reporter
-        one.fit(resume=True, check=False, compute_threads=self.threads)
+    def _trained(
+        self, name: str, recipe: Recipe, reporter: Reporter, decided: tuple[Decision, ...] = (),
+        data: Dataset | None = None,
+    ) -> Run:  # fmt: skip
+        """The run of a training: the one that is there, or trained now."""
+        run = self.study.run(f"{CANDIDATES}/{name}" if data is None else f"{FOLDED}/{name}")
+        if not run.measured:
+            asked = copy.copy(self.learner)
+            asked.recipe = recipe
+            one = variant(asked, {"baseline": False}, run.path, data)
+            one.decided, one.reporter = decided, reporter
+            one.findings, one._checked = Findings(self.learner.findings), self.learner._checked
+            one.fit(resume=True, check=False, compute_threads=self.threads)
         return run
 
-    def _network(self, done: Sequence[Run]) -> Run | None:
-        """The network's run, after it was said what it has to beat; None where there is no time for it, or it failed
-        and others did not."""
-        learner, left = self.learner, None
-        run = self.study.run(f"{CANDIDATES}/network")
-        if self.seconds is not None:
-            left = max(1.0, self.seconds - (time.perf_counter() - self.began))
-        self.say(self._early(done, left), style="bold")
-        try:
-            if (run.path / "recipe.yaml").exists():  # as it was planned
-                learner = copy.copy(learner)
-                learner.recipe = run.recipe
-            elif left is not None:
-                quick = variant(learner, {"baseline": False}, run.path)
-                learner = within(quick, left)
-            return self._trained("network", {}, learner)
-        except (UsageError, TrainingError) as error:
-            if not done:
-                raise
-            self.notes["network"] = str(error)
-            self.say(f"no network stands beside it: {error}", style="yellow")
-            return None
+    def _network(self) -> Answers:
+        """What the network answers, trained in the time that is left."""
+        recipe, decided = self.learner.recipe, self.learner.decided
+        run, left = self.study.run(f"{CANDIDATES}/{NETWORK}"), self._left()
+        if (run.path / "recipe.yaml").exists():
+            recipe = run.recipe  # as it was planned
+        elif left is not None:
+            planned = within(variant(self.learner, {"baseline": False}, run.path), left / (1 + len(self.folds)))
+            recipe, decided = planned.recipe, planned.decided
+        run = self._trained(NETWORK, recipe, self.learner.reporter, decided)
+        if self.folds:
+            self.say(f"the network is trained on {FOLDS} folds")
+        return self._judged(NETWORK, run, recipe)
 
-    def _early(self, done: Sequence[Run], left: float | None) -> str:
+    def _left(self) -> float | None:
+        """Seconds of the budget; None where there is none."""
+        return None if self.seconds is None else max(1.0, self.seconds - (time.perf_counter() - self.began))
+
+    def _judged(self, name: str, run: Run, recipe: Recipe) -> Answers:
+        """What a candidate answers to rows that it was not fitted to: validation rows, or each row by the one that was
+        trained without the row's fold."""
+        if not self.folds:
+            return self._answers(run, {VALID})
+        known = self._answers(run, {TRAIN, VALID})
+        output = torch.full_like(known.output, torch.nan)
+        for number, fold in enumerate(self.folds):
+            part = self._trained(f"{name}-{number + 1}", recipe, QUIET, data=fold)
+            ((own,), *_) = answers([part], fold, options=self.options)
+            there = torch.isin(own.rows, known.rows)
+            output[torch.searchsorted(known.rows, own.rows[there])] = _in_terms_of(known, own)[there]
+        answered = output.isfinite().flatten(1).all(1)
+        return _only(replace(known, output=output), answered)
+
+    def _answers(self, run: Run, splits: set[int]) -> Answers:
+        """What a run answers to the rows of some splits."""
+        data = copy.copy(self.data)
+        data.split = np.where(np.isin(data.split, [*splits]), VALID, UNUSED).astype(np.int8)
+        ((found,), *_) = answers([run], data, options=self.options)
+        return found
+
+    def _early(self, judged: Mapping[str, Answers]) -> str:
         after = f"after {duration(time.perf_counter() - self.began)}"
-        if not done:
+        if not judged:
             return f"{after} no simple model could be fitted; a network is trained"
-        metric = done[0].evaluation["metric"]
-        figures = [{"name": run.path.name, "metrics": run.lines[-1].get("valid", {})} for run in done]
-        best = verdicts.best_of(figures, metric)
-        has = (
-            f"{best['name']} has {metric} {best['metrics'][metric]:.4g} on validation rows"
-            if best
-            else "they are fitted"
-        )
+        metric = next(iter(judged.values())).run.evaluation["metric"]
+        figures = [{"name": name, "metrics": found.values(metric)} for name, found in judged.items()]
+        best, left = verdicts.best_of(figures, metric), self._left()
+        has = f"{best['name']} has {metric} {best['metrics'][metric]:.4g}" if best else "all is fitted"
         within_time = f" for at most {duration(left)}" if left is not None else ""
-        return f"{after}: {has}; a network is trying to beat it{within_time}"
+        return f"{after}: {has} on {self.rows}; a network is trying to beat it{within_time}"
 
-    def end(self, runs: Sequence[Run]) -> Run:
+    @property
+    def rows(self) -> str:
+        """What they are judged on."""
+        return f"rows of {FOLDS} folds that it did not see" if self.folds else "validation rows"
+
+    def end(self, judged: Mapping[str, Answers]) -> Run:
         """Leaves the winner, or the blend, as the run."""
-        names = [self._name(run) for run in runs]
-        metric = runs[0].evaluation["metric"]
-        only_valid = copy.copy(self.data)
-        only_valid.split = _without(self.data, TEST)
-        found, _, _ = answers(runs, only_valid, options=self.options)
-        selection = select(found, names, metric)
+        rows = functools.reduce(np.intersect1d, [one.rows.numpy() for one in judged.values()])
+        found = [_only(one, torch.from_numpy(np.isin(one.rows, rows))) for one in judged.values()]
+        runs = [one.run for one in found]
+        names, metric = [self._name(run) for run in runs], runs[0].evaluation["metric"]
+        selection = select(found, names, metric, self.rows)
         self.say(selection.why, style="bold")
         chosen = [runs[i] for i in selection.chosen]
         winner = chosen[0]
@@ -256,6 +371,7 @@ class _Held:
             shutil.copyfile(chosen[0].path / "findings.json", winner.path / "findings.json")
         facts = self._facts(runs, names, found, selection, metric)
         self._become(winner, {**self._beside(winner, runs, metric), "tournament": facts}, facts)
+        shutil.rmtree(self.run.path / FOLDED, ignore_errors=True)
         self.study.finish(facts)
         return self.run
 
@@ -274,8 +390,8 @@ class _Held:
         tried += [{"name": name, "note": note, "weight": 0.0} for name, note in self.notes.items()]
         parts = [f"{one['weight']:.2f} {one['name']}" for one in tried if one["weight"]]
         winner = parts[0].partition(" ")[2] if len(parts) == 1 else f"a blend of {', '.join(parts)}"
-        return {"metric": metric, "rows": len(found[0].rows), "candidates": tried, "value": selection.metric,
-                "loss": selection.loss, "winner": winner, "why": selection.why}  # fmt: skip
+        return {"metric": metric, "rows": len(found[0].rows), "folds": len(self.folds), "candidates": tried,
+                "value": selection.metric, "loss": selection.loss, "winner": winner, "why": selection.why}  # fmt: skip
 
     def _beside(self, winner: Run, runs: Sequence[Run], metric: str) -> dict[str, Any]:
         """The winner's evaluation, with the simple models as its rivals: on the same rows, fitted once."""
@@ -345,8 +461,19 @@ def _seconds(run: Run) -> float:
     return sum(line.get("speed", {}).get("seconds", 0.0) for line in run.lines if "valid" in line)
 
 
-def _without(data: Dataset, split: int) -> np.ndarray:
-    """The split of each row, where those of one are not used."""
-    left = data.split.copy()
-    left[left == split] = UNUSED
-    return left
+def _only(found: Answers, which: Tensor) -> Answers:
+    """Answers to some of the rows, bool (N)."""
+    return replace(found, rows=found.rows[which], output=found.output[which], target=found.target[which])
+
+
+def _in_terms_of(whole: Answers, part: Answers) -> Tensor:
+    """Answers (n, …) of a model of some rows as that of all rows gives them: in its scale, or its classes, of which the
+    part may lack some."""
+    target = whole.predictor.target or ""
+    ours, theirs = (one.predictor.fields[target] for one in (whole, part))
+    if ours.classes and [*ours.classes] != [*theirs.classes]:
+        spread = part.output.new_zeros(len(part.output), len(ours.classes))
+        spread[:, [[*ours.classes].index(name) for name in theirs.classes]] = part.output
+        return spread
+    rescaled = ours.rescaling(theirs)
+    return part.output if ours.classes or rescaled is None else rescaled(part.output).float()

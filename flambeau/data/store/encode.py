@@ -88,7 +88,8 @@ def encode(dataset: Dataset, options: EncodeOptions | None = None, reporter: Rep
                 continue  # blank, and another input says so; or the picture says it
             bad.setdefault(row, (name, message))
     good = np.delete(np.arange(len(dataset)), np.fromiter(bad, np.int64, len(bad)))
-    if not len(np.intersect1d(good, dataset.rows("train"), assume_unique=True)):
+    train = dataset.rows("train")
+    if len(train) and not len(np.intersect1d(good, train, assume_unique=True)):
         row, (name, message) = next(iter(bad.items()))
         raise DataError(f"none of the training rows can be used; the first: {message}", where=dataset.place(row))
     fingerprint = hashlib.sha256("|".join(prints).encode()).hexdigest()

@@ -17,11 +17,13 @@ from flambeau.report.sections.quality import calibration, regression
 from flambeau.report.sections.restored import restored
 from flambeau.report.sections.rivals import inputs, rivals
 from flambeau.report.sections.stages import stages
+from flambeau.report.sections.tournament import tournament
 from flambeau.report.sections.training import curves, speed
 from flambeau.report.sections.where import groups, ranges, series, slices, thresholds
 
 SECTIONS = (
     ("data", data),
+    ("tournament", tournament),
     ("rivals", rivals),
     ("inputs", inputs),
     ("slices", slices),

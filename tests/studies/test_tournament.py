@@ -1,0 +1,174 @@
+"""A tournament: what simple models and a network become together is one run, as any other."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import kinds
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from forkserver import Forkserver
+
+import flambeau as fb
+from flambeau.core.errors import FlambeauError
+from flambeau.exports import export
+from flambeau.run import Run
+from flambeau.studies.tournament import entrants, is_usual, planned
+
+SIMPLE = {
+    "table": ["nearest", "ridge", "boosted-trees"], "text": ["tfidf-linear"], "sound": ["mel-linear"],
+    "pictures": ["hog-linear"], "series": ["nearest", "rocket"], "forecast": ["seasonal-naive", "ridge-lags"],
+}  # fmt: skip
+
+
+def mixed(rows: int = 240) -> pl.DataFrame:
+    """A number that is half linear, which trees grow slowly, and half a step up and down, which no line has."""
+    x = np.random.default_rng(0).normal(size=(rows, 6))
+    y = x @ [1, 1, -1, 1, -1, 0] + 3 * (np.abs(x[:, 5]) > 0.7) + np.random.default_rng(1).normal(size=rows) / 4
+    return pl.DataFrame({**{f"x{i}": x[:, i] for i in range(6)}, "y": y})
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("mixed") / "mixed.csv"
+    mixed().write_csv(path)
+    return path
+
+
+LONG = ("pictures", "series")
+
+
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=[pytest.mark.long] * (k in LONG)) for k in SIMPLE])
+def test_of_each_kind_it_leaves_one_run(kind: str, tmp_path: Path) -> None:
+    data, settings = kinds.dataset(kind, tmp_path, 60, 40)
+    settings = {name: value for name, value in settings.items() if name.startswith("fields.")}
+    learner = fb.Learner(data, epochs=1, run=tmp_path / "run", cache=tmp_path / "cache", quiet=True, **settings)
+    run = fb.tournament(learner, check=False)
+    held = run.evaluation["tournament"]
+    *simple, network = held["candidates"]
+    assert [one["name"] for one in simple] == SIMPLE[kind] and network["name"] not in SIMPLE[kind]
+    assert run.status == "finished" and sum(one["weight"] for one in held["candidates"]) == pytest.approx(1)
+    folds = 0 if kind == "forecast" else 4  # of windows, which overlap, there are none
+    judged = np.isin(data.split, [0, 1] if folds else [1]).sum()
+    assert (held["rows"], held["folds"]) == (judged, folds) and not (run.path / "folds").exists()
+
+    taken = [one["name"] for one in held["candidates"] if one["weight"]]
+    assert len(taken) == 1 or [m.recipe.model.name for m in run.members] == taken
+    predictor, first = fb.load(run), data.inputs[0]
+    value = {name: data.columns[name][int(data.rows("valid")[0])] for name in data.inputs}
+    said = predictor.predict(value if len(value) > 1 else value[first])
+    if len(taken) == 1:
+        of_candidate = {Run(p).recipe.model.name: p for p in (run.path / "candidates").iterdir()}[taken[0]]
+        alone = fb.load(of_candidate).predict(value if len(value) > 1 else value[first])
+        assert np.array_equal(said.label, alone.label)
+    rivals = {rival["name"] for rival in run.evaluation["baselines"]}
+    assert rivals >= {*SIMPLE[kind]} - ({*taken} if len(taken) == 1 else set())
+    page = (run.path / "report.html").read_text("utf-8")
+    assert "What was tried" in page and all(one["name"] in page for one in held["candidates"])
+
+
+def test_a_blend_is_a_run_that_is_measured_answered_and_exported(table: Path, tmp_path: Path) -> None:
+    data = fb.Dataset.from_table(table, target="y", split=fb.Split("random", 0.25, 0.25))
+    learner = fb.Learner(data, epochs=1, run=tmp_path / "run", cache=tmp_path / "cache", quiet=True)
+    run = fb.tournament(learner)
+    weights = {one["name"]: one["weight"] for one in run.evaluation["tournament"]["candidates"]}
+    taken = [name for name, weight in weights.items() if weight]
+    assert {"ridge", "boosted-trees"} <= {*taken} and not (run.path / "blend").exists()
+    assert run.recipe.model.name == "ensemble" and run.checked and any("tried:" in r for r in run.recipe.reasons)
+
+    row = mixed().drop("y").row(3, named=True)
+    of = {Run(p).recipe.model.name: fb.load(p).predict(row).label for p in (run.path / "candidates").iterdir()}
+    joint = fb.load(run).predict(row).label
+    assert joint == pytest.approx(sum(weights[name] * of[name] for name in taken), rel=1e-5)
+    evaluation = run.evaluation
+    for rival in evaluation["baselines"]:
+        value, low, high = rival["differences"]["rmse"]
+        assert low <= value <= high
+        assert value == pytest.approx(evaluation["metrics"]["rmse"] - rival["metrics"]["rmse"], abs=1e-4)
+    assert min(rival["metrics"]["rmse"] for rival in evaluation["baselines"]) > evaluation["metrics"]["rmse"]
+    export(run.path, out=tmp_path / "export", format="onnx")
+    assert fb.load(tmp_path / "export").predict(row).label == pytest.approx(joint, rel=1e-4)
+
+
+def test_killed_it_goes_on_to_the_same_run(tmp_path: Path, flambeau: Forkserver) -> None:
+    name, *options = kinds.text(tmp_path)
+    asked = ["train", name, *options, "--model", "tournament", "--epochs", "2", "--run"]
+    command = [sys.executable, "-m", "flambeau", *asked, "killed"]
+    killed = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert killed.stderr is not None
+    for line in killed.stderr:
+        if "epoch 1" in line:
+            os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert Run(tmp_path / "killed").status == "killed"
+    kept = tmp_path / "killed" / "candidates" / "tfidf-linear" / "model.safetensors"
+    stamp = kept.stat().st_mtime_ns
+    refused = flambeau(*asked, "killed", cwd=tmp_path)
+    assert refused.status == 2 and "flambeau resume killed" in refused.told
+    resumed = flambeau("resume", "killed", "--json", cwd=tmp_path)
+    assert resumed.status == 0 and kept.stat().st_mtime_ns == stamp, resumed.err
+    whole = flambeau(*asked, "whole", "--json", cwd=tmp_path)
+    assert Run(tmp_path / "killed").version == Run(tmp_path / "whole").version
+    assert resumed.json["metrics"] == whole.json["metrics"]
+    again = flambeau("resume", "whole", cwd=tmp_path)
+    assert again.status == 2 and "finished" in again.told
+
+
+def test_what_it_cannot_be_of_is_told_in_one_line(table: Path, tmp_path: Path, flambeau: Forkserver) -> None:
+    data = fb.Dataset.from_table(table, target="y")
+    many = fb.Dataset({"x": [*range(1000)], "y": [*range(1000)]}, target="y", split="none")
+    run = tmp_path / "run"
+    refused = [
+        (fb.Learner(data, model="mlp", run=run), "mlp is named"),
+        (fb.Learner(data, model=torch.nn.Linear(6, 1), run=run), "without parts of your own"),
+        (fb.Learner(many, run=run), "no validation rows"),
+        (fb.Learner(kinds.dataset("tags", tmp_path)[0], run=run), "no simple model takes such an input"),
+    ]
+    for learner, said in refused:
+        assert entrants(learner).names == []
+        with pytest.raises(FlambeauError, match=said):
+            fb.tournament(learner)
+    with pytest.raises(FlambeauError, match="leaves a run"):
+        fb.tournament(fb.Learner(data, run=False))
+    assert not run.exists()
+    told = flambeau("train", table, "--target", "y", "--model", "tournament", "--processes", "2", cwd=tmp_path)
+    assert told.status == 2 and "one process" in told.told
+    plan = planned(fb.Learner(data, run=False))
+    assert plan.decisions[0].value == ["nearest", "ridge", "boosted-trees", plan.recipe.model.name]
+
+
+@pytest.mark.parametrize(
+    ("settings", "usual"),
+    [({"seed": 3}, True), ({"epochs": 3}, False), ({"model": "ridge"}, False), ({"techniques": "mixup"}, False),
+     ({"techniques": "class_weights"}, True), ({"baseline": False}, False)],
+)  # fmt: skip
+def test_it_is_usual_where_nothing_of_steps_is_asked(settings: dict[str, Any], usual: bool, tmp_path: Path) -> None:
+    data, _ = kinds.dataset("table", tmp_path)
+    assert is_usual(fb.Learner(data, run=False, **settings)) is usual
+
+
+def test_the_command_holds_one_unless_a_network_is_asked_for(tmp_path: Path, flambeau: Forkserver) -> None:
+    name, *options = kinds.table(tmp_path)
+    said = [flambeau("train", name, *options, *more, "--dry-run", cwd=tmp_path).out
+            for more in ([], ["--epochs", "2"], ["--no-baseline"], ["--processes", "2"])]  # fmt: skip
+    assert ["boosted-trees" in one for one in said] == [True, False, False, False]
+
+
+def test_a_budget_is_what_all_of_it_may_take(tmp_path: Path, flambeau: Forkserver) -> None:
+    """Of one that is too small for any epoch the network is left out, and that is said."""
+    name, *options = kinds.text(tmp_path)
+    asked = ("train", name, *options, "--model", "tournament", "--run", "r", "--budget", "0.1s", "--json")
+    told = flambeau(*asked, cwd=tmp_path)
+    assert told.status == 0 and "a network is trying to beat it for at most" in told.err, told.err
+    failed = told.json["tournament"]["candidates"][-1]
+    assert failed["name"] == "network" and "fit into" in failed["note"]
+    assert "fit into" in (tmp_path / "r" / "report.html").read_text("utf-8")
+    assert json.loads(flambeau("evaluate", "r", "--json", cwd=tmp_path).out)["metrics"]
