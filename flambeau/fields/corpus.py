@@ -102,6 +102,9 @@ class Corpus(Field):
         context = settings.get("context")
         if wanted.positions is not None and (context or OF_PRETRAINED) > wanted.positions:
             suited["context"] = wanted.positions, f"the most that {wanted.model} can take"
+        elif wanted.window is not None and context is None:
+            why = f"{wanted.model} reads token after token: more windows side by side, and shorter ones, take less time"
+            suited["context"] = wanted.window, why
         return suited
 
     @classmethod

@@ -17,6 +17,8 @@ class Wanted:
         waves: whether it takes raw waves of sounds.
         tokenizer: whose pieces of texts it reads; None where it has no tokeniser of its own.
         positions: the most of them that it can take; None for any number.
+        window: how many tokens of a text it wants to read at a time, where nothing is said of it; None for as many as
+            are usual.
         words: whether tokens must be words, for which there are vectors.
         characters: how many characters of a text it looks at beside the words.
         pieces: how many pieces of words it wants to share between texts.
@@ -29,6 +31,7 @@ class Wanted:
     waves: bool = False
     tokenizer: str | None = None
     positions: int | None = None
+    window: int | None = None
     words: bool = False
     characters: int | None = None
     pieces: int | None = None

@@ -73,6 +73,8 @@ PACES: dict[str, Pace] = {
     # on two cores an epoch of a million characters takes `nano` a minute, and ten minutes are enough to wait
     "corpus on cpu": Pace(((300, 40), (1_000, 20), (3_000, 10), (6_000, 6), (10_000, 4), (20_000, 2), (200_000, 1)),
                           batch=None),
+    # many windows side by side: see `models.language.recurrent.WINDOW`; 1e-2 does not leave how frequent tokens are
+    **dict.fromkeys(("gru-lm", "lstm-lm", "awd-lstm"), Pace(None, batch=(32, 64), rate=5e-3)),
     # one layer group more learns in each epoch
     "ulmfit": Pace(((3_000, 30), (200_000, 10)), ((300, 40), (1_000, 24), (3_000, 14), (10_000, 10), (200_000, 6)),
                    batch=(8, 64), max_tokens=(1 << 15, TOKENS_WHY), tuned_rate=2e-3),

@@ -224,6 +224,7 @@ def wanted(
         waves=OWN.kinds.get(name) == ("audio",),
         tokenizer=tokenizer,
         positions=None if shelf or layout == "span" else max_positions(name),
+        window=own.get("window"),
         words=tokenizer is None and is_vectors(pretrained),
         characters=own.get("characters") if num_inputs == 1 else None,
         pieces=pieces,

@@ -22,6 +22,7 @@ from flambeau.techniques.label_smoothing import LabelSmoothing
 from flambeau.techniques.lora import LoRA
 from flambeau.techniques.mixes import Mixes
 from flambeau.techniques.mixup import Mixup
+from flambeau.techniques.nt_asgd import NTASGD
 from flambeau.techniques.penalties import L1, L2
 from flambeau.techniques.progressive_resizing import ProgressiveResizing
 from flambeau.techniques.qat import QuantisationAware
@@ -35,6 +36,7 @@ __all__ = [
     "HOOKS",
     "L1",
     "L2",
+    "NTASGD",
     "SAM",
     "SWA",
     "TECHNIQUES",

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import tokenizers
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import flambeau as fb
@@ -209,6 +210,31 @@ def test_which_optimizer_a_gpt_has_and_that_its_vectors_of_tokens_are_not_decaye
 
 
 # recurrent ones
+
+
+def test_a_recurrent_model_soon_knows_more_than_how_frequent_tokens_are() -> None:
+    """With vectors near 0, which are the weights of the scores too, it stays there for these 60 steps."""
+    torch.manual_seed(0)
+    text = "It is a truth universally acknowledged, that a single man in possession of a good fortune, must be. " * 20
+    letters = sorted(set(text))
+    tokens = torch.tensor([letters.index(letter) for letter in text])
+    model = RecurrentLM(len(letters), embedding=32, hidden_size=64, cell=nn.GRU)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    for _ in range(60):
+        windows = torch.stack([tokens[i : i + 33] for i in torch.randint(len(tokens) - 33, (16,)).tolist()])
+        loss = F.cross_entropy(model(windows[:, :-1]).flatten(0, 1), windows[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    shares = torch.bincount(tokens) / len(tokens)
+    assert loss.item() < 0.5 * -(shares * shares.log()).sum().item()
+
+
+def test_recurrent_models_read_shorter_windows_where_nothing_is_said_of_them() -> None:
+    for name, chosen in (("gru-lm", {"context": 128}), ("awd-lstm", {"context": 128}), ("gpt", {})):
+        suited = fb.fields.Corpus.suit("text", {"kind": "corpus"}, wanted(name, None))
+        assert {setting: value for setting, (value, _) in suited.items()} == chosen
+    assert not fb.fields.Corpus.suit("text", {"context": 64}, wanted("gru-lm", None))
 
 
 def test_awd_lstm_leaves_out_weights_between_steps_and_the_same_at_each_step() -> None:

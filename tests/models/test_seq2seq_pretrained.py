@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import BartConfig, BartForConditionalGeneration, T5Config, T5ForConditionalGeneration
+from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
+    MarianConfig,
+    MarianMTModel,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 import flambeau as fb
 from flambeau.core.errors import ModelError
@@ -19,7 +26,7 @@ from flambeau.run import Run
 V = 40
 
 
-@pytest.fixture(scope="module", params=["t5", "bart"])
+@pytest.fixture(scope="module", params=["t5", "bart", "marian"])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small encoder-decoder with fresh weights and a tokeniser of letters."""
     torch.manual_seed(0)
@@ -32,9 +39,11 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         layers = {f"{part}_{what}": n for part in ("encoder", "decoder")
                   for what, n in (("layers", 1), ("attention_heads", 2), ("ffn_dim", 32))}  # fmt: skip
         marks = {"bos_token_id": 0, "pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 1}
-        config = BartConfig(vocab_size=V, d_model=16, max_position_embeddings=64, forced_eos_token_id=None,
-                            **layers, **marks)  # fmt: skip
-        BartForConditionalGeneration(config).save_pretrained(path)
+        of, network = {"bart": (BartConfig, BartForConditionalGeneration), "marian": (MarianConfig, MarianMTModel)}[
+            request.param
+        ]
+        config = of(vocab_size=V, d_model=16, max_position_embeddings=64, forced_eos_token_id=None, **layers, **marks)
+        network(config).save_pretrained(path)
     package = tokenizers()
     letters = ["<pad>", "</s>", "<unk>", "\u2581", *"abcdefghijklmnopqrstuvwxyz"]
     tool = package.Tokenizer(package.models.BPE({letter: i for i, letter in enumerate(letters)}, [], unk_token="<unk>"))

@@ -38,6 +38,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "qat": [{"momentum": 0.1}],
     "sam": [{"rho": 0.05}],
     "snapshots": [{"every": 1}],
+    "nt_asgd": [{"patience": 0}],
     "swa": [{"start": 0.0}],
 }
 # settings under which a technique leaves the weights as they would be without it
@@ -81,5 +82,6 @@ IMPOSSIBLE: dict[str, dict[str, Any]] = {
     "qat": {"momentum": 0.0},
     "sam": {"rho": 0.0},
     "snapshots": {"every": 0},
+    "nt_asgd": {"patience": -1},
     "swa": {"start": 1.0},
 }

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from flambeau.core.errors import UsageError
 from flambeau.objectives import Objective, Supervised
-from flambeau.techniques import EMA, SWA, Snapshots, Technique
+from flambeau.techniques import EMA, NTASGD, SWA, Snapshots, Technique
 from flambeau.training import Trainer
 
 
@@ -63,6 +63,30 @@ def test_swa_and_its_counting_change_nothing_of_how_the_weights_train() -> None:
     normalised(techniques=[seen[1]], epochs=3).fit()
     for ours, plain in zip(seen[0].after, seen[1].after, strict=True):
         assert all(torch.equal(ours[name], value) for name, value in plain.items())
+
+
+def test_nt_asgd_averages_each_step_once_no_late_epoch_is_better() -> None:
+    """Its own figures, of six epochs: the fourth is worse than the second, the best but for the last one before it."""
+    seen, averaging = Epochs(), NTASGD(patience=1)
+
+    class Told(Technique):
+        name = "told"
+
+        def on_epoch_end(self, epoch: int, metrics: dict[str, float]) -> str | None:
+            metrics["loss"] = (5.0, 4.0, 4.5, 4.2, 1.0, 1.0)[epoch - 1]
+            return None
+
+    training = normalised(techniques=[Told(), averaging, seen], epochs=6)
+    training.objective.monitor, training.objective.higher_is_better = "loss", False
+    training.fit()
+    steps = training.state.step // 6
+    for name, parameter in training.objective.model.named_parameters():
+        mean = torch.stack([after[name] for after in seen.after[4 * steps :]]).mean(0)
+        torch.testing.assert_close(parameter.detach(), mean, rtol=1e-5, atol=1e-7)
+    again = NTASGD(patience=1)
+    again.on_fit_start(training.objective)
+    again.load_state_dict(averaging.state_dict())
+    assert again.state_dict().keys() == averaging.state_dict().keys() and again._count == 2 * steps
 
 
 def test_of_two_averages_the_last_is_what_the_model_ends_with() -> None:
