@@ -23,6 +23,9 @@ def command(
     out: Annotated[
         Path | None, option("A folder, for a file each under its own name; a table of rows (.csv, .parquet).")
     ] = None,
+    of_class: Annotated[
+        str | None, option("Decode to this class, where the run knows classes; the likeliest if not given.", "--class")
+    ] = None,
     device: common.Device = "auto",
     json: common.Json = False,
 ) -> int:
@@ -31,6 +34,8 @@ def command(
     A file that cannot be read gets an error of its own; the others are made again. Exit status 2 if any failed.
 
     Example: `flambeau reconstruct runs/photos pictures/ --out back/`
+
+    Example: `flambeau reconstruct runs/seasons walk.jpg --class winter --out changed/`
     """
     from flambeau.cli.asked import Layout, asked
     from flambeau.core.errors import DataError
@@ -52,7 +57,7 @@ def command(
                 whole.append(number)
         except DataError as error:
             row["error"] = error.found
-    field, made = predictor.fields[predictor.inputs[0]], reconstructed(predictor, encoded)
+    field, made = predictor.fields[predictor.inputs[0]], reconstructed(predictor, encoded, of_class)
     if out.suffix.lower() in TABLES:
         written(field, (value for value, _ in made), out, len(whole))
     else:

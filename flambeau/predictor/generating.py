@@ -73,13 +73,19 @@ def between(predictor: Predictor, first: Any, second: Any, count: int, label: st
     return made
 
 
-def reconstructed(predictor: Predictor, encoded: Sequence[Mapping[str, np.ndarray]]) -> Iterator[tuple[Any, float]]:
+def reconstructed(
+    predictor: Predictor, encoded: Sequence[Mapping[str, np.ndarray]], of_class: str | None = None
+) -> Iterator[tuple[Any, float]]:
     """What comes back of encoded values by their codes, as raw values, and how odd each is.
 
+    Args:
+        of_class: that the codes are decoded to, of a conditional model.
+
     Raises:
-        UsageError: nothing gives a code for a sample, or nothing raw can be made of it.
+        UsageError: nothing gives a code for a sample, nothing raw can be made of it, or it knows no such class.
     """
     objective = coded(predictor.objective)
+    label = objective.label(of_class, BATCH)
     if not (field := predictor.fields[predictor.inputs[0]]).restores:
         raise UsageError(f"values of the kind {field.kind} cannot be made again", fix="use flambeau encode or predict")
 
@@ -87,8 +93,9 @@ def reconstructed(predictor: Predictor, encoded: Sequence[Mapping[str, np.ndarra
         for start in range(0, len(encoded), BATCH):
             some = encoded[start : start + BATCH]
             batch = predictor.prepare(torch.arange(len(some)), predictor.gather(some))
-            made = restored(predictor, objective.reconstruct, batch)
-            yield from zip(made, objective.predict(batch)[:, 0].tolist(), strict=True)
+            scores = objective.predict(batch)[:, 0].tolist()
+            batch.target = label if label is None else label[: len(some)].to(objective.device)
+            yield from zip(restored(predictor, objective.reconstruct, batch), scores, strict=True)
 
     return batches()
 

@@ -56,6 +56,7 @@ CASES: list[tuple[str, Callable[[Context], Objective], Kind]] = [
     ("supervised", lambda context: Supervised(Corners(2), context.target), BOXES),
     *((name, partial(OBJECTIVES[name].build, steps=2, width=8), "category") for name in NOISED),
     *((name, OBJECTIVES[name].build, "category") for name in ("gan", "dcgan", "wgan-gp", "cgan")),
+    ("cyclegan", partial(OBJECTIVES["cyclegan"].build, width=2, blocks=1), "category"),
     *((name, OBJECTIVES[name].build, "category") for name in ("autoencoder", "denoising", "vae", "cvae")),
     ("vae", partial(VAE.build, likelihood="gaussian", warm_up=5), "category"),
     ("own", lambda context: GAN(), "category"),

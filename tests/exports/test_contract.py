@@ -115,6 +115,7 @@ CASES: dict[str, Callable[[Path], Written]] = {
     **KINDS, **DENSE, "photos": auto_pictures, "restored": restored, "number": numbers, "labels": several_labels,
     "fusion": fusion, "answers": answers, "vae": made("vae"), "cvae": made("cvae"), "autoencoder": made("autoencoder"),
     "table autoencoder": unmodelled, "gan": made("gan"), "cgan": made("cgan"),
+    "cyclegan": made("cyclegan", "objective.width=4"),
     "diffusion": made("cdiffusion", "objective.width=8", "objective.steps=3"),
     "gpt": language("gpt"), "lstm-lm": language("lstm-lm"), "gru-lm": language("gru-lm"), "ensemble": numbers,
     "faster_rcnn": detector("torchvision:fasterrcnn_mobilenet_v3_large_320_fpn"),

@@ -2,6 +2,7 @@
 
 from flambeau.objectives.generative.autoencoder import Autoencoder, Denoising
 from flambeau.objectives.generative.base import Generative
+from flambeau.objectives.generative.cycle import CycleGAN
 from flambeau.objectives.generative.flow import ClassDiffusion, Diffusion, FlowMatching
 from flambeau.objectives.generative.gan import GAN
 from flambeau.objectives.generative.vae import CVAE, VAE
@@ -12,6 +13,7 @@ __all__ = [
     "VAE",
     "Autoencoder",
     "ClassDiffusion",
+    "CycleGAN",
     "Denoising",
     "Diffusion",
     "FlowMatching",

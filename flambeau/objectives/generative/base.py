@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -131,6 +132,19 @@ class Generative(Objective):
     def numbers_of(self, prepared: Any) -> Tensor:
         """Prepared samples as numbers, float (B, F)."""
         return self.spec.form.as_decoded(prepared, self.spec.shape).flatten(1)
+
+    @cached_property
+    def bounds(self) -> tuple[Tensor, Tensor] | None:
+        """The middle of what black and white are to a model, and half of their distance; None of inputs without."""
+        found = self.field.input_bounds
+        return None if found is None else ((found[1] + found[0]) / 2, (found[1] - found[0]) / 2)
+
+    def unbounded(self, made: Tensor) -> Tensor:
+        """What a network makes in -1…1, as it is prepared for a model."""
+        if self.bounds is None:
+            return made
+        middle, half = (bound.to(made.device) for bound in self.bounds)
+        return middle + half * made
 
     def labels_of(self, batch: Batch) -> Tensor | None:
         """Numbers of the classes of a batch, int64 (B), where it is conditional and they are known."""

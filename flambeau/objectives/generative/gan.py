@@ -88,7 +88,7 @@ class GAN(Generative):
         for setting, value, known in (("game", game, GAMES), ("net", net, NETS), ("norm", norm, NORMS)):
             if value not in known:
                 raise UsageError(f"no {setting} of a GAN is called '{value}'", fix=nearest(str(value), known))
-        shape, bounds = self.field.input_shape, self.field.input_bounds
+        shape = self.field.input_shape
         if len(shape) != 3 or not self.field.restores:
             raise UsageError(f"adversarial networks here make pictures, and the input is of the kind {self.field.kind}",
                              fix="take --objective vae")  # fmt: skip
@@ -100,10 +100,8 @@ class GAN(Generative):
                              expected="noise and width from 1 on, smoothing from 0 to below 1")  # fmt: skip
         self.game, self.share, self.penalty, self.diffaugment = game, 1 - smoothing, penalty, diffaugment
         self.code_size = noise
-        # from -1…1 to what black and white are to a model
-        self._bounds = None if bounds is None else ((bounds[1] + bounds[0]) / 2, (bounds[1] - bounds[0]) / 2)
         built = width, len(self.classes), net == "convolutional"
-        self.generator = Generator(shape, noise, *built, bounds is not None)
+        self.generator = Generator(shape, noise, *built, self.bounds is not None)
         self.discriminator = Discriminator(shape, *built, norm)
         self.model = nn.ModuleDict({"discriminator": self.discriminator, "generator": self.generator})
         self._fixed = torch.randn(FIXED, noise, generator=torch.Generator().manual_seed(1))
@@ -138,11 +136,7 @@ class GAN(Generative):
     # -- a step ---------------------------------------------------------------------------------------------------
 
     def decode_code(self, codes: Float[Tensor, "B Z"], label: Int64[Tensor, " B"] | None = None) -> Tensor:
-        made = self.generator(codes.to(self.device), label).float()
-        if self._bounds is None:
-            return made
-        middle, half = (bound.to(made.device) for bound in self._bounds)
-        return middle + half * made
+        return self.unbounded(self.generator(codes.to(self.device), label).float())
 
     def judge(self, x: Tensor, label: Int64[Tensor, " B"] | None) -> Float[Tensor, " B"]:
         """How real samples look to the discriminator; in training with `diffaugment`, once they are changed."""

@@ -48,6 +48,13 @@ def nearest(samples: Tensor, batches: Iterable[Batch]) -> Tensor:
     return best
 
 
+def sheet_of(objective: Generative, prepared: Any, columns: int) -> str:
+    """Prepared pictures side by side, as HTML."""
+    picture = objective.field.sheet(objective.field.restore(prepared), columns)
+    assert picture is not None
+    return as_img(picture, "", "png" if max(objective.spec.shape[-2:]) <= SHARP else "jpeg")
+
+
 class _Portrait:
     def __init__(self, objective: Generative, batches: Sequence[Batch]):
         self.objective, self.batches = objective, batches
@@ -69,10 +76,7 @@ class _Portrait:
         return found | {"between": self.ways(noise, label)}
 
     def sheet(self, prepared: Any, columns: int = COLUMNS) -> str:
-        field = self.objective.field
-        picture = field.sheet(field.restore(prepared), columns)
-        assert picture is not None
-        return as_img(picture, "", "png" if max(self.objective.spec.shape[-2:]) <= SHARP else "jpeg")
+        return sheet_of(self.objective, prepared, columns)
 
     def of_codes(self) -> dict[str, Any]:
         """What codes of held-out rows show: what comes back of them, ways between them, and the plane they lie in."""

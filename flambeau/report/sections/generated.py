@@ -19,7 +19,7 @@ from flambeau.report.words import Words
 from flambeau.training.samples import epoch_of, samples_in
 
 SHEET = re.compile(r'<img src="(data:image/(png|jpeg);base64,[A-Za-z0-9+/]+={0,2})" alt="">')
-SHEETS = ("real", "samples", "nearest", "reconstructed", "between", "plane")
+SHEETS = ("real", "samples", "nearest", "reconstructed", "changed", "between", "plane")
 FRAMES, SHOWS, LAST = 30, 300, 1500  # frames, and milliseconds of each and of the last
 LARGEST = 400
 MOST_FRAME = 4_000_000  # bytes of a picture of an epoch; what is larger is none of ours
