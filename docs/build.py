@@ -68,6 +68,8 @@ def _led(target: Path, placed: Path, top: Path, tree: Path, language: str) -> st
     if target.is_relative_to(top) and target.suffix == ".md":
         inside = target.relative_to(top)
         return up + str(inside.with_name("index.md") if inside.name == "README.md" else inside)
+    if target.is_relative_to(HERE) and target.suffix == ".md":  # of a page that is there in English alone
+        return f"{up}../{target.relative_to(HERE).with_suffix('').as_posix()}/"
     copy = tree / OUTSIDE / target.relative_to(ROOT)
     copy.parent.mkdir(parents=True, exist_ok=True)
     if target.suffix == ".md":  # its own links lead into the repository, which is not here
@@ -98,7 +100,7 @@ def _home(name: str) -> str:
 def settings(language: str, tree: Path) -> dict[str, object]:
     """What Zensical is told, in the form of a `mkdocs.yml`."""
     nav: list[dict[str, object]] = [{FIRST[language]: "index.md"}]
-    nav += [{_title(tree / "tutorial.md"): "tutorial.md"}] if (tree / "tutorial.md").exists() else []
+    nav += [{_title(tree / page): page} for page in ("tutorial.md", "coming-from.md")]
     for folder, title in SECTIONS[language].items():
         inside = sorted((tree / folder).glob("*.md"))
         if inside:

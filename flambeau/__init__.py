@@ -102,7 +102,8 @@ def load(
     precision: str = "float32",
     reporter: Reporter | None = None,
 ) -> Predictor:
-    """The Predictor of a run, or of an export of one; see `Predictor.load`."""
+    """The Predictor of a run, of an export of one, or of one on a hub (`hf://ORGANISATION/NAME`); see
+    `Predictor.load`."""
     from flambeau.predictor import Predictor
 
     return Predictor.load(run, model=model, device=device, precision=precision, reporter=reporter)

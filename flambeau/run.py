@@ -344,6 +344,24 @@ class Run(Pictured):
         """The thresholds that its answers go by, as `flambeau evaluate --apply` kept them; empty for the usual ones."""
         return self._read("decision.json", Decision)
 
+    def push_to_hub(
+        self, repository: str, *, private: bool = False, report: bool = False, token: str | None = None
+    ) -> str:
+        """Puts the run on a hub, with a model card; see `flambeau.hub.push`.
+
+        Args:
+            repository: ORGANISATION/NAME; `fb.load("hf://ORGANISATION/NAME")` then loads it anywhere.
+            private: make it for oneself alone, where it is made.
+            report: the report, mistakes, findings and examples too, which show rows of the data.
+            token: of the hub; as `hf auth login` or HF_TOKEN has it if not given.
+
+        Returns:
+            its address.
+        """
+        from flambeau import hub
+
+        return hub.push(self, repository, private=private, report=report, token=token)
+
     def save_decision(self, decision: dict[str, Any]) -> None:
         """Writes decision.json."""
         write_json(self.path / "decision.json", decision)

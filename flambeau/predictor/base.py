@@ -29,6 +29,7 @@ from flambeau.data.store.store import Gathered, Store, collate
 from flambeau.diagnosis.values import tensor_of
 from flambeau.fields import TTA, Field
 from flambeau.fields.placement import Frames, following, frames_of
+from flambeau.hub import fetched
 from flambeau.objectives import OBJECTIVES, Context, Objective
 from flambeau.objectives import made as made_objective
 from flambeau.objectives.prediction import Prediction, Question
@@ -96,6 +97,7 @@ class Predictor:
         """The Predictor of a run.
 
         Args:
+            run: a run, its folder, or `hf://ORGANISATION/NAME` on a hub, which is downloaded once.
             model: where the run was trained with an nn.Module of the user's own, one built the same way.
             precision: float32 by default, so that a prediction does not depend on what it is batched with.
             reporter: says so where the run is unfinished, and which weights are used; on stderr if not given.
@@ -103,7 +105,7 @@ class Predictor:
         Raises:
             RunError: there is no such run, or it has no weights yet.
         """
-        run = run if isinstance(run, Run) else Run.open(run)
+        run = run if isinstance(run, Run) else Run.open(fetched(run))
         recipe = run.recipe
         if run.members:
             from flambeau.predictor.averaging import EnsemblePredictor

@@ -33,7 +33,7 @@ def test_links_lead_to_what_they_led_to(site: ModuleType, language: str, tmp_pat
     assert len(pages) > len(site.pages(language))  # and the names, and what lies beside
     for page in pages:
         for link in site.LINK.finditer(FENCE.sub("", page.read_text(encoding="utf-8"))):
-            if link[2] not in ("#", "zh-CN/", "./zh-CN/", "../"):
+            if not link[2].endswith("/") and link[2] != "#":  # into the pages of the other language, as they are built
                 assert (page.parent / link[2]).exists(), f"{page.relative_to(tree)} links to {link[2]}"
     told = (tree / "reference" / "api.md").read_text(encoding="utf-8")
     assert all(f"## `fb.{name}`" in told for name in fb.__all__ if name != "__version__")
