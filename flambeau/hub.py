@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flambeau.core.errors import RunError, UsageError, first_line, needed
+from flambeau.data import clouds
 from flambeau.objectives.names import higher_is_better
 from flambeau.recipe import Recipe
 from flambeau.run import Run
@@ -128,5 +129,7 @@ def card(run: Run, repository: str) -> str:
 
 
 def fetched(run: Any) -> Any:
-    """A run, or where it was fetched to: what is said as an address of a hub."""
+    """A run, or where it was fetched to: what is said as an address of a hub or of a cloud's store."""
+    if clouds.is_cloud(run):
+        return clouds.fetched(run)
     return fetch(run) if isinstance(run, str) and run.startswith(SCHEME) else run

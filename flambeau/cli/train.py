@@ -13,6 +13,7 @@ import typer
 from flambeau.cli import common, launch, ray_train
 from flambeau.cli.common import option
 from flambeau.core.errors import UsageError
+from flambeau.data import clouds
 
 if TYPE_CHECKING:
     from flambeau.data.dataset import Dataset
@@ -154,6 +155,7 @@ def command(
         if processes not in (None, 1) or ray:
             raise UsageError("a tournament is held by one process", fix="name a model, and train that with several")
         model = None
+    to, run = _placed(run, processes, ray)
     if not dry_run and (ray_train.several(ray, run) or launch.several(processes)):
         return
     learner = learner_of(dict(locals()))
@@ -170,7 +172,23 @@ def command(
             common.reporter().say(learner.data.describe(choices.choose_epoch(learner.recipe)))
         tell(learner.plan(), json)
     else:
-        finish(learner, json, check=not no_check, shard=shard)
+        with clouds.copied_to(to, run):
+            finish(learner, json, check=not no_check, shard=shard)
+        if to is not None:
+            common.reporter().say(f"copied to {to}")
+
+
+def _placed(run: Path | None, processes: int | None, ray: int | None) -> tuple[str | None, Path | None]:
+    """Where a run is copied to at the end, and where it is written: an address in a cloud's store is no folder."""
+    from flambeau.run import Run
+
+    if run is None or not clouds.is_cloud(run):
+        return None, run
+    if processes not in (None, 1) or ray:
+        raise UsageError("of several processes a run is written into a folder", where=clouds.address_of(run),
+                         fix="give one, and copy it")  # fmt: skip
+    clouds.store_of(clouds.address_of(run).partition("://")[0])  # what is missing is told before anything is trained
+    return clouds.address_of(run), Run.free(run.name).path
 
 
 def learner_of(asked: Mapping[str, Any]) -> Learner:

@@ -17,12 +17,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, ClassVar
+from typing import IO, ClassVar
 from urllib.parse import unquote, urlsplit
 
-from flambeau.core.errors import MissingExtra, RunError, UsageError, first_line
+from flambeau.core.errors import RunError, UsageError, first_line
 from flambeau.core.files import disk_full_named
 from flambeau.core.reporter import QUIET, Reporter
+from flambeau.data.clouds import store_of
 from flambeau.data.sources.archives import SUFFIXES, is_archive, unpack
 from flambeau.exports.manifest import digest
 
@@ -206,7 +207,7 @@ def _opened(address: Address, begun: int) -> Iterator[tuple[IO[bytes], int, int 
         with path.open("rb") as file:
             yield file, 0, path.stat().st_size
         return
-    store = _store(address.scheme)
+    store = store_of(address.scheme)
     try:
         total = int(store.info(address.place)["size"])
         begun = begun if begun < total else 0
@@ -217,17 +218,3 @@ def _opened(address: Address, begun: int) -> Iterator[tuple[IO[bytes], int, int 
         raise
     except Exception as error:  # noqa: BLE001 -- of the libraries of the clouds, which have families of their own
         raise OSError(f"{type(error).__name__}: {first_line(error)}") from None
-
-
-def _store(scheme: str) -> Any:
-    """A file system of a cloud, by what the environment says of who asks."""
-    try:
-        import fsspec
-
-        return fsspec.filesystem(scheme, skip_instance_cache=True)
-    except ImportError:
-        package = {"s3": "s3fs", "gs": "gcsfs"}[scheme]
-        raise MissingExtra(package, scheme, f"fetching from {scheme}://") from None
-
-
-__all__ = ["FETCHED", "Address", "fetch"]

@@ -97,7 +97,8 @@ class Predictor:
         """The Predictor of a run.
 
         Args:
-            run: a run, its folder, or `hf://ORGANISATION/NAME` on a hub, which is downloaded once.
+            run: a run, its folder, or `hf://ORGANISATION/NAME` on a hub, or `s3://BUCKET/RUN`, which are
+                downloaded once.
             model: where the run was trained with an nn.Module of the user's own, one built the same way.
             precision: float32 by default, so that a prediction does not depend on what it is batched with.
             reporter: says so where the run is unfinished, and which weights are used; on stderr if not given.

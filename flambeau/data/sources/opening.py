@@ -10,6 +10,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from flambeau.core.errors import DataError, UsageError, nearest, shown
 from flambeau.core.files import ON_THE_WEB, is_address
+from flambeau.data import clouds
 from flambeau.data.annotations import FORMATS
 from flambeau.data.corrections import corrected
 from flambeau.data.dataset import Dataset
@@ -73,6 +74,12 @@ def from_path(path: str | Path, **options: Any) -> Dataset:
     Raises:
         UsageError: an option is for another source. DataError: as the source raises.
     """
+    if clouds.is_cloud(path):
+        local = clouds.fetched(path)
+        data = from_path(local, **options)
+        if data.source.get("path") == str(local.resolve()):  # an archive was unpacked elsewhere
+            data.source = {**data.source, "path": clouds.address_of(path)}
+        return data
     if is_address(path):
         raise DataError(ON_THE_WEB, where=path)
     if also := options.pop("also", None):
@@ -141,7 +148,11 @@ def from_source(source: Mapping[str, Any]) -> Dataset:
             raise UsageError(f"data.{name}={shown(value)} does not fit ({error.errors()[0]['msg'].lower()})") from None
     if "fields" in options:
         options["fields"] = {name: Field.from_dict(settings) for name, settings in options["fields"].items()}
-    data = reader.opened(source.get("path", ""), options)
+    path = source.get("path", "")
+    remote = clouds.is_cloud(path)
+    data = reader.opened(clouds.fetched(path) if remote else path, options)
     if data.source["kind"] == "memory":
         data.source = dict(source)
+    if remote:
+        data.source = {**data.source, "path": path}
     return data
