@@ -160,22 +160,20 @@ def command(
         return
     learner = learner_of(dict(locals()))
     alone = processes in (None, 1) and not ray and not shard
-    if held or (model is None and recipe is None and alone and is_usual(learner)):
-        hold(learner, json, dry_run, budget=budget, check=not no_check, began=began)
-        return
-    if budget is not None:
-        learner = within(learner, budget, began)
-    if dry_run:
-        if learner.data is not None:
-            from flambeau.learner import choices
+    with clouds.copied_to(to, run):  # nothing was written there by a dry run
+        if held or (model is None and recipe is None and alone and is_usual(learner)):
+            hold(learner, json, dry_run, budget=budget, check=not no_check, began=began)
+            return
+        if budget is not None:
+            learner = within(learner, budget, began)
+        if dry_run:
+            if learner.data is not None:
+                from flambeau.learner import choices
 
-            common.reporter().say(learner.data.describe(choices.choose_epoch(learner.recipe)))
-        tell(learner.plan(), json)
-    else:
-        with clouds.copied_to(to, run):
+                common.reporter().say(learner.data.describe(choices.choose_epoch(learner.recipe)))
+            tell(learner.plan(), json)
+        else:
             finish(learner, json, check=not no_check, shard=shard)
-        if to is not None:
-            common.reporter().say(f"copied to {to}")
 
 
 def _placed(run: Path | None, processes: int | None, ray: int | None) -> tuple[str | None, Path | None]:
