@@ -103,11 +103,11 @@ def entrants(learner: Learner) -> Entrants:
 
 def dealt(data: Dataset) -> list[Dataset]:
     """The data once for each fold of the rows that train and validate, where these are few: the fold is its test then,
-    and of the others as large a share validates as before. None of many rows, of large pictures, and of rows that hang
+    and of the others as large a share validates as before. None of many rows, and of rows that hang
     together in time or by groups."""
     said = data.source.get("split") or {}
     rows = np.flatnonzero(np.isin(data.split, (TRAIN, VALID)))
-    hang = said.get("by") or said.get("method") == "time" or data.source.get("made") == "rewritten"
+    hang = said.get("by") or said.get("method") == "time" or data.made is not None or "made" in data.source
     if hang or any(isinstance(data.columns[name], Views) for name in data.inputs):
         return []
     if not 2 * FOLDS <= len(rows) <= FEW:
@@ -458,7 +458,7 @@ def _measured(found: Answers, metric: str) -> tuple[dict[str, float], dict[str, 
 
 def _seconds(run: Run) -> float:
     """The time of a run's training epochs."""
-    return sum(line.get("speed", {}).get("seconds", 0.0) for line in run.lines if "valid" in line)
+    return sum(line.get("speed", {}).get("seconds", 0.0) for line in run.lines if "epoch" in line)
 
 
 def _only(found: Answers, which: Tensor) -> Answers:
