@@ -4,9 +4,10 @@ and Pillow with simplejpeg for pictures, soundfile with soxr for sounds, or toke
     from flambeau_onnx import load
     load("runs/digits/exports/onnx").predict("three.png")
 
-or `python -m flambeau_onnx EXPORT FILE…`. What is done to a value before the graph gets it is here as Flambeau does it,
-for texts, sentences, pictures, sounds, tables of numbers, dates and categories, series, and histories to forecast;
-other kinds are refused by name. Answers go by the thresholds that a run chose; boxes are told in pixels of the picture.
+or `python -m flambeau_onnx EXPORT FILE…`, and `python -m flambeau_onnx serve EXPORT` over HTTP. What is done to a value
+before the graph gets it is here as Flambeau does it, for texts, sentences, pictures, sounds, tables of numbers, dates
+and categories, series, and histories to forecast; other kinds are refused by name. Answers go by the thresholds that a
+run chose; boxes are told in pixels of the picture.
 """
 
 from flambeau_onnx.errors import ExportError

@@ -1,5 +1,5 @@
 """`python -m flambeau_onnx EXPORT FILE…`: a line for each answer. Files are pictures, texts (.txt), or rows (.csv); `-`
-reads a text from each line of the standard input."""
+reads a text from each line of the standard input. `python -m flambeau_onnx serve EXPORT` answers over HTTP."""
 
 from __future__ import annotations
 
@@ -48,12 +48,17 @@ def told(answer: Answer) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; the exit status."""
+    given = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser("flambeau_onnx", description=__doc__)
     parser.add_argument("export", help="folder of an export in the format onnx")
     parser.add_argument("files", nargs="+", metavar="FILE")
     parser.add_argument("--json", action="store_true", help="a JSON object a line")
-    asked = parser.parse_args(arguments)
     try:
+        if given[:1] == ["serve"]:
+            from flambeau_onnx import serving
+
+            return serving.main(given[1:])
+        asked = parser.parse_args(given)
         model = load(asked.export)
         named = list(values(model, asked.files))
         for (name, _), answer in zip(named, model.predict([value for _, value in named]), strict=True):

@@ -20,9 +20,10 @@ JOINTS = "-'’.,:/&@"
 
 
 class Encoder(Protocol):
-    """One raw value to its array. `ragged` ones grow along the first axis."""
+    """One raw value to its array. `ragged` ones grow along the first axis; `packages` are needed beside numpy."""
 
     ragged: bool
+    packages: tuple[str, ...]
 
     def __call__(self, value: Any) -> np.ndarray: ...
 
@@ -37,6 +38,7 @@ class Plain:
     """A value of fixed size."""
 
     ragged = False
+    packages: tuple[str, ...] = ()
 
     def __init__(self, said: Mapping[str, Any]):
         self.said = said
@@ -60,8 +62,9 @@ class Text(Plain):
         super().__init__(said)
         self.tool: Any = None
         if said.get("tokenizer"):
-            self.tool = cutting.truncating(said["tokenizer"], said["max_length"])
+            self.tool, self.packages = cutting.truncating(said["tokenizer"], said["max_length"]), ("tokenizers",)
         else:
+            self.packages = ("jieba",) if said["cut"] == "chinese" else ()
             self.index = {piece: i for i, piece in enumerate(said["vocabulary"])}
 
     def __call__(self, value: Any) -> np.ndarray:
@@ -84,6 +87,7 @@ class Tokens(Plain):
     def __init__(self, said: Mapping[str, Any]):
         super().__init__(said)
         self.tool = cutting.truncating(said["tokenizer"], said["max_length"]) if said.get("tokenizer") else None
+        self.packages = ("tokenizers",) if self.tool is not None else ()
         self.words, self.letters = ({piece: i for i, piece in enumerate(said[n])} for n in ("vocabulary", "alphabet"))
 
     def parts(self, value: Any) -> list[str]:
@@ -121,6 +125,8 @@ class Tokens(Plain):
 class Image(Plain):
     """uint8 (H, W, C)."""
 
+    packages: tuple[str, ...] = ("pillow", "simplejpeg")
+
     def corners(self, value: Any, boxes: np.ndarray) -> np.ndarray:
         """Boxes in 0…1 of the model's input, float32 (N, 4), in pixels of the raw picture."""
         from flambeau_onnx import pictures
@@ -146,6 +152,8 @@ class Image(Plain):
 
 class Audio(Plain):
     """int16 (T): whole clips, or their beginning with silence behind it."""
+
+    packages: tuple[str, ...] = ("soundfile", "soxr")
 
     def __init__(self, said: Mapping[str, Any]):
         super().__init__(said)

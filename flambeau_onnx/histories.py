@@ -17,6 +17,7 @@ class History:
     raw value is a tuple of rows, or a window float64 (L + H, C) in natural units."""
 
     ragged = False
+    packages: tuple[str, ...] = ()
 
     def __init__(self, said: Mapping[str, Any]):
         self.said, self.length, self.horizon = said, int(said["length"]), int(said["horizon"])

@@ -89,14 +89,25 @@ class Model:
             ExportError: a value cannot be read.
         """
         listed, many = self.apart(values)
-        answers = [
-            answer for start in range(0, len(listed), batch) for answer in self._answers(listed[start : start + batch])
-        ]
+        answers = self.answers(listed, batch)
         return answers if many else answers[0]
+
+    def answers(self, values: Sequence[Any], batch: int = 64) -> list[Answer]:
+        """An Answer for each raw value, which are apart; as `predict`."""
+        parts = (values[start : start + batch] for start in range(0, len(values), batch))
+        return [answer for part in parts for answer in self._answers(part)]
 
     def apart(self, values: Any) -> tuple[list[Any], bool]:
         """Raw values one by one, and whether several were meant."""
         return next(iter(self.encoders.values())).apart(values)
+
+    @property
+    def packages(self) -> list[str]:
+        """Packages that it needs, by the names that they are installed by."""
+        found = {"numpy", "onnxruntime"}
+        for encoder in self.encoders.values():
+            found |= {*encoder.packages}
+        return sorted(found)
 
     @property
     def of_rows(self) -> bool:

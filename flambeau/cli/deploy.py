@@ -29,6 +29,9 @@ def command(
         option("Where a server fetches the model from: s3://bucket/photos.tar (gs, https, file); else in the image."),
     ] = None,
     scale_by: Annotated[str, typer.Option(help="Kubernetes: more servers by cpu, or by queue.")] = "cpu",
+    without_torch: Annotated[
+        bool, typer.Option("--without-torch", help="docker: an ONNX export, by ONNX Runtime alone; predictions only.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make a folder anew that was made so before.")] = False,
     json: common.Json = False,
 ) -> None:  # fmt: skip
@@ -40,11 +43,13 @@ def command(
     Example: `flambeau deploy runs/photos --target kubernetes --image registry.example/photos:1 --replicas 3`
 
     Example: `flambeau deploy runs/photos --target docker --model-at s3://models/photos.tar`
+
+    Example: `flambeau deploy runs/photos/exports/onnx --target docker --name photos --without-torch`
     """
     from flambeau.deployment import Wishes, deploy
     from flambeau.deployment.plan import MIB
 
-    wishes = Wishes(name, image, replicas, port, cpus, model_at, scale_by)
+    wishes = Wishes(name, image, replicas, port, cpus, model_at, scale_by, without_torch)
     done = deploy(run, target, out, wishes=wishes, overwrite=overwrite, reporter=common.reporter())
     if json:
         common.emit(done.to_dict())
@@ -55,7 +60,7 @@ def command(
         f"{plan.name}, version {plan.version}: a server takes {plan.measured / MIB:.0f} MiB, and at most {plan.limit} "
         "MiB with all requests that it lets in"
     )
-    if done.plan.address is None and (done.out / "model" / "examples.json").exists():
+    if not plan.small and plan.address is None and (done.out / "model" / "examples.json").exists():
         common.echo(
             "model/examples.json holds a few training rows, which the server's page shows: remove it to hide them"
         )

@@ -9,6 +9,8 @@ READY = (
     "web.build_opener(web.ProxyHandler({{}})).open('http://127.0.0.1:{port}/readyz', timeout=4)"
 )
 """Without the proxies of its environment, which are for the way out."""
+TORCH = ("# PyTorch's builds for CPUs; PyPI's bring CUDA with them",
+         "ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu")  # fmt: skip
 IGNORED = "*\n!*.whl\n!constraints.txt\n!model\n!plugins\n"
 
 
@@ -21,12 +23,11 @@ def dockerfile(plan: Plan) -> Files:
         f"# docker run --read-only --tmpfs /tmp --tmpfs {STATE}:uid={USER} -p 127.0.0.1:{plan.port}:{plan.port} "
         f"{plan.image}",
         f"FROM {base} AS build",
-        "# PyTorch's builds for CPUs; PyPI's bring CUDA with them",
-        "ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu",
+        *(TORCH if plan.torch else []),
         "WORKDIR /build",
         "COPY constraints.txt *.whl ./",
         f"RUN python -m venv {HOME} \\",
-        f"    && {pip} --index-url \"$TORCH_INDEX\" {' '.join(plan.torch)} \\",
+        *([f"    && {pip} --index-url \"$TORCH_INDEX\" {' '.join(plan.torch)} \\"] if plan.torch else []),
         f"    && {pip} -c constraints.txt {' '.join(_quoted(one) for one in plan.installs)} \\",
         "    && mkdir -p /state",
         "",

@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ from flambeau.core.files import disk_full_named
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.deployment import docker
 from flambeau.deployment.fetching import Address
-from flambeau.deployment.package import FROM_TORCH, NEVER, optional, pinned, pins, wheel
+from flambeau.deployment.package import FROM_TORCH, NEVER, optional, pinned, pins, small_wheel, wheel
 from flambeau.deployment.plan import MIB, TARGETS, Plan, Target
-from flambeau.deployment.probe import probe
+from flambeau.deployment.probe import probe, probe_small
 from flambeau.exports.manifest import Manifest, digest
 from flambeau.run import Run
 
@@ -48,6 +48,8 @@ class Wishes:
         model_at: an address (file, https, s3, gs) that a server fetches the model from at its start, which is then not
             in the image: an archive is written to be put there.
         scale_by: what there are more servers by on Kubernetes: `cpu` or `queue`.
+        without_torch: an export in the format onnx is served by `flambeau_onnx` alone: predictions and health, no page,
+            log or metrics.
     """
 
     name: str | None = None
@@ -57,6 +59,7 @@ class Wishes:
     cpus: int = 1
     model_at: str | None = None
     scale_by: str = "cpu"
+    without_torch: bool = False
 
     def __post_init__(self) -> None:
         if self.name is not None and not re.fullmatch(NAME, self.name):
@@ -118,7 +121,7 @@ def deploy(
     run, way = run if isinstance(run, Run) else Run.open(run), TARGETS[target]
     if not run.finished:
         raise RunError("the run is not finished", where=run.path, fix=f"finish it: flambeau resume {run.path}")
-    _check(target, wishes)
+    _check(run, target, wishes)
     folder = Path(out) if out is not None else run.path / "deploy" / target
     if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
         if not (folder / MARK).is_file():
@@ -148,7 +151,15 @@ def deploy(
     return Deployment(folder, names, plan, folder / archive if archive else None, steps)
 
 
-def _check(target: str, wishes: Wishes) -> None:
+def _check(run: Run, target: str, wishes: Wishes) -> None:
+    if wishes.without_torch:
+        if target != "docker":
+            raise UsageError(f"for {target} nothing is made without torch", expected="--target docker")
+        if not run.exported or Manifest.read(run.path).format != "onnx":
+            raise UsageError("this needs torch", where=run.path,
+                             expected="an export: flambeau export RUN --format onnx")  # fmt: skip
+        if wishes.model_at is not None:
+            raise UsageError("a server without torch fetches no model", fix="leave --model-at out")
     if wishes.model_at is not None:
         _address(wishes.model_at)
     if wishes.scale_by == "queue" and target != "kubernetes":
@@ -162,6 +173,8 @@ def _write(
     named = wishes.name or _name(run.path.resolve().name)
     model = folder / "model"
     _copy(run, model)
+    if wishes.without_torch:
+        return _write_small(run, way, wishes, named, folder, reporter)
     own = [Path(place) for place in plugins.places()]
     if twice := [file for i, file in enumerate(own) if file.name in {one.name for one in own[:i]}]:
         raise UsageError(f"two plug-ins are called {twice[0].name}", where=twice[0], fix="rename one of them")
@@ -180,9 +193,38 @@ def _write(
     (folder / package).write_bytes(content)
     plan = _plan(run, way, wishes, named, seen, package, address, tuple(path.name for path in own))
     known = pins(["flambeau", *seen["packages"]], plan.extras)
-    files = {"constraints.txt": "".join(f"{n}=={v}\n" for n, v in known.items()), MARK: "", **way.files(plan)}
+    files = {"constraints.txt": _lines(known), MARK: "", **way.files(plan)}
     if way.image:
         files |= docker.dockerfile(plan)
+    _put(folder, files)
+    return plan, archive, sorted(name for name in (*files, package) if name != MARK)
+
+
+def _write_small(
+    run: Run, way: Target, wishes: Wishes, name: str, folder: Path, reporter: Reporter
+) -> tuple[Plan, str | None, list[str]]:
+    """The same for an export that is served without torch."""
+    reporter.say("looking at what serving it takes")
+    seen = probe_small(folder / "model")
+    package, content = small_wheel()
+    (folder / package).write_bytes(content)
+    plan = Plan(
+        name=name, version=run.version, image=wishes.image or f"{name}:{run.version}", replicas=wishes.replicas,
+        port=wishes.port, cpus=wishes.cpus, address=None, measured=seen["memory"], slow=False, wheel=package,
+        extras=(), packages=tuple(pinned(one) for one in seen["packages"]), torch=(), plugins=(),
+        python=f"{sys.version_info.major}.{sys.version_info.minor}", small=True,
+    )  # fmt: skip
+    files = {"constraints.txt": _lines(pins(seen["packages"])), MARK: "", **way.files(plan), **docker.dockerfile(plan)}
+    _put(folder, files)
+    return plan, None, sorted(name for name in (*files, package) if name != MARK)
+
+
+def _lines(known: Mapping[str, str]) -> str:
+    return "".join(f"{name}=={version}\n" for name, version in known.items())
+
+
+def _put(folder: Path, files: Mapping[str, str]) -> None:
+    """Texts into their files, for all to read but for secrets."""
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -192,7 +234,6 @@ def _write(
     for path in (folder, *folder.rglob("*")):  # whatever the umask: a server that is nobody reads them
         if path.name != SECRETS:
             path.chmod(0o755 if path.is_dir() else 0o644)
-    return plan, archive, sorted(name for name in (*files, package) if name != MARK)
 
 
 def _plan(

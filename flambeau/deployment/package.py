@@ -7,7 +7,7 @@ import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution, distributions, version
 from pathlib import Path
 
@@ -28,20 +28,30 @@ def wheel() -> tuple[str, bytes]:
     Raises:
         RunError: nothing says what Flambeau needs, since it is not installed but only on the path.
     """
-    home, name = Path(__file__).parents[1], "flambeau"
-    rooms = [home, home.parent / "flambeau_onnx"]
     metadata = re.sub(r"(?m)^Version: .*$", f"Version: {__version__}", _said(), count=1)
+    scripts = b"[console_scripts]\nflambeau = flambeau.cli.main:main\n"
+    return _wheel("flambeau", ("flambeau", "flambeau_onnx"), metadata, {"entry_points.txt": scripts})
+
+
+def small_wheel() -> tuple[str, bytes]:
+    """(file name, content): what serves an export without torch. What it needs is asked for beside it."""
+    metadata = f"Metadata-Version: 2.1\nName: flambeau-onnx\nVersion: {__version__}\nLicense: Apache-2.0\n"
+    return _wheel("flambeau_onnx", ("flambeau_onnx",), metadata, {})
+
+
+def _wheel(name: str, rooms: Sequence[str], metadata: str, more: Mapping[str, bytes]) -> tuple[str, bytes]:
+    home = Path(__file__).parents[2]
     info = f"{name}-{__version__}.dist-info"
     files = {
-        str(path.relative_to(room.parent)): path.read_bytes()
+        str(path.relative_to(home)): path.read_bytes()
         for room in rooms
-        for path in sorted(room.rglob("*"))
+        for path in sorted((home / room).rglob("*"))
         if path.is_file() and SKIPPED not in path.parts and path.name != "pyproject.toml"
     }
     files |= {
         f"{info}/METADATA": metadata.encode(),
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: flambeau\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/entry_points.txt": b"[console_scripts]\nflambeau = flambeau.cli.main:main\n",
+        **{f"{info}/{file}": content for file, content in more.items()},
     }
     record = "".join(f"{file},sha256={_digest(data)},{len(data)}\n" for file, data in files.items())
     files[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n".encode()

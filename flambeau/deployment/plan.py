@@ -44,6 +44,7 @@ class Plan:
         plugins: names of files.
         python: its version.
         scale_by: what there are more servers by: `cpu` or `queue`.
+        small: the model is an export that `flambeau_onnx` serves, without torch.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Plan:
     plugins: tuple[str, ...]
     python: str
     scale_by: str = "cpu"
+    small: bool = False
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -99,6 +101,9 @@ class Plan:
             state: a folder that it may write into.
             plugins: the folder of plug-ins.
         """
+        if self.small:
+            return ["python", "-m", "flambeau_onnx", "serve", model, "--name", self.name, "--host", "0.0.0.0",
+                    "--port", str(self.port)]  # fmt: skip
         source = str(self.address) if self.address else model
         parts = [word for file in self.plugins for word in ("--plugin", f"{plugins}/{file}")]
         return ["flambeau", "serve", f"{self.name}={source}", "--host", "0.0.0.0", "--port", str(self.port),
@@ -107,7 +112,8 @@ class Plan:
     @property
     def installs(self) -> list[str]:
         """What pip is told to install, but for what comes from PyTorch's index."""
-        return [f"./{self.wheel}[{','.join(self.extras)}]", *self.packages]
+        extras = f"[{','.join(self.extras)}]" if self.extras else ""
+        return [f"./{self.wheel}{extras}", *self.packages]
 
 
 Files = Mapping[str, str]

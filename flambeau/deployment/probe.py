@@ -15,6 +15,17 @@ from flambeau.core.errors import FlambeauError, RunError
 from flambeau.deployment.package import normal
 
 PROGRAM = "import sys; from flambeau.deployment import probe; probe.alone(sys.argv[1:])"
+SMALL = """
+import json, resource, sys
+sys.modules["torch"] = sys.modules["flambeau"] = None
+from flambeau_onnx import ExportError, load
+try:
+    packages = load(sys.argv[1]).packages
+except (ExportError, ImportError) as error:
+    sys.exit(str(error))
+scale = 1 if sys.platform == "darwin" else 1024
+print(json.dumps({"memory": scale * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "packages": packages}))
+"""
 OWN = ("flambeau", "flambeau-onnx")
 
 
@@ -31,6 +42,21 @@ def probe(run: Path, plugins: Sequence[Path] = ()) -> dict[str, Any]:
         said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
         raise RunError(f"a process of its own cannot serve it: {said[-1]}", where=run,
                        fix="see that flambeau serve does")  # fmt: skip
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def probe_small(export: Path) -> dict[str, Any]:
+    """{memory, packages}: the same of an export in a process that has no torch.
+
+    Raises:
+        RunError: it cannot be read there.
+    """
+    done = subprocess.run([sys.executable, "-c", SMALL, str(export)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise RunError(f"it cannot be served without torch: {said[-1]}", where=export,
+                       fix="leave --without-torch out")  # fmt: skip
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 

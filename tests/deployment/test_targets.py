@@ -76,6 +76,35 @@ def test_the_compose_file_is_of_the_compose_specification(composed: dict[str, An
     assert (out / ".env").stat().st_mode & 0o077 == 0 and ".env" not in (out / ".dockerignore").read_text()
     (job,) = yaml.safe_load((out / "prometheus.yml").read_text())["scrape_configs"]
     assert job["static_configs"] == [{"targets": ["small-run:8000"]}]
+    command = services["small-run"]["command"]
+    assert command[command.index("--port") + 1] == "8000" and job.get("metrics_path", "/metrics") == "/metrics"
+
+
+def test_grafana_finds_prometheus_and_the_dashboard_its_figures(composed: dict[str, Any]) -> None:
+    out = Path(composed["out"])
+    services = yaml.safe_load((out / "compose.yaml").read_text())["services"]
+    provisioning = out / "grafana" / "provisioning"
+    (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text())["datasources"]
+    (provider,) = yaml.safe_load((provisioning / "dashboards" / "flambeau.yml").read_text())["providers"]
+    mounted = dict(reversed(volume.split(":")[:2]) for volume in services["grafana"]["volumes"])
+    assert mounted["/etc/grafana/provisioning"] == "./grafana/provisioning"
+    place = out / mounted[provider["options"]["path"]]
+    (file,) = place.iterdir()
+    board = json.loads(file.read_text())
+    scheme, host, port = source["url"].split(":")
+    assert scheme == "http" and host.strip("/") in services and source["isDefault"]
+    assert any(entry.endswith(f":{port}") for entry in services[host.strip("/")]["ports"])
+    # the panels ask the source that a variable of the dashboard names, which is of the kind that is provided
+    variables = {one["name"]: one for one in board["templating"]["list"]}
+    panels = [one for one in (*board["panels"], *variables.values()) if one["type"] not in ("row", "datasource")]
+    assert len(panels) > 10 and {json.dumps(one["datasource"]) for one in panels} == {
+        json.dumps({"type": source["type"], "uid": "${datasource}"})
+    }
+    assert (variables["datasource"]["type"], variables["datasource"]["query"]) == ("datasource", source["type"])
+    # and by no label or variable that is not there; the names of the figures are held against a server in test_metrics
+    queries = [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
+    used = {name for query in queries for name in re.findall(r"\$(\w+)", query) if not name.startswith("__")}
+    assert used <= variables.keys()
 
 
 def documents(plan: Plan, target: str = "kubernetes") -> list[dict[str, Any]]:

@@ -88,6 +88,25 @@ def test_the_steps_of_the_dockerfile_make_a_server_that_answers_as_nobody(run: P
     assert not list(torch.parent.glob("nvidia*")), "no CUDA"
 
 
+def test_an_image_without_torch_answers_too(run: Path, place: Path) -> None:
+    port = free_port()
+    exported = fb.export(run, format="onnx", out=place / "onnx")
+    done = fb.deploy(exported, "docker", place / "small", wishes=Wishes("sizes", port=port, without_torch=True))
+    image = dockerfile.build(done.out, place / "small-image", {})
+    assert not list((image.root / "opt").rglob("site-packages/torch"))
+    server = image.start(image.command)
+    try:
+        end = time.monotonic() + PATIENCE
+        while image.start(image.health, stderr=subprocess.DEVNULL).wait() != 0:
+            assert server.poll() is None and time.monotonic() < end
+        told = predicted(port, 8.0)
+    finally:
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(60) == 143
+    (expected,) = fb.load(run).predict([8.0])
+    assert told["model"]["name"] == "sizes" and told["predictions"][0]["label"] == expected.label
+
+
 MODELS = """
 import importlib, json, sys, types
 # its package without what it imports for serving: the models need nothing of that
