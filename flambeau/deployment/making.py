@@ -204,6 +204,8 @@ def _write_small(
     run: Run, way: Target, wishes: Wishes, name: str, folder: Path, reporter: Reporter
 ) -> tuple[Plan, str | None, list[str]]:
     """The same for an export that is served without torch."""
+    for unread in ("examples.json", "evaluation.json", "recipe.yaml"):  # which are read there by nobody
+        (folder / "model" / unread).unlink(missing_ok=True)
     reporter.say("looking at what serving it takes")
     seen = probe_small(folder / "model")
     package, content = small_wheel()

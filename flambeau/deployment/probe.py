@@ -23,8 +23,12 @@ try:
     packages = load(sys.argv[1]).packages
 except (ExportError, ImportError) as error:
     sys.exit(str(error))
-scale = 1 if sys.platform == "darwin" else 1024
-print(json.dumps({"memory": scale * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "packages": packages}))
+try:  # ru_maxrss has what the process was forked from in it
+    told = open("/proc/self/status").read().split("VmHWM:")[1]
+    memory = 1024 * int(told.split()[0])
+except (OSError, IndexError):
+    memory = (1 if sys.platform == "darwin" else 1024) * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps({"memory": memory, "packages": packages}))
 """
 OWN = ("flambeau", "flambeau-onnx")
 
