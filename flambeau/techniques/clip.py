@@ -1,4 +1,5 @@
-"""Gradient clipping by norm: Pascanu et al. 2013, arXiv:1211.5063. Costs one pass over the gradients."""
+"""Gradient clipping by norm: Pascanu et al. 2013, arXiv:1211.5063. Costs one pass over the gradients.
+Gain: −0.1 ± 0.6 points on clothes, −0.2 ± 0.6 on sentences; that a training does not diverge."""
 
 from __future__ import annotations
 

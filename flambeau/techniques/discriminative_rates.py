@@ -1,6 +1,6 @@
 """Discriminative learning rates: layers near the input, which are of use for any data, change less than those near the
 head (Howard & Ruder 2018, arXiv:1801.06146, section 3.2); layer-wise decay as in Clark et al. 2020, arXiv:2003.10555.
-Costs nothing. Gain: not measured yet.
+Costs nothing. Gain: none from scratch, −1.0 ± 0.7 points on clothes; it is for weights that know something.
 """
 
 from __future__ import annotations

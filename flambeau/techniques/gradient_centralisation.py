@@ -1,5 +1,5 @@
-"""Gradient centralisation: Yong et al. 2020, arXiv:2004.01461. Costs one pass over the gradients. Gain: not measured
-yet."""
+"""Gradient centralisation: Yong et al. 2020, arXiv:2004.01461. Costs one pass over the gradients. Gain:
+−0.5 ± 0.9 points on clothes, −0.2 ± 1.5 on sentences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Initialisation by name. Costs nothing; LSUV a few forward passes of one batch. Gain: not measured yet.
+"""Initialisation by name. Costs nothing; LSUV a few forward passes of one batch. Gain: none on
+sentences, −0.6 ± 2.1 points.
 
 Kaiming: He et al. 2015, arXiv:1502.01852. Xavier: Glorot & Bengio 2010. Orthogonal: Saxe et al. 2014, arXiv:1312.6120.
 LSUV: Mishkin & Matas 2016, arXiv:1511.06422.

@@ -1,4 +1,5 @@
-"""L1 and L2: a penalty on the weights, added to the gradients. Costs one pass over the weights. Gain: not measured yet.
+"""L1 and L2: a penalty on the weights, added to the gradients. Costs one pass over the weights. Gain: +0.1 ± 1.3
+points on sentences by L1, +0.1 ± 2.3 by L2.
 
 L1 is Tibshirani 1996, "Regression shrinkage and selection via the lasso"; L2 is Hoerl & Kennard 1970, "Ridge
 regression".

@@ -1,5 +1,6 @@
 """Sharpness-aware minimisation: Foret et al. 2021, arXiv:2010.01412. Costs a second forward and backward pass in each
-step, about twice the time. Gain: not measured yet."""
+step, about twice the time. Gain: −0.7 ± 0.7 points on clothes, −0.1 ± 0.9 on sentences; the paper's is in long
+trainings."""
 
 from __future__ import annotations
 

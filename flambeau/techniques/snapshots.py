@@ -1,5 +1,5 @@
 """Snapshots: Huang et al. 2017, arXiv:1704.00109. Costs a file of weights each. Gain: that of an ensemble of them, not
-measured yet."""
+measured here."""
 
 from __future__ import annotations
 
