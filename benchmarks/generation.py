@@ -1,5 +1,6 @@
 """Texts that go on by a GPT: with a store of keys and values against reading the whole text anew for each token, and
 eight requests that join a running batch one after another against one at a time. Both must write the same tokens.
+Seconds are those of the processors, so that what others do beside does not count.
 
 python benchmarks/generation.py [--size tiny] [--tokens 256]
 """
@@ -23,12 +24,12 @@ REQUESTS, APART = 8, 3  # requests, and steps between one that joins and the nex
 
 
 def timed(work: Callable[[], Any], times: int = 3) -> tuple[float, Any]:
-    """The median of seconds, and what came of it."""
+    """The median of seconds of the processors, and what came of it."""
     seconds = []
     for _ in range(times):
-        start = time.perf_counter()
+        start = time.process_time()
         result = work()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     return statistics.median(seconds), result
 
 

@@ -55,7 +55,7 @@ class Answer(Field):
     """
 
     task = "answer"
-    target_only = True
+    target_only = places_in_input = True
     asked_as = "text"
     fitted = ("reader",)
 

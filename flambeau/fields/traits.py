@@ -29,6 +29,8 @@ class Traits:
     """File name endings, lower case, that files of this kind have."""
     holds_content: ClassVar[bool] = False
     """Whether raw values are the content of such files (see `read`), and not their paths."""
+    places_in_input: ClassVar[bool] = False
+    """Whether its values are places in the first input, which move where that changes."""
     reads_files: ClassVar[bool] = False
     """Whether raw values are such files: paths or bytes. Follows from the two above."""
     measures: ClassVar[bool] = False

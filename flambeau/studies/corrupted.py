@@ -155,10 +155,12 @@ def stress(
 
 
 def corruptions_of(dataset: Dataset, rows: np.ndarray) -> Mapping[str, tuple[str, Corruption]]:
-    """By name, the input and how it is spoilt; of several inputs that are, `input: name`."""
+    """By name, the input and how it is spoilt; of several inputs that are, `input: name`. That which the target has its
+    places in stays as it is."""
+    fixed = int(dataset.target is not None and dataset.fields[dataset.target].places_in_input)
     leader, followers = following(dataset.fields, dataset.inputs, dataset.target)
     by_input = {name: dataset.fields[name].corruptions(dataset.take(name, rows))
-                for name in dataset.inputs if name != PRESENT}  # fmt: skip
+                for name in dataset.inputs[fixed:] if name != PRESENT}  # fmt: skip
     by_input = {name: known for name, known in by_input.items() if known}
     if not by_input:
         kinds = ", ".join(sorted({dataset.fields[name].kind for name in dataset.inputs}))

@@ -16,6 +16,7 @@ from flambeau.data.batch import Batch
 from flambeau.data.grouping import PRESENT
 from flambeau.fields import Field, Windows
 from flambeau.fields.heat import Heat, Site
+from flambeau.models.spec import LAYOUTS
 from flambeau.objectives.prediction import Prediction
 from flambeau.objectives.tasks import Task
 from flambeau.understand import attributions, cam  # noqa: F401 -- they enter themselves
@@ -93,7 +94,9 @@ class Explaining:
         options: Mapping[str, Any] = {},
     ):
         if task.field is None or task.output_spec.layout != "vector":
-            raise UsageError("only answers to a whole row are explained, of a run with fields and a target")
+            has = "has no target" if task.field is None else f"answers for {LAYOUTS[task.output_spec.layout]}"
+            raise UsageError(f"only answers to a whole row are explained, and this run {has}",
+                             fix="look at its report: flambeau report RUN")  # fmt: skip
         self.task, self.model, self.target = task, model, target
         self.fields = {name: field for name, field in fields.items() if name != PRESENT}
         options = {name: value for name, value in options.items() if value is not None}

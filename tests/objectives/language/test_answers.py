@@ -76,6 +76,14 @@ def test_an_answer_comes_with_its_place(run: Path, capsys: pytest.CaptureFixture
     assert json.loads(capsys.readouterr().out)["predictions"][0]["label"] == "Rome"
 
 
+def test_a_stress_test_spoils_the_question_and_leaves_the_text(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = run.parent / "stressed.csv"
+    pl.DataFrame(made(20, seed=3)).write_csv(rows)
+    assert flambeau(["stress", str(run), str(rows), "--corruptions", "typos", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["samples"] == 20 and [one["input"] for one in told["corruptions"]] == ["question"]
+
+
 def test_a_server_tells_the_place_and_the_report_the_words(run: Path) -> None:
     row = {"context": TOLD, "question": "Where was Felix born?"}
     with background_server(run) as url:
