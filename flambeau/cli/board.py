@@ -10,10 +10,11 @@ import typer
 from flambeau.cli import common
 
 NAME = "board"
+USUAL = Path("runs")
 
 
 def command(
-    runs: Annotated[Path, typer.Argument(help="The folder of the runs.")] = Path("runs"),
+    runs: Annotated[Path, typer.Argument(help="The folder of the runs.")] = USUAL,
     data: Annotated[Path, typer.Option(help="The folder that trainings may take their data from.")] = Path(),
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port; 0 for any that is free.")] = 8765,
@@ -33,6 +34,8 @@ def command(
     from flambeau.board import Workplace, run_board
     from flambeau.core.errors import UsageError
 
+    if not runs.exists() and runs != USUAL:
+        raise UsageError("there is no such folder", where=runs, fix="give the folder of the runs, or leave it out")
     if runs.exists() and not runs.is_dir():
         raise UsageError("this is no folder", where=runs, expected="the folder that holds the runs")
     if (runs / "recipe.yaml").is_file():

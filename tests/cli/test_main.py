@@ -19,9 +19,8 @@ VERBS = sorted(command.name or "" for command in app.registered_commands)
 
 
 def test_the_verbs_are_those_of_the_readme() -> None:
-    of_readme = "demo ablate board check clean compare convert cv ensemble find-lr train resume evaluate predict"
-    of_readme += " report runs"
-    of_readme += " models techniques serve tune launch stress embed attack explain profile doctor memory generate"
+    of_readme = "demo ablate board check clean compare convert cv ensemble find-lr train resume evaluate predict report"
+    of_readme += " runs models techniques serve tune launch stress embed attack explain profile doctor memory generate"
     of_readme += " interpolate reconstruct encode merge export augment bench watch dataset deploy completion"
     assert sorted(of_readme.split()) == VERBS
 

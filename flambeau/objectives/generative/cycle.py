@@ -105,8 +105,9 @@ class CycleGAN(Generative):
 
     def _by_class(self, networks: nn.ModuleList, x: Tensor, label: Tensor) -> Tensor:
         if torch.compiler.is_exporting():  # where no number of rows may hang on what is in them
-            every = torch.stack([network(x) for network in networks])
-            return every[label, torch.arange(len(x), device=x.device)]
+            asked = torch.arange(len(networks), device=x.device) == label[:, None]
+            parts = [network(x) * asked[:, k, None, None, None] for k, network in enumerate(networks)]
+            return torch.stack(parts).sum(0)
         rows = [(label == k).nonzero()[:, 0] for k in range(len(networks))]
         parts = [network(x[of]) for network, of in zip(networks, rows, strict=True) if len(of)]
         back = torch.empty_like(label)
