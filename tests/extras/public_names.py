@@ -30,6 +30,7 @@ def train(folder: Path) -> fb.Run | None:
     metrics: dict[str, float] = learner.fit(epochs=1)
     print(metrics, learner.evaluate("valid"), learner.predict([1.0]))
     fb.cross_validate(learner, 3)
+    fb.tournament(learner, budget="5m")
     return learner.run
 
 
