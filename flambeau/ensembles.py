@@ -4,6 +4,7 @@ machine learning"). The members lie in it, so that the folder is all that has to
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -65,6 +66,9 @@ def ensemble(
         if not run.finished or run.members:
             found = "an ensemble cannot be a member of another" if run.members else "the run is unfinished"
             raise RunError(found, where=run.path, fix="give its members" if run.members else "finish it first")
+    if weights is not None and (how != "weighted" or len(weights) != len(members) or not math.isclose(sum(weights), 1)):
+        raise UsageError(f"the weights {[*weights]} do not fit", 
+                         expected=f"how='weighted', {len(members)} of them, a sum of 1")  # fmt: skip
     leaves = Run.free("ensemble") if out is None else Run(out)
     if leaves.path.exists() and any(leaves.path.iterdir()):
         raise RunError("the folder is not empty", where=leaves.path, fix="give another with --out")

@@ -13,11 +13,9 @@ from flambeau.core.errors import RunError, UsageError, first_line, needed
 from flambeau.data import clouds
 from flambeau.objectives.names import higher_is_better
 from flambeau.recipe import Recipe
-from flambeau.run import Run
+from flambeau.run import ANSWERS_BY, Run
 
 SCHEME = "hf://"
-NEEDED = ("recipe.yaml", "fields.json", "model.safetensors", "decision.json", "export.json")
-"""What a run answers by; none of it holds a row of its data."""
 SHOWN = ("metrics.jsonl", "environment.json", "evaluation.json", "findings.json", "examples.json", "report.html")
 """What else tells of it; some hold pictures or rows of its data."""
 CARD = "README.md"
@@ -65,7 +63,7 @@ def fetch(address: str) -> Path:
     hub = needed("huggingface_hub", "hub", "the hub")
     name, _, revision = address.removeprefix(SCHEME).partition("@")
     check_name(name)
-    wanted = [*NEEDED, *SHOWN]
+    wanted = [*ANSWERS_BY, *SHOWN]
     try:
         found = hub.snapshot_download(
             name, revision=revision or None, allow_patterns=[*wanted, *(f"members/*/{file}" for file in wanted)]
@@ -87,7 +85,7 @@ def check_name(name: str) -> None:
 def _stage(run: Run, folder: Path, report: bool) -> None:
     """The files of a run as they are given on: without the place that its data lay at."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (*NEEDED, *(SHOWN if report else ())):
+    for name in (*ANSWERS_BY, *(SHOWN if report else ())):
         if (run.path / name).exists():
             shutil.copy(run.path / name, folder / name)
     recipe: Recipe = run.recipe

@@ -32,6 +32,9 @@ from flambeau.training.state import State
 if TYPE_CHECKING:
     import polars as pl
 
+ANSWERS_BY = ("recipe.yaml", "fields.json", "model.safetensors", "export.json", "decision.json")
+"""Files that a run, or an export of one, answers by; none of them holds a row of its data."""
+
 
 class Run(Pictured):
     """A run folder: `recipe.yaml`, `fields.json`, `examples.json`, `model.safetensors`, `checkpoints/`,

@@ -179,6 +179,9 @@ def test_what_does_not_go_together_is_refused_in_a_line(
         ([runs[0], joint.path], {}, "an ensemble cannot be a member of another"),
         (runs, {"how": "median"}, "no way to join models is called 'median'"),
         (runs, {"out": joint.path}, "the folder is not empty"),
+        (runs[:2], {"weights": [0.5, 0.5]}, "how='weighted'"),
+        (runs[:2], {"how": "weighted", "weights": [0.9, 0.9]}, "a sum of 1"),
+        (runs, {"how": "weighted", "weights": [0.5, 0.5]}, "3 of them"),
         ([runs[0], tmp_path / "nowhere"], {}, "there is no such run"),
     ]
     for members, more, said in refused:

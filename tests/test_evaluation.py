@@ -233,6 +233,9 @@ def test_the_headline_says_what_was_measured() -> None:
     for split, says in (("valid", "150 validation rows, which chose the epoch, so this is optimistic"),
                        ("all", "150 rows"), ("train", "150 rows, measured on what it trained on")):  # fmt: skip
         assert measured_on({**result, "split": split}) == says
+    on_valid = {**result, "split": "valid"}
+    assert headline(on_valid).startswith("150 validation rows: ")
+    assert headline(on_valid, chose="the model").startswith("150 validation rows, which chose the model, so this is ")
 
 
 def test_where_it_fails_is_found_and_a_threshold_is_chosen_kept_and_gone_by(

@@ -95,10 +95,9 @@ def command(
     if json:
         common.emit(result)
         return
-    recipe = Run.open(run).recipe
-    kind = OBJECTIVES[recipe.objective.name]
-    chose = "the epoch" if recipe.training.keep != "last" else None
-    reporter.say(verdicts.measured_on(result, chose) + (f" of {data}" if data else ""))
+    opened = Run.open(run)
+    kind = OBJECTIVES[opened.recipe.objective.name]
+    reporter.say(verdicts.measured_on(result, verdicts.chosen(opened)) + (f" of {data}" if data else ""))
     common.echo(verdicts.figures(result))
     for stage in result["stages"]:
         figures = verdicts.figures({"metric": "perplexity", "metrics": stage["metrics"]})

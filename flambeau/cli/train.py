@@ -359,7 +359,7 @@ def tell_winner(run: Run, as_json: bool) -> None:
 
     reporter, result = common.reporter(), run.evaluation
     held = result["tournament"]
-    reporter.say(verdicts.headline(result), style="bold")
+    reporter.say(verdicts.headline(result, chose=verdicts.chosen(run)), style="bold")
     reporter.say(f"run: {run.path}, {held['winner']}")
     reporter.say(f"report: {run.path / 'report.html'}")
     reporter.say(f"next: flambeau predict {run.path} FILE, or flambeau serve {run.path}")

@@ -23,10 +23,9 @@ from flambeau.deployment.package import FROM_TORCH, NEVER, optional, pinned, pin
 from flambeau.deployment.plan import MIB, TARGETS, Plan, Target
 from flambeau.deployment.probe import probe, probe_small
 from flambeau.exports.manifest import Manifest, digest
-from flambeau.run import Run
+from flambeau.run import ANSWERS_BY, Run
 
-SERVED = ("recipe.yaml", "fields.json", "model.safetensors", "export.json", "decision.json", "examples.json",
-          "evaluation.json")  # fmt: skip
+SERVED = (*ANSWERS_BY, "examples.json", "evaluation.json")
 """Of a run, what is read to serve it; whatever else lies there may show data."""
 NAME = r"[a-z]([-a-z0-9]{0,51}[a-z0-9])?"
 IMAGE = r"[a-z0-9]+([._/:-]+[A-Za-z0-9]+)*(@sha256:[0-9a-f]{64})?"

@@ -40,14 +40,8 @@ def probe(run: Path, plugins: Sequence[Path] = ()) -> dict[str, Any]:
     Raises:
         RunError: the model cannot be loaded as it will be where it is deployed.
     """
-    command = [sys.executable, "-c", PROGRAM, str(run), *map(str, plugins)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise RunError(f"a process of its own cannot serve it: {said[-1]}", where=run,
-                       fix="see that flambeau serve does")  # fmt: skip
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+    return _told((PROGRAM, str(run), *map(str, plugins)), run, "a process of its own cannot serve it",
+                 "see that flambeau serve does")  # fmt: skip
 
 
 def probe_small(export: Path) -> dict[str, Any]:
@@ -56,11 +50,15 @@ def probe_small(export: Path) -> dict[str, Any]:
     Raises:
         RunError: it cannot be read there.
     """
-    done = subprocess.run([sys.executable, "-c", SMALL, str(export)], capture_output=True, text=True, check=False)
+    return _told((SMALL, str(export)), export, "it cannot be served without torch", "leave --without-torch out")
+
+
+def _told(program: Sequence[str], where: Path, wrong: str, fix: str) -> dict[str, Any]:
+    """What a program in a process of its own prints in its last line."""
+    done = subprocess.run([sys.executable, "-c", *program], capture_output=True, text=True, check=False)
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise RunError(f"it cannot be served without torch: {said[-1]}", where=export,
-                       fix="leave --without-torch out")  # fmt: skip
+        raise RunError(f"{wrong}: {said[-1]}", where=where, fix=fix)
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 

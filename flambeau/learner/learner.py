@@ -335,7 +335,8 @@ class Learner(Pictured):
             let_go(error)
         if result is None:  # out here, where the error and what it held are gone
             raise self._out_of_memory()
-        self.reporter.say(verdicts.headline(result, self.trainer.kept_epoch, trainer is Fitting), style="bold")
+        chose = "its settings" if trainer is Fitting else None
+        self.reporter.say(verdicts.headline(result, self.trainer.kept_epoch, chose), style="bold")
         if left_out := self.feed.left_out():
             self.findings = worst_first([*left_out, *(f for f in self.findings if f.check != "unreadable")])
         if run is not None:

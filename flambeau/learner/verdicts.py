@@ -9,6 +9,7 @@ from flambeau import baselines
 from flambeau.core.files import write_json
 from flambeau.learner import stages
 from flambeau.learner.feeds import FieldFeed
+from flambeau.models import OWN
 from flambeau.objectives import Objective
 from flambeau.objectives.intervals import unrelated, winner
 from flambeau.objectives.names import higher_is_better
@@ -42,6 +43,17 @@ def measured_on(result: Mapping[str, Any], chose: str | None = "the epoch") -> s
     return f"{count}validation rows" + (f", which chose {chose}, so this is optimistic" if chose else "")
 
 
+def chosen(run: Run) -> str | None:
+    """What validation rows chose in a run: the model of a tournament, the settings of one that is fitted at once, or
+    the epoch; None for nothing."""
+    recipe = run.recipe
+    if "tournament" in run.evaluation:
+        return "the model"
+    if recipe.model.name in OWN.fitted:
+        return "its settings"
+    return "the epoch" if recipe.training.keep != "last" else None
+
+
 def figures(result: Mapping[str, Any]) -> str:
     """The metrics of an evaluation in a line, the measure of the model first, with 95 % intervals."""
     first, intervals = result.get("metric"), result.get("intervals", {})
@@ -55,11 +67,11 @@ def figures(result: Mapping[str, Any]) -> str:
     return "  ".join(parts)
 
 
-def headline(result: Mapping[str, Any], epoch: int | None = None, fitted: bool = False) -> str:
-    """Which epoch's weights are kept, and what was measured on what: the last line of a training. `fitted`: at once,
-    where validation rows chose how far it goes."""
+def headline(result: Mapping[str, Any], epoch: int | None = None, chose: str | None = None) -> str:
+    """Which epoch's weights are kept, and what was measured on what: the last line of a training. `chose`: what
+    validation rows did, where it was not the epoch."""
     kept = "" if epoch is None else f"epoch {epoch} is kept; "
-    chose = "the epoch" if epoch is not None else "its settings" if fitted else None
+    chose = chose if epoch is None else "the epoch"
     return f"{kept}{measured_on(result, chose)}: {figures(result)}"
 
 

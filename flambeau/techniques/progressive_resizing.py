@@ -1,7 +1,7 @@
 """Progressive resizing: small pictures first (Tan & Le 2021, arXiv:2104.00298, section 4).
 
 Costs one reduction of each batch of bytes, and saves what a smaller picture costs less: at half the side three quarters
-of a convolution. Gain: −1.0 ± 1.1 points on clothes of 28 pixels, in the same time; it is for large pictures.
+of a convolution. Gain: −1.0 ± 1.1 points on clothes of 28 pixels; it is for large pictures.
 """
 
 from __future__ import annotations

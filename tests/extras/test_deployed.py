@@ -60,15 +60,8 @@ def predicted(port: int, value: float) -> dict[str, Any]:
         return told
 
 
-def test_the_steps_of_the_dockerfile_make_a_server_that_answers_as_nobody(run: Path, place: Path) -> None:
-    port = free_port()
-    done = fb.deploy(run, "docker", place / "context", wishes=Wishes(port=port))
-    # a process of its own: with pip imported here, nothing that is compiled finds its distutils
-    asked = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
-    index = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout.strip()
-    image = dockerfile.build(done.out, place / "image", {"TORCH_INDEX": index})
-    assert image.user == 10001 and not (image.root / "build").exists()
-    before = {path for path in image.root.rglob("*") if not path.is_relative_to(image.root / "var")}
+def check_that_it_answers(image: dockerfile.Image, port: int, run: Path) -> None:
+    """As the run does, once it is ready; and that it ends when it is told to."""
     server = image.start(image.command)
     try:
         end = time.monotonic() + PATIENCE
@@ -80,6 +73,18 @@ def test_the_steps_of_the_dockerfile_make_a_server_that_answers_as_nobody(run: P
         assert server.wait(60) == 143
     (expected,) = fb.load(run).predict([8.0])
     assert told["model"]["name"] == "sizes" and told["predictions"][0]["label"] == expected.label
+
+
+def test_the_steps_of_the_dockerfile_make_a_server_that_answers_as_nobody(run: Path, place: Path) -> None:
+    port = free_port()
+    done = fb.deploy(run, "docker", place / "context", wishes=Wishes(port=port))
+    # a process of its own: with pip imported here, nothing that is compiled finds its distutils
+    asked = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
+    index = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout.strip()
+    image = dockerfile.build(done.out, place / "image", {"TORCH_INDEX": index})
+    assert image.user == 10001 and not (image.root / "build").exists()
+    before = {path for path in image.root.rglob("*") if not path.is_relative_to(image.root / "var")}
+    check_that_it_answers(image, port, run)
     after = {path for path in image.root.rglob("*") if not path.is_relative_to(image.root / "var")}
     assert after == before, "the root may be read-only: nothing is written but in its own folder"
     if os.getuid() == 0:
@@ -94,17 +99,7 @@ def test_an_image_without_torch_answers_too(run: Path, place: Path) -> None:
     done = fb.deploy(exported, "docker", place / "small", wishes=Wishes("sizes", port=port, without_torch=True))
     image = dockerfile.build(done.out, place / "small-image", {})
     assert not list((image.root / "opt").rglob("site-packages/torch"))
-    server = image.start(image.command)
-    try:
-        end = time.monotonic() + PATIENCE
-        while image.start(image.health, stderr=subprocess.DEVNULL).wait() != 0:
-            assert server.poll() is None and time.monotonic() < end
-        told = predicted(port, 8.0)
-    finally:
-        server.send_signal(signal.SIGTERM)
-        assert server.wait(60) == 143
-    (expected,) = fb.load(run).predict([8.0])
-    assert told["model"]["name"] == "sizes" and told["predictions"][0]["label"] == expected.label
+    check_that_it_answers(image, port, run)
 
 
 MODELS = """

@@ -20,6 +20,7 @@ from forkserver import Forkserver
 import flambeau as fb
 from flambeau.core.errors import FlambeauError
 from flambeau.exports import export
+from flambeau.learner import verdicts
 from flambeau.run import Run
 from flambeau.studies.tournament import entrants, is_usual, planned
 
@@ -55,6 +56,10 @@ def test_of_each_kind_it_leaves_one_run(kind: str, tmp_path: Path) -> None:
     held = run.evaluation["tournament"]
     *simple, network = held["candidates"]
     assert [one["name"] for one in simple] == SIMPLE[kind] and network["name"] not in SIMPLE[kind]
+    assert (
+        verdicts.chosen(run) == "the model"
+        and verdicts.chosen(Run(run.path / "candidates" / simple[0]["name"])) == "its settings"
+    )
     assert run.status == "finished" and sum(one["weight"] for one in held["candidates"]) == pytest.approx(1)
     folds = 0 if kind == "forecast" else 4  # of windows, which overlap, there are none
     judged = np.isin(data.split, [0, 1] if folds else [1]).sum()
