@@ -290,6 +290,14 @@ class Dataset:
         self.target = name if self.target == column else self.target
         self.inputs = [name if each == column else each for each in self.inputs]
 
+    def narrowed(self, inputs: Sequence[str]) -> Dataset:
+        """The same rows in the same splits, with some of the inputs only."""
+        out = copy.copy(self)
+        out.inputs = [name for name in self.inputs if name in inputs]
+        out.fields = {name: field for name, field in self.fields.items() if name in (*out.inputs, self.target)}
+        out.source = {**self.source, "inputs": out.inputs} if "inputs" in self.source else self.source
+        return out
+
     def take(self, column: str, rows: Sequence[int] | np.ndarray) -> Values:
         """Raw values of some rows of a column."""
         return taken(self.columns[column], rows)

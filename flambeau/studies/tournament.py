@@ -52,8 +52,10 @@ from flambeau.training.interrupts import Interrupted
 from flambeau.training.settings import Settings
 
 KIND, CANDIDATES, FOLDED, BLEND, NETWORK = "tournament", "candidates", "folds", "blend", "network"
-USUAL = {"number", "category", "date", "text", "audio", "history"}
+USUAL = {"number", "category", "date", "text", "audio", "history", "image"}
 """Kinds of inputs on which simple models are strong, and cheap beside a network."""
+MOST_PICTURES = 5_000
+"""Beyond which a network is the better one, and the others are slow."""
 FOLDS, FEW = 4, 500
 """How many folds there are, and the most rows that are dealt into them."""
 MOST_PIXELS = 8_000_000
@@ -62,16 +64,38 @@ NOT_OF_WINNER = (".lock", "checkpoints", "model.safetensors", "evaluation.json",
 """Of a winner's folder, what is not taken over as it is."""
 
 
+class Entrant(NamedTuple):
+    """A simple model that takes part.
+
+    Attributes:
+        model: its name in the catalogue.
+        inputs: the columns that it reads, where the data has several inputs and it reads one; else none.
+    """
+
+    model: str
+    inputs: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        many = len(self.inputs)
+        return f"{self.model} of {many} columns" if many > 1 else " of ".join((self.model, *self.inputs))
+
+    def of(self, data: Dataset) -> Dataset:
+        """The data as it reads it."""
+        return data.narrowed(self.inputs) if self.inputs else data
+
+
 class Entrants(NamedTuple):
     """Who takes part.
 
     Attributes:
-        names: the simple models that stand beside the network, the cheapest first.
+        simple: the simple models that stand beside the network by their folders, the cheapest first.
         folds: the data once for each fold, where they are judged on folds.
         why: where there are none: why.
     """
 
-    names: list[str]
+    simple: dict[str, Entrant]
     folds: list[Dataset]
     why: str = ""
 
@@ -80,25 +104,30 @@ def entrants(learner: Learner) -> Entrants:
     """Who takes part beside the network that a learner would train."""
     recipe, data = learner.recipe, learner.data
     if data is None or recipe.own_parts or recipe.objective.name != "supervised" or data.target is None:
-        return Entrants([], [], "it is of labelled data with fields, learned without parts of your own")
+        return Entrants({}, [], "it is of labelled data with fields, learned without parts of your own")
     if recipe.model.name != "auto":
-        return Entrants([], [], f"the model {recipe.model.name} is named")
+        return Entrants({}, [], f"the model {recipe.model.name} is named")
     feed = learner.feed.unfitted()
     assert isinstance(feed, FieldFeed)
     feed.look(recipe)
-    fields = [feed.dataset.fields[name] for name in feed.dataset.inputs if name != PRESENT]
-    if len(fields) > 1:
-        return Entrants([], [], "the inputs are of several kinds, which only a network takes together")
-    spec, output = InputSpec.of(fields), task_of(feed.dataset.fields[data.target]).output_spec
-    names = auto.fitted(spec, fields[0].kind, output)
-    if not names:
-        return Entrants([], [], "no simple model takes such an input and gives such an answer")
-    large = spec.form.pictures and len(data) * int(np.prod(spec.size)) > MOST_PIXELS
+    inputs, output = feed.dataset.inputs, task_of(feed.dataset.fields[data.target]).output_spec
+    if PRESENT in inputs:
+        return Entrants({}, [], "some rows lack one of the inputs, which only a network takes")
+    simple, large = dict[str, Entrant](), False
+    for number, name in enumerate(inputs):
+        field = feed.dataset.fields[name]
+        spec = InputSpec.of([field])
+        columns = tuple(field.gathers or [name]) if len(inputs) > 1 else ()
+        for model in auto.fitted(spec, field.kind, output):
+            simple[f"{model}.{number}" if columns else model] = Entrant(model, columns)
+        large |= spec.form.pictures and len(data) * int(np.prod(spec.size)) > MOST_PIXELS
+    if not simple:
+        return Entrants({}, [], "no simple model takes such an input and gives such an answer")
     folds = [] if large else dealt(data)
     if not folds and not (data.split == VALID).any():
         found = "there are no validation rows to judge by, and these rows are too many, or too large, for folds"
-        return Entrants([], [], found)
-    return Entrants(names, folds)
+        return Entrants({}, [], found)
+    return Entrants(simple, folds)
 
 
 def dealt(data: Dataset) -> list[Dataset]:
@@ -134,23 +163,25 @@ def is_usual(learner: Learner) -> bool:
     recipe, data = learner.recipe, learner.data
     if data is None or not recipe.baseline or recipe.own_parts:
         return False
-    if not {data.fields[name].kind for name in data.inputs} <= USUAL:
+    kinds = {data.fields[name].kind for name in data.inputs}
+    if not kinds <= USUAL or ("image" in kinds and len(data) > MOST_PICTURES):
         return False
     try:
         choices.check_fitted(recipe, given(recipe).keys())
-        return bool(entrants(learner).names)
+        return bool(entrants(learner).simple)
     except FlambeauError:  # a training tells what is wrong, in its own order
         return False
 
 
-def _simple(recipe: Recipe, name: str) -> Recipe:
-    """A recipe for a simple model: with what has a meaning there; the rest is the network's."""
+def _simple(recipe: Recipe, who: Entrant, data: Dataset) -> Recipe:
+    """A recipe for a simple model of some data: with what has a meaning there; the rest is the network's."""
+    fields = {name: settings for name, settings in recipe.fields.items() if name in data.fields}
     training = Settings(**{setting: getattr(recipe.training, setting) for setting in choices.OF_FITTED})
     weighing = {key: s for key, s in recipe.techniques.items() if TECHNIQUES[name_of(key)].overridden("row_weights")}
     objective = ObjectiveChoice(metric=recipe.objective.metric, metrics=recipe.objective.metrics)
     return recipe.model_copy(
-        update={"model": ModelChoice(name=name), "training": training, "techniques": weighing, "augment": "auto",
-                "objective": objective, "baseline": False}
+        update={"model": ModelChoice(name=who.model), "training": training, "techniques": weighing, "augment": "auto",
+                "fields": fields, "objective": objective, "baseline": False}
     )  # fmt: skip
 
 
@@ -200,7 +231,7 @@ def tournament(
 
 def _known(learner: Learner) -> Entrants:
     known = entrants(learner)
-    if not known.names:
+    if not known.simple:
         raise UsageError(f"there is no tournament here: {known.why}", fix="leave it out, or name a model")
     return known
 
@@ -211,7 +242,7 @@ def planned(learner: Learner) -> Plan:
     plan = learner.plan()
     judged = f"{FOLDS} folds of the rows that are not for the test" if known.folds else "validation rows"
     why = f"judged on {judged}: the best of them, or a blend of a few, is the run"
-    tried = Decision("model", [*known.names, plan.recipe.model.name], why)
+    tried = Decision("model", [*(one.name for one in known.simple.values()), plan.recipe.model.name], why)
     return replace(plan, decisions=(tried, *plan.decisions))
 
 
@@ -243,7 +274,7 @@ class _Held:
     ):
         assert learner.data is not None and isinstance(learner.feed, FieldFeed)
         self.learner, self.run, self.seconds, self.began = learner, run, seconds, began
-        self.names, self.folds = known.names, known.folds
+        self.simple, self.folds = known.simple, known.folds
         self.data, self.options, self.threads = learner.data, learner.feed.encoding, threads
         self.say = learner.reporter.say
         asked = asked_in(run) or {"recipe": learner.recipe.model_dump(mode="json"), "budget": seconds}
@@ -264,14 +295,15 @@ class _Held:
     def all(self) -> dict[str, Answers]:
         """What the candidates, trained, answer to the rows that they are judged on, by their folders."""
         judged: dict[str, Answers] = {}
-        for name in self.names:
-            self.say(f"{name} is fitted" + (f", and on {FOLDS} folds" if self.folds else ""))
+        for folder, one in self.simple.items():
+            self.say(f"{one.name} is fitted" + (f", and on {FOLDS} folds" if self.folds else ""))
             try:
-                recipe = _simple(self.learner.recipe, name)
-                judged[name] = self._judged(name, self._trained(name, recipe, QUIET), recipe)
+                recipe = _simple(self.learner.recipe, one, data := one.of(self.data))
+                run = self._trained(f"{CANDIDATES}/{folder}", recipe, data, QUIET)
+                judged[folder] = self._judged(folder, run, recipe, one)
             except (ModelError, UsageError, TrainingError, MissingExtra) as error:
-                self.notes[name] = str(error)
-                self.say(f"{name} is left out: {error}", style="yellow")
+                self.notes[one.name] = str(error)
+                self.say(f"{one.name} is left out: {error}", style="yellow")
         self.say(self._early(judged), style="bold")
         try:
             judged[NETWORK] = self._network()
@@ -283,11 +315,10 @@ class _Held:
         return judged
 
     def _trained(
-        self, name: str, recipe: Recipe, reporter: Reporter, decided: tuple[Decision, ...] = (),
-        data: Dataset | None = None,
-    ) -> Run:  # fmt: skip
+        self, folder: str, recipe: Recipe, data: Dataset, reporter: Reporter, decided: tuple[Decision, ...] = ()
+    ) -> Run:
         """The run of a training: the one that is there, or trained now."""
-        run = self.study.run(f"{CANDIDATES}/{name}" if data is None else f"{FOLDED}/{name}")
+        run = self.study.run(folder)
         if not run.measured:
             asked = copy.copy(self.learner)
             asked.recipe = recipe
@@ -306,16 +337,16 @@ class _Held:
         elif left is not None:
             planned = within(variant(self.learner, {"baseline": False}, run.path), left / (1 + len(self.folds)))
             recipe, decided = planned.recipe, planned.decided
-        run = self._trained(NETWORK, recipe, self.learner.reporter, decided)
+        run = self._trained(f"{CANDIDATES}/{NETWORK}", recipe, self.data, self.learner.reporter, decided)
         if self.folds:
             self.say(f"the network is trained on {FOLDS} folds")
-        return self._judged(NETWORK, run, recipe)
+        return self._judged(NETWORK, run, recipe, Entrant(NETWORK))
 
     def _left(self) -> float | None:
         """Seconds of the budget; None where there is none."""
         return None if self.seconds is None else max(1.0, self.seconds - (time.perf_counter() - self.began))
 
-    def _judged(self, name: str, run: Run, recipe: Recipe) -> Answers:
+    def _judged(self, folder: str, run: Run, recipe: Recipe, who: Entrant) -> Answers:
         """What a candidate answers to rows that it was not fitted to: validation rows, or each row by the one that was
         trained without the row's fold."""
         if not self.folds:
@@ -323,7 +354,7 @@ class _Held:
         known = self._answers(run, {TRAIN, VALID})
         output = torch.full_like(known.output, torch.nan)
         for number, fold in enumerate(self.folds):
-            part = self._trained(f"{name}-{number + 1}", recipe, QUIET, data=fold)
+            part = self._trained(f"{FOLDED}/{folder}-{number + 1}", recipe, who.of(fold), QUIET)
             ((own,), *_) = answers([part], fold, options=self.options)
             there = torch.isin(own.rows, known.rows)
             output[torch.searchsorted(known.rows, own.rows[there])] = _in_terms_of(known, own)[there]
@@ -342,7 +373,7 @@ class _Held:
         if not judged:
             return f"{after} no simple model could be fitted; a network is trained"
         metric = next(iter(judged.values())).run.evaluation["metric"]
-        figures = [{"name": name, "metrics": found.values(metric)} for name, found in judged.items()]
+        figures = [{"name": self._name(found.run), "metrics": found.values(metric)} for found in judged.values()]
         best, left = verdicts.best_of(figures, metric), self._left()
         has = f"{best['name']} has {metric} {best['metrics'][metric]:.4g}" if best else "all is fitted"
         within_time = f" for at most {duration(left)}" if left is not None else ""
@@ -376,7 +407,8 @@ class _Held:
         return self.run
 
     def _name(self, run: Run) -> str:
-        return run.recipe.model.name
+        simple = self.simple.get(run.path.name)
+        return run.recipe.model.name if simple is None else simple.name
 
     def _facts(
         self, runs: Sequence[Run], names: Sequence[str], found: Sequence[Answers], selection: Selection, metric: str
@@ -396,7 +428,7 @@ class _Held:
     def _beside(self, winner: Run, runs: Sequence[Run], metric: str) -> dict[str, Any]:
         """The winner's evaluation, with the simple models as its rivals: on the same rows, fitted once."""
         evaluation = winner.evaluation
-        rivals = [run for run in runs if run.path != winner.path and run.path.name in self.names]
+        rivals = [run for run in runs if run.path != winner.path and run.path.name in self.simple]
         split = self.data.evaluation_split
         found, _, _ = answers([winner, *rivals], self.data, options=self.options)
         ours, *theirs = [_measured(one, metric) for one in found]

@@ -147,7 +147,7 @@ def _without(learner: Learner, whole: Run, parts: Sequence[str]) -> Iterable[Var
     if "inputs" in parts and len(inputs) > 1:
         for name in inputs:
             yield Variant(f"without {name}", {"fields": {n: given for n, given in fields.items() if n != name}},
-                          _without_input(data, name))  # fmt: skip
+                          data.narrowed([other for other in inputs if other != name]))  # fmt: skip
 
 
 def _fitting(one: Variant, base: Learner, learner: Learner) -> Variant | None:
@@ -164,15 +164,6 @@ def _fitting(one: Variant, base: Learner, learner: Learner) -> Variant | None:
             return Variant(one.name, settings, one.data)
     learner.reporter.say(f"{one.name}: not trained, for {error}", style="yellow")
     return None
-
-
-def _without_input(data: Dataset, name: str) -> Dataset:
-    """The data without an input; the same rows in the same splits."""
-    out = copy.copy(data)
-    out.inputs = [other for other in data.inputs if other != name]
-    out.fields = {other: one for other, one in data.fields.items() if other != name}
-    out.source = {**data.source, "inputs": out.inputs} if "inputs" in data.source else data.source
-    return out
 
 
 def _study(learner: Learner, kind: str, asked: Mapping[str, Any], path: str | Path | None) -> Study:

@@ -19,6 +19,7 @@ from forkserver import Forkserver
 
 import flambeau as fb
 from flambeau.core.errors import FlambeauError
+from flambeau.evaluation import evaluate_run
 from flambeau.exports import export
 from flambeau.learner import verdicts
 from flambeau.run import Run
@@ -138,7 +139,7 @@ def test_what_it_cannot_be_of_is_told_in_one_line(table: Path, tmp_path: Path, f
         (fb.Learner(kinds.dataset("tags", tmp_path)[0], run=run), "no simple model takes such an input"),
     ]
     for learner, said in refused:
-        assert entrants(learner).names == []
+        assert entrants(learner).simple == {}
         with pytest.raises(FlambeauError, match=said):
             fb.tournament(learner)
     with pytest.raises(FlambeauError, match="leaves a run"):
@@ -165,6 +166,31 @@ def test_the_command_holds_one_unless_a_network_is_asked_for(tmp_path: Path, fla
     said = [flambeau("train", name, *options, *more, "--dry-run", cwd=tmp_path).out
             for more in ([], ["--epochs", "2"], ["--no-baseline"], ["--processes", "2"])]  # fmt: skip
     assert ["boosted-trees" in one for one in said] == [True, False, False, False]
+
+
+def test_of_several_inputs_simple_models_read_one_each_and_answer_together(tmp_path: Path) -> None:
+    """What a number says and what a text says is known to one model each, and to the network."""
+    random = np.random.default_rng(0)
+    size, good = random.normal(size=400), random.random(400) > 0.5
+    text = [f"{'fine' if g else 'poor'} {('chair', 'table', 'lamp')[i % 3]}" for i, g in enumerate(good)]
+    label = np.where(size + 2 * good + random.normal(size=400) / 3 > 1, "yes", "no")
+    columns = {"size": size.tolist(), "width": random.normal(size=400).tolist(), "text": text, "label": label.tolist()}
+    fields = {"text": fb.fields.Text()}
+    split = fb.Split("stratified", valid=0.3, test=0.2)
+    pl.DataFrame(columns).write_csv(tmp_path / "things.csv")
+    data = fb.Dataset.from_table(tmp_path / "things.csv", target="label", fields=fields, split=split)
+    learner = fb.Learner(data, epochs=1, run=tmp_path / "run", cache=tmp_path / "cache", quiet=True)
+    assert is_usual(fb.Learner(data, run=False))
+    run = fb.tournament(learner, check=False)
+    *simple, _ = run.evaluation["tournament"]["candidates"]
+    assert [one["name"] for one in simple] == [
+        "nearest of 2 columns", "ridge of 2 columns", "boosted-trees of 2 columns", "tfidf-linear of text"
+    ]  # fmt: skip
+    assert run.evaluation["tournament"]["value"] > max(one["value"] for one in simple), "together they know more"
+    rows = data.columns
+    answered = fb.load(run).predict([{name: rows[name][i] for name in ("size", "width", "text")} for i in range(5)])
+    assert {one.label for one in answered} <= {"no", "yes"} and len(answered) == 5
+    assert evaluate_run(run)["metrics"] == pytest.approx(run.evaluation["metrics"])
 
 
 def test_a_budget_is_what_all_of_it_may_take(tmp_path: Path, flambeau: Forkserver) -> None:
