@@ -190,7 +190,7 @@ def test_of_several_inputs_simple_models_read_one_each_and_answer_together(tmp_p
     rows = data.columns
     answered = fb.load(run).predict([{name: rows[name][i] for name in ("size", "width", "text")} for i in range(5)])
     assert {one.label for one in answered} <= {"no", "yes"} and len(answered) == 5
-    assert evaluate_run(run)["metrics"] == pytest.approx(run.evaluation["metrics"])
+    assert evaluate_run(run)["metrics"] == pytest.approx(run.evaluation["metrics"], rel=0.01)
 
 
 def test_a_budget_is_what_all_of_it_may_take(tmp_path: Path, flambeau: Forkserver) -> None:
