@@ -107,7 +107,7 @@ class Recipe(BaseModel):
             RunError: a newer version wrote it.
         """
         if not Path(path).exists():
-            raise UsageError("there is no such recipe", where=path)
+            raise UsageError("there is no such recipe", where=path, code="not-found")
         try:
             values = parse_yaml(read_regular(Path(path), MOST_BYTES).decode("utf-8"))
         except ValueError as error:

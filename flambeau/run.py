@@ -59,7 +59,7 @@ class Run(Pictured):
         run = cls(path)
         if not run.path.exists():
             known = sorted(p.name for p in run.path.parent.iterdir() if p.is_dir()) if run.path.parent.is_dir() else []
-            raise RunError("there is no such run", where=path, fix=nearest(run.path.name, known))
+            raise RunError("there is no such run", where=path, fix=nearest(run.path.name, known), code="not-found")
         if not (run.path / "recipe.yaml").exists():
             raise RunError(
                 "this is not a run: it holds no recipe.yaml", where=path, fix="start a training with flambeau train"

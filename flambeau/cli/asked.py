@@ -64,7 +64,7 @@ def _values(given: str, predictor: Predictor, layout: Layout) -> Iterator[Asked]
         yield from _rows(file, predictor, several, layout)
     elif field.asked_as == "text" and not (given.strip() and _exists(file)):
         if not typed:
-            raise DataError("there is no such file")
+            raise DataError("there is no such file", code="not-found")
         yield Asked("text", given, given)
     elif file.is_dir():
         found = [file / f for f in walk(file).files if Path(f).suffix.lower() in field.endings]
@@ -121,7 +121,7 @@ def _rows(file: Path, predictor: Predictor, several: bool, layout: Layout) -> It
     """The rows of a table file, or the values of the one column that the model reads; columns that it does not read
     are left out, and said."""
     if not _exists(file):
-        raise DataError("there is no such table")
+        raise DataError("there is no such table", code="not-found")
     known, say = predictor.columns, common.reporter().say
     read = read_rows(
         file, predictor.column_fields, known=known, root=layout.root,

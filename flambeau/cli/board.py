@@ -35,13 +35,17 @@ def command(
     from flambeau.core.errors import UsageError
 
     if not runs.exists() and runs != USUAL:
-        raise UsageError("there is no such folder", where=runs, fix="give the folder of the runs, or leave it out")
+        raise UsageError(
+            "there is no such folder", where=runs, fix="give the folder of the runs, or leave it out", code="not-found"
+        )
     if runs.exists() and not runs.is_dir():
         raise UsageError("this is no folder", where=runs, expected="the folder that holds the runs")
     if (runs / "recipe.yaml").is_file():
         raise UsageError("this is a run", where=runs, expected=f"the folder that holds it: {runs.parent}")
     if not data.is_dir():
-        raise UsageError("there is no such folder", where=data, fix="give the folder that the data lies in")
+        raise UsageError(
+            "there is no such folder", where=data, fix="give the folder that the data lies in", code="not-found"
+        )
     reporter = common.reporter()
 
     def ready(url: str, token: str) -> None:

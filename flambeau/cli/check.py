@@ -59,7 +59,7 @@ def command(
         common.emit({"data": dataset.describe(), "columns": columns, "findings": [f.to_dict() for f in findings]})
     else:
         for finding in findings:
-            reporter.say(str(finding), style=styles[finding.severity])
+            reporter.say(f"{finding} [{finding.check}]", style=styles[finding.severity])
         if not findings:
             reporter.say("nothing is wrong", style="green")
     return 1 if has_errors(findings) else 0

@@ -87,7 +87,7 @@ def _of_folds(folder: Path, data: Path | None) -> tuple[Any, list[Any], list[Any
     from flambeau.studies import clean
 
     if data is not None and not data.exists():
-        raise DataError("there is no such file or folder", where=data)
+        raise DataError("there is no such file or folder", where=data, code="not-found")
     source = clean.fold_of(folder).recipe.data
     if not clean.judged(folder):
         raise UsageError("labels of this kind are not judged by answers", where=folder,

@@ -45,7 +45,7 @@ def command(
     if script is None:
         raise UsageError("which program?", expected="a Python file, or --environment", fix="see flambeau doctor --help")
     if not script.is_file():
-        raise UsageError("there is no such program", where=script, expected="a Python file")
+        raise UsageError("there is no such program", where=script, expected="a Python file", code="not-found")
     from flambeau.diagnosis.loop import in_words
     from flambeau.diagnosis.program import Enough, Program
 

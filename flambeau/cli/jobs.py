@@ -40,7 +40,8 @@ def command(
     if target not in TARGETS:
         raise UsageError(f"no target is called '{target}'", fix=nearest(target, TARGETS))
     if verb[0] not in VERBS:
-        raise UsageError(f"there is no such command for several processes: '{verb[0]}'", expected=" or ".join(VERBS))
+        raise UsageError(f"there is no such command for several processes: '{verb[0]}'", expected=" or ".join(VERBS),
+                         code="unknown-name")  # fmt: skip
     if verb[0] == "train" and not any(word.partition("=")[0] == "--run" for word in verb):
         raise UsageError("a job that is started again needs the name of its run", fix="give --run behind `--`")
     if not re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", name):

@@ -54,6 +54,7 @@ def several(count: int | None, arguments: list[str] | None = None) -> bool:
             raise TrainingError(
                 f"the first of {count} processes was ended by {signal.Signals(-ends[0]).name}",
                 fix="go on from the last checkpoint with: flambeau resume RUN",
+                code="process-lost",
             ) from None
         raise Ended(status if status > 0 else 128 - status) from None
     return True

@@ -59,7 +59,7 @@ from flambeau.cli import (
 )
 from flambeau.cli.common import Ended, emit
 from flambeau.core import hints, plugins
-from flambeau.core.errors import FlambeauError, UsageError, first_line
+from flambeau.core.errors import UNKNOWN_NAME, FlambeauError, UsageError, first_line
 from flambeau.core.printable import printable
 from flambeau.version import __version__
 
@@ -199,7 +199,7 @@ def run(arguments: list[str]) -> int:
         return _failed(error, as_json)
     stopped = {128 + number: number for number in STOPPING}.get(status)
     if stopped is not None:  # typer takes Ctrl-C for an exit
-        _tell(FlambeauError(f"stopped by {signal.Signals(stopped).name}"), as_json, status)
+        _tell(FlambeauError(f"stopped by {signal.Signals(stopped).name}", code="stopped"), as_json, status)
     return status if isinstance(status, int) else 0
 
 
@@ -239,17 +239,25 @@ def _failed(error: Exception, as_json: bool) -> int:
         return _tell(error, as_json, BAD_INPUT)
     if is_out_of_memory(error):
         fix = "close other programs, or take smaller inputs, a smaller batch or a smaller model"
-        return _tell(FlambeauError(f"memory ran out ({first_line(error)})", fix=fix), as_json, BAD_INPUT)
+        told = FlambeauError(f"memory ran out ({first_line(error)})", fix=fix, code="out-of-memory")
+        return _tell(told, as_json, BAD_INPUT)
     if isinstance(error, OSError) and error.errno is not None and error.strerror:
-        told = FlambeauError(error.strerror[0].lower() + error.strerror[1:], where=error.filename)
+        reason = error.strerror[0].lower() + error.strerror[1:]
+        told = FlambeauError(reason, where=error.filename, code="file-system")
         return _tell(told, as_json, BAD_INPUT)
     traceback.print_exception(error)
     if place := plugins.at_fault(error):
-        told = UsageError(f"the plug-in fails: {type(error).__name__}: {first_line(error)}", where=place, fix="mend it")
+        told = UsageError(
+            f"the plug-in fails: {type(error).__name__}: {first_line(error)}",
+            where=place,
+            fix="mend it",
+            code="plugin-fails",
+        )
         return _tell(told, as_json, BAD_INPUT)
     told = FlambeauError(
         f"this is a bug in flambeau {__version__}: {type(error).__name__}: {first_line(error)}",
         fix="please report it with the lines above and what `flambeau doctor --environment` prints",
+        code="bug",
     )
     return _tell(told, as_json, BUG)
 
@@ -259,11 +267,12 @@ def _usage(error: Any) -> UsageError:
     context = getattr(error, "ctx", None)
     place = context.command_path if context is not None else "flambeau"
     option = getattr(error, "option_name", None)
+    code: str | None = None
     if type(error).__name__ == "NoSuchOption" and isinstance(option, str):
-        message, fix = f"no such option: {option}", _instead(option, context)
+        message, fix, code = f"no such option: {option}", _instead(option, context), UNKNOWN_NAME
     else:
-        fix = None
-    return UsageError(message[:1].lower() + message[1:], fix=fix or f"see {place} --help")
+        fix, code = None, UNKNOWN_NAME if message.startswith("No such command") else None
+    return UsageError(message[:1].lower() + message[1:], fix=fix or f"see {place} --help", code=code)
 
 
 def _instead(option: str, context: Any) -> str | None:
@@ -286,8 +295,7 @@ def _pipe_closed() -> int:
 
 def _tell(error: FlambeauError, as_json: bool, status: int) -> int:
     if as_json:
-        emit({"error": str(error), "found": error.found, "where": error.where, "expected": error.expected,
-              "fix": error.fix})  # fmt: skip
+        emit(error.to_dict())
     sys.stderr.write(f"flambeau: {printable(error)}\n")
     return status
 

@@ -201,5 +201,5 @@ def _sources(inputs: Sequence[str], predictor: Any) -> tuple[str | None, list[st
 def _there(one: str) -> Path:
     path = Path(one).resolve()
     if not path.exists():
-        raise DataError("there is no such file", where=one)
+        raise DataError("there is no such file", where=one, code="not-found")
     return path

@@ -60,7 +60,7 @@ def command(
         learner = train.learner_of({**asked, "data": data, "run": False, "no_baseline": True})
         learner.plan()  # what is asked for wrongly is told before anything is written
     elif not script.is_file():
-        raise common.UsageError("there is no such script", where=script)
+        raise common.UsageError("there is no such script", where=script, code="not-found")
     folder = out or Path("profile")
     folder.mkdir(parents=True, exist_ok=True)
     count = learner is None  # our own AdamW calls no hooks

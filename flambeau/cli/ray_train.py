@@ -131,7 +131,7 @@ def several(workers: int | None, run: Path | None, arguments: list[str] | None =
         status = int((beside / "status").read_text())
     except train.TrainingFailedError as error:
         said = f"the workers were started {RESTARTS + 1} times and did not come to an end"
-        raise TrainingError(said, fix=f"go on with: flambeau resume {run}") from error
+        raise TrainingError(said, fix=f"go on with: flambeau resume {run}", code="process-lost") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     if status:

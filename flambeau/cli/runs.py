@@ -24,7 +24,9 @@ def command(
     from flambeau.run import Run
 
     if not folder.is_dir():
-        raise RunError("there is no such folder", where=folder, fix="train something first: flambeau train DATA")
+        raise RunError(
+            "there is no such folder", where=folder, fix="train something first: flambeau train DATA", code="not-found"
+        )
     rows: list[dict[str, Any]] = []
     for path in listing.paths(folder):
         try:

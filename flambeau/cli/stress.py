@@ -44,7 +44,12 @@ def command(
 
     Words(language)  # what cannot be written is told before the work
     if out is not None and not out.absolute().parent.is_dir():
-        raise UsageError("there is no such folder for the page", where=out.parent, fix="make it, or give another --out")
+        raise UsageError(
+            "there is no such folder for the page",
+            where=out.parent,
+            fix="make it, or give another --out",
+            code="not-found",
+        )
     names = [name.strip() for name in (corruptions or "").split(",") if name.strip()]
     result = stress(
         run, data, corruptions=names, samples=samples, seed=seed, metric=metric, device=device,

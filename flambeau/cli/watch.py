@@ -46,7 +46,7 @@ def command(
     Words(language)
     for path in (out, metrics):
         if path is not None and not path.absolute().parent.is_dir():
-            raise UsageError("there is no such folder", where=path.parent, fix="make it")
+            raise UsageError("there is no such folder", where=path.parent, fix="make it", code="not-found")
     opened, tables = Run.open(run), LogTables(log)
     result = watch(opened, tables, model=model, since=ago(since), device=device, reporter=common.reporter())
     page = out or run / "watch.html"

@@ -11,6 +11,9 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from types import ModuleType
 
+UNKNOWN_NAME = "unknown-name"
+"""The code of an error whose `fix` is made by `nearest`."""
+
 
 class FlambeauError(Exception):
     """Base of every error that Flambeau raises on purpose; the command line prints it as one line, exit 2.
@@ -20,19 +23,37 @@ class FlambeauError(Exception):
         where: file and row, layer, or step that it was found at.
         expected: what was expected in its place.
         fix: what the user can do about it, in a clause.
+        code: a name that stays, under which `docs/reference/errors.md` says more; that of the class if not given.
 
     >>> str(FlambeauError("the folder is empty", where="photos/", fix="put one folder per class into it"))
     'photos/: the folder is empty; put one folder per class into it'
     """
 
-    def __init__(self, found: str, *, where: object = None, expected: str | None = None, fix: str | None = None):
+    code: str = "other"
+
+    def __init__(
+        self,
+        found: str,
+        *,
+        where: object = None,
+        expected: str | None = None,
+        fix: str | None = None,
+        code: str | None = None,
+    ):
         self.found, self.where, self.expected, self.fix = found, where, expected, fix
+        self.code = code or (UNKNOWN_NAME if isinstance(fix, Nearest) else type(self).code)
         text = f"{where}: {found}" if where is not None else found
         if expected:
             text += f"; expected {expected}"
         if fix:
             text += f"; {fix}"
         super().__init__(text)
+
+    def to_dict(self) -> dict[str, str | None]:
+        """The error as plain JSON."""
+        where = None if self.where is None else str(self.where)
+        return {"error": str(self), "code": self.code, "found": self.found, "where": where, "expected": self.expected,
+                "fix": self.fix}  # fmt: skip
 
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows (a hook of IPython's): the lines of the user's own, then the message. The rest of the
@@ -45,25 +66,37 @@ class FlambeauError(Exception):
 class UsageError(FlambeauError):
     """An argument, option or setting that does not exist or does not fit."""
 
+    code = "usage"
+
 
 class DataError(FlambeauError):
     """Data that cannot be read or does not fit: a file, a row, a column, a label, a shape."""
+
+    code = "data"
 
 
 class ModelError(FlambeauError):
     """A model that cannot be built, or whose weights or outputs do not fit."""
 
+    code = "model"
+
 
 class RunError(FlambeauError):
     """A run folder that cannot be written, read or continued."""
+
+    code = "run"
 
 
 class TrainingError(FlambeauError):
     """A training that cannot go on: NaN, out of memory, a loss that does not fit."""
 
+    code = "training"
+
 
 class MissingExtra(FlambeauError, ImportError):
     """A package of an optional part of Flambeau that is not installed."""
+
+    code = "missing-extra"
 
     def __init__(self, package: str, extra: str, purpose: str):
         super().__init__(f"{purpose} needs the package {package}", fix=f"pip install 'flambeau[{extra}]'")
@@ -92,7 +125,11 @@ def first_line(error: BaseException, most: int = 200) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+class Nearest(str):
+    """A clause about names that are known: an error whose `fix` it is has the code `unknown-name`."""
+
+
+def nearest(name: str, known: Iterable[str]) -> Nearest:
     """A clause that names the known name nearest to `name`, or lists the known ones.
 
     >>> nearest("lable", ["label", "path"])
@@ -103,9 +140,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = [str(k) for k in known]
     close = difflib.get_close_matches(name, names, n=1)
     if close:
-        return f"did you mean '{close[0]}'?"
+        return Nearest(f"did you mean '{close[0]}'?")
     shown = ", ".join(n if len(n) <= 60 else f"{n[:59]}…" for n in names[:12]) + (", …" if len(names) > 12 else "")
-    return f"known: {shown}" if names else "there is none"
+    return Nearest(f"known: {shown}" if names else "there is none")
 
 
 def check_known(found: str, names: Iterable[object], known: Collection[str], where: object = None) -> None:

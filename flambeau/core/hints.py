@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from flambeau.core.errors import UsageError, nearest
+from flambeau.core.errors import Nearest, UsageError, nearest
 
 SETTINGS = {
     "learning_rate": "lr rate max_lr base_lr init_lr eta step_size",
@@ -60,7 +60,7 @@ OF_DATA = ("valid", "test", "split", "by", "target", "inputs", "input", "pattern
 LISTED = "all settings: docs/reference/recipe.md"
 
 
-def unknown(name: str, known: Iterable[str]) -> str:
+def unknown(name: str, known: Iterable[str]) -> Nearest:
     """A clause that answers a setting nobody knows: ours of the same meaning, the nearest, or where all are listed.
 
     >>> unknown("bs", ["batch_size", "epochs"]), unknown("lerning_rate", ["learning_rate"])
@@ -70,13 +70,14 @@ def unknown(name: str, known: Iterable[str]) -> str:
     """
     plain, names = name.lower().replace("-", "_"), list(known)
     if plain in GIVEN and plain not in names:
-        return GIVEN[plain]
+        return Nearest(GIVEN[plain])
     if ALSO.get(plain) in names:
-        return f"did you mean '{ALSO[plain]}'?"
+        return Nearest(f"did you mean '{ALSO[plain]}'?")
     if ALSO.get(plain, plain) in OF_DATA:
-        return f"say it where the data is read: fb.Dataset.from_…(…, {ALSO.get(plain, plain)}=…), or as an option"
+        way = f"fb.Dataset.from_…(…, {ALSO.get(plain, plain)}=…)"
+        return Nearest(f"say it where the data is read: {way}, or as an option")
     close = nearest(plain, names)
-    return close if close.startswith("did") else LISTED
+    return close if close.startswith("did") else Nearest(LISTED)
 
 
 def check_options(function: Callable[..., Any], options: Iterable[str]) -> None:

@@ -29,7 +29,7 @@ def load(files: Sequence[str | Path]) -> None:
             continue
         spec = importlib.util.spec_from_file_location(f"flambeau_plugin_{file.stem}", file)
         if not file.is_file() or spec is None or spec.loader is None:
-            raise UsageError("there is no such plug-in", where=file, expected="a Python file")
+            raise UsageError("there is no such plug-in", where=file, expected="a Python file", code="not-found")
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module
         try:

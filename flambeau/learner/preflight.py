@@ -230,7 +230,9 @@ def _loss(objective: Objective, batch: Batch, output: Any) -> None:
         )
     if not bool(torch.isfinite(loss)):
         raise TrainingError(
-            f"the loss is {float(loss)} before the first step", fix="look for NaN or infinite values in the data"
+            f"the loss is {float(loss)} before the first step",
+            fix="look for NaN or infinite values in the data",
+            code="loss-not-finite",
         )
 
 
@@ -259,7 +261,9 @@ def out_of_memory(
     where, fits = engine.device, largest_that_fits(objective, engine, make, size)
     if not fits:
         return TrainingError(
-            f"not even one sample fits into the memory of {where}", fix="take a smaller model, or smaller inputs"
+            f"not even one sample fits into the memory of {where}",
+            fix="take a smaller model, or smaller inputs",
+            code="out-of-memory",
         )
     setting, most, would = "batch_size", size, fits
     if settings.max_tokens:
@@ -268,6 +272,7 @@ def out_of_memory(
     return TrainingError(
         f"a batch of {most}{' tokens' if settings.max_tokens else ''} does not fit into the memory of {where}",
         fix=f"{would} would: --set {setting}={would} --set accumulate={accumulate} trains the same",
+        code="out-of-memory",
     )
 
 

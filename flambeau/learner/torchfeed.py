@@ -145,7 +145,7 @@ def _of(split: str) -> Iterator[None]:
         yield
     except FlambeauError as error:
         where = f"{error.where} of {split}" if error.where else split
-        raise type(error)(error.found, where=where, expected=error.expected, fix=error.fix) from error
+        raise type(error)(error.found, where=where, expected=error.expected, fix=error.fix, code=error.code) from error
 
 
 def _is_data(data: Any) -> bool:

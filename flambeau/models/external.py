@@ -243,7 +243,10 @@ def replace_first_conv(model: nn.Module, channels: int) -> None:
 def _no_such_weights(where: str, name: str, known: list[str]) -> UsageError:
     shown = ", ".join(known[:8]) + (", …" if len(known) > 8 else "") or "none"
     return UsageError(
-        f"no weights are called '{name}', and there is no such file", where=where, expected=f"one of: {shown}"
+        f"no weights are called '{name}', and there is no such file",
+        where=where,
+        expected=f"one of: {shown}",
+        code="unknown-name",
     )
 
 

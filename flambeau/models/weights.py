@@ -32,7 +32,7 @@ def read_weights(path: Path) -> State:
     """
     path = _file_in(path) if path.is_dir() else path
     if not path.is_file():
-        raise ModelError("there is no such weights file", where=path, fix="check the path")
+        raise ModelError("there is no such weights file", where=path, fix="check the path", code="not-found")
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file

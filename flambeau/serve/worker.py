@@ -158,7 +158,7 @@ def main(plan: Plan, states: list[dict[str, Any]], listener: socket.socket, end:
 def _fail(end: socket.socket, error: FlambeauError) -> None:
     import json
 
-    about = {"found": error.found, "where": str(error.where or ""), "expected": error.expected, "fix": error.fix}
+    about = error.to_dict()
     with contextlib.suppress(OSError):
         end.sendall(json.dumps({"ask": "failed", "id": 0, "about": about}).encode() + b"\n")
     end.close()

@@ -219,9 +219,7 @@ class Workers:
         about = self._last.failure if self._last is not None else None
         if about is None:
             return UsageError("a worker ended before it was ready", fix="see its log above")
-        return UsageError(
-            about["found"], where=about["where"] or None, expected=about["expected"], fix=about["fix"]
-        )  # fmt: skip
+        return UsageError(**{part: about[part] for part in ("found", "where", "expected", "fix", "code")})
 
     # -- what concerns all --------------------------------------------------------------------------------------------
 

@@ -50,9 +50,10 @@ def fold_of(path: str | Path) -> Run:
     """
     path = Path(path)
     file = path / Study.FILE
-    if not path.exists() or not file.exists() or read_json(file).get("kind") != "folds":
-        found = "this is no cross-validation" if path.exists() else "there is no such folder"
-        raise RunError(found, where=path, fix="make one with flambeau cv")
+    if not path.exists():
+        raise RunError("there is no such folder", where=path, fix="make one with flambeau cv", code="not-found")
+    if not file.exists() or read_json(file).get("kind") != "folds":
+        raise RunError("this is no cross-validation", where=path, fix="make one with flambeau cv")
     if not (path / OUT_OF_FOLD).exists():
         raise RunError("the cross-validation is not done", where=path, fix="ask flambeau cv for the same again")
     return Run(path / "fold-1-1")

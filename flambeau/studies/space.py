@@ -100,7 +100,7 @@ def space_of(given: Mapping[str, Any] | Iterable[str] | str | Path) -> dict[str,
 
 def _read(path: Path) -> Mapping[str, Any]:
     if not path.exists():
-        raise UsageError("there is no such space", where=path)
+        raise UsageError("there is no such space", where=path, code="not-found")
     try:
         values = parse_yaml(read_regular(path, MOST_BYTES).decode("utf-8"))
     except ValueError as error:

@@ -23,6 +23,8 @@ FLAGS = len(SIGNALS) + 1  # each signal, and whether to save
 class Lost(TrainingError):
     """Another process of the training ended, so this one cannot go on."""
 
+    code = "process-lost"
+
     def at(self, step: int, folder: Path | None) -> Lost:
         """The same, of a training that was at a step, in a run's folder."""
         return Lost(f"{self.found}, at step {step}", fix=f"go on with: flambeau resume {folder}" if folder else None)

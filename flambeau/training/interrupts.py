@@ -13,6 +13,8 @@ from flambeau.core.errors import FlambeauError
 class Interrupted(FlambeauError):
     """A training that was stopped by a signal after saving. `signal_number` says by which."""
 
+    code = "stopped"
+
     def __init__(self, found: str, signal_number: int, **more: Any):
         super().__init__(found, **more)
         self.signal_number = signal_number

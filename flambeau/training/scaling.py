@@ -53,6 +53,7 @@ class LossScale:
             raise TrainingError(
                 f"the gradients are not finite at step {step}, nor were they at the {self.skipped} left out before",
                 fix="lower the learning rate, or use precision=float32; the last checkpoint is from before",
+                code="loss-not-finite",
             )
 
     def state_dict(self) -> dict[str, Any]:

@@ -71,6 +71,7 @@ class State:
                         f"the loss became {value} at step {self.step - behind} (epoch {self.epoch + 1})",
                         fix=f"lower the learning rate (it is {rate:g}), clip the gradients, or use precision=float32; "
                         "the last checkpoint is from before",
+                        code="loss-not-finite",
                     )
                 self.loss_sum += value / len(losses)  # one by one: the same sum whenever they are read
                 total, count = self.phases.get(phase, (0.0, 0))

@@ -59,7 +59,8 @@ def test_errors_are_one_json_document_and_one_line(flambeau: Forkserver, tmp_pat
     command = flambeau(verb, "nowhere", *more, "--json", cwd=tmp_path)
     assert command.status == 2
     told = json.loads(command.out)
-    assert set(told) == {"error", "found", "where", "expected", "fix"}
+    assert set(told) == {"error", "code", "found", "where", "expected", "fix"}
+    assert told["code"] == ("unknown-name" if verb == "launch" else "not-found")  # of a command, not of a file
     assert told["error"] == command.told
     assert told["found"].startswith("there is no such")
     assert command.err.count("\n") == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from flambeau.core import errors
@@ -16,6 +18,15 @@ def test_the_parts_make_one_line() -> None:
         "the label is 12", "row 3", "0…9", "number the classes from 0",
     )  # fmt: skip
     assert str(DataError("nothing else")) == "nothing else"
+
+
+def test_its_code_is_that_of_its_class_or_of_what_happened() -> None:
+    assert DataError("the label is 12").code == "data"
+    assert DataError("there is no column 'lable'", fix=nearest("lable", ["label"])).code == "unknown-name"
+    assert DataError("there is no such file", fix=nearest("a.csv", ["b.csv"]), code="not-found").code == "not-found"
+    told = DataError("it is empty", where=Path("a.csv")).to_dict()
+    assert told == {"error": "a.csv: it is empty", "code": "data", "found": "it is empty", "where": "a.csv",
+                    "expected": None, "fix": None}  # fmt: skip
 
 
 def test_they_are_one_family() -> None:

@@ -159,8 +159,9 @@ def format_of(path: Path) -> type[Format]:
     claims = {name: of.claims(path, {}) for name, of in FORMATS.items()}
     best = max(claims, key=lambda name: claims[name])
     if not claims[best]:
-        found = "there are no annotations in it" if path.exists() else "there is no such file or folder"
-        raise DataError(found, where=path, expected=f"those of {', '.join(FORMATS)}")
+        if not path.exists():
+            raise DataError("there is no such file or folder", where=path, code="not-found")
+        raise DataError("there are no annotations in it", where=path, expected=f"those of {', '.join(FORMATS)}")
     return FORMATS[best]
 
 

@@ -62,7 +62,7 @@ def unpack(path: str | Path, cache: Path = Path(".flambeau/archives")) -> Path:
     """
     file = Path(path)
     if not file.exists():
-        raise DataError("there is no such file", where=path)
+        raise DataError("there is no such file", where=path, code="not-found")
     check_regular(file)
     status = file.stat()
     key = hashlib.sha256(f"{file.resolve()}|{status.st_size}|{status.st_mtime_ns}".encode()).hexdigest()[:16]

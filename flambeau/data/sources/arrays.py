@@ -115,7 +115,7 @@ def from_array_file(
     """
     file = Path(path)
     if not file.exists():
-        raise DataError("there is no such file", where=path)
+        raise DataError("there is no such file", where=path, code="not-found")
     parts, how = read_arrays(file), Split.of(split)
     tables, left_out = {}, list[str]()
     for side, arrays in parts.items():

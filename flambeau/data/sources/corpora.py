@@ -63,8 +63,8 @@ def from_corpus(
     root = Path(path)
     if not root.exists():
         parent = root.parent if root.parent.is_dir() else Path()
-        raise DataError("there is no such file or folder", where=path,
-                        fix=nearest(root.name, sorted(one.name for one in parent.iterdir())))  # fmt: skip
+        near = nearest(root.name, sorted(one.name for one in parent.iterdir()))
+        raise DataError("there is no such file or folder", where=path, fix=near, code="not-found")
     how = Split.of(split)
     source = described("corpus", root, split=how, fields=fields, encoding=encoding)
     if root.suffix.lower() in (*JSON_LINES, *TABLES):

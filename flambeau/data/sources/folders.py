@@ -62,6 +62,7 @@ def from_folder(
             f"there is no such {'file' if root.suffix else 'folder'}",
             where=path,
             fix=nearest(root.name, sorted(p.name for p in parent.iterdir())),
+            code="not-found",
         )
     if not root.is_dir():
         suffix = root.suffix.lower()

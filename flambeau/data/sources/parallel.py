@@ -63,11 +63,11 @@ def from_parallel(
     """
     root = Path(path)
     if not root.exists():
-        raise DataError("there is no such file or folder", where=path)
+        raise DataError("there is no such file or folder", where=path, code="not-found")
     if beside is not None:
         other = Path(beside)
         if not other.is_file():
-            raise DataError("there is no such file", where=beside)
+            raise DataError("there is no such file", where=beside, code="not-found")
         called = [_named(file.name) for file in (root, other)]
         names = [one[1] if one else role for one, role in zip(called, ("source", "target"), strict=True)]
         names = ["source", "target"] if names[0] == names[1] else names

@@ -89,7 +89,7 @@ def from_sharp(
     """
     made, root = Degradation.of(task), Path(path)
     if not root.is_dir():
-        raise DataError("there is no such folder", where=path, fix="give a folder of sharp pictures")
+        raise DataError("there is no such folder", where=path, fix="give a folder of sharp pictures", code="not-found")
     files = [str(root / file) for file in sorted(walk(root).files) if is_picture(file)]
     if not files:
         raise DataError("the folder holds no pictures", where=path)

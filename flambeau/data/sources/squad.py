@@ -35,7 +35,7 @@ def from_squad(
     """
     file = Path(path)
     if not file.exists():
-        raise DataError("there is no such file", where=path)
+        raise DataError("there is no such file", where=path, code="not-found")
     try:
         articles = json.loads(read_bytes(file).decode("utf-8-sig"))["data"]
     except (ValueError, KeyError, TypeError) as error:

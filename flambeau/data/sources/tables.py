@@ -70,7 +70,7 @@ def read_table(
 
     file = Path(path)
     if not file.exists():
-        raise DataError("there is no such file", where=path)
+        raise DataError("there is no such file", where=path, code="not-found")
     check_regular(file)
     file = decompressed(file)
     suffix = file.suffix.lower()

@@ -49,7 +49,7 @@ def from_tagged(
     token_column = _number(inputs[0], path) if inputs else token_column
     tag_column = tag_column if target is None else _number(target, path)
     if not root.exists():
-        raise DataError("there is no such file or folder", where=path)
+        raise DataError("there is no such file or folder", where=path, code="not-found")
     inside = [root] if root.is_file() else [root / f for f in walk(root).files if (root / f).is_file()]
     files = [f for f in inside if root.is_file() or is_tagged(f)]
     rest = sorted({*inside} - {*files})

@@ -33,8 +33,10 @@ def from_ts(path: str | Path, *, split: Split | str = "auto", fields: Mapping[st
     root = Path(path)
     how = Split.of(split)
     files = _ts_files(root, beside=how.keeps_given)
+    if not root.exists():
+        raise DataError("there is no such file", where=path, code="not-found")
     if not files:
-        raise DataError("there is no such file" if not root.exists() else "the folder holds no .ts files", where=path)
+        raise DataError("the folder holds no .ts files", where=path)
     values: list[np.ndarray] = []
     labels: list[Any] = []
     sides: list[int] = []

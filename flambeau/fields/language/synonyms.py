@@ -40,7 +40,7 @@ def read_synonyms(source: str | Path) -> dict[str, list[str]]:
         dictionary = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
         expected = "a folder of WordNet, or a JSON file of words and their synonyms"
-        raise DataError("there is no such dictionary", where=source, expected=expected) from None
+        raise DataError("there is no such dictionary", where=source, expected=expected, code="not-found") from None
     except ValueError as error:
         raise DataError(f"the dictionary is not JSON ({error})", where=source) from None
     if not isinstance(dictionary, Mapping) or not all(

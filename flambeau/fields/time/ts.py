@@ -20,7 +20,7 @@ def read_series(file: Path) -> list[np.ndarray]:
         DataError: the file is not there, or a line cannot be read.
     """
     if not file.exists():
-        raise DataError("there is no such file", where=file)
+        raise DataError("there is no such file", where=file, code="not-found")
     if file.suffix.lower() == TS_SUFFIX:
         return read_ts(file)[0]
     rows = []

@@ -121,7 +121,7 @@ def check_source(source: str) -> None:
         return
     where = f"{PREFIX}{source}"
     if not folder.is_dir():
-        raise ModelError("there is no such folder", where=where, fix="check the path")
+        raise ModelError("there is no such folder", where=where, fix="check the path", code="not-found")
     if not (folder / "config.json").is_file():
         raise ModelError(
             "the folder has no config.json", where=where, expected="a folder as save_pretrained of transformers leaves"
@@ -252,7 +252,8 @@ def one_line_errors(source: str) -> Iterator[None]:
         local = folder_of(source) is not None
         message = "it cannot be loaded" if local else "there is no such folder, and it cannot be fetched from the hub"
         fix = None if local else "give a folder that has config.json and model.safetensors"
-        raise ModelError(f"{message} ({first_line(error)})", where=f"{PREFIX}{source}", fix=fix) from error
+        raise ModelError(f"{message} ({first_line(error)})", where=f"{PREFIX}{source}", fix=fix,
+                         code=None if local else "not-found") from error  # fmt: skip
 
 
 @contextmanager

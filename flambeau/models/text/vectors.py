@@ -73,7 +73,7 @@ def load_embeddings(path: str | Path, vocabulary: Sequence[str]) -> Embeddings:
     """
     path = Path(path)
     if not path.is_file():
-        raise ModelError("there is no such file of vectors", where=path, fix="check the path")
+        raise ModelError("there is no such file of vectors", where=path, fix="check the path", code="not-found")
     wanted: dict[str, list[int]] = {}
     for number, word in enumerate(vocabulary[RESERVED:], RESERVED):
         wanted.setdefault(word, []).append(number)
