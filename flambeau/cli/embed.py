@@ -20,7 +20,7 @@ def command(
     data: common.OtherData = None,
     out: Annotated[Path | None, option("A table of the vectors: .parquet or .csv.")] = None,
     projector: Annotated[Path | None, option("A folder for TensorBoard's projector.")] = None,
-    picture: Annotated[str | None, option("Draw the held-out rows into the run's report: pca or tsne.")] = None,
+    picture: Annotated[str | None, option("Draw the held-out rows into the run's report: pca, tsne or umap.")] = None,
     samples: Annotated[int, typer.Option(help="Rows at most, from all over the data; 0 for all.", min=0)] = 0,
     device: common.Device = "auto",
     json: common.Json = False,

@@ -31,7 +31,10 @@ def command(
     cost: Annotated[str | None, option("Choose the threshold by what mistakes cost, such as 'fn=10 fp=1'.")] = None,
     precision: Annotated[float | None, option("Choose the threshold that has this precision.")] = None,
     recall: Annotated[float | None, option("Choose the threshold that has this recall.")] = None,
-    positive: Annotated[str | None, option("Of two classes the one that it is for; the rarer if not given.")] = None,
+    positive: Annotated[
+        str | None,
+        option("Of two classes the one that it is for, or what --target says of odd rows; the rarer if not given."),
+    ] = None,
     accuracy: Annotated[float | None, option("Answer `unknown` where less sure, so that so many are right.")] = None,
     features: Annotated[
         str | None,
@@ -61,15 +64,24 @@ def command(
     Example: `flambeau evaluate runs/photos --tta 8`
 
     Example: `flambeau evaluate runs/dcgan --features runs/classifier --count 2000`
+
+    Example: `flambeau evaluate runs/autoencoder other.csv --target broken --positive yes`
     """
     from flambeau.evaluation import evaluate_run
     from flambeau.learner import stages, verdicts
     from flambeau.objectives import OBJECTIVES
     from flambeau.objectives.decisions import Wish
     from flambeau.run import Run
-    from flambeau.studies import generated
+    from flambeau.studies import generated, oddness
 
     wish = Wish.of(cost, precision=precision, recall=recall, accuracy=accuracy)
+    if (reading.get("target") or positive) and oddness.tells(run):
+        found = oddness.measured(run, data, positive=positive, device=device, reporter=common.reporter(), **reading)
+        if json:
+            common.emit(found)
+        for line in () if json else oddness.lines(found):
+            common.echo(line)
+        return
     if wish is None and (apply or positive):
         raise UsageError("no threshold is asked for", fix="give --cost, --precision, --recall or --accuracy")
     reporter = common.reporter()

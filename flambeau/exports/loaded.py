@@ -24,6 +24,7 @@ from flambeau.fields import Field
 from flambeau.objectives import OBJECTIVES, Context, Objective
 from flambeau.objectives.programs import Fed, Port, Runtimes
 from flambeau.predictor import Predictor, Reading
+from flambeau.predictor.tiling import TilingPredictor
 from flambeau.run import Run
 from flambeau.training.engine import Engine
 
@@ -81,7 +82,9 @@ class ExportedPredictor(Predictor):
         context = Context(fields, inputs, fields.get(target or ""), _no_model, loss, choice.metric, choice.metrics)
         objective = OBJECTIVES[choice.name].of_programs(context, runtimes)
         objective.calibration, objective.decision = manifest.calibration, run.decision
-        predictor = cls(objective, fields, inputs, target, manifest, runtimes)
+        tiles = objective.task.tiles([fields[name] for name in inputs])
+        kind = TilingExportedPredictor if tiles else cls
+        predictor = kind(objective, fields, inputs, target, manifest, runtimes)
         predictor.examples, predictor.version = run.examples, run.version
         return predictor
 
@@ -90,6 +93,10 @@ class ExportedPredictor(Predictor):
 
     def read(self, dataset: Dataset, options: EncodeOptions | None = None, reporter: Reporter = QUIET) -> Reading:
         return super().read(dataset, options, reporter)._replace(prepare=Feeding(self, self.target))
+
+
+class TilingExportedPredictor(TilingPredictor, ExportedPredictor):
+    """One for pictures of any size, in tiles."""
 
 
 def _no_model(*_: Any) -> Any:

@@ -231,8 +231,8 @@ class Field(RawValues, Suited, ABC):
         """Whether raw pictures are not made as large as the model's input, which is parts of them."""
         return False
 
-    def encode_whole(self, value: Any) -> np.ndarray:
-        """A raw picture encoded at its own size, (h, w, C)."""
+    def encode_whole(self, value: Any, least: tuple[int, int] = (1, 1)) -> np.ndarray:
+        """A raw picture encoded at its own size, (h, w, C); a smaller one is filled up to (height, width)."""
         raise UsageError(f"values of the kind {self.kind} have no size of their own")
 
     def placement(self, values: Sequence[Any]) -> Placement:

@@ -225,8 +225,10 @@ class Image(Varied, Field):
     def keeps_size(self) -> bool:
         return self.resize == "keep"
 
-    def encode_whole(self, value: Any) -> np.ndarray:
-        return self._decode(value, self.channels, None)
+    def encode_whole(self, value: Any, least: tuple[int, int] = (1, 1)) -> np.ndarray:
+        whole = self._decode(value, self.channels, None)
+        size = max(whole.shape[0], least[0]), max(whole.shape[1], least[1])
+        return resize(whole, size, "keep", self.background)
 
     def encode_all(self, values: Sequence[Any]) -> np.ndarray | None:
         if not isinstance(values, np.ndarray) or values.dtype != np.uint8:

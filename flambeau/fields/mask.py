@@ -32,6 +32,7 @@ from flambeau.fields.picture.classmaps import (
     unhexed,
 )
 from flambeau.fields.picture.mask_checks import findings_in
+from flambeau.fields.picture.patches import checked_patch, cut
 from flambeau.fields.pieces import Pieces
 from flambeau.fields.placement import Placement
 
@@ -60,15 +61,19 @@ class Mask(Field):
             or grey levels. What is near none is unknown. Found in the same rows if not given: class numbers are
             themselves and 255 is unknown; of masks in colours each colour that comes often is a class; black and white
             alone are two.
+        patch: pixels a side of the picture that are cut at random in training, the mask with it; all are seen if not
+            given.
     """
 
     task = "mask"
     asked_as = "file"
     persistent = target_only = follows = answers_as_files = True
-    settings, fitted = ("classes", "colours"), ("size", "resize", "counts")
+    settings, fitted = ("classes", "colours", "patch"), ("size", "resize", "counts")
 
-    def __init__(self, classes: Sequence[str] | int | None = None, colours: Sequence[Any] | None = None):
-        self.colours = checked(colours)
+    def __init__(
+        self, classes: Sequence[str] | int | None = None, colours: Sequence[Any] | None = None, patch: int | None = None
+    ):  # fmt: skip
+        self.colours, self.patch = checked(colours), checked_patch(patch)
         self._coloured = self.colours is not None
         if isinstance(classes, int):
             classes = [str(number) for number in range(classes)]
@@ -169,6 +174,13 @@ class Mask(Field):
         return gathered.long().masked_fill_(gathered == UNKNOWN, IGNORED)
 
     @property
+    def remakes(self) -> bool:
+        return self.patch is not None
+
+    def remake(self, picture: Tensor, value: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        return cut(picture, value, self.patch or max(picture.shape), generator)
+
+    @property
     def thing_names(self) -> list[str]:
         return [] if all(name.isdigit() for name in self.classes) else self.classes
 
@@ -209,7 +221,7 @@ class Mask(Field):
         return path
 
     def answer_memory(self, pixels: int) -> int:
-        return 4 * pixels
+        return (4 + 4 * self.num_outputs * (self.resize == "keep")) * pixels  # what each class has, put of tiles
 
     def portable(self, value: Any) -> str:
         return encoded(self.drawn(self.pixels(value)), "png")[1]

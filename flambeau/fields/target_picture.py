@@ -22,6 +22,7 @@ from flambeau.fields.decoding import frame
 from flambeau.fields.heat import as_img
 from flambeau.fields.image import Image
 from flambeau.fields.picture.degradation import Degradation
+from flambeau.fields.picture.patches import checked_patch, cut
 from flambeau.fields.placement import Placement
 
 MOST_SIDE = 1 << 14  # pixels of an answer as JSON
@@ -58,9 +59,7 @@ class Picture(Image):
         if settings.get("colour") not in (None, "rgb", "grey"):
             raise UsageError(f"a picture in {settings['colour']} is no target", expected="rgb or grey")
         super().__init__(**settings)
-        if patch is not None and (not isinstance(patch, int) or patch < 1):
-            raise UsageError(f"patch={shown(patch)} does not fit", expected="pixels a side")
-        self.scale, self.patch = scale, patch
+        self.scale, self.patch = scale, checked_patch(patch)
         self.made = None if degradation is None else Degradation.of(degradation)
         self.degradation = None if self.made is None else self.made.to_dict()
 
@@ -87,8 +86,8 @@ class Picture(Image):
         return self.made is not None or self.patch is not None
 
     def remake(self, picture: Tensor, value: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        if self.patch is not None and min(picture.shape[2:]) > self.patch:
-            picture, value = self._cut(picture, value, self.patch, generator)
+        if self.patch is not None:
+            picture, value = cut(picture, value, self.patch, generator, self.scale)
         if self.made is None:
             return picture, value
         mean, std = (value.new_tensor(figures).view(-1, 1, 1) for figures in (self.mean, self.std))
@@ -96,17 +95,6 @@ class Picture(Image):
         if made.shape[1] != len(mean):
             mean, std = mean.mean(0, keepdim=True), std.mean(0, keepdim=True)
         return (made - mean) / std, value
-
-    def _cut(
-        self, picture: Tensor, value: Tensor, side: int, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """The same part of each, `side` pixels of the input a side, somewhere else in each sample."""
-        room = picture.new_tensor([length - side + 1 for length in picture.shape[2:]])
-        places = (torch.rand(len(picture), 2, generator=generator, device=picture.device) * room).long().tolist()
-        s = self.scale
-        parts = [p[:, y : y + side, x : x + side] for p, (y, x) in zip(picture, places, strict=True)]
-        finer = [v[:, s * y : s * (y + side), s * x : s * (x + side)] for v, (y, x) in zip(value, places, strict=True)]
-        return torch.stack(parts), torch.stack(finer)
 
     @property
     def source_options(self) -> dict[str, Any]:

@@ -27,7 +27,8 @@ BOUNDS = {
     **dict.fromkeys(["accuracy", "f1", "balanced_accuracy", "roc_auc", "average_precision", "micro_f1", "exact_match",
                      "coverage", "answerable", "micro_average_precision", "span_f1", "span_precision", "span_recall",
                      "mean_iou", "dice", "pixel_accuracy", "boundary_f1", "top_2", "top_3", "top_5",
-                     "map", "map50", "map75", "map_small", "map_medium", "map_large", "recall"], SHARE),
+                     "map", "map50", "map75", "map_small", "map_medium", "map_large", "recall", "mask_map",
+                     "mask_map50", "mask_map75", "mask_map_small", "mask_map_medium", "mask_map_large"], SHARE),
 }  # fmt: skip
 BALANCED = ("balanced_accuracy", "mcc", "roc_auc", "average_precision")
 """Those of classes that are shown where one class is rare, or where one of them is asked for."""

@@ -106,8 +106,13 @@ class EnsemblePredictor(Predictor):
             f"{name}#{i}": array for i, member in enumerate(self.members) for name, array in member.encode(row).items()
         }
 
-    def outputs(self, encoded: Sequence[Encoded]) -> np.ndarray:
+    def outputs(self, encoded: Sequence[Encoded]) -> Any:
         answers = [member.outputs([_part(e, i) for e in encoded]) for i, member in enumerate(self.members)]
+        if any(isinstance(answer, list) for answer in answers):  # of pictures at their own sizes, one by one
+            return [self._joined([answer[i][None] for answer in answers])[0] for i in range(len(encoded))]
+        return self._joined(answers)
+
+    def _joined(self, answers: Sequence[np.ndarray]) -> np.ndarray:
         scaled = self.objective.in_one_scale([torch.from_numpy(answer) for answer in answers])
         return self.objective.joined(scaled).numpy()
 

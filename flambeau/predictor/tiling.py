@@ -12,11 +12,12 @@ from torch import Tensor
 
 from flambeau.fields import Field
 from flambeau.objectives import Objective
+from flambeau.objectives.tasks.base import Tiles
 from flambeau.predictor.base import Predictor
 from flambeau.training.engine import Engine
 
-SIDE, OVERLAP = 256, 32
-"""Pixels a side of a tile of the input, and those that it sees beyond what is taken of its answer, on each side."""
+OVERLAP = 32
+"""Pixels that a tile sees beyond what is taken of its answer, on each side; a quarter of smaller tiles."""
 
 
 class TilingPredictor(Predictor):
@@ -24,9 +25,14 @@ class TilingPredictor(Predictor):
     pixel by pixel. Of a tile's answer the part is taken that is `OVERLAP` pixels or more away from edges that are none
     of the picture's."""
 
+    @property
+    def tiles(self) -> Tiles:
+        """What it cuts pictures into."""
+        return self.objective.task.tiles([self.fields[name] for name in self.inputs]) or Tiles((1, 1))
+
     def encode(self, value: Any) -> dict[str, np.ndarray]:
-        name = self.inputs[0]
-        return {name: self.fields[name].encode_whole(self.by_input(value)[name])}
+        name, (size, fills) = self.inputs[0], self.tiles
+        return {name: self.fields[name].encode_whole(self.by_input(value)[name], size if fills else (1, 1))}
 
     def outputs(self, encoded: Sequence[Mapping[str, np.ndarray]]) -> Any:
         return [self._output(torch.from_numpy(one[self.inputs[0]])) for one in encoded]
@@ -37,9 +43,10 @@ class TilingPredictor(Predictor):
     def _output(self, whole: Tensor) -> np.ndarray:
         """uint8 (h, w, C) to float32 (K, s·h, s·w)."""
         h, w = whole.shape[:2]
-        size, out, name = (min(h, SIDE), min(w, SIDE)), np.zeros((0, 0, 0), np.float32), self.inputs[0]
-        for y, top, bottom in spans(h, SIDE):
-            for x, left, right in spans(w, SIDE):
+        height, width = self.tiles.size
+        size, out, name = (min(h, height), min(w, width)), np.zeros((0, 0, 0), np.float32), self.inputs[0]
+        for y, top, bottom in spans(h, height):
+            for x, left, right in spans(w, width):
                 tile = whole[None, y : y + size[0], x : x + size[1]]
                 answer = self.forward(self.prepare(torch.arange(1), {name: tile}))[0]
                 s = answer.shape[1] // size[0]
@@ -53,8 +60,8 @@ def predictor_of(
     objective: Objective, engine: Engine, fields: Mapping[str, Field], inputs: Sequence[str], target: str | None
 ) -> Predictor:
     """The Predictor of an objective: in tiles, where its task takes pictures whole."""
-    whole = objective.task.takes_whole([fields[name] for name in inputs])
-    return (TilingPredictor if whole else Predictor)(objective, engine, fields, inputs, target)
+    tiles = objective.task.tiles([fields[name] for name in inputs])
+    return (TilingPredictor if tiles else Predictor)(objective, engine, fields, inputs, target)
 
 
 def spans(side: int, length: int) -> list[tuple[int, int, int]]:
@@ -65,7 +72,8 @@ def spans(side: int, length: int) -> list[tuple[int, int, int]]:
     """
     if side <= length:
         return [(0, 0, side)]
-    count = -(-(side - 2 * OVERLAP) // (length - 2 * OVERLAP))
+    overlap = min(OVERLAP, length // 4)
+    count = -(-(side - 2 * overlap) // (length - 2 * overlap))
     starts = np.linspace(0, side - length, count).round().astype(int).tolist()
     cuts = [0, *((a + length + b) // 2 for a, b in itertools.pairwise(starts)), side]
     return list(zip(starts, cuts, cuts[1:], strict=False))

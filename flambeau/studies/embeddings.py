@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from flambeau.core.errors import DataError, UsageError, check_known
+from flambeau.core.errors import DataError, UsageError, check_known, needed
 from flambeau.core.files import write_atomic
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data.batch import Batch
@@ -23,7 +24,7 @@ from flambeau.predictor.embedding import embed, whole
 from flambeau.predictor.generating import codes as codes_of
 from flambeau.run import Run
 
-METHODS = ("pca", "tsne")
+METHODS = ("pca", "tsne", "umap")
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,11 @@ class Embeddings:
         """{method, split, points: [{x, y, label, place}]}, plain JSON, which the report draws.
 
         Args:
-            method: pca, or tsne (van der Maaten & Hinton 2008).
+            method: pca, tsne (van der Maaten & Hinton 2008) or umap (McInnes et al. 2018, arXiv:1802.03426).
 
         Raises:
-            UsageError: there is no such method. DataError: there are fewer than three rows.
+            UsageError: there is no such method. DataError: there are fewer than three rows. MissingExtra: umap is not
+            installed.
         """
         if len(self.vectors) < 3:
             raise DataError(f"{len(self.vectors)} rows make no picture", expected="3 or more")
@@ -100,6 +102,14 @@ def flattened(vectors: np.ndarray, method: str, seed: int = 0) -> np.ndarray:
         from sklearn.decomposition import PCA
 
         return PCA(2, random_state=seed).fit_transform(vectors).astype(np.float64)
+    if method == "umap":
+        umap = needed("umap", "umap", "a picture by umap")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a seed costs it its threads
+            made = umap.UMAP(n_neighbors=min(15, len(vectors) - 1), init="pca", random_state=seed).fit_transform(
+                vectors
+            )
+        return np.asarray(made, np.float64)
     from sklearn.manifold import TSNE
 
     perplexity = min(30.0, (len(vectors) - 1) / 3)

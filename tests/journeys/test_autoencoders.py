@@ -103,3 +103,33 @@ def test_a_table_of_numbers_dates_gaps_and_categories(flambeau: Forkserver, tmp_
     assert np.corrcoef(back["size"], before["size"])[0, 1] > 0.9
     made = flambeau("generate", "run", "--count", 4, "--out", "new.csv", cwd=tmp_path)
     assert made.status == 0 and len(pl.read_csv(tmp_path / "new.csv")) == 4, made.err
+
+
+def test_where_the_truth_is_known_it_is_measured(run: Path, flambeau: Forkserver, flat: Path, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0)
+    for i, file in enumerate(sorted(flat.glob("*.png"))[:30]):
+        folder = tmp_path / "truth" / ("noise" if i % 3 == 0 else "digit")
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, folder / f"{i}.png")
+        if i % 3 == 0:
+            Image.fromarray(noise.integers(0, 256, (8, 8), np.uint8)).save(folder / f"{i}.png")
+    told = flambeau("evaluate", run, "truth", "--positive", "noise", "--json", cwd=tmp_path)
+    assert told.status == 0, told.err
+    assert (told.json["rows"], told.json["odd_rows"], told.json["odd"]) == (30, 10, "noise")
+    assert told.json["metrics"]["roc_auc"] > 0.95 and len(told.json["missed"]) == 5
+    rows = [f"{file.resolve()},{file.parent.name}" for file in sorted((tmp_path / "truth").glob("*/*.png"))]
+    (tmp_path / "truth.csv").write_text("\n".join(["image,what", *rows]))
+    table = flambeau("evaluate", run, "truth.csv", "--target", "what", "--json", cwd=tmp_path)
+    assert table.status == 0 and table.json["odd"] == "noise", table.err
+    assert table.json["metrics"] == pytest.approx(told.json["metrics"])
+    asked = ("predict", run, *(tmp_path / "truth" / "noise").glob("*"), "--json")
+    scores = {one["file"]: one["label"] for one in flambeau(*asked, cwd=tmp_path).json["predictions"]}
+    least = min(scores, key=scores.__getitem__)
+    assert told.json["missed"][0]["place"].endswith(Path(least).name)
+    for arguments, said in (
+        (("truth", "--positive", "cat"), "'label' is nowhere: 'cat'"),
+        (("truth.csv", "--target", "colour"), "no column 'colour'"),
+        (("--positive", "noise"), "nothing says which rows are odd"),
+    ):
+        refused = flambeau("evaluate", run, *arguments, cwd=tmp_path)
+        assert refused.status == 2 and said in refused.err and len(refused.err.splitlines()) == 1, refused.err

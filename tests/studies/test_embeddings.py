@@ -83,4 +83,4 @@ def test_one_number_is_drawn_on_a_line_and_a_way_that_is_none_is_refused() -> No
     assert flattened(vectors, "tsne").shape == (5, 2)
     assert np.allclose(flattened(vectors[:, :1], "pca")[:, 0], vectors[:, 0])
     with pytest.raises(UsageError, match="no way to draw vectors is called"):
-        flattened(vectors, "umap")
+        flattened(vectors, "isomap")

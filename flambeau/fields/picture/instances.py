@@ -27,6 +27,7 @@ from flambeau.fields.picture.segments import EXPECTED, area, filled, polygons
 from flambeau.fields.pieces import Pieces
 from flambeau.fields.placement import Placement
 
+PLACES, PAIRS = 64, 256  # a side at which two masks are compared, and pairs at a time
 WORD = 16  # bits that float32 holds in one number, and that are whole bytes
 
 
@@ -209,3 +210,29 @@ def pasted(
     """
     picture = boxes.new_tensor([[0.0, 0.0, 1.0, 1.0]])
     return looked_up(masks.float(), boxes, middles(picture, size).expand(len(boxes), -1, -1, -1))
+
+
+def mask_overlaps(
+    masks: Float[Tensor, "N S S"], boxes: Float[Tensor, "N 4"], true: Bool[Tensor, "M T T"],
+    true_boxes: Float[Tensor, "M 4"], crowd: Bool[Tensor, " M"],
+) -> Float[Tensor, "N M"]:  # fmt: skip
+    """IoU of masks inside boxes with other ones; with a crowd the share of the first that is in it. Counted at 64×64
+    places of the smallest box about both: a thing is known to that, whatever its size.
+
+    Args:
+        masks: probabilities. boxes: left, top, right, bottom in any unit, the same for both.
+    """
+    iou = boxes.new_zeros(len(boxes), len(true_boxes))
+    corner, end = (f(boxes[:, None, i], true_boxes[None, :, i])
+                   for f, i in ((torch.maximum, slice(2)), (torch.minimum, slice(2, 4))))  # fmt: skip
+    for pairs in (end > corner).all(2).nonzero().split(PAIRS):
+        n, m = pairs.unbind(1)
+        corner = torch.minimum(boxes[n, :2], true_boxes[m, :2])
+        about = torch.cat([corner, torch.maximum(boxes[n, 2:], true_boxes[m, 2:])], 1)
+        places = middles(about, (PLACES, PLACES))
+        first, second = (looked_up(grids, there, places) >= 0.5 for grids, there in (
+            (masks[n].float(), boxes[n]), (true[m].float(), true_boxes[m])))  # fmt: skip
+        both, own = (first & second).sum((1, 2)), first.sum((1, 2))
+        of = torch.where(crowd[m], own, own + second.sum((1, 2)) - both)
+        iou[n, m] = both / of.clamp_min(1)
+    return iou

@@ -113,24 +113,32 @@ class AveragePrecision:
         self._bits: list[list[np.ndarray]] = [[] for _ in range(num_classes)]  # uint8 (n, 10), packed
         self._binned: list[Counts | None] = [None] * num_classes
 
-    def add(self, found: Found, true: Truth, group: int = 0) -> None:
-        """Counts a picture, of a group."""
+    def add(
+        self, found: Found, true: Truth, group: int = 0, iou: np.ndarray | None = None, areas: np.ndarray | None = None
+    ) -> None:  # fmt: skip
+        """Counts a picture, of a group.
+
+        Args:
+            iou: (N, M) of answers with things, as `overlaps` has it of boxes; that of their boxes if not given.
+            areas: (N) of answers, in pixels, likewise.
+        """
         self.pictures[group] += 1
         for k in np.union1d(found.classes, true.classes).astype(int):
             mine, own = np.flatnonzero(found.classes == k), np.flatnonzero(true.classes == k)
             mine = mine[np.argsort(-found.scores[mine], kind="stable")][:MOST]
-            crowd, areas = true.crowd[own], true.areas[own]
-            ignored = np.stack([crowd | (areas < low) | (areas > high) for low, high in AREAS.values()])
+            crowd, sizes = true.crowd[own], true.areas[own]
+            ignored = np.stack([crowd | (sizes < low) | (sizes > high) for low, high in AREAS.values()])
             counts = (~ignored).sum(1)
             self.positives[k] += counts
             self._things[group, k] += counts[0]
             if not len(mine):
                 continue
             boxes, about = found.boxes[mine], np.full((len(mine), *BITS), -1)
-            size = area(boxes.astype(np.float64))
+            size = area(boxes.astype(np.float64)) if areas is None else areas[mine]
             excused = np.stack([(size < low) | (size > high) for low, high in AREAS.values()], 1)[:, :, None]
             if len(own):
-                about = assigned(overlaps(boxes, true.boxes[own], crowd), crowd, ignored)
+                shared = overlaps(boxes, true.boxes[own], crowd) if iou is None else iou[np.ix_(mine, own)]
+                about = assigned(shared, crowd, ignored)
                 uncounted = ignored[np.arange(len(AREAS))[:, None], about]  # of no thing it is not asked for
                 excused = np.where(about >= 0, uncounted, excused)
             hits, false = (about >= 0) & ~excused, (about < 0) & ~excused

@@ -38,6 +38,18 @@ def complement(mean: np.ndarray) -> np.ndarray:
     return 1 - mean
 
 
+class Tiles(NamedTuple):
+    """What a picture is cut into, for a model that sees it in parts.
+
+    Attributes:
+        size: (height, width) of a tile, in pixels.
+        fills: whether a smaller picture is filled up to that, as it was in training.
+    """
+
+    size: tuple[int, int]
+    fills: bool = False
+
+
 class Task:
     """What is learned of a target, measured and said. This one is that of a target without a field, a user's own: its
     outputs stay as they are.
@@ -158,9 +170,10 @@ class Task:
         """
         return self.deactivate(self.finished(given))
 
-    def takes_whole(self, inputs: Sequence[Field]) -> bool:
-        """Whether a prediction is for a picture at its own size, of which the model sees tiles."""
-        return False
+    def tiles(self, inputs: Sequence[Field]) -> Tiles | None:
+        """What a picture is cut into where a prediction is for it at its own size; None where the model sees it as it
+        was fitted."""
+        return None
 
     def calibrate(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> str | None:
         """After training: mends, on raw outputs and targets of validation batches, what is said of the certainty. What

@@ -22,7 +22,7 @@ from flambeau.fields.placement import Placement
 from flambeau.models.detection.nms import Suppression
 from flambeau.models.spec import OutputSpec
 from flambeau.objectives.dense.aligned import aligned, counted
-from flambeau.objectives.dense.found import BoxMetric
+from flambeau.objectives.dense.found import ANSWER, MASK, BoxMetric
 from flambeau.objectives.losses import Loss
 from flambeau.objectives.metrics import Metric
 from flambeau.objectives.prediction import Prediction
@@ -30,7 +30,6 @@ from flambeau.objectives.programs import BATCH, Port, Program
 from flambeau.objectives.tasks.base import TASKS, Task
 from flambeau_onnx.deciding import SURE
 
-ANSWER = 6  # numbers of an answer before its mask: corners, score, class
 FINAL = Suppression()
 
 
@@ -45,6 +44,11 @@ class Detection(Task):
     default_loss = "aligned"
     rivals = "boxes"
     metric_names = ("map50", "map", "map75", "map_small", "map_medium", "map_large", "recall")
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        of_masks = [MASK + name for name in self.metric_names if name != "recall"] if self.field.masks else []
+        return (*self.metric_names, *of_masks, "loss")
 
     @property
     def output_spec(self) -> OutputSpec:

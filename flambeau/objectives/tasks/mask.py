@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,14 @@ from torch import Tensor
 from flambeau.core.registry import Asked, name_and_options
 from flambeau.core.shapes import Float, Int64
 from flambeau.fields import Field, Mask
-from flambeau.fields.mask import IGNORED, ClassMap
+from flambeau.fields.mask import IGNORED, UNKNOWN, ClassMap
 from flambeau.models.spec import OutputSpec
 from flambeau.objectives.dense import regions  # noqa: F401  enters the losses of masks
 from flambeau.objectives.dense.overlap import Boundaries, Overlap
 from flambeau.objectives.losses import Loss
 from flambeau.objectives.metrics import Metric
 from flambeau.objectives.prediction import Prediction
-from flambeau.objectives.tasks.base import TASKS, Task
+from flambeau.objectives.tasks.base import TASKS, Task, Tiles
 
 AT_ONCE = 1 << 24  # numbers: a large picture is answered in strips, however many classes there are
 OF_PIXELS = {"cross_entropy": "pixel_cross_entropy", "focal": "pixel_focal"}
@@ -75,18 +76,29 @@ class Segmentation(Task):
         wrong = ((answers.argmax(1) != target) & known).flatten(1).sum(1)
         return wrong.double() / known.flatten(1).sum(1).clamp_min(1)
 
+    def tiles(self, inputs: Sequence[Field]) -> Tiles | None:
+        if len(inputs) != 1 or not inputs[0].keeps_size:
+            return None
+        height, width = inputs[0].input_shape[1:]
+        return Tiles((height, width), fills=True)
+
     def decode(
         self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None, value: Any = None
     ) -> Prediction:
         scores = torch.from_numpy(output)
-        if asked is not None and asked.leads and value is not None:
-            placement = asked.placement([value])
-            height, width = (int(side) for side in placement.sides[0].tolist())
-            step = max(1, AT_ONCE // (len(scores) * width))
-            strips = [placement.raw_grid(scores, mode="bilinear", lines=(top, min(top + step, height))).argmax(0).byte()
-                      for top in range(0, height, step)]  # fmt: skip
-            return Prediction(torch.cat(strips).numpy().view(ClassMap), field=self.field)
-        return Prediction(scores.argmax(0).byte().numpy().view(ClassMap), field=self.field)
+        if asked is None or not asked.leads or value is None:
+            return Prediction(scores.argmax(0).byte().numpy().view(ClassMap), field=self.field)
+        placement = asked.placement([value])
+        height, width = (int(side) for side in placement.sides[0].tolist())
+        whole = asked.keeps_size and scores.shape[1] >= height and scores.shape[2] >= width
+        outside = "zeros" if asked.keeps_size else "border"
+        step = max(1, AT_ONCE // (len(scores) * width))
+        strips = list[Tensor]()
+        for lines in ((top, min(top + step, height)) for top in range(0, height, step)):
+            strip = scores[:, slice(*lines), :width] if whole else placement.raw_grid(
+                scores, mode="bilinear", outside=outside, lines=lines)  # fmt: skip
+            strips.append(strip.argmax(0).byte().masked_fill_(strip.sum(0) == 0, UNKNOWN))  # which it did not see
+        return Prediction(torch.cat(strips).numpy().view(ClassMap), field=self.field)
 
 
 def balanced(counts: list[int]) -> list[float]:

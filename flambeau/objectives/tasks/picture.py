@@ -18,8 +18,9 @@ from flambeau.objectives import losses, restoration
 from flambeau.objectives.losses import Loss
 from flambeau.objectives.metrics import Metric
 from flambeau.objectives.prediction import Prediction
-from flambeau.objectives.tasks.base import TASKS, FromErrors, Task
+from flambeau.objectives.tasks.base import TASKS, FromErrors, Task, Tiles
 
+SIDE = 256  # pixels of a tile of the input
 LINES = 256  # of an answer that are made at one time: a large one takes little more than its own pixels
 
 
@@ -77,8 +78,8 @@ class ToPicture(Task):
     def of_errors(self) -> Mapping[str, FromErrors]:
         return {}
 
-    def takes_whole(self, inputs: Sequence[Field]) -> bool:
-        return len(inputs) == 1 and inputs[0].keeps_size
+    def tiles(self, inputs: Sequence[Field]) -> Tiles | None:
+        return Tiles((SIDE, SIDE)) if len(inputs) == 1 and inputs[0].keeps_size else None
 
     def decode(
         self, output: np.ndarray, reject_below: float = 0.0, asked: Field | None = None, value: Any = None

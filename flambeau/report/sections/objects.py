@@ -13,6 +13,7 @@ from flambeau.report.words import Words
 
 COLOURS = 4  # curves in one chart
 MOST_CURVES = 12
+SHARES, OF_MASKS = ("map50", "map"), ("mask_map50", "mask_map")
 SIZES = ("map_small", "map_medium", "map_large")
 
 
@@ -24,8 +25,10 @@ def objects(facts: Facts, words: Words) -> Markup | None:
     there = [one for one in found["classes"] if one["count"]]
     ordered = sorted(there, key=lambda one: one["map50"] or 0.0)
     charts = (_curves(ordered[i : i + COLOURS], i, words) for i in range(0, min(len(ordered), MOST_CURVES), COLOURS))
-    names = words("class"), words("objects.count"), *map(words.metric, ("map50", "map", *SIZES))
-    shown = table((tag("th", name, scope="col") for name in names), map(_row, ordered), "list")
+    shares = (*SHARES, *(name for name in OF_MASKS if any(name in one for one in there)))
+    names = words("class"), words("objects.count"), *map(words.metric, (*shares, *SIZES))
+    rows = (_row(one, shares) for one in ordered)
+    shown = table((tag("th", name, scope="col") for name in names), rows, "list")
     return section(words, "objects", note(words("objects.note")), grid(*charts), shown)
 
 
@@ -38,10 +41,10 @@ def _curves(classes: Iterable[dict[str, Any]], number: int, words: Words) -> Mar
     return figure(title, chart, series=series, id=f"objects-{number}")
 
 
-def _row(one: dict[str, Any]) -> Markup:
+def _row(one: dict[str, Any], shares: Iterable[str]) -> Markup:
     sizes = (cell("–" if one[name] is None else percent(one[name])) for name in SIZES)
-    shares = (tag("td", meter(one[name] or 0.0)) for name in ("map50", "map"))
-    return tag("tr", tag("th", one["name"], scope="row"), cell(f"{one['count']:,}"), shares, sizes)
+    meters = (tag("td", meter(one[name] or 0.0)) for name in shares)
+    return tag("tr", tag("th", one["name"], scope="row"), cell(f"{one['count']:,}"), meters, sizes)
 
 
 def wrong_objects(facts: Facts, words: Words) -> Markup | None:

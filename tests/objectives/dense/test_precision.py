@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from flambeau.fields.picture.instances import bits, mask_overlaps
 from flambeau.objectives.dense.precision import AREAS, AveragePrecision, Found, Truth
 
 Case = list[tuple[Found, Truth]]
@@ -108,3 +111,47 @@ def test_without_a_group_it_is_what_the_other_pictures_say() -> None:
         others = ours([one for one, its in zip(case, [*groups, 7], strict=True) if its != group], 4).values()
         assert {name: figures[i] for name, figures in without.items()} == {name: others[name] for name in without}
     assert not ours(case, 4, exact=50).without_groups(), "answers that are counted by score have no groups"
+
+
+def test_of_masks_it_is_what_coco_says() -> None:
+    """The overlaps are those of pixels; where masks are known inside their boxes alone they are nearly the same."""
+    coco = pytest.importorskip("faster_coco_eval")
+    random, side, metric, encode = np.random.default_rng(5), 96, AveragePrecision(2), coco.mask.encode
+    y, x = np.mgrid[:side, :side] + 0.5
+    things, answers, apart = list[dict[str, Any]](), list[dict[str, Any]](), list[float]()
+    for picture in range(1, 21):
+        middle, radius = random.uniform(20, 76, (6, 2)), random.uniform(5, 20, (6, 2))
+        middle[3:], radius[3:] = (part[:3] + random.normal(0, 2, (3, 2)) for part in (middle, radius))
+        masks = [(((x - mx) / rx) ** 2 + ((y - my) / ry) ** 2 < 1).astype(np.uint8)
+                 for (mx, my), (rx, ry) in zip(middle, radius, strict=True)]  # fmt: skip
+        kinds, scores = random.integers(0, 2, 3), random.random(3)
+        crowd = random.random(3) < 0.2
+        rle = [encode(np.asfortranarray(mask)) for mask in masks]
+        for i in range(3):
+            both = {"image_id": picture, "category_id": int(kinds[i]) + 1}
+            things.append({**both, "id": len(things) + 1, "segmentation": rle[i], "area": float(masks[i].sum()),
+                           "iscrowd": int(crowd[i]), "bbox": [0, 0, side, side]})  # fmt: skip
+            answers.append({**both, "segmentation": rle[3 + i], "score": float(scores[i])})
+        iou = np.asarray(coco.mask.iou(rle[3:], rle[:3], crowd.astype(np.uint8).tolist()))
+        corners = np.stack([[np.flatnonzero(m.any(0))[[0, -1]], np.flatnonzero(m.any(1))[[0, -1]]] for m in masks])
+        boxes = corners.transpose(0, 2, 1).reshape(6, 4) + np.array([0, 0, 1, 1])
+        areas = np.asarray([mask.sum() for mask in masks], np.float64)
+        found = Found(boxes[3:], scores, kinds)
+        metric.add(found, Truth(boxes[:3], kinds, crowd, areas[:3]), iou=iou, areas=areas[3:])
+        inside = torch.stack(
+            [torch.from_numpy(bits(m, tuple(b), 56)) for m, b in zip(masks, boxes.tolist(), strict=True)]
+        )
+        floats = torch.from_numpy(boxes).float()
+        near = mask_overlaps(inside[3:].float(), floats[3:], inside[:3], floats[:3], torch.from_numpy(crowd))
+        apart.append(float((near - torch.from_numpy(iou)).abs().max()))
+    assert max(apart) < 0.06, "a pixel of edge of a thing of ten"
+    truth = coco.COCO({
+        "images": [{"id": i + 1, "width": side, "height": side} for i in range(20)], "annotations": things,
+        "categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}],
+    })  # fmt: skip
+    evaluation = coco.COCOeval_faster(truth, truth.loadRes(answers), "segm", print_function=lambda *said: None)
+    evaluation.run()
+    expected = np.asarray(evaluation.eval["precision"])[..., -1]
+    for k in range(2):
+        there = expected[:, :, k].transpose(1, 2, 0)
+        assert np.allclose(np.nan_to_num(metric.curves(k)[0], nan=-1), there, rtol=0, atol=EXACT)
