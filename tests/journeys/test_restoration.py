@@ -18,7 +18,8 @@ from sklearn.datasets import load_sample_images
 import flambeau as fb
 from flambeau.data.sources.sharp import from_sharp, tiled
 from flambeau.fields.picture.degradation import Degradation, jpeg
-from flambeau.predictor.tiling import SIDE, TilingPredictor, spans
+from flambeau.objectives.tasks.picture import SIDE
+from flambeau.predictor.tiling import TilingPredictor, spans
 
 SMALL = ("--set", "model.options.width=8", "--set", "model.options.blocks=1", "--epochs", 2, "--no-check")
 
