@@ -127,7 +127,7 @@ def test_where_the_truth_is_known_it_is_measured(run: Path, flambeau: Forkserver
     least = min(scores, key=scores.__getitem__)
     assert told.json["missed"][0]["place"].endswith(Path(least).name)
     for arguments, said in (
-        (("truth", "--positive", "cat"), "'label' is nowhere: 'cat'"),
+        (("truth", "--positive", "cat"), "'label' is nowhere 'cat'"),
         (("truth.csv", "--target", "colour"), "no column 'colour'"),
         (("--positive", "noise"), "nothing says which rows are odd"),
     ):
