@@ -3,6 +3,7 @@ Faster R-CNN and SSDLite with the same backbone, data and time; and seconds a pi
 
     python benchmarks/detection.py
     python benchmarks/detection.py --pictures 100 --epochs 4 --only ours
+    python benchmarks/detection.py --pictures 200 --epochs 10 --rounds 1    # minutes on one core
 
 Stamps on photographs, 1,000 pictures of 256 px, eight classes, EfficientNet-Lite0 with ImageNet weights. Ours is
 trained as `flambeau train` does where nothing is set, in `--minutes` at most; each peer has as long as that took, in
@@ -254,7 +255,8 @@ def main() -> int:
     only, clock = asked.only.split(";"), time.process_time if asked.cpu_time else time.perf_counter
     held: list[tuple[bool, str]] = []
     train = scenes("train", asked.pictures)
-    parts = {part: scenes(part, HELD_OUT) for part in (["valid"] if asked.valid else LEAST)}
+    held_out = min(HELD_OUT, asked.pictures)
+    parts = {part: scenes(part, held_out) for part in (["valid"] if asked.valid else LEAST)}
     rows: list[list[str]] = []
     with tempfile.TemporaryDirectory() as folder:
         seconds, best = asked.minutes * 60, dict.fromkeys(parts, math.nan)
@@ -264,12 +266,14 @@ def main() -> int:
             best = {part: evaluate_run(run, data=file)["metrics"]["map50"] for part, file in parts.items()}
             held.append((seconds <= asked.minutes * 60, f"trained within {asked.minutes:g} minutes"))
             rows.append(["ours", *(f"{best[part]:.3f}" for part in parts), f"{seconds:.0f}"])
+            print("  ".join(rows[-1]), flush=True)
             held += [(best[part] >= least, f"mAP50 {part} ≥ {least}") for part, least in LEAST.items() if part in best]
         for name in (name for name in PEERS if name in only):
             torch.manual_seed(0)
             model = train_peer(PEERS[name](), *loaded(train), seconds, clock)
             figures = {part: measure_peer(model, file) for part, file in parts.items()}
             rows.append([name, *(f"{figures[part]:.3f}" for part in parts), f"{seconds:.0f}"])
+            print("  ".join(rows[-1]), flush=True)
             held += [(not figures[part] >= best[part], f"{part}: above {name}") for part in parts]
         if rows:
             print(table([["", *(f"mAP50 {part}" for part in parts), "seconds"], *rows]))

@@ -2,6 +2,7 @@
 
     python benchmarks/generative.py
     python benchmarks/generative.py --only dcgan,cgan --minutes 2
+    python benchmarks/generative.py --only dcgan --pictures 12000 --minutes 2 --seeds 1 --count 2000    # ten minutes
     python benchmarks/generative.py --only anomaly --pictures 6000 --minutes 1
 
 Ours is a whole `flambeau train` of 28×28 PNGs in folders, with as many epochs as fit into the minutes. The peer is a
@@ -140,6 +141,7 @@ def compared(folder: Path, data: Path, name: str, asked: argparse.Namespace, cla
         alarms = [one["check"] for line in Run.open(run).lines for one in line.get("findings", ())]
         rounds.append({"ours": found[0], "theirs": found[1], "seconds": seconds, "peer_seconds": theirs, "elbo": elbo,
                        "alarms": alarms})  # fmt: skip
+        print("  ".join(row(name, epochs, rounds[-1])), *alarms, file=sys.stderr, flush=True)
     return {"name": name, "epochs": epochs, "rounds": rounds}
 
 
@@ -175,6 +177,16 @@ def anomaly(folder: Path, data: Path, asked: argparse.Namespace) -> dict[str, fl
     rivals = {"the VAE's score": scores, "isolation forest": -forest.score_samples(unknown),
               "nearest neighbours (5)": distances[:, -1]}  # fmt: skip
     return {name: float(roc_auc_score(truth, values)) for name, values in rivals.items()}
+
+
+def row(name: str, epochs: int, r: dict[str, Any]) -> list[str]:
+    """Of a table: what a round showed."""
+    ours, least = r["ours"], min(c["generated"] for c in r["ours"]["classes"])
+    return [
+        name, str(epochs), f"{of(ours, 'frechet'):.2f}", f"{of(r['theirs'], 'frechet'):.2f}",
+        f"{of(ours, 'frechet', 'floor'):.2f}", f"{of(ours, 'precision'):.3f}", f"{of(ours, 'recall'):.3f}",
+        f"{least:.1%}", f"{r['seconds']:.0f}", f"{r['peer_seconds']:.0f}",
+    ]  # fmt: skip
 
 
 def held(results: list[dict[str, Any]]) -> list[tuple[bool, str]]:
@@ -239,13 +251,7 @@ def main() -> int:
     rows = [["", "epochs", "frechet", "by hand", "floor", "precision", "recall", "least class", "seconds", "by hand"]]
     for one in results:
         for r in one["rounds"]:
-            ours = r["ours"]
-            least = min(c["generated"] for c in ours["classes"])
-            rows.append([
-                one["name"], str(one["epochs"]), f"{of(ours, 'frechet'):.2f}", f"{of(r['theirs'], 'frechet'):.2f}",
-                f"{of(ours, 'frechet', 'floor'):.2f}", f"{of(ours, 'precision'):.3f}", f"{of(ours, 'recall'):.3f}",
-                f"{least:.1%}", f"{r['seconds']:.0f}", f"{r['peer_seconds']:.0f}",
-            ])  # fmt: skip
+            rows.append(row(one["name"], one["epochs"], r))
     if results:
         print(f"features {results[0]['rounds'][0]['ours']['features']['digest']}, {asked.count:,} samples")
         print(table(rows))

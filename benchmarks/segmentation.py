@@ -3,6 +3,7 @@ U-Net in a plain loop, with the same encoder, weights, pictures, size and wall t
 
     python benchmarks/segmentation.py
     python benchmarks/segmentation.py --only ours --set training.epochs=4
+    python benchmarks/segmentation.py --pictures 200 --set training.epochs=12    # minutes on one core
 
 Scenes of real cut-outs of 8 classes on photographs (`examples/realdata/scenes.py`): 1,000 to train on, 200 to choose
 the epoch by; measured on 200 of other objects over other photographs, and on 200 of the same objects over those. The
@@ -30,11 +31,10 @@ import flambeau  # noqa: F401  before torchvision, which its import mends
 # isort: split
 import numpy as np
 import torch
-from _data import cache
+from _data import cached_scenes
 from _timing import table, verdict
 from PIL import Image
 from realdata.pictures import efficientnet_lite0
-from realdata.scenes import write_scene_parts
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -44,7 +44,7 @@ ENCODER, CLASSES, AIM = "tf_efficientnet_lite0", 9, 0.65
 TESTS = ("test-unseen", "test-seen")
 
 
-def write_tables(scenes: Path, folder: Path) -> None:
+def write_tables(scenes: dict[str, Path], folder: Path) -> None:
     """`train.csv` with the split said, and a table for each test."""
     tables = {"train": ("train", "valid"), **{test: (test,) for test in TESTS}}
     for name, parts in tables.items():
@@ -52,8 +52,8 @@ def write_tables(scenes: Path, folder: Path) -> None:
             rows = csv.writer(file)
             rows.writerow(["photo", "mask", "split"])
             for part in parts:
-                for photo in sorted((scenes / part / "images").iterdir()):
-                    mask = scenes / part / "masks" / f"{photo.stem}.png"
+                for photo in sorted((scenes[part] / "images").iterdir()):
+                    mask = scenes[part] / "masks" / f"{photo.stem}.png"
                     rows.writerow([photo, mask, "train" if part == "train" else "valid" if part == "valid" else "test"])
 
 
@@ -175,6 +175,11 @@ def figures(counts: np.ndarray) -> tuple[float, float, float]:
     return float(iou(counts).mean()), float(iou(counts)[1:].mean()), objects(counts)
 
 
+def row(name: str, found: dict[str, np.ndarray]) -> list[str]:
+    """Of a table."""
+    return [name, *(f"{value:.3f}" for test in TESTS for value in figures(found[test]))]
+
+
 @torch.no_grad()
 def measured(model: nn.Module, loader: Any, full: bool = False) -> np.ndarray:
     """The pixels of each class that are called each; where `full`, at the masks' own size, one by one, as ours."""
@@ -193,6 +198,7 @@ def measured(model: nn.Module, loader: Any, full: bool = False) -> np.ndarray:
 
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--pictures", type=int, default=1_000, help="to train on; a fifth for each other part")
     arguments.add_argument("--size", type=int, default=128, help="pixels a side that models see")
     arguments.add_argument("--only", choices=["ours", "peer"], default=None)
     arguments.add_argument("--seconds", type=float, default=None, help="of the peer, in place of ours")
@@ -202,15 +208,16 @@ def main() -> int:
     results, seconds = {}, options.seconds or 300.0
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        write_tables(write_scene_parts(cache() / "scenes"), folder)
+        others = {part: cached_scenes(max(1, options.pictures // 5), part) for part in ("valid", *TESTS)}
+        write_tables({"train": cached_scenes(options.pictures), **others}, folder)
         if options.only != "peer":
             results["flambeau train"], seconds = ours(folder, options.size, options.set)
+            print("  ".join(row("ours", results["flambeau train"])), f"{seconds:.0f} s", flush=True)
         if options.only != "ours":
             results["smp.Unet, plain loop"], epochs = peer(folder, options.size, options.seconds or seconds)
             print(f"the peer's epochs: {epochs}", file=sys.stderr)
     head = ["", *(f"{test}, {what}" for test in TESTS for what in ("mean IoU", "8 classes", "any object"))]
-    rows = [[name, *(f"{value:.3f}" for test in TESTS for value in figures(found[test]))]
-            for name, found in results.items()]  # fmt: skip
+    rows = [row(name, found) for name, found in results.items()]
     print(f"{options.size} px, {seconds:.0f} s")
     print(table([head, *rows]))
     if len(results) < 2:

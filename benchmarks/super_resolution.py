@@ -3,6 +3,7 @@ from where it ended.
 
     python benchmarks/super_resolution.py
     python benchmarks/super_resolution.py --only psnr --epochs 20
+    python benchmarks/super_resolution.py --photos 8 --epochs 10    # minutes on one core
 
 Of 24 real photos that packages carry (`examples/realdata/photos.py`) every fourth is held out; of the others the
 training holds some out to choose the epoch. Measured on whole photos, in tiles, as papers do: on Y, without 2 pixels at
@@ -39,12 +40,12 @@ from flambeau.predictor import Predictor
 SCALE, MORE = 2, 1.0  # dB above bicubic
 
 
-def write_photos(folder: Path) -> None:
+def write_photos(folder: Path, count: int) -> None:
     """`train/` and `test/` of sharp photos, and `small/` of those to be enlarged."""
     made = Degradation.of("super-resolution")
     for name in ("train", "test", "small", "bicubic"):
         (folder / name).mkdir()
-    for i, photo in enumerate(source_photos()):
+    for i, photo in enumerate(source_photos()[:count]):
         photo = photo.crop((0, 0, photo.width // SCALE * SCALE, photo.height // SCALE * SCALE))
         photo.save(folder / ("test" if i % 4 == 3 else "train") / f"{i:02d}.png")
         if i % 4 == 3:
@@ -87,20 +88,27 @@ def measured(folder: Path, name: str, network: Features) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", choices=("psnr", "both"), default="both")
+    parser.add_argument("--photos", type=int, default=24)
     parser.add_argument("--epochs", type=int, help="of each training; what the data suggests if not given")
     asked = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="super-resolution-"))
-    write_photos(folder)
+    write_photos(folder, asked.photos)
+    weights = efficientnet_lite0()
+    network, found = Features(str(weights)), dict[str, list[float]]()
+
+    def measure(name: str, pictures: str) -> None:
+        found[name] = measured(folder, pictures, network)
+        print(f"{name}: PSNR {found[name][0]:.2f} dB, SSIM {found[name][1]:.4f}", flush=True)
+
+    measure("bicubic", "bicubic")
     more = () if asked.epochs is None else ("--epochs", asked.epochs)
     seconds = {"psnr": trained(folder, "psnr", *more)}
-    weights = efficientnet_lite0()
+    measure("psnr", "psnr-enlarged")
     if asked.only == "both":
         begun = ("--model", "edsr", "--pretrained", folder / "psnr" / "model.safetensors")
         seconds["esrgan"] = trained(folder, "esrgan", *begun, "--objective", "esrgan", "--set",
                                     f"objective.weights={weights}", *more)  # fmt: skip
-    network = Features(str(weights))
-    found = {"bicubic": measured(folder, "bicubic", network)}
-    found |= {name: measured(folder, f"{name}-enlarged", network) for name in seconds}
+        measure("esrgan", "esrgan-enlarged")
     rows = [["", "PSNR (Y), dB", "SSIM (Y)", "feature distance", "seconds"]]
     for name, (noise, structure, distance) in found.items():
         took = f"{seconds[name]:.0f}" if name in seconds else ""

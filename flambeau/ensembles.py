@@ -148,7 +148,8 @@ def _check_target(first: Run, of_first: Predictor, other: Run, of_other: Predict
     if not one.classes and one.rescaling(two) is None:
         found = f"{first.path} and {other.path} scale {of_first.target} otherwise"
         raise UsageError(found, expected="the same training rows and settings of the target")
-    if one.encoding.ragged and {n: _seen(f) for n, f in of_first.fields.items()} != {
+    by_tokens = of_first.objective.task.output_spec.layout == "tokens"
+    if by_tokens and {n: _seen(f) for n, f in of_first.fields.items()} != {
         n: _seen(f) for n, f in of_other.fields.items()
     }:
         raise UsageError(f"{first.path} and {other.path} cut sentences otherwise", expected="the same tokens")

@@ -45,12 +45,13 @@ def whole(predictor: Predictor) -> None:
 
 def embed(objective: Objective, engine: Engine, batches: Iterable[Batch]) -> np.ndarray:
     """What goes into the head for each sample, float32 (B, F); of feature maps (B, F, H, W) their mean. Of a generative
-    model that has codes its code.
+    model its code.
 
     Raises:
+        UsageError: a generative model gives no codes.
         ModelError: nothing goes there, or something for each token or step.
     """
-    if isinstance(objective, Generative) and objective.encodes:
+    if isinstance(objective, Generative):
         return codes(objective, engine, batches)
     seen: list[Tensor] = []
     made: list[np.ndarray] = []

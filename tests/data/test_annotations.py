@@ -340,6 +340,12 @@ def test_what_is_wrong_is_named_with_its_file_and_place(
     assert message in str(raised.value) and "\n" not in str(raised.value)
 
 
+def test_annotations_of_no_picture_are_told_to_have_none(tmp_path: Path) -> None:
+    (tmp_path / "empty.json").write_text(coco_with(images=[], annotations=[]))
+    with pytest.raises(DataError, match="there is no picture in it"):
+        from_path(tmp_path / "empty.json")
+
+
 def test_sizes_unlike_the_picture_and_pictures_listed_twice_are_told(tmp_path: Path) -> None:
     folder = written("coco", tmp_path / "data")
     picture(folder / "train2017/b.png", (10, 20))

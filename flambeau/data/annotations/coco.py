@@ -3,6 +3,7 @@ is [left, top, width, height], a segment polygons or run lengths."""
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Hashable, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from flambeau.data.sources.base import SOURCES
 from flambeau.fields.picture.segments import area
 
 LISTS = ("images", "annotations", "categories")
+NO_IMAGES = re.compile(rb'"images"\s*:\s*\[\s*\]')
 MOST_FILES = 30  # JSON files of a folder that may be of COCO
 
 
@@ -85,7 +87,8 @@ def is_coco(file: Path) -> bool:
         data = read_bytes(file)
     except DataError:
         return False
-    return b'"file_name"' in data and all(f'"{name}"'.encode() in data for name in LISTS)
+    listed = b'"file_name"' in data or NO_IMAGES.search(data) is not None
+    return listed and all(f'"{name}"'.encode() in data for name in LISTS)
 
 
 def read_file(file: Path, split: int | None) -> Annotations:
