@@ -79,8 +79,8 @@ def command(
         found = oddness.measured(run, data, positive=positive, device=device, reporter=common.reporter(), **reading)
         if json:
             common.emit(found)
-        for line in () if json else oddness.lines(found):
-            common.echo(line)
+        for told in () if json else oddness.lines(found):
+            common.echo(told)
         return
     if wish is None and (apply or positive):
         raise UsageError("no threshold is asked for", fix="give --cost, --precision, --recall or --accuracy")
