@@ -21,6 +21,7 @@ from torch import Tensor, fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from flambeau.core.errors import ModelError, first_line
+from flambeau.models.layers import attended
 
 CHANGING = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd, nn.RReLU, nn.RNNBase, nn.MultiheadAttention)
 """Layers of torch that compute otherwise in training than in evaluation."""
@@ -233,7 +234,7 @@ def _still(graph: fx.Graph, model: nn.Module) -> tuple[set[fx.Node], set[fx.Node
 
 def _draws(node: fx.Node) -> bool:
     """Whether a function or method may draw random numbers."""
-    if node.target is F.scaled_dot_product_attention:
+    if node.target in (F.scaled_dot_product_attention, attended):
         return bool(node.kwargs.get("dropout_p", 0.0))
     return node.target in DRAWING and node.kwargs.get("training", True) is not False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flambeau.core.errors import UsageError, check_known
@@ -26,6 +27,9 @@ NORMS: Mapping[str, Callable[[int], nn.Module]] = {
     "none": lambda channels: nn.Identity(),
 }
 GROUPS = 32
+NOT_SEEN = -1e9  # what is added to a score: finite, so that a token that sees nothing is no NaN
+SHORT = 512
+"""Tokens up to which attention by matrices is the faster way to train in bf16 on a processor."""
 
 
 def activation(name: str, inplace: bool = True) -> nn.Module:
@@ -49,6 +53,45 @@ def conv_norm(before: int, after: int, stride: int = 1) -> nn.Sequential:
     """A convolution of 3×3, batch normalisation and ReLU."""
     convolution = nn.Conv2d(before, after, 3, stride, 1, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True))
+
+
+def attended(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, dropout_p: float = 0.0, causal: bool = False
+) -> Tensor:
+    """`F.scaled_dot_product_attention`; but a training in bf16 on a processor computes short texts by matrices: they
+    cost it a half to a fifth of what the backward pass of torch's own kernel does there
+    (`benchmarks/language_model.py`).
+
+    Args:
+        query: (B, H, T, d).
+        key, value: (B, H, S, d).
+        mask: bool (B or 1, 1 or H, T or 1, S): what is seen.
+        dropout_p: of the shares.
+        causal: each token sees those before it and itself; without `mask`, and T = S.
+
+    Returns:
+        (B, H, T, d).
+    """
+    by_matrices = (
+        not torch.compiler.is_compiling()
+        and query.requires_grad
+        and query.device.type == "cpu"
+        and max(query.shape[2], key.shape[2]) <= SHORT
+        and (torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else query.dtype) == torch.bfloat16
+    )
+    if not by_matrices:
+        return F.scaled_dot_product_attention(query, key, value, mask, dropout_p, causal)
+    B, H, T, d = query.shape
+    seen = torch.ones(T, key.shape[2], dtype=torch.bool).tril() if causal else mask
+    with torch.autocast("cpu", enabled=False):  # which would take the softmax in float32
+        query, key, value = (part.bfloat16().flatten(0, 1) for part in (query * d**-0.5, key, value))
+        if seen is None:
+            scores = query @ key.transpose(1, 2)
+        else:
+            added = torch.zeros(seen.shape, dtype=torch.bfloat16).masked_fill_(~seen, NOT_SEEN)
+            added = added.expand(B, H, T, key.shape[1]).reshape(B * H, T, -1) if seen.ndim == 4 else added
+            scores = torch.baddbmm(added, query, key.transpose(1, 2))
+        return (F.dropout(scores.softmax(-1), dropout_p) @ value).unflatten(0, (B, H))
 
 
 def groups(channels: int) -> int:

@@ -41,18 +41,18 @@ def places_in(segments: Tensor) -> Tensor:
 
 
 def rotary(places: Tensor, width: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (B or 1, 1, T, width / 2) of the angles that pairs of numbers are turned by at some places:
-    Su et al. 2021, arXiv:2104.09864, wavelengths up to 20,000π."""
+    """Cosines and sines (B or 1, 1, T, width) of the angles that pairs of numbers are turned by at some places, each
+    angle twice: Su et al. 2021, arXiv:2104.09864, wavelengths up to 20,000π."""
     rates = 10_000 ** (-torch.arange(0, width, 2, device=places.device, dtype=torch.float32) / width)
-    angles = places[:, None, :, None] * rates
+    angles = places[:, None, :, None] * torch.cat([rates, rates])
     return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
 def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Queries or keys (B, H, T, width), each pair turned; a pair is a number of the first half and its like of the
+    """Queries or keys (…, B, H, T, width), each pair turned; a pair is a number of the first half and its like of the
     second, as Llama has it."""
     first, second = x.chunk(2, -1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
+    return torch.addcmul(x * cos.to(x.dtype), torch.cat([-second, first], -1), sin.to(x.dtype))
 
 
 class KeysAndValues(State):

@@ -18,6 +18,7 @@ from flambeau.core.errors import ModelError, UsageError, check_known
 from flambeau.core.shapes import Float
 from flambeau.models.language.attention import KeysAndValues, Part, causal_mask, places_in, rotary, rotated
 from flambeau.models.language.base import CausalLanguageModel, State, last_of
+from flambeau.models.layers import attended
 from flambeau.models.spec import OWN
 
 
@@ -54,15 +55,13 @@ class Attention(nn.Module):
         """`mask` bool (B or 1, 1, T, S), plainly causal if not given; `turn` of queries and keys by their positions;
         `past` takes the new keys and values, and gives all S."""
         B, T, D = x.shape
-        query, key, value = self.query_key_value(x).view(B, T, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (B, H, T, d)
-        if turn is not None:
-            query, key = rotated(query, *turn), rotated(key, *turn)
+        parts = self.query_key_value(x).view(B, T, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (3, B, H, T, d)
+        query, key = parts[:2] if turn is None else rotated(parts[:2], *turn)
+        value = parts[2]
         if past is not None:
             key, value = past.extended(key, value)  # (B, H, S, d)
         causal = mask is None and (past is None or T > 1)  # of a graph, T is no number to be looked at
-        x = F.scaled_dot_product_attention(
-            query, key, value, mask, self.dropout if self.training else 0.0, is_causal=causal
-        )
+        x = attended(query, key, value, mask, self.dropout if self.training else 0.0, causal)
         return self.projection(x.transpose(1, 2).reshape(B, T, D))
 
 

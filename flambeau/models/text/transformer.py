@@ -9,14 +9,16 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch import Tensor, fx, nn
 
 from flambeau.core.errors import ModelError, UsageError
 from flambeau.core.shapes import Bool, Float
 from flambeau.fields import Ragged
+from flambeau.models.layers import attended
 from flambeau.models.spec import OWN, vocabulary
 from flambeau.models.text.parts import Pooling, TokenEmbedding
+
+fx.wrap("attended")  # one step, for what follows a forward pass
 
 
 class Block(nn.Module):
@@ -41,8 +43,8 @@ class Block(nn.Module):
         parts = self.query_key_value(self.norm1(x)).view(B, T, 3, self.heads, D // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4)  # (B, heads, T, D/heads) each
         dropout = self.attention_dropout if self.training else 0.0
-        attended = scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
-        x = x + self.dropout(self.projection(attended.transpose(1, 2).reshape(B, T, D)))
+        heard = attended(query, key, value, mask, dropout_p=dropout)
+        x = x + self.dropout(self.projection(heard.transpose(1, 2).reshape(B, T, D)))
         return x + self.dropout(self.feed_forward(self.norm2(x)))
 
 
