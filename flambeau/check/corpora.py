@@ -15,13 +15,14 @@ from flambeau.check.plain import as_text, of_a_draw
 from flambeau.check.secrets import EMAIL, PHONE, secrets
 from flambeau.check.texts import findings_of_columns
 from flambeau.check.wording import Telling, counted, findings_at
-from flambeau.core.errors import FlambeauError
+from flambeau.core.errors import DataError, FlambeauError
 from flambeau.core.findings import Finding, Severity
 from flambeau.core.reporter import Bar
 from flambeau.core.spans import Documents, covered, shared
 from flambeau.data.dataset import Dataset
 from flambeau.data.split import TRAIN
 from flambeau.fields import Corpus
+from flambeau.fields.language.chats import answers, is_chat, messages_of
 
 CHARACTERS, LONGEST = 50_000_000, 5_000_000
 """How much text is looked at, and how much of one document: half a minute's work."""
@@ -53,7 +54,9 @@ def corpus_findings(
     total = int(np.count_nonzero(length))
     rows = _drawn(rows, length)
     texts = [(as_text(dataset.columns[name][row]) or "")[:LONGEST] for row in rows.tolist()]
-    findings = _secrets(dataset, rows, texts) + _boilerplate(dataset, rows, texts) + _copied(dataset, rows, texts)
+    texts = [text if text.isascii() else text.encode("utf-8", "replace").decode() for text in texts]  # half characters
+    findings = _unanswered(dataset, name, rows)
+    findings += _secrets(dataset, rows, texts) + _boilerplate(dataset, rows, texts) + _copied(dataset, rows, texts)
     findings += _of_tokens(dataset, field, rows, texts, length)
     bar.update(2 * len(rows))
     return of_a_draw(findings, len(rows), total)
@@ -66,6 +69,26 @@ def _drawn(rows: np.ndarray, length: np.ndarray) -> np.ndarray:
         return rows
     order = np.random.default_rng(0).permutation(len(rows))  # equal data, equal findings
     return rows[np.sort(order[: max(1, int(np.searchsorted(np.cumsum(sizes[order]), CHARACTERS)))])]
+
+
+def _unanswered(dataset: Dataset, name: str, rows: np.ndarray) -> list[Finding]:
+    """Chats in which no assistant says anything."""
+    of, roles = list[int](), dict[str, None]()
+    for row in rows.tolist():
+        if not is_chat(value := dataset.columns[name][row]):
+            continue
+        try:
+            messages = messages_of(value)
+        except DataError:
+            continue  # told of as damaged
+        if not answers(messages):
+            of.append(row)
+            roles |= dict.fromkeys(message["role"] for message in messages)
+    said = f"{counted(len(of), 'chat')} in which no assistant says anything, so that nothing of it counts in the loss"
+    return [
+        Finding("unanswered", Severity.WARNING, f"{said}; the roles are {', '.join([*roles][:5])}", rows=of,
+                places=[dataset.place(row) for row in of], fix="take them out, or call who answers assistant")
+    ] if of else []  # fmt: skip
 
 
 def _secrets(dataset: Dataset, rows: np.ndarray, texts: Sequence[str]) -> list[Finding]:

@@ -68,6 +68,10 @@ def command(
     device: Annotated[str | None, option("auto, cpu, cuda, cuda:1 or mps.")] = None,
     size: Annotated[int | None, option("Pixels a side that pictures are brought to.")] = None,
     colour: Annotated[str | None, option("How a model sees pictures: rgb, grey, hsv, lab or ycbcr.")] = None,
+    tokens: Annotated[
+        str | None,
+        option("What texts are cut into: words, characters, bpe, bytes or hf:FOLDER, as the kind of text has."),
+    ] = None,
     run: Annotated[Path | None, option("The folder to leave; under runs/ if not given.")] = None,
     recipe: Annotated[Path | None, option("Settings from a recipe file; its data too, if none is given.")] = None,
     set_: Annotated[
@@ -226,7 +230,7 @@ def learner_of(asked: Mapping[str, Any]) -> Learner:
         further = [one for one in loggers_of(asked["log_to"]) if one not in base.training.loggers]
         settings["loggers"] = [*base.training.loggers, *further]
     base = base.with_settings(settings).model_copy(update={"reasons": []})
-    beside: dict[str, Any] = {name: asked.get(name) for name in ("run", "threads", "size", "colour")}
+    beside: dict[str, Any] = {name: asked.get(name) for name in ("run", "threads", "size", "colour", "tokens")}
     beside["cache_limit"] = parse_size(asked["cache_limit"])
     if asked.get("no_baseline"):
         base = base.model_copy(update={"baseline": False})

@@ -29,7 +29,7 @@ from flambeau.fields.language.alphabets import (
     train_subwords,
 )
 from flambeau.fields.language.charsets import read_text
-from flambeau.fields.language.chats import Chat, Marks, is_chat, messages_of, stands, written
+from flambeau.fields.language.chats import Chat, Marks, answers, is_chat, messages_of, stands, written
 from flambeau.fields.language.documents import documents_of
 from flambeau.fields.language.gguf import plain_folder
 from flambeau.fields.language.tokenizers import HF
@@ -82,6 +82,9 @@ class Corpus(Field):
     after = ("context", "length", "size")
 
     def __init__(self, tokens: str = "auto", context: int | None = None, max_vocabulary: int | None = None):
+        if tokens in ("words", "chinese"):
+            raise UsageError(f"a text cannot be put together again from {tokens}, byte by byte",
+                             expected=f"{', '.join(KINDS)}, or {HF} and a folder")  # fmt: skip
         if tokens not in KINDS and not (isinstance(tokens, str) and tokens.startswith(HF)):
             raise UsageError(f"no kind of token is called {shown(tokens)}",
                              expected=f"{', '.join(KINDS)}, or hf: and a folder or name")  # fmt: skip
@@ -138,6 +141,9 @@ class Corpus(Field):
             raise DataError("every text of the training rows is empty", expected="some text")
         self.chats = any(is_chat(value) and not stands(value) for value in values[:1000])
         self.prompts = any(map(stands, values[:1000]))
+        if self.chats and not any(_counts(document) for document in map(_document, values)):
+            raise DataError("in no chat of the training rows does an assistant say something, and nothing else counts",
+                            expected="messages of the role assistant")  # fmt: skip
         total = int(sizes.sum())
         self.cut = self.cut_of(total)
         self.alphabet, self.tokenizer, self.marks = "", None, Corpus().marks
@@ -374,6 +380,8 @@ def _document(value: Any) -> str | list[dict[str, str]] | DataError:
             return messages_of(value)
         if isinstance(value, Path):
             value = read_text(value)
+        if isinstance(value, (list, tuple)):
+            raise DataError("this is no chat" if value else "the chat has no message", expected="a list of messages")
         if not isinstance(value, str):
             raise DataError(f"a {type(value).__name__} is not a text", expected="a string, or a list of messages")
         if not value:
@@ -385,6 +393,11 @@ def _document(value: Any) -> str | list[dict[str, str]] | DataError:
         return DataError("the text has half of a character (a lone surrogate)", expected="Unicode")
     except DataError as error:
         return error
+
+
+def _counts(document: str | list[dict[str, str]] | DataError) -> bool:
+    """Whether something of a document counts in the loss."""
+    return not isinstance(document, DataError) and (isinstance(document, str) or answers(document))
 
 
 def _texts(values: Sequence[Any]) -> Iterator[str]:

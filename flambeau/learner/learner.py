@@ -67,6 +67,7 @@ class Learner(Pictured):
         recipe: settings to start from.
         run: the folder to leave; chosen under `runs/` if not given; False for none.
         size, colour: of all pictures, in pixels; the colour space that the model sees them in.
+        tokens: what all texts are cut into, such as `bpe`, see the fields.
         cache, cache_limit, threads: where encoded data lies, its most bytes, and how many threads decode.
         quiet, reporter: says nothing; or what says it.
         settings: of the recipe, such as `epochs=5`, `learning_rate=1e-3`, `pretrained="weights.safetensors"`, and
@@ -90,6 +91,7 @@ class Learner(Pictured):
         run: str | Path | bool | None = None,
         size: int | Sequence[int] | None = None,
         colour: str | None = None,
+        tokens: str | None = None,
         cache: str | Path | None = None,
         cache_limit: int | None = None,
         threads: int | None = None,
@@ -119,8 +121,9 @@ class Learner(Pictured):
         if self.data is not None:
             parts.write_fields(self.recipe, self.data)
             parts.write_objective(self.recipe, self.data)
+        parts.write_all(self.recipe, self.data, {"size": size, "colour": colour, "tokens": tokens})
+        if self.data is not None:
             self.decided = stages.write(self.recipe, self.data)
-        parts.write_pictures(self.recipe, self.data, {"size": size, "colour": colour})
         self.asked_run = run  # its folder, False for none, None for a free one; `run` is the one there is
         self.run: Run | None = None
         self.trainer: Trainer | None = None

@@ -19,6 +19,8 @@ from flambeau.objectives.tasks import task_of
 from flambeau.recipe import ObjectiveChoice, Recipe
 from flambeau.techniques import TECHNIQUES, Technique, keyed
 
+OF_PICTURES = ("size", "colour")
+
 
 class Beside(TypedDict, total=False):
     """What a Learner takes beside a recipe; see there."""
@@ -26,6 +28,7 @@ class Beside(TypedDict, total=False):
     run: str | Path | bool | None
     size: int | Sequence[int] | None
     colour: str | None
+    tokens: str | None
     cache: str | Path | None
     cache_limit: int | None
     threads: int | None
@@ -92,19 +95,21 @@ def write_objective(recipe: Recipe, data: Dataset) -> None:
         recipe.objective.name = data.fields[data.inputs[0]].alone or recipe.objective.name
 
 
-def write_pictures(recipe: Recipe, data: Dataset | None, settings: Mapping[str, Any]) -> None:
-    """Settings of all pictures, such as their size; None leaves one as it is.
+def write_all(recipe: Recipe, data: Dataset | None, settings: Mapping[str, Any]) -> None:
+    """Settings of all columns of a kind: the size of pictures, what texts are cut into; None leaves one as it is.
 
     Raises:
-        UsageError: there are no pictures, or a setting does not fit.
+        UsageError: there are no such columns, or a setting does not fit.
     """
     for setting, value in settings.items():
         if value is None:
             continue
-        pictures = {n: f for n, f in data.fields.items() if f.leads and setting in f.settings} if data else {}
-        if not pictures:
-            raise UsageError(f"the data has no pictures to set a {setting} for")
-        for name, field in pictures.items():
+        fields = {name: Field.from_dict(given) for name, given in recipe.fields.items()} if data else {}
+        holders = {n: f for n, f in fields.items() if setting in f.settings and (f.leads or setting not in OF_PICTURES)}
+        if not holders:
+            what = f"pictures to set a {setting} for" if setting in OF_PICTURES else f"texts to set {setting} for"
+            raise UsageError(f"the data has no {what}")
+        for name, field in holders.items():
             checked = Field.from_dict({"kind": field.kind, setting: value})
             recipe.fields[name] = {**recipe.fields[name], setting: checked.chosen()[setting]}
 

@@ -80,6 +80,8 @@ def write(recipe: Recipe, data: Dataset) -> tuple[Decision, ...]:
 
     column = _check_text(recipe, data, str(run.path))
     ours, name = recipe.fields[column], run.recipe.objective.name
+    if (asked := ours.get("tokens")) not in (None, "auto") and not asked.startswith(HF):
+        raise UsageError(f"{run.path} knows its own tokens, and {column} is cut into {asked}", fix="leave tokens out")
     if data.fields[column].alone == recipe.objective.name and OBJECTIVES[name].reads == LanguageModel.reads:
         recipe.objective.name = name  # of texts alone: the one that goes on
         decided.append(Decision("objective.name", name, f"that of {run.path}"))

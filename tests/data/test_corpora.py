@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 import flambeau as fb
 from flambeau.cli.main import app
-from flambeau.core.errors import DataError
+from flambeau.core.errors import DataError, UsageError
 from flambeau.data.reading import read_rows
 from flambeau.data.sources.base import SOURCES
 from flambeau.data.sources.opening import from_path, from_source, source_of
@@ -188,3 +188,75 @@ def test_chats_of_sharegpt_are_read_and_predicted_on_as_messages_are(tmp_path):
     assert first == [{"role": "system", "content": "Be short."}, *said] and second == said
     read = read_rows(tmp_path / "chats.jsonl", {"text": Corpus("bytes")}, known=["text"])
     assert [*read.columns.values["text"]] == [first, second] and not read.left_out
+
+
+ASKED = {"role": "user", "content": "Is it so?"}
+SAYS = {"role": "assistant", "content": "yes"}
+
+
+def chats_in(path, *more, rows=CHATS, encoding="utf-8", mark=""):
+    """A file of chats, and of further rows behind them, that is read and checked."""
+    lines = [json.dumps({"messages": one}, ensure_ascii=False) for one in rows] + [*more]
+    path.write_bytes((mark + "\n".join(lines) + "\n").encode(encoding))
+    data = from_path(path)
+    return data, {finding.check: finding for finding in data.check()}
+
+
+def test_chats_that_are_odd_are_read_or_told_by_their_line(tmp_path):
+    file = tmp_path / "chats.jsonl"
+    for form in ({"mark": "\ufeff"}, {"encoding": "utf-16"}, {"rows": [json.dumps(chat) for chat in CHATS]}):
+        data, _ = chats_in(file, **form)
+        assert data.columns["text"][:3] == CHATS[:3], form
+    parts = [[{**ASKED, "role": "User", "content": [{"type": "text", "text": f"{i}"}]}, SAYS] for i in range(30)]
+    data, found = chats_in(file, json.dumps({"messages": [ASKED]}), rows=parts)
+    data.fit()
+    field = data.fields["text"]
+    assert field.text_of(field.encode(data.columns["text"][7])[:, 0].tolist()[1:]) == "user:\n7\n\nassistant:\nyes"
+    assert found["unanswered"].places == ["line 31"] and "the roles are user" in found["unanswered"].message
+    for chat, told in (
+        ([], "the chat has no message"), ("hello", "this is no chat"), ([{**ASKED, "content": None}], "has no content"),
+        ([ASKED, {"content": "yes"}], "message 2 of the chat has no role"),
+        ([{**ASKED, "content": [{"type": "image_url"}]}], "a part of the type image_url"),
+        ([{**ASKED, "content": "\ud800"}, SAYS], "half of a character"),
+    ):  # fmt: skip
+        file.write_text("\n".join(json.dumps({"messages": one}) for one in [*CHATS, chat]))
+        data = from_path(file)
+        data.fit()
+        assert len(data) == 31 and data.check()
+        (error,) = data.fields["text"].encode_batch([data.columns["text"][30]])
+        assert told in str(error), told
+    for line, told in (('{"messages": [{"ro', "line 31 is not JSON"), ("[1, 2]", "line 31 is a list")):
+        with pytest.raises(DataError, match=told):
+            chats_in(file, line)
+    data, _ = chats_in(file, rows=[[{**ASKED, "content": f"{i} is even"}] for i in range(30)])
+    with pytest.raises(DataError, match="in no chat of the training rows does an assistant say something"):
+        data.fit()
+    for nothing in ("", "\n\n"):
+        file.write_text(nothing)
+        with pytest.raises(DataError, match="the file is empty"):
+            from_path(file)
+
+
+def test_chats_lie_in_tables_and_in_documents_too(tmp_path):
+    for name, content in (
+        ("chats.json", json.dumps({"about": "x", "data": [{"messages": chat} for chat in CHATS]})),
+        ("chats.csv", "id,messages\n" + "".join(f'{i},"{cell}"\n' for i, cell in enumerate(
+            json.dumps(chat).replace('"', '""') for chat in CHATS))),
+    ):  # fmt: skip
+        (tmp_path / name).write_text(content)
+        assert from_path(tmp_path / name).columns["text"][:3] == CHATS[:3], name
+
+
+def test_tokens_are_asked_for_in_a_word(tmp_path):
+    (tmp_path / "book.txt").write_text(BOOK)
+    (tmp_path / "en.txt").write_text("a b\n" * 9)
+    (tmp_path / "de.txt").write_text("c d\n" * 9)
+    data, pairs = from_path(tmp_path / "book.txt"), from_path(tmp_path / "en.txt", beside=tmp_path / "de.txt")
+    told = {"run": False, "quiet": True}
+    assert fb.Learner(data, tokens="bpe", **told).recipe.fields["text"]["tokens"] == "bpe"
+    both = fb.Learner(pairs, tokens="characters", **told).recipe.fields
+    assert both["en"]["tokens"] == both["de"]["tokens"] == "characters"
+    with pytest.raises(UsageError, match="cannot be put together again from words"):
+        fb.Learner(data, tokens="words", **told)
+    with pytest.raises(UsageError, match="the data has no texts to set tokens for"):
+        fb.Learner(fb.Dataset.from_arrays(np.zeros((8, 4)), np.arange(8) % 2), tokens="bpe", **told)

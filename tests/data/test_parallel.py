@@ -71,14 +71,14 @@ def test_a_translation_memory_is_read(tmp_path: Path) -> None:
     file = tmp_path / "memory.tmx"
     file.write_text(f'<?xml version="1.0"?><tmx version="1.4"><body>{units}</body></tmx>', encoding="utf-8")
     data = from_path(file)
-    assert columns(data) == {"en": ["Save x", "Delete the page x"], "de": GERMAN[:2]}
+    assert columns(data) == {"en": ["Save", "Delete the page"], "de": GERMAN[:2]}
     file.write_text("<tmx><body>", encoding="utf-8")
     with pytest.raises(DataError, match="cannot be read as TMX"):
         from_path(file)
     file.write_text(f"<tmx>{unit.format('en', 'a', 'de', 'b')}{unit.format('en', 'a', 'fr', 'c')}</tmx>")
     with pytest.raises(DataError, match="3 languages: en, de, fr"):
         from_path(file)
-    assert columns(from_path(file, inputs=["en"], target="fr")) == {"en": ["a"], "fr": ["c x"]}
+    assert columns(from_path(file, inputs=["en"], target="fr")) == {"en": ["a"], "fr": ["c"]}
 
 
 def test_it_is_trained_asked_and_told_what_is_wrong(tmp_path: Path, flambeau: Forkserver) -> None:
@@ -103,3 +103,30 @@ def test_it_is_trained_asked_and_told_what_is_wrong(tmp_path: Path, flambeau: Fo
     ):
         refused = flambeau(*arguments, cwd=tmp_path)
         assert refused.status == 2 and told in refused.err and "Traceback" not in refused.err, refused.err
+
+
+def test_files_that_are_odd_are_read_or_told(tmp_path: Path) -> None:
+    english = write(tmp_path / "a.en", [*ENGLISH, "", " "])  # blank lines at its end have no partner, and need none
+    german = tmp_path / "a.de"
+    german.write_bytes("\r\n".join(["Speichern", "Seite löschen", "", "Search  results", "sichern"]).encode("cp1252"))
+    data = from_path(english, beside=german)
+    assert columns(data)["de"][1] == "Seite löschen" and len(data) == 4
+    found = {finding.check: finding for finding in data.findings}
+    assert "cp1252" in found["encoding"].message and found["untranslated"].places == ["a.en, line 4"]
+    with pytest.raises(DataError, match="both are one file"):
+        from_path(english, beside=english)
+    write(tmp_path / "a.fr", ENGLISH)
+    with pytest.raises(DataError, match="3 languages: en, de, fr"):
+        from_path(tmp_path)
+    assert [*columns(from_path(tmp_path, inputs=["fr"], target="en"))] == ["en", "fr"]
+
+
+def test_a_translation_memory_of_regions_and_formats_is_read(tmp_path: Path) -> None:
+    unit = (
+        '<tu><tuv xml:lang="{}"><seg>{} <bpt>&lt;b&gt;</bpt>now</seg></tuv><tuv xml:lang="DE"><seg>{}</seg></tuv></tu>'
+    )
+    units = "".join(unit.format(f"en-{at}", en, de) for at, en, de in zip(("US", "GB"), ENGLISH, GERMAN, strict=False))
+    file = tmp_path / "memory.tmx"
+    file.write_text(f'<tmx xmlns="http://www.lisa.org/tmx14"><body>{units}</body></tmx>')
+    assert columns(from_path(file)) == {"en": ["Save now", "Delete the page now"], "de": GERMAN[:2]}
+    assert columns(from_path(file, inputs=["DE"], target="en-GB"))["en-gb"] == ["Delete the page now"]

@@ -67,7 +67,11 @@ def from_polars(
         dtype, given = series.dtype, reader.given.get(name)
         if series.null_count() == len(series) > 0:
             empty.append(name)
-        if given is not None and given.asked_as == "text" and not (dtype.is_nested() or dtype == pl.Binary):
+        if (
+            given is not None
+            and given.asked_as == "text"
+            and not (dtype.is_nested() or dtype in (pl.Binary, pl.Object))
+        ):
             values[name] = _strings(series.cast(pl.String))  # numbers that are to be texts all the same
         elif dtype == pl.String:
             values[name] = reader.read(series)

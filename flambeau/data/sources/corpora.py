@@ -24,6 +24,7 @@ from flambeau.data.sources.tables import JSON_LINES, TABS, Table, read_table
 from flambeau.data.sources.walk import walk
 from flambeau.data.split import TEST, TRAIN, VALID, Split, as_files_say
 from flambeau.fields import Corpus, Field, Preferences
+from flambeau.fields.language.charsets import detect
 from flambeau.fields.language.chats import PROMPT, Messages, of_turns, preference, said
 from flambeau.fields.language.documents import documents_of
 from flambeau.fields.language.tagged import is_tagged
@@ -33,6 +34,9 @@ MESSAGES, TURNS, SYSTEM = "messages", "conversations", "system"
 ASKED, ANSWERED, BESIDE = ("prompt", "instruction"), ("completion", "output", "response"), ("input", "context")
 TABLES = (".csv", *TABS, ".json")
 HEAD = 1 << 16
+MESSAGE = re.compile(r'\[\s*\{\s*"+(?:role|content|from|value)"')  # how a chat begins that is written as JSON
+LINE = 1 << 14  # characters in which it begins
+FIRST = 16  # objects of a file, to see what it holds
 FEWEST_LINES = 3  # that tell a table
 IN_BLOCKS = 4  # documents of a file from which on a part of them is held out as they follow one another
 OF_TABLES = ("target", "inputs", "columns", "header", "read", "pattern", "time", "root")
@@ -131,7 +135,7 @@ def _of_rows(
     file: Path, split: Split, fields: Mapping[str, Field] | None, encoding: str | None, source: dict[str, Any]
 ) -> Dataset:
     """Chats, or prompts and what follows them."""
-    table = read_table(file, encoding=encoding)
+    table = read_table(file, encoding=encoding, nested=True)
     what, kind = "line" if file.suffix.lower() in JSON_LINES else "row", Corpus
     if _preferences(table.frame.columns) and not _chats(table.frame.columns):
         kind = Preferences
@@ -144,7 +148,7 @@ def _of_rows(
 def _written(frame: Any, file: Path) -> tuple[list[Any], list[Finding]]:
     """The chats of a frame's rows, or prompts with what follows them or two answers; and what is to be said."""
     if column := _chats(frame.columns):
-        chats = frame[column].to_list()
+        chats = [_parsed(chat) for chat in frame[column].to_list()]
         if column == TURNS:
             chats = [of_turns(turns) for turns in chats]
         return _with_system(chats, frame), []
@@ -162,6 +166,14 @@ def _written(frame: Any, file: Path) -> tuple[list[Any], list[Finding]]:
         return messages if prompted.stands else _with_system(messages, frame), [prompted.finding()]
     raise DataError("there are neither chats nor prompts", where=file,
                     expected=f"a column {MESSAGES} or {TURNS}, or the columns prompt and completion")  # fmt: skip
+
+
+def _parsed(chat: Any) -> Any:
+    """A chat that a table has as JSON; as it is where it is none."""
+    try:
+        return json.loads(chat) if isinstance(chat, str) else chat
+    except ValueError:
+        return [chat]  # a text, which is no chat, and is told so
 
 
 def _chats(names: Sequence[str]) -> str | None:
@@ -267,13 +279,13 @@ class CorpusSource(Source):
         """The rows, with the column `text` that `read` makes of others, unless there is one."""
         import polars as pl
 
-        table = read_table(path, **layout)
+        table = read_table(path, nested=True, **layout)
         if "text" in table.frame.columns:
             return table
         chats, findings = _written(table.frame, path)
         own = {MESSAGES, TURNS, SYSTEM, "prompt", "chosen", "rejected", *ASKED, *ANSWERED, *BESIDE}
         made_of = [name for name in table.frame.columns if name.lower() in own]
-        frame = table.frame.with_columns(text=pl.Series(chats, strict=False))
+        frame = table.frame.with_columns(text=pl.Series(chats, dtype=pl.Object))
         return table._replace(frame=frame, findings=[*table.findings, *findings], made_of=made_of)
 
 
@@ -284,21 +296,48 @@ def _entries(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
 
 
 def _begins_with_a_chat(path: Path) -> bool:
-    """Whether the first row of a table is a chat, or a prompt and what follows it."""
+    """Whether a row among the first of a table is a chat, or a prompt and what follows it."""
     try:
-        head = read_bytes(path, 1 << 20).decode("utf-8", "replace").removeprefix("\ufeff")
-        if path.suffix.lower() in (".csv", *TABS):
-            names = re.split("[,;\t|]", head.partition("\n")[0].strip())
-            row = dict.fromkeys(name.strip(' "') for name in names)
-        else:
-            row, _ = json.JSONDecoder().raw_decode(head, max(0, head.find("{")))
-    except (DataError, ValueError):
+        data = read_bytes(path, 1 << 20)
+    except DataError:
         return False
-    if not isinstance(row, dict) or {"label", "target"} & {*row}:
+    head = data.decode(detect(data), "replace").removeprefix("\ufeff")
+    if path.suffix.lower() in (".csv", *TABS):
+        names, _, below = head.partition("\n")
+        said = below if MESSAGE.search(below[:LINE]) else None  # a cell that is a chat as JSON
+        rows: list[dict[str, Any]] = [dict.fromkeys((name.strip(' "\r') for name in re.split("[,;\t|]", names)), said)]
+    else:
+        rows = _first_objects(head)
+    return any(_is_said(row) for row in rows)
+
+
+def _first_objects(head: str) -> list[dict[str, Any]]:
+    """Some objects at the beginning of JSON or JSON Lines; of one that holds a list of them these."""
+    found, decoder, at = list[dict[str, Any]](), json.JSONDecoder(), head.find("{")
+    for _ in range(FIRST):
+        if at < 0:
+            break
+        try:
+            row, end = decoder.raw_decode(head, at)
+        except (ValueError, RecursionError):
+            at = head.find("{", at + 1)  # it is cut off, or damaged: what it holds, or what comes next
+            continue
+        lists = [value for value in row.values() if isinstance(value, list)]
+        wraps = len(lists) == 1 and _chats([*row]) is None
+        found += [one for one in lists[0][:FIRST] if isinstance(one, dict)] if wraps else [row]
+        at = head.find("{", end)
+    return found
+
+
+def _is_said(row: Mapping[str, Any]) -> bool:
+    if {"label", "target"} & {*row}:
         return False
-    said = row.get(_chats([*row]) or "")  # one without a role is told by its line when it is read
-    listed = said if isinstance(said, list) else []
-    chat = any(isinstance(one, dict) and {"role", "content", "from", "value"} & {*one} for one in listed)
+    said = row.get(_chats([*row]) or "")
+    if isinstance(said, str):
+        chat = MESSAGE.search(said[:LINE]) is not None
+    else:  # one without a role is told by its line when it is read
+        listed = said if isinstance(said, list) else []
+        chat = any(isinstance(one, dict) and {"role", "content", "from", "value"} & {*one} for one in listed)
     return chat or _preferences([*row]) is not None or Prompted.among([*row]) is not None
 
 

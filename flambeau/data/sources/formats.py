@@ -6,7 +6,7 @@ import csv
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,8 +108,7 @@ def read_json(path: Path) -> Read:
         tables = [value for value in document.values() if isinstance(value, list) and value and _are_rows(value)]
         document = tables[0] if len(tables) == 1 else document
     if isinstance(document, list) and document and _are_rows(document):
-        names = list(dict.fromkeys(name for row in document for name in row))
-        return Read(_frame(names, [[row.get(name) for row in document] for name in names]), [])
+        return Read(frame_of(document), [])
     if isinstance(document, dict) and document:
         columns = [list(v.values()) if isinstance(v, dict) else v for v in document.values()]
         if all(isinstance(column, list) for column in columns) and len({len(column) for column in columns}) == 1:
@@ -120,6 +119,12 @@ def read_json(path: Path) -> Read:
 
 def _are_rows(values: Sequence[Any]) -> bool:
     return all(isinstance(value, dict) for value in values)
+
+
+def frame_of(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """A polars frame of rows as objects."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return _frame(names, [[row.get(name) for row in rows] for name in names])
 
 
 @READERS.register(".arff")
@@ -238,6 +243,11 @@ def _column(cells: Sequence[Any]) -> Any:
         whole = all(float(cell).is_integer() and abs(cell) < 2**53 for cell in cells if cell is not None)
         kind: Any = pl.Int64 if whole and kinds else pl.Float64
         return pl.Series([None if c is None else int(c) if whole else float(c) for c in cells], dtype=kind)
+    if dict in kinds or any(isinstance(part, dict) for cell in cells if isinstance(cell, list) for part in cell):
+        try:
+            return pl.Series(list(cells))
+        except (pl.exceptions.PolarsError, TypeError, ValueError):  # they differ in shape, and would be made texts
+            return pl.Series(list(cells), dtype=pl.Object)
     if len(kinds) == 1 or kinds <= {list, dict}:
         return pl.Series(list(cells), strict=False)
     return pl.Series([None if cell is None else _written(cell) for cell in cells])

@@ -16,7 +16,7 @@ from flambeau.core.files import check_regular, read_bytes
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.sources.archives import decompressed, inner_suffix
 from flambeau.data.sources.cells import UNNAMED, Cells, by_spaces, fitting, look, quoted
-from flambeau.data.sources.formats import READERS
+from flambeau.data.sources.formats import READERS, frame_of
 from flambeau.data.sources.mending import contents, head_of, mended, tabs_for_spaces, unclosed_quotes
 from flambeau.data.sources.unread import disguised
 from flambeau.fields.language.charsets import MOST_DAMAGED, detect, to_text
@@ -53,14 +53,16 @@ class Table(NamedTuple):
 
 
 def read_table(
-    path: str | Path, *, encoding: str | None = None, header: bool = True, columns: Sequence[str] | None = None
-) -> Table:
+    path: str | Path, *, encoding: str | None = None, header: bool = True, columns: Sequence[str] | None = None,
+    nested: bool = False,
+) -> Table:  # fmt: skip
     """Reads a table file.
 
     Args:
         encoding: of a CSV, TSV or JSON Lines file; found out if not given.
         header: whether the first row of a CSV or TSV file names the columns.
         columns: names for the columns of a file without a header; column_1, column_2, … if not given.
+        nested: whether values of JSON Lines are objects in lists, such as chats, which are then left as they are.
 
     Raises:
         DataError: the file is missing, cannot be read, or is not in the encoding given (a few rows that are not, or
@@ -87,7 +89,7 @@ def read_table(
         source, name, damaged = _utf8(file, encoding)
         findings = _of_encoding(file, name, encoding)
         if suffix in JSON_LINES:
-            frame, decimal = _json_lines(source), None
+            frame, decimal = _json_lines(source, file, nested), None
         else:
             frame, decimal, more = _text_cells(source, file, header, columns or ())
             findings = [*more, *findings]
@@ -131,14 +133,38 @@ def _of_encoding(file: Path, name: str, asked: str | None) -> list[Finding]:
                     fix="" if asked else "if letters look wrong, give encoding= (--encoding)")]  # fmt: skip
 
 
-def _json_lines(source: Any) -> Any:
-    """A frame of JSON Lines. Where the first rows mislead, all of them are asked what a column holds."""
+def _json_lines(source: Any, file: Path, nested: bool) -> Any:
+    """A frame of JSON Lines. Where the first rows mislead, all of them are asked what a column holds.
+
+    Raises:
+        DataError: a line is no object; with its number.
+    """
     import polars as pl
 
-    try:
-        return pl.read_ndjson(source, infer_schema_length=LOOKED_AT)
-    except pl.exceptions.PolarsError:
-        return pl.read_ndjson(source, infer_schema_length=None)
+    if isinstance(source, Path) and read_bytes(source, 3) == codecs.BOM_UTF8:
+        source = source.read_bytes()[3:]
+    if not nested:
+        for looked_at in (LOOKED_AT, None):
+            try:
+                return pl.read_ndjson(source, infer_schema_length=looked_at)
+            except pl.exceptions.PolarsError:
+                continue
+    rows = list[Any]()
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                told = f"line {number:,} is not JSON ({str(error) or 'too deep'})"
+                raise DataError(told, where=file, expected="an object a line") from None
+            if not isinstance(row, dict):
+                raise DataError(f"line {number:,} is a {type(row).__name__}", where=file, expected="an object a line")
+            rows.append(row)
+    if not rows:
+        raise DataError("the file is empty", where=file, expected="an object a line")
+    return frame_of(rows)
 
 
 def _text_cells(source: Any, file: Path, header: bool, names: Sequence[str]) -> tuple[Any, str, list[Finding]]:

@@ -30,7 +30,7 @@ def is_chat(value: Any) -> bool:
     """Whether a raw value is a chat: {messages: …}, or the messages."""
     value = value.get("messages") if isinstance(value, Mapping) else value
     listed = isinstance(value, (list, tuple, np.ndarray)) and len(value) > 0
-    return listed and all(isinstance(one, Mapping) and {"role", "content"} <= set(one) for one in value)
+    return listed and all(isinstance(one, Mapping) and {"role", "content"} & set(one) for one in value)
 
 
 def of_turns(turns: Any) -> Any:
@@ -58,7 +58,7 @@ def said(prompt: Any, answer: Any, role: str = "user") -> Messages:
 
 def stands(messages: Any) -> bool:
     """Whether these messages are a prompt and what follows it, as they stand."""
-    return is_chat(messages) and not isinstance(messages, Mapping) and messages[0]["role"] == PROMPT
+    return is_chat(messages) and not isinstance(messages, Mapping) and messages[0].get("role") == PROMPT
 
 
 def preference(prompt: Any, chosen: Any, rejected: Any) -> Messages:
@@ -96,14 +96,41 @@ def messages_of(value: Any) -> Messages:
     if not is_chat(value):
         raise DataError("this is no chat", expected="a list of messages, {role: …, content: …} each")
     value = value["messages"] if isinstance(value, Mapping) else value
+    messages = []
     for number, one in enumerate(value, 1):
-        if absent := next((name for name in ("role", "content") if not isinstance(one[name], str)), None):
+        said = {"role": one.get("role"), "content": _joined(one.get("content"), number)}
+        if absent := next((name for name, what in said.items() if not isinstance(what, str)), None):
             raise DataError(f"message {number} of the chat has no {absent}", expected="role and content as strings")
         try:
-            one["content"].encode()
+            said["content"].encode()
         except UnicodeEncodeError:
             raise DataError(f"message {number} of the chat has half of a character", expected="Unicode") from None
-    return [{"role": one["role"], "content": one["content"]} for one in value]
+        role = said["role"].strip().lower()
+        messages.append({"role": SPEAKERS.get(role, role), "content": said["content"]})
+    return messages
+
+
+def _joined(content: Any, number: int) -> Any:
+    """What a message says where it comes in parts, {type: text, text: …} each; as it is where it does not.
+
+    Raises:
+        DataError: a part is a picture, or something else that is no text.
+    """
+    if not isinstance(content, (list, tuple)) or not all(isinstance(part, Mapping) for part in content):
+        return content
+    for part in content:
+        if not isinstance(part.get("text"), str):
+            raise DataError(f"message {number} of the chat has a part of the type {part.get('type')}", expected="text")
+    return "".join(part["text"] for part in content)
+
+
+def answers(messages: Messages) -> bool:
+    """Whether something of these messages counts in the loss.
+
+    >>> answers([{"role": "user", "content": "Hello"}])
+    False
+    """
+    return any(one["role"] in (ASSISTANT, COMPLETION) and one["content"] for one in messages)
 
 
 def written(value: Any) -> str:
@@ -112,7 +139,7 @@ def written(value: Any) -> str:
         value = value["messages"] if isinstance(value, Mapping) else value
         if stands(value):
             return "".join(str(one["content"]) for one in value)
-        return "\n\n".join(f"{one['role']}: {one['content']}" for one in value)
+        return "\n\n".join(f"{one.get('role')}: {one.get('content')}" for one in value)
     return "" if value is None else str(value)
 
 
