@@ -101,7 +101,8 @@ def test_weights_are_those_of_the_least_log_loss_on_validation_rows(
     rows = data.rows("valid")
     files, labels = ([data.columns[name][row] for row in rows] for name in (data.inputs[0], data.target or ""))
     answers = np.stack([probabilities(one, files) for one in runs])
-    true = [fb.load(run).classes.index(label) for label in labels]
+    classes = fb.load(run).classes
+    true = [classes.index(label) for label in labels]
 
     def loss(shares: np.ndarray) -> float:
         return float(-np.log(np.einsum("m,mnk->nk", shares, answers)[np.arange(len(true)), true]).mean())

@@ -21,7 +21,7 @@ from torch import nn
 
 class Grind:
     def __call__(self, x):
-        for _ in range(20_000):
+        for _ in range(2_000):
             x = x + 0
         return x
 

@@ -121,6 +121,7 @@ CASES: dict[str, Callable[[Path], Written]] = {
     "faster_rcnn": detector("torchvision:fasterrcnn_mobilenet_v3_large_320_fpn"),
     "ssdlite": detector("torchvision:ssdlite320_mobilenet_v3_large"),
 }  # fmt: skip
+LONG = ("cvae", "gru-lm")  # of which vae and cgan, and lstm-lm, are the like
 JOINED = ("ensemble",)  # whose members are programs each
 REFUSED = {
     "translation": "token by token", "faster_rcnn": "the model has no graph", "ssdlite": "the model has no graph",
@@ -173,7 +174,7 @@ def alike(ours: Answer, theirs: Prediction) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("kind", CASES)
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=[pytest.mark.long] * (k in LONG)) for k in CASES])
 def test_an_export_answers_as_its_run_does(kind: str, format: str, trained: Callable[[str], Path]) -> None:
     with contextlib.chdir(trained(kind)):
         if kind in REFUSED:

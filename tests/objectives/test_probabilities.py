@@ -67,12 +67,12 @@ def test_the_figures_are_those_of_scikit_learn(classes: int) -> None:
 
 @pytest.mark.parametrize("classes", [2, 10])
 def test_every_interval_is_as_wide_as_that_of_a_bootstrap(classes: int) -> None:
-    """Half a width, from 32 groups, is itself off by about one in eight; and that of 300 draws by one in 24. What lies
+    """Half a width, from 32 groups, is itself off by about one in eight; and that of 120 draws by one in 15. What lies
     between 0 and 1 has none narrower than a share of as many rows, which ROC AUC could have."""
     p, truth = digits(classes)
     random = np.random.default_rng(0)
     intervals = measured(p, truth).intervals()
-    drawn = [reference(p[rows], truth[rows]) for rows in random.integers(0, len(p), (300, len(p)))]
+    drawn = [reference(p[rows], truth[rows]) for rows in random.integers(0, len(p), (120, len(p)))]
     assert set(reference(p, truth)) <= set(intervals)
     for name, value in reference(p, truth).items():
         low, high = intervals[name]
