@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from flambeau.core.errors import UsageError, check_known
 from flambeau.core.shapes import Float
@@ -53,6 +55,39 @@ def conv_norm(before: int, after: int, stride: int = 1) -> nn.Sequential:
     """A convolution of 3×3, batch normalisation and ReLU."""
     convolution = nn.Conv2d(before, after, 3, stride, 1, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True))
+
+
+class RMSNorm(nn.RMSNorm):
+    """torch's, of vectors (…, width); in a training on a processor in half of its time, which is several passes over
+    its input there (`benchmarks/language_model.py`). Zhang & Sennrich 2019, arXiv:1910.07467."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        fused = x.requires_grad and x.device.type == "cpu" and x.dtype == torch.float32
+        if not fused or torch.compiler.is_compiling():
+            return super().forward(x)
+        eps = torch.finfo(x.dtype).eps if self.eps is None else self.eps
+        return cast(Tensor, _Scaled.apply(x, self.weight, eps))
+
+
+class _Scaled(torch.autograd.Function):
+    """Vectors over the root of their mean square, times weights."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        scale = norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+        scaled = x * scale
+        ctx.save_for_backward(scaled, scale, weight)
+        return scaled * weight
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        scaled, scale, weight = ctx.saved_tensors
+        along = gradient * scaled
+        mean = (along @ weight).div_(scaled.shape[-1])[..., None]
+        of_x = torch.addcmul(gradient * weight, scaled, mean, value=-1).mul_(scale)
+        return of_x, along.flatten(0, -2).sum(0), None
 
 
 def attended(

@@ -18,7 +18,7 @@ from flambeau.core.errors import ModelError, UsageError, check_known
 from flambeau.core.shapes import Float
 from flambeau.models.language.attention import KeysAndValues, Part, causal_mask, places_in, rotary, rotated
 from flambeau.models.language.base import CausalLanguageModel, State, last_of
-from flambeau.models.layers import attended
+from flambeau.models.layers import RMSNorm, attended
 from flambeau.models.spec import OWN
 
 
@@ -38,7 +38,7 @@ SIZES = {
     "gpt2": Size(12, 12, 768),  # 85 M, and with 50,257 tokens 124 M
     "gpt2-medium": Size(24, 16, 1024),
 }
-NORMS = {"rms": nn.RMSNorm, "layer": nn.LayerNorm}
+NORMS = {"rms": RMSNorm, "layer": nn.LayerNorm}
 DEVIATION = 0.02  # of fresh weights, as GPT-2's
 
 

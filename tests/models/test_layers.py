@@ -1,13 +1,13 @@
-"""Attention by matrices, which a training in bf16 on a processor takes, is attention."""
+"""What a training on a processor computes in another way than torch, which is faster there, is the same."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from flambeau.models.layers import SHORT, attended
+from flambeau.models.layers import SHORT, RMSNorm, attended
 
 
 def masks(T: int) -> dict[str, Tensor | None]:
@@ -48,3 +48,21 @@ def test_without_gradients_in_float32_and_of_long_texts_it_is_torchs_own() -> No
         assert torch.equal(attended(x, x, x), F.scaled_dot_product_attention(x, x, x))
     half = short.detach().bfloat16()
     assert torch.equal(attended(half, half, half), F.scaled_dot_product_attention(half, half, half))
+
+
+@pytest.mark.parametrize("eps", [None, 0.1])
+def test_a_norm_of_roots_of_mean_squares_is_torchs(eps: float | None) -> None:
+    x = torch.randn(3, 5, 16, dtype=torch.float32, requires_grad=True)
+    ours, theirs = RMSNorm(16, eps=eps), nn.RMSNorm(16, eps=eps)
+    for norm in (ours, theirs):
+        norm.weight.data = torch.linspace(0.5, 2, 16)
+    weights = torch.randn(3, 5, 16)
+    found, true = ours(x), theirs(x)
+    torch.testing.assert_close(found, true)
+    assert "Scaled" in repr(found.grad_fn)
+    got, wanted = (
+        torch.autograd.grad((y * weights).sum(), [x, norm.weight]) for y, norm in ((found, ours), (true, theirs))
+    )
+    torch.testing.assert_close(got, wanted)
+    with torch.no_grad():
+        assert torch.equal(ours(x.detach()), theirs(x.detach()))
