@@ -100,7 +100,7 @@ def _home(name: str) -> str:
 def settings(language: str, tree: Path) -> dict[str, object]:
     """What Zensical is told, in the form of a `mkdocs.yml`."""
     nav: list[dict[str, object]] = [{FIRST[language]: "index.md"}]
-    nav += [{_title(tree / page): page} for page in ("tutorial.md", "coming-from.md")]
+    nav += [{_title(tree / page): page} for page in ("what-do-i-type.md", "tutorial.md", "coming-from.md")]
     for folder, title in SECTIONS[language].items():
         inside = sorted((tree / folder).glob("*.md"))
         if inside:
