@@ -2,7 +2,8 @@
 
 The pages are those that lie here, which the tests execute; nothing is written twice. They are laid out for Zensical
 below `build/site`, one tree a language, with the reference of the Python names that mkdocstrings makes of docstrings.
-A link that leads nowhere ends it.
+Each tutorial lies beside itself as a notebook too, made of its blocks and executed (`--plain`: not executed, which
+takes minutes less). A link that leads nowhere, or a cell that fails, ends it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import yaml
+
+sys.path.insert(0, str(Path(__file__).parent))
+from notebooks import execute_all, notebook_of
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -29,6 +34,8 @@ API = {"en": "Python names, from their docstrings", CHINESE: "Python 名称(来�
 FIRST = {"en": "Start", CHINESE: "开始"}
 ANCHORS = "!!python/object/apply:pymdownx.slugs.slugify {kwds: {case: lower}}"
 """How a heading becomes an anchor, Chinese ones too."""
+LEARNED, AS_NOTEBOOK = "tutorials", {"en": "As a notebook", CHINESE: "下载笔记本"}
+"""The folder whose pages can be had as notebooks, and what leads to them."""
 OUTSIDE = "beside"
 """Where files of the repository lie in the site that pages link to."""
 
@@ -53,7 +60,12 @@ def lay_out(language: str, stage: Path) -> Path:
 
         placed = placed.with_name("index.md") if placed.name == "README.md" else placed
         placed.parent.mkdir(parents=True, exist_ok=True)
-        placed.write_text(LINK.sub(led, text), encoding="utf-8")
+        text = LINK.sub(led, text)
+        if page.parent.name == LEARNED:
+            nbformat.write(notebook_of(text), placed.with_suffix(".ipynb"))
+            title, _, rest = text.partition("\n")
+            text = f"{title}\n\n[{AS_NOTEBOOK[language]}]({placed.with_suffix('.ipynb').name})\n\n{rest}"
+        placed.write_text(text, encoding="utf-8")
     (tree / "reference" / "api.md").write_text(api(language), encoding="utf-8")
     told = yaml.safe_dump(settings(language, tree), allow_unicode=True, sort_keys=False)
     (stage / "mkdocs.yml").write_text(told.replace(f"'{ANCHORS}'", ANCHORS), encoding="utf-8")
@@ -140,13 +152,15 @@ def _title(page: Path) -> str:
     return next(line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("# "))[2:].strip()
 
 
-def main(out: Path) -> None:
-    """Builds the site into a folder."""
+def main(out: Path, plain: bool = False) -> None:
+    """Builds the site into a folder; the notebooks of a plain one have no outputs."""
     shutil.rmtree(STAGE, ignore_errors=True)
     shutil.rmtree(out, ignore_errors=True)
     for language in LANGUAGES:
         stage = STAGE / language
-        lay_out(language, stage)
+        tree = lay_out(language, stage)
+        if not plain:
+            execute_all(tree)
         done = subprocess.run([sys.executable, "-m", "zensical", "build", "--strict", "-f", "mkdocs.yml"], cwd=stage)
         if done.returncode:
             sys.exit(f"the pages of {language} are not whole; see above")
@@ -155,4 +169,5 @@ def main(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "site").resolve())
+    given = [argument for argument in sys.argv[1:] if argument != "--plain"]
+    main(Path(given[0] if given else "site").resolve(), plain="--plain" in sys.argv)
