@@ -280,3 +280,4 @@ def test_they_go_through_the_verbs(
     measured = flambeau("evaluate", f"run-{run}", "--json", cwd=folders)
     metric = "map50" if table == "boxes.tsv" else "mean_iou"
     assert measured.status == 0 and metric in measured.json["metrics"], measured.err
+    assert ("mask_map50" in measured.json["metrics"]) == ("maskrcnn" in model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,13 @@ def test_tiles_of_a_photo_cover_it_and_stay_on_one_side(photos: Path) -> None:
     assert all(len(side) == 1 for side in sides.values())
     first, again = data.columns["image"][0], from_sharp(photos, task="denoise").columns["image"][0]
     assert np.array_equal(first, again) and not np.array_equal(first, data.columns["sharp"][0])
+
+
+def test_of_one_photo_all_tiles_train(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    shutil.copy(photos.parent / "large.png", tmp_path / "one")
+    data = from_sharp(tmp_path / "one", task="denoise")
+    assert len(data) > 1 and len(data.rows("train")) == len(data)
 
 
 def test_jpeg_of_greys_is_what_a_jpeg_is() -> None:

@@ -111,7 +111,7 @@ def from_sharp(
         findings.append(Finding("many-tiles", Severity.NOTE, f"of so many tiles {MOST_TILES:,} are drawn"))
     how = Split.of(split)
     if how.method == "auto" and how.by is None:
-        how = replace(how, by="photo")
+        how = replace(how, by="photo") if len({*boxes[:, 0].tolist()}) > 1 else Split.of("none")
     patch = PATCH if side > PATCH else None
     own = {
         "image": Image([side, side], "grey" if made.grey else "rgb", "keep", augment=dict(FLIPS)),

@@ -58,6 +58,8 @@ class Generative(Objective):
         self.code_size = 0
         if not self.field.restores:  # nothing raw is made of a sample, as of log-mel pictures
             self.next_verb = Objective.next_verb
+        elif self.makes_of_noise and not self.spec.form.pictures:
+            self.next_verb = "generate {run} --out new.csv"
         if self.conditional:
             if context.target is None or not context.target.classes:
                 raise UsageError(
