@@ -20,6 +20,8 @@ SCRIPT = """
 import json, sys
 import numpy
 import flambeau as fb
+from flambeau.cli.main import run as command
+from flambeau.cli.serve import _named
 run = fb.Run.open(sys.argv[1])
 told = {"url": run.push_to_hub("me/wines")}
 predictor = fb.load("hf://me/wines")
@@ -31,6 +33,8 @@ for name, act in (("missing", lambda: fb.load("hf://me/nothing")),
         act()
     except fb.FlambeauError as error:
         told[name] = str(error)
+told["served"] = [*_named(["hf://me/wines", "other=hf://me/wines"])]
+told["page"] = command(["report", "hf://me/wines"]), command(["predict", "hf://me/nothing", "x"])
 print(json.dumps(told))
 """
 
@@ -58,6 +62,7 @@ def test_a_run_goes_to_a_hub_and_answers_from_there(run: fb.Run, tmp_path: Path)
         assert done.returncode == 0, done.stderr
         told = json.loads(done.stdout.splitlines()[-1])
         assert told["answers"][0] == told["answers"][1]
+        assert told["served"] == ["wines", "other"] and told["page"] == [0, 2]
         assert told["url"] == f"{address}/me/wines"
         assert "the hub does not have it" in told["missing"] and "the hub does not take it" in told["token"]
         files = kept["me/wines"]

@@ -25,7 +25,22 @@ def option(help: str, *names: str, **more: Any) -> Any:
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; progress goes to stderr.")]
-RunPath = Annotated[Path, typer.Argument(help="A run folder, such as runs/photos.", show_default=False)]
+
+
+def _run(said: str) -> Path:
+    """The folder of a run, which is fetched where an address is said."""
+    if "://" not in said:
+        return Path(said)
+    from flambeau import hub
+
+    return Path(hub.fetched(said))
+
+
+RunPath = Annotated[
+    Path,
+    typer.Argument(help="A run folder, such as runs/photos; or one at hf://, s3:// or gs://.", parser=_run,
+                   metavar="RUN", show_default=False),
+]  # fmt: skip
 DataPath = Annotated[
     Path,
     typer.Argument(help="A folder of class folders, a CSV or Parquet file, or a zip of a folder.", show_default=False),

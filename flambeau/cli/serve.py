@@ -136,19 +136,20 @@ def _named(runs: Sequence[str]) -> dict[str, Path]:
     Raises:
         UsageError: two have one name.
     """
+    from flambeau import hub
     from flambeau.deployment.fetching import Address, fetch
 
     named: dict[str, Path] = {}
     for run in runs:
         name, equals, path = run.partition("=")
         if not equals or "/" in name or Path(run).exists():
-            name, path = Path(run).resolve().name, run
-            if (address := Address.of(run)) is not None:
-                name = address.name
+            name, path = "", run
+        if path.startswith(hub.SCHEME):
+            name, path = name or path.partition("@")[0].rpartition("/")[2], str(hub.fetched(path))
+        elif (address := Address.of(path)) is not None:
+            name, path = name or address.name, str(fetch(address, reporter=common.reporter()))
         else:
-            address = Address.of(path)
-        if address is not None:
-            path = str(fetch(address, reporter=common.reporter()))
+            name = name or Path(path).resolve().name
         if not name or not path:
             raise UsageError(f"'{run}' is no run", expected="RUN or NAME=RUN")
         if name in named:

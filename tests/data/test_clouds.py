@@ -61,6 +61,8 @@ def test_a_run_is_trained_from_there_and_copied_there(
     monkeypatch.chdir(elsewhere)
     answer = fb.load("s3://bucket/runs/sizes").predict({"a": 0.9, "b": 0.9})
     assert answer.probabilities == fb.load(tmp_path / "runs" / "sizes").predict({"a": 0.9, "b": 0.9}).probabilities
+    assert command(["evaluate", "s3://bucket/runs/sizes"]) == 0
+    assert command(["resume", "s3://bucket/runs/sizes"]) == 2
     data = fb.Dataset.from_source({name: value for name, value in recipe.data.items() if name != "fingerprint"})
     assert len(data) == 60 and data.source["path"] == recipe.data["path"]
 
