@@ -39,7 +39,7 @@ def _run(said: str) -> Path:
 RunPath = Annotated[
     Path,
     typer.Argument(help="A run folder, such as runs/photos; or one at hf://, s3:// or gs://.", parser=_run,
-                   metavar="RUN", show_default=False),
+                   show_default=False),
 ]  # fmt: skip
 DataPath = Annotated[
     Path,
