@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from forkserver import Forkserver
 from PIL import Image
 
 import flambeau as fb
+from flambeau.ensembles import ensemble
 from flambeau.fields.mask import UNKNOWN
 from flambeau.fields.picture.patches import cut
 
@@ -60,6 +62,11 @@ def test_a_mask_of_any_size_is_put_of_tiles(flambeau: Forkserver, fields: Path) 
     encoded = predictor.encode(fields / "large.png")["image"]
     (whole,) = predictor.outputs([{"image": encoded}])
     assert whole.shape == (2, 70, 150) and np.allclose(whole.sum(0), 1, atol=1e-5)
+    shutil.copytree(fields / "run", fields / "again")
+    ensemble([fields / "run", fields / "again"], fields / "both")
+    joint = fb.load(fields / "both", device="cpu").predict([fields / "large.png", fields / "small.png"])
+    assert all(np.array_equal(one.label, np.asarray(Image.open(fields / "out" / f"{name}.png")))
+               for one, name in zip(joint, ("large", "small"), strict=True))  # fmt: skip
     stored = predictor.fields["image"].encode(fields / "large.png")  # of which an evaluation draws what it saw
     output = predictor.forward(predictor.prepare(torch.arange(1), {"image": torch.from_numpy(stored)[None]}))[0]
     shown = predictor.decode(output, value=str(fields / "large.png")).label
