@@ -115,7 +115,10 @@ class _Planning:
     @property
     def paces(self) -> list[choices.Pace]:
         kinds = [field.kind for field in self.data.fields.values()]
-        return choices.paces_of(kinds, len(self.data.inputs), self.recipe.model.name, self.machine.device)
+        model = self.recipe.model
+        return choices.paces_of(
+            kinds, len(self.data.inputs), model.name, self.machine.device, str(model.options.get("of"))
+        )
 
     # -- the model ----------------------------------------------------------------------------------------------
 

@@ -143,7 +143,7 @@ class Task:
             UsageError: these have no mean.
         """
         kind = f"answers of the kind {self.field.kind}" if self.field else "outputs of data without fields"
-        raise UsageError(f"{kind} cannot be averaged")
+        raise UsageError(f"{kind} cannot be averaged", fix="find which run is the best: flambeau compare")
 
     def answer(self, output: Any, inputs: Any) -> Any:
         """The same, given what was asked: blank where the model does not see an input whole."""
