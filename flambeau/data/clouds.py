@@ -1,4 +1,4 @@
-"""Data and runs in a cloud's store (`s3://`, `gs://`), through fsspec: copied here once, and there at the end."""
+"""Data and runs in a cloud's store (`s3://`, `gs://`, `az://`), by fsspec: copied here once, and there at the end."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from typing import Any
 
 from flambeau.core.errors import DataError, MissingExtra, RunError, first_line
 
-PACKAGES = {"s3": "s3fs", "gs": "gcsfs"}
+PACKAGES = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gs"), "az": ("adlfs", "azure"), "abfs": ("adlfs", "azure")}
+"""Of each scheme the package that speaks it, and the extra that brings it."""
 CACHE = Path(".flambeau/clouds")
-ADDRESS = re.compile(r"(s3|gs):/+(?=[^/])")
+ADDRESS = re.compile(rf"({'|'.join(PACKAGES)}):/+(?=[^/])")
 STAMPS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime", "updated")
 """What stores say of a file's contents."""
 
@@ -45,7 +46,7 @@ def store_of(scheme: str) -> Any:
 
         return fsspec.filesystem(scheme, skip_instance_cache=True)
     except ImportError:
-        raise MissingExtra(PACKAGES[scheme], scheme, f"what lies at {scheme}://") from None
+        raise MissingExtra(*PACKAGES[scheme], f"what lies at {scheme}://") from None
 
 
 def fetched(path: str | Path, cache: Path = CACHE) -> Path:
@@ -127,5 +128,5 @@ def _told(address: str, kind: type[DataError] | type[RunError]) -> Iterator[None
         raise kind("nothing is there", where=address) from None
     except Exception as error:  # noqa: BLE001 -- of the libraries of the clouds, which have families of their own
         found = f"the store does not answer as it should ({type(error).__name__}: {first_line(error)})"
-        fix = "see that the address is right, and what lets you in (AWS_…, GOOGLE_…)"
+        fix = "see that the address is right, and what lets you in (AWS_…, GOOGLE_…, AZURE_STORAGE_…)"
         raise kind(found, where=address, fix=fix) from None
