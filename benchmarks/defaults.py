@@ -3,12 +3,16 @@ A tournament (`auto`: what `flambeau train` does) and the network alone that tak
 
     python benchmarks/defaults.py --quick
     python benchmarks/defaults.py --only wine,titanic,bbc
+    python benchmarks/defaults.py --autogluon      the tables, beside AutoGluon
 
 Each set is split as `fb.Dataset` splits it or as its makers did, and nothing is set. The rivals are the simple models
 that take part, alone (`--model NAME`); the one that is told is that which its validation rows prefer, so that no test
 row chooses. What is told are the test rows' figures (the validation rows' where a set has no test rows), and ours less
 the rival's with its 95 % interval, above 0 where ours is better: paired, as `flambeau compare` has it. A tie is a
 difference whose interval holds 0.
+
+`--autogluon` fits AutoGluon (medium_quality, with LightGBM, CatBoost and XGBoost) on the rows that train and validate,
+in an environment of its own that is made beside the cache, in the time that ours took, half a minute at least.
 """
 
 from __future__ import annotations
@@ -16,14 +20,16 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import subprocess
 import sys
 import tempfile
 import time
+import venv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import _data  # noqa: F401
+import _data
 from _timing import table, verdict
 
 SPLIT = {"valid": 0.2, "test": 0.25}
@@ -148,10 +154,13 @@ SETS: dict[str, Callable[[Path], Any]] = {
     "arrowhead": outlines("ArrowHead"),
     "passengers": passengers,
 }
+TABLES = ("wine", "cancer", "diabetes", "boston", "titanic")
+AUTOGLUON = "autogluon.tabular[lightgbm,catboost,xgboost]==1.4.0"
+LEAST_SECONDS = 30.0
 QUICK = ("wine", "diabetes", "titanic", "sentences", "digits", "passengers")
 
 
-def run(name: str) -> dict[str, Any]:
+def run(name: str, peer: bool) -> dict[str, Any]:
     import flambeau as fb
     from flambeau.objectives.names import higher_is_better
 
@@ -181,27 +190,74 @@ def run(name: str) -> dict[str, Any]:
                 "figure": mine["metrics"][metric], "difference": turned * difference["value"], "low": low, "high": high,
                 "wins": ours if low > 0 else "rival" if high < 0 else "tie",
             }  # fmt: skip
+        if peer:
+            found["autogluon"] = beside_autogluon(data, metric, spent, folder)
         return found
+
+
+def autogluon() -> Path:
+    """The Python of an environment with AutoGluon."""
+    folder: Path = _data.cache() / "autogluon"
+    python = folder / "bin" / "python"
+    if not (folder / "installed").exists():
+        venv.create(folder, with_pip=True, clear=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", AUTOGLUON], check=True)
+        (folder / "installed").touch()
+    return python
+
+
+def beside_autogluon(data: Any, metric: str, seconds: float, folder: Path) -> dict[str, Any]:
+    """{figure, best}: AutoGluon's on the test rows."""
+    import numpy as np
+    import polars as pl
+
+    columns = {name: data.columns[name] for name in (*data.inputs, data.target)}
+    frame = pl.DataFrame({name: pl.Series(name, list(values), strict=False) for name, values in columns.items()})
+    held_out = np.zeros(len(data), bool)
+    held_out[data.rows(data.evaluation_split)] = True
+    for name, rows in (("train", ~held_out), ("test", held_out)):
+        frame.filter(pl.Series(rows)).write_csv(folder / f"{name}.csv")
+    command = [autogluon(), Path(__file__).with_name("_autogluon_peer.py"), folder / "train.csv", folder / "test.csv",
+               data.target, metric, str(max(seconds, LEAST_SECONDS))]  # fmt: skip
+    done = subprocess.run([*map(str, command)], check=True, capture_output=True, text=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    answers, truth = found["answers"], found["truth"]
+    right = np.mean([str(a) == str(t) for a, t in zip(answers, truth, strict=True)])
+    error = None if metric == "accuracy" else float(np.sqrt(np.mean((np.array(answers) - np.array(truth)) ** 2)))
+    return {"figure": float(right) if error is None else error, "best": found["best"]}
 
 
 def told(one: dict[str, Any]) -> str:
     return f"{one['difference']:+.4f} ({one['low']:+.4f} to {one['high']:+.4f})"
 
 
+def ranked(metric: str, ours: float, theirs: float) -> float:
+    """Our rank of two: 1, 2, or 1.5 where both are alike."""
+    from flambeau.objectives.names import higher_is_better
+
+    if math.isclose(ours, theirs, rel_tol=1e-6):
+        return 1.5
+    return 1.0 if (ours > theirs) == higher_is_better(metric) else 2.0
+
+
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--only", default="", help="sets with commas between: " + ", ".join(SETS))
     arguments.add_argument("--quick", action="store_true", help=f"small ones: {', '.join(QUICK)}")
+    arguments.add_argument("--autogluon", action="store_true", help="the tables, with AutoGluon beside them")
     arguments.add_argument("--json", action="store_true", help="a line of JSON in place of the table")
     options = arguments.parse_args()
-    names = options.only.split(",") if options.only else [*(QUICK if options.quick else SETS)]
+    sets = TABLES if options.autogluon else QUICK if options.quick else SETS
+    names = options.only.split(",") if options.only else [*sets]
     found = {}
     for name in names:
-        found[name] = one = run(name)
+        found[name] = one = run(name, options.autogluon)
         auto, network = one["auto_beside"], one["network_beside"]
         print(f"{name}: auto ({one['winner']}) {auto['figure']:.4f}, {one['network']} {network['figure']:.4f}, "
               f"{one['rival']} {one['theirs']:.4f} ({one['metric']}): {auto['wins']}; {network['wins']}",
               file=sys.stderr, flush=True)  # fmt: skip
+        if peer := one.get("autogluon"):
+            print(f"{name}: autogluon ({peer['best']}) {peer['figure']:.4f}", file=sys.stderr, flush=True)
     if options.json:
         print(json.dumps(found))
     else:
@@ -215,6 +271,11 @@ def main() -> int:
                 told(network), network["wins"], f"{f['seconds']:.0f}",
             ])  # fmt: skip
         print(table(rows))
+    if options.autogluon:
+        ranks = {name: ranked(one["metric"], one["auto_beside"]["figure"], one["autogluon"]["figure"])
+                 for name, one in found.items()}  # fmt: skip
+        mean = sum(ranks.values()) / len(ranks)
+        print(verdict(mean <= 1.5, f"mean rank not above AutoGluon's: {mean:.2f} against {3 - mean:.2f}"))
     lost = [name for name, one in found.items() if one["auto_beside"]["wins"] == "rival"]
     print(verdict(not lost, f"never below its rival by more than the interval{': ' + ', '.join(lost) if lost else ''}"))
     return 1 if lost else 0
