@@ -201,7 +201,7 @@ def autogluon() -> Path:
     python = folder / "bin" / "python"
     if not (folder / "installed").exists():
         venv.create(folder, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", AUTOGLUON], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", AUTOGLUON, "typing-extensions"], check=True)
         (folder / "installed").touch()
     return python
 
@@ -219,7 +219,7 @@ def beside_autogluon(data: Any, metric: str, seconds: float, folder: Path) -> di
         frame.filter(pl.Series(rows)).write_csv(folder / f"{name}.csv")
     command = [autogluon(), Path(__file__).with_name("_autogluon_peer.py"), folder / "train.csv", folder / "test.csv",
                data.target, metric, str(max(seconds, LEAST_SECONDS))]  # fmt: skip
-    done = subprocess.run([*map(str, command)], check=True, capture_output=True, text=True)
+    done = subprocess.run([*map(str, command)], check=True, stdout=subprocess.PIPE, text=True)
     found = json.loads(done.stdout.splitlines()[-1])
     answers, truth = found["answers"], found["truth"]
     right = np.mean([str(a) == str(t) for a, t in zip(answers, truth, strict=True)])
