@@ -19,7 +19,7 @@ extras: $(VENV)/.tools
 
 # the site, English and 简体中文, into site/; a link that leads nowhere ends it
 docs: $(VENV)/.tools
-	$(BIN)/python docs/build.py site
+	$(BIN)/python docs/build.py site $(PLAIN)
 
 lint: $(VENV)/.tools
 	$(BIN)/ruff check .

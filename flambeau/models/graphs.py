@@ -41,8 +41,15 @@ def whole_layers() -> Iterator[None]:
     from torch.export._patches import _register_rnn_while_loop_decomposition as replaced
 
     lstm, gru = recurrent_operations()
-    with replaced(torch.ops.aten.lstm.input, lstm), replaced(torch.ops.aten.gru.input, gru):
-        yield
+    layers = torch.ops.aten.lstm.input, torch.ops.aten.gru.input
+    try:
+        with replaced(layers[0], lstm), replaced(layers[1], gru):
+            for layer in layers:
+                layer._dispatch_cache.clear()  # of what it was before
+            yield
+    finally:
+        for layer in layers:
+            layer._dispatch_cache.clear()  # else a compiler that comes later finds what nothing runs
 
 
 @cache
