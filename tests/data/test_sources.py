@@ -232,7 +232,7 @@ def test_what_is_wrong_with_a_table_is_told_in_a_line(table: polars.DataFrame, t
         (lambda: Dataset.from_table(tmp_path / "none.csv"), "no column of .*none.csv looks like .* known: a, b"),
         (lambda: Dataset.from_table(tmp_path / "empty.csv"), "empty.csv: the file is empty"),
         (lambda: Dataset.from_table(tmp_path / "no.parquet"), "no.parquet: the table cannot be read"),
-        (lambda: Dataset.from_table(tmp_path / "no.jsonl"), "no.jsonl: the table cannot be read"),
+        (lambda: Dataset.from_table(tmp_path / "no.jsonl"), "no.jsonl: line 1 is not JSON"),
         (lambda: Dataset.from_table(tmp_path / "pictures" / "a.xlsx"), "there is no such file"),
         (lambda: Dataset.from_table(file, split="given"), "there is no column 'split'; expected one with train, valid"),
         (lambda: Dataset.from_table(file, split=Split("time", by="wirter")), "did you mean 'writer'"),

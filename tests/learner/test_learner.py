@@ -505,7 +505,7 @@ def test_memory_that_ends_with_texts_is_gone_round_and_the_tokens_that_fit_are_k
     assert told.startswith("a batch of 2048 tokens does not fit")
     tokens, accumulate = map(int, re.findall(r"--set max_tokens=(\d+) --set accumulate=(\d+)", told)[0])
     assert tokens < 2048 <= tokens * accumulate
-    followed = learner(data, Narrow(300), tokens=tokens, accumulate=accumulate)
+    followed = learner(data, Narrow(300), max_tokens=tokens, accumulate=accumulate)
     followed.fit(check=False)
     assert followed.trainer is not None and not followed.trainer.notes
 
