@@ -201,7 +201,7 @@ def test_only_what_a_model_sees_has_a_length() -> None:
 
 
 def learner(tmp_path: Path, run: Any = False, stop: Stop | None = None, **settings: Any) -> fb.Learner:
-    given = {"epochs": 2, "learning_rate": 0.05, "batch_size": 16, "tokens": 400, "keep": "last", **settings}
+    given = {"epochs": 2, "learning_rate": 0.05, "batch_size": 16, "max_tokens": 400, "keep": "last", **settings}
     return fb.Learner(
         dataset(), Bag(), run=run, quiet=True, cache=tmp_path / "cache", techniques=[stop or Stop()], **given
     )
@@ -253,7 +253,7 @@ def test_every_row_is_trained_on_in_every_epoch_however_many_batches_it_takes(tm
     rows = Rows()
     trained = fb.Learner(
         dataset(split="none"), Bag(), run=False, quiet=True, cache=tmp_path, techniques=[rows], epochs=6, batch_size=3,
-        tokens=60,
+        max_tokens=60,
     )  # fmt: skip
     trained.build()
     source = trained.feed.sources["train"]

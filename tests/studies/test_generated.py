@@ -103,7 +103,7 @@ def test_runs_that_generate_are_compared_by_what_was_measured_of_them(flambeau: 
         ("compare vae autoencoder", "flambeau evaluate measures each run alone"),
         ("interpolate autoencoder --seed 1 --seed 2 --out way.png", "makes nothing new"),
         ("generate vae --out vae", "vae is a run"),
-        ("evaluate vae digits --target label", "trained without a target"),
+        ("evaluate vae digits --target label", "target is for tables"),
         ("predict vae digits --draw --out drawn", "--draw is for boxes and masks, and this run tells nothing"),
         ("evaluate vae --features none.pth", "no such weights file"),
     ],
