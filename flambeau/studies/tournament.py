@@ -113,6 +113,8 @@ def entrants(learner: Learner) -> Entrants:
     inputs, output = feed.dataset.inputs, task_of(feed.dataset.fields[data.target]).output_spec
     if PRESENT in inputs:
         return Entrants({}, [], "some rows lack one of the inputs, which only a network takes")
+    if len(inputs) > 1 and all(feed.dataset.fields[name].kind == "text" for name in inputs):
+        return Entrants({}, [], "texts are compared, and one of them alone says little")
     simple, large = dict[str, Entrant](), False
     for number, name in enumerate(inputs):
         field = feed.dataset.fields[name]
