@@ -55,7 +55,7 @@ def build(context: Path, root: Path, arguments: dict[str, str]) -> Image:
         root: a folder that does not exist.
         arguments: of its ARGs.
     """
-    python = _python(root.with_name("python"))
+    python = _python(root.with_name(f"{root.name}-python"))
     allowed = [line[1:] for line in (context / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     image, name, stages, given = Image(root), "", dict[str, Path](), dict[str, str]()
     for word, rest in _instructions((context / "Dockerfile").read_text()):
