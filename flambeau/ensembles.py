@@ -67,7 +67,7 @@ def ensemble(
             found = "an ensemble cannot be a member of another" if run.members else "the run is unfinished"
             raise RunError(found, where=run.path, fix="give its members" if run.members else "finish it first")
     if weights is not None and (how != "weighted" or len(weights) != len(members) or not math.isclose(sum(weights), 1)):
-        raise UsageError(f"the weights {[*weights]} do not fit", 
+        raise UsageError(f"the weights {[*weights]} do not fit",
                          expected=f"how='weighted', {len(members)} of them, a sum of 1")  # fmt: skip
     leaves = Run.free("ensemble") if out is None else Run(out)
     if leaves.path.exists() and any(leaves.path.iterdir()):

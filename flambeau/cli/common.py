@@ -38,7 +38,7 @@ def _run(said: str) -> Path:
 
 RunPath = Annotated[
     Path,
-    typer.Argument(help="A run folder, such as runs/photos; or one at hf://, s3:// or gs://.", parser=_run,
+    typer.Argument(help="A run folder, such as runs/photos; or one at hf://, s3://, gs:// or az://.", parser=_run,
                    show_default=False),
 ]  # fmt: skip
 DataPath = Annotated[

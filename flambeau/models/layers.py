@@ -58,8 +58,8 @@ def conv_norm(before: int, after: int, stride: int = 1) -> nn.Sequential:
 
 
 class RMSNorm(nn.RMSNorm):
-    """torch's, of vectors (…, width); in a training on a processor in half of its time, which is several passes over
-    its input there (`benchmarks/language_model.py`). Zhang & Sennrich 2019, arXiv:1910.07467."""
+    """torch's, of vectors (…, width); in a training on a processor in two thirds of its time, which is several passes
+    over its input there (`benchmarks/attention.py`). Zhang & Sennrich 2019, arXiv:1910.07467."""
 
     def forward(self, x: Tensor) -> Tensor:
         fused = x.requires_grad and x.device.type == "cpu" and x.dtype == torch.float32
@@ -93,9 +93,9 @@ class _Scaled(torch.autograd.Function):
 def attended(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, dropout_p: float = 0.0, causal: bool = False
 ) -> Tensor:
-    """`F.scaled_dot_product_attention`; but a training in bf16 on a processor computes short texts by matrices: they
-    cost it a half to a fifth of what the backward pass of torch's own kernel does there
-    (`benchmarks/language_model.py`).
+    """`F.scaled_dot_product_attention`; but a training in bf16 on a processor computes short texts by matrices, which
+    takes a sixth to a half of the time up to 256 tokens: the backward pass of torch's own kernel is slow there
+    (`benchmarks/attention.py`).
 
     Args:
         query: (B, H, T, d).

@@ -55,7 +55,7 @@ KIND, CANDIDATES, FOLDED, BLEND, NETWORK = "tournament", "candidates", "folds", 
 USUAL = {"number", "category", "date", "text", "audio", "history", "image"}
 """Kinds of inputs on which simple models are strong, and cheap beside a network."""
 MOST_PICTURES = 5_000
-"""Beyond which a network is the better one, and the others are slow."""
+"""Of more of them a network is taken to be the better one."""
 FOLDS, FEW = 4, 500
 """How many folds there are, and the most rows that are dealt into them."""
 MOST_PIXELS = 8_000_000
