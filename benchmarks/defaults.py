@@ -91,6 +91,32 @@ def sentences(folder: Path) -> Any:
     return fb.Dataset.from_table(path, inputs=["text"], split=fb.Split("stratified", **SPLIT))
 
 
+def reviews(folder: Path) -> Any:
+    from realdata.texts import chinese_reviews
+
+    import flambeau as fb
+
+    found = chinese_reviews()
+    every = max(1, len(found.texts) // 3000)
+    columns = {"text": [*found.texts[::every]], "label": [f"class {label}" for label in found.labels[::every]]}
+    return fb.Dataset(columns, target="label", split=fb.Split("stratified", **SPLIT))
+
+
+def fashion(folder: Path) -> Any:
+    import flambeau as fb
+
+    return fb.Dataset.from_folder(_data.cached_fashion_mnist(3000, 2000))
+
+
+def diamonds(folder: Path) -> Any:
+    from realdata.tables import r_frame
+
+    import flambeau as fb
+
+    r_frame("diamonds").gather_every(11).write_csv(folder / "diamonds.csv")
+    return fb.Dataset.from_table(folder / "diamonds.csv", target="price", split=fb.Split("random", **SPLIT))
+
+
 def bbc(folder: Path) -> Any:
     from realdata.texts import bbc_news
 
@@ -143,18 +169,21 @@ SETS: dict[str, Callable[[Path], Any]] = {
     "diabetes": of_sklearn("diabetes"),
     "boston": of_r("boston", "medv", "random"),
     "titanic": of_r("titanic", "survived", "stratified"),
+    "diamonds": diamonds,
     "sentences": sentences,
     "bbc": bbc,
+    "reviews": reviews,
     "spoken": spoken,
     "samples": samples,
     "digits": digits,
     "mnist5k": mnist5k,
+    "fashion": fashion,
     "gunpoint": outlines("GunPoint"),
     "italypower": outlines("ItalyPowerDemand"),
     "arrowhead": outlines("ArrowHead"),
     "passengers": passengers,
 }
-TABLES = ("wine", "cancer", "diabetes", "boston", "titanic")
+TABLES = ("wine", "cancer", "diabetes", "boston", "titanic", "diamonds")
 AUTOGLUON = "autogluon.tabular[lightgbm,catboost,xgboost]==1.4.0"
 LEAST_SECONDS = 30.0
 QUICK = ("wine", "diabetes", "titanic", "sentences", "digits", "passengers")

@@ -150,7 +150,7 @@ def command(
     Example: `flambeau train photos/ --processes 2`
     """
     began = perf_counter()
-    from flambeau.studies import KIND, is_usual, within
+    from flambeau.studies import KIND, in_a_sitting, is_usual, within
 
     if budget is not None and (processes not in (None, 1) or ray):
         raise UsageError("a budget is planned by one process", fix="find the epochs with one, by --dry-run")
@@ -170,6 +170,8 @@ def command(
             return
         if budget is not None:
             learner = within(learner, budget, began)
+        elif alone and not dry_run:
+            learner = in_a_sitting(learner)
         if dry_run:
             if learner.data is not None:
                 from flambeau.learner import choices

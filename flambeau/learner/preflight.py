@@ -340,18 +340,23 @@ def examine_own(learner: Learner, checked: bool, source: Source | None) -> None:
 
 
 def _tell_time(learner: Learner, batch: Batch, source: Source) -> None:
-    """By the time of a forward pass, and twice as much for the gradients. The first one of all is slower: another is
-    made where it says that the training is long."""
-    epochs, batches = learner.recipe.training.epochs or 1, source.count(0)
-    passes = 3 * epochs * batches
-    if learner.tried_for * passes < TOLD_FROM:
-        return
-    with isolated(0):
-        seconds = timed(learner.objective, learner.engine, batch)[1] * passes
+    """Says how long a training takes, if minutes."""
+    seconds = seconds_of_training(learner, batch, source, TOLD_FROM)
     if seconds >= TOLD_FROM:
+        epochs, batches = learner.recipe.training.epochs or 1, source.count(0)
         several = f"{epochs} epoch{'s' * (epochs > 1)} of {batches:,} batches"
         learner.reporter.say(f"{several} take about {round(seconds / 60):,} min, by the time of one batch; to be done "
                              "sooner: --budget 5m")  # fmt: skip
+
+
+def seconds_of_training(learner: Learner, batch: Batch, source: Source, least: float) -> float:
+    """What the training of a built learner takes, about: by the time of a forward pass, and twice as much for the
+    gradients. The first one of all is slower: another is made where it says that the training takes `least`."""
+    passes = 3 * (learner.recipe.training.epochs or 1) * source.count(0)
+    if learner.tried_for * passes < least:
+        return learner.tried_for * passes
+    with isolated(0):
+        return timed(learner.objective, learner.engine, batch)[1] * passes
 
 
 def examine(learner: Learner) -> list[Finding]:

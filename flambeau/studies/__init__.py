@@ -2,7 +2,7 @@
 
 from flambeau.studies.attacks import attack
 from flambeau.studies.base import Study, variant
-from flambeau.studies.budget import within
+from flambeau.studies.budget import in_a_sitting, within
 from flambeau.studies.comparison import Comparison, compare
 from flambeau.studies.corrupted import stress
 from flambeau.studies.folds import CrossValidation, cross_validate
@@ -12,5 +12,6 @@ from flambeau.studies.variants import ablate, compare_settings
 
 __all__ = [
     "KIND", "Comparison", "CrossValidation", "Study", "ablate", "asked_in", "attack", "compare", "compare_settings",
-    "cross_validate", "is_usual", "planned", "resumed", "stress", "tournament", "tune", "variant", "within",
+    "cross_validate", "in_a_sitting", "is_usual", "planned", "resumed", "stress", "tournament", "tune", "variant",
+    "within",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from typing import Any
 from torch import Tensor
 
 from flambeau.baselines import LIMIT
-from flambeau.core.errors import UsageError
-from flambeau.core.reporter import QUIET
+from flambeau.core.errors import FlambeauError, UsageError
+from flambeau.core.reporter import QUIET, Reporter
 from flambeau.learner import Learner
 from flambeau.learner.feeds import FieldFeed
 from flambeau.learner.plan import Decision
+from flambeau.learner.preflight import seconds_of_training
 from flambeau.models import FittedModel
 from flambeau.models.auto import CHEAPER
 from flambeau.objectives import Objective
@@ -38,6 +39,8 @@ RESERVE = 0.05  # for the report, and what else comes at the end
 MOST = 3  # times the epochs that would be chosen without a budget: more would hardly help
 LEAST = 1 / 3  # of them, below which something cheaper is looked for
 SMALLEST = 16  # pixels a side
+SITTING, MANY = "15m", 1000
+"""The time that a training takes on a processor where nothing is said of its epochs; rows, of fewer it takes less."""
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -140,7 +143,42 @@ def cost_of(learner: Learner, seconds: float) -> Cost:
     return Cost(step, measured * share, max(0.0, ended - marks[-1] - measured), steps)
 
 
-def within(learner: Learner, budget: str | float, began: float | None = None) -> Learner:
+class Bars(Reporter):
+    """Shows progress, and says nothing."""
+
+    def say(self, text: str, style: str | None = None) -> None:
+        pass
+
+
+def in_a_sitting(learner: Learner) -> Learner:
+    """The learner itself; or, where it would train for more than `SITTING` on a processor and its epochs are left
+    open, one that is planned to be done in that time, and what it leaves out is said. One of which a single epoch takes
+    longer stays as it is."""
+    data, recipe = learner.data, learner.recipe
+    if data is None or recipe.own_parts or recipe.training.epochs is not None or len(data) < MANY:
+        return learner
+    try:
+        probe = _built(learner, {}, Bars(learner.reporter.quiet))
+        batch, usual = probe.first_batch, probe.recipe.training.epochs
+        if batch is None or probe._frozen or probe.engine.device.type != "cpu" or probe.processes.count > 1:
+            return learner
+        if isinstance(probe.objective.model, FittedModel):
+            return learner
+        seconds = seconds_of_training(probe, batch, probe.feed.training, seconds_of(SITTING))
+        if seconds <= seconds_of(SITTING):
+            return learner
+        planned = within(learner, SITTING, most=1)
+    except FlambeauError:  # a training tells what is wrong, in its own order
+        return learner
+    whole = f"{usual} epochs would take about {round(seconds / 60)} min: for all of them --epochs {usual}"
+    learner.reporter.say(f"{whole}; within {SITTING} fit {planned.recipe.training.epochs}")
+    planned.decided = tuple(
+        replace(one, why=f"{one.why}; {whole}") if one.name == "training.epochs" else one for one in planned.decided
+    )
+    return planned
+
+
+def within(learner: Learner, budget: str | float, began: float | None = None, most: float = MOST) -> Learner:
     """A learner as another one that is not built yet, planned to be done in a time, its preparation included: with so
     many epochs as fit, or where these are too few with a larger batch, smaller pictures or a cheaper model, as far as
     none of these was asked for. What is decided is among the plan's decisions, with its reason. It is meant to
@@ -148,6 +186,7 @@ def within(learner: Learner, budget: str | float, began: float | None = None) ->
 
     Args:
         began: when the time began, as `time.perf_counter` has it; now, if not given.
+        most: times the usual epochs, at most.
 
     Raises:
         UsageError: the time is none, or not one epoch fits. DataError, ModelError: as `Learner.build`.
@@ -181,12 +220,12 @@ def within(learner: Learner, budget: str | float, began: float | None = None) ->
     if fits < (asked or 1):
         many = f"{asked} epochs do" if asked else "one epoch does"
         raise UsageError(f"{many} not fit into {budget}: {each}", fix="give more time, fewer rows or a smaller model")
-    epochs = asked or min(fits, MOST * usual)
+    epochs = asked or min(fits, round(most * usual))
     why = f"else fewer epochs would fit into {budget}"
     decided = [Decision(name, value, why) for name, value in tried]
     if not asked:
         why = (
-            f"{MOST} times the usual {usual}, of {fits} that fit" if epochs < fits else f"as many as fit into {budget}"
+            f"{most} times the usual {usual}, of {fits} that fit" if epochs < fits else f"as many as fit into {budget}"
         )
         decided.append(Decision("training.epochs", epochs, f"{why}: {each}"))
     if learner.recipe.baseline and limit < LIMIT:
@@ -206,9 +245,9 @@ def _seconds_of_rivals(learner: Learner, limit: float) -> float:
     return time.perf_counter() - began
 
 
-def _built(learner: Learner, settings: dict[str, Any]) -> Learner:
+def _built(learner: Learner, settings: dict[str, Any], reporter: Reporter = QUIET) -> Learner:
     probe = variant(learner, settings, False)
-    probe.reporter = QUIET
+    probe.reporter = reporter
     return probe.build()
 
 

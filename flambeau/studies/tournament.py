@@ -44,7 +44,7 @@ from flambeau.recipe import ModelChoice, ObjectiveChoice, Recipe
 from flambeau.report.parts import duration
 from flambeau.run import Run
 from flambeau.studies.base import Study, variant
-from flambeau.studies.budget import seconds_of, within
+from flambeau.studies.budget import in_a_sitting, seconds_of, within
 from flambeau.studies.rows import Answers, answers
 from flambeau.studies.selection import Selection, select
 from flambeau.techniques import TECHNIQUES, name_of
@@ -336,8 +336,9 @@ class _Held:
         run, left = self.study.run(f"{CANDIDATES}/{NETWORK}"), self._left()
         if (run.path / "recipe.yaml").exists():
             recipe = run.recipe  # as it was planned
-        elif left is not None:
-            planned = within(variant(self.learner, {"baseline": False}, run.path), left / (1 + len(self.folds)))
+        else:
+            beside = variant(self.learner, {"baseline": False}, run.path)
+            planned = in_a_sitting(beside) if left is None else within(beside, left / (1 + len(self.folds)))
             recipe, decided = planned.recipe, planned.decided
         run = self._trained(f"{CANDIDATES}/{NETWORK}", recipe, self.data, self.learner.reporter, decided)
         if self.folds:

@@ -10,7 +10,7 @@ from torch import nn
 import flambeau as fb
 from flambeau.core.errors import UsageError
 from flambeau.studies import budget
-from flambeau.studies.budget import Cost, within
+from flambeau.studies.budget import Cost, in_a_sitting, within
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +109,25 @@ def test_the_command_plans_by_a_budget(flambeau, digits_folder, tmp_path):
     assert "30s" in epochs["why"] or "times the usual" in epochs["why"]
     assert flambeau("train", digits_folder, "--budget", "soon", cwd=tmp_path).told.startswith("'soon' is not a time")
     assert "no such option" in flambeau("find-lr", digits_folder, "--budget", "3m", cwd=tmp_path).told
+
+
+def test_what_would_take_longer_than_a_sitting_is_planned_for_one_and_says_so(data, monkeypatch, capsys):
+    """A step that is said to take ten seconds, and a batch that says so of the training."""
+    monkeypatch.setattr(budget, "MANY", 100)
+    whole = learner(data, model="lenet")
+    assert in_a_sitting(whole) is whole  # seconds, as it is
+
+    monkeypatch.setattr(budget, "seconds_of_training", lambda *_: 4000.0)
+    monkeypatch.setattr(budget, "cost_of", lambda *_: Cost(step=10.0, validation=0.0, saving=0.0, steps=10))
+    asked = fb.Learner(data, model="lenet", run=False, baseline=False)
+    planned = in_a_sitting(asked)
+    assert 1 <= planned.recipe.training.epochs <= 8 and asked.recipe.training.epochs is None
+    (why,) = (one.why for one in planned.decided if one.name == "training.epochs")
+    assert "epochs would take about 67 min: for all of them --epochs" in why
+    said = capsys.readouterr().err
+    assert f"within 15m fit {planned.recipe.training.epochs}" in said
+
+    for left in (learner(data, model="lenet", epochs=30), learner(data, model="ridge")):
+        assert in_a_sitting(left) is left  # what was asked for, and what has no epochs
+    monkeypatch.setattr(budget, "cost_of", lambda *_: Cost(step=1000.0, validation=0.0, saving=0.0, steps=10))
+    assert in_a_sitting(asked) is asked  # no epoch fits
