@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
-from scipy import stats
 from torch import Tensor
 
 from flambeau.fields import Forecast, Views
@@ -63,7 +63,7 @@ class PerSeries:
             {"series": names[i], "mase": float(mase[i]), "mae": float(mae[i]), "steps": int(steps[i])} for i in order
         ]
         mean, n = float(mase.mean()), len(mase)
-        half = float(stats.t.ppf(0.975, n - 1) * mase.std(ddof=1) / n**0.5) if n > 1 else None
+        half = float(scipy.stats.t.ppf(0.975, n - 1) * mase.std(ddof=1) / n**0.5) if n > 1 else None
         interval = None if half is None else [max(mean - half, 0.0), mean + half]
         return {"series": {"mean_mase": mean, "interval": interval, "count": n, "own": bool(self.own[there].all()),
                            "listed": listed}}  # fmt: skip

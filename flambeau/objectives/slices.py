@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
-from scipy import stats
 from torch import Tensor
 
 from flambeau.data.slicing import Slicing
@@ -81,11 +81,13 @@ class BySlice:
             return entry
         if self._shares:
             wrong = round(float(part[1]))  # the chance of so many in a part of this size
-            entry["p"] = float(stats.hypergeom.sf(wrong - 1, round(n + m), wrong + round(float(rest[1])), round(n)))
+            entry["p"] = float(
+                scipy.stats.hypergeom.sf(wrong - 1, round(n + m), wrong + round(float(rest[1])), round(n))
+            )
         elif (spread := error**2 + other_error**2) > 0:
             a, b = (max(count / self.task.neighbours - 1, 1) for count in (n, m))
             free = spread**2 / (error**4 / a + other_error**4 / b)
-            entry["p"] = float(stats.t.sf((mean - other) / math.sqrt(spread), free))
+            entry["p"] = float(scipy.stats.t.sf((mean - other) / math.sqrt(spread), free))
         return entry
 
     @property
@@ -108,7 +110,7 @@ class BySlice:
         elif (independent := n / self.task.neighbours) < 2:
             return None
         else:
-            half = error * float(stats.t.ppf(0.975, independent - 1))
+            half = error * float(scipy.stats.t.ppf(0.975, independent - 1))
             ends = max(mean - half, 0.0), min(mean + half, self.task.greatest_error)
         return sorted(float(self.of_mean(np.asarray(end))) for end in ends)
 

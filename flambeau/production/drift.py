@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
-from scipy.spatial.distance import cdist
+import scipy
 
 from flambeau.core.shapes import Float
 from flambeau.production.statistics import OTHERS, Statistics
@@ -97,7 +96,7 @@ def _of_numbers(name: str, before: np.ndarray, now: np.ndarray, level: float) ->
     ours, theirs = before[np.isfinite(before)], now[np.isfinite(now)]
     distance, p = 0.0, 1.0
     if len(ours) and len(theirs):
-        result = stats.ks_2samp(ours, theirs, method="asymp")
+        result = scipy.stats.ks_2samp(ours, theirs, method="asymp")
         distance, p = float(result.statistic), float(result.pvalue)
     edges = np.unique(np.quantile(ours, np.linspace(0, 1, BINS + 1)[1:-1])) if len(ours) else np.zeros(0)
     counts = [
@@ -106,7 +105,7 @@ def _of_numbers(name: str, before: np.ndarray, now: np.ndarray, level: float) ->
     ]
     index = psi(*counts)
     gaps = [count[-1] / count.sum() for count in counts]
-    missing = stats.fisher_exact([[c[-1], c.sum() - c[-1]] for c in counts]).pvalue if any(gaps) else 1.0
+    missing = scipy.stats.fisher_exact([[c[-1], c.sum() - c[-1]] for c in counts]).pvalue if any(gaps) else 1.0
     alert = (p < level / 2 and distance > DISTANCE) or (missing < level / 2 and abs(gaps[1] - gaps[0]) > DISTANCE)
     told = [_summary(x, gap) for x, gap in zip((ours, theirs), gaps, strict=True)]
     return Drift(name, "ks", min(1.0, 2 * min(p, float(missing))), max(distance, abs(gaps[1] - gaps[0])), index,
@@ -133,7 +132,7 @@ def _of_names(name: str, before: Counter[str | None], now: Counter[str | None], 
                         for of in (before, now)], np.float64)  # fmt: skip
     table = table[:, table.sum(0) > 0]
     index = psi(table[0], table[1])
-    p = float(stats.chi2_contingency(table, lambda_="log-likelihood").pvalue) if table.shape[1] > 1 else 1.0
+    p = float(scipy.stats.chi2_contingency(table, lambda_="log-likelihood").pvalue) if table.shape[1] > 1 else 1.0
     moved = sorted(frequent, key=lambda n: -abs(before[n] / total - now[n] / live))[:3]
     told = [", ".join(f"{'missing' if n is None else n} {of[n] / size:.0%}" for n in moved)
             for of, size in ((before, total), (now, live))]  # fmt: skip
@@ -145,7 +144,7 @@ def mmd(ours: Float[np.ndarray, "N F"], theirs: Float[np.ndarray, "M F"], seed: 
     by chance, by permutations (Gretton et al. 2012, A Kernel Two-Sample Test). The kernel is a Gaussian whose width is
     the median distance. Costs O((N + M)²)."""
     both = np.concatenate((ours, theirs)).astype(np.float64)
-    squares = cdist(both, both, "sqeuclidean")
+    squares = scipy.spatial.distance.cdist(both, both, "sqeuclidean")
     width = float(np.median(squares[squares > 0])) if (squares > 0).any() else 1.0
     kernel = np.exp(-squares / width)
     np.fill_diagonal(kernel, 0)
@@ -171,8 +170,10 @@ def strangeness(ours: Float[np.ndarray, "N F"], theirs: Float[np.ndarray, "M F"]
     [0.0, 1.0]
     """
     k = min(NEAREST, len(ours) - 1)
-    own = np.sort(np.partition(cdist(ours, ours), k, axis=1)[:, k])  # the nearest of all is itself
-    far = np.partition(cdist(theirs, ours), max(k - 1, 0), axis=1)[:, max(k - 1, 0)]
+    own = np.sort(
+        np.partition(scipy.spatial.distance.cdist(ours, ours), k, axis=1)[:, k]
+    )  # the nearest of all is itself
+    far = np.partition(scipy.spatial.distance.cdist(theirs, ours), max(k - 1, 0), axis=1)[:, max(k - 1, 0)]
     return np.asarray(np.searchsorted(own, far, side="left") / len(own))
 
 

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from flambeau.core.errors import DataError, UsageError
 from flambeau.core.reporter import QUIET, Reporter
@@ -102,7 +102,7 @@ def _right(run: Run, predictor: Predictor, rows: Sequence[Logged], notes: list[s
         return told
     value, count = float(np.mean(scores)), len(scores)
     if {*scores} <= {0.0, 1.0}:
-        interval = stats.binomtest(int(sum(scores)), count).proportion_ci(method="wilson")
+        interval = scipy.stats.binomtest(int(sum(scores)), count).proportion_ci(method="wilson")
         low, high = float(interval.low), float(interval.high)
     else:
         wide = 1.96 * float(np.std(scores)) / count**0.5

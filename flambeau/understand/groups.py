@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
-from scipy import stats
 from torch import Tensor
 
 from flambeau.core.arrays import missing
@@ -131,7 +131,7 @@ class Groups:
             numbers = np.asarray([one.get(key, np.nan) for one in known], float)
             ours, theirs = (numbers[side & np.isfinite(numbers)] for side in (inside, ~inside))
             if len(ours) and len(theirs) and np.ptp(numbers[np.isfinite(numbers)]) > 0:
-                u, p = stats.mannwhitneyu(ours, theirs)
+                u, p = scipy.stats.mannwhitneyu(ours, theirs)
                 above = float(u) / (len(ours) * len(theirs))
                 yield {"name": key, "median": float(np.median(ours)), "elsewhere": float(np.median(theirs)),
                        "clear": max(above, 1 - above), "p": float(p)}  # fmt: skip
@@ -158,7 +158,7 @@ def _names(inside: np.ndarray, names: Sequence[set[Any]]) -> Iterator[dict[str, 
     for name, count in sorted(ours.items()):
         share, elsewhere = count / n, (whole[name] - count) / max(total - n, 1)
         if count > 1 and share > 1.5 * elsewhere:
-            p = float(stats.hypergeom.sf(count - 1, total, whole[name], n))
+            p = float(scipy.stats.hypergeom.sf(count - 1, total, whole[name], n))
             yield {"name": name, "share": share, "elsewhere": elsewhere, "p": p}
 
 

@@ -3,7 +3,8 @@
 A server process imports torch and Flambeau once and forks a child for each command; the child runs the command's own
 `main` in its own process group, with its own working folder and output files. Such a child is a process like any
 other: it can be sent signals, killed, limited in memory. Forking is sound because the server never runs a thread:
-importing starts none where OMP_NUM_THREADS and OPENBLAS_NUM_THREADS are 1, and the server checks it.
+importing starts none where OMP_NUM_THREADS and OPENBLAS_NUM_THREADS are 1 and pyarrow's allocator is told so, and the
+server checks it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ PRELOAD = (
     "flambeau.cli.main", "flambeau.learner", "flambeau.evaluation", "flambeau.report", "flambeau.serve",
     "flambeau.check", "flambeau.models.catalog", "tensorboard.summary.writer.event_file_writer",
     "tensorboard.compat.proto.event_pb2", "torch._dynamo", "rich.console", "uvicorn", "fastapi",
+    "flambeau.studies", "flambeau.cli.train", "flambeau.data.sources.opening", "flambeau.predictor", "flambeau.exports",
+    "flambeau.understand", "scipy.stats", "scipy.spatial", "scipy.sparse.csgraph", "sklearn.ensemble",
+    "sklearn.compose", "sklearn.linear_model", "sklearn.decomposition",
 )  # fmt: skip
 PATIENCE = 120.0  # seconds after which a command is taken to hang
 
@@ -139,7 +143,8 @@ class Forkserver:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        single = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "COLUMNS": "200"}
+        single = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "COLUMNS": "200",
+                  "JE_ARROW_MALLOC_CONF": "background_thread:false"}  # fmt: skip
         self._folder = tempfile.TemporaryDirectory(prefix="flambeau-commands-")
         self._count = 0
         self._process = subprocess.Popen(
