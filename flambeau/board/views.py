@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from flambeau.core.printable import duration
 from flambeau.objectives.names import is_share
 from flambeau.report.facts import Facts
 from flambeau.report.markup import fragment
-from flambeau.report.parts import duration, figure, figure_of
+from flambeau.report.parts import figure, figure_of
 from flambeau.report.scale import short
 from flambeau.report.svg import Point, Series, line_chart, percent
 from flambeau.report.words import Words

@@ -46,3 +46,17 @@ def cell(value: Any) -> Any:
     except ValueError:
         return f"'{value}"
     return value
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them.
+
+    >>> duration(0.0213), duration(3.21), duration(75), duration(7500)
+    ('21 ms', '3.2 s', '1 min 15 s', '2 h 05 min')
+    """
+    if 0 < seconds < 0.1:
+        return f"{seconds * 1000:.2g} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -9,14 +9,17 @@ from contextlib import contextmanager
 from typing import Any
 
 from flambeau.core.cell import Output, kernel
-from flambeau.core.printable import printable
+from flambeau.core.printable import duration, printable
+
+FIRST, EVERY = 20.0, 60.0
+"""Seconds after which progress is a first line, and after which another one, where there is no terminal."""
 
 
 class Bar:
     """A progress bar. `update` may be called as often as one likes: it draws at most five times a second.
 
     Attributes:
-        due: when it draws next, on the clock of `time.perf_counter`; never, where there is no terminal.
+        due: when it draws next, on the clock of `time.perf_counter`; never, where nothing is said.
     """
 
     def __init__(self, progress: Any = None, task: Any = None):
@@ -43,6 +46,27 @@ class CellBar(Bar):
         if now >= self.due:
             self.due = now + 0.2
             self._output.bar(id(self), self._what, done, self._total, printable(note))
+
+
+class LineBar(Bar):
+    """Progress as a line now and then: where output goes into a file."""
+
+    def __init__(self, reporter: Reporter, what: str, total: int | None):
+        super().__init__()
+        self._reporter, self._what, self._total = reporter, what, total
+        self._began = time.perf_counter()
+        self.due = self._began + FIRST
+
+    def update(self, done: int, note: str = "") -> None:
+        now = time.perf_counter()
+        if now < self.due:
+            return
+        self.due = now + EVERY
+        of = left = ""
+        if self._total:
+            of = f" of {self._total:,}"
+            left = f", about {duration((now - self._began) / max(1, done) * max(0, self._total - done))} left"
+        self._reporter.say(f"{self._what}: {done:,}{of}{left}{'; ' if note else ''}{note}")
 
 
 class Reporter:
@@ -83,7 +107,8 @@ class Reporter:
 
     @contextmanager
     def bar(self, what: str, total: int | None) -> Iterator[Bar]:
-        """A bar over `total` pieces; drawn on a terminal and in a notebook only, so that log files stay clean."""
+        """A bar over `total` pieces, drawn on a terminal and in a notebook; a line now and then anywhere else, so that
+        log files stay clean."""
         if not self.quiet and (output := self.output) is not None:
             bar = CellBar(output, printable(what), total)
             try:
@@ -92,7 +117,7 @@ class Reporter:
                 output.end(id(bar))
             return
         if self.quiet or not self.console.is_terminal:
-            yield Bar()
+            yield Bar() if self.quiet else LineBar(self, printable(what), total)
             return
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from flambeau.core.printable import duration
 from flambeau.objectives.names import is_share
 from flambeau.report.markup import Markup, fragment, tag
 from flambeau.report.page import document, under_contents
-from flambeau.report.parts import cell, duration, figure, figure_of, grid, note, number, section, table
+from flambeau.report.parts import cell, figure, figure_of, grid, note, number, section, table
 from flambeau.report.scale import short
 from flambeau.report.svg import Series, line_chart, percent
 from flambeau.report.words import Words

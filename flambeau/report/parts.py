@@ -91,17 +91,3 @@ def number(value: float) -> str:
     ('0.1235', '1,234', '12')
     """
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them.
-
-    >>> duration(0.0213), duration(3.21), duration(75), duration(7500)
-    ('21 ms', '3.2 s', '1 min 15 s', '2 h 05 min')
-    """
-    if 0 < seconds < 0.1:
-        return f"{seconds * 1000:.2g} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from itertools import accumulate
 from typing import Any
 
+from flambeau.core.printable import duration
 from flambeau.objectives.names import is_share
 from flambeau.report.markup import Markup, tag
 from flambeau.report.page import document
-from flambeau.report.parts import cell, duration, figure, figure_of, grid, meter, note, section, table
+from flambeau.report.parts import cell, figure, figure_of, grid, meter, note, section, table
 from flambeau.report.scale import short
 from flambeau.report.svg import Series, line_chart, percent
 from flambeau.report.words import Words

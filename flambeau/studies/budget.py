@@ -17,6 +17,7 @@ from torch import Tensor
 
 from flambeau.baselines import LIMIT
 from flambeau.core.errors import FlambeauError, UsageError
+from flambeau.core.printable import duration
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.learner import Learner
 from flambeau.learner.feeds import FieldFeed
@@ -25,7 +26,6 @@ from flambeau.learner.preflight import seconds_of_training
 from flambeau.models import FittedModel
 from flambeau.models.auto import CHEAPER
 from flambeau.objectives import Objective
-from flambeau.report.parts import duration
 from flambeau.studies.base import variant
 from flambeau.techniques import Technique
 from flambeau.training import Source, Trainer

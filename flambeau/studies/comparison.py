@@ -14,6 +14,7 @@ import numpy as np
 
 from flambeau.core.errors import UsageError
 from flambeau.core.files import finite, write_atomic
+from flambeau.core.printable import duration
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.core.signatures import spelled_out
 from flambeau.data.dataset import Dataset
@@ -25,7 +26,7 @@ from flambeau.objectives.intervals import bounded, holm
 from flambeau.objectives.names import higher_is_better
 from flambeau.recipe import Recipe
 from flambeau.report import comparison as page
-from flambeau.report.parts import duration, figure_of
+from flambeau.report.parts import figure_of
 from flambeau.report.words import Words
 from flambeau.run import Run
 from flambeau.studies import paired

@@ -28,6 +28,7 @@ from flambeau.baselines import Baseline, baselines
 from flambeau.core.errors import FlambeauError, MissingExtra, ModelError, RunError, TrainingError, UsageError
 from flambeau.core.files import read_json, write_json
 from flambeau.core.findings import Findings
+from flambeau.core.printable import duration
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data.dataset import Dataset
 from flambeau.data.grouping import PRESENT
@@ -41,7 +42,6 @@ from flambeau.models import InputSpec, auto
 from flambeau.objectives.intervals import Grouped
 from flambeau.objectives.tasks import task_of
 from flambeau.recipe import ModelChoice, ObjectiveChoice, Recipe
-from flambeau.report.parts import duration
 from flambeau.run import Run
 from flambeau.studies.base import Study, variant
 from flambeau.studies.budget import in_a_sitting, seconds_of, within

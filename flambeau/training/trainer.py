@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from flambeau.core.printable import duration
 from flambeau.core.randomness import mix
 from flambeau.core.reporter import QUIET, Bar, Reporter
 from flambeau.data.batch import Batch
@@ -190,7 +191,7 @@ class Trainer:
                 if state.step % settings.log_every == 0:
                     self._log(samples / (now - began))
                 if now >= bar.due:
-                    self._show(bar, samples / (now - began))
+                    self._show(bar, samples / (now - began), (now - began) / (state.step_in_epoch - first) * steps)
                 if interrupts.received is not None:
                     self._save()
                     raise self._stopped(interrupts.received)
@@ -227,12 +228,15 @@ class Trainer:
         self.log.write(self.state.step, epoch=self.state.epoch + 1, loss=loss, learning_rate=self.updates.learning_rate,
                        samples_per_second=round(samples_per_second, 1))  # fmt: skip
 
-    def _show(self, bar: Bar, samples_per_second: float) -> None:
+    def _show(self, bar: Bar, samples_per_second: float, epoch: float) -> None:
+        """Progress, and what is left of all by the seconds of an epoch where that is minutes."""
         self._collect_losses()
         state, monitor = self.state, self.objective.monitor
+        left = epoch * ((self.settings.epochs or 1) - state.epoch - 1)
         loss = f"loss {sum(self.state.recent) / len(self.state.recent):.4f}" if self.state.recent else ""
         best = f" {monitor} {state.metrics[monitor]:.4g}" if monitor in state.metrics else ""
-        bar.update(state.step_in_epoch, f"{loss}{best} {samples_per_second:,.0f}/s")
+        more = f", and {duration(left)} for the other epochs" if left > 60 else ""
+        bar.update(state.step_in_epoch, f"{loss}{best} {samples_per_second:,.0f}/s{more}")
 
     def _end_epoch(self, interrupts: Interrupts) -> None:
         state = self.state

@@ -10,6 +10,7 @@ import pytest
 
 from flambeau.cli import common
 from flambeau.cli.predict import _write_csv
+from flambeau.core import reporter
 from flambeau.core.errors import DataError
 from flambeau.core.files import to_json
 from flambeau.core.printable import cell, printable, printable_json
@@ -64,3 +65,22 @@ def test_a_table_of_predictions_holds_no_formula(tmp_path) -> None:  # type: ign
     read = list(csv.reader(io.StringIO((tmp_path / "out.csv").read_text())))
     assert not any(value.startswith(("=", "+", "-", "@")) for row in read for value in row)
     assert any("'=1+1" in row for row in read)
+
+
+def test_progress_is_lines_where_output_goes_into_a_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(reporter, "EVERY", 0.0)
+    with Reporter().bar("encoding\nphoto", 200) as bar:
+        bar.update(50)
+    assert capsys.readouterr().err == ""  # what is done at once is no line
+    monkeypatch.setattr(reporter, "FIRST", 0.0)
+    with Reporter().bar("encoding\nphoto", 2000) as bar:
+        for done in (500, 1000):
+            bar.update(done, "3/s")
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("encoding\\nphoto: 500 of 2,000, about ") and first.endswith("left; 3/s")
+    assert second.startswith("encoding\\nphoto: 1,000 of 2,000, about ")
+    with Reporter(quiet=True).bar("encoding", 2000) as bar:
+        bar.update(500)
+    assert capsys.readouterr().err == ""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from flambeau.core.printable import duration
 from flambeau.objectives.intervals import unrelated
 from flambeau.objectives.names import higher_is_better, is_share
 from flambeau.report.facts import Facts
 from flambeau.report.markup import Markup, tag
-from flambeau.report.parts import cell, duration, figure_of, note, section, table
+from flambeau.report.parts import cell, figure_of, note, section, table
 from flambeau.report.words import Words
 
 SHOWN = 12

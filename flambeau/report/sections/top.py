@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Any
 
+from flambeau.core.printable import duration
 from flambeau.report.advice import Advice, advise, baseline
 from flambeau.report.facts import Facts
 from flambeau.report.markup import Markup, tag
-from flambeau.report.parts import duration, figure_of, note
+from flambeau.report.parts import figure_of, note
 from flambeau.report.words import Words
 
 MOST_INPUTS = 8
