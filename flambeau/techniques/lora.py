@@ -1,6 +1,6 @@
 """LoRA: Hu et al. 2021, arXiv:2106.09685. Trains a few per cent of the parameters, so that the optimiser's state is
-small. Costs two narrow products for each layer and pass, and saves the gradients of what is frozen. Gain: not measured
-yet.
+small. Costs two narrow products for each layer and pass, and saves the gradients of what is frozen. Gain: SmolLM2
+(135 M) on Jane Austen's novels (300,000 characters, once): from 1.279 to 1.213 bits a character of Emma's end.
 """
 
 from __future__ import annotations

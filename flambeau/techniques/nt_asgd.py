@@ -1,6 +1,7 @@
 """Averaging from when validation stops getting better: NT-ASGD, Merity, Keskar & Socher 2018, arXiv:1708.02182, section
-4. Costs one multiply-add per parameter once it averages, and a second copy of the weights. Gain: not measured yet; it
-wants a learning rate that does not go to zero, `schedule=constant`, and was found with `optimizer=sgd`."""
+4. Costs one multiply-add per parameter once it averages, and a second copy of the weights. Gain: −1.33 ± 1.64
+points on sentences with `schedule=constant`, beside the usual schedule without it; it wants a learning rate that
+does not go to zero, and was found with `optimizer=sgd`."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ CASES: dict[str, Callable[[Path], Written]] = {
     "fusion": fusion, "answers": answers, "vae": made("vae"), "cvae": made("cvae"), "autoencoder": made("autoencoder"),
     "table autoencoder": unmodelled, "gan": made("gan"), "cgan": made("cgan"),
     "cyclegan": made("cyclegan", "objective.width=4"),
-    "diffusion": made("cdiffusion", "objective.width=8", "objective.steps=3"),
+    "diffusion": made("cdiffusion", "objective.width=8", "objective.steps=2"),
     "gpt": language("gpt"), "lstm-lm": language("lstm-lm"), "gru-lm": language("gru-lm"), "ensemble": numbers,
     "faster_rcnn": detector("torchvision:fasterrcnn_mobilenet_v3_large_320_fpn"),
     "ssdlite": detector("torchvision:ssdlite320_mobilenet_v3_large"),
