@@ -70,7 +70,10 @@ def command(
     colour: Annotated[str | None, option("How a model sees pictures: rgb, grey, hsv, lab or ycbcr.")] = None,
     tokens: Annotated[
         str | None,
-        option("What texts are cut into: words, characters, bpe, bytes or hf:FOLDER, as the kind of text has."),
+        option(
+            "What texts are cut into: words, characters, bpe, bytes or hf:FOLDER, as the kind of text has; `shared`: "
+            "of a translation pieces that both languages have in one table."
+        ),
     ] = None,
     run: Annotated[Path | None, option("The folder to leave; under runs/ if not given.")] = None,
     recipe: Annotated[Path | None, option("Settings from a recipe file; its data too, if none is given.")] = None,

@@ -311,17 +311,39 @@ class Dataset:
         rows = self.rows(TRAIN)
         if len(rows) == 0:
             raise DataError("no row is left to train on", fix="check the split")
+        sharing = self._sharing()
         for name, field in self.fields.items():
+            if name in sharing and name != self.target:
+                continue
+            together = next((group for group in (alike, sharing) if name in group), [name])
             try:
-                values = [self.take(n, rows) for n in (alike if name in alike else [name])]
+                values = [self.take(n, rows) for n in together]
                 field.fit(values[0] if len(values) == 1 else list(itertools.chain(*values)))
             except DataError as error:
                 raise DataError(error.found, where=f"column '{name}'", expected=error.expected, fix=error.fix) from None
+        for name in sharing:
+            if name != self.target:
+                self.fields[name].share(self.fields[self.target or ""])
         if self.target is not None and self.inputs:
             self.fields[self.target].reads(self.fields[self.inputs[0]])
         leader, followers = following(self.fields, self.inputs, self.target)
         for name in followers:
             self.fields[name].beside(self.fields[leader or ""])
+
+    def _sharing(self) -> list[str]:
+        """Columns whose texts are cut into the same pieces, the target among them; none where none say so.
+
+        Raises:
+            UsageError: one says so alone, or none of them is written.
+        """
+        sharing = [name for name, field in self.fields.items() if field.shares]
+        if sharing and (len(sharing) == 1 or self.target not in sharing):
+            raise UsageError(
+                f"tokens=shared is said of {' and '.join(sharing)} alone",
+                expected="a text that is read and one that is written, which share their pieces",
+                fix="use bpe, or say it of both: --tokens shared",
+            )
+        return sharing
 
     def folds(
         self, count: int | None = None, *, by: str | None = None, seed: int = 0, method: str = "auto",

@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 from flambeau.core.errors import RunError, UsageError, first_line
 from flambeau.core.files import disk_full_named
 from flambeau.core.reporter import QUIET, Reporter
-from flambeau.data.clouds import store_of
+from flambeau.data.clouds import PACKAGES, store_of
 from flambeau.data.sources.archives import SUFFIXES, is_archive, unpack
 from flambeau.exports.manifest import digest
 
@@ -41,13 +41,14 @@ class Address:
     """Where an archive of a run lies, and what it must be.
 
     Attributes:
-        place: file://, http://, https://, s3:// or gs://, without the digest.
+        place: file://, http://, https://, or an address in a cloud's store (s3://, gs://, az://, abfs://), without the
+            digest.
         sha256: of the archive, 64 hexadecimal digits.
     """
 
     place: str
     sha256: str
-    SCHEMES: ClassVar[tuple[str, ...]] = ("file", "http", "https", "s3", "gs")
+    SCHEMES: ClassVar[tuple[str, ...]] = ("file", "http", "https", *PACKAGES)
 
     @classmethod
     def of(cls, text: str) -> Address | None:

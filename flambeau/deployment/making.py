@@ -17,6 +17,7 @@ from flambeau.core import plugins
 from flambeau.core.errors import RunError, UsageError, check_known, require
 from flambeau.core.files import disk_full_named
 from flambeau.core.reporter import QUIET, Reporter
+from flambeau.data.clouds import PACKAGES
 from flambeau.deployment import docker
 from flambeau.deployment.fetching import Address
 from flambeau.deployment.package import FROM_TORCH, NEVER, optional, pinned, pins, small_wheel, wheel
@@ -44,8 +45,8 @@ class Wishes:
         replicas: servers that there are at least.
         port: that a server listens at.
         cpus: cores that a server has.
-        model_at: an address (file, https, s3, gs) that a server fetches the model from at its start, which is then not
-            in the image: an archive is written to be put there.
+        model_at: an address (file, https, s3, gs, az) that a server fetches the model from at its start, which is then
+            not in the image: an archive is written to be put there.
         scale_by: what there are more servers by on Kubernetes: `cpu` or `queue`.
         without_torch: an export in the format onnx is served by `flambeau_onnx` alone: predictions and health, no page,
             log or metrics.
@@ -242,8 +243,8 @@ def _plan(
     parts: tuple[str, ...],
 ) -> Plan:  # fmt: skip
     extras: tuple[str, ...] = ("serve", "watch")
-    if address is not None and address.scheme in ("s3", "gs"):
-        extras = (*extras, address.scheme)
+    if address is not None and address.scheme in PACKAGES:
+        extras = (*extras, PACKAGES[address.scheme][1])
     known = {*pins(["flambeau"], extras), *NEVER, *FROM_TORCH}
     own = {*seen["packages"]} if parts else optional() & {*seen["packages"]}  # a plug-in's are any
     more = sorted(own - known)
@@ -321,8 +322,11 @@ def _upload(archive: Path, address: Address) -> str:
     """The command that puts the archive where it is fetched from."""
     place = address.shown
     path = place.removeprefix("file://")
-    return {"s3": f"aws s3 cp {archive} {place}", "gs": f"gcloud storage cp {archive} {place}",
-            "file": f"cp {archive} {path}"}.get(address.scheme, f"put {archive} at {place}")  # fmt: skip
+    box, _, blob = place.partition("://")[2].partition("/")
+    azure = f"az storage blob upload --container-name {box} --name {blob} --file {archive}"
+    known = {"s3": f"aws s3 cp {archive} {place}", "gs": f"gcloud storage cp {archive} {place}", "az": azure,
+             "abfs": azure, "file": f"cp {archive} {path}"}  # fmt: skip
+    return known.get(address.scheme, f"put {archive} at {place}")
 
 
 __all__ = ["Deployment", "Wishes", "deploy"]

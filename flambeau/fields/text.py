@@ -19,13 +19,14 @@ from flambeau.fields.describing import spread
 from flambeau.fields.encoding import Sample
 from flambeau.fields.heat import Heat, Site, each
 from flambeau.fields.language import tokenizers as cutting
+from flambeau.fields.language.alphabets import train_subwords
 from flambeau.fields.language.charsets import read_text
 from flambeau.fields.language.corruptions import TEXTS
 from flambeau.fields.language.crops import SPACES, by_word, crops, marked_words
 from flambeau.fields.language.eda import EDA, chosen
 from flambeau.fields.language.raw_texts import joined_words, text_of, usable
 from flambeau.fields.language.synonyms import find_wordnet, read_synonyms, synonym_table
-from flambeau.fields.language.tokenizers import HF, WORDS
+from flambeau.fields.language.tokenizers import HF, SHARED, WORDS
 from flambeau.fields.language.wordwise import WordByWord, joined, works_by_word
 from flambeau.fields.varied import Varied
 from flambeau.fields.wanted import Wanted
@@ -48,7 +49,8 @@ class Text(Varied, Field):
 
     Args:
         tokens: what a text is cut into: `words`, `chinese` (words, by jieba), `characters`, `bpe` (trained on the
-            training rows), `hf:FOLDER` (a pretrained tokeniser, by folder or hub name), or `auto`, which looks.
+            training rows), `hf:FOLDER` (a pretrained tokeniser, by folder or hub name), `shared` (the pieces of the
+            text that is written for it, which are found in both), or `auto`, which looks.
         lower: whether upper case is made lower. A pretrained tokeniser does as it did when it was trained.
         max_length: tokens of a text that are kept, from its beginning.
         max_vocabulary: different tokens that are kept, the most frequent ones.
@@ -124,6 +126,8 @@ class Text(Varied, Field):
     def suit(cls, column: str, settings: Mapping[str, Any], wanted: Wanted) -> dict[str, tuple[Any, str]]:
         suited = cutting.suit(column, settings, wanted)
         tokens = settings.get("tokens", "auto")
+        if tokens == SHARED and settings.get("lower", True):
+            suited["lower"] = False, "pieces that are written too know upper case"
         if wanted.characters and tokens in ("auto", *WORDS) and settings.get("characters") is None:
             suited["characters"] = wanted.characters, f"{wanted.model} looks at words and characters"
         if wanted.written and tokens == "auto":
@@ -183,7 +187,9 @@ class Text(Varied, Field):
         for derived in ("_tool", "_by_word", "_synonyms", "_no_words"):
             self.__dict__.pop(derived, None)
         assert self.cut is not None
-        if self.cut.startswith(HF):
+        if self.cut == SHARED:
+            self.tokenizer = train_subwords((text for text in map(usable, values) if text), self.max_vocabulary)
+        elif self.cut.startswith(HF):
             self.tokenizer = cutting.pretrained(self.cut.removeprefix(HF))
         elif self.cut == "bpe":
             size = self.max_vocabulary
@@ -197,10 +203,19 @@ class Text(Varied, Field):
             if len(self.vocabulary) < 3 and self.min_count > 1:  # few and short texts: rather rare tokens than none
                 self.vocabulary = cutting.vocabulary_of(counts, most=self.max_vocabulary, min_count=1)
 
+    @property
+    def shares(self) -> bool:
+        return self.tokens == SHARED
+
+    def share(self, written: Any) -> None:
+        for derived in ("_tool", "_by_word", "_synonyms", "_no_words"):
+            self.__dict__.pop(derived, None)
+        self.cut, self.tokenizer = SHARED, written.tokenizer
+
     def tokenise(self, text: str) -> list[str]:
         """The pieces of a text, all of them, as they are looked up in the vocabulary."""
         kind = self.cut or cutting.suited([text])
-        if kind == "bpe" or kind.startswith(HF):
+        if kind in ("bpe", SHARED) or kind.startswith(HF):
             encoded = self._tool.encode(text)
             return [token for part in (encoded, *encoded.overflowing) for token in part.tokens]
         lowered = cutting.plain(text, self.lower)
@@ -290,7 +305,7 @@ class Text(Varied, Field):
         if not self.augmentation.needs_synonyms:
             return None
         if self.tokenizer is not None:
-            fix = "set tokens='words'" if self.cut == "bpe" else "leave synonyms and insertion out"
+            fix = "set tokens='words'" if self.cut in ("bpe", SHARED) else "leave synonyms and insertion out"
             raise UsageError("synonyms are of whole words, and the tokens are pieces", fix=fix)
         source = self.augmentation.dictionary or find_wordnet()
         if source is None:

@@ -23,7 +23,7 @@ from flambeau.fields.describing import spread
 from flambeau.fields.language import tokenizers as cutting
 from flambeau.fields.language.alphabets import Alphabet, Characters, Subwords, end_of, train_subwords
 from flambeau.fields.language.raw_texts import text_of, usable
-from flambeau.fields.language.tokenizers import HF
+from flambeau.fields.language.tokenizers import HF, SHARED
 from flambeau.fields.text import Text
 from flambeau.fields.wanted import Wanted
 
@@ -39,9 +39,10 @@ class TextTarget(Field):
     A character that training did not have is written in its bytes, so that nothing is lost.
 
     Args:
-        tokens: what a text is made of: `characters`; `bpe`, pieces of bytes found in the training rows; `hf:FOLDER`,
-            the pieces of a pretrained tokeniser, by folder or hub name; or `auto`: pieces where `tokenizers` is
-            installed, else characters.
+        tokens: what a text is made of: `characters`; `bpe`, pieces of bytes found in the training rows; `shared`, such
+            pieces found in the texts that are read too, which are cut into them as well; `hf:FOLDER`, the pieces of a
+            pretrained tokeniser, by folder or hub name; or `auto`: pieces where `tokenizers` is installed, else
+            characters.
         max_length: tokens of a text that are learned, from its beginning.
         max_vocabulary: different tokens, at most; pieces are also no more than half as many as the training rows.
     """
@@ -55,7 +56,7 @@ class TextTarget(Field):
 
     def __init__(self, tokens: str = "auto", max_length: int = 256, max_vocabulary: int = 8_000):
         if tokens in ("words", "chinese"):
-            expected = f"auto, characters, bpe, or {HF} and a folder"
+            expected = f"auto, characters, bpe, {SHARED}, or {HF} and a folder"
             raise UsageError(f"a text cannot be put together from {tokens}", expected=expected)
         self.tokens = cutting.check_kind(tokens)
         cutting.check_numbers(max_length=(max_length, 3), max_vocabulary=(max_vocabulary, 300))
@@ -84,7 +85,7 @@ class TextTarget(Field):
         if self.cut == "auto":
             self.cut = "bpe" if find_spec("tokenizers") else "characters"
         self.alphabet, self.tokenizer, self.begin, self.end = "", None, 0, 0
-        if self.cut == "bpe":
+        if self.cut in ("bpe", SHARED):
             pieces = max(FEWEST_PIECES, len(texts) // ROWS_A_PIECE)
             self.tokenizer = train_subwords(texts, min(self.max_vocabulary, pieces))
         elif self.cut.startswith(HF):
@@ -95,6 +96,10 @@ class TextTarget(Field):
             counts = Counter(itertools.chain.from_iterable(texts))
             self.alphabet = "".join(sorted(c for c, _ in counts.most_common(self.max_vocabulary - 257)))
         self.longest = max(len(self.encode(text)) for text in texts)
+
+    @property
+    def shares(self) -> bool:
+        return self.tokens == SHARED
 
     @cached_property
     def _codes(self) -> Alphabet:

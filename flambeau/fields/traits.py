@@ -265,6 +265,15 @@ class Traits:
     def reads(self, field: Any) -> None:
         """Takes over what it needs of the first input's field, where it is the target: after all are fitted."""
 
+    @property
+    def shares(self) -> bool:
+        """Whether its texts are cut into pieces that are found in the texts of all columns that say so."""
+        return False
+
+    def share(self, written: Any) -> None:
+        """Is fitted by taking over the pieces that the target's field has found in the texts of both."""
+        raise UsageError(f"values of the kind {self.kind} have no pieces to share")
+
     def example(self) -> Any:
         """A raw value that could be asked about, as plain JSON: the middle of the training rows where it is known."""
         return "base64 …" if self.reads_files else "…"

@@ -135,6 +135,8 @@ class _Planning:
         if choice.name == "auto":
             self.choose_one(fields, together or fields[0].input_kind)
         self.choose_size()
+        if self.target is not None and self.target.shares and "tied" in OWN.options.get(choice.name, ()):
+            self.choose_tied()
         return tuple(self.inputs) if together and compares(self.recipe.model.name) else ()
 
     def may_compare(self) -> bool:
@@ -165,6 +167,13 @@ class _Planning:
         if sizes is not None and not {"size", *sizes.parts} & set(choice.options):
             choice.options["size"], why = sizes.on(self.machine.device)
             self.decide("model.options.size", choice.options["size"], why)
+
+    def choose_tied(self) -> None:
+        """One vector for each token, of whichever text, where nothing is said of it."""
+        options = self.recipe.model.options
+        if "tied" not in options:
+            options["tied"] = True
+            self.decide("model.options.tied", True, "the texts that are read and written share their pieces")
 
     def choose_encoders(self) -> None:
         """A model for each of several inputs."""

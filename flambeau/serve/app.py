@@ -170,7 +170,7 @@ def create_app(
     changing = keys.administered or folder is not None or joined is not None
     if changing or any(service.maker is not None for service in services.values()):
         _add_generate(app, registry)
-    if changing or any(service.writer is not None for service in services.values()):
+    if changing or any(service.writer is not None or service.translates for service in services.values()):
         openai.add_routes(app, registry, limits)
     if keys.administered:
         admin.add_routes(app, whole, refusals)

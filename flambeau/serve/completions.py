@@ -141,13 +141,13 @@ class Answers:
 
     Args:
         name: the model's.
-        field: what tokens mean.
+        field: what tokens mean; None where none are told of.
         logprobs: whether the logarithm of each token's probability is told.
     """
 
     prefix, whole, part = "cmpl", "text_completion", "text_completion"
 
-    def __init__(self, name: str, field: Corpus, logprobs: bool):
+    def __init__(self, name: str, field: Corpus | None, logprobs: bool):
         self.field, self.logprobs = field, logprobs
         self._head = {"id": f"{self.prefix}-{secrets.token_hex(12)}", "created": int(time.time()), "model": name}
 
@@ -174,6 +174,10 @@ class Answers:
         return {"index": index, "text": piece.text, "logprobs": self.logprobs_of([piece], offset),
                 "finish_reason": piece.finished}  # fmt: skip
 
+    def whole_delta(self, told: Told) -> dict[str, Any]:
+        """A text that came at once, as the only piece of a stream."""
+        return self.choice(told)
+
     def logprobs_of(self, pieces: Sequence[Piece], offset: int) -> dict[str, Any] | None:
         """Of each token its text and the logarithm of its probability."""
         if not self.logprobs:
@@ -185,7 +189,12 @@ class Answers:
 
     def name_of(self, piece: Piece) -> str:
         """A token's text."""
-        return self.field.bytes_of([piece.token]).decode("utf-8", "replace")
+        return self.bytes_of(piece).decode("utf-8", "replace")
+
+    def bytes_of(self, piece: Piece) -> bytes:
+        """What a token writes."""
+        assert self.field is not None
+        return self.field.bytes_of([piece.token])
 
 
 class ChatAnswers(Answers):
@@ -206,11 +215,14 @@ class ChatAnswers(Answers):
         return {"index": index, "delta": {"content": piece.text} if piece.text else {},
                 "logprobs": self.logprobs_of([piece], offset), "finish_reason": piece.finished}  # fmt: skip
 
+    def whole_delta(self, told: Told) -> dict[str, Any]:
+        return {"index": told.index, "delta": {"content": told.text}, "logprobs": None, "finish_reason": told.finished}
+
     def logprobs_of(self, pieces: Sequence[Piece], offset: int) -> dict[str, Any] | None:
         if not self.logprobs:
             return None
         return {"content": [{"token": self.name_of(piece), "logprob": piece.logprob, "top_logprobs": [],
-                             "bytes": [*self.field.bytes_of([piece.token])]} for piece in pieces]}  # fmt: skip
+                             "bytes": [*self.bytes_of(piece)]} for piece in pieces]}  # fmt: skip
 
 
 def event(told: Mapping[str, Any]) -> str:

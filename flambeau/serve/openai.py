@@ -1,5 +1,6 @@
 """Texts that go on, by OpenAI's protocol: `/v1/completions` and `/v1/chat/completions` (`/v1/models` lists all models),
-so that its client and whatever speaks as it does work unchanged.
+so that its client and whatever speaks as it does work unchanged. A translation answers with the text that it writes for
+the prompt, or for a chat's last message.
 
 The protocol: https://platform.openai.com/docs/api-reference. `top_k`, `min_p`, `repetition_penalty` and `regex` are
 taken beside what it has, as other open servers do; what changes the answer and is not served is refused by name.
@@ -21,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 from flambeau.core.errors import DataError, FlambeauError, UsageError
 from flambeau.fields import Corpus
 from flambeau.predictor.sampling import Sampling
+from flambeau.serve import translating
 from flambeau.serve.completions import (
     HARMLESS,
     Answers,
@@ -37,6 +39,7 @@ from flambeau.serve.limits import Limits
 from flambeau.serve.problems import Problem
 from flambeau.serve.protocol import json_body, read_json
 from flambeau.serve.registry import Registry
+from flambeau.serve.service import Service
 from flambeau.serve.writing import Texts, Writer
 
 Wanted = Sequence[tuple[Sequence[int], Sampling]]
@@ -51,21 +54,24 @@ class RefusalBody(BaseModel):
 
 
 def add_routes(app: FastAPI, registry: Registry, limits: Limits) -> None:
-    """The two routes, for texts that the writers of some models make go on."""
+    """The two routes, for texts that the writers of some models make go on, and that others translate."""
 
-    def chosen(asked: Asked, request: Request, until: contextlib.ExitStack) -> tuple[str, Writer]:
-        """The name and the writer of the model that is asked for, which stays loaded until then."""
-        names = [name for name, model in registry.models.items() if model.current.service.writer is not None]
+    def writes(service: Service) -> bool:
+        return service.writer is not None or service.translates
+
+    def chosen(asked: Asked, request: Request, until: contextlib.ExitStack) -> tuple[str, Service]:
+        """The name and the service of the model that is asked for, which stays loaded until then."""
+        names = [name for name, model in registry.models.items() if writes(model.current.service)]
         name = asked.model if asked.model is not None else next(iter(names), "")
         version = registry.model(name).choose() if name in names else None
-        if version is None or version.service.writer is None:
+        if version is None or not writes(version.service):
             expected = " or ".join(f"'{one}'" for one in names) or "none: no model here writes texts"
             told = f"the model '{name}' is not served here; expected {expected}"
             raise refused(told, "model", "model_not_found", 404)
         version.enter()
         until.callback(version.leave)
         request.scope["answered_by"] = version
-        return name, version.service.writer
+        return name, version.service
 
     async def parsed(request: Request, shape: type[Asked]) -> Any:
         """Raises Refusal where the body does not fit."""
@@ -145,7 +151,11 @@ def add_routes(app: FastAPI, registry: Registry, limits: Limits) -> None:
     async def completions(request: Request) -> Response:
         asked: CompletionBody = await parsed(request, CompletionBody)
         with contextlib.ExitStack() as until:
-            name, writer = chosen(asked, request, until)
+            name, service = chosen(asked, request, until)
+            if (writer := service.writer) is None:
+                translating.check(asked)
+                texts = translating.texts_of(asked)
+                return await translating.translated(asked, texts, service, Answers(name, None, False), limits)
             prompts = await asyncio.to_thread(tokens_of, writer.field, asked.prompt)
             wanted = prepared(asked, writer, prompts, asked.max_tokens)
             answers = Answers(name, writer.field, asked.logprobs is not None)
@@ -160,7 +170,11 @@ def add_routes(app: FastAPI, registry: Registry, limits: Limits) -> None:
     async def chat(request: Request) -> Response:
         asked: ChatBody = await parsed(request, ChatBody)
         with contextlib.ExitStack() as until:
-            name, writer = chosen(asked, request, until)
+            name, service = chosen(asked, request, until)
+            if (writer := service.writer) is None:
+                translating.check(asked)
+                text = translating.text_of(asked.messages)
+                return await translating.translated(asked, [text], service, ChatAnswers(name, None, False), limits)
             try:
                 prompt = await asyncio.to_thread(writer.field.chat, [message.plain() for message in asked.messages])
             except DataError as error:

@@ -18,6 +18,7 @@ from flambeau.core.errors import DataError, MissingExtra, UsageError
 from flambeau.data.grouping import PRESENT
 from flambeau.fields import Field
 from flambeau.fields.decoding import upright
+from flambeau.objectives import Translation
 from flambeau.predictor import Predictor
 from flambeau.predictor.explaining import PredictorExplaining
 from flambeau.serve import tracing
@@ -83,6 +84,7 @@ class Service:
         self.accepts_files = len(self.fields) == 1 and next(iter(self.fields.values())).reads_files
         self.target = predictor.fields.get(predictor.target or "")
         self.maker, self.writer = Maker.of(predictor), Writer.of(predictor, limits)
+        self.translates = isinstance(predictor.objective, Translation)
         self.ready = False
         self.underway = 0  # inputs that wait or are computed
         self.pace = 0.0  # seconds that an answer takes for each input that is underway when it is asked for

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import shutil
 import socket
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flambeau.core.errors import DataError
+from flambeau.core.errors import DataError, RunError
 from flambeau.data import clouds
+from flambeau.deployment import Address, fetch
 
 pytest.importorskip("adlfs")
 AZURITE = shutil.which("azurite-blob")
@@ -74,3 +78,20 @@ def test_what_is_not_there_is_told(store: Any, tmp_path: Path, address: str) -> 
     with pytest.raises(DataError, match=address):
         clouds.fetched(address, tmp_path)
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_model_that_is_served_is_fetched_from_there(store: Any, tmp_path: Path) -> None:
+    held = io.BytesIO()
+    with tarfile.open(fileobj=held, mode="w:gz") as archive:
+        told = tarfile.TarInfo("small/recipe.yaml")
+        told.size = 4
+        archive.addfile(told, io.BytesIO(b"a: 1"))
+    store.upload_blob("small.tar.gz", held.getvalue())
+    digest = hashlib.sha256(held.getvalue()).hexdigest()
+    address = Address.of(f"az://box/small.tar.gz#sha256={digest}")
+    assert address is not None and address.name == "small"
+    assert [file.name for file in fetch(address, tmp_path).rglob("*.yaml")] == ["recipe.yaml"]
+    other = Address.of(f"az://box/none.tar#sha256={digest}")
+    assert other is not None
+    with pytest.raises(RunError, match="cannot be fetched"):
+        fetch(other, tmp_path)

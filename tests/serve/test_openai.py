@@ -225,3 +225,68 @@ def test_the_page_answers_a_chat_in_chinese(browser: Callable[..., Any], tmp_pat
         wait(page, lambda: page.find_element("id", "status").get_attribute("textContent") == "已写完。")
         assert {one.removeprefix(url) for one in asked(page)} == {"/", "/model", "/v1/chat/completions"}
         assert "chat.completions" in page.find_element("id", "python").get_attribute("textContent")
+
+
+@pytest.fixture(scope="module")
+def translating(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[OpenAI, fb.Predictor]]:
+    from flambeau.objectives import Translation
+
+    path, names = tmp_path_factory.mktemp("pairs") / "pairs.csv", ("zero", "one", "two", "three")
+    rows = [(f"{a} and {b}", f"{b} et {a}") for a in names for b in names]
+    path.write_text("en,fr\n" + "\n".join(map(",".join, rows)), encoding="utf-8")
+    data = fb.Dataset.from_table(path, inputs=["en"], target="fr", fields=Translation.fields_of("fr", ["en"]))
+    small = {"embedding": 24, "hidden_size": 32, "dropout": 0.0}
+    made = fb.Learner(data, model="seq2seq-gru", options=small, fields={"fr": {"tokens": "characters"}}, run=False,
+                      quiet=True)  # fmt: skip
+    made.build()
+    with torch.no_grad():
+        for weights in made.predictor.objective.model.parameters():
+            weights.mul_(3)
+    with (
+        background_server(made.predictor, title="fr") as url,
+        OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
+    ):
+        yield client, made.predictor
+
+
+def test_translations_are_asked_as_texts_that_go_on_are(translating: tuple[OpenAI, fb.Predictor]) -> None:
+    client, predictor = translating
+    texts = ["one and two", "three and zero"]
+    wanted = [answer.label for answer in predictor.predict(texts)]
+    assert all(wanted)
+    whole = client.completions.create(model="fr", prompt=texts, n=2)
+    assert [choice.text for choice in whole.choices] == [wanted[0], wanted[0], wanted[1], wanted[1]]
+    assert {choice.finish_reason for choice in whole.choices} == {"stop"} and whole.usage is not None
+    said: Any = [{"role": "system", "content": "Translate."}, {"role": "user", "content": texts[0]}]
+    told = client.chat.completions.create(model="fr", messages=said, temperature=0)
+    assert told.choices[0].message.content == wanted[0]
+    stream = client.chat.completions.create(
+        model="fr", messages=said, stream=True, stream_options={"include_usage": True}
+    )
+    events = [*stream]
+    assert "".join(e.choices[0].delta.content or "" for e in events if e.choices) == wanted[0]
+    assert events[-1].usage == told.usage and events[-2].choices[0].finish_reason == "stop"
+    field = predictor.fields["fr"]
+    short = client.completions.create(model="fr", prompt=texts[0], max_tokens=1)
+    assert (short.choices[0].text, short.choices[0].finish_reason) == (
+        field.text_of(field.tokens_of(wanted[0])[:1]),
+        "length",
+    )
+    cut = client.completions.create(model="fr", prompt=texts[0], stop=[wanted[0][3]])
+    assert cut.choices[0].text == wanted[0][: wanted[0].index(wanted[0][3])]
+
+
+@pytest.mark.parametrize("settings, param, said", [
+    ({"prompt": [1, 2]}, "prompt", "give the text itself"),
+    ({"prompt": "  "}, "prompt", "no text to translate"),
+    ({"prompt": ["one", ""]}, "prompt", "no text to translate"),
+    ({"temperature": 0.7}, "temperature", "draws nothing"),
+    ({"logprobs": 0}, "logprobs", "no meaning"),
+    ({"extra_body": {"regex": "a+"}}, "regex", "no meaning"),
+])  # fmt: skip
+def test_what_a_translation_cannot_do_is_said(
+    translating: tuple[OpenAI, fb.Predictor], settings: dict[str, Any], param: str, said: str
+) -> None:
+    with pytest.raises(BadRequestError, match=said) as refused:
+        translating[0].completions.create(**{"model": "fr", "prompt": "one and two", **settings})
+    assert refused.value.param == param

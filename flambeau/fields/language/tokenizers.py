@@ -16,7 +16,8 @@ from flambeau_onnx import cutting
 from flambeau_onnx.cutting import WORDS, Cut, characters, plain, words  # noqa: F401  how pieces are cut
 
 PADDING, UNKNOWN = "<pad>", "<unk>"
-KINDS = ("auto", "words", "chinese", "characters", "bpe")
+SHARED = "shared"  # pieces of bytes, found in the texts that are read and in those that are written, in one table
+KINDS = ("auto", "words", "chinese", "characters", "bpe", SHARED)
 HAN = re.compile(r"[\u3400-\u9fff]")
 LETTER = re.compile(r"[^\W\d_]")
 HF = "hf:"  # a pretrained tokeniser: its folder, or its name on the hub
@@ -30,7 +31,7 @@ def suit(column: str, settings: Mapping[str, Any], wanted: Wanted) -> dict[str, 
     """
     tokens = str(settings.get("tokens", "auto"))
     suited: dict[str, tuple[Any, str]] = {}
-    if wanted.words and (tokens == "bpe" or tokens.startswith(HF)):
+    if wanted.words and (tokens in ("bpe", SHARED) or tokens.startswith(HF)):
         raise UsageError(
             f"word vectors need tokens that are words, and {column} is cut into {tokens}",
             fix=f"use --set fields.{column}.tokens=words",

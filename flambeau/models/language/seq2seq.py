@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from flambeau.core.errors import UsageError
 from flambeau.core.shapes import Float, Int64
 from flambeau.fields import Ragged
 
@@ -51,6 +52,19 @@ class Seq2Seq(nn.Module, ABC):
     def forward(self, source: Ragged, tokens: Int64[Tensor, "B T"] | None = None) -> Float[Tensor, "B T V"]:
         """The scores of `taught`; without an answer those of the first token, after token 0."""
         return self.taught(source, source.values.new_zeros(len(source.values), 1) if tokens is None else tokens)[0]
+
+
+def tie(source: nn.Embedding, target: nn.Embedding) -> None:
+    """Makes one table of two: tokens of sources and of answers are the same. Press & Wolf 2017, "Using the output
+    embedding to improve language models", https://arxiv.org/abs/1608.05859.
+
+    Raises:
+        UsageError: they are not as many.
+    """
+    if source.num_embeddings != target.num_embeddings:
+        told = f"tied=true, and sources have {source.num_embeddings:,} tokens, answers {target.num_embeddings:,}"
+        raise UsageError(told, expected="the same tokens of both", fix="cut both into the same: --tokens shared")
+    source.weight = target.weight
 
 
 @torch.no_grad()

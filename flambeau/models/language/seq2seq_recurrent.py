@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from flambeau.core.errors import UsageError
 from flambeau.core.shapes import Bool, Float
 from flambeau.fields import Ragged
-from flambeau.models.language.seq2seq import Reading, Seq2Seq
+from flambeau.models.language.seq2seq import Reading, Seq2Seq, tie
 from flambeau.models.spec import OWN, vocabulary
 from flambeau.models.text.parts import TokenEmbedding
 
@@ -101,6 +101,7 @@ class Seq2SeqRecurrent(Seq2Seq):
         layers: of the encoder and of the decoder.
         attention: `additive`, `dot` or `general`; see `Attention`.
         dropout: probability, on vectors and on what is scored.
+        tied: whether tokens of sources and of answers, which are then the same, have one vector each.
         cell: nn.LSTM or nn.GRU.
 
     Shapes: as of `Seq2Seq`.
@@ -108,7 +109,8 @@ class Seq2SeqRecurrent(Seq2Seq):
 
     def __init__(
         self, vocabulary_size: int, num_outputs: int, embedding: int = 192, hidden_size: int = 256, layers: int = 1,
-        attention: str = "additive", dropout: float = 0.3, cell: type[nn.LSTM] | type[nn.GRU] = nn.LSTM,
+        attention: str = "additive", dropout: float = 0.3, tied: bool = False,
+        cell: type[nn.LSTM] | type[nn.GRU] = nn.LSTM,
     ):  # fmt: skip
         super().__init__()
         if hidden_size % 2:
@@ -118,6 +120,8 @@ class Seq2SeqRecurrent(Seq2Seq):
         self.encoder = cell(embedding, hidden_size // 2, layers, batch_first=True, bidirectional=True, dropout=between)
         self.target = nn.Embedding(num_outputs, embedding)
         nn.init.normal_(self.target.weight, std=0.1)
+        if tied:
+            tie(self.source.table, self.target)
         self.decoder = cell(embedding + hidden_size, hidden_size, layers, batch_first=True, dropout=between)
         self.attend = Attention(hidden_size, attention)
         self.combine = nn.Linear(2 * hidden_size, hidden_size)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from flambeau.core.errors import UsageError
 from flambeau.core.shapes import Bool, Float
 from flambeau.fields import Ragged
-from flambeau.models.language.seq2seq import Reading, Seq2Seq
+from flambeau.models.language.seq2seq import Reading, Seq2Seq, tie
 from flambeau.models.spec import OWN, vocabulary
 from flambeau.models.text.parts import mask_padding
 from flambeau.models.text.transformer import sinusoids
@@ -134,13 +134,15 @@ class Seq2SeqTransformer(Seq2Seq):
         layers: of the encoder and of the decoder.
         heads: of each attention; divides D.
         dropout: probability, in all places.
+        tied: whether tokens of sources and of answers, which are then the same, have one vector each: with the scores
+            one table for all three, as in the paper.
 
     Shapes: as of `Seq2Seq`.
     """
 
     def __init__(
         self, vocabulary_size: int, num_outputs: int, embedding: int = 192, layers: int = 3, heads: int = 4,
-        dropout: float = 0.2,
+        dropout: float = 0.2, tied: bool = False,
     ):  # fmt: skip
         super().__init__()
         if embedding % (2 * heads):
@@ -151,6 +153,8 @@ class Seq2SeqTransformer(Seq2Seq):
         self.target = nn.Embedding(num_outputs, embedding)
         for table in (self.source, self.target):
             nn.init.normal_(table.weight, std=embedding**-0.5)
+        if tied:
+            tie(self.source, self.target)
         self.encoder = nn.ModuleList(EncoderLayer(embedding, heads, dropout) for _ in range(layers))
         self.decoder = nn.ModuleList(DecoderLayer(embedding, heads, dropout) for _ in range(layers))
         self.read, self.norm = nn.LayerNorm(embedding), nn.LayerNorm(embedding)

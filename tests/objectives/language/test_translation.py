@@ -115,3 +115,33 @@ def test_what_does_not_fit_is_told(pairs: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(UsageError, match=told):
             learner(pairs, tmp_path / "none", **settings).build()
+
+
+@pytest.mark.parametrize("model", ["seq2seq-gru", "seq2seq-transformer"])
+def test_two_languages_share_their_pieces_and_a_vector_for_each(model: str, tmp_path: Path) -> None:
+    path = tmp_path / "related.csv"
+    rows = [(f"the film {a} is {b}", f"de film {a} is {b}") for a in WORDS for b in WORDS]
+    path.write_text("en,nl\n" + "\n".join(map(",".join, rows)), encoding="utf-8")
+    data = fb.Dataset.from_table(path, inputs=["en"], target="nl", fields=Translation.fields_of("nl", ["en"]))
+    small = {"embedding": 16, **({"hidden_size": 16} if "gru" in model else {"layers": 1})}
+    recipe = Recipe().with_settings({"model": model, "model.options": small, "epochs": 1, "max_tokens": 512})
+    learner = Learner(data, recipe=recipe, tokens="shared", run=tmp_path / "run", quiet=True)
+    learner.fit(check=False)
+    read, written = learner.data.fields["en"], learner.data.fields["nl"]
+    assert read.tokenizer == written.tokenizer and read.encode("the film").tolist() == written.tokens_of("the film")
+    assert len({*read.encode("the de Film").tolist()} - {*written.tokens_of("the film")}) > 0  # of upper case too
+    predictor = fb.load(tmp_path / "run")
+    network = predictor.objective.model
+    source = getattr(network.source, "table", network.source)
+    assert source.weight is network.target.weight and Run.open(tmp_path / "run").recipe.model.options["tied"] is True
+    assert predictor.predict("the film drei is vier") == learner.predictor.predict("the film drei is vier")
+
+
+def test_pieces_are_shared_by_two_or_by_none(pairs: Path, tmp_path: Path) -> None:
+    for said in ("fields.digits.tokens", "fields.words.tokens"):
+        with pytest.raises(UsageError, match=r"shared is said of \w+ alone.*--tokens shared"):
+            learner(pairs, tmp_path / "run", **{said: "shared"}).fit(check=False)
+    one = learner(pairs, tmp_path / "run")
+    one.recipe.model.options["tied"] = True
+    with pytest.raises(UsageError, match=r"tied=true.*--tokens shared"):
+        one.fit(check=False)
