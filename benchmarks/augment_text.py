@@ -78,11 +78,11 @@ def drawn(place: Path, seed: int) -> Path:
 
     place.mkdir()
     found = uci_sentences()
-    order = np.random.default_rng(seed).permutation(len(found.texts))
-    split = np.full(len(order), "test", dtype=object)
-    split[order[:ROWS]] = "train"
-    split[order[:VALID]] = "valid"
-    frame = pl.DataFrame({"text": list(found.texts), "label": list(found.labels), "split": split.tolist()})
+    first = {" ".join(text.lower().split()): row for row, text in reversed([*enumerate(found.texts)])}
+    order = np.random.default_rng(seed).permutation([*first.values()])  # a copy would be learned and held out
+    split = ["valid"] * VALID + ["train"] * (ROWS - VALID) + ["test"] * (len(order) - ROWS)
+    columns = {"text": [found.texts[row] for row in order], "label": [found.labels[row] for row in order]}
+    frame = pl.DataFrame({**columns, "split": split})
     frame.write_csv(place / "sentences.csv")
     return place / "sentences.csv"
 
