@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -215,3 +216,24 @@ def test_labels_that_have_nothing_to_do_with_the_inputs_are_told_of(shuffled: bo
     assert line is not None and "gradient-boosted trees is better than the most frequent class" in line
     for language, said in (("en", "may have nothing to do with the inputs"), ("zh-CN", "标签可能与输入无关")):
         assert said in report.build(learner.run, language=language)  # type: ignore[arg-type]
+
+
+def test_a_pretrained_network_has_a_linear_model_on_what_it_gave_before(tmp_path: Path) -> None:
+    digits = load_digits()
+    x, y = digits.images / 16, digits.target
+    first = fb.Learner(fb.Dataset.from_arrays(x[:900], y[:900]), "lenet", run=tmp_path / "first", baseline=False,
+                       quiet=True, epochs=4, batch_size=32)  # fmt: skip
+    first.fit(check=False)
+    few = fb.Dataset.from_arrays(x[900:1200], y[900:1200] % 5)  # a head of its own
+    settings: dict[str, Any] = {"pretrained": str(tmp_path / "first"), "epochs": 1, "quiet": True}
+    tuned = fb.Learner(few, "lenet", run=tmp_path / "tuned", **settings)
+    tuned.fit(check=False)
+    name = "a linear model on the pretrained network"
+    kept = fb.Run.open(tmp_path / "tuned").evaluation["baselines"]
+    rivals = {rival["name"]: rival["metrics"]["accuracy"] for rival in kept}
+    assert [*rivals][-1] == name and rivals[name] > 0.8
+    untouched = {rival["name"]: rival["metrics"]["accuracy"] for rival in tuned.baselines()}
+    assert untouched[name] == rivals[name]  # of the weights that the training began with
+    for other in ({"techniques": ["freeze"]}, {"pretrained": False}):
+        held = fb.Learner(few, "lenet", run=False, **settings | other)
+        assert name not in [rival["name"] for rival in held.baselines()]

@@ -28,7 +28,7 @@ from flambeau.baselines.forecasts import naive
 from flambeau.baselines.language import foretold
 from flambeau.baselines.masks import of_pixels
 from flambeau.baselines.pictures import filtered
-from flambeau.baselines.rows import LIMIT, Budget, Rival, Rows
+from flambeau.baselines.rows import LIMIT, Budget, Features, Rival, Rows
 from flambeau.baselines.tags import most_frequent_tags
 from flambeau.baselines.texts import word_by_word
 from flambeau.core.reporter import QUIET, Reporter
@@ -87,7 +87,7 @@ class Baseline:
 def baselines(
     dataset: Dataset, store: Store, train: np.ndarray, held_out: np.ndarray, reporter: Reporter = QUIET, *,
     metric: str = "auto", other: tuple[Dataset, Store] | None = None, limit: float = LIMIT, task: Task | None = None,
-    constant: bool = False,
+    constant: bool = False, pretrained: Features | None = None,
 ) -> list[Baseline]:  # fmt: skip
     """What the rivals reach, the simplest first; none where the target has no rival here.
 
@@ -100,13 +100,14 @@ def baselines(
         limit: seconds that each may be fitted for; it is stopped then, and that is noted.
         task: what is learned; what follows from the target if not given.
         constant: only those that say the same whatever they are asked.
+        pretrained: what the network that the training began with makes of rows, where that was pretrained.
     """
     target = dataset.fields.get(dataset.target or dataset.inputs[0])  # a text is its own
     task = task or task_of(dataset.fields.get(dataset.target or ""))
     if not len(train) or not len(held_out) or not task.has_rivals:
         return []
     assert target is not None
-    rows = Rows(dataset, store, train, target, task)
+    rows = Rows(dataset, store, train, target, task, pretrained)
     of = rows if other is None else Rows(*other, np.zeros(0, np.int64), target, task)
     found = []
     for name, measure, same in FAMILIES[task.rivals](rows, of, held_out, metric):

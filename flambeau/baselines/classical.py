@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from flambeau.baselines.rows import Budget, Guess, Rival, Rows
+from flambeau.baselines.rows import Budget, Features, Guess, Rival, Rows
 from flambeau.data.grouping import PRESENT
 from flambeau.fields import Encoding, Field, Windows
 
 MOST_TEXTS = 60_000
 MOST_CELLS = 20_000_000  # of a table
 MOST_CLASSES = 30
+MOST_PROBED = 2_000  # rows that go through a pretrained network once more: less than an epoch
 SMALL_PICTURE = 96  # pixels a side
 POOLED = 12
 MOST_CATEGORY = 255  # what scikit-learn's trees take for one column; larger ones are taken as numbers
@@ -25,9 +26,6 @@ MOST_CATEGORY = 255  # what scikit-learn's trees take for one column; larger one
 PASSES = 20  # over texts, of stochastic gradient descent
 ITERATIONS = {"trees": 100, "linear": 200}
 LONGEST = 5.0  # seconds between two looks at the clock
-
-Features = Callable[[Rows, np.ndarray], Any]
-"""Some rows to a matrix (n, D), dense or sparse."""
 
 
 class Recipe(NamedTuple):
@@ -67,6 +65,8 @@ def classical(rows: Rows) -> list[Rival]:
                 most = min(most, max(1, MOST_CELLS // max(1, int(np.prod(form.shape)))))
             alone = f" on {name} alone" if len(fields) > 1 else ""
             found.append(_rival(rival.title + alone, rows, most, functools.partial(rival.make, name=name)))
+    if rows.pretrained is not None:
+        found.append(_rival("a linear model on the pretrained network", rows, MOST_PROBED, _probe))
     keys = [field.token_key for field in fields.values()]
     if len(keys) == 2 and None not in keys and keys[0] == keys[1]:
         make = functools.partial(_compared, inputs=[*fields])
@@ -276,10 +276,26 @@ def _pooled_sound(rows: Rows, name: str) -> Recipe:
             parts.append(found.cpu().numpy())
         return np.concatenate(parts)
 
-    heard_there = pooled(rows, rows.train)
-    mean, deviation = heard_there.mean(0), heard_there.std(0)
+    return _scaled(rows, pooled)
+
+
+def _probe(rows: Rows) -> Recipe:
+    """What a pretrained network makes of rows."""
+    assert rows.pretrained is not None
+    return _scaled(rows, rows.pretrained)
+
+
+def _scaled(rows: Rows, features: Features) -> Recipe:
+    """A linear model on features, each less its mean and over its deviation on the training rows."""
+    there = features(rows, rows.train)
+    mean, deviation = there.mean(0), there.std(0)
     scale = np.where(deviation > 0, deviation, 1)
-    return Recipe(lambda of, chosen: (pooled(of, chosen) - mean) / scale, _linear(rows, 0.1))
+
+    def scaled(of: Rows, chosen: np.ndarray) -> np.ndarray:
+        found = there if of is rows and chosen is rows.train else features(of, chosen)
+        return np.asarray((found - mean) / scale)
+
+    return Recipe(scaled, _linear(rows, 0.1))
 
 
 def _neighbour(rows: Rows, name: str) -> Recipe:

@@ -21,15 +21,21 @@ LIMIT = 60.0  # seconds that a rival may be fitted for
 CHUNK = 1024  # rows whose inputs are in memory at once
 
 
+Features = Callable[["Rows", np.ndarray], Any]
+"""Some rows to a matrix (n, D), dense or sparse."""
+
+
 @dataclass
 class Rows:
-    """The dataset and its encoded columns, the rows to learn from, and the target's field and task."""
+    """The dataset and its encoded columns, the rows to learn from, the target's field and task; and what a pretrained
+    network makes of rows, where a training began with one."""
 
     dataset: Dataset
     store: Store
     train: np.ndarray
     target: Field
     task: Task
+    pretrained: Features | None = None
 
     @cached_property
     def y(self) -> np.ndarray:

@@ -279,7 +279,7 @@ class FieldFeed(Feed):
         )  # fmt: skip
         self._evaluation_batch = 2 * settings.batch_size  # no gradients are kept, so more samples fit
         self._evaluation_tokens = None if settings.max_tokens is None else 2 * settings.max_tokens
-        held_out = {s: self._in_order(self.rows[s]) if len(self.rows[s]) else None for s in ("valid", "test")}
+        held_out = {s: self.in_order(self.rows[s]) if len(self.rows[s]) else None for s in ("valid", "test")}
         self.sources = {"train": train, **held_out}
         self.device = engine.device
         self.prepare = Preparer(self.dataset.fields, self.dataset.inputs, self.dataset.target, self.device)
@@ -306,11 +306,12 @@ class FieldFeed(Feed):
             self.reasons.append(f"sampler {samplers.name_and_options(settings.sampler)[0]}: {said}")
         return made
 
-    def _in_order(self, rows: Tensor) -> Source:
+    def in_order(self, rows: Tensor) -> Source:
+        """Batches of some rows, int64, as they are measured."""
         return batches(self.store, rows, self._evaluation_batch, tokens=self._evaluation_tokens)
 
     def source(self, split: str) -> Source:
-        return self._in_order(self.rows["train"]) if split == "train" else super().source(split)
+        return self.in_order(self.rows["train"]) if split == "train" else super().source(split)
 
     def samples(self, split: str) -> int | None:
         return len(self.rows[split])

@@ -364,7 +364,8 @@ class Learner(Pictured):
         if not isinstance(self.feed, FieldFeed):
             return []
         split = split or next(s for s in reversed(SPLITS) if self.feed.sources.get(s) is not None)
-        return [r.to_dict() for r in verdicts.rivals(self.objective, self.feed, self.recipe, split, self.reporter)]
+        asked = self.objective, self.engine, self.feed, self.recipe, split, self.reporter
+        return [rival.to_dict() for rival in verdicts.rivals(*asked)]
 
     def _write_findings(self, run: Run) -> None:
         records.write_findings(run, self.findings, self._checked, self.data, self._built)

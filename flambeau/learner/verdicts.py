@@ -9,6 +9,7 @@ from flambeau import baselines
 from flambeau.core.files import write_json
 from flambeau.learner import stages
 from flambeau.learner.feeds import FieldFeed
+from flambeau.learner.probe import features_of
 from flambeau.models import OWN
 from flambeau.objectives import Objective
 from flambeau.objectives.intervals import unrelated, winner
@@ -108,14 +109,15 @@ def best_of(rivals: list[dict[str, Any]], metric: str) -> dict[str, Any] | None:
 
 
 def rivals(
-    objective: Objective, feed: FieldFeed, recipe: Recipe, split: str, reporter: Any
+    objective: Objective, engine: Engine, feed: FieldFeed, recipe: Recipe, split: str, reporter: Any
 ) -> list[baselines.Baseline]:
     """What simple rivals reach on one split, in the time that the recipe gives each."""
     limit = baselines.LIMIT if isinstance(recipe.baseline, bool) else recipe.baseline
     train, held_out = (feed.rows[part].numpy() for part in ("train", split))
     return baselines.baselines(
-        feed.dataset, feed.store, train, held_out, reporter, metric=objective.monitor, task=objective.task, limit=limit
-    )
+        feed.dataset, feed.store, train, held_out, reporter, metric=objective.monitor, task=objective.task, limit=limit,
+        pretrained=features_of(feed, recipe, engine),
+    )  # fmt: skip
 
 
 def put_beside(
@@ -129,7 +131,7 @@ def put_beside(
             found["portrait"] = portrait
         if recipe.baseline and objective.task.has_rivals:
             metrics, without = result["metrics"], objective.without_groups()
-            measured = rivals(objective, feed, recipe, result["split"], reporter)
+            measured = rivals(objective, engine, feed, recipe, result["split"], reporter)
             found["baselines"] = [rival.beside(metrics, without) for rival in measured]
             line = verdict(found["baselines"], metrics, objective.monitor)
             if line:
