@@ -71,7 +71,8 @@ class Observer:
             return
         losses = [loss for losses in values for loss in losses.values()]
         self._losses += losses
-        self.monitors.losses(step, losses)
+        if self._trainer.objective.task.steady:
+            self.monitors.losses(step, losses)
         self.monitors.look()  # whoever has read the losses has waited for all that was measured before
 
     def on_epoch_end(self, epoch: int, metrics: dict[str, float]) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from flambeau.core.errors import TrainingError
 from flambeau.core.printable import duration
 from flambeau.core.randomness import mix
 from flambeau.core.reporter import QUIET, Bar, Reporter
@@ -41,6 +42,8 @@ from flambeau.training.state import State
 from flambeau.training.stopwatch import Stopwatch
 from flambeau.training.updates import Updates
 from flambeau.training.watching import onlookers
+
+ONE_VALUE = "Expected more than 1 value per channel"  # of torch's batch normalisation
 
 
 class Trainer:
@@ -99,7 +102,8 @@ class Trainer:
             resume: go on from the newest whole checkpoint in the folder, if there is one.
 
         Raises:
-            TrainingError: the loss became NaN or infinite; it names the step.
+            TrainingError: the loss became NaN or infinite, or a batch is too small for a batch normalisation; it names
+                the step.
             Interrupted: SIGINT or SIGTERM came; everything is saved.
         """
         assert self.settings.epochs is not None
@@ -115,11 +119,23 @@ class Trainer:
                     if interrupts.received is not None:
                         raise self._stopped(interrupts.received)
                 self._finish()
+            except ValueError as error:
+                if ONE_VALUE in str(error):
+                    raise self._one_value() from error
+                raise
             finally:
                 self.processes.end(self.objective.model)
                 self.observer.close()
                 self.log.close()
         return state
+
+    def _one_value(self) -> TrainingError:
+        """A batch in which a batch normalisation has a single value for each channel."""
+        return TrainingError(
+            "a batch normalisation got one value for each channel, and has nothing to take a mean over",
+            where=f"step {self.state.step}", expected="batches of two samples and more",
+            fix=f"give a larger batch_size (it is {self.settings.batch_size}), or larger pictures",
+        )  # fmt: skip
 
     def _start(self, resume: bool) -> None:
         settings, processes = self.settings, self.processes

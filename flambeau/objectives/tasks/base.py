@@ -65,6 +65,9 @@ class Task:
     """What a model can be chosen by beside the loss; the first is its measure if nothing else is asked for."""
     rivals: ClassVar[str] = ""
     """The family of simple rivals that it is put beside: a name of `flambeau.baselines.FAMILIES`."""
+    steady: ClassVar[bool] = True
+    """Whether its loss asks for the same from step to step; where what it asks for grows with what a model can, a loss
+    that rises tells nothing."""
     greatest_error: ClassVar[float] = math.inf
     """What no row error is above."""
     numbers: ClassVar[bool] = False

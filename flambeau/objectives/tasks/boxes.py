@@ -43,6 +43,7 @@ class Detection(Task):
     answers = "boxes"
     default_loss = "aligned"
     rivals = "boxes"
+    steady = False
     metric_names = ("map50", "map", "map75", "map_small", "map_medium", "map_large", "recall")
 
     @property

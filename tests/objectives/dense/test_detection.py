@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from kinds import squares
 from torch import Tensor
 
+import flambeau as fb
+from flambeau.core.errors import TrainingError
+from flambeau.data.sources.opening import from_path
 from flambeau.fields import Ragged
 from flambeau.fields.boxes import Boxes
 from flambeau.fields.picture.overlap import overlap
@@ -15,6 +21,8 @@ from flambeau.models.detection import Suppression
 from flambeau.models.detection.nms import suppressed
 from flambeau.objectives.dense.aligned import Said, aligned, assign
 from flambeau.objectives.dense.found import BoxMetric
+from flambeau.objectives.tasks import boxes as task
+from flambeau.training.observer import Observer
 
 GRID = 8
 
@@ -150,3 +158,29 @@ def test_mistakes_are_told_by_their_kind() -> None:
     assert (cat["count"], cat["map50"], dog["map50"]) == (2, pytest.approx(51 / 101, abs=1e-4), 0)
     assert cat["map_medium"] == cat["map"] and cat["map_small"] is None, "0.4 × 0.5 of a picture of 100 × 100 pixels"
     assert len(cat["precision"]) == 101 and np.isfinite(cat["precision"]).all()
+
+
+@pytest.mark.parametrize("steady", [False, True])
+def test_a_loss_whose_wishes_grow_is_not_told_of_for_not_falling(
+    steady: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a detector that finds more, and so is asked for more; a loss that asks for the same is told of."""
+    squares(tmp_path)
+    monkeypatch.setattr(task, "aligned", lambda output, target, reduction="mean": 0 * output.sum() + 2)
+    monkeypatch.setattr(task.Detection, "steady", steady)
+    data = from_path(tmp_path / "boxes.tsv")
+    learner = fb.Learner(data, run=False, quiet=True, baseline=False, size=32, batch_size=2, epochs=12, augment="none")
+    told: list[str] = []
+    learner.build()
+    monkeypatch.setattr(Observer, "_tell", lambda self, finding: told.append(finding.check))
+    learner.fit(check=False)
+    assert bool(told) == steady
+
+
+def test_a_batch_that_is_too_small_for_a_batch_normalisation_is_told(tmp_path: Path) -> None:
+    squares(tmp_path)
+    learner = fb.Learner(
+        from_path(tmp_path / "boxes.tsv"), run=False, quiet=True, baseline=False, size=32, batch_size=1, epochs=1
+    )
+    with pytest.raises(TrainingError, match=r"step 0: a batch normalisation got one value .* \(it is 1\)"):
+        learner.fit(check=False)
