@@ -85,7 +85,7 @@ def by_hand(run: Path, data: Path, out: Path) -> None:
     for module in objective.model.modules():
         if hasattr(module, "reset_parameters"):
             module.reset_parameters()
-    steps, optimizers, schedules = max(line["step"] for line in opened.metrics), {}, []
+    steps, optimizers, schedules = max(line["step"] for line in opened.lines), {}, []
     for phase in objective.phases:
         settings = training.of_phase(phase)
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
