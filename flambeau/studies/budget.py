@@ -155,7 +155,9 @@ def in_a_sitting(learner: Learner) -> Learner:
     open, one that is planned to be done in that time, and what it leaves out is said. One of which a single epoch takes
     longer stays as it is."""
     data, recipe = learner.data, learner.recipe
-    if data is None or recipe.own_parts or recipe.training.epochs is not None or len(data) < MANY:
+    if data is None or recipe.own_parts or recipe.training.epochs is not None:
+        return learner
+    if len(data) < MANY and not any(data.fields[name].kind == "corpus" for name in data.inputs):  # a row may be a book
         return learner
     try:
         probe = _built(learner, {}, Bars(learner.reporter.quiet))
