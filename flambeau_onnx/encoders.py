@@ -176,7 +176,10 @@ class Series(Plain):
 
     def __call__(self, value: Any) -> np.ndarray:
         channels, length = self.said["shape"]
-        array = np.atleast_2d(np.asarray(value, np.float64))[:, :length]
+        try:
+            array = np.atleast_2d(np.asarray(value, np.float64))[:, :length]
+        except (TypeError, ValueError):
+            raise ExportError(f"the value is no series; expected numbers, ({channels}, up to {length})") from None
         if len(array) != channels or not array.shape[1]:
             raise ExportError(f"the series has the shape {array.shape}; expected ({channels}, up to {length})")
         if self.said["scale"] == "row":
@@ -237,8 +240,8 @@ class Date(Plain):
 
 
 ENCODERS: dict[str, Callable[[Mapping[str, Any]], Encoder]] = {
-    "text": Text, "tokens": Tokens, "image": Image, "audio": Audio, "series": Series, "table": Table, "number": Number,
-    "date": Date, "history": History,
+    "text": Text, "tokens": Tokens, "image": Image, "audio": Audio, "series": Series, "long-series": Series,
+    "table": Table, "number": Number, "date": Date, "history": History,
 }  # fmt: skip
 
 

@@ -154,8 +154,13 @@ def sheet(field: Field, values: list[Any], columns: int | None = None) -> Image.
     return picture.resize((picture.width * times, picture.height * times), 0)
 
 
-def written(field: Field, values: Iterable[Any], out: Path, count: int) -> list[str]:
+def written(
+    field: Field, values: Iterable[Any], out: Path, count: int, names: Iterable[str] | None = None
+) -> list[str]:
     """Samples as files in a folder, numbered from 1 on, or as the rows of one table; which files.
+
+    Args:
+        names: of the samples, where a table has several rows of each; numbered from 1 on if not given.
 
     Raises:
         UsageError: rows are to be files, or others a table.
@@ -173,11 +178,11 @@ def written(field: Field, values: Iterable[Any], out: Path, count: int) -> list[
         return files
     import polars as pl
 
-    rows = []
-    for value in values:
-        if not isinstance(value, dict):
+    rows: list[dict[str, Any]] = []
+    for name, value in zip(names or map(str, itertools.count(1)), values, strict=False):
+        if not (own := field.table_rows(value, name)):
             raise UsageError(f"values of the kind {field.kind} are no rows of a table", fix="give --out a folder")
-        rows.append(value)
+        rows += own
     frame = pl.DataFrame(rows, infer_schema_length=None)
     out.parent.mkdir(parents=True, exist_ok=True)
     frame.write_csv(out) if out.suffix.lower() == ".csv" else frame.write_parquet(out)

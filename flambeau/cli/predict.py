@@ -192,7 +192,7 @@ def _oddest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _odd(row: dict[str, Any]) -> str:
-    name = _name(row) if "file" in row or "row" not in row else f"row {row['row']}"
+    name = row.get("series") or (_name(row) if "file" in row or "row" not in row else f"row {row['row']}")
     return f"{name} ({row['label']:.6g})"
 
 

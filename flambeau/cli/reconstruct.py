@@ -59,12 +59,14 @@ def command(
             row["error"] = error.found
     field, made = predictor.fields[predictor.inputs[0]], reconstructed(predictor, encoded, of_class)
     if out.suffix.lower() in TABLES:
-        written(field, (value for value, _ in made), out, len(whole))
+        names = [rows[number].get("series") or str(number + 1) for number in whole]
+        written(field, (value for value, _ in made), out, len(whole), names)
     else:
         out.mkdir(parents=True, exist_ok=True)
         taken: set[str] = set()
         for number, (value, score) in zip(whole, made, strict=True):
-            stem = Path(rows[number].get("file", f"{number + 1:04}")).stem
+            name = rows[number].get("series", "").replace("/", "_") or rows[number].get("file", f"{number + 1:04}")
+            stem = Path(name).stem
             rows[number] |= {"score": score, "out": str(field.write(value, out / common.free_stem(stem, taken)))}
     if json:
         common.emit({"reconstructed": rows})

@@ -12,6 +12,7 @@ from flambeau.fields.encoding import Packed
 from flambeau.fields.forecast import Forecast
 from flambeau.fields.history import History, PastFuture
 from flambeau.fields.image import Image
+from flambeau.fields.long_series import LongSeries
 from flambeau.fields.mask import Mask
 from flambeau.fields.multilabel import MultiLabel
 from flambeau.fields.number import Number
@@ -41,6 +42,7 @@ __all__ = [
     "Forecast",
     "History",
     "Image",
+    "LongSeries",
     "Mask",
     "MultiLabel",
     "Number",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image as PILImage
@@ -15,6 +15,7 @@ from flambeau.core.errors import DataError, UsageError
 from flambeau.core.findings import Finding, Severity
 from flambeau.fields.base import FIELDS, Encoding, Field
 from flambeau.fields.heat import Heat, Site, as_img, blocks, overlay, resampled
+from flambeau.fields.picture.sheet import sheet
 from flambeau.fields.time.ts import read_series
 from flambeau.robustness import Corruption
 from flambeau.robustness.numbers import STEPS, spread_of
@@ -36,7 +37,7 @@ class Series(Field):
 
     input_only = True
     over_time = True
-    settings = ("scale",)
+    settings: ClassVar[tuple[str, ...]] = ("scale",)
     fitted = ("shape", "mean", "std")
 
     def __init__(self, scale: str = "column"):
@@ -53,7 +54,7 @@ class Series(Field):
         yield from ((f"series {number}", series) for number, series in enumerate(read_series(path), 1))
 
     def fit(self, values: Sequence[Any]) -> None:
-        arrays = [a for v in values if (a := _array(v)) is not None]
+        arrays = [a for v in values if (a := self.steps_of(v)) is not None]
         if not arrays:
             raise DataError("no row holds a series", expected="numbers, one for each step")
         channels = max({len(a) for a in arrays}, key=[len(a) for a in arrays].count)
@@ -68,12 +69,24 @@ class Series(Field):
         else:
             self.mean, self.std = [0.0] * channels, [1.0] * channels
 
+    def steps_of(self, value: Any) -> np.ndarray | None:
+        """A raw value as float64 (C, T); None where it is no series.
+
+        Raises:
+            DataError: it is meant as one, and cannot be read.
+        """
+        try:
+            array = np.asarray(value, np.float64)
+        except (TypeError, ValueError):
+            return None
+        return None if array.ndim not in (1, 2) else np.atleast_2d(array).copy()
+
     @property
     def encoding(self) -> Encoding:
         return Encoding(np.dtype(np.float32), (self.shape[0], self.shape[1]))
 
     def encode(self, value: Any) -> np.ndarray:
-        array = _array(value)
+        array = self.steps_of(value)
         if array is None:
             raise DataError("the value is not a series", expected="numbers, one for each step")
         channels, length = self.shape
@@ -101,6 +114,17 @@ class Series(Field):
         mean, std = np.asarray(self.mean)[:, None], np.asarray(self.std)[:, None]
         return [*(prepared.double().cpu().numpy() * std + mean)]
 
+    def table_rows(self, value: Any, name: str) -> list[dict[str, Any]]:
+        """A row for each step."""
+        steps = np.atleast_2d(value).T.tolist()
+        return [{"series": name, "step": step, **{f"x{i}": x for i, x in enumerate(row, 1)}}
+                for step, row in enumerate(steps, 1)]  # fmt: skip
+
+    def sheet(self, values: Sequence[Any], columns: int = 8) -> PILImage.Image:
+        """The first of the channels of each as a small curve."""
+        curves = [curve(np.atleast_2d(value)[0])[0].resize((DRAWN[0] // 2, DRAWN[1] // 2)) for value in values]
+        return sheet(curves, columns)
+
     def write(self, value: Any, stem: Path) -> Path:
         """A row for each step, a column for each channel."""
         path = stem.with_suffix(".csv")
@@ -108,7 +132,7 @@ class Series(Field):
         return path
 
     def check(self, values: Sequence[Any]) -> list[Finding]:
-        arrays = [_array(v) for v in values]
+        arrays = [self.steps_of(v) for v in values]
         lengths = {a.shape[1] for a in arrays if a is not None}
         findings = []
         if len(lengths) > 1:
@@ -130,11 +154,13 @@ class Series(Field):
         return {f"level of {name}": float(encoded.mean()), f"spread of {name}": float(encoded.std())}
 
     def corruptions(self, values: Sequence[Any]) -> dict[str, Corruption]:
-        shown = [array.T for value in values if (array := _array(value)) is not None and len(array) == self.shape[0]]
+        shown = [
+            array.T for value in values if (array := self.steps_of(value)) is not None and len(array) == self.shape[0]
+        ]
         spread = spread_of(np.concatenate(shown))[:, None] if shown else np.ones((1, 1))
 
         def opened(raw: Any) -> np.ndarray:
-            array = _array(raw)
+            array = self.steps_of(raw)
             if array is None:
                 raise DataError("the value is not a series", expected="numbers, one for each step")
             return array / spread
@@ -149,7 +175,7 @@ class Series(Field):
 
     def heat(self, value: Any, weights: Sequence[np.ndarray]) -> Heat:
         """Its channels one below the other, each step on the colour of its weight."""
-        array = _array(value)
+        array = self.steps_of(value)
         assert array is not None
         seen = weights[0][0]
         if seen.ndim == 1:  # a coarser map (t) of all channels together
@@ -159,7 +185,7 @@ class Series(Field):
 
     def render(self, value: Any) -> str:
         """The first of its channels as a small curve."""
-        array = _array(value)
+        array = self.steps_of(value)
         if array is None or array.shape[1] < 2:
             return super().render(value)
         picture, told = curve(array[0])
@@ -186,12 +212,3 @@ def drawn_heat(courses: np.ndarray, grid: np.ndarray) -> Heat:
         strips.append(np.asarray(overlay(picture, weights[None], scale)))
     picture = PILImage.fromarray(np.concatenate(strips))
     return Heat(as_img(picture, f"{grid.shape[1]} steps"), grid=grid.astype(np.float32), picture=picture)
-
-
-def _array(value: Any) -> np.ndarray | None:
-    """A raw value as float64 (C, T); None where it is no series."""
-    try:
-        array = np.asarray(value, np.float64)
-    except (TypeError, ValueError):
-        return None
-    return None if array.ndim not in (1, 2) else np.atleast_2d(array).copy()

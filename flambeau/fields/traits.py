@@ -251,6 +251,11 @@ class Traits:
         """Raw values side by side in one small picture, row by row; None for what is no picture."""
         return None
 
+    def table_rows(self, value: Any, name: str) -> list[dict[str, Any]]:
+        """The rows of a table that a restored value is, by the name of the sample where it has several; none where
+        values of this kind are no rows."""
+        return [value] if isinstance(value, dict) else []
+
     def pictured(self) -> Field | None:
         """The same sounds, prepared as pictures (B, 1, bands, frames); None for what is no sound."""
         return None

@@ -29,6 +29,7 @@ from flambeau.fields import (
     Forecast,
     History,
     Image,
+    LongSeries,
     Mask,
     MultiLabel,
     Number,
@@ -102,6 +103,7 @@ def examples() -> dict[str, Example]:
         for row, (length, width, name) in enumerate(zip(*iris.data[:, :2].T.tolist(), species, strict=True))
     ]
     profile = china[:, :, 1].astype(np.float64)  # brightness along each row of a photo, as series of 640 steps
+    long = vars(Layout("t", "x", "who", unit="number"))
     layout = vars(Layout("time", "light", past=["red"], known=["blue"], unit="number"))
     scene = np.stack([china[200, :, c] for c in (1, 0, 2)], 1).astype(np.float64)
     return {
@@ -110,6 +112,13 @@ def examples() -> dict[str, Example]:
             [row[: 300 + 10 * i] for i, row in enumerate(profile[::20])],
             [profile[7] * 1e6],
             [None, "abc", 5, np.zeros((1, 0)), np.full(9, np.nan), [1.0, float("inf")], np.zeros((3, 9)), {}, [["a"]]],
+            [species, [0.5, 1.5], [None], days, [row[:9] for row in profile[:9]]],
+        ),
+        "long-series": Example(
+            [lambda: LongSeries(long), lambda: LongSeries(long, "kind", "row")],
+            [row[: 300 + 10 * i] for i, row in enumerate(profile[::20])],
+            [profile[7] * 1e6],
+            [None, "abc", 5, np.zeros((1, 0)), np.full(9, np.nan), np.zeros((3, 9)), {}, [{"time": 1}], [["a"]]],
             [species, [0.5, 1.5], [None], days, [row[:9] for row in profile[:9]]],
         ),
         "history": Example(

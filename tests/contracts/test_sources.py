@@ -16,6 +16,9 @@ from flambeau.testing import check_source
 def test_a_table_a_folder_and_arrays(tmp_path: Path, digits_folder: Path) -> None:
     (tmp_path / "rows.csv").write_text("x,y\n" + "".join(f"{i},{'ab'[i % 2]}\n" for i in range(40)))
     np.savez(tmp_path / "rows.npz", x=np.random.default_rng(0).normal(size=(40, 3)), y=np.arange(40) % 2)
+    rows = [f"{10 * i},s{i % 9},{i * i % 7},{'ab'[i % 9 % 2]}\n" for i in range(90)]
+    (tmp_path / "long.csv").write_text("t,who,x,kind\n" + "".join(rows))
+    check_source("long-series", tmp_path / "long.csv", time="t", id="who", inputs=["x"], labels=False)
     check_source("table", tmp_path / "rows.csv", target="y")
     check_source("arrays", tmp_path / "rows.npz", target="y")
     check_source("folder", digits_folder)

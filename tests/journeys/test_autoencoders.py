@@ -80,6 +80,62 @@ def test_series_come_back_in_their_own_units(tmp_path: Path) -> None:
     assert odd[1].label > odd[0].label
 
 
+def test_series_in_files(flambeau: Forkserver, tmp_path: Path) -> None:
+    """A row for each step, and which series it is of: trained on, measured, made again and made anew in that form; told
+    apart by a column that has one value for each; .ts files without what their series are of."""
+    random = np.random.default_rng(0)
+    rows = ["who,at,up,down,kind"]
+    for i in range(40):
+        level = random.uniform(1, 2) + 3 * (i % 2)
+        rows += [f"s{i},2024-01-01 {t:02}:00,{level + np.sin(t):.3f},{-level:.3f},{['low', 'high'][i % 2]}"
+                 for t in random.permutation(24) if t != 7 or i]  # fmt: skip
+    (tmp_path / "long.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "odd.csv").write_text(
+        "\n".join([*rows[:100], *(f"odd,2024-01-01 {t:02}:00,9,9,low" for t in range(24))])
+    )
+    named = ("--time", "at", "--id", "who")
+    short = ("--epochs", 5, "--set", "objective.code=2", "--no-check")
+    trained = flambeau("train", "long.csv", *named, "--objective", "vae", *short, "--input", "up", "--input", "down",
+                       "--run", "run", cwd=tmp_path)  # fmt: skip
+    assert trained.status == 0 and "40 rows" in trained.err, trained.err
+    told = flambeau("predict", "run", "odd.csv", "--json", cwd=tmp_path).json
+    assert told["oddest"][0]["series"] == "odd" and len(told["predictions"]) == 6
+    assert "the oddest: odd (" in flambeau("predict", "run", "odd.csv", cwd=tmp_path).err
+    for command in (("evaluate", "run", "long.csv"), ("reconstruct", "run", "odd.csv", "--out", "back.csv"),
+                    ("generate", "run", "--count", 2, "--out", "new.csv", "--grid", "new.png"),
+                    ("encode", "run", "long.csv", "--out", "codes.csv"),
+                    ("reconstruct", "run", "odd.csv", "--out", "back")):  # fmt: skip
+        done = flambeau(*command, cwd=tmp_path)
+        assert done.status == 0, done.err
+    back, made = (pl.read_csv(tmp_path / f"{name}.csv") for name in ("back", "new"))
+    assert back.columns == made.columns == ["at", "who", "up", "down"] and made.height == 48
+    assert set(back["who"]) == {"odd", *(f"s{i}" for i in range(5))} and (tmp_path / "back/odd.csv").exists()
+    assert flambeau("predict", "run", "new.csv", cwd=tmp_path).status == 0, "what was made is read as what was given"
+    classified = flambeau("train", "long.csv", *named, "--target", "kind", "--model", "rocket", "--run", "kinds",
+                          "--no-check", cwd=tmp_path)  # fmt: skip
+    assert classified.status == 0, classified.err
+    again = flambeau("evaluate", "kinds", "long.csv", "--json", cwd=tmp_path)
+    assert again.json["samples"] == 40 and again.json["metrics"]["accuracy"] == 1, again.err
+
+    series = [",".join(f"{np.sin(t / 3 + i):.3f}" for t in range(20)) for i in range(20)]
+    for name, head, end in (("with", "true a b", ":a"), ("without", "false", "")):
+        text = f"@problemName p\n@classLabel {head}\n@data\n" + "\n".join(one + end for one in series)
+        (tmp_path / f"{name}.ts").write_text(text)
+        asked = ("--objective", "autoencoder", *short, "--run", name)
+        done = flambeau("train", f"{name}.ts", *asked, cwd=tmp_path)
+        assert done.status == 0, done.err
+        scores = flambeau("predict", name, f"{name}.ts", "--json", cwd=tmp_path)
+        assert len(scores.json["predictions"]) == 20, scores.err
+    for arguments, said in (
+        (("long.csv", "--time", "at", "--objective", "vae"), "the whole table is one series"),
+        (("without.ts",), "train without, such as by --objective autoencoder"),
+        (("long.csv", *named, "--objective", "vae", "--input", "kind"), "no column holds numbers"),
+        (("long.csv", *named, "--objective", "cvae", "--target", "nix"), "there is no column 'nix'"),
+    ):
+        refused = flambeau("train", *arguments, cwd=tmp_path)
+        assert refused.status == 2 and said in refused.told, refused.err
+
+
 def test_a_table_of_numbers_dates_gaps_and_categories(flambeau: Forkserver, tmp_path: Path) -> None:
     """What comes back is in its own units; a row that breaks the pattern is the oddest."""
     random = np.random.default_rng(0)

@@ -19,6 +19,7 @@ from flambeau.data.sources import (
     arrays,
     corpora,
     folders,
+    long_series,
     pairs,
     parallel,
     series,
@@ -36,7 +37,21 @@ from flambeau.fields import Field
 MOST_TOLD = 5  # sources that an error names
 ANY = ConfigDict(arbitrary_types_allowed=True)
 # which enter themselves when they are imported
-OWN = (FORMATS, tabular, folders, corpora, arrays, tagged, series, whole_series, pairs, sharp, parallel, squad)
+OWN = (
+    FORMATS,
+    tabular,
+    folders,
+    corpora,
+    arrays,
+    tagged,
+    series,
+    long_series,
+    whole_series,
+    pairs,
+    sharp,
+    parallel,
+    squad,
+)
 
 
 @SOURCES.register("archive")

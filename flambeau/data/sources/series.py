@@ -9,17 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.core.errors import DataError, UsageError, nearest
+from flambeau.core.errors import DataError, UsageError
 from flambeau.core.findings import Finding, Severity
 from flambeau.data.dataset import Dataset
 from flambeau.data.sources.base import SOURCES, Source, described
-from flambeau.data.sources.columns import from_polars
-from flambeau.data.sources.frames import as_polars, with_index
-from flambeau.data.sources.tables import read_table
+from flambeau.data.sources.long_series import from_observed, is_of_series
+from flambeau.data.sources.observations import observed
 from flambeau.data.split import LEAST_FOR_TEST, TEST, TRAIN, VALID, Split
-from flambeau.fields import Field, Forecast, History, Number, Views
+from flambeau.fields import Field, Forecast, History, Views
 from flambeau.fields.forecast import naive_error
-from flambeau.fields.recognition import field_to_read
 from flambeau.fields.time.layout import Layout, seasons
 from flambeau.fields.time.timeline import NUMBER, Timeline, plan, timeline
 from flambeau.fields.time.times import read as read_times
@@ -58,7 +56,8 @@ def from_series(
     Args:
         data: a CSV, TSV, Parquet or JSON Lines file, or a polars or pandas frame.
         time: the column of times: dates, or numbers that rise; of a pandas frame or Series its index too.
-        target: the column that is forecast.
+        target: the column that is forecast. One that has one class or number for each series, with no more than `id`
+            beside it, is none to be forecast: series are then told apart by it, see `from_long`.
         horizon: steps ahead; one cycle of the day, week or year that the steps have, else 1, if not given.
         length: steps of the past that a forecast is made from; enough for two cycles if not given.
         id: the column that tells several series apart.
@@ -85,39 +84,16 @@ def from_series(
     time, target, id = str(time), str(target), id if id is None else str(id)
     known, inputs = [str(name) for name in known], None if inputs is None else [str(name) for name in inputs]
     file = Path(data) if isinstance(data, (str, Path)) else None
-    findings: list[Finding] = []
-    decimal = None
-    if file is not None:
-        frame, _, noted, decimal, _ = read_table(file, encoding=encoding)
-        findings += noted
-    else:
-        frame = as_polars(with_index(data, time, target))
-    for name in (time, target, *([id] if id else []), *known, *(inputs or ())):
-        if name not in frame.columns:
-            raise DataError(
-                f"there is no column '{name}'", where=file or "the data frame", fix=nearest(name, frame.columns)
-            )
-    if len({time, target, id}) < 3:
-        raise UsageError("time, target and id must be different columns")
-    if getattr(frame[time].dtype, "time_zone", None):  # with the offset that each has
-        frame = frame.with_columns(frame[time].dt.strftime("%Y-%m-%d %H:%M:%S%.f%:z"))
-    asked = {name: field_to_read(reading) for name, reading in (read or {}).items()}
-    if time in asked:
-        of_time = asked.pop(time)
-        if of_time is None or of_time.time_format is None:
-            raise UsageError(f"the column '{time}' holds the times", expected="date, date:%d/%m/%Y or number for it")
-        time_format = time_format or of_time.time_format
-    time_format = None if time_format == "auto" else time_format
-    names = {name for name, field in asked.items() if field is None or field.one_class} | {time}
-    frame = frame.with_columns(frame[name].cast(str) for name in names - {time})
-    numbers: dict[str, Field] = {n: f for n, f in asked.items() if f is not None and f.numerals is not None}
-    if layout is not None:
-        numbers |= {name: Number(written=how or "en") for name, how in layout.numerals.items()}
-    if odd := asked.keys() - names - numbers.keys():
-        raise UsageError(
-            f"the column '{min(odd)}' cannot be read so", expected="number:…, category, text; of times date:…"
-        )
-    cells = from_polars(frame, None, numbers, decimal=decimal or ".", as_written={*names, *([id] if id else [])})
+    seen = observed(
+        data, time=time, names=(time, target, *([id] if id else []), *known, *(inputs or ())), id=id, target=target,
+        encoding=encoding, time_format=time_format, read=read, layout=layout,
+    )  # fmt: skip
+    cells, findings, time_format = seen.cells, [*seen.findings], seen.time_format
+    ahead = any(option is not None for option in (horizon, length, season, quantiles)) or known
+    of_another = layout is not None and layout.target != target  # that of whole series
+    if id is not None and (of_another or (layout is None and not ahead and is_of_series(cells.values, target, id))):
+        return from_observed(seen, data, time=time, id=id, target=target, inputs=inputs, fields=fields, split=split,
+                             encoding=encoding, read=read, layout=layout)  # fmt: skip
     told: list[Finding] | None = None
     if layout is None:
         numerals = {n: f.read_as or "" for n, f in cells.fields.items() if f.numerals is not None}
@@ -343,4 +319,4 @@ class SeriesSource(Source):
 
     @staticmethod
     def claims(path: Path, options: Mapping[str, Any]) -> float:
-        return 1.0 * ("time" in options)
+        return 1.0 * ("time" in options and options.get("labels") is not False)

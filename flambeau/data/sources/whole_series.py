@@ -20,10 +20,15 @@ from flambeau.fields.time.ts import TS_SUFFIX, read_ts
 FEW = 100  # training series below which none is held out where the file gives no validation
 
 
-def from_ts(path: str | Path, *, split: Split | str = "auto", fields: Mapping[str, Field] | None = None) -> Dataset:
+def from_ts(
+    path: str | Path, *, split: Split | str = "auto", fields: Mapping[str, Field] | None = None, labels: bool = True
+) -> Dataset:
     """Whole series with a class or a number each, as the UCR and UEA archives have them: a `.ts` file, or a folder with
     `NAME_TRAIN.ts` and `NAME_TEST.ts`. Given the first of these, the second is the test where it lies beside it, which
     a Finding says; of any other file, and with `split="none"`, nothing is read but what is named.
+
+    Args:
+        labels: whether there is a target; if not, classes that the file has are left out.
 
     Of 100 training series or more a part validates; of fewer none does, and the last epoch's weights are kept.
 
@@ -38,26 +43,27 @@ def from_ts(path: str | Path, *, split: Split | str = "auto", fields: Mapping[st
     if not files:
         raise DataError("the folder holds no .ts files", where=path)
     values: list[np.ndarray] = []
-    labels: list[Any] = []
+    targets: list[Any] = []
     sides: list[int] = []
     places: list[str] = []
     numeric = False
     for file in files:
-        rows, classes, numeric = read_ts(file)
+        rows, classes, numeric = read_ts(file, labels)
         values += rows
-        labels += classes
+        targets += classes
         sides += [TEST if file.stem.upper().endswith("_TEST") else TRAIN] * len(rows)
         places += [f"{file.name}, series {i + 1}" for i in range(len(rows))]
     given: Any = how
     if TEST in sides and TRAIN in sides and how.keeps_given:
         few = how.valid is None and sides.count(TRAIN) < FEW
-        given = sides if few else with_validation(sides, None if numeric else labels, places, how)
+        given = sides if few else with_validation(sides, None if numeric or not labels else targets, places, how)
     findings = [
         Finding("read-beside", Severity.NOTE, f"the series of {file.name}, which lies beside, are the test",
                 places=[str(file)]) for file in files if root.is_file() and file.name != root.name
     ]  # fmt: skip
-    source = described("ts", root, split=how, fields=fields)
-    return Dataset({"series": values, "label": labels}, target="label", inputs=["series"],
+    source = described("ts", root, split=how, fields=fields, labels=labels)
+    columns: dict[str, Any] = {"series": values, **({"label": targets} if labels else {})}
+    return Dataset(columns, target="label" if labels else None, inputs=["series"],
                    fields={"series": Series(), **(fields or {})}, split=given, source=source, keys=places,
                    places=places.__getitem__, findings=findings)  # fmt: skip
 

@@ -22,7 +22,7 @@ def read_series(file: Path) -> list[np.ndarray]:
     if not file.exists():
         raise DataError("there is no such file", where=file, code="not-found")
     if file.suffix.lower() == TS_SUFFIX:
-        return read_ts(file)[0]
+        return read_ts(file, labels=False)[0]
     rows = []
     for number, line in enumerate(read_bytes(file).decode("utf-8", "replace").splitlines(), 1):
         try:
@@ -33,14 +33,17 @@ def read_series(file: Path) -> list[np.ndarray]:
     return rows
 
 
-def read_ts(file: Path) -> tuple[list[np.ndarray], list[Any], bool]:
+def read_ts(file: Path, labels: bool = True) -> tuple[list[np.ndarray], list[Any], bool]:
     """Series (C, T), their labels, and whether these are numbers.
+
+    Args:
+        labels: whether they are read; if not, the file need not have any, and there are none.
 
     The format: https://www.aeon-toolkit.org/en/stable/api_reference/file_specifications/ts.html
     """
     rows: list[np.ndarray] = []
-    labels: list[Any] = []
-    numeric, in_data = False, False
+    targets: list[Any] = []
+    numeric, in_data, labelled = False, False, True
     for number, line in enumerate(read_bytes(file).decode("utf-8", "replace").splitlines(), 1):
         text = line.strip()
         if not text or text.startswith(("#", "%")):
@@ -52,16 +55,20 @@ def read_ts(file: Path) -> tuple[list[np.ndarray], list[Any], bool]:
             if words[0] == "@targetlabel":
                 numeric = words[1:2] == ["true"]
             if words[0] in ("@classlabel", "@targetlabel") and words[1:2] == ["false"] and not numeric:
-                raise DataError("the series have no labels", where=file, expected="@classLabel true …")
+                if labels:
+                    raise DataError("the series have no labels", where=file, expected="@classLabel true …",
+                                    fix="train without, such as by --objective autoencoder")  # fmt: skip
+                labelled = False
             in_data = words[0] == "@data"
             continue
-        *channels, label = text.split(":")
+        *channels, label = text.split(":") if labelled else [*text.split(":"), ""]
         if not channels:
             raise DataError("the line has no label", where=f"{file.name}, line {number}", expected="values:label")
         try:
             parsed = [np.asarray([np.nan if v.strip() in ("?", "NaN", "") else float(v) for v in c.split(",")])
                       for c in channels]  # fmt: skip
-            labels.append(float(label) if numeric else label.strip())
+            if labels:
+                targets.append(float(label) if numeric else label.strip())
         except ValueError as error:
             raise DataError(f"the line cannot be read ({error})", where=f"{file.name}, line {number}",
                             expected="numbers, with commas between") from None  # fmt: skip
@@ -69,4 +76,4 @@ def read_ts(file: Path) -> tuple[list[np.ndarray], list[Any], bool]:
         rows.append(np.stack([np.r_[c, np.full(longest - len(c), np.nan)] for c in parsed]))
     if not rows:
         raise DataError("the file holds no series", where=file, expected="@data and a line for each")
-    return rows, labels, numeric
+    return rows, targets, numeric
