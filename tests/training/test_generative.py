@@ -56,3 +56,21 @@ def test_a_healthy_training_is_left_in_peace_and_as_it_is(
     assert shown[-1]["copied"] < 0.1 and shown[-1].get("used_numbers_of_the_code", 16) > 4
     weights, others = (load_file(tmp_path / run / "model.safetensors") for run in ("watched", "not"))
     assert weights.keys() == others.keys() and all(others[name].equal(value) for name, value in weights.items())
+
+
+HEALTHY = {
+    "gan": 8, "dcgan": 5, "cgan": 8, "wgan-gp": 8, "vae": 5, "cvae": 5, "autoencoder": 4, "denoising": 4,
+    "diffusion": 5, "flow-matching": 5,
+}  # fmt: skip
+"""Ten ways of training, with the epochs of each: past where a small one looks as ill as it ever does."""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("objective", HEALTHY)
+def test_no_alarm_in_ten_healthy_trainings(
+    objective: str, flambeau: Forkserver, digits_folder: Path, tmp_path: Path
+) -> None:
+    trained = flambeau("train", digits_folder, "--no-check", "--no-baseline", "--epochs", HEALTHY[objective],
+                       "--objective", objective, "--run", "run", cwd=tmp_path)  # fmt: skip
+    assert trained.status == 0, trained.err
+    assert findings(tmp_path / "run") == {}
