@@ -163,6 +163,7 @@ class FieldFeed(Feed):
         self.rows: dict[str, Tensor] = {}
         self._fitted = False
         self._given: Mapping[str, Mapping[str, Any]] = {}
+        self._own = {name: field.chosen() for name, field in dataset.fields.items()}
 
     def facts(self, recipe: Recipe) -> Facts:
         if not self._fitted:
@@ -172,7 +173,8 @@ class FieldFeed(Feed):
         num_train = len(self.rows["train"] if self.rows else data.rows("train"))
         if len(data.inputs) == 1 and self._fitted:
             num_train = data.fields[data.inputs[0]].samples_in_epoch(num_train)
-        return Facts(data.fields, data.inputs, data.target, len(data), num_train, self._fitted, data.reasons)
+        told = data.fields, data.inputs, data.target, len(data), num_train, self._fitted, data.reasons
+        return Facts(*told, own=self._own)
 
     def fit(self, plan: Plan) -> None:
         planned = plan.recipe.fields

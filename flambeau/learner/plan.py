@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from flambeau.core.reporter import Reporter
@@ -27,6 +27,7 @@ class Facts:
         fitted: whether the fields have seen the training rows; what depends on it is decided later if not.
         kinds: why each column is taken for what it is, where that was recognised: {column: "kind: why"}.
         batch_size: of a user's own DataLoader, which has one.
+        own: settings of the fields as the data was read, before anything was asked for: {column: {setting: value}}.
     """
 
     fields: Mapping[str, Field]
@@ -37,6 +38,7 @@ class Facts:
     fitted: bool = True
     kinds: Mapping[str, str] | None = None
     batch_size: int | None = None
+    own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -109,13 +111,21 @@ class Plan:
         return {"given": dict(self.given), "decisions": decisions, "recipe": self.recipe.model_dump(mode="json")}
 
 
-def given(recipe: Recipe) -> dict[str, Any]:
-    """The settings of a recipe that are not what they are where nothing is said, by their names."""
+def given(recipe: Recipe, own: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
+    """The settings of a recipe that are not what they are where nothing is said, by their names.
+
+    Args:
+        own: as of Facts; settings of other columns are left out.
+    """
     default, found = Recipe(), dict[str, Any]()
     for section in ("model", "objective", "training"):
         plain, asked = (dict(getattr(one, section)) if section != "training" else vars(one.training)
                         for one in (default, recipe))  # fmt: skip
         found |= {f"{section}.{name}": value for name, value in asked.items() if value != plain.get(name)}
+    found |= {f"model.options.{name}": value for name, value in found.pop("model.options", {}).items()}
+    for column, usual in (own or {}).items():
+        settings = recipe.fields.get(column, {})
+        found |= {f"fields.{column}.{name}": value for name, value in settings.items() if value != usual.get(name)}
     found |= {} if recipe.augment == default.augment else {"augment": recipe.augment}
     return found | {
         f"{section}.{name}": value

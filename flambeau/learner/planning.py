@@ -47,7 +47,7 @@ class _Planning:
     def __init__(self, recipe: Recipe, data: Facts, machine: Machine):
         self.recipe, self.data, self.machine = recipe.model_copy(deep=True), data, machine
         self.decisions: list[Decision] = []
-        self.given = given(recipe)
+        self.given = given(recipe, data.own)
         own = {"model", "objective"} & recipe.own_parts.keys()
         takes = () if "objective" in recipe.own_parts else OBJECTIVES[recipe.objective.name].takes
         self.names_model = not own and bool(data.fields) and "model" in takes

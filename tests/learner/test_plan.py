@@ -75,9 +75,9 @@ def test_a_dry_run_is_a_table_that_has_what_was_asked_for_and_what_cannot_be(
 
 def test_a_dry_run_of_an_objective_without_labels_has_its_settings(flambeau: Forkserver, tmp_path: Path) -> None:
     KINDS["pictures"](tmp_path)
-    asked = ("--objective", "vae", "--set", "objective.code=4")
+    asked = ("--objective", "vae", "--set", "objective.code=4", "--size", "16")
     told = json.loads(flambeau("train", "digits", *asked, "--dry-run", "--json", cwd=tmp_path).out)
-    assert told["given"] == {"objective.name": "vae", "objective.code": 4}
+    assert told["given"] == {"objective.name": "vae", "objective.code": 4, "fields.image.size": [16, 16]}
     assert {"name": "objective.beta", "value": 1.0, "why": "the default of vae", "asked": None, "later": False} in told[
         "decisions"
     ]
