@@ -24,6 +24,7 @@ ON_SHEET = 400  # samples at most
 SEEN = 64  # pixels of a side that small pictures are enlarged to
 TABLES = (".csv", ".parquet")
 
+OF_DRAWING = ("temperature", "top_k", "top_p", "min_p")
 COUNT = 64  # samples, if not said; of texts one
 
 OfClass = Annotated[str | None, option("The class that samples are to be of, where the run knows classes.", "--class")]
@@ -98,6 +99,9 @@ def command(
     refuse_others({"class": of_class, "grid": grid}, "samples, and this run writes texts")
     if json_schema is not None:
         given["json_schema"] = schema_of(json_schema)
+    if given.get("beams", 1) > 1 and (drawn := next((name for name in OF_DRAWING if name in given), None)):
+        raise UsageError(f"--{drawn.replace('_', '-')} says how tokens are drawn, and --beams draws none",
+                         fix="leave one of them out")  # fmt: skip
     sampling = Sampling(seed=seed, **given)
     write(predictor, Wanted(prompts_of(prompt, prompts), sampling, count or 1, system, stream, out, json), run)
 

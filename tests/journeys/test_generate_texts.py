@@ -86,6 +86,7 @@ def test_a_text_keeps_to_a_form(folder: Path, flambeau: Forkserver) -> None:
     (("--prompts", "none.txt"), "none.txt: the file is missing"), (("x", "--stream", "--count", "2"), "--stream shows"),
     (("x", "--json-schema", "prompts.pdf"), "prompts.pdf: the file is missing"),
     (("x", "--beams", "2", "--count", "3"), "3 texts by 2 beams"),
+    (("x", "--beams", "2", "--top-p", "0.9"), "--top-p says how tokens are drawn"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_one_line(options: tuple[str, ...], said: str, folder: Path, flambeau: Forkserver) -> None:
     done = flambeau("generate", "texts", *options, cwd=folder)
