@@ -154,7 +154,7 @@ def test_settings_of_a_command_line(text: str, value: tuple[str, Any]) -> None:
     assert type(parse_setting(text)[1]) is type(value[1])
 
 
-@pytest.mark.parametrize("text", ["epochs", "=3", "", "a=[", "a={b"])
+@pytest.mark.parametrize("text", ["epochs", "=3", "", "a=[", "a={b", "alpha=nan", "norm=-inf"])
 def test_what_is_no_setting_is_told(text: str) -> None:
     with pytest.raises(UsageError):
         parse_setting(text)

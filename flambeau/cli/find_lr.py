@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from flambeau.cli import common, train
 from flambeau.cli.common import option
 
 NAME = "find-lr"
+SHOWN = ("model", "objective", "optimizer", "batch_size")  # of what was asked for: what the rate was found for
 OF_TRAINING = ("learning_rate", "run", "no_check", "no_baseline", "dry_run", "json")  # which mean nothing here
 
 
@@ -37,7 +39,10 @@ def command(
     else:
         common.echo(f"{curve.suggestion:g}")
         data = common.as_typed(asked["data"], learner.data.source if learner.data is not None else {})
-        learner.reporter.say(f"next: flambeau train {data} --learning-rate {curve.suggestion:g}")
+        beside = [f"--{name.replace('_', '-')} {shlex.quote(str(asked[name]))}" for name in SHOWN if asked.get(name)]
+        learner.reporter.say(
+            " ".join([f"next: flambeau train {data}", *beside, f"--learning-rate {curve.suggestion:g}"])
+        )
 
 
 train.share_options(command, without=OF_TRAINING)

@@ -130,4 +130,11 @@ def made(registry: Registry[Any], name: str, settings: Mapping[str, Any]) -> Any
     try:
         return kind(**settings)
     except TypeError as error:  # text where a number is wanted
+        usual = {option: one.default for option, one in inspect.signature(kind).parameters.items()}
+        for option, value in settings.items():
+            if isinstance(usual.get(option), (int, float)) and not isinstance(value, (int, float)):
+                raise UsageError(
+                    f"{option}={shown(value)} of the {registry.what} {name} does not fit",
+                    expected=f"a number, such as {usual[option]}",
+                ) from None
         raise UsageError(f"the {registry.what} {name} does not take {dict(settings)} ({error})") from None

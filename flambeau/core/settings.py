@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -42,6 +43,8 @@ def parse_setting(text: str) -> tuple[str, Any]:
         raise UsageError(f"'{text}' is not a setting", expected="key=value, such as batch_size=64")
     name, value = match.groups()
     number = _as_number(value)
+    if number is not None and not math.isfinite(number):  # which no recipe can hold
+        raise UsageError(f"'{text}' is no setting: {value.strip()} is not finite", expected="a number that is")
     try:
         return name.strip(), parse_yaml(value) if number is None else number
     except ValueError as error:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from flambeau.core.errors import UsageError, first_line, nearest
+from flambeau.core.errors import UsageError, first_line, nearest, shown
 from flambeau.models import Undecayed
 from flambeau.objectives import Objective
 from flambeau.training.adamw import AdamW
@@ -152,4 +152,10 @@ def build(
     if "fused" in accepted and "fused" not in arguments:
         floats = all(p.is_floating_point() for p in parameters)
         arguments["fused"] = floats and parameters[0].device.type in ("cpu", "cuda", "mps")
-    return optimizer(listed, lr=learning_rate, **arguments)
+    try:
+        return optimizer(listed, lr=learning_rate, **arguments)
+    except (TypeError, ValueError) as error:
+        if not options:
+            raise
+        told = ", ".join(f"{option}={shown(value)}" for option, value in options.items())
+        raise UsageError(f"{optimizer.__name__} does not take {told} ({first_line(error)})") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from flambeau.core.errors import UsageError, shown
 from flambeau.core.registry import Asked, Registry, looked_up, name_and_options, options_of
@@ -16,6 +16,17 @@ SCHEDULES: Registry[Callable[..., float]] = Registry("schedule")
 AFTER = 1
 """The first argument is the share of the training that is done; those after it are options that a recipe may set,
 `schedule: {name: step, every: 0.25}`."""
+
+
+SHARE = (lambda share: 0 <= share < 1, "a share, from 0 on and below 1")
+FITS: Mapping[str, tuple[Callable[[float], bool], str]] = {
+    "every": (lambda share: 0 < share <= 1, "a share above 0, at most 1"),
+    "warmup": SHARE, "decay": SHARE, "start": SHARE, "end": SHARE,
+    "factor": (lambda factor: factor > 0, "a number above 0"),
+    "multiplier": (lambda factor: factor > 0, "a number above 0"),
+    "cycles": (lambda cycles: cycles >= 1, "1 or more"),
+}  # fmt: skip
+"""What options of the schedules here may be, and how that is told."""
 
 
 @SCHEDULES.register("one_cycle")
@@ -111,6 +122,11 @@ def named(asked: Asked, warmup: float = 0.25) -> Schedule:
         if not isinstance(rise, float | int) or not 0 < rise < 1:
             raise UsageError(f"warmup={shown(rise)} does not fit", expected="a share above 0 and below 1")
         return functools.partial(warmed, schedule=functools.partial(function, **options), warmup=rise)
+    if function is not plateau and function.__module__ == __name__:
+        for option, value in options.items():
+            fits, expected = FITS[option]
+            if not fits(value):
+                raise UsageError(f"{option}={shown(value)} of the schedule {name} does not fit", expected=expected)
     if function is plateau:
         return Plateau(**options)
     return functools.partial(function, **({"warmup": warmup} if name == "one_cycle" else {}) | options)

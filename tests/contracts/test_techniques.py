@@ -13,6 +13,7 @@ from small import Stop, Stopped, identical, network, stored, supervised, termina
 from tricks import IMPOSSIBLE, NEUTRAL, SETTINGS
 
 from flambeau.core.errors import UsageError
+from flambeau.core.registry import made
 from flambeau.data.batch import Batch
 from flambeau.objectives import Objective
 from flambeau.techniques import HOOKS, TECHNIQUES, Technique
@@ -74,6 +75,12 @@ def test_a_broken_promise_is_seen(how: str) -> None:
     with pytest.raises(AssertionError):
         check_technique(lambda: Broken(how))
     check_technique(Broken)
+
+
+@pytest.mark.parametrize(("name", "setting"), [("l2", "strength"), ("clip_value", "value"), ("mixup", "alpha")])
+def test_a_word_where_a_number_is_wanted_is_told_as_one(name: str, setting: str) -> None:
+    with pytest.raises(UsageError, match=f"^{setting}='abc' of the technique {name} does not fit; expected a number"):
+        made(TECHNIQUES, name, {setting: "abc"})
 
 
 @each

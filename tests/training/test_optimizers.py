@@ -321,6 +321,10 @@ def test_a_plateau_lowers_the_rate_and_resumes_bit_identically(asked: Any, tmp_p
     ("asked", "message"),
     [
         ("cosine warmup=2", "warmup=2 does not fit; expected a share above 0 and below 1"),
+        ("step every=0", "every=0 of the schedule step does not fit; expected a share above 0"),
+        ("wsd decay=3", "decay=3 of the schedule wsd does not fit; expected a share"),
+        ("exponential end=-1", "end=-1 of the schedule exponential does not fit"),
+        ("cosine_restarts multiplier=0", "multiplier=0 of the schedule cosine_restarts does not fit"),
         ("plateau factor=3", "the schedule plateau does not take patience=2, factor=3"),
         ("plateau patients=1", "the schedule plateau has no setting 'patients'; did you mean 'patience'"),
     ],
@@ -328,6 +332,13 @@ def test_a_plateau_lowers_the_rate_and_resumes_bit_identically(asked: Any, tmp_p
 def test_a_warm_up_or_a_plateau_that_does_not_fit_is_told(asked: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         schedule.named(asked)
+
+
+@pytest.mark.parametrize("options", [{"momentum": "much"}, {"momentum": -1}, {"nesterov": True, "dampening": 1}])
+def test_what_an_optimiser_refuses_is_told(options: dict[str, object]) -> None:
+    parameters = [torch.nn.Parameter(torch.zeros(2, 2))]
+    with pytest.raises(UsageError, match=f"SGD does not take {next(iter(options))}="):
+        optimizers.build("sgd", parameters, 0.1, 0.0, options=options)
 
 
 def test_a_training_follows_its_schedule() -> None:

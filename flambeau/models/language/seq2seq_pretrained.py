@@ -5,6 +5,7 @@ As with encoders, only a configuration and safetensors are read; see `models.tex
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,8 @@ class PretrainedSeq2Seq(Seq2Seq):
         super().__init__()
         self.network: Any = network
         self.vocabulary = num_outputs
+        accepted = inspect.signature(network.forward).parameters
+        self.takes_cache = "cache" if "cache" in accepted else "past_key_values"  # before version 5.24 of transformers
 
     def begin(self, source: Ragged) -> PretrainedReading:
         values, mask = mask_padding(source)
@@ -79,9 +82,9 @@ class PretrainedSeq2Seq(Seq2Seq):
         """Scores (B, T, V) of what follows tokens, where the last layer looked (B, T, S), and keys and values."""
         said = self.network(
             encoder_outputs=(reading.states,), attention_mask=reading.mask.long(), decoder_input_ids=tokens,
-            past_key_values=reading.past, use_cache=keeps, output_attentions=True,
+            use_cache=keeps, output_attentions=True, **{self.takes_cache: reading.past},
         )  # fmt: skip
-        return said.logits[..., : self.vocabulary], said.cross_attentions[-1].mean(1), said.past_key_values
+        return said.logits[..., : self.vocabulary], said.cross_attentions[-1].mean(1), getattr(said, self.takes_cache)
 
     def taught(self, source: Ragged, tokens: Tensor) -> tuple[Tensor, Tensor]:
         scores, looked, _ = self._write(tokens, self.begin(source), False)
