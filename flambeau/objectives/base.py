@@ -162,6 +162,11 @@ class Objective(ABC):
         """Those that start from nothing where the rest is pretrained: they learn at the full rate."""
         return []
 
+    @property
+    def fresh_head(self) -> bool:
+        """Whether the model's head starts from nothing where the rest is pretrained."""
+        return not self.whole
+
     def replace_parameters(self, others: Mapping[nn.Parameter, nn.Parameter]) -> None:  # noqa: B027 -- most remember none
         """The model's parameters are others now: {the one before: the one in its place}. For what remembers some."""
 

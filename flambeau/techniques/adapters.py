@@ -121,12 +121,12 @@ def write(
     rank = next(iter(matrices.values()))[0].shape[0]
     last = {name.rpartition(".")[2] for name in names}
     alike = [n for n, _ in net.named_modules() if n.rpartition(".")[2] in last]
-    alpha = scale * rank
+    alpha, writes = scale * rank, "SEQ_2_SEQ_LM" if net.config.is_encoder_decoder else "CAUSAL_LM"
     folder.mkdir(exist_ok=True)
     write_atomic(folder / WEIGHTS, save(tensors, {"format": "pt"}))
     write_json(folder / CONFIG, {
         "peft_type": "LORA",
-        "task_type": "CAUSAL_LM" if net.can_generate() else None,
+        "task_type": writes if net.can_generate() else None,
         "base_model_name_or_path": net.config.name_or_path or None,
         "r": rank,
         "lora_alpha": int(alpha) if alpha == int(alpha) else alpha,

@@ -156,7 +156,7 @@ class LoRA(Technique):
             what = f"with {self.pattern} in its name" if self.pattern and known else "before its head"
             raise UsageError(f"the model has no linear or attention layer {what}, which lora is for",
                              fix=f"its layers: {known}" if known else "leave lora out, or take freeze")  # fmt: skip
-        for group in groups if objective.whole else body:
+        for group in body if objective.fresh_head else groups:
             for parameter in group.parameters.values():
                 parameter.requires_grad_(False)
         for name, module, matrix in chosen:
@@ -174,7 +174,7 @@ class LoRA(Technique):
             handle = module.register_load_state_dict_pre_hook(take_merged)
             self._adapted.append((name, module, matrix, low, handle))
         now = objective.groups()  # others freeze for an epoch
-        self._frozen = [group.frozen() for group in (now if objective.whole else now[:-1])]
+        self._frozen = [group.frozen() for group in (now[:-1] if objective.fresh_head else now)]
 
     def on_training(self, training: Training) -> None:
         self._folder = training.folder

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from transformers import (
+    AutoModelForSeq2SeqLM,
     BartConfig,
     BartForConditionalGeneration,
     MarianConfig,
@@ -86,6 +87,23 @@ def test_it_is_trained_by_its_folder(folder: Path, tmp_path: Path) -> None:
     kept = Run.open(tmp_path / "run").recipe
     assert kept.fields["written"]["tokens"] == kept.fields["said"]["tokens"] == f"hf:{folder}"
     assert isinstance(fb.load(tmp_path / "run").predict("ab b").label, str)
+
+
+def test_an_adapter_is_all_that_was_trained_and_peft_loads_it(folder: Path, tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    said = [f"{a}{b} {b}" for a in "abcdefgh" for b in "abcdef"]
+    data = fb.Dataset({"said": said, "written": [text[::-1] for text in said]}, inputs=["said"], target="written",
+                      fields={"said": Text(), "written": TextTarget()})  # fmt: skip
+    options = {"techniques": "lora adapter=true", "epochs": 1, "learning_rate": 0.05, "quiet": True}
+    fb.Learner(data, f"hf:{folder}", pretrained=True, run=tmp_path / "run", **options).fit(check=False)
+    network = fb.load(tmp_path / "run").objective.model.eval().network
+    base = AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
+    asked = {"input_ids": torch.arange(4, 10)[None], "decoder_input_ids": torch.arange(4, 10)[None]}
+    with torch.no_grad():
+        before, ours = base(**asked).logits, network(**asked).logits
+        theirs = peft.PeftModel.from_pretrained(base, tmp_path / "run" / "adapter").eval()(**asked).logits
+    torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-4)
+    assert (before - ours).abs().max() > 1e-3, "it learned something"
 
 
 def test_an_encoder_alone_is_refused(tmp_path: Path) -> None:

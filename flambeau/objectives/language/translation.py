@@ -12,6 +12,7 @@ from flambeau.core.errors import UsageError, require
 from flambeau.data.batch import Batch
 from flambeau.fields import Field, Text, TextTarget
 from flambeau.models.language import Seq2Seq, search
+from flambeau.models.language.seq2seq_pretrained import PretrainedSeq2Seq
 from flambeau.objectives.base import OBJECTIVES, Context
 from flambeau.objectives.programs import Program
 from flambeau.objectives.supervised import Supervised
@@ -59,6 +60,10 @@ class Translation(Supervised):
                              fix="set fields.TARGET.kind=text-target, or leave the objective out")  # fmt: skip
         made = (context.model(), context.target, context.loss, context.metrics, context.metric)
         return cls(*made, source=context.input, **options)
+
+    @property
+    def fresh_head(self) -> bool:
+        return not isinstance(self.model, PretrainedSeq2Seq)  # whose scores are by its own vectors
 
     @classmethod
     def fields_of(cls, target: str | None, inputs: Sequence[str]) -> dict[str, Field]:
