@@ -133,4 +133,7 @@ def command(
         common.echo(line)
     if apply:
         reporter.say(f"kept: {run / 'decision.json'}")
-    reporter.say(f"next: flambeau {kind.next_verb.format(run=run)}")
+    fields, inputs, _ = opened.fields()
+    field = fields.get(inputs[0]) if inputs else None
+    following = kind.next_verb if field is None else kind.next_of(field)
+    reporter.say(f"next: flambeau {following.format(run=run)}")

@@ -112,6 +112,11 @@ class Objective(ABC):
     """What makes metrics that an evaluation with `detail` has beside its own, where the objective measures answers."""
 
     @classmethod
+    def next_of(cls, field: Field) -> str:
+        """`next_verb` of a run whose input is such a field."""
+        return cls.next_verb
+
+    @classmethod
     def build(cls, context: Context, **options: Any) -> Objective:
         """The objective for some data, with options of the recipe; its weights are loaded afterwards where a run is."""
         return cls(**options)

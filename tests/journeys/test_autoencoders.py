@@ -107,6 +107,7 @@ def test_series_in_files(flambeau: Forkserver, tmp_path: Path) -> None:
                     ("reconstruct", "run", "odd.csv", "--out", "back")):  # fmt: skip
         done = flambeau(*command, cwd=tmp_path)
         assert done.status == 0, done.err
+    assert "next: flambeau generate run --out new.csv" in flambeau("evaluate", "run", cwd=tmp_path).err
     back, made = (pl.read_csv(tmp_path / f"{name}.csv") for name in ("back", "new"))
     assert back.columns == made.columns == ["at", "who", "up", "down"] and made.height == 48
     assert set(back["who"]) == {"odd", *(f"s{i}" for i in range(5))} and (tmp_path / "back/odd.csv").exists()

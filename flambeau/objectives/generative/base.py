@@ -56,10 +56,7 @@ class Generative(Objective):
         self.field, self.spec = context.input, InputSpec.of([context.input])
         self.classes: list[str] = []
         self.code_size = 0
-        if not self.field.restores:  # nothing raw is made of a sample, as of log-mel pictures
-            self.next_verb = Objective.next_verb
-        elif self.makes_of_noise and not self.spec.form.pictures:
-            self.next_verb = "generate {run} --out new.csv"
+        self.next_verb = self.next_of(self.field)
         if self.conditional:
             if context.target is None or not context.target.classes:
                 raise UsageError(
@@ -67,6 +64,14 @@ class Generative(Objective):
                     fix="give folders of one class each, or a --target of classes",
                 )
             self.classes = [*context.target.classes]
+
+    @classmethod
+    def next_of(cls, field: Field) -> str:
+        if not field.restores:  # nothing raw is made of a sample, as of log-mel pictures
+            return Objective.next_verb
+        if cls.makes_of_noise and not InputSpec.of([field]).form.pictures:
+            return "generate {run} --out new.csv"
+        return cls.next_verb
 
     @classmethod
     def build(cls, context: Context, **options: Any) -> Objective:
