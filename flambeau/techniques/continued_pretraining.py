@@ -1,6 +1,8 @@
 """A language model goes on with the texts of the training rows, before a classifier is made of it: Howard & Ruder 2018,
 "Universal language model fine-tuning", arXiv:1801.06146, section 3.2; Gururangan et al. 2020, "Don't stop pretraining",
-arXiv:2004.10964. Costs a training of its own, which lies in the run's folder `language`. Gain: not measured yet.
+arXiv:2004.10964. Costs a training of its own, which lies in the run's folder `language`. Gain: none shown yet
+where the language model has seen little: −1.3 points of a small GPT and −2.8 of a GRU, beside the same network from
+scratch, with 100 labelled sentences (one seed).
 """
 
 from __future__ import annotations
