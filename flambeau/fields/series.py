@@ -54,7 +54,7 @@ class Series(Field):
         yield from ((f"series {number}", series) for number, series in enumerate(read_series(path), 1))
 
     def fit(self, values: Sequence[Any]) -> None:
-        arrays = [a for v in values if (a := self.steps_of(v)) is not None]
+        arrays = [a for v in values if (a := self._read(v)) is not None]
         if not arrays:
             raise DataError("no row holds a series", expected="numbers, one for each step")
         channels = max({len(a) for a in arrays}, key=[len(a) for a in arrays].count)
@@ -84,6 +84,13 @@ class Series(Field):
     @property
     def encoding(self) -> Encoding:
         return Encoding(np.dtype(np.float32), (self.shape[0], self.shape[1]))
+
+    def _read(self, value: Any) -> np.ndarray | None:
+        """`steps_of`, and None too where it cannot be read: its row is told when the store is built."""
+        try:
+            return self.steps_of(value)
+        except DataError:
+            return None
 
     def encode(self, value: Any) -> np.ndarray:
         array = self.steps_of(value)
@@ -132,7 +139,7 @@ class Series(Field):
         return path
 
     def check(self, values: Sequence[Any]) -> list[Finding]:
-        arrays = [self.steps_of(v) for v in values]
+        arrays = [self._read(v) for v in values]
         lengths = {a.shape[1] for a in arrays if a is not None}
         findings = []
         if len(lengths) > 1:
@@ -155,7 +162,7 @@ class Series(Field):
 
     def corruptions(self, values: Sequence[Any]) -> dict[str, Corruption]:
         shown = [
-            array.T for value in values if (array := self.steps_of(value)) is not None and len(array) == self.shape[0]
+            array.T for value in values if (array := self._read(value)) is not None and len(array) == self.shape[0]
         ]
         spread = spread_of(np.concatenate(shown))[:, None] if shown else np.ones((1, 1))
 

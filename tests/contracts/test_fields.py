@@ -366,7 +366,7 @@ def test_it_holds_what_every_field_promises(kind: str, make: Callable[[], Field]
     check(make, examples()[kind].values, examples()[kind].bad)
 
 
-SAID = {"answer", "corpus", "preferences", "series", "history", "forecast", "mask", "picture"}
+SAID = {"answer", "corpus", "preferences", "series", "long-series", "history", "forecast", "mask", "picture"}
 """Kinds that no values tell of: the source does, or the user."""
 
 
