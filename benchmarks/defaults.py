@@ -113,7 +113,7 @@ def diamonds(folder: Path) -> Any:
 
     import flambeau as fb
 
-    r_frame("diamonds").gather_every(11).write_csv(folder / "diamonds.csv")
+    r_frame("diamonds").drop("rownames", strict=False).gather_every(11).write_csv(folder / "diamonds.csv")
     return fb.Dataset.from_table(folder / "diamonds.csv", target="price", split=fb.Split("random", **SPLIT))
 
 
