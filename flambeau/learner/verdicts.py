@@ -116,7 +116,7 @@ def rivals(
     train, held_out = (feed.rows[part].numpy() for part in ("train", split))
     return baselines.baselines(
         feed.dataset, feed.store, train, held_out, reporter, metric=objective.monitor, task=objective.task, limit=limit,
-        pretrained=features_of(feed, recipe, engine),
+        pretrained=features_of(feed, recipe, engine) if objective.task.rivals == "classical" else None,
     )  # fmt: skip
 
 

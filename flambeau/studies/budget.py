@@ -30,6 +30,7 @@ from flambeau.studies.base import variant
 from flambeau.techniques import Technique
 from flambeau.training import Source, Trainer
 from flambeau.training.engine import Engine
+from flambeau.training.interrupts import Interrupted
 
 STEPS = 40  # that are timed, at most
 SHARE = 0.03  # of the budget that the steps of one candidate may take
@@ -170,10 +171,16 @@ def in_a_sitting(learner: Learner) -> Learner:
         if seconds <= seconds_of(SITTING):
             return learner
         planned = within(learner, SITTING, most=1)
+    except Interrupted:
+        raise
     except FlambeauError:  # a training tells what is wrong, in its own order
         return learner
+    changed = [f"{one.name} {one.value}" for one in planned.decided if one.name not in ("training.epochs", "baseline")]
+    if planned.recipe.training.epochs == usual and not changed:
+        return learner  # its steps are quicker than a first batch told
     whole = f"{usual} epochs would take about {round(seconds / 60)} min: for all of them --epochs {usual}"
-    learner.reporter.say(f"{whole}; within {SITTING} fit {planned.recipe.training.epochs}")
+    fitting = ", with ".join([str(planned.recipe.training.epochs), *changed])
+    learner.reporter.say(f"{whole}; within {SITTING} fit {fitting}")
     planned.decided = tuple(
         replace(one, why=f"{one.why}; {whole}") if one.name == "training.epochs" else one for one in planned.decided
     )

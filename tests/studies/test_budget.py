@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 import sklearn.datasets
 import torch
@@ -11,6 +13,7 @@ import flambeau as fb
 from flambeau.core.errors import UsageError
 from flambeau.studies import budget
 from flambeau.studies.budget import Cost, in_a_sitting, within
+from flambeau.training.interrupts import Interrupted
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +114,10 @@ def test_the_command_plans_by_a_budget(flambeau, digits_folder, tmp_path):
     assert "no such option" in flambeau("find-lr", digits_folder, "--budget", "3m", cwd=tmp_path).told
 
 
+def interrupted(*_):
+    raise Interrupted("stopped", signal.SIGINT)
+
+
 def test_what_would_take_longer_than_a_sitting_is_planned_for_one_and_says_so(data, monkeypatch, capsys):
     """A step that is said to take ten seconds, and a batch that says so of the training."""
     monkeypatch.setattr(budget, "MANY", 100)
@@ -127,6 +134,11 @@ def test_what_would_take_longer_than_a_sitting_is_planned_for_one_and_says_so(da
     said = capsys.readouterr().err
     assert f"within 15m fit {planned.recipe.training.epochs}" in said
 
+    monkeypatch.setattr(budget, "cost_of", lambda *_: Cost(step=1e-3, validation=0.0, saving=0.0, steps=10))
+    assert in_a_sitting(asked) is asked  # its steps are quicker than its first batch
+    monkeypatch.setattr(budget, "cost_of", interrupted)
+    with pytest.raises(Interrupted):
+        in_a_sitting(asked)
     for left in (learner(data, model="lenet", epochs=30), learner(data, model="ridge")):
         assert in_a_sitting(left) is left  # what was asked for, and what has no epochs
     monkeypatch.setattr(budget, "cost_of", lambda *_: Cost(step=1000.0, validation=0.0, saving=0.0, steps=10))
