@@ -148,12 +148,12 @@ def times_after(times: np.ndarray, count: int, layout: Layout) -> np.ndarray:
     last, steps = times[-1], np.arange(1, count + 1)
     if layout.unit == "month":
         start = last.astype("datetime64[M]")
-        months = start + steps * int(layout.step)
+        months = start + (steps * int(layout.step)).astype("timedelta64[M]")
         if layout.month_day is None:
             return months.astype("datetime64[us]") + (last - start)
-        ends = (months + 1).astype("datetime64[D]") - 1
+        ends = (months + np.timedelta64(1, "M")).astype("datetime64[D]") - np.timedelta64(1, "D")
         if layout.month_day > 0:
-            days = np.minimum(months.astype("datetime64[D]") + (layout.month_day - 1), ends)
+            days = np.minimum(months.astype("datetime64[D]") + np.timedelta64(layout.month_day - 1, "D"), ends)
         elif layout.month_day:
             days = np.busday_offset(months.astype("datetime64[D]"), 0, roll="forward")
         else:

@@ -252,17 +252,18 @@ def _composed(text: str, form: TimeForm) -> np.datetime64:
     if not (1 <= month <= 12 and 1 <= day <= 31):
         return NAT
     first = np.datetime64((year - 1970) * 12 + month - 1, "M")
-    date = first.astype("datetime64[D]") + (day - 1)
+    date = first.astype("datetime64[D]") + np.timedelta64(day - 1, "D")
     valid = date.astype("datetime64[M]") == first
     if "j" in groups:
-        date = first.astype("datetime64[Y]").astype("datetime64[D]") + (number("j", 1) - 1)
+        date = first.astype("datetime64[Y]").astype("datetime64[D]") + np.timedelta64(number("j", 1) - 1, "D")
         valid &= date.astype("datetime64[Y]") == first.astype("datetime64[Y]")
     if "V" in groups:
         of, week = number("G", 1970) if "G" in groups else year, number("V", 1)
-        fourth = np.datetime64(of - 1970, "Y").astype("datetime64[D]") + 3  # always of the first week
-        monday = fourth - (int(fourth.astype(np.int64)) + 3) % 7 + (week - 1) * 7
-        valid &= bool((monday + 3).astype("datetime64[Y]") == np.datetime64(of - 1970, "Y")) and week >= 1
-        date = monday + (number("u", 1) - 1)
+        january = np.datetime64(of - 1970, "Y")
+        fourth = int(january.astype("datetime64[D]").astype(np.int64)) + 3  # always of the first week
+        monday = fourth - (fourth + 3) % 7 + (week - 1) * 7
+        valid &= bool(np.datetime64(monday + 3, "D").astype("datetime64[Y]") == january) and week >= 1
+        date = np.datetime64(monday + number("u", 1) - 1, "D")
     hour, minute, seconds = number("H", 0), number("M", 0), float(groups.get("S", "0").replace(",", "."))
     if "p" in groups and hour <= 12:
         hour = hour % 12 + 12 * (groups["p"].lower() == "p")

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -18,7 +19,8 @@ def test_it_tells_versions_processor_memory_and_threads(flambeau: Forkserver, tm
     command = flambeau("doctor", "--environment", "--json", cwd=tmp_path)
     found = json.loads(command.out)
     assert command.status == 0 and found["flambeau"] == fb.__version__
-    assert found["packages"]["torch"] == found["torch"]["build"] == torch.__version__
+    assert found["packages"]["torch"] == version("torch")  # which of PyPI's has no word of CUDA
+    assert found["torch"]["build"] == torch.__version__
     assert found["memory"]["total"].endswith(" GiB") and found["threads"]["compute"] == 1
     flags = {name for name, there in torch.cpu.get_capabilities().items() if there is True}
     assert {*found["processor"]["flags"]} == flags

@@ -118,7 +118,8 @@ def written(start: str, step: str, form: str, count: int = 80) -> list[str]:
 
 TIMES: dict[str, Sequence[Any]] = {
     "hours": written("2024-01-30T05", "h", "%Y-%m-%d %H:%M"), "days": written("2022-05-30", "D", "%d.%m.%Y", 800),
-    "months": [str(np.datetime64("2019-03") + i) for i in range(80)], "numbers": [2 * i for i in range(80)],
+    "months": [str(np.datetime64("2019-03") + np.timedelta64(i, "M")) for i in range(80)],
+    "numbers": [2 * i for i in range(80)],
     "odd": [i**2 for i in range(80)],
 }  # fmt: skip
 

@@ -44,7 +44,7 @@ def places(times: np.ndarray) -> dict[str, tuple[np.ndarray, float | None]]:
     month = months.astype(np.int64) % 12 + 1
     weekday = (days.astype(np.int64) + 3) % 7
     of_day = (times - days).astype(np.int64)
-    thursday = days - weekday + 3
+    thursday = days + (3 - weekday).astype("timedelta64[D]")
     week = (thursday - thursday.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.int64) // 7 + 1
     return {
         "the hour": (of_day // HOUR, DAY),

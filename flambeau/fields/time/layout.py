@@ -94,7 +94,7 @@ def _month_day(times: np.ndarray) -> int | None:
     """The day of the month that times are at, where shorter months have their last day instead; 0 for the last working
     day of each, -1 for the first; None where all have the same day, or there is no rule."""
     months, days = times.astype("datetime64[M]"), times.astype("datetime64[D]")
-    last = (months + 1).astype("datetime64[D]") - 1
+    last = (months + np.timedelta64(1, "M")).astype("datetime64[D]") - np.timedelta64(1, "D")
     day = (days - months.astype("datetime64[D]")).astype(np.int64) + 1
     if (days == last).all():
         return 31

@@ -87,10 +87,10 @@ def _composed(groups: Any, form: TimeForm) -> np.ndarray:
         month = 3 * number("q", 1) - 2
     valid &= (month >= 1) & (month <= 12) & (day >= 1)
     first = ((year - 1970) * 12 + np.clip(month, 1, 12) - 1).astype("datetime64[M]")
-    date = first.astype("datetime64[D]") + (np.clip(day, 1, 31) - 1)
+    date = first.astype("datetime64[D]") + _days(np.clip(day, 1, 31) - 1)
     valid &= (date.astype("datetime64[M]") == first) & (day <= 31)
     if "j" in groups.columns:
-        date = first.astype("datetime64[Y]").astype("datetime64[D]") + (number("j", 1) - 1)
+        date = first.astype("datetime64[Y]").astype("datetime64[D]") + _days(number("j", 1) - 1)
         valid &= date.astype("datetime64[Y]") == first.astype("datetime64[Y]")
     if "V" in groups.columns:
         date, fits = _of_week(number("G", 1970) if "G" in groups.columns else year, number("V", 1), number("u", 1))
@@ -127,10 +127,16 @@ def offsets(zones: Any) -> np.ndarray:
 
 def _of_week(year: np.ndarray, week: np.ndarray, weekday: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Days of ISO weeks, and which of these there are."""
-    fourth = (year - 1970).astype("datetime64[Y]").astype("datetime64[D]") + 3  # always of the first week
-    monday = fourth - (fourth.astype(np.int64) + 3) % 7 + (week - 1) * 7
-    same = (monday + 3).astype("datetime64[Y]").astype(np.int64) + 1970 == year
-    return monday + (weekday - 1), same & (week >= 1)
+    january = (year - 1970).astype("datetime64[Y]").astype("datetime64[D]")
+    fourth = january.astype(np.int64) + 3  # always of the first week
+    monday = fourth - (fourth + 3) % 7 + (week - 1) * 7
+    same = (monday + 3).astype("datetime64[D]").astype("datetime64[Y]").astype(np.int64) + 1970 == year
+    return (monday + weekday - 1).astype("datetime64[D]"), same & (week >= 1)
+
+
+def _days(numbers: np.ndarray) -> np.ndarray:
+    """Whole numbers as differences of times: NumPy adds a plain number to a time no longer."""
+    return numbers.astype("timedelta64[D]")
 
 
 def read(values: Sequence[Any], form: TimeForm) -> tuple[np.ndarray, np.ndarray]:
