@@ -207,8 +207,8 @@ def run(name: str, peer: bool) -> dict[str, Any]:
         found: dict[str, Any] = {"metric": metric, "winner": held["winner"], "seconds": spent,
                                  "rival": rival["name"], "network": network["name"],
                                  "of_network": network["seconds"]}  # fmt: skip
-        for ours, place in (("auto", auto.path), ("network", auto.path / "candidates" / "network")):
-            facts = fb.compare([place, auto.path / "candidates" / rival["name"]], data, metric=metric).facts
+        for ours, place in (("auto", auto.path), ("network", auto.path / "candidates" / network["folder"])):
+            facts = fb.compare([place, auto.path / "candidates" / rival["folder"]], data, metric=metric).facts
             mine, theirs = facts["entries"]
             (difference,) = facts["differences"]
             turned = 1 if difference["first"] == mine["name"] else -1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,6 +33,11 @@ class ModelChoice(BaseModel):
     pretrained: bool | str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     groups: list[str] = Field(default_factory=list)
+
+    @field_validator("pretrained", mode="before")
+    @classmethod
+    def _path(cls, value: Any) -> Any:
+        return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 class ObjectiveChoice(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
@@ -48,7 +49,7 @@ class Given(TypedDict, total=False):
     every: int
     then: Mapping[str, Any]
     # of the recipe's other sections
-    pretrained: bool | str | None
+    pretrained: bool | str | Path | None
     options: Mapping[str, Any]
     groups: Sequence[str]
     metric: str

@@ -217,13 +217,14 @@ class Learner(Pictured):
 
     @spelled_out(Given)
     def fit(
-        self, *, resume: bool = False, check: bool = True, compute_threads: int | None = None, shard: bool = False,
-        **settings: Unpack[Given],
+        self, *, resume: bool = False, until: int | None = None, check: bool = True,
+        compute_threads: int | None = None, shard: bool = False, **settings: Unpack[Given],
     ) -> dict[str, float]:  # fmt: skip
         """Trains, measures and writes the run.
 
         Args:
             resume: go on from the run folder's last checkpoint; from the start if it has none.
+            until: the epoch after which the training rests, to go on by `resume` to the same bits as in one piece.
             check: look for mistakes first: in the data, and in a model, a loss or an objective of your own.
             compute_threads: that torch computes with, which the last bits of the weights depend on; if not given those
                 that a resumed training began with, else as many as torch has.
@@ -231,7 +232,8 @@ class Learner(Pictured):
             settings: of the recipe, such as `epochs=5`.
 
         Returns:
-            the metrics on the test rows where there are any, else on the validation rows.
+            the metrics on the test rows where there are any, else on the validation rows; where it rests, those on the
+            validation rows after its last epoch.
 
         Raises:
             DataError: the check found errors. RunError: the run folder is taken. TrainingError: NaN, no memory.
@@ -245,14 +247,17 @@ class Learner(Pictured):
                 self.own_steps = OwnSteps.taken_from(asked)
                 self._name_own_parts()
             self.recipe = self.recipe.with_settings(asked)
+        if until is not None and (until < 1 or self.asked_run is False):
+            raise UsageError(f"until={until} rests at an epoch from 1 on, in a run that can be gone on with",
+                             fix="leave it out" if self.asked_run is False else "give 1 or more")  # fmt: skip
         self._check_names()
         self.processes = processes.join(shard)
         if not self.processes.first:
-            return self._fit(None, resume)
+            return self._fit(None, resume, until)
         if self.asked_run is False:
             self._check(check)
             with engine.computing(compute_threads):
-                return self._fit(None, resume)
+                return self._fit(None, resume, until)
         resume = resume or processes.restarted()
         stopped = self.run.path if resume and self.run is not None else None
         run = self.run = records.choose_run(stopped or self.asked_run, self.recipe, resume)
@@ -262,7 +267,7 @@ class Learner(Pictured):
             try:
                 begun = resume and (run.path / "recipe.yaml").exists()
                 with environment.compute_threads(run, begun, compute_threads, self.reporter):
-                    return self._fit_in(run, begun, check)
+                    return self._fit_in(run, begun, check, until)
             except (DataError, ModelError, UsageError):
                 if ours and (self.trainer is None or self.trainer.state.step == 0):
                     shutil.rmtree(run.path, ignore_errors=True)  # it holds nothing, and what is asked next will differ
@@ -276,7 +281,7 @@ class Learner(Pictured):
         if not own and self.data is not None and "target" in OBJECTIVES[self.recipe.objective.name].takes:
             choices.check_metric(self.recipe, self.data)
 
-    def _fit_in(self, run: Run, begun: bool, check: bool) -> dict[str, float]:
+    def _fit_in(self, run: Run, begun: bool, check: bool, until: int | None) -> dict[str, float]:
         if not (begun or check):
             self._write_findings(run)  # that nothing was checked, so that a resume does not either
         environment.write(run, begun, self.reporter)
@@ -288,7 +293,7 @@ class Learner(Pictured):
         else:
             self._check(check)
             self._write_findings(run)
-        return self._fit(run, begun)
+        return self._fit(run, begun, until)
 
     def _check(self, wanted: bool) -> None:
         if not wanted or self._built:
@@ -297,7 +302,7 @@ class Learner(Pictured):
         self.findings, self._checked = Findings(self.feed.check(self.recipe, self.reporter, loss)), True
         records.tell(self.findings, self.data.findings if self.data else (), self.reporter)
 
-    def _fit(self, run: Run | None, resume: bool) -> dict[str, float]:
+    def _fit(self, run: Run | None, resume: bool, until: int | None) -> dict[str, float]:
         several = self.processes
         folder, resume = several.same((run.path if run else None, resume))
         stages.go_on(self, folder)
@@ -324,7 +329,9 @@ class Learner(Pictured):
                 initialise(self.objective, self.feed.source("train"), self.feed.prepare)
             rates.settle(self, run, resume)
             if not several.same(run is not None and run.finished):
-                self.trainer.fit(resume=resume)
+                self.trainer.fit(resume=resume, until=until)
+                if not self.trainer.done:
+                    return several.same(self.trainer.state.metrics)
             elif run is not None:  # killed while it was measured
                 verdicts.take_weights(self, run)
             if not several.first:

@@ -5,8 +5,9 @@ from flambeau.studies.base import Study, variant
 from flambeau.studies.budget import in_a_sitting, within
 from flambeau.studies.comparison import Comparison, compare
 from flambeau.studies.corrupted import stress
+from flambeau.studies.entrants import is_usual
 from flambeau.studies.folds import CrossValidation, cross_validate
-from flambeau.studies.tournament import KIND, asked_in, is_usual, planned, resumed, tournament
+from flambeau.studies.tournament import KIND, asked_in, planned, resumed, tournament
 from flambeau.studies.tune import tune
 from flambeau.studies.variants import ablate, compare_settings
 

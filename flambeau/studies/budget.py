@@ -151,10 +151,10 @@ class Bars(Reporter):
         pass
 
 
-def in_a_sitting(learner: Learner) -> Learner:
-    """The learner itself; or, where it would train for more than `SITTING` on a processor and its epochs are left
-    open, one that is planned to be done in that time, and what it leaves out is said. One of which a single epoch takes
-    longer stays as it is."""
+def in_a_sitting(learner: Learner, time: str | float = SITTING) -> Learner:
+    """The learner itself; or, where it would train for longer on a processor and its epochs are left open, one that is
+    planned to be done in that time, and what it leaves out is said. One of which a single epoch takes longer stays as
+    it is."""
     data, recipe = learner.data, learner.recipe
     if data is None or recipe.own_parts or recipe.training.epochs is not None:
         return learner
@@ -167,10 +167,10 @@ def in_a_sitting(learner: Learner) -> Learner:
             return learner
         if isinstance(probe.objective.model, FittedModel):
             return learner
-        seconds = seconds_of_training(probe, batch, probe.feed.training, seconds_of(SITTING))
-        if seconds <= seconds_of(SITTING):
+        seconds = seconds_of_training(probe, batch, probe.feed.training, seconds_of(time))
+        if seconds <= seconds_of(time):
             return learner
-        planned = within(learner, SITTING, most=1)
+        planned = within(learner, time, most=1)
     except Interrupted:
         raise
     except FlambeauError:  # a training tells what is wrong, in its own order
@@ -180,7 +180,7 @@ def in_a_sitting(learner: Learner) -> Learner:
         return learner  # its steps are quicker than a first batch told
     whole = f"{usual} epochs would take about {round(seconds / 60)} min: for all of them --epochs {usual}"
     fitting = ", with ".join([str(planned.recipe.training.epochs), *changed])
-    learner.reporter.say(f"{whole}; within {SITTING} fit {fitting}")
+    learner.reporter.say(f"{whole}; within {duration(seconds_of(time))} fit {fitting}")
     planned.decided = tuple(
         replace(one, why=f"{one.why}; {whole}") if one.name == "training.epochs" else one for one in planned.decided
     )

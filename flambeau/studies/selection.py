@@ -8,6 +8,7 @@ less the one of the least loss is taken, and of a blend that gains less its firs
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -58,12 +59,13 @@ class _Judge:
         self.first, self.metric = first, metric
         self.sign = 1 if higher_is_better(metric) else -1
         self.groups = groups_of(first.rows, first.task.neighbours).numpy()
+        self.plain = copy.copy(first.task)  # answers are calibrated, each by its own model
+        self.plain.calibration = {}
 
     def losses(self, output: Tensor) -> np.ndarray:
         """Of each row, float64 (N)."""
-        objective, task = self.first.predictor.objective, self.first.task
-        each = each_sample(getattr(objective, "loss_function"), task.deactivate(output), self.first.target)  # noqa: B009
-        return each.double().numpy()
+        loss = getattr(self.first.predictor.objective, "loss_function")  # noqa: B009
+        return each_sample(loss, self.plain.deactivate(output), self.first.target).double().numpy()
 
     def measured(self, output: Tensor) -> tuple[float, np.ndarray]:
         """The metric, more of it being better, and the same without each group of rows, float64 (G)."""

@@ -1,5 +1,5 @@
-"""The tournament: simple models, the cheap ones first, then the network that is usual for the data; then the best of
-them, or a blend of a few, is the run.
+"""The tournament: simple models, the cheap ones first, then networks, of which the better half goes on, again and
+again, until one is left; then the best of all, or a blend of a few, is the run.
 
 Each candidate is a training like any other, in `candidates/` of the run: killed, it goes on where it was. They are
 judged on validation rows, never on the test rows; see `flambeau.studies.selection`. Few rows say little, and the less
@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,152 +32,37 @@ from flambeau.core.findings import Findings
 from flambeau.core.printable import duration
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data.dataset import Dataset
-from flambeau.data.grouping import PRESENT
-from flambeau.data.split import NEAR, TRAIN, UNUSED, VALID, Split
+from flambeau.data.split import TRAIN, UNUSED, VALID
 from flambeau.ensembles import ensemble
-from flambeau.fields import Views
 from flambeau.learner import Learner, choices, records, verdicts
 from flambeau.learner.feeds import FieldFeed
-from flambeau.learner.plan import Decision, Plan, given
-from flambeau.models import InputSpec, auto
+from flambeau.learner.plan import Decision, Plan
 from flambeau.objectives.intervals import Grouped
-from flambeau.objectives.tasks import task_of
+from flambeau.objectives.names import higher_is_better
 from flambeau.recipe import ModelChoice, ObjectiveChoice, Recipe
 from flambeau.run import Run
 from flambeau.studies.base import Study, variant
-from flambeau.studies.budget import in_a_sitting, seconds_of, within
+from flambeau.studies.budget import SITTING, in_a_sitting, seconds_of, within
+from flambeau.studies.entrants import FOLDS, FROZEN, NETWORK, Entrant, Entrants, entrants
 from flambeau.studies.rows import Answers, answers
 from flambeau.studies.selection import Selection, select
 from flambeau.techniques import TECHNIQUES, name_of
 from flambeau.training.interrupts import Interrupted
 from flambeau.training.settings import Settings
+from flambeau.training.state import merit
 
-KIND, CANDIDATES, FOLDED, BLEND, NETWORK = "tournament", "candidates", "folds", "blend", "network"
-USUAL = {"number", "category", "date", "text", "audio", "history", "image"}
-"""Kinds of inputs on which simple models are strong, and cheap beside a network."""
-MOST_PICTURES = 5_000
-"""Of more of them a network is taken to be the better one."""
-FOLDS, FEW = 4, 500
-"""How many folds there are, and the most rows that are dealt into them."""
-MOST_PIXELS = 8_000_000
-"""Of all pictures, that are trained on in folds."""
+HALVED = 0.25
+"""The share of their epochs that all networks are trained for, or of many rows that all simple models are fitted to;
+each time that half of the networks are left it doubles."""
+KIND, CANDIDATES, FOLDED, BLEND = "tournament", "candidates", "folds", "blend"
+MANY_ROWS = 20_000
+"""Of more, simple models are fitted to a share of the rows first."""
 NOT_OF_WINNER = (".lock", "checkpoints", "model.safetensors", "evaluation.json", "recipe.yaml", "report.html")
 """Of a winner's folder, what is not taken over as it is."""
 
 
-class Entrant(NamedTuple):
-    """A simple model that takes part.
-
-    Attributes:
-        model: its name in the catalogue.
-        inputs: the columns that it reads, where the data has several inputs and it reads one; else none.
-    """
-
-    model: str
-    inputs: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """What it is called."""
-        many = len(self.inputs)
-        return f"{self.model} of {many} columns" if many > 1 else " of ".join((self.model, *self.inputs))
-
-    def of(self, data: Dataset) -> Dataset:
-        """The data as it reads it."""
-        return data.narrowed(self.inputs) if self.inputs else data
-
-
-class Entrants(NamedTuple):
-    """Who takes part.
-
-    Attributes:
-        simple: the simple models that stand beside the network by their folders, the cheapest first.
-        folds: the data once for each fold, where they are judged on folds.
-        why: where there are none: why.
-    """
-
-    simple: dict[str, Entrant]
-    folds: list[Dataset]
-    why: str = ""
-
-
-def entrants(learner: Learner) -> Entrants:
-    """Who takes part beside the network that a learner would train."""
-    recipe, data = learner.recipe, learner.data
-    if data is None or recipe.own_parts or recipe.objective.name != "supervised" or data.target is None:
-        return Entrants({}, [], "it is of labelled data with fields, learned without parts of your own")
-    if recipe.model.name != "auto":
-        return Entrants({}, [], f"the model {recipe.model.name} is named")
-    feed = learner.feed.unfitted()
-    assert isinstance(feed, FieldFeed)
-    feed.look(recipe)
-    inputs, output = feed.dataset.inputs, task_of(feed.dataset.fields[data.target]).output_spec
-    if PRESENT in inputs:
-        return Entrants({}, [], "some rows lack one of the inputs, which only a network takes")
-    if len(inputs) > 1 and all(feed.dataset.fields[name].kind == "text" for name in inputs):
-        return Entrants({}, [], "texts are compared, and one of them alone says little")
-    simple, large = dict[str, Entrant](), False
-    for number, name in enumerate(inputs):
-        field = feed.dataset.fields[name]
-        spec = InputSpec.of([field])
-        columns = tuple(field.gathers or [name]) if len(inputs) > 1 else ()
-        for model in auto.fitted(spec, field.kind, output):
-            simple[f"{model}.{number}" if columns else model] = Entrant(model, columns)
-        large |= spec.form.pictures and len(data) * int(np.prod(spec.size)) > MOST_PIXELS
-    if not simple:
-        return Entrants({}, [], "no simple model takes such an input and gives such an answer")
-    folds = [] if large else dealt(data)
-    if not folds and not (data.split == VALID).any():
-        found = "there are no validation rows to judge by, and these rows are too many, or too large, for folds"
-        return Entrants({}, [], found)
-    return Entrants(simple, folds)
-
-
-def dealt(data: Dataset) -> list[Dataset]:
-    """The data once for each fold of the rows that train and validate, where these are few: the fold is its test then,
-    and of the others as large a share validates as before. None of many rows, and of rows that hang
-    together in time or by groups."""
-    said = data.source.get("split") or {}
-    rows = np.flatnonzero(np.isin(data.split, (TRAIN, VALID)))
-    hang = said.get("by") or said.get("method") == "time" or data.made is not None or "made" in data.source
-    if hang or any(isinstance(data.columns[name], Views) for name in data.inputs):
-        return []
-    if not 2 * FOLDS <= len(rows) <= FEW:
-        return []
-    firsts = data.firsts_alike if data.together == NEAR else data.firsts_seen[0]
-    _, index, inverse = np.unique(firsts[rows], return_index=True, return_inverse=True)
-    keys = [(data.keys or range(len(data)))[row] for row in rows.tolist()]
-    one_class = data.target is not None and data.fields[data.target].one_class
-    labels = [data.columns[data.target or ""][row] for row in rows.tolist()] if one_class else None
-    share = float((data.split[rows] == VALID).mean())
-    found = []
-    for number in range(FOLDS):
-        split = Split("auto", share, folds=FOLDS, fold=number)
-        fold = copy.copy(data)
-        fold.split = np.full(len(data), UNUSED, np.int8)
-        fold.split[rows] = split.with_copies(split.assign(keys, labels), index[inverse], labels)
-        found.append(fold)
-    return found
-
-
-def is_usual(learner: Learner) -> bool:
-    """Whether a tournament is what a learner's settings mean where nothing is said of a model: the data is of a kind
-    that simple models are strong on, rivals are wanted, and nothing that is asked for is of a network's steps."""
-    recipe, data = learner.recipe, learner.data
-    if data is None or not recipe.baseline or recipe.own_parts:
-        return False
-    kinds = {data.fields[name].kind for name in data.inputs}
-    if not kinds <= USUAL or ("image" in kinds and len(data) > MOST_PICTURES):
-        return False
-    try:
-        choices.check_fitted(recipe, given(recipe).keys())
-        return bool(entrants(learner).simple)
-    except FlambeauError:  # a training tells what is wrong, in its own order
-        return False
-
-
 def _simple(recipe: Recipe, who: Entrant, data: Dataset) -> Recipe:
-    """A recipe for a simple model of some data: with what has a meaning there; the rest is the network's."""
+    """A recipe for a simple model: with what has a meaning there; the rest is the network's."""
     fields = {name: settings for name, settings in recipe.fields.items() if name in data.fields}
     training = Settings(**{setting: getattr(recipe.training, setting) for setting in choices.OF_FITTED})
     weighing = {key: s for key, s in recipe.techniques.items() if TECHNIQUES[name_of(key)].overridden("row_weights")}
@@ -244,7 +130,8 @@ def planned(learner: Learner) -> Plan:
     plan = learner.plan()
     judged = f"{FOLDS} folds of the rows that are not for the test" if known.folds else "validation rows"
     why = f"judged on {judged}: the best of them, or a blend of a few, is the run"
-    tried = Decision("model", [*(one.name for one in known.simple.values()), plan.recipe.model.name], why)
+    beside = [f"{plan.recipe.model.name}, {FROZEN}" if name == FROZEN else name for name in [*known.networks][1:]]
+    tried = Decision("model", [*(one.name for one in known.simple.values()), plan.recipe.model.name, *beside], why)
     return replace(plan, decisions=(tried, *plan.decisions))
 
 
@@ -268,6 +155,21 @@ def resumed(run: Run, *, reporter: Any = None, compute_threads: int | None = Non
     return tournament(learner, budget=asked["budget"], resume=True, compute_threads=compute_threads)
 
 
+class _Planned(NamedTuple):
+    """A network as it is to be trained."""
+
+    recipe: Recipe
+    decided: tuple[Decision, ...]
+    epochs: int
+
+
+class _Standing(NamedTuple):
+    """How good a network is on the way, the larger the better, and that in words."""
+
+    merit: tuple[float, float]
+    said: str
+
+
 class _Held:
     """A tournament while it is held."""
 
@@ -276,7 +178,7 @@ class _Held:
     ):
         assert learner.data is not None and isinstance(learner.feed, FieldFeed)
         self.learner, self.run, self.seconds, self.began = learner, run, seconds, began
-        self.simple, self.folds = known.simple, known.folds
+        self.simple, self.networks, self.folds = known.simple, known.networks, known.folds
         self.data, self.options, self.threads = learner.data, learner.feed.encoding, threads
         self.say = learner.reporter.say
         asked = asked_in(run) or {"recipe": learner.recipe.model_dump(mode="json"), "budget": seconds}
@@ -296,19 +198,24 @@ class _Held:
 
     def all(self) -> dict[str, Answers]:
         """What the candidates, trained, answer to the rows that they are judged on, by their folders."""
-        judged: dict[str, Answers] = {}
-        for folder, one in self.simple.items():
+        judged, simple = dict[str, Answers](), [*self.simple]
+        if not self.folds and len(simple) > 1 and int((self.data.split == TRAIN).sum()) > MANY_ROWS:
+            better = self._better(simple, self._on_few)
+            simple = [folder for folder in simple if folder in better]
+        for folder in simple:
+            one = self.simple[folder]
             self.say(f"{one.name} is fitted" + (f", and on {FOLDS} folds" if self.folds else ""))
             try:
-                recipe = _simple(self.learner.recipe, one, data := one.of(self.data))
-                run = self._trained(f"{CANDIDATES}/{folder}", recipe, data, QUIET)
-                judged[folder] = self._judged(folder, run, recipe, one)
+                run = self._trained(f"{CANDIDATES}/{folder}", self._simple(one), one.of(self.data), QUIET)
+                judged[folder] = self._judged(folder, run, self._simple(one), one)
             except (ModelError, UsageError, TrainingError, MissingExtra) as error:
-                self.notes[one.name] = str(error)
-                self.say(f"{one.name} is left out: {error}", style="yellow")
+                self._fails(folder, error)
         self.say(self._early(judged), style="bold")
         try:
-            judged[NETWORK] = self._network()
+            folder, recipe = self._left_of_networks()
+            if self.folds:
+                self.say(f"the network is trained on {FOLDS} folds")
+            judged[folder] = self._judged(folder, self.study.run(f"{CANDIDATES}/{folder}"), recipe, Entrant(NETWORK))
         except (UsageError, TrainingError) as error:
             if not judged:
                 raise
@@ -316,34 +223,105 @@ class _Held:
             self.say(f"no network stands beside them: {error}", style="yellow")
         return judged
 
+    def _simple(self, who: Entrant) -> Recipe:
+        return _simple(self.learner.recipe, who, who.of(self.data))
+
     def _trained(
-        self, folder: str, recipe: Recipe, data: Dataset, reporter: Reporter, decided: tuple[Decision, ...] = ()
-    ) -> Run:
-        """The run of a training: the one that is there, or trained now."""
+        self, folder: str, recipe: Recipe, data: Dataset, reporter: Reporter, decided: tuple[Decision, ...] = (),
+        until: int | None = None,
+    ) -> Run:  # fmt: skip
+        """The run of a training: the one that is there, or trained now, to its end or until it has so many epochs."""
         run = self.study.run(folder)
-        if not run.measured:
+        if not run.measured and not (until and _at(run, until)):
             asked = copy.copy(self.learner)
             asked.recipe = recipe
             one = variant(asked, {"baseline": False}, run.path, data)
             one.decided, one.reporter = decided, reporter
             one.findings, one._checked = Findings(self.learner.findings), self.learner._checked
-            one.fit(resume=True, check=False, compute_threads=self.threads)
+            one.fit(resume=True, until=until, check=False, compute_threads=self.threads)
         return run
 
-    def _network(self) -> Answers:
-        """What the network answers, trained in the time that is left."""
-        recipe, decided = self.learner.recipe, self.learner.decided
-        run, left = self.study.run(f"{CANDIDATES}/{NETWORK}"), self._left()
-        if (run.path / "recipe.yaml").exists():
-            recipe = run.recipe  # as it was planned
-        else:
-            beside = variant(self.learner, {"baseline": False}, run.path)
-            planned = in_a_sitting(beside) if left is None else within(beside, left / (1 + len(self.folds)))
-            recipe, decided = planned.recipe, planned.decided
-        run = self._trained(f"{CANDIDATES}/{NETWORK}", recipe, self.data, self.learner.reporter, decided)
-        if self.folds:
-            self.say(f"the network is trained on {FOLDS} folds")
-        return self._judged(NETWORK, run, recipe, Entrant(NETWORK))
+    def _left_of_networks(self) -> tuple[str, Recipe]:
+        """The folder and recipe of the network that is left, trained, by successive halving: Jamieson & Talwalkar 2016,
+        "Non-stochastic best arm identification and hyperparameter optimization", arXiv:1502.07943. Each is trained for
+        the same share of its epochs, as it would be alone, and the better half, by validation rows, goes on from there.
+
+        Raises:
+            UsageError, ModelError, TrainingError: what is wrong with the first one, where none can be trained.
+        """
+        going, share = self._planned_networks(), HALVED
+        while len(going) > 1:
+            better = self._better([*going], lambda folder: self._on_the_way(folder, going[folder], share))  # noqa: B023
+            going, share = {folder: going[folder] for folder in going if folder in better}, min(1.0, 2 * share)
+        ((folder, planned),) = going.items()
+        self._trained(f"{CANDIDATES}/{folder}", planned.recipe, self.data, self.learner.reporter, planned.decided)
+        return folder, planned.recipe
+
+    def _better(self, folders: Sequence[str], standing: Callable[[str], _Standing]) -> list[str]:
+        """The better half of candidates; the others, and what fails, are noted."""
+        found, failed = dict[str, _Standing](), None
+        for folder in folders:
+            try:
+                found[folder] = standing(folder)
+            except (UsageError, ModelError, TrainingError, MissingExtra) as error:
+                failed = failed or self._fails(folder, error)
+        if failed and not found:
+            raise failed
+        ranked = sorted(found, key=lambda folder: found[folder].merit, reverse=True)
+        half = math.ceil(len(folders) / 2)
+        for folder in ranked[half:]:
+            first = f"{self._called(ranked[0])} has {found[ranked[0]].said}"
+            self.notes[self._called(folder)] = why = f"{found[folder].said}, and no further: {first}"
+            self.say(f"{self._called(folder)}: {why}")
+            shutil.rmtree(self.run.path / CANDIDATES / folder / "checkpoints", ignore_errors=True)
+        return ranked[:half]
+
+    def _fails(self, folder: str, error: FlambeauError) -> FlambeauError:
+        """The error, once it is noted."""
+        self.notes[self._called(folder)] = str(error)
+        self.say(f"{self._called(folder)} is left out: {error}", style="yellow")
+        return error
+
+    def _planned_networks(self) -> dict[str, _Planned]:
+        """How each network would be trained, in its share of the time that is left."""
+        found, left, failed = dict[str, _Planned](), self._left(), None
+        parts = (1 + len(self.folds)) * (1 + HALVED * (len(self.networks) - 1))
+        for folder, settings in self.networks.items():
+            path = self.run.path / CANDIDATES / folder
+            beside = variant(self.learner, {**settings, "baseline": False}, path)
+            try:
+                if (path / "recipe.yaml").exists():
+                    beside.recipe = Run(path).recipe  # as it was planned
+                elif left is not None:
+                    beside = within(beside, left / parts)
+                else:
+                    beside = in_a_sitting(beside, seconds_of(SITTING) / parts)
+                epochs = beside.plan().recipe.training.epochs if len(self.networks) > 1 else 1
+                found[folder] = _Planned(beside.recipe, beside.decided, epochs or 1)
+            except (UsageError, ModelError) as error:
+                failed = failed or self._fails(folder, error)
+        if failed and not found:
+            raise failed
+        return found
+
+    def _on_the_way(self, folder: str, planned: _Planned, share: float) -> _Standing:
+        """How good a network is after a share of its epochs: the mean of all that are trained."""
+        epoch = max(1, round(planned.epochs * share))
+        parts = {f"{CANDIDATES}/{folder}": self.data}
+        parts |= {f"{FOLDED}/{folder}-{number + 1}": fold for number, fold in enumerate(self.folds)}
+        runs = [self._trained(place, planned.recipe, data, QUIET, planned.decided, epoch)
+                for place, data in parts.items()]  # fmt: skip
+        return _standing(runs, epoch, f"after {epoch} of {planned.epochs} epochs")
+
+    def _on_few(self, folder: str) -> _Standing:
+        """How good a simple model is that is fitted to a share of the rows."""
+        one, data = self.simple[folder], copy.copy(self.data)
+        train = np.flatnonzero(data.split == TRAIN)
+        kept = np.random.default_rng(0).permutation(train)[: round(len(train) * HALVED)]
+        data.split = data.split.copy()
+        data.split[np.setdiff1d(train, kept)] = UNUSED
+        run = self._trained(f"{FOLDED}/{folder}-few", self._simple(one), one.of(data), QUIET)
+        return _standing([run], 1, f"fitted to {len(kept):,} of {len(train):,} rows")
 
     def _left(self) -> float | None:
         """Seconds of the budget; None where there is none."""
@@ -376,7 +354,9 @@ class _Held:
         if not judged:
             return f"{after} no simple model could be fitted; a network is trained"
         metric = next(iter(judged.values())).run.evaluation["metric"]
-        figures = [{"name": self._name(found.run), "metrics": found.values(metric)} for found in judged.values()]
+        figures = [
+            {"name": self._called(found.run.path.name), "metrics": found.values(metric)} for found in judged.values()
+        ]
         best, left = verdicts.best_of(figures, metric), self._left()
         has = f"{best['name']} has {metric} {best['metrics'][metric]:.4g}" if best else "all is fitted"
         within_time = f" for at most {duration(left)}" if left is not None else ""
@@ -392,7 +372,7 @@ class _Held:
         rows = functools.reduce(np.intersect1d, [one.rows.numpy() for one in judged.values()])
         found = [_only(one, torch.from_numpy(np.isin(one.rows, rows))) for one in judged.values()]
         runs = [one.run for one in found]
-        names, metric = [self._name(run) for run in runs], runs[0].evaluation["metric"]
+        names, metric = [self._called(run.path.name) for run in runs], runs[0].evaluation["metric"]
         selection = select(found, names, metric, self.rows)
         self.say(selection.why, style="bold")
         chosen = [runs[i] for i in selection.chosen]
@@ -409,15 +389,26 @@ class _Held:
         self.study.finish(facts)
         return self.run
 
-    def _name(self, run: Run) -> str:
-        simple = self.simple.get(run.path.name)
-        return run.recipe.model.name if simple is None else simple.name
+    def _called(self, folder: str) -> str:
+        """What a candidate is called, by its folder."""
+        if folder in self.simple:
+            return self.simple[folder].name
+        path = self.run.path / CANDIDATES / folder
+        model = Run(path).recipe.model.name if (path / "recipe.yaml").exists() else folder
+        return f"{model}, {FROZEN}" if folder == FROZEN else model
 
     def _facts(
         self, runs: Sequence[Run], names: Sequence[str], found: Sequence[Answers], selection: Selection, metric: str
     ) -> dict[str, Any]:
         tried = [
-            {"name": name, "value": value, "loss": loss, "weight": weight, "seconds": _seconds(run)}
+            {
+                "name": name,
+                "folder": run.path.name,
+                "value": value,
+                "loss": loss,
+                "weight": weight,
+                "seconds": _seconds(run),
+            }
             for name, value, loss, weight, run in zip(
                 names, selection.metrics, selection.losses, selection.weights, runs, strict=True
             )
@@ -435,7 +426,7 @@ class _Held:
         split = self.data.evaluation_split
         found, _, _ = answers([winner, *rivals], self.data, options=self.options)
         ours, *theirs = [_measured(one, metric) for one in found]
-        beside = [Baseline(self._name(run), round(_seconds(run), 2), values, without=without)
+        beside = [Baseline(self._called(run.path.name), round(_seconds(run), 2), values, without=without)
                   for run, (values, without) in zip(rivals, theirs, strict=True)]  # fmt: skip
         predictor = found[-1].predictor
         reading = predictor.parts[0].read(self.data, self.options)
@@ -494,6 +485,21 @@ def _measured(found: Answers, metric: str) -> tuple[dict[str, float], dict[str, 
 def _seconds(run: Run) -> float:
     """The time of a run's training epochs."""
     return sum(line.get("speed", {}).get("seconds", 0.0) for line in run.lines if "epoch" in line)
+
+
+def _standing(runs: Sequence[Run], epoch: int, when: str) -> _Standing:
+    """How good trainings are after an epoch: the mean of what validation rows say of each."""
+    metric = runs[0].recipe.objective.metric
+    metric = metric if all(metric in _at(run, epoch) for run in runs) else "loss"
+    score, loss = (float(np.mean([_at(run, epoch).get(name, math.inf) for run in runs])) for name in (metric, "loss"))
+    return _Standing(merit(score, loss, higher_is_better(metric)), f"{metric} {score:.4g} {when}")
+
+
+def _at(run: Run, epoch: int) -> dict[str, float]:
+    """What validation rows said after an epoch; of a training that ended before it, after its last one."""
+    said = {line["epoch"]: line["valid"] for line in run.lines if "valid" in line}
+    ended = run.finished and said and epoch > max(said)
+    return said.get(max(said) if ended else epoch, {})
 
 
 def _only(found: Answers, which: Tensor) -> Answers:

@@ -22,11 +22,11 @@ class Fitting(Trainer):
     """Fits a `FittedModel`, and measures it on validation rows: one epoch without a step. There is no checkpoint, for a
     fit that was stopped begins anew; arguments and attributes are those of a `Trainer`."""
 
-    def fit(self, resume: bool = False) -> State:
+    def fit(self, resume: bool = False, until: int | None = None) -> State:
         """Fits the model.
 
         Args:
-            resume: means nothing: a fit is whole or absent.
+            resume, until: mean nothing: a fit is whole or absent.
         """
         self.processes.start(self.objective, self.settings.seed)
         self.log = Log(self.folder if self.processes.first else None, None, 0, self.settings.loggers)
@@ -37,6 +37,10 @@ class Fitting(Trainer):
             self.observer.close()
             self.log.close()
         return self.state
+
+    @property
+    def done(self) -> bool:
+        return self.state.epoch > 0
 
     def _fit(self) -> None:
         model, reporter = self.objective.model, self.reporter

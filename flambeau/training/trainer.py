@@ -95,11 +95,12 @@ class Trainer:
         self._speed: dict[str, float] = {}  # of the last epoch
         self._generator = torch.Generator(engine.device)
 
-    def fit(self, resume: bool = False) -> State:
+    def fit(self, resume: bool = False, until: int | None = None) -> State:
         """Trains to the last epoch.
 
         Args:
             resume: go on from the newest whole checkpoint in the folder, if there is one.
+            until: the epoch after which it rests, all saved, to go on by `resume`; it is not `done` then.
 
         Raises:
             TrainingError: the loss became NaN or infinite, or a batch is too small for a batch normalisation; it names
@@ -108,7 +109,7 @@ class Trainer:
         """
         assert self.settings.epochs is not None
         self._start(resume)
-        state, epochs = self.state, self.settings.epochs
+        state, epochs = self.state, min(self.settings.epochs, until or self.settings.epochs)
         with told_at(state, self.folder), self.processes.interrupts() as interrupts:
             try:
                 while state.epoch < epochs and not state.stopped:
@@ -118,7 +119,8 @@ class Trainer:
                     self.processes.agree()
                     if interrupts.received is not None:
                         raise self._stopped(interrupts.received)
-                self._finish()
+                if self.done:
+                    self._finish()
             except ValueError as error:
                 if ONE_VALUE in str(error):
                     raise self._one_value() from error
@@ -170,6 +172,11 @@ class Trainer:
                 checkpoint.restore(self.objective.model, best, self.not_kept)
         for hook in self.hooks["on_done"]:
             hook(self.objective)
+
+    @property
+    def done(self) -> bool:
+        """Whether it has come to its last epoch, or was ended before."""
+        return bool(self.state.stopped) or self.state.epoch >= (self.settings.epochs or 1)
 
     @property
     def kept_epoch(self) -> int | None:

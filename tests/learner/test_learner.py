@@ -666,3 +666,18 @@ def test_a_run_is_named_after_its_data_and_counted(tmp_path: Path) -> None:
         made = fb.Learner(arrays(), "mlp", **{**TINY, "epochs": 1})
         made.fit(check=False)
         assert made.run is not None and made.run.path == Path("runs") / name
+
+
+def test_a_training_rests_after_an_epoch_and_goes_on_to_the_same_bits() -> None:
+    options: dict[str, Any] = {"epochs": 3, "baseline": False}
+    whole, first, second = (learner(**options, run=run) for run in ("whole", "rests", "rests"))
+    said = whole.fit()
+    rested = first.fit(until=2)
+    assert first.run is not None and whole.run is not None
+    assert first.run.status == "stopped" and not first.run.finished and first.trainer.state.epoch == 2
+    assert rested == [line["valid"] for line in whole.run.lines if "valid" in line][1]
+    assert second.fit(resume=True) == said and first.run.version == whole.run.version
+    assert learner(**options, run="beyond").fit(until=9) == said
+    for until, run, fix in ((0, "other", "give 1 or more"), (1, False, "leave it out")):
+        with pytest.raises(UsageError, match=fix):
+            learner(**options, run=run).fit(until=until)

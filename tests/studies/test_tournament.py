@@ -23,7 +23,8 @@ from flambeau.evaluation import evaluate_run
 from flambeau.exports import export
 from flambeau.learner import verdicts
 from flambeau.run import Run
-from flambeau.studies.tournament import entrants, is_usual, planned
+from flambeau.studies.entrants import entrants, is_usual
+from flambeau.studies.tournament import planned
 
 SIMPLE = {
     "table": ["nearest", "ridge", "boosted-trees"], "text": ["tfidf-linear"], "sound": ["mel-linear"],
@@ -38,6 +39,14 @@ def mixed(rows: int = 240) -> pl.DataFrame:
     return pl.DataFrame({**{f"x{i}": x[:, i] for i in range(6)}, "y": y})
 
 
+def many(folder: Path) -> fb.Dataset:
+    """More rows than are dealt into folds, in two classes."""
+    mixed(1000).with_columns(pl.when(pl.col("y") > 1).then(pl.lit("yes")).otherwise(pl.lit("no")).alias("y")).write_csv(
+        folder / "many.csv"
+    )
+    return fb.Dataset.from_table(folder / "many.csv", target="y", split=fb.Split("stratified", 0.2, 0.2))
+
+
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("mixed") / "mixed.csv"
@@ -46,6 +55,8 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 LONG = ("pictures", "series")
+HALVED = ("table", "text", "sound", "pictures", "forecast", "series")
+"""Of which kinds there are two networks."""
 
 
 @pytest.mark.parametrize("kind", [pytest.param(k, marks=[pytest.mark.long] * (k in LONG)) for k in SIMPLE])
@@ -55,8 +66,9 @@ def test_of_each_kind_it_leaves_one_run(kind: str, tmp_path: Path) -> None:
     learner = fb.Learner(data, epochs=1, run=tmp_path / "run", cache=tmp_path / "cache", quiet=True, **settings)
     run = fb.tournament(learner, check=False)
     held = run.evaluation["tournament"]
-    *simple, network = held["candidates"]
+    *simple, network = [one for one in held["candidates"] if "value" in one]
     assert [one["name"] for one in simple] == SIMPLE[kind] and network["name"] not in SIMPLE[kind]
+    assert ["and no further" in one["note"] for one in held["candidates"] if "note" in one] == [True] * (kind in HALVED)
     assert (
         verdicts.chosen(run) == "the model"
         and verdicts.chosen(Run(run.path / "candidates" / simple[0]["name"])) == "its settings"
@@ -72,7 +84,7 @@ def test_of_each_kind_it_leaves_one_run(kind: str, tmp_path: Path) -> None:
     value = {name: data.columns[name][int(data.rows("valid")[0])] for name in data.inputs}
     said = predictor.predict(value if len(value) > 1 else value[first])
     if len(taken) == 1:
-        of_candidate = {Run(p).recipe.model.name: p for p in (run.path / "candidates").iterdir()}[taken[0]]
+        of_candidate = run.path / "candidates" / next(o["folder"] for o in held["candidates"] if o["weight"])
         alone = fb.load(of_candidate).predict(value if len(value) > 1 else value[first])
         assert np.array_equal(said.label, alone.label)
     rivals = {rival["name"] for rival in run.evaluation["baselines"]}
@@ -91,7 +103,12 @@ def test_a_blend_is_a_run_that_is_measured_answered_and_exported(table: Path, tm
     assert run.recipe.model.name == "ensemble" and run.checked and any("tried:" in r for r in run.recipe.reasons)
 
     row = mixed().drop("y").row(3, named=True)
-    of = {Run(p).recipe.model.name: fb.load(p).predict(row).label for p in (run.path / "candidates").iterdir()}
+    at = {
+        c["name"]: run.path / "candidates" / c["folder"]
+        for c in run.evaluation["tournament"]["candidates"]
+        if c["weight"]
+    }
+    of = {name: fb.load(path).predict(row).label for name, path in at.items()}
     joint = fb.load(run).predict(row).label
     assert joint == pytest.approx(sum(weights[name] * of[name] for name in taken), rel=1e-5)
     evaluation = run.evaluation
@@ -111,7 +128,7 @@ def test_killed_it_goes_on_to_the_same_run(tmp_path: Path, flambeau: Forkserver)
     killed = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     assert killed.stderr is not None
     for line in killed.stderr:
-        if "epoch 1" in line:
+        if "no further" in line:
             os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
     assert Run(tmp_path / "killed").status == "killed"
@@ -126,6 +143,65 @@ def test_killed_it_goes_on_to_the_same_run(tmp_path: Path, flambeau: Forkserver)
     assert resumed.json["metrics"] == whole.json["metrics"]
     again = flambeau("resume", "whole", cwd=tmp_path)
     assert again.status == 2 and "finished" in again.told
+
+
+def test_of_networks_the_better_half_goes_on_to_the_bits_of_a_training_alone(tmp_path: Path) -> None:
+    """Two of a table: a quarter of the epochs, then the one of them to its end; of the other it is said why."""
+    data = many(tmp_path)
+    run = fb.tournament(fb.Learner(data, epochs=8, run=tmp_path / "run", quiet=True), check=False)
+    (left,) = [one for one in run.evaluation["tournament"]["candidates"] if "note" in one]
+    (taken,) = {"tabm", "resmlp"} - {left["name"]}
+    for name, folder in ((left["name"], 2), (taken, 8)):
+        there = next(r for p in (run.path / "candidates").iterdir() if (r := Run(p)).recipe.model.name == name)
+        assert [line["epoch"] for line in there.lines if "valid" in line] == [*range(1, folder + 1)]
+        assert there.measured == (name == taken)
+        if name == taken:
+            learner = fb.Learner(data, epochs=8, model=taken, run=tmp_path / "alone", baseline=False, quiet=True)
+            learner.fit(check=False)
+            assert there.version == learner.run.version  # type: ignore[union-attr]
+    figures = {}
+    for path in (run.path / "candidates").iterdir():
+        said = {line["epoch"]: line["valid"] for line in Run(path).lines if "valid" in line}
+        figures[Run(path).recipe.model.name] = said.get(2)
+    metric = run.evaluation["metric"]
+    assert f"{figures[left['name']][metric]:.4g} after 2 of 8" in left["note"]
+    assert f"{taken} has {metric} {figures[taken][metric]:.4g}" in left["note"]
+
+
+def test_beside_a_pretrained_network_of_pictures_it_is_tried_frozen(tmp_path: Path) -> None:
+    data, _ = kinds.dataset("pictures", tmp_path)
+    learner = fb.Learner(data, pretrained=tmp_path / "w.safetensors", techniques="label_smoothing", run=False)
+    usual, frozen = entrants(learner).networks.values()
+    assert usual == {} and [*frozen["techniques"]] == ["label_smoothing", "freeze"]
+    asked = fb.Learner(data, pretrained=tmp_path / "w.safetensors", techniques="freeze", run=False)
+    assert len(entrants(asked).networks) == 1
+
+
+def test_the_losses_of_candidates_are_those_of_what_they_answer(tmp_path: Path) -> None:
+    """Each is as sure as its own calibration has it, whoever is the first."""
+    data = many(tmp_path)
+    run = fb.tournament(fb.Learner(data, epochs=1, run=tmp_path / "run", quiet=True), check=False)
+    rows = data.rows("valid")
+    values = [{name: data.columns[name][row] for name in data.inputs} for row in rows]
+    judged = [one for one in run.evaluation["tournament"]["candidates"] if "value" in one]
+    for one in judged:
+        said = fb.load(run.path / "candidates" / one["folder"]).predict(values)
+        sure = [answer.probabilities[data.columns["y"][row]] for answer, row in zip(said, rows, strict=True)]
+        assert one["loss"] == pytest.approx(-np.mean(np.log(sure)), rel=1e-3)
+    assert len(judged) == 4
+
+
+def test_of_many_rows_simple_models_are_fitted_to_a_share_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["flambeau.studies.tournament"], "MANY_ROWS", 500)
+    data = many(tmp_path)
+    run = fb.tournament(fb.Learner(data, epochs=1, run=tmp_path / "run", quiet=True), check=False)
+    held = run.evaluation["tournament"]["candidates"]
+    (left,) = [one for one in held if "fitted to 150 of 600 rows, and no further" in one.get("note", "")]
+    simple = [one["name"] for one in held if "value" in one][:2]
+    assert {left["name"], *simple} == {*SIMPLE["table"]}
+    assert not (run.path / "candidates" / left["name"]).exists()
 
 
 def test_what_it_cannot_be_of_is_told_in_one_line(table: Path, tmp_path: Path, flambeau: Forkserver) -> None:
@@ -148,7 +224,7 @@ def test_what_it_cannot_be_of_is_told_in_one_line(table: Path, tmp_path: Path, f
     told = flambeau("train", table, "--target", "y", "--model", "tournament", "--processes", "2", cwd=tmp_path)
     assert told.status == 2 and "one process" in told.told
     plan = planned(fb.Learner(data, run=False))
-    assert plan.decisions[0].value == ["nearest", "ridge", "boosted-trees", plan.recipe.model.name]
+    assert plan.decisions[0].value == ["nearest", "ridge", "boosted-trees", plan.recipe.model.name, "resmlp"]
 
 
 @pytest.mark.parametrize(
@@ -199,7 +275,7 @@ def test_a_budget_is_what_all_of_it_may_take(tmp_path: Path, flambeau: Forkserve
     asked = ("train", name, *options, "--model", "tournament", "--run", "r", "--budget", "0.1s", "--json")
     told = flambeau(*asked, cwd=tmp_path)
     assert told.status == 0 and "a network is trying to beat it for at most" in told.err, told.err
-    failed = told.json["tournament"]["candidates"][-1]
-    assert failed["name"] == "network" and "fit into" in failed["note"]
+    failed = {one["name"]: one["note"] for one in told.json["tournament"]["candidates"] if "note" in one}
+    assert "network" in failed and all("fit into" in note for note in failed.values())
     assert "fit into" in (tmp_path / "r" / "report.html").read_text("utf-8")
     assert json.loads(flambeau("evaluate", "r", "--json", cwd=tmp_path).out)["metrics"]
