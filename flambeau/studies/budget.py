@@ -180,7 +180,7 @@ def in_a_sitting(learner: Learner, time: str | float = SITTING) -> Learner:
         return learner  # its steps are quicker than a first batch told
     whole = f"{usual} epochs would take about {round(seconds / 60)} min: for all of them --epochs {usual}"
     fitting = ", with ".join([str(planned.recipe.training.epochs), *changed])
-    learner.reporter.say(f"{whole}; within {duration(seconds_of(time))} fit {fitting}")
+    learner.reporter.say(f"{whole}; within {round(seconds_of(time) / 60)} min fit {fitting}")
     planned.decided = tuple(
         replace(one, why=f"{one.why}; {whole}") if one.name == "training.epochs" else one for one in planned.decided
     )

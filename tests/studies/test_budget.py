@@ -132,7 +132,7 @@ def test_what_would_take_longer_than_a_sitting_is_planned_for_one_and_says_so(da
     (why,) = (one.why for one in planned.decided if one.name == "training.epochs")
     assert "epochs would take about 67 min: for all of them --epochs" in why
     said = capsys.readouterr().err
-    assert f"within 15m fit {planned.recipe.training.epochs}" in said
+    assert f"within 15 min fit {planned.recipe.training.epochs}" in said
 
     monkeypatch.setattr(budget, "cost_of", lambda *_: Cost(step=1e-3, validation=0.0, saving=0.0, steps=10))
     assert in_a_sitting(asked) is asked  # its steps are quicker than its first batch
