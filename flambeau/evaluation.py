@@ -14,6 +14,7 @@ from flambeau import report
 from flambeau.baselines import Baseline, baselines
 from flambeau.core.arrays import missing
 from flambeau.core.errors import DataError, UsageError
+from flambeau.core.printable import quoted
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data import packing
 from flambeau.data.dataset import Dataset
@@ -246,7 +247,8 @@ def evaluate_run(
     place = str(Path(data).resolve()) if isinstance(data, (str, Path)) else None
     if other and (store.fingerprint == run.recipe.data.get("fingerprint") or place == run.recipe.data.get("path")):
         reporter.say(f"this is the data of the training: rows that it trained on are among these, so the figures are "
-                     f"too good, and no baseline is put beside them; flambeau evaluate {run.path} measures the others",
+                     f"too good, and no baseline is put beside them; flambeau evaluate {quoted(run.path)} measures the "
+                     "others",
                      style="yellow")  # fmt: skip
         baseline = False
     kept = run.evaluation.get("baselines") if other or run.evaluation.get("split") == split else None

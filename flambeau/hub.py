@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flambeau.core.errors import RunError, UsageError, first_line, needed
+from flambeau.core.printable import quoted
 from flambeau.data import clouds
 from flambeau.objectives.names import higher_is_better
 from flambeau.recipe import Recipe
@@ -36,7 +37,7 @@ def push(run: Run, repository: str, *, private: bool = False, report: bool = Fal
     hub = needed("huggingface_hub", "hub", "the hub")
     check_name(repository)
     if not run.finished:
-        raise RunError("the run is not finished", where=run.path, fix=f"go on with: flambeau resume {run.path}")
+        raise RunError("the run is not finished", where=run.path, fix=f"go on with: flambeau resume {quoted(run.path)}")
     if run.exported:
         raise RunError("this is an export, and a run was expected", where=run.path, fix="push the run that it is of")
     with tempfile.TemporaryDirectory() as folder:

@@ -20,6 +20,7 @@ from flambeau.core.display import Pictured, as_html
 from flambeau.core.errors import RunError, nearest
 from flambeau.core.files import read_json, values_of, write_atomic, write_json
 from flambeau.core.findings import Finding, Findings
+from flambeau.core.printable import quoted
 from flambeau.data.grouping import PRESENT
 from flambeau.fields import Field
 from flambeau.models import make_room
@@ -419,8 +420,8 @@ class Run(Pictured):
             return weights, (
                 f"{self.path}: the training is {'still running' if going else 'unfinished'} ({state.epoch} of "
                 f"{training.epochs} epochs); the weights of {which} are used"
-                + ("" if going else f"; go on with: flambeau resume {self.path}")
+                + ("" if going else f"; go on with: flambeau resume {quoted(self.path)}")
             )
         raise RunError(
-            "the run has no weights yet", where=self.path, fix=f"finish it with: flambeau resume {self.path}"
+            "the run has no weights yet", where=self.path, fix=f"finish it with: flambeau resume {quoted(self.path)}"
         )

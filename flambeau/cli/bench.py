@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from flambeau.cli import common
+from flambeau.core.printable import quoted
 
 NAME = "bench"
 
@@ -58,4 +59,4 @@ def command(
     if page is not None:
         reporter.say(f"report: {page}")
     chosen = next(one for one in result["contenders"] if one["name"] == result["recommended"])
-    reporter.say(f"next: flambeau serve {chosen['folder'] or sources[0]}")
+    reporter.say(f"next: flambeau serve {quoted(chosen['folder'] or sources[0])}")

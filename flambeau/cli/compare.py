@@ -12,6 +12,7 @@ import typer
 from flambeau.cli import common, train
 from flambeau.cli.common import option
 from flambeau.core.errors import UsageError
+from flambeau.core.printable import quoted
 
 NAME = "compare"
 READING = ("target", "input_", "pattern", "encoding", "no_header", "time_format", "root")
@@ -118,7 +119,7 @@ def tell(comparison: Any, out: Path, language: str, as_json: bool, **more: str) 
     reporter = common.reporter()
     reporter.say(f"page: {page}")
     best = next(one for one in comparison.facts["entries"] if one["name"] == comparison.facts["reference"])
-    reporter.say(f"next: flambeau predict {best['runs'][0]} FILE")
+    reporter.say(f"next: flambeau predict {quoted(best['runs'][0])} FILE")
 
 
 train.share_options(command, without=OF_TRAINING)

@@ -11,6 +11,7 @@ import typer
 from flambeau.cli import common
 from flambeau.cli.common import option
 from flambeau.core.errors import check_known
+from flambeau.core.printable import quoted
 
 NAME = "convert"
 
@@ -53,5 +54,5 @@ def command(
     common.echo(f"{len(kept):,} pictures with {boxes.total():,} boxes of {len(found.classes)} classes, from "
                 f"{reader.of} to {writer.of}: {out}")  # fmt: skip
     if pictures != "leave":  # else they are not there to be checked
-        reporter.say(f"next: flambeau check {writer.entry(out)}")
+        reporter.say(f"next: flambeau check {quoted(writer.entry(out))}")
     return 0

@@ -10,6 +10,7 @@ import typer
 
 from flambeau.cli import common, train
 from flambeau.cli.common import option
+from flambeau.core.printable import quoted
 
 NAME = "cv"
 OF_TRAINING = ("run", "test", "no_check", "no_baseline", "dry_run", "json", "split")  # which mean nothing here
@@ -68,7 +69,7 @@ def command(
         following += f" --objective {objective}"
     if found.ensemble is not None:
         learner.reporter.say(f"all models together: {found.ensemble.path}")
-        following += f", or flambeau predict {found.ensemble.path} FILE"
+        following += f", or flambeau predict {quoted(found.ensemble.path)} FILE"
     learner.reporter.say(f"next: {following}")
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from flambeau.cli import common, demo_data
 from flambeau.core.errors import FlambeauError
+from flambeau.core.printable import quoted
 from flambeau.core.reporter import Reporter
 
 if TYPE_CHECKING:
@@ -89,9 +90,16 @@ def circle(folder: Path, reporter: Reporter) -> dict[str, Any]:
         step(f"7. hot swap: the same server answers by version {version}")
         for what, old, new in zip(("as they were", "of the new scanner"), before, after, strict=True):
             reporter.say(f"right on {LATER} pictures {what}, which neither model saw: {old:.1%} before, {new:.1%} now")
-    reporter.say(f"next: flambeau serve {NAME}={again.path} --log {place} --log-inputs, and open the page it names")
-    reporter.say(f"next: flambeau watch {run.path} --log {place} --model {NAME}, which writes a page too")
-    reporter.say(f"next: flambeau deploy {again.path} --target compose, for the same with PostgreSQL and Grafana")
+    reporter.say(
+        f"next: flambeau serve {NAME}={quoted(again.path)} --log {quoted(place)} --log-inputs, and open the page that "
+        "it names"
+    )
+    reporter.say(
+        f"next: flambeau watch {quoted(run.path)} --log {quoted(place)} --model {NAME}, which writes a page too"
+    )
+    reporter.say(
+        f"next: flambeau deploy {quoted(again.path)} --target compose, for the same with PostgreSQL and Grafana"
+    )
     return {"run": str(run.path), "again": str(again.path), "log": str(place), "met": str(met), "version": version,
             "quiet": quiet["alerts"], "loud": loud["alerts"], "answered": made["answered"],
             "drifted": made["drifted"], "before": before, "after": after}  # fmt: skip

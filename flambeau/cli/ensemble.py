@@ -11,6 +11,7 @@ import typer
 from flambeau.cli import common
 from flambeau.cli.common import option
 from flambeau.core.errors import UsageError
+from flambeau.core.printable import quoted
 
 NAME = "ensemble"
 
@@ -54,4 +55,4 @@ def command(
         for member in filter(itemgetter("metrics"), result["members"]):
             common.echo(f"  {member['run']}: {verdicts.figures({'metric': result['metric'], **member})}")
     reporter.say(f"run: {run.path}")
-    reporter.say(f"next: flambeau predict {run.path} FILE, or flambeau serve {run.path}")
+    reporter.say(f"next: flambeau predict {quoted(run.path)} FILE, or flambeau serve {quoted(run.path)}")

@@ -9,6 +9,7 @@ import typer
 from flambeau.cli import common, measures
 from flambeau.cli.common import option
 from flambeau.core.errors import DataError, UsageError
+from flambeau.core.printable import quoted
 
 NAME = "evaluate"
 
@@ -136,4 +137,4 @@ def command(
     fields, inputs, _ = opened.fields()
     field = fields.get(inputs[0]) if inputs else None
     following = kind.next_verb if field is None else kind.next_of(field)
-    reporter.say(f"next: flambeau {following.format(run=run)}")
+    reporter.say(f"next: flambeau {following.format(run=quoted(run))}")

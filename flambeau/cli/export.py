@@ -9,6 +9,7 @@ import typer
 
 from flambeau.cli import common
 from flambeau.cli.common import option
+from flambeau.core.printable import quoted
 
 NAME = "export"
 
@@ -52,4 +53,4 @@ def command(
         return
     for line in told(done.path, manifest):
         common.echo(line)
-    reporter.say(f"next: flambeau predict {done.path} FILE, or flambeau serve {done.path}")
+    reporter.say(f"next: flambeau predict {quoted(done.path)} FILE, or flambeau serve {quoted(done.path)}")

@@ -12,6 +12,7 @@ import typer
 from flambeau.cli import common
 from flambeau.cli.common import option
 from flambeau.core.errors import UsageError
+from flambeau.core.printable import quoted
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -89,7 +90,7 @@ def command(
     given = {name: value for name, value in drawing.items() if value is not None}
     if not isinstance(predictor.objective, LanguageModel):
         texts = {"a prompt": prompt, "prompts": prompts, "system": system, **given, "stream": stream or None}
-        verb = predictor.objective.next_verb.format(run=run)
+        verb = predictor.objective.next_verb.format(run=quoted(run))
         refuse_others(texts, "runs that let texts go on, and this is none", f"leave it out, or flambeau {verb}")
         write_samples(predictor, count or COUNT, of_class, seed, out, grid, json)
         return

@@ -22,6 +22,7 @@ from typing import Any
 from flambeau.cli.common import Ended
 from flambeau.cli.launch import without_option
 from flambeau.core.errors import TrainingError, UsageError, needed
+from flambeau.core.printable import quoted
 
 OPTION, RESTARTS = "--ray", 3
 OFTEN = 0.5  # seconds between two looks at what was said
@@ -131,7 +132,7 @@ def several(workers: int | None, run: Path | None, arguments: list[str] | None =
         status = int((beside / "status").read_text())
     except train.TrainingFailedError as error:
         said = f"the workers were started {RESTARTS + 1} times and did not come to an end"
-        raise TrainingError(said, fix=f"go on with: flambeau resume {run}", code="process-lost") from error
+        raise TrainingError(said, fix=f"go on with: flambeau resume {quoted(run)}", code="process-lost") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     if status:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from flambeau.cli import common
+from flambeau.core.printable import quoted
 
 NAME = "runs"
 
@@ -49,7 +50,7 @@ def command(
 
 def _state(row: dict[str, Any]) -> str:
     done = f"after {row['epochs_done']} of {row['epochs']} epochs"
-    resume = f"flambeau resume {row['run']}"
+    resume = f"flambeau resume {quoted(row['run'])}"
     return {
         "running": f"running, {done}", "finished": "finished", "unreported": f"finished, no report ({resume})",
         "unmeasured": f"trained, killed before it was measured ({resume})", "stopped": f"stopped {done} ({resume})",

@@ -13,6 +13,7 @@ import typer
 from flambeau.cli import common, launch, ray_train
 from flambeau.cli.common import option
 from flambeau.core.errors import UsageError
+from flambeau.core.printable import quoted
 from flambeau.data import clouds
 
 if TYPE_CHECKING:
@@ -342,8 +343,8 @@ def finish(learner: Any, as_json: bool, **options: Any) -> None:
         return
     path = report.write(learner.run)
     learner.reporter.say(f"report: {path}")
-    verb = learner.objective.next_verb.format(run=learner.run.path)
-    learner.reporter.say(f"next: flambeau {verb}, or flambeau serve {learner.run.path}")
+    verb = learner.objective.next_verb.format(run=quoted(learner.run.path))
+    learner.reporter.say(f"next: flambeau {verb}, or flambeau serve {quoted(learner.run.path)}")
     if as_json:
         state = learner.trainer.state
         common.emit({"run": str(learner.run.path), "report": str(path), "metrics": metrics, "epochs": state.epoch,
@@ -371,7 +372,7 @@ def tell_winner(run: Run, as_json: bool) -> None:
     reporter.say(verdicts.headline(result, chose=verdicts.chosen(run)), style="bold")
     reporter.say(f"run: {run.path}, {held['winner']}")
     reporter.say(f"report: {run.path / 'report.html'}")
-    reporter.say(f"next: flambeau predict {run.path} FILE, or flambeau serve {run.path}")
+    reporter.say(f"next: flambeau predict {quoted(run.path)} FILE, or flambeau serve {quoted(run.path)}")
     if as_json:
         common.emit({"run": str(run.path), "report": str(run.path / "report.html"), "metrics": result["metrics"],
                      "tournament": held})  # fmt: skip

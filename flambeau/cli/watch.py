@@ -9,6 +9,7 @@ import typer
 
 from flambeau.cli import common
 from flambeau.cli.common import option
+from flambeau.core.printable import quoted
 
 NAME = "watch"
 LogPlace = Annotated[
@@ -60,6 +61,6 @@ def command(
             common.echo(line)
         common.reporter().say(f"page: {page}")
         if result["alerts"]:
-            common.reporter().say(f"next: flambeau dataset from-log {run} --log {tables} --out FOLDER")
+            common.reporter().say(f"next: flambeau dataset from-log {quoted(run)} --log {quoted(tables)} --out FOLDER")
     if result["alerts"]:
         raise common.Ended(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Any
 
 # controls (of them ESC and CSI begin a terminal's commands), other line ends, and marks that turn the order of letters
@@ -26,6 +27,15 @@ def printable(text: object, lines: bool = False) -> str:
 
 def _escaped(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape").decode("ascii")
+
+
+def quoted(word: object) -> str:
+    """A word of a command as a shell takes it, for commands that a message says to type.
+
+    >>> quoted("runs/photos"), quoted("runs/my photos")
+    ('runs/photos', "'runs/my photos'")
+    """
+    return shlex.quote(str(word))
 
 
 def printable_json(text: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from flambeau.core import plugins
 from flambeau.core.errors import RunError, UsageError, check_known, require
 from flambeau.core.files import disk_full_named
+from flambeau.core.printable import quoted
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data.clouds import PACKAGES
 from flambeau.deployment import docker
@@ -120,7 +121,7 @@ def deploy(
     """
     run, way = run if isinstance(run, Run) else Run.open(run), TARGETS[target]
     if not run.finished:
-        raise RunError("the run is not finished", where=run.path, fix=f"finish it: flambeau resume {run.path}")
+        raise RunError("the run is not finished", where=run.path, fix=f"finish it: flambeau resume {quoted(run.path)}")
     _check(run, target, wishes)
     folder = Path(out) if out is not None else run.path / "deploy" / target
     if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):

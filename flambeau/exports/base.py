@@ -12,6 +12,7 @@ import torch
 
 from flambeau.core.errors import RunError, UsageError, check_known
 from flambeau.core.files import disk_full_named
+from flambeau.core.printable import quoted
 from flambeau.core.registry import Registry
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.exports import huggingface
@@ -93,7 +94,7 @@ def export(
     if is_export(run.path):
         raise RunError("this is an export", where=run.path, fix="export the run that it came from")
     if not run.finished:
-        raise RunError("the run is not finished", where=run.path, fix=f"finish it: flambeau resume {run.path}")
+        raise RunError("the run is not finished", where=run.path, fix=f"finish it: flambeau resume {quoted(run.path)}")
     exporter = EXPORTERS[format]() if format != huggingface.NAME else None  # which has weights, and no program
     check_known(f"the format {format} has no precision", [precision], exporter.precisions if exporter else ("float32",))
     name = format if precision == "float32" else f"{format}-{precision}"

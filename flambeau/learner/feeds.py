@@ -160,6 +160,7 @@ class FieldFeed(Feed):
         self.dataset.fields = {name: copy.copy(field) for name, field in dataset.fields.items()}
         self.encoding = encoding
         self.findings: list[Finding] = []
+        self._told: set[int] = set()  # rows that a check has said are not read
         self.rows: dict[str, Tensor] = {}
         self._fitted = False
         self._given: Mapping[str, Mapping[str, Any]] = {}
@@ -209,7 +210,8 @@ class FieldFeed(Feed):
         self.fingerprint = self.store.fingerprint
         self.findings = [*data.findings, *self.store.findings]
         for finding in self.store.findings:
-            reporter.say(str(finding), style="yellow")
+            if not self._told.issuperset(finding.rows):
+                reporter.say(str(finding), style="yellow")
         good = self.store.good.numpy()
         self.rows = {
             split: torch.from_numpy(np.intersect1d(data.rows(split), good, assume_unique=True)) for split in SPLITS
@@ -218,7 +220,9 @@ class FieldFeed(Feed):
 
     def check(self, recipe: Recipe, reporter: Reporter, loss: Any) -> list[Finding]:
         self.set_fields(recipe.fields)
-        return self.dataset.check(reporter=reporter)
+        findings = self.dataset.check(reporter=reporter)
+        self._told = {row for finding in findings if finding.check == "unreadable" for row in finding.rows}
+        return findings
 
     def set_fields(self, given: Mapping[str, Mapping[str, Any]]) -> None:
         """Field settings of a recipe, where they are given."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from flambeau.core.errors import DataError, RunError, UsageError
 from flambeau.core.files import write_json
 from flambeau.core.findings import TELLS_LEFT_OUT, Finding, Severity, worst_first
+from flambeau.core.printable import quoted
 from flambeau.core.reporter import Reporter
 from flambeau.data.dataset import Dataset
 from flambeau.data.examples import examples
@@ -89,7 +90,7 @@ def check_free(run: Run, resume: bool) -> None:
     if run.measured or (run.finished and not resume):
         raise RunError("the run is finished", where=run.path, fix="for a new training give another run folder")
     if run.started and not resume:
-        fix = f"go on with: flambeau resume {run.path}; or give another run folder"
+        fix = f"go on with: flambeau resume {quoted(run.path)}; or give another run folder"
         raise RunError("a training was begun here already", where=run.path, fix=fix)
 
 

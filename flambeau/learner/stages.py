@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flambeau.core.errors import RunError, UsageError, shown
+from flambeau.core.printable import quoted
 from flambeau.data.dataset import Dataset
 from flambeau.data.split import NAMES, TRAIN, VALID
 from flambeau.fields import Corpus, Text
@@ -55,7 +56,7 @@ def language_run(pretrained: Any) -> tuple[Run, Corpus] | None:
         return None
     if not run.finished:
         raise RunError("the language model is not trained to its end", where=run.path,
-                       fix=f"finish it with: flambeau resume {run.path}")  # fmt: skip
+                       fix=f"finish it with: flambeau resume {quoted(run.path)}")  # fmt: skip
     return run, corpus
 
 

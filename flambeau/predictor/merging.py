@@ -10,6 +10,7 @@ from torch.nn.utils import parametrize
 
 from flambeau.core.errors import RunError, UsageError, needed
 from flambeau.core.files import write_atomic
+from flambeau.core.printable import quoted
 from flambeau.fields import Corpus
 from flambeau.models.text.huggingface import PREFIX, folder_of, quiet
 from flambeau.predictor.base import Predictor
@@ -30,7 +31,7 @@ def merge(run: str | Path | Run, out: str | Path) -> Path:
     """
     run, folder = run if isinstance(run, Run) else Run.open(run), Path(out)
     if not run.finished:
-        raise RunError("the run is not finished", where=run.path, fix=f"finish it: flambeau resume {run.path}")
+        raise RunError("the run is not finished", where=run.path, fix=f"finish it: flambeau resume {quoted(run.path)}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunError("something lies there already", where=folder, fix="give another folder with --out")
     predictor = Predictor.load(run, device="cpu")

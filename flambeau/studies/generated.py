@@ -22,6 +22,7 @@ from torch import Tensor
 from flambeau import report
 from flambeau.core.errors import DataError, RunError, UsageError
 from flambeau.core.files import write_json
+from flambeau.core.printable import quoted
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
@@ -74,7 +75,7 @@ class Features:
         run = Run.open(path)
         if not run.finished:
             raise RunError("the run that features are to come from is not finished", where=path,
-                           fix=f"flambeau resume {path}")  # fmt: skip
+                           fix=f"flambeau resume {quoted(path)}")  # fmt: skip
         predictor = Predictor.load(run, device=device)
         if isinstance(predictor.objective, Generative):
             raise RunError("features come from a run that tells classes apart, and this one generates", where=path,
@@ -223,7 +224,7 @@ def compared(runs: Sequence[str | Path]) -> dict[str, Any]:
         run = Run.open(path)
         if not run.measured or "generated" not in run.evaluation:
             raise RunError("what it generates was not measured", where=path,
-                           fix=f"flambeau evaluate {path} --features CLASSIFIER")  # fmt: skip
+                           fix=f"flambeau evaluate {quoted(path)} --features CLASSIFIER")  # fmt: skip
         kept[str(path)] = run.evaluation["generated"]
     first, *others = kept.values()
     for other in others:

@@ -12,6 +12,7 @@ import torch
 
 from flambeau.core.arrays import missing
 from flambeau.core.errors import DataError, UsageError, check_known
+from flambeau.core.printable import quoted
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data.batches import Batches
 from flambeau.data.dataset import Dataset
@@ -86,7 +87,8 @@ def measured(
                          fix="train with --objective autoencoder or vae, without a target")  # fmt: skip
     if data is None:
         raise UsageError("nothing says which rows are odd",
-                         fix=f"give data that does: flambeau evaluate {run.path} DATA --target COLUMN")  # fmt: skip
+                         fix=f"give data that does: flambeau evaluate {quoted(run.path)} DATA "
+                             "--target COLUMN")  # fmt: skip
     dataset = data if isinstance(data, Dataset) else _read(data, run, predictor, target, source_options)
     column = target or dataset.target
     if column is None or column not in dataset.columns:

@@ -29,7 +29,7 @@ from flambeau.baselines import Baseline, baselines
 from flambeau.core.errors import FlambeauError, MissingExtra, ModelError, RunError, TrainingError, UsageError
 from flambeau.core.files import read_json, write_json
 from flambeau.core.findings import Findings
-from flambeau.core.printable import duration
+from flambeau.core.printable import duration, quoted
 from flambeau.core.reporter import QUIET, Reporter
 from flambeau.data.dataset import Dataset
 from flambeau.data.split import TRAIN, UNUSED, VALID
@@ -102,14 +102,15 @@ def tournament(
         records.check_free(run, resume)
         if not resume and (run.path / "recipe.yaml").exists():
             raise RunError("a training was begun here already", where=run.path,
-                           fix=f"go on with: flambeau resume {run.path}; or give another run folder")  # fmt: skip
+                           fix=f"go on with: flambeau resume {quoted(run.path)}; or give another "
+                               "run folder")  # fmt: skip
         try:
             held = _Held(learner, run, known, seconds, began, compute_threads)
             held.begin(check)
             return held.end(held.all())
         except Interrupted as error:
             raise Interrupted(
-                error.found, error.signal_number, fix=f"go on with: flambeau resume {run.path}"
+                error.found, error.signal_number, fix=f"go on with: flambeau resume {quoted(run.path)}"
             ) from error
         except FlambeauError:
             if ours and not any((run.path / CANDIDATES).glob("*/model.safetensors")):

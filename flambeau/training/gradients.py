@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from flambeau.core.errors import TrainingError
+from flambeau.core.printable import quoted
 from flambeau.training.interrupts import Interrupts
 from flambeau.training.state import State
 
@@ -27,7 +28,9 @@ class Lost(TrainingError):
 
     def at(self, step: int, folder: Path | None) -> Lost:
         """The same, of a training that was at a step, in a run's folder."""
-        return Lost(f"{self.found}, at step {step}", fix=f"go on with: flambeau resume {folder}" if folder else None)
+        return Lost(
+            f"{self.found}, at step {step}", fix=f"go on with: flambeau resume {quoted(folder)}" if folder else None
+        )
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from flambeau.core.errors import TrainingError
-from flambeau.core.printable import duration
+from flambeau.core.printable import duration, quoted
 from flambeau.core.randomness import mix
 from flambeau.core.reporter import QUIET, Bar, Reporter
 from flambeau.data.batch import Batch
@@ -317,7 +317,7 @@ class Trainer:
 
     def _stopped(self, number: int) -> Interrupted:
         where = f"step {self.state.step} (epoch {self.state.epoch + (self.state.step_in_epoch > 0)})"
-        fix = f"go on with: flambeau resume {self.folder}" if self.folder else None
+        fix = f"go on with: flambeau resume {quoted(self.folder)}" if self.folder else None
         return Interrupted(f"stopped by {signal.Signals(number).name} at {where}, all saved", number, fix=fix)
 
     def note(self, text: str) -> None:

@@ -44,6 +44,20 @@ def test_predict_names_the_oddest(run: Path, flambeau: Forkserver, flat: Path, t
     assert f"the oddest: {tmp_path / 'noise.png'} (" in flambeau(*asked, cwd=tmp_path).err
 
 
+def test_three_pictures_are_enough_and_what_to_type_next_is_what_a_shell_takes(
+    flambeau: Forkserver, flat: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "three").mkdir()
+    for file in sorted(flat.iterdir())[:3]:
+        shutil.copy(file, tmp_path / "three")
+    asked = ("--objective", "vae", "--set", "model.options.width=8", "--epochs", 1, "--run", "my run")
+    done = flambeau("train", "three", *asked, cwd=tmp_path)
+    assert done.status == 0, done.err
+    assert "next: flambeau generate 'my run' --grid new.png, or flambeau serve 'my run'" in done.err
+    shown = fb.Run.open(tmp_path / "my run").evaluation["portrait"]
+    assert {"samples", "reconstructed"} <= shown.keys() and "between" not in shown, "one held-out row has no other"
+
+
 def test_what_comes_back_and_the_codes(run: Path, flambeau: Forkserver, flat: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no picture")
     some = sorted(flat.glob("*.png"))[:3]

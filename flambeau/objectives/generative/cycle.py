@@ -57,7 +57,7 @@ class CycleGAN(Generative):
     def __init__(self, context: Context, *, width: int = 24, blocks: int = 3, cycle: float = 10.0, same: float = 5.0):
         super().__init__(context)
         shape = self.field.input_shape
-        if len(shape) != 3 or not self.field.restores:
+        if not self.spec.form.pictures or not self.field.restores:
             raise UsageError(f"cyclegan changes pictures, and the input is of the kind {self.field.kind}")
         if min(shape[1:]) < SMALLEST:
             raise UsageError(f"pictures of {shape[2]}×{shape[1]} pixels have no parts that are told apart",

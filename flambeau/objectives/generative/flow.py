@@ -77,8 +77,9 @@ class Diffusion(Generative):
         width: int = 48, levels: int = 2, patch: int = 2,
     ):  # fmt: skip
         super().__init__(context)
-        if len(self.spec.shape) != 3:
-            raise UsageError(f"diffusion makes pictures, and the input is {self.spec}", fix="give --objective vae")
+        if not self.spec.form.pictures:
+            raise UsageError(f"diffusion makes pictures, and the input is of the kind {self.field.kind}",
+                             fix="take --objective vae")  # fmt: skip
         check_known("no path from pictures to noise is called", [path], PATHS)
         for name, value in (("steps", steps), ("width", width), ("levels", levels), ("patch", patch)):
             require(isinstance(value, int) and value >= 1, f"{name}={value}", "an integer of at least 1")

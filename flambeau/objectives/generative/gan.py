@@ -89,7 +89,7 @@ class GAN(Generative):
             if value not in known:
                 raise UsageError(f"no {setting} of a GAN is called '{value}'", fix=nearest(str(value), known))
         shape = self.field.input_shape
-        if len(shape) != 3 or not self.field.restores:
+        if not self.spec.form.pictures or not self.field.restores:
             raise UsageError(f"adversarial networks here make pictures, and the input is of the kind {self.field.kind}",
                              fix="take --objective vae")  # fmt: skip
         if game == "wgan-gp" and norm == "batch":

@@ -89,9 +89,10 @@ class _Portrait:
         of_some = None if label is None else label[some]
         back = objective.decode_code(codes[some][:COLUMNS], None if of_some is None else of_some[:COLUMNS])
         found = {
-            "reconstructed": self.sheet(torch.cat([self.real[some][:COLUMNS], back.float().to(self.real)]), len(back)),
-            "between": self.ways(codes[some], of_some),
+            "reconstructed": self.sheet(torch.cat([self.real[some][:COLUMNS], back.float().to(self.real)]), len(back))
         }
+        if len(some) > 1:
+            found["between"] = self.ways(codes[some], of_some)
         if codes.shape[1] < 2 or len(codes) < 3:
             return found
         mean, directions = codes.mean(0), torch.eye(2, codes.shape[1], device=codes.device)

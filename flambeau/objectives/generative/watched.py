@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from flambeau.core.findings import Finding, Severity
 
 IN_A_ROW = 2  # epochs that a symptom must hold
-BEGUN, SETTLED = 50, 1000  # steps before which a healthy training looks ill: of a discriminator, of samples
+BEGUN, SETTLED = 50, 1000  # steps before which a healthy training looks ill: of a discriminator or a code, of samples
 NARROW = 0.25  # of how far real samples lie apart
 ALIKE = 0.5  # share of samples with another nearly the same
 LEFT, GONE = 0.1, 0.1  # of what a discriminator's loss is where it knows nothing; of the largest gradient so far
@@ -105,7 +105,7 @@ def oscillation(course: Sequence[Signs]) -> Iterator[Finding]:
 
 def latent_ignored(course: Sequence[Signs]) -> Iterator[Finding]:
     """The posterior is the prior: a code says nothing of a sample."""
-    now = _in_a_row(course, lambda one: one.divergence is not None and sum(one.divergence) < LITTLE)
+    now = _in_a_row(course, lambda one: one.step >= BEGUN and sum(one.divergence or [LITTLE]) < LITTLE)
     if now is None:
         return
     of = now.divergence or ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -160,6 +161,16 @@ def test_what_does_not_fit_is_one_line(name: str, options: dict[str, Any], messa
     with pytest.raises(UsageError) as error:
         built(name, **options)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["gan", "diffusion"])
+def test_a_table_is_refused_however_many_categories_it_has(name: str, tmp_path: Path) -> None:
+    lines = ["size,colour,shape", *(f"{i},{'rg'[i % 2]},{'ab'[i % 3 > 0]}" for i in range(60))]
+    (tmp_path / "rows.csv").write_text("\n".join(lines))
+    data = fb.Dataset.from_csv(tmp_path / "rows.csv", labels=False)
+    learner = fb.Learner(data, objective=name, epochs=1, run=False, quiet=True)
+    with pytest.raises(UsageError, match="of the kind table; take --objective vae"):
+        learner.fit(check=False)
 
 
 def test_the_mean_of_the_generator_is_what_is_kept() -> None:

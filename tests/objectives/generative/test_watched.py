@@ -27,12 +27,14 @@ SLOW = [
 ]  # fmt: skip
 CODES = [Signs(100 * i, 0.7, 0.0, 0.0, 0.3, divergence=(2.0, 1.0, 0.0, 0.0)) for i in range(1, 4)]
 
+BEGINNING = [Signs(3 * i, 0.7, 0.0, 0.0, 0.3, divergence=(0.03, 0.0)) for i in range(1, 4)]
+
 
 def told(course: Sequence[Signs]) -> list[Finding]:
     return [finding for rule in RULES for finding in rule(course)]
 
 
-@pytest.mark.parametrize("course", [HEALTHY, SLOW, CODES])
+@pytest.mark.parametrize("course", [HEALTHY, SLOW, CODES, BEGINNING])
 def test_healthy_trainings_are_left_in_peace(course: list[Signs]) -> None:
     for epochs in range(len(course) + 1):
         assert told(course[:epochs]) == []
