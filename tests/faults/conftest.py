@@ -29,17 +29,19 @@ def without_times(evaluation: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class Training:
-    """`flambeau train` on digits in a folder of its own, started, stopped and resumed from outside.
+    """`flambeau train` in a folder of its own, started, stopped and resumed from outside.
 
     Attributes:
+        data: what it trains on, digits where the options are not others.
         run: the run folder.
         commands: all that were started, oldest first.
     """
 
     flambeau: Forkserver
-    digits: Path
+    data: Path
     folder: Path
     extra: tuple[str, ...] = ()
+    options: tuple[str, ...] = TRAIN
     commands: list[Command] = field(default_factory=list)
 
     @property
@@ -53,7 +55,7 @@ class Training:
     @property
     def beginning(self) -> tuple[str, ...]:
         """What begins the training."""
-        return "train", str(self.digits), *TRAIN, *self.extra
+        return "train", str(self.data), *self.options, *self.extra
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -124,11 +126,11 @@ class Training:
 
 @pytest.fixture
 def training(flambeau: Forkserver, digits_folder: Path, tmp_path: Path) -> Callable[..., Training]:
-    """`training("name", "--set", "seed=1")`: a Training in a fresh folder."""
+    """`training("name", "--set", "seed=1")`: a Training in a fresh folder; of digits, if it is given no other data."""
 
-    def make(name: str = "work", *extra: str) -> Training:
+    def make(name: str = "work", *extra: str, data: Path = digits_folder, options: tuple[str, ...] = TRAIN) -> Training:
         (tmp_path / name).mkdir()
-        return Training(flambeau, digits_folder, tmp_path / name, extra)
+        return Training(flambeau, data, tmp_path / name, extra, options)
 
     return make
 

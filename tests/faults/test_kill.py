@@ -6,11 +6,31 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import timm
+import torch
+from PIL import Image
 
 LATER = ("step", "checkpoint", "validation")
+SMALL = ("--epochs", "4", "--no-check", "--no-baseline", "--run", "run", "--set", "batch_size=4",
+         "--set", "log_every=1", "--set", "checkpoint_minutes=0.001")  # fmt: skip
+LARGER = ("--task", "super-resolution scale=2 noise=0.02", "--model", "edsr", "--set", "model.options.width=8",
+          "--set", "model.options.blocks=1")  # fmt: skip
+WAYS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "super-resolution": ("images", LARGER),
+    "esrgan": ("images", (*LARGER, "--objective", "esrgan", "--set", "objective.width=4")),
+    "segmentation on a pretrained backbone": (
+        ".", ("--model", "timm:test_resnet", "--pretrained", "{scenes}/backbone.pth")),
+    "a GAN with EMA and DiffAugment": ("images", (
+        "--objective", "dcgan", "--set", "objective.width=8", "--set", "objective.diffaugment=true",
+        "--set", "training.phases.generator.schedule=linear", "--technique", "ema")),
+}  # fmt: skip
+"""Of each name the data, in `scenes`, and what training is given."""
 
 
 def kill_in(moment: str, training: Any, random: random.Random) -> str | None:
@@ -71,6 +91,32 @@ def kill_all(moments: Sequence[str], make: Callable[..., Any], expected: Any, ra
 def test_one_kill_of_each_kind(training: Callable[..., Any], undisturbed: Any) -> None:
     hits = kill_all(("encode", "checkpoint", "step", "validation"), training, undisturbed, random.Random(0))
     assert hits.total() == 4
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of a disc, what each of their pixels shows, and weights of a backbone."""
+    folder, rng = tmp_path_factory.mktemp("scenes"), np.random.default_rng(0)
+    for name in ("images", "masks"):
+        (folder / name).mkdir()
+    for i in range(24):
+        down, across = np.mgrid[:32, :32]
+        mask = (np.hypot(*(np.stack([down, across]) - rng.integers(8, 24, (2, 1, 1)))) < 8).astype(np.uint8)
+        picture = 60 + 120 * mask[..., None] + rng.integers(-40, 41, (32, 32, 3))
+        Image.fromarray(mask).save(folder / "masks" / f"{i}.png")
+        Image.fromarray(picture.astype(np.uint8)).save(folder / "images" / f"{i}.png")
+    torch.manual_seed(0)
+    torch.save(timm.create_model("test_resnet").state_dict(), folder / "backbone.pth")
+    return folder
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_kills_of_trainings_on_pictures(way: str, training: Callable[..., Any], scenes: Path) -> None:
+    data, options = WAYS[way]
+    make = partial(training, data=scenes / data, options=(*SMALL, *(o.format(scenes=scenes) for o in options)))
+    alone = make("alone").finish()
+    assert alone.step() > 12, "so that both kills fall into it"
+    assert kill_all(("checkpoint", "step"), make, alone.result(), random.Random(0)).total() == 2
 
 
 @pytest.mark.slow
