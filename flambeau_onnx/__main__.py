@@ -42,6 +42,8 @@ def told(answer: Answer) -> str:
     if answer.times:
         steps = (f"{time} {number:.6g}" for time, number in zip(answer.times, answer.label, strict=True))
         return (f"{answer.series}: " if answer.series else "") + ", ".join(steps)
+    if answer.label is None:
+        return "no answer is made of " + ", ".join(f"{name} {array.shape}" for name, array in answer.outputs.items())
     sure = answer.probabilities.get(answer.label) if isinstance(answer.label, str) else None
     return f"{answer.label}" + (f" ({sure:.4f})" if sure is not None else "")
 

@@ -27,8 +27,8 @@ class Answer:
     Attributes:
         label: of a class its name, `unknown` where the run chose to answer only when it is sure; of several labels the
             list of those that are there; of a number the number; of a sentence its (word, tag) in order; of a forecast
-            the numbers; of boxes {x1, y1, x2, y2, label, confidence} in pixels of the picture, the surest first; None
-            of any other target, whose numbers are in `outputs`.
+            the numbers; of boxes {x1, y1, x2, y2, label, confidence} in pixels of the picture, the surest first; of a
+            generative model how odd the value is; None of any other target, whose numbers are in `outputs`.
         probabilities: of each class or label.
         outputs: what the graph gave for the value, by name.
         quantiles: of a forecast, the numbers of each quantile where there are several.
@@ -150,6 +150,8 @@ class Model:
         kind, labels = self.target.get("kind"), self.target.get("labels", [])
         if kind == "boxes":
             return Answer(self._boxes(outputs, value), outputs=outputs)
+        if "score" in outputs and self.target.get("answers") not in outputs:
+            return Answer(float(outputs["score"][0]), outputs=outputs)
         if kind not in ("category", "multilabel", "tags", "number", "forecast"):
             return Answer(None, outputs=outputs)
         given = outputs[self.target["answers"]]

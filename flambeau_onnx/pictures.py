@@ -45,6 +45,8 @@ def decode(source: Any, channels: int, size: tuple[int, int] | None, background:
     """
     try:
         return _decoded(source, channels, size, background)
+    except PILImage.UnidentifiedImageError:  # which names the buffer that it was read from
+        raise OSError("this is no picture of a kind that is read") from None
     except OSError:
         raise
     except (*DAMAGES, PILImage.DecompressionBombError) as error:

@@ -154,6 +154,9 @@ def _read(
     path = unpack(path) if is_archive(Path(path)) else path
     source, options = source_of(path, given), dict(given)
     if source.columns:
+        if target in predictor.columns:
+            raise UsageError(f"the run sees '{target}' as one of its inputs, which says what is to be found",
+                             where=run.path, fix="train it on the others, by --input for each")  # fmt: skip
         kept = {name: run.recipe.data.get(name) for name in ("header", "columns") if name in source.options()}
         options = {**{name: value for name, value in kept.items() if value is not None}, "inputs": predictor.columns,
                    "fields": predictor.column_fields, "target": target, **given}  # fmt: skip

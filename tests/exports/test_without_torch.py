@@ -252,12 +252,17 @@ def test_what_cannot_be_used_is_told_in_one_line(run: Path, tmp_path: Path) -> N
     (latin := tmp_path / "latin.csv").write_bytes("width,code\n1,é\n".encode("latin-1"))
     broken = shutil.copytree(run.parent / "export", tmp_path / "broken")
     (broken / "predict.onnx").write_bytes(b"not a graph")
+    (tmp_path / "no.png").write_bytes(b"no picture")
+    pictures = shutil.copytree(run.parent / "export", tmp_path / "pictures")
+    field = {**Image(size=8).to_dict(), "colour": "rgb", "size": [8, 8]}
+    (pictures / "fields.json").write_text(json.dumps({"inputs": ["photo"], "fields": {"photo": field}}))
     for arguments, told in (
         ((run, rows), "export.json cannot be read"),
         ((run.parent / "export", rows), "no column 'day'"),
         ((run.parent / "export", tmp_path / "none.csv"), "none.csv"),
         ((run.parent / "export", latin), "latin.csv cannot be read"),
         ((broken, rows), "predict.onnx cannot be read"),
+        ((pictures, tmp_path / "no.png"), "no.png cannot be read (this is no picture of a kind that is read)"),
     ):
         done = answered(*arguments)
         assert done.returncode == 2 and told in done.stderr and done.stderr.count("\n") == 1

@@ -200,6 +200,7 @@ def test_where_the_truth_is_known_it_is_measured(run: Path, flambeau: Forkserver
     for arguments, said in (
         (("truth", "--positive", "cat"), "'label' is nowhere 'cat'"),
         (("truth.csv", "--target", "colour"), "no column 'colour'"),
+        (("truth.csv", "--target", "image"), "the run sees 'image' as one of its inputs"),
         (("--positive", "noise"), "nothing says which rows are odd"),
     ):
         refused = flambeau("evaluate", run, *arguments, cwd=tmp_path)
