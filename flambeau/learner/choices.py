@@ -187,6 +187,8 @@ def take_suggestions(
                 recipe.techniques = dict(value)
         elif name == "phases" or f"training.{name}" not in given:
             if name == "phases":
+                left = {p: {k: v for k, v in own.items() if f"training.{k}" not in given} for p, own in value.items()}
+                value = {phase: own for phase, own in left.items() if own}
                 phases = dict.fromkeys([*value, *training.phases])
                 value = {phase: {**value.get(phase, {}), **training.phases.get(phase, {})} for phase in phases}
             setattr(training, name, value)

@@ -15,16 +15,16 @@ from torch.nn.utils.parametrizations import spectral_norm
 from flambeau.core.shapes import Float, Int64
 
 NORMS = ("spectral", "batch", "none")
-SMALLEST = 4  # cells along the shorter side of a picture that is to be made larger
+SMALLEST = 4  # cells along the shorter side of a picture that is to be made larger, or about as many
 
 
 def stages(size: tuple[int, int]) -> tuple[int, tuple[int, int]]:
     """How often both sides are doubled, and from which; of the picture that is then too large a part is cut out.
 
     >>> stages((28, 28)), stages((33, 100))
-    ((2, (7, 7)), (3, (5, 13)))
+    ((3, (4, 4)), (3, (5, 13)))
     """
-    count = max(1, math.floor(math.log2(max(min(size) / SMALLEST, 1))))
+    count = max(1, round(math.log2(max(min(size) / SMALLEST, 1))))
     return count, (math.ceil(size[0] / 2**count), math.ceil(size[1] / 2**count))
 
 
@@ -111,7 +111,7 @@ class Discriminator(nn.Module):
         first = [] if convolutional else [nn.Flatten()]
         self.features = nn.Sequential(*first, *blocks, nn.Flatten())
         self.score = self._normed(nn.Linear(features, 1, bias=False))
-        self.of_class = self._normed(nn.Embedding(classes, features)) if classes else None
+        self.of_class = self._normed(nn.Linear(features, classes, bias=False)) if classes else None
 
     def _normed(self, layer: nn.Module) -> nn.Module:
         return spectral_norm(layer) if self.norm == "spectral" else layer
@@ -126,7 +126,7 @@ class Discriminator(nn.Module):
         score = self.score(features)[:, 0].float()
         if self.of_class is None:
             return score
+        of_class = self.of_class(features).float()
         if classes is None:
-            every = self.of_class(torch.arange(self.classes, device=x.device))
-            return score + (features @ every.T).float().logsumexp(1) - math.log(len(every))
-        return score + (self.of_class(classes) * features).sum(1).float()
+            return score + of_class.logsumexp(1) - math.log(self.classes)
+        return score + of_class.gather(1, classes[:, None])[:, 0]

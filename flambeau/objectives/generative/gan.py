@@ -27,7 +27,7 @@ from flambeau.objectives.generative.watched import Signs
 LEVELS = torch.linspace(-20, 20, 401)
 """Scores among which the lowest loss is looked for."""
 NETS = ("dense", "convolutional")
-STEPS = 9000  # that samples of a small picture want at most, in batches of 128
+STEPS, BATCH = 18_000, 64  # that samples of a small picture want at most; many small steps teach more than few large
 FEW = 2000  # training rows from which a discriminator does not know them by heart
 FIXED = 1024  # noises that an evaluation goes through in turn, so that it measures the same however rows are batched
 
@@ -81,7 +81,7 @@ class GAN(Generative):
     model: nn.ModuleDict
 
     def __init__(
-        self, context: Context, *, game: str = "bce", net: str = "dense", noise: int = 64, width: int = 64,
+        self, context: Context, *, game: str = "bce", net: str = "dense", noise: int = 64, width: int = 32,
         norm: str = "none", smoothing: float = 0.1, penalty: float = 10.0, diffaugment: bool = False,
     ):  # fmt: skip
         super().__init__(context)
@@ -113,6 +113,7 @@ class GAN(Generative):
         wasserstein = options.get("game") == "wgan-gp"
         betas = [0.0, 0.9] if wasserstein else [0.5, 0.999]
         suited: dict[str, tuple[Any, str]] = {
+            "batch_size": (BATCH, "two networks learn of each other's steps: many count more than large ones"),
             "optimizer": ("adam", "as both networks chase one another, a short memory of gradients"),
             "optimizer_options": ({"betas": betas}, "that of the paper"),
             "learning_rate": (1e-4, "that of the paper") if wasserstein else (5e-4, "above DCGAN's, for few steps"),
@@ -121,13 +122,15 @@ class GAN(Generative):
             "keep": ("last", "no loss says which epoch was the best"),
             "techniques": ({"ema": {"decay": 0.999}}, "samples of the generator's mean are better"),
         }
-        epochs = min(max(round(STEPS * 128 / max(num_train, 1)), 10), 200)
+        epochs = min(max(round(STEPS * BATCH / max(num_train, 1)), 10), 200)
         suited["epochs"] = epochs, f"about {STEPS:,} steps, of {num_train:,} training samples"
         if num_train < FEW and options.get("net") == "convolutional":
             told = f"{num_train:,} training samples are few enough to be learned by heart"
             suited["objective.diffaugment"] = True, told
         if wasserstein:
             suited["phases"] = ({"generator": {"every": 5}}, "the distance is to be known before it is followed")
+        elif options.get("net") == "convolutional":
+            suited["phases"] = {"generator": {"learning_rate": 1e-3}}, "or the discriminator is soon always right"
         return suited
 
     def parameters(self, phase: str) -> list[nn.Parameter]:
@@ -229,7 +232,7 @@ class GAN(Generative):
 class DCGAN(GAN):
     """Convolutions, for pictures of any size and channels."""
 
-    preset: ClassVar[Mapping[str, Any]] = {"net": "convolutional", "norm": "spectral"}
+    preset: ClassVar[Mapping[str, Any]] = {"net": "convolutional", "norm": "batch"}
 
 
 @OBJECTIVES.register("wgan-gp")
