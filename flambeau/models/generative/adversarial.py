@@ -15,6 +15,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from flambeau.core.shapes import Float, Int64
 
 NORMS = ("spectral", "batch", "none")
+APART = 0.3  # by which shifts of classes differ at the start, of channels whose spread is 1
 SMALLEST = 4  # cells along the shorter side of a picture that is to be made larger, or about as many
 
 
@@ -31,6 +32,34 @@ def stages(size: tuple[int, int]) -> tuple[int, tuple[int, int]]:
 def _widths(count: int, width: int) -> list[int]:
     """Channels of each stage, from the largest picture on: twice as many in each, eight times at most."""
     return [width * min(2**i, 8) for i in range(count)]
+
+
+class ClassNorm(nn.Module):
+    """A batch norm with a scale and a shift of each class: Dumoulin et al. 2017, arXiv:1610.07629. Nothing but noise
+    makes samples differ before it, so that noise is used: where a class is told beside it, in the input, pictures of a
+    class are soon all the same.
+
+    Args:
+        norm: without scale and shift.
+        classes: K.
+    """
+
+    def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d, classes: int):
+        super().__init__()
+        self.norm = norm
+        self.scale = nn.Parameter(torch.empty(classes, norm.num_features))
+        self.shift = nn.Parameter(torch.empty(classes, norm.num_features))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Classes begin apart from one another."""
+        nn.init.ones_(self.scale)
+        nn.init.normal_(self.shift, std=APART)
+
+    def forward(self, x: Tensor, classes: Int64[Tensor, " B"]) -> Tensor:
+        fits = len(x), -1, *[1] * (x.ndim - 2)
+        scale, shift = (value[classes].view(fits).to(x.dtype) for value in (self.scale, self.shift))
+        return torch.addcmul(shift, self.norm(x), scale)
 
 
 class Generator(nn.Module):
@@ -50,16 +79,18 @@ class Generator(nn.Module):
     ):  # fmt: skip
         super().__init__()
         self.shape = tuple(shape)
-        self.of_class = nn.Embedding(classes, noise) if classes else None
-        make = self._convolutional if convolutional else self._dense
-        self.layers = nn.Sequential(*make(noise * 2 if classes else noise, width))
+        self.classes = classes
+        self.layers = nn.Sequential(*(self._convolutional if convolutional else self._dense)(noise, width))
         if bounded:
             self.layers.append(nn.Tanh())
+
+    def _normed(self, kind: type[nn.BatchNorm1d] | type[nn.BatchNorm2d], width: int) -> nn.Module:
+        return ClassNorm(kind(width, affine=False), self.classes) if self.classes else kind(width)
 
     def _dense(self, told: int, width: int) -> list[nn.Module]:
         layers: list[nn.Module] = []
         for units in (width * 4, width * 8):
-            layers += [nn.Linear(told, units, bias=False), nn.BatchNorm1d(units), nn.ReLU(inplace=True)]
+            layers += [nn.Linear(told, units, bias=False), self._normed(nn.BatchNorm1d, units), nn.ReLU(inplace=True)]
             told = units
         return [*layers, nn.Linear(told, math.prod(self.shape)), nn.Unflatten(1, self.shape)]
 
@@ -68,17 +99,18 @@ class Generator(nn.Module):
         count, start = stages((height, across))
         widths = _widths(count, width)[::-1]
         layers: list[nn.Module] = [nn.Linear(told, widths[0] * math.prod(start), bias=False)]
-        layers += [nn.Unflatten(1, (widths[0], *start)), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)]
+        layers += [nn.Unflatten(1, (widths[0], *start)), self._normed(nn.BatchNorm2d, widths[0])]
+        layers += [nn.ReLU(inplace=True)]
         for before, after in pairwise(widths):
-            layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after)]
-            layers += [nn.ReLU(inplace=True)]
+            layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)]
+            layers += [self._normed(nn.BatchNorm2d, after), nn.ReLU(inplace=True)]
         return [*layers, nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1)]
 
     def forward(self, noise: Float[Tensor, "B Z"], classes: Int64[Tensor, " B"] | None = None) -> Tensor:
-        if self.of_class is not None:
-            assert classes is not None
-            noise = torch.cat([noise, self.of_class(classes)], 1)
-        return self.layers(noise)[:, :, : self.shape[1], : self.shape[2]]
+        x = noise
+        for layer in self.layers:
+            x = layer(x, classes) if isinstance(layer, ClassNorm) else layer(x)
+        return x[:, :, : self.shape[1], : self.shape[2]]
 
 
 class Discriminator(nn.Module):
