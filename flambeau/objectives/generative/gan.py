@@ -28,6 +28,7 @@ LEVELS = torch.linspace(-20, 20, 401)
 """Scores among which the lowest loss is looked for."""
 NETS = ("dense", "convolutional")
 STEPS, BATCH = 18_000, 64  # that samples of a small picture want at most; many small steps teach more than few large
+MANY = 80 * BATCH  # training rows of which the usual batches would be larger
 FEW = 2000  # training rows from which a discriminator does not know them by heart
 FIXED = 1024  # noises that an evaluation goes through in turn, so that it measures the same however rows are batched
 
@@ -113,7 +114,6 @@ class GAN(Generative):
         wasserstein = options.get("game") == "wgan-gp"
         betas = [0.0, 0.9] if wasserstein else [0.5, 0.999]
         suited: dict[str, tuple[Any, str]] = {
-            "batch_size": (BATCH, "two networks learn of each other's steps: many count more than large ones"),
             "optimizer": ("adam", "as both networks chase one another, a short memory of gradients"),
             "optimizer_options": ({"betas": betas}, "that of the paper"),
             "learning_rate": (1e-4, "that of the paper") if wasserstein else (5e-4, "above DCGAN's, for few steps"),
@@ -124,6 +124,8 @@ class GAN(Generative):
         }
         epochs = min(max(round(STEPS * BATCH / max(num_train, 1)), 10), 200)
         suited["epochs"] = epochs, f"about {STEPS:,} steps, of {num_train:,} training samples"
+        if num_train >= MANY:
+            suited["batch_size"] = BATCH, "two networks learn of each other's steps: many count more than large ones"
         if num_train < FEW and options.get("net") == "convolutional":
             told = f"{num_train:,} training samples are few enough to be learned by heart"
             suited["objective.diffaugment"] = True, told

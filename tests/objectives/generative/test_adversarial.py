@@ -13,7 +13,7 @@ from torch import Tensor
 
 import flambeau as fb
 from flambeau.core.errors import UsageError
-from flambeau.models.generative.adversarial import NORMS, Discriminator, Generator
+from flambeau.models.generative.adversarial import NORMS, ClassNorm, Discriminator, Generator
 from flambeau.objectives import OBJECTIVES
 from flambeau.objectives.generative.diffaugment import changed
 from flambeau.objectives.generative.gan import GAN
@@ -40,6 +40,18 @@ def test_networks_fit_pictures_of_any_size_and_channels(shape: tuple[int, ...], 
     by_class = torch.stack([discriminator.eval()(made, torch.full((4,), k)) for k in range(3)])
     assert by_class.shape == (3, 4)
     torch.testing.assert_close(discriminator(made), by_class.exp().mean(0).log(), msg="each class may be the one")
+
+
+def test_before_a_class_is_told_only_noise_makes_samples_differ() -> None:
+    """So that it is used, and samples of a class are not all the same."""
+    torch.manual_seed(0)
+    first = next(layer for layer in Generator((1, 28, 28), 8, 2, 3, True, True).layers if isinstance(layer, ClassNorm))
+    made = first(torch.randn(300, 16, 4, 4), torch.arange(300) % 3)
+    shift = first.shift.detach()
+    for k in range(3):
+        of_class = made[k::3].detach()
+        torch.testing.assert_close(of_class.mean((0, 2, 3)), shift[k], atol=0.15, rtol=0)
+        assert 0.9 < float(of_class.std((0, 2, 3)).mean()) < 1.1
 
 
 def by_hand(game: str, real: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
@@ -127,6 +139,9 @@ def test_the_name_settles_turns_and_optimizers_which_may_be_set() -> None:
     assert planned(objective="wgan-gp", phases=rate).phases == {"generator": {"every": 5, "learning_rate": 1e-3}}
     own = planned(objective="dcgan", optimizer="sgd", learning_rate=0.1)
     assert (own.optimizer, own.learning_rate, own.phases) == ("sgd", 0.1, {})
+    plain = planned(objective="dcgan")
+    assert (plain.learning_rate, plain.phases) == (5e-4, {"generator": {"learning_rate": 1e-3}})
+    assert GAN.suggests({}, 60_000)["batch_size"][0] == 64, "where the usual ones are larger"
     usual = {"optimizer": "adamw", "weight_decay": 0.05, "schedule": "one_cycle", "keep": "best"}
     asked = planned(objective="dcgan", **usual)
     assert {name: getattr(asked, name) for name in usual} == usual, "what is said is taken, usual elsewhere or not"
