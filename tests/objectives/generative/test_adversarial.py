@@ -46,7 +46,7 @@ def test_before_a_class_is_told_only_noise_makes_samples_differ() -> None:
     """So that it is used, and samples of a class are not all the same."""
     torch.manual_seed(0)
     first = next(layer for layer in Generator((1, 28, 28), 8, 2, 3, True, True).layers if isinstance(layer, ClassNorm))
-    made = first(torch.randn(300, 16, 4, 4), torch.arange(300) % 3)
+    made = first(torch.randn(300, 8, 4, 4), torch.arange(300) % 3)
     shift = first.shift.detach()
     for k in range(3):
         of_class = made[k::3].detach()
