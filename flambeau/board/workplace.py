@@ -16,7 +16,7 @@ from flambeau.serve.problems import Problem
 
 OWN = ".board"
 """The board's folder in that of the runs: what its commands said."""
-NAME = re.compile(r"[\w][\w.-]{0,99}")
+NAME = re.compile(r"[^\s./\\\x00-\x1f\x7f-][^/\\\x00-\x1f\x7f]{0,99}")
 BUDGET = re.compile(r"\d+(\.\d+)?\s*[smh]")
 MODEL = re.compile(r"[\w][\w./:-]{0,199}")
 LARGEST = 1_000_000  # epochs
@@ -75,7 +75,7 @@ class Workplace:
         """
         path = self.folder / name
         if not NAME.fullmatch(name) or not path.resolve().is_relative_to(self.folder):
-            raise Problem(400, "name", f"'{name}' is no name of a run; expected letters, digits, '.', '-' and '_'")
+            raise _no_name(400, name)
         if not (path / "recipe.yaml").is_file():
             raise Problem(404, "no-run", f"there is no run '{name}' in {self.folder}")
         return Run(path)
@@ -153,11 +153,16 @@ class Workplace:
     def free(self, name: str) -> str:
         """A name of a run that is not taken: this one, or NAME-2, …. Raises Problem where it cannot be one."""
         if not NAME.fullmatch(name):
-            raise Problem(422, "name", f"'{name}' is no name of a run; expected letters, digits, '.', '-' and '_'")
+            raise _no_name(422, name)
         free, number = name, 2
         while (self.folder / free).exists() or self.jobs.busy(free):
             free, number = f"{name}-{number}", number + 1
         return free
+
+
+def _no_name(status: int, name: str) -> Problem:
+    return Problem(status, "name", f"'{name}' is no name of a run; expected neither '/' nor '\\' in it, and another "
+                   "letter than '.' or '-' first")  # fmt: skip
 
 
 def _last(log: str) -> str:

@@ -116,6 +116,15 @@ def test_no_name_leads_out_of_the_folder(client: httpx.Client, name: str) -> Non
         assert client.get(path).status_code in (400, 404)
 
 
+def test_a_run_has_the_name_that_its_folder_has(folder: Path, client: httpx.Client) -> None:
+    name = "мой run (2) é"
+    (folder / "runs" / "first").rename(folder / "runs" / name)
+    assert name in [row["name"] for row in client.get("/api/runs").json()["runs"]]
+    assert client.get(f"/runs/{name}/report").status_code == 200
+    assert client.get("/api/curves", params={"run": name}).status_code == 200
+    assert told(client.post(f"/api/runs/{name}/stop", json={})) == (409, "idle")
+
+
 def test_a_link_out_of_the_folder_is_no_run(folder: Path, tmp_path: Path, client: httpx.Client) -> None:
     (folder / "runs" / "first").rename(tmp_path / "outside")
     (folder / "runs" / "linked").symlink_to(tmp_path / "outside")
