@@ -3,7 +3,8 @@
 #   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD:/work" flambeau train photos/
 #   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD:/work" -p 127.0.0.1:8000:8000 flambeau serve runs/photos --host 0.0.0.0
 # Another torch for a GPU: --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130
-FROM python:3.12-slim
+# the Python that all tests run on
+FROM python:3.11-slim
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONUNBUFFERED=1
 RUN apt-get update && apt-get install -y --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*
