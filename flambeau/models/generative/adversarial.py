@@ -57,7 +57,7 @@ class ClassNorm(nn.Module):
         nn.init.normal_(self.shift, std=APART)
 
     def forward(self, x: Tensor, classes: Int64[Tensor, " B"]) -> Tensor:
-        fits = len(x), -1, *[1] * (x.ndim - 2)
+        fits = -1, self.norm.num_features, *[1] * (x.ndim - 2)
         scale, shift = (value[classes].view(fits).to(x.dtype) for value in (self.scale, self.shift))
         return torch.addcmul(shift, self.norm(x), scale)
 
