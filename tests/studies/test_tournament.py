@@ -55,7 +55,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 LONG = ("pictures", "series")
-HALVED = ("table", "text", "sound", "pictures", "forecast", "series")
+HALVED = ("table", "text", "sound", "forecast", "series")
 """Of which kinds there are two networks."""
 
 
