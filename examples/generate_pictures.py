@@ -16,11 +16,11 @@ import flambeau as fb
 
 digits = load_digits()
 data = fb.Dataset.from_arrays(digits.images / 16, digits.target, split="random")
-# the discriminator takes two steps for each of the generator's, which goes by a schedule of its own
-phases = {"generator": {"every": 2, "learning_rate": 2e-3, "schedule": "linear"}}
+# the generator learns at twice the discriminator's rate, and by a schedule of its own
+phases = {"generator": {"learning_rate": 2e-3, "schedule": "linear"}}
 cgan = {"name": "cgan", "width": 32, "noise": 32, "diffaugment": False}
 learner = fb.Learner(
-    data, objective=cgan, epochs=60, batch_size=64, learning_rate=1e-3, phases=phases, run=False, quiet=True
+    data, objective=cgan, epochs=90, batch_size=64, learning_rate=1e-3, phases=phases, run=False, quiet=True
 )
 print(learner.fit())
 

@@ -118,7 +118,7 @@ def command(
         float | None, option("Share of rows kept for the test; as many, from 200 rows on, if not given; 0 keeps none.")
     ] = None,
     log_to: Annotated[
-        list[str] | None, option("Where figures go too: csv, `mlflow uri=http://…`, `wandb mode=offline`; repeatable.")
+        list[str] | None, option("Where figures go too: csv, `mlflow uri=http://…`, `wandb mode=offline`, aim.")
     ] = None,
     technique: Annotated[list[str] | None, option("A trick: a name, then settings, as in `mixup alpha=0.4`.")] = None,
     objective: Annotated[str | None, option("A way of training by its name; supervised if not given.")] = None,

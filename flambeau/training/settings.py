@@ -46,7 +46,7 @@ class Settings:
         sampler: which training rows an epoch goes through, by a name or {name: …, setting: …}; all, shuffled, if not
             given.
         loggers: besides `metrics.jsonl`, where figures go: tensorboard (left out where it is not installed), csv,
-            mlflow, wandb, or {name: …, option: …}.
+            mlflow, wandb, aim, or {name: …, option: …}.
         frozen_views: how many augmented views of each training row the frozen part of a model is computed for, once, an
             epoch seeing one of them in turn; 0 to compute it anew in each epoch.
         watch: layers whose activations, gradients and weights are written to the loggers at the end of each epoch, by

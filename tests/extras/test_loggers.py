@@ -1,4 +1,4 @@
-"""Figures where people keep them: MLflow by its real server on SQLite, Weights & Biases offline."""
+"""Figures where people keep them: MLflow by its real server on SQLite, Weights & Biases offline, Aim by its own repository."""
 
 from __future__ import annotations
 
@@ -84,3 +84,28 @@ def test_wandb_writes_offline(folder: Path) -> None:
     (written,) = (folder / "first" / "wandb").glob(f"offline-run-*/run-{known}.wandb")
     content = written.read_bytes()
     assert b"valid/accuracy" in content and b"training.epochs" in content
+
+
+READ = """
+import json, sys, aim
+run = aim.Run(sys.argv[1], repo=sys.argv[2], force_resume=True, system_tracking_interval=None)
+found = {metric.name: metric.values.sparse_list()[1] for metric in run.metrics()}
+print(json.dumps({"name": run.name, "settings": run["settings"], "found": found}))
+"""
+
+
+def test_aim_has_the_figures_and_the_settings_of_a_run(folder: Path) -> None:
+    asked = ["flambeau", *LEARNED, "--log-to", "aim repo=kept", "--run", "first"]
+    (folder / "kept").mkdir()
+    done = run(("aim",), asked, folder)
+    assert done.returncode == 0, done.stderr[-2000:]
+    known = json.loads((folder / "first" / "aim.json").read_text())["run"]
+    read = run(("aim",), ["python", "-c", READ, known, "kept"], folder)
+    found = json.loads(read.stdout.splitlines()[-1])
+    assert found["name"] == "first" and found["settings"]["model.name"] == "linear"
+    lines = [json.loads(line) for line in (folder / "first" / "metrics.jsonl").read_text().splitlines()]
+    expected = [line["valid"]["loss"] for line in lines if "valid" in line]
+    assert sorted(found["found"]["valid/loss"]) == pytest.approx(sorted(expected)) and len({*expected}) == 2
+    refused = run(("aim",), [*asked[:-3], "aim repo=/proc/none", "--run", "second"], folder)
+    assert refused.returncode == 2 and "the figures cannot be written" in refused.stderr
+    assert "Traceback" not in refused.stderr
