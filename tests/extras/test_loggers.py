@@ -1,4 +1,4 @@
-"""Figures where people keep them: MLflow by its real server on SQLite, Weights & Biases offline, Aim by its own repository."""
+"""Figures where people keep them: MLflow by its server on SQLite, Weights & Biases offline, Aim in a repository."""
 
 from __future__ import annotations
 

@@ -66,5 +66,6 @@ class Aim(Logger):
         try:
             yield
         except (RuntimeError, OSError, ValueError) as error:  # it has no errors of its own
-            raise RunError(f"the figures cannot be written ({first_line(error)})", where=self._repo,
-                           fix="give a folder, repo=, that can be written to, or leave the logger out") from None  # fmt: skip
+            fix = "give a folder that can be written to, repo=, or leave the logger out"
+            told = f"the figures cannot be written ({first_line(error)})"
+            raise RunError(told, where=self._repo, fix=fix) from None
