@@ -48,7 +48,7 @@ def test_two_trainings_into_one_folder(training: Callable[..., Any], flambeau: F
     first = work.start()
     assert first.until(lambda: work.step() > 0)
     first.send(signal.SIGSTOP)
-    for again in (("train", work.digits, "--model", "mlp", "--run", "run", "--no-check"), ("resume", "run")):
+    for again in (("train", work.data, "--model", "mlp", "--run", "run", "--no-check"), ("resume", "run")):
         second = flambeau(*again, cwd=work.folder)
         assert second.status == 2
         assert f"another training (process {first.pid}) is writing into this run" in second.told
@@ -64,7 +64,7 @@ def test_a_training_is_not_written_over(training: Callable[..., Any], flambeau: 
     assert command.until(lambda: bool(work.checkpoints()))
     command.kill()
     files = sorted(p.name for p in work.run.iterdir())
-    other = flambeau("train", work.digits, "--model", "mlp", "--run", "run", "--no-check", cwd=work.folder)
+    other = flambeau("train", work.data, "--model", "mlp", "--run", "run", "--no-check", cwd=work.folder)
     assert other.status == 2
     assert "flambeau resume run" in other.told
     assert sorted(p.name for p in work.run.iterdir()) == files
@@ -82,7 +82,7 @@ def test_a_run_from_a_newer_version_is_refused(training: Callable[..., Any], fla
     work = training()
     work.run.mkdir()
     (work.run / "recipe.yaml").write_text("flambeau: 9.0.0\nformat: 99\nwonders: true\n")
-    more = [next(work.digits.glob("*/*.png"))] if verb == "predict" else []
+    more = [next(work.data.glob("*/*.png"))] if verb == "predict" else []
     command = flambeau(verb, "run", *more, cwd=work.folder)
     assert command.status == 2
     assert "flambeau 9.0.0 wrote this, in format 99" in command.told
@@ -92,11 +92,11 @@ def test_a_run_from_a_newer_version_is_refused(training: Callable[..., Any], fla
 def test_changed_data_is_seen(training: Callable[..., Any], tmp_path: Path) -> None:
     """The store of the old picture is not read for the new one, and a begun training does not go on with it."""
     work, twin = training("work"), training("twin")
-    work.digits = twin.digits = shutil.copytree(work.digits, tmp_path / "digits")
+    work.data = twin.data = shutil.copytree(work.data, tmp_path / "digits")
     command = work.start()
     assert command.until(lambda: work.step() > 5)
     command.kill()
-    picture, other = sorted((work.digits / "3").iterdir())[:2]
+    picture, other = sorted((work.data / "3").iterdir())[:2]
     shutil.copyfile(other, picture)
     command = work.start()
     assert command.wait() == 2
